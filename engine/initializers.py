@@ -1,0 +1,95 @@
+"""How weights begin. Biases begin at zero.
+
+A weight with `fan_in` inputs and `fan_out` outputs is drawn from the trial's own generator, in float64.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol, final
+
+import numpy as np
+
+from engine.registry import Menu
+from engine.types import EngineError, Floats, Shape
+
+
+class Initializer(Protocol):
+    """Draws a weight of a shape."""
+
+    def __call__(self, generator: np.random.Generator, shape: Shape, fan_in: int, fan_out: int) -> Floats:
+        """An array of `shape`, float64."""
+        ...
+
+
+@final
+@dataclass(frozen=True)
+class Zero:
+    """All zero: columns stay identical, symmetry is never broken. Right for biases only."""
+
+    def __call__(self, generator: np.random.Generator, shape: Shape, fan_in: int, fan_out: int) -> Floats:
+        return np.zeros(shape)
+
+
+@final
+@dataclass(frozen=True)
+class Normal:
+    """N(0, sigma²), whatever the fan."""
+
+    sigma: float = 0.01
+
+    def __post_init__(self) -> None:
+        if not self.sigma >= 0:
+            raise EngineError(f"normal initializer: sigma must be at least 0, got {self.sigma}")
+
+    def __call__(self, generator: np.random.Generator, shape: Shape, fan_in: int, fan_out: int) -> Floats:
+        return generator.standard_normal(shape) * self.sigma
+
+
+@final
+@dataclass(frozen=True)
+class XavierUniform:
+    """U(±√(6 / (fan_in + fan_out))). Glorot and Bengio 2010, equation 16."""
+
+    def __call__(self, generator: np.random.Generator, shape: Shape, fan_in: int, fan_out: int) -> Floats:
+        bound = np.sqrt(6 / (fan_in + fan_out))
+        return generator.uniform(-bound, bound, shape)
+
+
+@final
+@dataclass(frozen=True)
+class XavierNormal:
+    """N(0, 2 / (fan_in + fan_out)). Glorot and Bengio 2010, equation 12."""
+
+    def __call__(self, generator: np.random.Generator, shape: Shape, fan_in: int, fan_out: int) -> Floats:
+        return generator.standard_normal(shape) * np.sqrt(2 / (fan_in + fan_out))
+
+
+@final
+@dataclass(frozen=True)
+class HeUniform:
+    """U(±√(6 / fan_in)): the variance of He et al. 2015, equation 10, drawn uniformly."""
+
+    def __call__(self, generator: np.random.Generator, shape: Shape, fan_in: int, fan_out: int) -> Floats:
+        bound = np.sqrt(6 / fan_in)
+        return generator.uniform(-bound, bound, shape)
+
+
+@final
+@dataclass(frozen=True)
+class HeNormal:
+    """N(0, 2 / fan_in). He et al. 2015, equation 10."""
+
+    def __call__(self, generator: np.random.Generator, shape: Shape, fan_in: int, fan_out: int) -> Floats:
+        return generator.standard_normal(shape) * np.sqrt(2 / fan_in)
+
+
+INITIALIZERS: Menu[Initializer] = Menu(
+    "initializer",
+    {
+        "zero": Zero,
+        "normal": Normal,
+        "xavier_uniform": XavierUniform,
+        "xavier_normal": XavierNormal,
+        "he_uniform": HeUniform,
+        "he_normal": HeNormal,
+    },
+)

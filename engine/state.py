@@ -1,0 +1,151 @@
+"""All that changes while training, which is all that a checkpoint holds."""
+
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self, final
+
+import numpy as np
+
+from engine.network import Network
+from engine.types import Booleans, DType, EngineError, Floats, Integers
+
+FLOAT32: DType = np.dtype(np.float32)
+
+
+@final
+@dataclass(eq=False)
+class State:
+    """Trials that train together, one a row.
+
+    Attributes:
+        theta: `(trials, parameters)`.
+        slots: the optimizer's memory, name → `(trials, parameters)`.
+        generators: one a trial, for whatever it draws.
+        epoch, step: how many are done.
+        best_theta: `(trials, parameters)` of the best epoch so far.
+        best_value: `(trials,)` in float64, lower is better, +inf before the first epoch.
+        best_epoch: `(trials,)`, counted from 1, 0 before the first.
+    """
+
+    theta: Floats
+    slots: dict[str, Floats]
+    generators: list[np.random.Generator]
+    epoch: int
+    step: int
+    best_theta: Floats
+    best_value: Floats
+    best_epoch: Integers
+
+    @classmethod
+    def start(
+        cls,
+        network: Network,
+        slots: Sequence[str],
+        generators: Sequence[np.random.Generator],
+        dtype: DType = FLOAT32,
+    ) -> Self:
+        """Before the first epoch: every trial's weights drawn by its own generator."""
+        theta = np.stack([network.initialize(generator, dtype) for generator in generators])
+        return cls(
+            theta=theta,
+            slots={name: np.zeros_like(theta) for name in slots},
+            generators=list(generators),
+            epoch=0,
+            step=0,
+            best_theta=theta.copy(),
+            best_value=np.full(len(theta), np.inf),
+            best_epoch=np.zeros(len(theta), dtype=np.int64),
+        )
+
+    def __len__(self) -> int:
+        return len(self.theta)
+
+    def take(self, rows: Booleans | Integers) -> "State":
+        """Some of the trials, copied."""
+        numbers = np.arange(len(self))[rows]
+        return State(
+            theta=self.theta[numbers],
+            slots={name: slot[numbers] for name, slot in self.slots.items()},
+            generators=[self.generators[n] for n in numbers],
+            epoch=self.epoch,
+            step=self.step,
+            best_theta=self.best_theta[numbers],
+            best_value=self.best_value[numbers],
+            best_epoch=self.best_epoch[numbers],
+        )
+
+    @classmethod
+    def join(cls, states: Sequence["State"]) -> Self:
+        """Trials of several states in one, to train on together.
+
+        Raises:
+            EngineError: they are not at the same epoch and step, so they cannot.
+        """
+        if len({(s.epoch, s.step, s.theta.shape[1], s.theta.dtype, *s.slots) for s in states}) != 1:
+            raise EngineError("states that join must be at the same step of networks of the same shape and optimizer")
+        return cls(
+            theta=np.concatenate([s.theta for s in states]),
+            slots={name: np.concatenate([s.slots[name] for s in states]) for name in states[0].slots},
+            generators=[generator for s in states for generator in s.generators],
+            epoch=states[0].epoch,
+            step=states[0].step,
+            best_theta=np.concatenate([s.best_theta for s in states]),
+            best_value=np.concatenate([s.best_value for s in states]),
+            best_epoch=np.concatenate([s.best_epoch for s in states]),
+        )
+
+    def to_bytes(self) -> bytes:
+        """An `.npz` file without pickle; `from_bytes` goes on from it to the bit."""
+        meta = {
+            "epoch": self.epoch,
+            "step": self.step,
+            "generators": [generator.bit_generator.state for generator in self.generators],
+        }
+        file = io.BytesIO()
+        np.savez(
+            file,
+            allow_pickle=False,
+            meta=np.array(json.dumps(meta)),
+            theta=self.theta,
+            best_theta=self.best_theta,
+            best_value=self.best_value,
+            best_epoch=self.best_epoch,
+            **{f"slot_{name}": slot for name, slot in self.slots.items()},
+        )
+        return file.getvalue()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """What `to_bytes` wrote.
+
+        Raises:
+            EngineError: it is something else, or cut off.
+        """
+        try:
+            with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+                meta = json.loads(str(arrays["meta"]))
+                return cls(
+                    theta=arrays["theta"],
+                    slots={n.removeprefix("slot_"): arrays[n] for n in arrays.files if n.startswith("slot_")},
+                    generators=[_generator(state) for state in meta["generators"]],
+                    epoch=meta["epoch"],
+                    step=meta["step"],
+                    best_theta=arrays["best_theta"],
+                    best_value=arrays["best_value"],
+                    best_epoch=arrays["best_epoch"],
+                )
+        except (OSError, ValueError, KeyError) as error:
+            raise EngineError(f"not a checkpoint: {error}") from None
+
+
+def _generator(state: dict[str, object]) -> np.random.Generator:
+    """A generator that goes on where the described one stood.
+
+    Raises:
+        ValueError: it is of a kind that NumPy's default is not.
+    """
+    bits = np.random.PCG64()
+    bits.state = state
+    return np.random.Generator(bits)

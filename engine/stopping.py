@@ -1,0 +1,47 @@
+"""Early stopping: who goes on, and which weights were the best."""
+
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+
+from engine.state import State
+from engine.types import Booleans, EngineError, Floats
+
+
+@final
+@dataclass(frozen=True)
+class EarlyStopping:
+    """Ends a trial after `patience` epochs without an improvement of more than `min_delta`. Prechelt 1998.
+
+    With `patience=None` nobody is ended and the best weights are remembered all the same.
+
+    Raises:
+        EngineError: patience below 1, min_delta below 0.
+    """
+
+    patience: int | None = None
+    min_delta: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.patience is not None and self.patience < 1:
+            raise EngineError(f"early stopping: patience must be at least 1, got {self.patience}")
+        if not self.min_delta >= 0:
+            raise EngineError(f"early stopping: min_delta must be at least 0, got {self.min_delta}")
+
+    def update(self, state: State, values: Floats) -> Booleans:
+        """Remembers the weights of those that improved, in `state`, and says who goes on.
+
+        Args:
+            values: `(trials,)` after this epoch, lower is better; one that is not finite improves nothing.
+
+        Returns:
+            `(trials,)`: True for those whose patience is not used up.
+        """
+        better = np.isfinite(values) & (values < state.best_value - self.min_delta)
+        state.best_theta[better] = state.theta[better]
+        state.best_value[better] = values[better]
+        state.best_epoch[better] = state.epoch
+        if self.patience is None:
+            return np.ones(len(state), dtype=np.bool_)
+        return np.asarray(state.epoch - state.best_epoch < self.patience)

@@ -1,0 +1,35 @@
+"""The one shape rule: every array has a leading axis of trials, `(trials, rows, columns)`.
+
+One trial is `trials == 1`. There is no other code for trials that train together: equal shapes are stacked on that
+axis, and NumPy makes the same BLAS call for each slice, so a trial's numbers do not depend on its company.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.floating]
+Integers = npt.NDArray[np.integer]
+Booleans = npt.NDArray[np.bool_]
+DType = np.dtype[np.floating]
+Shape = tuple[int, ...]  # of one row: (features,) or (channels, height, width)
+Column = np.floating | Floats  # one value a trial: a scalar, or (trials, 1)
+
+
+class EngineError(ValueError):
+    """What was asked of the engine cannot be; the message says what must hold and what it got."""
+
+
+def column(values: Sequence[float], dtype: DType) -> Column:
+    """One hyperparameter of all trials, cast to the network's dtype so that float32 stays float32.
+
+    Args:
+        values: one number a trial, in float64; all arithmetic on hyperparameters is done before the cast.
+        dtype: that of the parameters.
+
+    Returns:
+        `(trials, 1)`, or a scalar for a single trial, which NumPy multiplies with less overhead and to the same bits.
+    """
+    cast = np.asarray(values, dtype=np.float64).astype(dtype)
+    return cast[0] if len(cast) == 1 else cast[:, None]  # type: ignore[no-any-return]
