@@ -12,7 +12,7 @@ from engine.types import EngineError, Floats, Shape
 
 
 class Memory(NamedTuple):
-    """Arrays that are there already: `zeros (rows, …)` stays zero, `scratch (trials, rows, …)` is free."""
+    """Arrays that are there already: both `(trials, rows, …)`. `zeros` stays zero, `scratch` is free."""
 
     zeros: Floats
     scratch: Floats
@@ -38,18 +38,19 @@ class Activation(abc.ABC):
         return ()
 
     def bind(self, place: Place) -> Bound:
-        memory = Memory(np.zeros(place.shape[1:], place.dtype), np.empty(place.shape, place.dtype))
+        memory = Memory(np.zeros(place.shape, place.dtype), np.empty(place.shape, place.dtype))
         y = np.empty((0,) if place.overwrite else place.shape, place.dtype)
+        overwrite, f, multiply_by_slope = place.overwrite, self.forward, self.backward
 
         def forward(x: Floats) -> Floats:
             nonlocal y
-            if place.overwrite:
+            if overwrite:
                 y = x
-            self.forward(x, y, memory)
+            f(x, y, memory)
             return y
 
         def backward(dy: Floats) -> Floats:
-            self.backward(y, dy, memory)
+            multiply_by_slope(y, dy, memory)
             return dy
 
         return Bound(forward, backward)

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import final
+from math import prod
+from typing import NamedTuple, final
 
 import numpy as np
 
-from engine.types import Floats
+from engine.types import DType, Floats, Shape
 
 BLOCK = 1 << 20  # numbers of one trial gathered at a time, 4 MB in float32
 
@@ -23,35 +24,58 @@ class Rows:
         return len(self.x)
 
 
+class Block(NamedTuple):
+    """Several batches of every trial, gathered: `x (trials, steps, batch, …)`, `y (trials, steps, batch, outputs)`.
+
+    `logits`, shaped like `y`, is where the trainer puts what the network made of them.
+    """
+
+    x: Floats
+    y: Floats
+    logits: Floats
+
+
 class Batches:
     """Epochs of shuffled rows, gathered in blocks of whole batches into memory that is used again.
 
     A block holds as many batches as fit `BLOCK`, whatever the number of trials, so that a trial's sums over blocks are
-    the same in any company. The rows left over at the end of an epoch are a smaller batch.
+    the same in any company. The rows left over at the end of an epoch are a block of one smaller batch.
     """
 
     def __init__(self, rows: Rows, trials: int, batch: int) -> None:
         self._rows = rows
-        self._trials = trials
-        width = int(np.prod(rows.x.shape[1:]))
-        self._step = min(len(rows), batch * max(1, BLOCK // (batch * width)))
-        self._x = np.empty(trials * self._step * width, rows.x.dtype)
-        self._y = np.empty(trials * self._step * rows.y.shape[1], rows.y.dtype)
+        width = prod(rows.x.shape[1:])
+        whole, rest = divmod(len(rows), batch)
+        steps = min(whole, max(1, BLOCK // (batch * width)))
+        # From where to where in the epoch's order, and the memory that the rows are gathered into.
+        self._spans = [(start * batch, min(start + steps, whole) * batch) for start in range(0, whole, steps)]
+        memory = _allocate(rows, trials, steps, batch)
+        self._blocks = [_first_steps(memory, (stop - start) // batch) for start, stop in self._spans]
+        if rest:
+            self._spans.append((whole * batch, len(rows)))
+            self._blocks.append(_allocate(rows, trials, 1, rest))
 
-    @property
-    def largest(self) -> int:
-        """Rows of the largest block."""
-        return self._step
-
-    def epoch(self, generators: Sequence[np.random.Generator]) -> Iterator[tuple[Floats, Floats]]:
-        """Blocks `x (trials, rows, …)` and `y (trials, rows, outputs)`, valid until the next one."""
+    def epoch(self, generators: Sequence[np.random.Generator]) -> Iterator[Block]:
+        """Blocks, each valid until the next one."""
         order = np.stack([generator.permutation(len(self._rows)) for generator in generators])
-        for start in range(0, len(self._rows), self._step):
-            picked = order[:, start : start + self._step]
-            yield _gather(self._rows.x, picked, self._x), _gather(self._rows.y, picked, self._y)
+        for (start, stop), block in zip(self._spans, self._blocks, strict=True):
+            picked = order[:, start:stop].reshape(block.x.shape[:3])
+            np.take(self._rows.x, picked, axis=0, out=block.x, mode="clip")  # "raise" would gather into a copy first
+            block.y[...] = self._rows.y[picked]
+            yield block
 
 
-def _gather(source: Floats, picked: np.ndarray, memory: Floats) -> Floats:
-    shape = (*picked.shape, *source.shape[1:])
-    block = memory[: int(np.prod(shape))].reshape(shape)
-    return np.take(source, picked, axis=0, out=block, mode="clip")  # "raise" would gather into a copy first
+def rows_adjacent(shape: Shape, dtype: DType) -> Floats:
+    """An array of `shape (…, rows, outputs)` whose memory is `(…, outputs, rows)`."""
+    return np.empty((*shape[:-2], shape[-1], shape[-2]), dtype).swapaxes(-1, -2)
+
+
+def _allocate(rows: Rows, trials: int, steps: int, batch: int) -> Block:
+    x = np.empty((trials, steps, batch, *rows.x.shape[1:]), rows.x.dtype)
+    shape = (trials, steps, batch, rows.y.shape[1])
+    return Block(x, rows_adjacent(shape, rows.y.dtype), rows_adjacent(shape, rows.y.dtype))
+
+
+def _first_steps(block: Block, steps: int) -> Block:
+    """A part of a block's memory that lies in one piece for each trial."""
+    return Block(*(array[:, :steps] for array in block))

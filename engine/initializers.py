@@ -4,6 +4,7 @@ A weight with `fan_in` inputs and `fan_out` outputs is drawn from the trial's ow
 """
 
 from dataclasses import dataclass
+from math import sqrt
 from typing import Protocol, final
 
 import numpy as np
@@ -50,7 +51,7 @@ class XavierUniform:
     """U(±√(6 / (fan_in + fan_out))). Glorot and Bengio 2010, equation 16."""
 
     def __call__(self, generator: np.random.Generator, shape: Shape, fan_in: int, fan_out: int) -> Floats:
-        bound = np.sqrt(6 / (fan_in + fan_out))
+        bound = sqrt(6 / (fan_in + fan_out))
         return generator.uniform(-bound, bound, shape)
 
 
@@ -60,7 +61,7 @@ class XavierNormal:
     """N(0, 2 / (fan_in + fan_out)). Glorot and Bengio 2010, equation 12."""
 
     def __call__(self, generator: np.random.Generator, shape: Shape, fan_in: int, fan_out: int) -> Floats:
-        return generator.standard_normal(shape) * np.sqrt(2 / (fan_in + fan_out))
+        return generator.standard_normal(shape) * sqrt(2 / (fan_in + fan_out))
 
 
 @final
@@ -69,7 +70,7 @@ class HeUniform:
     """U(±√(6 / fan_in)): the variance of He et al. 2015, equation 10, drawn uniformly."""
 
     def __call__(self, generator: np.random.Generator, shape: Shape, fan_in: int, fan_out: int) -> Floats:
-        bound = np.sqrt(6 / fan_in)
+        bound = sqrt(6 / fan_in)
         return generator.uniform(-bound, bound, shape)
 
 
@@ -79,7 +80,7 @@ class HeNormal:
     """N(0, 2 / fan_in). He et al. 2015, equation 10."""
 
     def __call__(self, generator: np.random.Generator, shape: Shape, fan_in: int, fan_out: int) -> Floats:
-        return generator.standard_normal(shape) * np.sqrt(2 / fan_in)
+        return generator.standard_normal(shape) * sqrt(2 / fan_in)
 
 
 INITIALIZERS: Menu[Initializer] = Menu(

@@ -1,11 +1,12 @@
 """Loss and accuracy of every trial over rows seen in blocks; a trial's sums do not depend on its company."""
 
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
 
 from engine.losses import Loss
-from engine.types import Floats
+from engine.types import Booleans, Floats
 
 
 class Scores(NamedTuple):
@@ -31,21 +32,20 @@ class Tally:
         self._spread = float(np.square(targets - targets.mean(axis=0)).sum(dtype=np.float64))
 
     def add(self, logits: Floats, targets: Floats) -> None:
-        """Rows as they come: logits `(trials, rows, outputs)`, targets the same or `(1, rows, outputs)`."""
-        self._rows += logits.shape[1]
-        self._values += _row_sums(self._loss.values(logits, targets))
+        """Rows as they come: logits `(trials, …, rows, outputs)`, targets the same or `(1, …, rows, outputs)`."""
+        self._rows += prod(logits.shape[1:-1])
+        self._values += _sums(self._loss.values(logits, targets))
         correct = self._loss.correct(logits, targets)
         if correct is not None:
-            self._correct += _row_sums(correct)
+            self._correct += _sums(correct)
         else:  # ½ Σ (a − y)² is the loss, so that R² = 1 − 2 Σ loss / Σ (y − ȳ)², times the rows for the mean below
-            self._correct = np.full_like(self._values, self._rows)
-            self._correct -= self._rows * 2 * self._values / (self._spread or np.nan)
+            self._correct = self._rows * (1 - 2 * self._values / (self._spread or np.nan))
 
     def scores(self) -> Scores:
         """Of all rows so far."""
         return Scores(self._values / self._rows, self._correct / self._rows)
 
 
-def _row_sums(values: Floats) -> Floats:
-    """`(trials, rows)` → `(trials,)` in float64, one trial at a time: pairwise sums would cut a matrix otherwise."""
-    return np.array([row.sum(dtype=np.float64) for row in values])
+def _sums(values: Floats | Booleans) -> Floats:
+    """`(trials, …)` → `(trials,)` in float64, one trial at a time: the order of a sum must not depend on the others."""
+    return np.array([trial.ravel().sum(dtype=np.float64) for trial in values])

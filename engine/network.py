@@ -7,6 +7,7 @@ from typing import NamedTuple, final
 
 import numpy as np
 
+from engine.data import rows_adjacent
 from engine.layers import Bound, Layer, Parameter, Place
 from engine.losses import Loss
 from engine.registry import Menu
@@ -131,7 +132,7 @@ class Network:
         """
         if x.shape[1:] != self.inputs:
             raise EngineError(f"rows must be {self.inputs}, got {x.shape[1:]}")
-        logits = np.empty((len(theta), len(x), self.outputs), theta.dtype)
+        logits = rows_adjacent((len(theta), len(x), self.outputs), theta.dtype)
         bound: list[Bound] = []
         for start in range(0, len(x), CHUNK):
             a = x[None, start : start + CHUNK].astype(theta.dtype, copy=False)

@@ -147,5 +147,5 @@ def _generator(state: dict[str, object]) -> np.random.Generator:
         ValueError: it is of a kind that NumPy's default is not.
     """
     bits = np.random.PCG64()
-    bits.state = state
+    bits.state = state  # type: ignore[assignment]  # checked by the setter
     return np.random.Generator(bits)

@@ -1,18 +1,19 @@
 """Training as a generator: it yields an epoch, and is sent who goes on."""
 
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
 from typing import final
 
 import numpy as np
 
 from engine.data import Batches, Rows
+from engine.gradient import bind_gradient
 from engine.metrics import Scores, Tally
 from engine.network import Network
 from engine.optimizers import Matrices, Optimizer
 from engine.schedules import Constant, Schedule
 from engine.state import State
-from engine.types import Booleans, EngineError, Floats, column
+from engine.types import Booleans, EngineError, Floats
 
 
 @final
@@ -34,7 +35,7 @@ class Hyperparameters:
     learning_rate: float
     batch_size: int = 32
     l2: float = 0.0
-    schedule: Schedule = Constant()
+    schedule: Schedule = field(default_factory=Constant)
 
     def __post_init__(self) -> None:
         if not self.learning_rate >= 0:
@@ -111,49 +112,27 @@ def _epochs(
     batches = Batches(rows, len(trials), batch)
     theta = state.theta
     matrices = Matrices(theta, np.empty_like(theta), state.slots, np.empty_like(theta))
-    steps = {size: _bind_step(network, trials, matrices, size) for size in {batch, len(rows) % batch} - {0}}
-    outputs = np.empty((len(trials), batches.largest, network.outputs), theta.dtype)
+    l2 = [t.l2 for t in trials]
+    gradients = {
+        size: bind_gradient(network, l2, theta, matrices.grad, matrices.scratch, size)
+        for size in {batch, len(rows) % batch} - {0}
+    }
     optimizers = [t.optimizer for t in trials]
     while True:
         tally = Tally(network.loss, len(trials), rows.y)
         rates = [t.learning_rate * t.schedule.factor(state.epoch) for t in trials]
         update = type(optimizers[0]).bind(optimizers, rates, matrices)
         with np.errstate(all="ignore"):
-            for x, y in batches.epoch(state.generators):
-                count = x.shape[1]
-                for start in range(0, count, batch):
-                    stop = min(start + batch, count)
-                    steps[stop - start](x[:, start:stop], y[:, start:stop], outputs[:, start:stop])
+            for block in batches.epoch(state.generators):
+                gradient = gradients[block.x.shape[2]]
+                # Of each batch in turn: x (trials, batch, …), y and logits (trials, batch, outputs).
+                for x, y, logits in zip(*(array.swapaxes(0, 1) for array in block), strict=True):
+                    gradient(x, y, logits)
                     state.step += 1
                     update(state.step)
-                tally.add(outputs[:, :count], y)
+                tally.add(block.logits, block.y)
         state.epoch += 1
         yield Epoch(state.epoch, tally.scores(), evaluate(network, theta, val) if val else None)
-
-
-def _bind_step(
-    network: Network, trials: Sequence[Hyperparameters], matrices: Matrices, batch: int
-) -> Callable[[Floats, Floats, Floats], None]:
-    """(x, y, outputs) → the gradient of a batch in `matrices.grad`, and its logits in `outputs`."""
-    theta, grad, scratch = matrices.theta, matrices.grad, matrices.scratch
-    bound = network.bind(theta, grad, batch)
-    forwards = [layer.forward for layer in bound]
-    backwards = [layer.backward for layer in reversed(bound)]
-    delta = network.loss.bind((len(theta), batch, network.outputs), theta.dtype)
-    keep = network.layers[-1].keeps_output
-    decay = np.where(network.regularized, column([t.l2 for t in trials], theta.dtype), theta.dtype.type(0))
-
-    def step(x: Floats, y: Floats, outputs: Floats) -> None:
-        for forward in forwards:
-            x = forward(x)
-        outputs[...] = x
-        d = delta(x.copy() if keep else x, y)
-        for backward in backwards:
-            d = backward(d)
-        np.multiply(theta, decay, out=scratch)  # d(λ/2 · Σw²) = λw
-        np.add(grad, scratch, out=grad)
-
-    return step
 
 
 def _keep(state: State, rows: Booleans) -> None:

@@ -32,4 +32,4 @@ def column(values: Sequence[float], dtype: DType) -> Column:
         `(trials, 1)`, or a scalar for a single trial, which NumPy multiplies with less overhead and to the same bits.
     """
     cast = np.asarray(values, dtype=np.float64).astype(dtype)
-    return cast[0] if len(cast) == 1 else cast[:, None]  # type: ignore[no-any-return]
+    return cast[0] if len(cast) == 1 else cast[:, None]

@@ -54,7 +54,7 @@ class Place:
 
 
 class Bound(NamedTuple):
-    """A layer at work. Both take and return `(trials, rows, …)`; what they return is theirs and lives until the next call.
+    """A layer at work. Both take and return `(trials, rows, …)`; what they return lives until the next call.
 
     `forward` may be handed one trial's rows for all, `(1, rows, …)`. `backward` takes dL/dy, which it may overwrite,
     writes dL/dparameters into its views, and returns dL/dx.
