@@ -1,0 +1,287 @@
+"""YAML → Spec: every mistake at once, each with its line and the nearest right word."""
+
+import dataclasses
+import typing
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import TypeAdapter, ValidationError
+
+from engine.activations import ACTIVATIONS
+from engine.initializers import INITIALIZERS
+from engine.optimizers import OPTIMIZERS
+from engine.registry import Menu, nearest
+from engine.schedules import SCHEDULES
+from engine.types import EngineError
+from hpsearch import dialects, document
+from hpsearch.document import Document, Path_
+from hpsearch.errors import Mistake, SpecError
+from hpsearch.samplers import SAMPLERS
+from hpsearch.section import Section
+from hpsearch.sources import SOURCES
+from hpsearch.space import Fixed, Parameter, Range, Values, space
+from hpsearch.spec import SECTIONS, Choice, Metric, Model, Spec, Stage, Train
+
+Errors = list[tuple[Path_, str]]
+
+
+def load(path: Path, overrides: tuple[str, ...] = ()) -> tuple[Spec, list[str]]:
+    """A study file, and notices about what was read from another tool's words.
+
+    Args:
+        overrides: `KEY=VALUE` each, as `--set` takes them.
+
+    Raises:
+        SpecError: everything that is wrong with it.
+    """
+    doc = document.read(path)
+    for assignment in overrides:
+        doc.override(assignment)
+    notices, mistakes = dialects.translate(doc.content, doc.moved, doc.where)
+    spec, errors = _build(doc.content)
+    mistakes += [Mistake(doc.where(p), ".".join(map(str, p)), message) for p, message in errors]
+    if mistakes or spec is None:
+        raise SpecError(sorted(set(mistakes), key=lambda m: _order(doc, m)))
+    return spec, notices
+
+
+def restore(content: dict[str, Any], origin: str) -> Spec:
+    """A spec from what `Spec.model_dump(mode="json")` gave, as the study database holds it.
+
+    Raises:
+        SpecError: this version cannot use it.
+    """
+    spec, errors = _build(content)
+    if errors or spec is None:
+        raise SpecError([Mistake(origin, ".".join(map(str, p)), message) for p, message in errors])
+    return spec
+
+
+def _order(doc: Document, mistake: Mistake) -> tuple[int, str]:
+    line = mistake.where.removeprefix(f"{doc.name}:")
+    return (int(line) if line.isdigit() else 0, mistake.path)
+
+
+def _build(content: dict[str, Any]) -> tuple[Spec | None, Errors]:
+    """Each section by itself, then what must hold between them, as far as they are sound."""
+    errors: Errors = [
+        ((key,), f"unknown key '{key}'{nearest(key, list(SECTIONS))}") for key in content if key not in SECTIONS
+    ]
+    parts: dict[str, Any] = {}
+    for name, field in Spec.model_fields.items():
+        if name not in content:
+            if field.is_required():
+                errors.append(((name,), f"missing; a study must have {_needed()}"))
+            else:
+                parts[name] = field.get_default(call_default_factory=True)
+            continue
+        try:
+            if name == "data":
+                parts[name] = _source(content[name], errors)
+            elif name == "parameters" and not isinstance(content[name], dict):
+                errors.append(((name,), "must be a mapping of names to ranges, values or fixed values"))
+            else:
+                parts[name] = TypeAdapter(field.rebuild_annotation()).validate_python(content[name])
+        except ValidationError as error:
+            errors += [_reworded((name, *path), e, field.annotation) for path, e in _flat(error)]
+    errors += list(_between(parts))
+    return (None, errors) if errors else (Spec(**parts), errors)
+
+
+def _needed() -> str:
+    return ", ".join(name for name, field in Spec.model_fields.items() if field.is_required())
+
+
+def _source(data: Any, errors: Errors) -> Section | None:
+    """The data section, by the class of its source."""
+    name = data.get("source") if isinstance(data, dict) else None
+    if name not in SOURCES:
+        errors.append((("data", "source"), f"unknown source '{name}'{nearest(str(name), list(SOURCES))}"))
+        return None
+    try:
+        return SOURCES[name].model_validate(data)
+    except ValidationError as error:
+        errors += [_reworded(("data", *path), e, SOURCES[name]) for path, e in _flat(error)]
+        return None
+
+
+def _flat(error: ValidationError) -> Iterator[tuple[Path_, Mapping[str, Any]]]:
+    for e in error.errors(include_url=False):
+        yield e["loc"], e
+
+
+def _reworded(path: Path_, error: Mapping[str, Any], kind: Any) -> tuple[Path_, str]:
+    """pydantic's error in our words, with what it got and the nearest right word."""
+    shown = tuple(p for p in path if not str(p).startswith("<") and str(p) not in _UNION)
+    message = str(error["msg"]).removeprefix("Value error, ")
+    got = error.get("input")
+    if error["type"] == "extra_forbidden":
+        keys = sorted(_keys({kind}, path[1:-1]))
+        return shown, f"unknown key '{shown[-1]}'{nearest(str(shown[-1]), keys)}"
+    if error["type"] == "missing":
+        return shown, "missing"
+    if error["type"] == "literal_error" and isinstance(got, str):
+        words = [w.strip("' ") for w in str(error["ctx"]["expected"]).replace(" or ", ", ").split(",")]
+        return shown, f"unknown '{got}'{nearest(got, words)}"
+    if error["type"] != "value_error":
+        message = f"{message[0].lower()}{message[1:]}, got {got!r}".replace("input should", "must")
+    return shown, message
+
+
+_UNION = {"int", "float", "str", "bool", "constrained-int", "literal['auto']", "function-before[_listed(), tuple]"}
+
+
+def _keys(kinds: set[Any], path: Path_) -> set[str]:
+    """The keys there may be at a path of a section, found by walking the annotations."""
+    sections = {s for kind in kinds for s in _sections(kind)}
+    for step in path:
+        if isinstance(step, str) and not step.startswith("<"):
+            fields = [s.model_fields[step] for s in sections if step in s.model_fields]
+            sections = {s for f in fields for s in _sections(f.annotation)} or sections
+        elif isinstance(step, str):
+            tags = {"<range>": Range, "<values>": Values, "<fixed>": Fixed}
+            sections = {tags[step]}
+    return {key for s in sections for key in s.model_fields}
+
+
+def _sections(kind: Any) -> Iterator[type[Section]]:
+    if isinstance(kind, type) and issubclass(kind, Section):
+        yield kind
+    for inner in typing.get_args(kind):
+        yield from _sections(inner)
+
+
+class _Use(NamedTuple):
+    """A place where a number or a name is needed, or the parameter that gives it."""
+
+    path: Path_
+    value: Any  # None: not given
+    name: str  # the parameter that gives it when it is not given
+    needs: str  # "number", "whole number", "name"
+    menu: Menu[Any] | None = None
+
+
+def _uses(model: Model | None, train: Train | None) -> Iterator[_Use]:
+    for number, hidden in enumerate(model.hidden if model else ()):
+        path: Path_ = ("model", "hidden", number)
+        yield _Use((*path, "units"), hidden.units, "", "whole number")
+        yield from _choice((*path, "activation"), hidden.activation, ACTIVATIONS)
+        if hidden.initializer:
+            yield from _choice((*path, "initializer"), hidden.initializer, INITIALIZERS)
+    if train:
+        yield _Use(("train", "learning_rate"), train.learning_rate, "learning_rate", "number")
+        yield _Use(("train", "batch_size"), train.batch_size, "batch_size", "whole number")
+        yield _Use(("train", "l2"), train.l2, "l2", "number")
+        yield from _choice(("train", "optimizer"), train.optimizer, OPTIMIZERS)
+        yield from _choice(("train", "schedule"), train.schedule, SCHEDULES)
+
+
+def _choice(path: Path_, choice: Choice, menu: Menu[Any]) -> Iterator[_Use]:
+    """The name on a menu and, when it is there, its settings."""
+    yield _Use(path, choice.name, "", "name", menu)
+    if choice.name not in menu:
+        return
+    fields = {f.name: f for f in dataclasses.fields(menu[choice.name])}
+    for key in choice.settings:
+        if key not in fields:
+            yield _Use((*path, key), None, "", f"unknown key '{key}'{nearest(key, list(fields)) if fields else ''}")
+    for key, field in fields.items():
+        if field.type is not bool:
+            yield _Use((*path, key), choice.settings.get(key), key, "number")
+
+
+def _between(parts: dict[str, Any]) -> Iterator[tuple[Path_, str]]:
+    """What must hold between sections."""
+    yield from _stages(parts.get("stages", ()))
+    parameters: dict[str, Parameter] | None = parts.get("parameters")
+    model: Model | None = parts.get("model")
+    train: Train | None = parts.get("train")
+    metric: Metric | None = parts.get("metric")
+    if metric and metric.goal and (metric.goal == "minimize") != metric.name.endswith("loss"):
+        yield ("metric", "goal"), f"{metric.name} is to be {'minimized' if metric.goal == 'maximize' else 'maximized'}"
+    if parameters is None:
+        return
+    used: set[str] = set()
+    sound = True
+    for use in _uses(model, train):
+        message = _fits(use, parameters, used)
+        if message:
+            sound = False
+            yield use.path, message
+    if not (model and train and sound):
+        return
+    for name in parameters:
+        if name not in used:
+            settings = {u.name for u in _uses(model, train) if u.name} | {"hidden_units"} - set(parameters)
+            yield ("parameters", name), f"used nowhere in model or train{nearest(name, sorted(settings))}"
+            sound = False
+    if not any(not isinstance(p, Fixed) for p in parameters.values()):
+        yield ("parameters",), "there is nothing to search: give at least one a range or values"
+    elif sound:
+        yield from _builds(model, train, parameters)
+
+
+def _fits(use: _Use, parameters: Mapping[str, Parameter], used: set[str]) -> str | None:
+    """What is wrong with a use, if anything; the parameters it names are noted in `used`."""
+    if use.needs.startswith("unknown key"):
+        return use.needs
+    if use.menu is not None and use.value in use.menu:
+        return None
+    name = use.name if use.value is None else use.value
+    if use.value is None and name not in parameters:
+        return "missing: give it a number, or add a parameter of that name" if name == "learning_rate" else None
+    if not isinstance(name, str):
+        whole = isinstance(name, int) and not isinstance(name, bool)
+        return None if use.needs == "number" or whole else f"must be a whole number, got {name!r}"
+    if name not in parameters:
+        words = [*(use.menu or ()), *parameters]
+        what = f"neither {use.menu.kind} nor parameter" if use.menu else "no parameter"
+        return f"'{name}' is {what}{nearest(name, words)}"
+    used.add(name)
+    return _gives(parameters[name], name, use)
+
+
+def _gives(parameter: Parameter, name: str, use: _Use) -> str | None:
+    """What is wrong with a parameter in that place, if anything."""
+    values = parameter.values if isinstance(parameter, Values) else ()
+    values = (parameter.value,) if isinstance(parameter, Fixed) else values
+    if use.menu is not None:
+        wrong = [v for v in values if v not in use.menu]
+        if isinstance(parameter, Range) or wrong:
+            got = wrong[0] if wrong else "a range"
+            return f"parameter '{name}' must give names of a {use.menu.kind}, got {got}{nearest(str(got), use.menu)}"
+        return None
+    if any(isinstance(v, str | bool) for v in values):
+        return f"parameter '{name}' must give numbers, got {list(values)}"
+    whole = parameter.type == "int" if isinstance(parameter, Range) else all(isinstance(v, int) for v in values)
+    if use.needs == "whole number" and not whole:
+        return f"parameter '{name}' must give whole numbers; add type: int"
+    return None
+
+
+def _stages(stages: tuple[Stage, ...]) -> Iterator[tuple[Path_, str]]:
+    names = [s.name for s in stages]
+    for number, stage in enumerate(stages):
+        if stage.sampler not in SAMPLERS:
+            near = nearest(stage.sampler, list(SAMPLERS))
+            yield ("stages", number, "sampler"), f"unknown sampler '{stage.sampler}'{near}"
+        if stage.name in names[:number]:
+            yield ("stages", number, "name"), f"stages must differ in name, got '{stage.name}' twice"
+        if number == 0 and stage.zoom:
+            yield ("stages", 0, "zoom"), "the first stage has no earlier trials to zoom in on"
+
+
+def _builds(model: Model, train: Train, parameters: dict[str, Parameter]) -> Iterator[tuple[Path_, str]]:
+    """Whether the engine takes both ends of every range."""
+    from hpsearch.trial import hidden_layers, hyperparameters
+
+    messages = []
+    for point in space(parameters).corners():
+        for build in (lambda p: hidden_layers(model, p), lambda p: hyperparameters(train, p)):
+            try:
+                build(point)
+            except EngineError as error:
+                if str(error) not in messages:
+                    messages.append(str(error))
+    yield from ((("parameters",), message) for message in messages)

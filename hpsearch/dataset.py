@@ -1,0 +1,148 @@
+"""A source's rows, split and scaled once, in files that every worker maps instead of copying."""
+
+import functools
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, final
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.data import Rows
+from engine.losses import Logistic, Loss, SoftmaxCrossEntropy, SquaredError
+from engine.scaling import Standard
+from engine.types import DType, Floats
+from hpsearch.errors import DataError
+from hpsearch.seeds import derive
+from hpsearch.sources import Source, Split, Table
+
+DTYPE: DType = np.dtype(np.float32)
+Part = Literal["train", "val", "test"]
+
+
+@final
+@dataclass(frozen=True)
+class Dataset:
+    """Where prepared rows lie, and what a network for them looks like. Small: it travels with every task.
+
+    Attributes:
+        folder: holds `<part>_x.npy` and `<part>_y.npy`, float32.
+        inputs, outputs: of the network.
+        classes: a name for each; empty for a regression.
+        fingerprint: of the rows as they came from the source.
+        rows: part → how many.
+    """
+
+    folder: str
+    inputs: int
+    outputs: int
+    classes: tuple[str, ...]
+    fingerprint: str
+    rows: tuple[tuple[Part, int], ...]
+
+    @property
+    def loss(self) -> Loss:
+        """Softmax for classes, a single sigmoid for two of them, squared error for a regression."""
+        if not self.classes:
+            return SquaredError()
+        return Logistic() if len(self.classes) == 2 else SoftmaxCrossEntropy()
+
+    def part(self, part: Part) -> Rows | None:
+        """The rows of a part; None when it has none."""
+        return _mapped(self.folder, part) if dict(self.rows)[part] else None
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Scaling:
+    """What was done to the rows, so that a model can do it again: None where nothing was."""
+
+    x: Standard | None
+    y: Standard | None
+
+
+def prepare(source: Source, seed: int, folder: Path) -> tuple[Dataset, Scaling]:
+    """Loads, splits and scales; writes the parts into a folder.
+
+    Raises:
+        DataError: the rows cannot be read or learned from.
+    """
+    table = source.load()
+    _check(table, source)
+    parts = split(table, source.split, derive(seed, "split"))
+    train = parts["train"]
+    scaling = Scaling(
+        x=Standard.fit(table.x[train]) if source.scale == "standard" else None,
+        y=None if table.classes else Standard.fit(table.y[train].astype(np.float64)[:, None]),
+    )
+    x = scaling.x.apply(table.x) if scaling.x else table.x
+    y = scaling.y.apply(table.y.astype(np.float64)[:, None])[:, 0] if scaling.y else table.y
+    outputs = len(table.classes) if len(table.classes) > 2 else 1
+    dataset = Dataset(
+        folder=str(folder),
+        inputs=x.shape[1],
+        outputs=outputs,
+        classes=table.classes,
+        fingerprint=fingerprint(table),
+        rows=tuple((part, len(numbers)) for part, numbers in parts.items()),
+    )
+    for part, numbers in parts.items():
+        np.save(folder / f"{part}_x.npy", x[numbers].astype(DTYPE), allow_pickle=False)
+        np.save(folder / f"{part}_y.npy", dataset.loss.targets(y[numbers], outputs, DTYPE), allow_pickle=False)
+    return dataset, scaling
+
+
+def split(table: Table, fractions: Split, seed: int) -> dict[Part, npt.NDArray[np.intp]]:
+    """Row numbers of each part, shuffled; every class is spread over the parts in proportion.
+
+    Raises:
+        DataError: a part that should have rows would have none.
+    """
+    order = np.random.default_rng(seed).permutation(len(table.y))
+    if table.classes:
+        # A row's rank among its class, as a fraction: sorted by it, every stretch holds all classes in proportion.
+        rank = np.empty(len(order))
+        for label in np.unique(table.y):
+            rows = order[table.y[order] == label]
+            rank[rows] = (np.arange(len(rows)) + 0.5) / len(rows)
+        order = order[np.argsort(rank[order], kind="stable")]
+    first = round(fractions.train * len(order))
+    second = len(order) if not fractions.test else round((fractions.train + fractions.val) * len(order))
+    generator = np.random.default_rng(seed)
+    parts: dict[Part, npt.NDArray[np.intp]] = {
+        "train": generator.permutation(order[:first]),
+        "val": generator.permutation(order[first:second]),
+        "test": generator.permutation(order[second:]),
+    }
+    for part, rows in parts.items():
+        if not len(rows) and getattr(fractions, part):
+            raise DataError(f"data.split: {len(order)} rows leave none for {part}")
+    return parts
+
+
+def fingerprint(table: Table) -> str:
+    """A digest of the rows as they came."""
+    digest = hashlib.sha256()
+    for part in (np.ascontiguousarray(table.x), np.ascontiguousarray(table.y)):
+        digest.update(f"{part.shape}{part.dtype.str}".encode())
+        digest.update(part.data)
+    return digest.hexdigest()[:16]
+
+
+def _check(table: Table, source: Source) -> None:
+    for name, values in (("inputs", table.x), ("targets", table.y)):
+        if not np.isfinite(values).all():
+            raise DataError(f"data: {source.source}: {name} hold NaN or infinite values")
+
+
+@functools.lru_cache(maxsize=8)
+def _mapped(folder: str, part: Part) -> Rows:
+    x: Any = np.load(f"{folder}/{part}_x.npy", mmap_mode="r", allow_pickle=False)
+    y: Any = np.load(f"{folder}/{part}_y.npy", mmap_mode="r", allow_pickle=False)
+    return Rows(_plain(x), _plain(y))
+
+
+def _plain(mapped: Any) -> Floats:
+    """The same memory as a plain array: `np.memmap` costs several times as much a slice."""
+    return np.asarray(mapped).view(np.ndarray)

@@ -1,0 +1,53 @@
+"""A trial as the whole program sees it: what the database holds of it, in the words of the study file."""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from hpsearch.space import Point, Raw
+from hpsearch.trial import History, TrialState
+
+FINISHED = ("complete", "diverged", "failed")
+
+
+class Record(NamedTuple):
+    """One trial of one stage.
+
+    Attributes:
+        number: within its stage, from 0.
+        raws: as Optuna sampled it; `point` is the same as people see it.
+        value: the metric at the best epoch; None unless complete.
+        metrics: train and val scores at the best epoch, and the champion's test scores.
+        seconds: of training, its share when it trained in company.
+        finished: Unix time, 0 while it runs.
+    """
+
+    stage: str
+    number: int
+    raws: Mapping[str, Raw]
+    point: Point
+    state: TrialState
+    value: float | None = None
+    epochs: int = 0
+    best_epoch: int = 0
+    seconds: float = 0.0
+    finished: float = 0.0
+    metrics: Mapping[str, float] = {}  # noqa: RUF012 (read only)
+    history: History = {}  # noqa: RUF012 (read only)
+    error: str | None = None
+
+    @property
+    def label(self) -> str:
+        """`coarse/12`."""
+        return f"{self.stage}/{self.number}"
+
+
+def ranked(records: Iterable[Record], sign: int, stages: Iterable[str]) -> list[Record]:
+    """The complete ones, best first; ties by stage and number, so that the order is always the same.
+
+    Args:
+        sign: +1 where lower is better, −1 where higher is.
+        stages: their names in the study's order.
+    """
+    order = {name: number for number, name in enumerate(stages)}
+    complete = [r for r in records if r.state == "complete" and r.value is not None]
+    return sorted(complete, key=lambda r: (sign * (r.value or 0.0), order[r.stage], r.number))

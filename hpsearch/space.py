@@ -1,0 +1,201 @@
+"""Parameters and their scales: what a study searches, as Optuna sees it and as a person does.
+
+An axis has a *raw* coordinate, which Optuna samples and the database holds, and a *value*, which everybody else sees:
+
+    scale            raw                        value
+    linear, log      the value                  raw
+    one_minus_log    1 − value, on a log scale  1 − raw          (β: log-uniform in 1−β)
+    ordered values   an index                   values[raw]
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Annotated, Literal, Self, final
+
+from pydantic import Field, model_validator
+
+from hpsearch.section import Listed, Number, Section
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+Value = bool | int | float | str
+Raw = int | float | str | bool
+Point = dict[str, Value]  # parameter → value: what a trial trains with and what everybody sees
+
+
+@final
+class Range(Section):
+    """`{min: 1e-4, max: 1.0, scale: log}`; `type: int` for whole numbers."""
+
+    type: Literal["float", "int"] = "float"
+    min: Number
+    max: Number
+    scale: Literal["linear", "log", "one_minus_log"] = "linear"
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        got = f"got min={self.min:g}, max={self.max:g}"
+        if not self.min < self.max:
+            raise ValueError(f"min must be below max, {got}")
+        if self.scale == "log" and not self.min > 0:
+            raise ValueError(f"a log scale needs min above 0, {got}")
+        if self.scale == "one_minus_log" and not self.max < 1:
+            raise ValueError(f"one_minus_log needs max below 1, because it is logarithmic in 1 − value, {got}")
+        if self.type == "int" and self.scale == "one_minus_log":
+            raise ValueError("whole numbers cannot have the scale one_minus_log; choose linear or log")
+        if self.type == "int" and not (float(self.min).is_integer() and float(self.max).is_integer()):
+            raise ValueError(f"min and max of an int must be whole numbers, {got}")
+        return self
+
+
+@final
+class Values(Section):
+    """`{values: [16, 32, 64], ordered: true}`; without `ordered` they are names without neighbors, and never zoomed."""
+
+    values: Annotated[tuple[bool | int | float | str, ...], Listed, Field(min_length=1)]
+    ordered: bool = False
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        if len(set(self.values)) != len(self.values):
+            raise ValueError(f"values must differ, got {list(self.values)}")
+        if self.ordered and (
+            any(isinstance(v, str | bool) for v in self.values) or list(self.values) != sorted(self.values)
+        ):
+            raise ValueError(f"ordered values must be numbers that go up, got {list(self.values)}")
+        return self
+
+
+@final
+class Fixed(Section):
+    """`{value: 1e-4}`, or the bare value: known by a parameter's name, but not searched."""
+
+    value: bool | int | float | str
+
+
+Parameter = Range | Values | Fixed
+
+
+@final
+@dataclass(frozen=True)
+class Axis:
+    """One searched parameter. Bounds are inclusive and in raw coordinates.
+
+    Attributes:
+        name: the parameter's.
+        key: what Optuna calls it: `one_minus_beta` and `batch_size_index` say what the raw coordinate is.
+        choices: of ordered and unordered values.
+        zoomable: it has neighbors, so that a narrower box means something.
+    """
+
+    name: str
+    key: str
+    low: float
+    high: float
+    whole: bool = False
+    log: bool = False
+    complement: bool = False
+    choices: tuple[Value, ...] = ()
+    zoomable: bool = True
+
+    def value(self, raw: Raw) -> Value:
+        """Raw → what people see."""
+        if not self.zoomable:
+            return raw
+        assert not isinstance(raw, str)
+        if self.choices:
+            return self.choices[int(raw)]
+        if self.complement:
+            return complement(raw)
+        return int(raw) if self.whole else float(raw)
+
+    def position(self, raw: Raw) -> float:
+        """Raw → where it stands on the axis' own scale, on which it was sampled uniformly."""
+        return math.log(float(raw)) if self.log else float(raw)
+
+    def raw(self, position: float) -> float:
+        """The inverse of `position`."""
+        return math.exp(position) if self.log else position
+
+    def distribution(self, low: float, high: float) -> "BaseDistribution":
+        """For Optuna, between two raw bounds."""
+        from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+        if not self.zoomable:
+            return CategoricalDistribution(self.choices)
+        if self.whole:
+            return IntDistribution(int(low), int(high), log=self.log)
+        return FloatDistribution(low, high, log=self.log)
+
+
+@final
+@dataclass(frozen=True)
+class Space:
+    """All axes, and the values of parameters that are not searched."""
+
+    axes: tuple[Axis, ...]
+    fixed: Mapping[str, Value]
+
+    def point(self, raws: Mapping[str, Raw]) -> Point:
+        """Optuna's parameters → values by parameter name, fixed ones included."""
+        return {a.name: a.value(raws[a.key]) for a in self.axes} | dict(self.fixed)
+
+    def whole(self) -> "Box":
+        """The whole range of every axis."""
+        return {a.key: (a.low, a.high) for a in self.axes}
+
+    def distributions(self, box: "Box") -> dict[str, "BaseDistribution"]:
+        """The box for Optuna."""
+        return {a.key: a.distribution(*box[a.key]) for a in self.axes}
+
+    def corners(self) -> tuple[Point, Point]:
+        """The point of all lower and that of all upper bounds, in raw coordinates: what fits both, mostly fits all."""
+        ends = [{a.key: a.choices[i] if not a.zoomable else (a.low, a.high)[i] for a in self.axes} for i in (0, -1)]
+        return self.point(ends[0]), self.point(ends[1])
+
+
+Box = dict[str, tuple[float, float]]  # axis key → raw bounds, inclusive
+
+
+def space(parameters: Mapping[str, Parameter]) -> Space:
+    """The space that a study file's parameters span."""
+    return Space(
+        axes=tuple(_axis(name, p) for name, p in parameters.items() if not isinstance(p, Fixed)),
+        fixed={name: p.value for name, p in parameters.items() if isinstance(p, Fixed)},
+    )
+
+
+def _axis(name: str, parameter: Range | Values) -> Axis:
+    if isinstance(parameter, Values):
+        last = len(parameter.values) - 1
+        if parameter.ordered:
+            return Axis(name, f"{name}_index", 0, last, whole=True, choices=parameter.values)
+        return Axis(name, name, 0, last, choices=parameter.values, zoomable=False)
+    if parameter.scale == "one_minus_log":
+        low, high = complement(parameter.max), complement(parameter.min)
+        return Axis(name, f"one_minus_{name}", low, high, log=True, complement=True)
+    return Axis(name, name, parameter.min, parameter.max, whole=parameter.type == "int", log=parameter.scale == "log")
+
+
+def complement(value: float) -> float:
+    """1 − value in decimal: 1 − 0.999 is 0.001, where binary subtraction says 0.0010000000000000009."""
+    return float(1 - Decimal(repr(float(value))))
+
+
+def contains(axis: Axis, box: Box, raw: Raw) -> bool:
+    """Whether a raw coordinate lies in the box."""
+    if isinstance(raw, str) or not axis.zoomable:
+        return True
+    low, high = box[axis.key]
+    return low <= raw <= high
+
+
+def bounds(axis: Axis, box: Box) -> tuple[Value, Value] | Sequence[Value]:
+    """The box on that axis in values, lower first: `(0.9, 0.999)`; all of them for unordered values."""
+    if not axis.zoomable:
+        return axis.choices
+    low, high = (axis.value(raw) for raw in box[axis.key])
+    return (high, low) if axis.complement else (low, high)

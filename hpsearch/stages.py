@@ -1,0 +1,64 @@
+"""Coarse to fine: which box a stage searches, and which earlier trials it starts with."""
+
+import math
+from collections.abc import Sequence
+
+from hpsearch.record import Record, ranked
+from hpsearch.space import Axis, Box, Space, contains
+from hpsearch.spec import Spec, Zoom
+
+
+def box(spec: Spec, space: Space, stage: int, earlier: Sequence[Sequence[Record]]) -> Box:
+    """What a stage searches: the whole range, or, zoom by zoom, what the stages before it leave.
+
+    Args:
+        stage: its place in `spec.stages`.
+        earlier: the records of each stage before it, all finished.
+    """
+    result = space.whole()
+    for number in range(stage + 1):
+        zoom = spec.stages[number].zoom
+        if zoom is not None:
+            result = _narrowed(spec, space, result, [r for records in earlier[:number] for r in records], zoom)
+    return result
+
+
+def reused(space: Space, box: Box, earlier: Sequence[Sequence[Record]]) -> list[Record]:
+    """The complete trials of earlier stages that lie in the box: what a new sampler may know at once."""
+    return [
+        r
+        for records in earlier
+        for r in records
+        if r.state == "complete" and all(contains(axis, box, r.raws[axis.key]) for axis in space.axes)
+    ]
+
+
+def _narrowed(spec: Spec, space: Space, outer: Box, records: Sequence[Record], zoom: Zoom) -> Box:
+    inside = [r for r in records if all(contains(a, outer, r.raws[a.key]) for a in space.axes)]
+    best = ranked(inside, spec.metric.sign, [s.name for s in spec.stages])
+    best = best[: max(1, math.ceil(zoom.keep_top * len(best)))]
+    if not best:
+        return outer
+    return {a.key: _axis(a, outer[a.key], [r.raws[a.key] for r in best], zoom.margin) for a in space.axes}
+
+
+def _axis(
+    axis: Axis, outer: tuple[float, float], raws: Sequence[float | str | bool], margin: float
+) -> tuple[float, float]:
+    """The interval of the best on the axis' own scale, `margin` of the outer width wider on each side, cut to it."""
+    if not axis.zoomable:
+        return outer
+    low, high = (axis.position(end) for end in outer)
+    positions = [axis.position(raw) for raw in raws]
+    slack = margin * (high - low)
+    ends = min(positions) - slack, max(positions) + slack
+    if not axis.whole:
+        # The ends of the outer interval stay what they are: log and back again would move them by a bit.
+        narrow_low = outer[0] if ends[0] <= low else axis.raw(ends[0])
+        narrow_high = outer[1] if ends[1] >= high else axis.raw(ends[1])
+        return narrow_low, narrow_high
+    # Whole numbers within the interval; those of the best themselves in any case, whatever log and back does.
+    found = [int(raw) for raw in raws]
+    narrow_low = max(outer[0], min(math.ceil(axis.raw(ends[0])), *found))
+    narrow_high = min(outer[1], max(math.floor(axis.raw(ends[1])), *found))
+    return narrow_low, narrow_high

@@ -1,0 +1,305 @@
+"""The loop: ask a wave, train it, tell it. Resuming is the same loop from the first unfinished wave.
+
+What a wave may see is fixed by its number: wave k is asked from the waves up to k−2 as told and wave k−1 as running,
+so that it can be asked while wave k−1 trains, and nobody waits for the coordinator or for a straggler. With samplers
+made anew for each trial from its seed, the same table comes out for any number of workers, in whatever order trials
+end, and however often the coordinator is killed.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from typing import TYPE_CHECKING, NamedTuple, final
+
+from hpsearch.dataset import Dataset
+from hpsearch.errors import Interrupted
+from hpsearch.executors import Executor
+from hpsearch.record import FINISHED, Record, ranked
+from hpsearch.samplers import SAMPLERS
+from hpsearch.seeds import derive
+from hpsearch.space import Box, Space, space
+from hpsearch.spec import Spec
+from hpsearch.stages import box, reused
+from hpsearch.storage import Storage, StoredOutcome
+from hpsearch.trackers import Tracker
+from hpsearch.trial import Outcome, Result, Start, Task, groups, test_scores
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.trial import FrozenTrial
+
+SLICE = 30.0  # seconds of training after which a group comes back to be stored or sent on
+POLL = 0.2  # seconds in which a wish to stop is heard
+
+
+class Progress(NamedTuple):
+    """How far a study is.
+
+    Attributes:
+        stage, stage_number, stages: which, counted from 1, of how many.
+        finished, diverged, failed, running: trials of the whole study; `finished` counts the two after it too.
+        total: trials of all stages.
+        best: the best record so far.
+        news: records that have finished since the last progress.
+    """
+
+    stage: str
+    stage_number: int
+    stages: int
+    finished: int
+    diverged: int
+    failed: int
+    running: int
+    total: int
+    best: Record | None
+    news: tuple[Record, ...]
+
+
+@final
+class Study:
+    """One study on one database.
+
+    Args:
+        stop: asked between steps; when it says True, what has arrived is stored and `Interrupted` is raised.
+    """
+
+    def __init__(
+        self,
+        spec: Spec,
+        dataset: Dataset,
+        storage: Storage,
+        executor: Executor,
+        tracker: Tracker,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.spec = spec
+        self.dataset = dataset
+        self.space: Space = space(spec.parameters)
+        self.boxes: list[Box] = []
+        self.records: list[list[Record]] = []  # by stage, by number
+        self._storage = storage
+        self._executor = executor
+        self._tracker = tracker
+        self._stop = stop
+        self._waiting: dict[Future[Outcome], Task] = {}
+
+    @property
+    def best(self) -> Record | None:
+        """The best complete trial so far."""
+        best = ranked((r for records in self.records for r in records), self._sign, self._names)
+        return best[0] if best else None
+
+    def run(self) -> Iterator[Progress]:
+        """Trains whatever is missing, and reads the test scores of the champion at the end.
+
+        Raises:
+            Interrupted: somebody asked to stop.
+            StorageError: the database cannot be written any more.
+        """
+        for number in range(len(self.spec.stages)):
+            yield from self._stage(number)
+        self._test()
+
+    @property
+    def _sign(self) -> int:
+        return self.spec.metric.sign
+
+    @property
+    def _names(self) -> list[str]:
+        return [s.name for s in self.spec.stages]
+
+    def _stage(self, number: int) -> Iterator[Progress]:
+        stage = self.spec.stages[number]
+        earlier = self.records[:number]
+        self.boxes.append(box(self.spec, self.space, number, earlier))
+        asking = _Asking(self, number, reused(self.space, self.boxes[number], earlier), self._storage)
+        records = load(self.spec, self.space, self._storage, number)
+        self.records.append(records)
+        for record in records:
+            if record.state in FINISHED:
+                self._tracker.tell(record)
+        waves = math.ceil(stage.trials / self.spec.wave)
+        self._start(number, asking.ask(0, records))
+        yield self._progress(number, ())
+        for wave in range(waves):
+            if wave + 1 < waves:
+                self._start(number, asking.ask(wave + 1, records))
+            last = min((wave + 1) * self.spec.wave, stage.trials)
+            while any(r.state == "running" for r in records[:last]):
+                yield self._progress(number, tuple(self._receive(number)))
+            asking.tell(records[wave * self.spec.wave : last])
+
+    def _start(self, stage: int, records: Sequence[Record]) -> None:
+        """Sends what is not finished to the workers, the longest first."""
+        name = self.spec.stages[stage].name
+        starts = [
+            Start(r.number, r.point, derive(self.spec.seed, name, r.number, "train"))
+            for r in records
+            if r.state == "running"
+        ]
+        for group in groups(self.spec, self.dataset, starts, self._executor.workers):
+            self._submit(Task(self.spec, self.dataset, group, self.spec.train.epochs, SLICE))
+
+    def _submit(self, task: Task) -> None:
+        if self._stop():
+            raise Interrupted
+        self._waiting[self._executor.submit(task)] = task
+
+    def _receive(self, stage: int) -> list[Record]:
+        """Waits for outcomes, stores them, and sends on what is not finished."""
+        done, _ = wait(self._waiting, timeout=POLL, return_when=FIRST_COMPLETED)
+        news: list[Record] = []
+        unfinished: list[Task] = []
+        for future in done:
+            task = self._waiting.pop(future)
+            outcome = future.result()
+            finished = [r for r in outcome.results if r.state != "running"]
+            news += self._save(stage, Outcome(tuple(finished), outcome.seconds)) if finished else []
+            rest = {r.number: r for r in outcome.results if r.state == "running"}
+            if rest:
+                trials = tuple(
+                    t._replace(checkpoint=rest[t.number].checkpoint, history=rest[t.number].history)
+                    for t in task.trials
+                    if t.number in rest
+                )
+                unfinished.append(Task(self.spec, self.dataset, trials, task.epochs, task.seconds))
+        if self._stop():
+            raise Interrupted
+        for task in unfinished:
+            self._submit(task)
+        return news
+
+    def _save(self, stage: int, outcome: Outcome) -> list[Record]:
+        name, records = self.spec.stages[stage].name, self.records[stage]
+        before = self.best
+        news = []
+        for r in outcome.results:
+            records[r.number] = _finished(records[r.number], StoredOutcome(r, 0.0, 0.0))
+        best = self.best
+        champion = None
+        if best is not None and best != before and best.stage == name:
+            champion = next((r for r in outcome.results if r.number == best.number), None)
+        for number, stored in self._storage.save(name, outcome, champion).items():
+            records[number] = _finished(records[number], stored)
+            news.append(records[number])
+            self._tracker.tell(records[number])
+        return news
+
+    def _progress(self, stage: int, news: tuple[Record, ...]) -> Progress:
+        states = [r.state for records in self.records for r in records]
+        return Progress(
+            stage=self.spec.stages[stage].name,
+            stage_number=stage + 1,
+            stages=len(self.spec.stages),
+            finished=sum(s in FINISHED for s in states),
+            diverged=states.count("diverged"),
+            failed=states.count("failed"),
+            running=states.count("running"),
+            total=sum(s.trials for s in self.spec.stages),
+            best=self.best,
+            news=news,
+        )
+
+    def _test(self) -> None:
+        """Reads the test rows once, with the champion's weights."""
+        best, champion = self.best, self._storage.champion()
+        if best is None or champion is None:
+            return
+        scores = champion.test
+        if scores is None:
+            scores = test_scores(self.spec, self.dataset, best.point, champion.weights)
+            self._storage.save_test(scores)
+        stage = self._names.index(best.stage)
+        self.records[stage][best.number] = best._replace(metrics={**best.metrics, **scores})
+
+
+def load(spec: Spec, space: Space, storage: Storage, stage: int) -> list[Record]:
+    """What the database holds of a stage: trials that have been asked, finished or not, in the order of numbers."""
+    name = spec.stages[stage].name
+    outcomes = storage.outcomes(name)
+    records = []
+    for trial in storage.optuna(name, spec.metric.sign).get_trials(deepcopy=False):
+        record = Record(name, trial.number, dict(trial.params), space.point(trial.params), "running")
+        stored = outcomes.get(trial.number)
+        records.append(_finished(record, stored) if stored else record)
+    return records
+
+
+def _finished(record: Record, stored: StoredOutcome) -> Record:
+    r: Result = stored.result
+    metrics = {name: values[r.best_epoch - 1] for name, values in r.history.items()} if r.best_epoch else {}
+    return record._replace(
+        state=r.state,
+        value=r.value,
+        epochs=r.epochs,
+        best_epoch=r.best_epoch,
+        seconds=stored.seconds,
+        finished=stored.finished,
+        metrics=metrics,
+        history=r.history,
+        error=r.error,
+    )
+
+
+@final
+class _Asking:
+    """One stage's conversation with Optuna: points are suggested on a copy in memory and written whole."""
+
+    def __init__(self, study: Study, stage: int, known: Sequence[Record], storage: Storage) -> None:
+        self._seed = study.spec.seed
+        self._wave = study.spec.wave
+        self._sign = study.spec.metric.sign
+        self._stage = study.spec.stages[stage]
+        self._space = study.space
+        self._distributions = study.space.distributions(study.boxes[stage])
+        self._known = known
+        self._study = storage.optuna(self._stage.name, self._sign)
+        self._storage = storage
+
+    def ask(self, wave: int, records: list[Record]) -> list[Record]:
+        """Asks what is missing of a wave, appends it to the records, and gives the records of the wave."""
+        import optuna
+        from optuna.trial import TrialState, create_trial
+
+        from hpsearch.storage import guard
+
+        first, last = wave * self._wave, min((wave + 1) * self._wave, self._stage.trials)
+        if len(records) < last:
+            memory = optuna.create_study(direction=self._study.direction)
+            memory.add_trials([self._frozen(r, told=True) for r in self._known])
+            memory.add_trials([self._frozen(r, told=True) for r in records[: max(0, first - self._wave)]])
+            memory.add_trials([self._frozen(r, told=False) for r in records[max(0, first - self._wave) :]])
+            for number in range(len(records), last):
+                memory.sampler = SAMPLERS[self._stage.sampler](derive(self._seed, self._stage.name, number, "ask"))
+                raws = memory.ask(self._distributions).params
+                running = create_trial(state=TrialState.RUNNING, params=raws, distributions=self._distributions)
+                with guard(self._storage.url):
+                    self._study.add_trial(running)
+                records.append(Record(self._stage.name, number, raws, self._space.point(raws), "running"))
+        return records[first:last]
+
+    def tell(self, records: Sequence[Record]) -> None:
+        """Tells finished trials in the order of their numbers; those that were told before are left alone."""
+        from optuna.trial import TrialState
+
+        from hpsearch.storage import guard
+
+        with guard(self._storage.url):
+            for r in records:
+                state = TrialState[_STATES[r.state]]
+                self._study.tell(r.number, r.value, state=None if r.value is not None else state, skip_if_finished=True)
+
+    def _frozen(self, record: Record, told: bool) -> "FrozenTrial":
+        from optuna.trial import TrialState, create_trial
+
+        state = TrialState[_STATES[record.state]] if told else TrialState.RUNNING
+        return create_trial(
+            state=state,
+            value=record.value if told else None,
+            params=dict(record.raws),
+            distributions=self._distributions,
+        )
+
+
+# A diverged trial is one whose loss is beyond all others': Optuna's samplers take a pruned one without reports for that.
+_STATES = {"complete": "COMPLETE", "diverged": "PRUNED", "failed": "FAIL"}
