@@ -106,10 +106,10 @@ class ReLU(Activation):
     """y = max(x, 0); y′ = [y > 0], so 0 at the kink."""
 
     def forward(self, x: Floats, y: Floats, memory: Memory) -> None:
-        np.maximum(x, memory.zeros, out=y)  # NumPy's maximum with a scalar is not vectorized: 3-4 times slower
+        np.maximum(x, memory.zeros, out=y)  # an array: with a scalar 3-4 times slower
 
     def backward(self, y: Floats, dy: Floats, memory: Memory) -> None:
-        dy *= y > 0
+        np.multiply(dy, y > memory.zeros, dy)
 
 
 @final

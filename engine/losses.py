@@ -4,7 +4,7 @@ Each loss goes with one output function and δ = A − Y holds for all three: id
 logistic loss, softmax and cross-entropy. Targets are `(rows, outputs)` in the network's dtype.
 
 Everything is written along the last axis, for any axes before it. The trainer hands in arrays whose *memory* has the
-rows side by side (`engine.data.rows_adjacent`): there NumPy's reductions over a few outputs take a fraction of the time.
+rows side by side (`engine.data.rows_adjacent`), where reductions over a few outputs take a fraction of the time.
 """
 
 from collections.abc import Callable

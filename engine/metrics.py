@@ -21,29 +21,30 @@ class Tally:
 
     Args:
         loss: whose values are summed; without regularization, so that train, val and test compare.
-        targets: `(rows, outputs)`, all of them: R² needs their mean before the first block is seen.
+        targets: `(rows, outputs)`, all of them: R² needs their mean.
     """
 
     def __init__(self, loss: Loss, trials: int, targets: Floats) -> None:
         self._loss = loss
+        self._targets = targets
         self._rows = 0
         self._values = np.zeros(trials)
-        self._correct = np.zeros(trials)
-        self._spread = float(np.square(targets - targets.mean(axis=0)).sum(dtype=np.float64))
+        self._correct: Floats | None = np.zeros(trials)
 
     def add(self, logits: Floats, targets: Floats) -> None:
         """Rows as they come: logits `(trials, …, rows, outputs)`, targets the same or `(1, …, rows, outputs)`."""
         self._rows += prod(logits.shape[1:-1])
         self._values += _sums(self._loss.values(logits, targets))
         correct = self._loss.correct(logits, targets)
-        if correct is not None:
-            self._correct += _sums(correct)
-        else:  # ½ Σ (a − y)² is the loss, so that R² = 1 − 2 Σ loss / Σ (y − ȳ)², times the rows for the mean below
-            self._correct = self._rows * (1 - 2 * self._values / (self._spread or np.nan))
+        self._correct = None if correct is None or self._correct is None else self._correct + _sums(correct)
 
     def scores(self) -> Scores:
         """Of all rows so far."""
-        return Scores(self._values / self._rows, self._correct / self._rows)
+        if self._correct is not None:
+            return Scores(self._values / self._rows, self._correct / self._rows)
+        # ½ Σ (a − y)² is the loss, so that R² = 1 − 2 Σ loss / Σ (y − ȳ)²; undefined when all targets are equal.
+        spread = np.square(self._targets - self._targets.mean(axis=0)).sum(dtype=np.float64)
+        return Scores(self._values / self._rows, 1 - 2 * self._values / (spread or np.nan))
 
 
 def _sums(values: Floats | Booleans) -> Floats:
