@@ -134,7 +134,7 @@ _UNION = {"int", "float", "str", "bool", "constrained-int", "literal['auto']", "
 
 def _keys(kinds: set[Any], path: Path_) -> set[str]:
     """The keys there may be at a path of a section, found by walking the annotations."""
-    sections = {s for kind in kinds for s in _sections(kind)}
+    sections: set[type[Section]] = {s for kind in kinds for s in _sections(kind)}
     for step in path:
         if isinstance(step, str) and not step.startswith("<"):
             fields = [s.model_fields[step] for s in sections if step in s.model_fields]

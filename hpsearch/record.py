@@ -31,7 +31,7 @@ class Record(NamedTuple):
     best_epoch: int = 0
     seconds: float = 0.0
     finished: float = 0.0
-    metrics: Mapping[str, float] = {}  # noqa: RUF012 (read only)
+    metrics: Mapping[str, float] = {}
     history: History = {}  # noqa: RUF012 (read only)
     error: str | None = None
 

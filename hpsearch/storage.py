@@ -246,7 +246,9 @@ class Storage:
         """The best trial so far."""
         with guard(self.url), self._engine.connect() as connection:
             row = connection.execute(sa.select(_CHAMPION)).first()
-        return row and Champion(row.stage, row.number, row.weights, json.loads(row.test) if row.test else None)
+        if row is None:
+            return None
+        return Champion(row.stage, row.number, row.weights, json.loads(row.test) if row.test else None)
 
     def save_test(self, scores: dict[str, float]) -> None:
         """The champion's test scores."""

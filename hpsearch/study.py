@@ -25,7 +25,6 @@ from hpsearch.trackers import Tracker
 from hpsearch.trial import Outcome, Result, Start, Task, groups, test_scores
 
 if TYPE_CHECKING:
-    import optuna
     from optuna.trial import FrozenTrial
 
 SLICE = 30.0  # seconds of training after which a group comes back to be stored or sent on
@@ -301,5 +300,5 @@ class _Asking:
         )
 
 
-# A diverged trial is one whose loss is beyond all others': Optuna's samplers take a pruned one without reports for that.
+# A diverged trial's loss is beyond all others': Optuna's samplers take a pruned trial without reports for that.
 _STATES = {"complete": "COMPLETE", "diverged": "PRUNED", "failed": "FAIL"}

@@ -1,0 +1,180 @@
+"""The commands: each reads its options and calls one function. Nothing heavy is imported before it is needed."""
+
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hpsearch import __version__
+from hpsearch.errors import HpsearchError, Interrupted
+
+if TYPE_CHECKING:
+    from hpsearch.spec import Spec
+
+WORKERS = click.option("--workers", type=click.IntRange(1), help="Processes that train. Changes no result.")
+TRACKING = click.option("--tracking-uri", help="Where MLflow is; 'none' for nowhere. [default: mlruns/mlflow.db]")
+QUIET = click.option("--quiet", is_flag=True, help="Print the result only.")
+SET = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="E.g. --set stages.0.trials=8")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="hpsearch")
+def commands() -> None:
+    """Hyperparameter search for small neural nets: one study file in; a searched, tracked study out."""
+
+
+@commands.command()
+@click.argument("study", type=click.Path(path_type=Path))
+@click.option("--storage", metavar="URL", help="The study database. [default: NAME.db beside the study file]")
+@TRACKING
+@WORKERS
+@SET
+@QUIET
+def run(
+    study: Path,
+    storage: str | None,
+    tracking_uri: str | None,
+    workers: int | None,
+    overrides: tuple[str, ...],
+    quiet: bool,
+) -> None:
+    """Start the study in file STUDY, or go on with it."""
+    spec = _load(study, overrides)
+    from hpsearch.service import default_url
+    from hpsearch.storage import url_of
+
+    _run(spec, url_of(storage) if storage else default_url(study, spec.name), workers, tracking_uri, quiet)
+
+
+@commands.command()
+@click.argument("database")
+@TRACKING
+@WORKERS
+@QUIET
+def resume(database: str, tracking_uri: str | None, workers: int | None, quiet: bool) -> None:
+    """Go on with the study in DATABASE, a file or a URL; its study file is not needed."""
+    from hpsearch.storage import url_of
+
+    _run(None, url_of(database), workers, tracking_uri, quiet)
+
+
+@commands.command()
+@click.argument("database")
+@click.option("--json", "as_json", is_flag=True, help="Everything, for programs.")
+@click.option("--all", "every", is_flag=True, help="Every trial, not only the best.")
+def show(database: str, as_json: bool, every: bool) -> None:
+    """Print stages, best trials and every trial of the study in DATABASE."""
+    from rich.console import Console
+
+    from hpsearch import report
+    from hpsearch.service import summary
+    from hpsearch.storage import url_of
+
+    found = summary(url_of(database))
+    if as_json:
+        click.echo(json.dumps(report.as_json(found), indent=2, ensure_ascii=False, allow_nan=False))
+    else:
+        console = Console()
+        console.print(report.as_text(found, every=every), soft_wrap=not console.is_terminal)
+
+
+@commands.command()
+@click.argument("study", type=click.Path(path_type=Path))
+@SET
+def check(study: Path, overrides: tuple[str, ...]) -> None:
+    """Check the study file STUDY, and say what it searches."""
+    spec = _load(study, overrides)
+    stages = ", ".join(f"{s.name} {s.trials} × {s.sampler}" for s in spec.stages)
+    click.echo(f"{study}: ok: study '{spec.name}', {spec.metric.name}; {stages}")
+
+
+def _load(study: Path, overrides: tuple[str, ...]) -> "Spec":
+    from hpsearch.checking import load
+
+    spec, notices = load(study, overrides)
+    for notice in notices:
+        click.echo(f"note: {notice}", err=True)
+    return spec
+
+
+def _run(spec: "Spec | None", url: str, workers: int | None, tracking: str | None, quiet: bool) -> None:
+    from rich.console import Console
+
+    from hpsearch import report
+    from hpsearch.live import Display
+    from hpsearch.service import Session, default_tracking
+    from hpsearch.storage import shown
+
+    console = Console()
+    tracking = tracking or default_tracking()
+    display = Display(console, quiet=quiet)
+    with _stoppable() as stopping:
+        try:
+            with Session(spec, url, workers, tracking, lambda: bool(stopping)) as session:
+                metric = session.spec.metric.name
+                with display.shown():
+                    for progress in session.run():
+                        display.update(progress, metric)
+                found = session.summary()
+        except (Interrupted, KeyboardInterrupt):
+            click.echo(f"stopped; everything finished is saved. Go on with: hpsearch resume {shown(url)}", err=True)
+            sys.exit(130)
+    if not quiet:
+        console.print(report.as_text(found, every=False), soft_wrap=not console.is_terminal)
+    elif found.ranking:
+        console.print(report.best_line(found.ranking[0]), soft_wrap=True)
+    click.echo(f"Database: {shown(url)}   (hpsearch show {shown(url)})")
+    if session.untracked:
+        click.echo(f"warning: {session.untracked}", err=True)
+    elif tracking.startswith("sqlite"):
+        click.echo(f"MLflow:   {_beside_python('mlflow')} server --workers 1 --backend-store-uri {_relative(tracking)}")
+
+
+@contextlib.contextmanager
+def _stoppable() -> Iterator[list[int]]:
+    """Ctrl-C and SIGTERM are noted in the list and heard between two steps; a second one ends the process at once."""
+    caught: list[int] = []
+
+    def note(number: int, _frame: Any) -> None:
+        if caught:
+            os._exit(130)
+        caught.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _beside_python(command: str) -> str:
+    path = Path(sys.executable).with_name(command)
+    return _under_here(path) if path.exists() else command
+
+
+def _relative(uri: str) -> str:
+    return f"sqlite:///{_under_here(Path(uri.removeprefix('sqlite:///')))}"
+
+
+def _under_here(path: Path) -> str:
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def main() -> None:
+    """The installed command. Exit 0 done, 2 a person's mistake, 130 interrupted, 1 anything else."""
+    try:
+        commands()
+    except HpsearchError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""A running study on a terminal, and as plain lines where the output is none."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+from rich.progress import Progress as Bar
+from rich.text import Text
+
+from hpsearch.report import number, parameters
+from hpsearch.study import Progress
+
+EVERY = 5.0  # seconds between plain lines
+
+
+class Display:
+    """Shows one progress after another."""
+
+    def __init__(self, console: Console, *, quiet: bool) -> None:
+        self._console = console
+        self._quiet = quiet
+        self._live: Live | None = None
+        self._started = time.monotonic()
+        self._begun: int | None = None  # finished when this run began
+        self._last = (0.0, "")
+        self._bar = Bar(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rest]}")
+        )
+        self._task = self._bar.add_task("", total=None, rest="")
+
+    @contextlib.contextmanager
+    def shown(self) -> Iterator["Display"]:
+        """Draws while the context lasts; the last picture stays."""
+        if self._quiet or not self._console.is_terminal:
+            yield self
+            return
+        with Live(self._bar, console=self._console, refresh_per_second=8) as self._live:
+            yield self
+
+    def update(self, progress: Progress, metric: str) -> None:
+        """The next state of the study."""
+        if self._quiet:
+            return
+        if self._begun is None:
+            self._begun = progress.finished
+        best = progress.best
+        best_words = f"best {metric} {number(best.value or 0.0)} ({best.label})" if best else "no best yet"
+        counts = ", ".join(
+            f"{count} {word}"
+            for count, word in (
+                (progress.running, "running"),
+                (progress.diverged, "diverged"),
+                (progress.failed, "failed"),
+            )
+            if count or word != "failed"
+        )
+        rest = f"{counts}  {self._left(progress)}"
+        stage = f"{progress.stage} ({progress.stage_number}/{progress.stages})"
+        if self._live is not None:
+            self._bar.update(
+                self._task, description=stage, completed=progress.finished, total=progress.total, rest=rest
+            )
+            lines = Text(f"{best_words}\n  {parameters(best)}" if best else best_words)
+            self._live.update(Group(self._bar, lines))
+            return
+        now = time.monotonic()
+        done = progress.finished == progress.total
+        if progress.stage != self._last[1] or now - self._last[0] > EVERY or (done and progress.news):
+            self._last = (now, progress.stage)
+            line = f"{stage}: {progress.finished}/{progress.total} finished, {rest.strip()}; {best_words}"
+            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def _left(self, progress: Progress) -> str:
+        new = progress.finished - (self._begun or 0)
+        if not new or progress.finished == progress.total:
+            return ""
+        seconds = (time.monotonic() - self._started) / new * (progress.total - progress.finished)
+        return f"about {seconds:.0f} s left" if seconds < 120 else f"about {seconds / 60:.0f} min left"

@@ -1,0 +1,240 @@
+"""MLflow: one experiment a study, one flat run a trial, written by one thread beside the training."""
+
+import contextlib
+import io
+import json
+import logging
+import os
+import queue
+import re
+import threading
+from collections.abc import Callable
+from math import isfinite, log10
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import sqlalchemy as sa
+from filelock import FileLock
+
+from hpsearch.record import Record
+from hpsearch.space import space
+from hpsearch.storage import file_of
+from hpsearch.trackers.base import Subject
+
+POINTS = 25  # of a curve: every one costs 75 µs and 80 bytes for ever; the whole history is an artifact
+PICTURES = 5  # best trials that get a loss-curve picture
+STATUS = {"complete": "FINISHED", "diverged": "FAILED", "failed": "FAILED"}
+TAG = "hpsearch.trial"
+
+
+@final
+class MlflowTracker:
+    """Sends finished trials to a tracking server or database.
+
+    A trial is found again by its tag, and everything sent derives from its record, so that sending it again adds
+    nothing: what could not be sent is sent when the study is run again.
+
+    Args:
+        uri: of MLflow's tracking store.
+    """
+
+    def __init__(self, subject: Subject, uri: str) -> None:
+        self._subject = subject
+        self._uri = uri
+        self._axes = space(subject.spec.parameters).axes
+        self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._client: Any = None
+        self._experiment = ""
+        self._runs: dict[str, tuple[str, str]] = {}  # trial → run id, status
+        self._unsent = 0
+        self._error = ""
+
+    def tell(self, record: Record) -> None:
+        self._put(lambda: self._send(record))
+
+    def finish(self, ranking: list[Record], model: Path | None) -> None:
+        for place, record in enumerate(ranking[:PICTURES]):
+            self._put(lambda record=record: self._draw(record))  # type: ignore[misc]
+            if place == 0:
+                self._put(lambda record=record: self._crown(record, model))  # type: ignore[misc]
+
+    def close(self, seconds: float) -> str | None:
+        if self._thread is None:
+            return None
+        self._queue.put(None)
+        self._thread.join(seconds)
+        if self._thread.is_alive():
+            return f"MLflow ({self._shown()}) is slow; what it has not got is sent when the study is run again"
+        if self._unsent:
+            what = f"{self._unsent} record{'s' * (self._unsent > 1)}"
+            return f"MLflow ({self._shown()}): {what} not sent ({self._error}); run the study again to send"
+        return None
+
+    def _put(self, job: Callable[[], None]) -> None:
+        if self._thread is None:  # begun late: importing MLflow takes seconds that the first wave should not wait for
+            self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
+            self._thread.start()
+        self._queue.put(job)
+
+    def _work(self) -> None:
+        while (job := self._queue.get()) is not None:
+            try:
+                if self._client is None:
+                    self._open()
+                job()
+            except Exception as error:
+                self._unsent += 1
+                self._error = self._error or f"{type(error).__name__}: {error}".splitlines()[0][:200]
+
+    def _open(self) -> None:
+        """Under a lock: processes that open a fresh database together leave it unusable."""
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
+        logging.getLogger("alembic").setLevel(logging.ERROR)
+        path = file_of(self._uri) if "://" in self._uri and self._uri.startswith("sqlite") else None
+        if path is None:
+            self._connect(None)
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{path}.lock", timeout=120):
+            engine = sa.create_engine(f"sqlite:///{path}")
+            with engine.connect() as connection:
+                connection.exec_driver_sql("PRAGMA journal_mode=WAL")  # stays; MLflow does not set it
+            engine.dispose()
+            self._connect(path.parent.absolute() / "artifacts")
+
+    def _connect(self, artifacts: Path | None) -> None:
+        from mlflow import MlflowClient
+        from mlflow.entities import ViewType
+
+        client = MlflowClient(self._uri)
+        name, identity = self._subject.spec.name, self._subject.identity
+        for candidate in (name, f"{name} {identity[:8]}"):  # another study may have had the name
+            experiment = client.get_experiment_by_name(candidate)
+            if experiment is None:
+                folder = artifacts and artifacts / re.sub(r"[^A-Za-z0-9._-]+", "-", candidate)
+                tags = {"hpsearch.study": identity, **{f"hpsearch.{k}": v for k, v in self._subject.facts.items()}}
+                location = folder.as_uri() if folder else None
+                self._experiment = client.create_experiment(candidate, artifact_location=location, tags=tags)
+                break
+            if experiment.tags.get("hpsearch.study") == identity and experiment.lifecycle_stage == "active":
+                self._experiment = experiment.experiment_id
+                break
+        else:
+            raise RuntimeError(f"the experiment of study {identity} was deleted")
+        token = None
+        while True:
+            page = client.search_runs([self._experiment], "", ViewType.ACTIVE_ONLY, 1000, page_token=token)
+            self._runs |= {r.data.tags[TAG]: (r.info.run_id, r.info.status) for r in page if TAG in r.data.tags}
+            token = page.token
+            if not token:
+                break
+        self._client = client
+
+    def _send(self, record: Record) -> None:
+        from mlflow.entities import Metric, Param, RunTag
+
+        run, status = self._runs.get(record.label, ("", ""))
+        if status in STATUS.values():
+            return
+        end = round(record.finished * 1000)
+        start = end - round(record.seconds * 1000)
+        if not run:
+            run = self._client.create_run(
+                self._experiment, start, {TAG: record.label, "mlflow.source.name": "hpsearch"}, record.label
+            ).info.run_id
+            self._runs[record.label] = (run, "RUNNING")
+        metrics, dropped = self._metrics(record, start, end)
+        tags = {"hpsearch.state": record.state, "hpsearch.stage": record.stage}
+        tags |= {"hpsearch.dropped": f"{dropped} values were not finite"} if dropped else {}
+        tags |= {"hpsearch.error": record.error} if record.error else {}
+        self._client.log_batch(
+            run,
+            metrics=[Metric(*m) for m in metrics],
+            params=[Param(k, v) for k, v in self._params(record).items()],
+            tags=[RunTag(k, v) for k, v in tags.items()],
+        )
+        self._client.log_text(run, json.dumps(record.history), "history.json")
+        self._client.set_terminated(run, STATUS[record.state], end)
+        self._runs[record.label] = (run, STATUS[record.state])
+
+    def _params(self, record: Record) -> dict[str, str]:
+        """Plain numbers; MLflow's charts have no log axis, so log-scaled parameters are there as log10 too."""
+        params = {name: str(value) for name, value in record.point.items()}
+        for axis in self._axes:
+            if axis.log:
+                params[f"log10_{axis.key}"] = f"{log10(float(record.raws[axis.key])):.6g}"
+        return params
+
+    def _metrics(self, record: Record, start: int, end: int) -> tuple[list[tuple[str, float, int, int]], int]:
+        """(key, value, timestamp, step) of what is worth a chart, and how many numbers were not finite."""
+        single = {f"best/{name}": value for name, value in record.metrics.items()}
+        single |= {"epochs": record.epochs, "seconds": record.seconds}
+        if record.value is not None:
+            single |= {"objective": record.value, "best_epoch": record.best_epoch}
+        rows = [(name, float(value), end, 0) for name, value in single.items()]
+        dropped = 0
+        for name, values in record.history.items():
+            for i in thinned(len(values), record.best_epoch - 1):
+                if isfinite(values[i]):
+                    rows.append((name, values[i], start + (end - start) * (i + 1) // len(values), i + 1))
+            dropped += sum(not isfinite(v) for v in values)
+        return rows, dropped
+
+    def _draw(self, record: Record) -> None:
+        run, _ = self._runs[record.label]
+        picture = curves(record)
+        with contextlib.closing(picture):
+            from PIL import Image
+
+            self._client.log_image(run, Image.open(picture), "loss.png")
+
+    def _crown(self, record: Record, model: Path | None) -> None:
+        """The champion: its test scores, its model, and nobody else's tag."""
+        from mlflow.entities import Metric, RunTag
+
+        run, _ = self._runs[record.label]
+        end = round(record.finished * 1000)
+        scores = [Metric(k, v, end, 0) for k, v in record.metrics.items() if k.startswith("test/") and isfinite(v)]
+        for other in self._client.search_runs([self._experiment], "tags.`hpsearch.champion` = 'true'"):
+            if other.info.run_id != run:
+                self._client.delete_tag(other.info.run_id, "hpsearch.champion")
+        self._client.log_batch(run, metrics=scores, tags=[RunTag("hpsearch.champion", "true")])
+        if model is not None:
+            self._client.log_artifacts(run, str(model), "model")
+
+    def _shown(self) -> str:
+        return re.sub(r"//[^/@]*@", "//", self._uri)
+
+
+def thinned(length: int, best: int) -> list[int]:
+    """At most `POINTS` places of a curve: the first, the last and the best among them."""
+    places = {round(i) for i in np.linspace(0, length - 1, min(length, POINTS))} if length else set()
+    if 0 <= best < length and best not in places:
+        places -= {min(places - {0, length - 1}, key=lambda i: abs(i - best))}
+        places |= {best}
+    return sorted(places)
+
+
+def curves(record: Record) -> io.BytesIO:
+    """The trial's losses by epoch as PNG, its best epoch marked."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for name, color in (("train/loss", "tab:blue"), ("val/loss", "tab:orange")):
+        if name in record.history:
+            values = record.history[name]
+            axes.plot(range(1, len(values) + 1), values, color=color, label=name)
+    axes.axvline(record.best_epoch, color="tab:green", linestyle=":", label=f"best, epoch {record.best_epoch}")
+    axes.set(title=record.label, xlabel="epoch", ylabel="loss", yscale="log")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=100)
+    file.seek(0)
+    return file
