@@ -117,7 +117,7 @@ def _reworded(path: Path_, error: Mapping[str, Any], kind: Any) -> tuple[Path_, 
     message = str(error["msg"]).removeprefix("Value error, ")
     got = error.get("input")
     if error["type"] == "extra_forbidden":
-        keys = sorted(_keys({kind}, path[1:-1]))
+        keys = sorted(_keys(kind, path[1:-1]))
         return shown, f"unknown key '{shown[-1]}'{nearest(str(shown[-1]), keys)}"
     if error["type"] == "missing":
         return shown, "missing"
@@ -132,15 +132,15 @@ def _reworded(path: Path_, error: Mapping[str, Any], kind: Any) -> tuple[Path_, 
 _UNION = {"int", "float", "str", "bool", "constrained-int", "literal['auto']", "function-before[_listed(), tuple]"}
 
 
-def _keys(kinds: set[Any], path: Path_) -> set[str]:
+def _keys(kind: Any, path: Path_) -> set[str]:
     """The keys there may be at a path of a section, found by walking the annotations."""
-    sections: set[type[Section]] = {s for kind in kinds for s in _sections(kind)}
+    sections: set[type[Section]] = set(_sections(kind))
     for step in path:
         if isinstance(step, str) and not step.startswith("<"):
             fields = [s.model_fields[step] for s in sections if step in s.model_fields]
             sections = {s for f in fields for s in _sections(f.annotation)} or sections
         elif isinstance(step, str):
-            tags = {"<range>": Range, "<values>": Values, "<fixed>": Fixed}
+            tags: dict[str, type[Section]] = {"<range>": Range, "<values>": Values, "<fixed>": Fixed}
             sections = {tags[step]}
     return {key for s in sections for key in s.model_fields}
 

@@ -80,8 +80,7 @@ def show(database: str, as_json: bool, every: bool) -> None:
     if as_json:
         click.echo(json.dumps(report.as_json(found), indent=2, ensure_ascii=False, allow_nan=False))
     else:
-        console = Console()
-        console.print(report.as_text(found, every=every), soft_wrap=not console.is_terminal)
+        report.console(Console()).print(report.as_text(found, every=every))
 
 
 @commands.command()
@@ -126,7 +125,7 @@ def _run(spec: "Spec | None", url: str, workers: int | None, tracking: str | Non
             click.echo(f"stopped; everything finished is saved. Go on with: hpsearch resume {shown(url)}", err=True)
             sys.exit(130)
     if not quiet:
-        console.print(report.as_text(found, every=False), soft_wrap=not console.is_terminal)
+        report.console(console).print(report.as_text(found, every=False))
     elif found.ranking:
         console.print(report.best_line(found.ranking[0]), soft_wrap=True)
     click.echo(f"Database: {shown(url)}   (hpsearch show {shown(url)})")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
@@ -62,6 +62,11 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
+def console(terminal: Console) -> Console:
+    """The terminal itself, or, where the output goes to a file or a program, a page wide enough for any table."""
+    return terminal if terminal.is_terminal else Console(width=400, file=terminal.file)
+
+
 def as_text(summary: Summary, *, every: bool) -> RenderableType:
     """Stages with their boxes and the best trials, and with `every` all trials."""
     parts: list[RenderableType] = [_stages(summary)]
@@ -76,18 +81,21 @@ def as_text(summary: Summary, *, every: bool) -> RenderableType:
 
 
 def _stages(summary: Summary) -> Table:
+    """A column a stage, a row a parameter."""
     spec = summary.spec
-    axes = space(spec.parameters).axes
     table = Table(title=f"Study {escape(spec.name)}", box=SIMPLE_HEAD, title_justify="left")
-    for column in ("stage", "sampler", "finished", "reused", *(a.name for a in axes)):
-        table.add_column(escape(column), justify="left", no_wrap=True)
-    for number, stage in enumerate(spec.stages):
-        if number < len(summary.boxes):
-            done = sum(r.state in FINISHED for r in summary.records[number])
-            ranges = [_range(bounds(a, summary.boxes[number]), a.zoomable) for a in axes]
-            row = [stage.name, stage.sampler, f"{done}/{stage.trials}", str(summary.reused[number]), *ranges]
-        else:
-            row = [stage.name, stage.sampler, f"0/{stage.trials}", "", *("" for _ in axes)]
+    table.add_column("")
+    rows = [["sampler"], ["finished"], ["reused"], *([a.name] for a in space(spec.parameters).axes)]
+    for place, stage in enumerate(spec.stages):
+        table.add_column(escape(stage.name))
+        begun = place < len(summary.boxes)
+        done = sum(r.state in FINISHED for r in summary.records[place]) if begun else 0
+        cells = [stage.sampler, f"{done}/{stage.trials}", str(summary.reused[place]) if begun else ""]
+        for axis in space(spec.parameters).axes:
+            cells.append(_range(bounds(axis, summary.boxes[place]), axis.zoomable) if begun else "")
+        for row, cell in zip(rows, cells, strict=True):
+            row.append(cell)
+    for row in rows:
         table.add_row(*map(escape, row))
     return table
 
@@ -97,15 +105,19 @@ def _range(ends: Sequence[Value], zoomable: bool) -> str:
 
 
 def _trials(summary: Summary, title: str, records: Sequence[Record]) -> Table:
-    table = Table(title=title, box=SIMPLE_HEAD, title_justify="left")
+    table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", padding=(0, 1, 0, 0))
     axes = space(summary.spec.parameters).axes
-    for column in ("trial", "state", summary.spec.metric.name, "val/accuracy", *(a.name for a in axes), "epochs"):
-        table.add_column(escape(column), justify="left" if column in ("trial", "state") else "right", no_wrap=True)
+    metric = summary.spec.metric.name
+    states = len({r.state for r in records}) > 1
+    table.add_column("trial", no_wrap=True)
+    if states:
+        table.add_column("state", no_wrap=True)
+    for column in (metric, *(a.name for a in axes), "epochs"):
+        table.add_column(escape(column), justify="right", overflow="fold")
     for r in records:
         value = "" if r.value is None else number(r.value)
-        accuracy = number(r.metrics["val/accuracy"]) if "val/accuracy" in r.metrics else ""
         points = [number(r.point[a.name]) for a in axes]
-        table.add_row(*map(escape, [r.label, r.state, value, accuracy, *points, str(r.epochs)]))
+        table.add_row(*map(escape, [r.label, *([r.state] * states), value, *points, str(r.epochs)]))
     return table
 
 

@@ -132,8 +132,8 @@ def hyperparameters(training: Train, point: Point) -> Hyperparameters:
 def named(choice: Choice, menu: Menu[Any], point: Point) -> Any:
     """What a choice from a menu is at a point: each setting as given, else its parameter, else a default."""
     kind: Any = menu[choice.name if choice.name in menu else str(point[choice.name])]
-    given = choice.settings
-    return kind(**{f.name: setting(given.get(f.name), f.name, point, f.default) for f in dataclasses.fields(kind)})
+    defaults: dict[str, Any] = {f.name: f.default for f in dataclasses.fields(kind)}
+    return kind(**{name: setting(choice.settings.get(name), name, point, d) for name, d in defaults.items()})
 
 
 def shape(spec: Spec, dataset: Dataset, point: Point) -> tuple[Any, ...]:
