@@ -138,14 +138,16 @@ class Network:
             a = x[None, start : start + CHUNK].astype(theta.dtype, copy=False)
             if not bound or a.shape[1] != CHUNK:
                 bound = self.bind(theta, None, a.shape[1])
-            for layer in bound:
-                a = layer.forward(a)
+            with np.errstate(all="ignore"):  # a diverged trial's logits are not finite, which is a result
+                for layer in bound:
+                    a = layer.forward(a)
             logits[:, start : start + CHUNK] = a
         return logits
 
     def predict(self, theta: Floats, x: Floats) -> Floats:
         """Probabilities, or values for a regression, `(trials, rows, outputs)`; otherwise as `forward`."""
-        return self.loss.predict(self.forward(theta, x))
+        with np.errstate(all="ignore"):  # a sigmoid's e^−z may be +inf, whose reciprocal is the 0 that is meant
+            return self.loss.predict(self.forward(theta, x))
 
 
 def _view(matrix: Floats, s: Slice) -> Floats:

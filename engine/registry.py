@@ -70,7 +70,8 @@ def restore(description: Any) -> Any:
         return tuple(restore(item) for item in description)
     if not isinstance(description, dict):
         return description
-    kind = next((kind for kind in _MENUS if kind in description), None)
+    # A field may be called like a menu (a layer's `initializer`), but then it holds a description and not a name.
+    kind = next((kind for kind in _MENUS if isinstance(description.get(kind), str)), None)
     if kind is None:
         raise UnknownName(f"a configuration must name one of {', '.join(_MENUS)}, got {', '.join(description)}")
     fields = {key: restore(value) for key, value in description.items() if key != kind}

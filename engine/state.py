@@ -2,6 +2,9 @@
 
 import io
 import json
+import struct
+import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self, final
@@ -12,6 +15,11 @@ from engine.network import Network
 from engine.types import Booleans, DType, EngineError, Floats, Integers
 
 FLOAT32: DType = np.dtype(np.float32)
+# What reading cut off or damaged bytes raises, by the kind of damage.
+_BROKEN = (
+    *(EOFError, KeyError, OSError, OverflowError, RuntimeError, TypeError, ValueError),
+    *(struct.error, zipfile.BadZipFile, zlib.error),
+)
 
 
 @final
@@ -136,7 +144,7 @@ class State:
                     best_value=arrays["best_value"],
                     best_epoch=arrays["best_epoch"],
                 )
-        except (OSError, ValueError, KeyError) as error:
+        except _BROKEN as error:
             raise EngineError(f"not a checkpoint: {error}") from None
 
 

@@ -1,8 +1,12 @@
 """A state cut anywhere, written, read and joined with others goes on to the same bits."""
 
+import io
+
 import numpy as np
 import pytest
 from engine_cases import F64, bits, hyperparameters, network, rows, run, scores_bits, start
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from engine.network import Network
 from engine.optimizers import OPTIMIZERS
@@ -107,7 +111,23 @@ def test_states_apart_cannot_join() -> None:
 
 def test_bytes_that_are_no_checkpoint() -> None:
     whole = start(net(), hyperparameters(2, "adam")).to_bytes()
-    for data in (b"", b"rubbish", whole[: len(whole) // 2], whole[:-1]):
+    array, archive = io.BytesIO(), io.BytesIO()
+    np.save(array, np.zeros(3))
+    np.savez(archive, theta=np.zeros(3))
+    for data in (b"", b"rubbish", whole[: len(whole) // 2], whole[:-1], array.getvalue(), archive.getvalue()):
         with pytest.raises(EngineError, match="not a checkpoint: "):
             State.from_bytes(data)
-    assert b"pickle" not in whole
+
+
+@given(at=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+@settings(max_examples=200, deadline=None)
+def test_a_flipped_bit_is_refused_or_harmless(at: float, bit: int) -> None:
+    state = start(net(), hyperparameters(1, "sgd"))
+    data = bytearray(state.to_bytes())
+    data[int(at * len(data))] ^= 1 << bit
+    try:
+        back = State.from_bytes(bytes(data))
+    except EngineError as error:
+        assert str(error).startswith("not a checkpoint: ")
+    else:
+        assert bits(back, 0) == bits(state, 0)

@@ -1,0 +1,156 @@
+"""Menus: everything that is there is on one, is frozen, and survives JSON and another process."""
+
+import ast
+import dataclasses
+import importlib
+import inspect
+import json
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from engine_cases import LOSS_CASES, hyperparameters, network, rows, run, start, varied
+
+import engine
+from engine.activations import ACTIVATIONS, LeakyReLU
+from engine.initializers import INITIALIZERS, Normal
+from engine.layers import LAYERS, Dense
+from engine.losses import LOSSES, SoftmaxCrossEntropy
+from engine.network import NETWORKS, Network
+from engine.optimizers import OPTIMIZERS, Adam, Momentum
+from engine.registry import Menu, UnknownName, describe, nearest, restore
+from engine.schedules import SCHEDULES
+from engine.types import EngineError
+
+MENUS = [LAYERS, ACTIVATIONS, INITIALIZERS, LOSSES, OPTIMIZERS, SCHEDULES, NETWORKS]
+ENTRIES = [(menu, name) for menu in MENUS for name in menu]
+IDS = [f"{menu.kind}-{name}" for menu, name in ENTRIES]
+FOLDER = Path(engine.__file__).parent
+
+
+def example(menu: Menu, name: str) -> object:  # type: ignore[type-arg]
+    """A configuration of that name, with the settings that have no default."""
+    if menu is NETWORKS:
+        return network("softmax_cross_entropy", 3, "relu", inputs=5)
+    needed = {
+        f.name: 3
+        for f in dataclasses.fields(menu[name])
+        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+    }
+    return varied(menu[name](**needed), 1)
+
+
+@pytest.mark.parametrize(("menu", "name"), ENTRIES, ids=IDS)
+def test_entries_are_frozen_final_dataclasses_that_compare_by_value(menu, name: str) -> None:  # type: ignore[no-untyped-def]
+    entry = menu[name]
+    assert dataclasses.is_dataclass(entry) and entry.__dataclass_params__.frozen
+    assert getattr(entry, "__final__", False), f"{entry.__name__} is not @final"
+    assert example(menu, name) == example(menu, name)
+    hash(example(menu, name))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        example(menu, name).anything = 1  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("menu", "name"), ENTRIES, ids=IDS)
+def test_json_and_back(menu, name: str) -> None:  # type: ignore[no-untyped-def]
+    config = example(menu, name)
+    text = json.dumps(describe(config))
+    assert json.loads(text)[menu.kind] == name
+    assert restore(json.loads(text)) == config
+
+
+@pytest.mark.parametrize(("package", "menu"), [("layers", LAYERS), ("optimizers", OPTIMIZERS)])
+def test_every_file_is_on_its_menu(package: str, menu: Menu) -> None:  # type: ignore[type-arg]
+    files = {module.name for module in pkgutil.iter_modules([str(FOLDER / package)])} - {"base"}
+    assert {entry.__module__.rpartition(".")[2] for entry in menu.values()} == files
+
+
+@pytest.mark.parametrize("menu", MENUS, ids=lambda menu: menu.kind)
+def test_every_final_class_of_a_menus_files_is_on_it(menu: Menu) -> None:  # type: ignore[type-arg]
+    modules = {importlib.import_module(entry.__module__) for entry in menu.values()}
+    written = {
+        value
+        for module in modules
+        for _, value in inspect.getmembers(module, inspect.isclass)
+        if value.__module__ == module.__name__
+        and dataclasses.is_dataclass(value)
+        and getattr(value, "__final__", False)
+    }
+    assert written == set(menu.values())
+
+
+def test_the_engine_imports_numpy_and_the_standard_library_only() -> None:
+    for file in FOLDER.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{file}: relative import"
+                names = [node.module or ""]
+            else:
+                continue
+            for name in names:
+                top = name.partition(".")[0]
+                assert top in {"engine", "numpy"} | sys.stdlib_module_names, f"{file}: {name}"
+                assert top not in {"pickle", "random", "marshal", "shelve"}, f"{file}: {name}"
+
+
+def test_unknown_names_offer_the_nearest() -> None:
+    with pytest.raises(UnknownName, match=r"^unknown optimizer 'momentun'; did you mean 'momentum'\?$"):
+        OPTIMIZERS["momentun"]
+    with pytest.raises(UnknownName, match=r"^unknown layer 'xyzzy'; there is dense"):
+        LAYERS["xyzzy"]
+    assert nearest("rellu", ACTIVATIONS) == "; did you mean 'relu'?"
+    assert issubclass(UnknownName, EngineError)
+
+
+@pytest.mark.parametrize(
+    ("description", "message"),
+    [
+        ({"optimizer": "adamm"}, "unknown optimizer 'adamm'; did you mean 'adam'?"),
+        ({"optimiser": "adam"}, "a configuration must name one of layer, "),
+        ({"optimizer": "momentum", "betta": 0.9}, "optimizer 'momentum': "),
+        ({"layer": "dense"}, "layer 'dense': "),
+        ({"optimizer": "momentum", "beta": 2}, "momentum: beta must be at least 0 and below 1, got 2"),
+    ],
+)
+def test_descriptions_that_cannot_be_restored(description: dict[str, object], message: str) -> None:
+    with pytest.raises(EngineError) as caught:
+        restore(description)
+    assert message.removesuffix("layer, ") in str(caught.value)
+
+
+def test_settings_survive() -> None:
+    net = Network((5,), (Dense(7, Normal(0.3)), LeakyReLU(0.2), Dense(3)), SoftmaxCrossEntropy())
+    for config in (net, Momentum(0.5, classical=True), Adam(0.8, 0.9, 1e-4)):
+        assert restore(json.loads(json.dumps(describe(config)))) == config
+
+
+PREDICT = """
+import json, sys
+import numpy as np
+from engine import activations, layers, losses, network
+from engine.registry import restore
+
+with np.load(sys.argv[1], allow_pickle=False) as saved:
+    net = restore(json.loads(str(saved["network"])))
+    sys.stdout.buffer.write(net.predict(saved["theta"], saved["x"]).tobytes())
+"""
+
+
+def test_another_process_predicts_the_same_bits(tmp_path: Path) -> None:
+    cases = [(loss, outputs, a) for (loss, outputs), a in zip(LOSS_CASES * 5, ACTIVATIONS, strict=False)]
+    for number, (loss, outputs, activation) in enumerate(cases):
+        net = network(loss, outputs, activation, inputs=5)
+        trials = hyperparameters(2, "momentum")
+        state = start(net, trials)
+        data = rows(loss, outputs, 21, 5)
+        run(net, trials, state, data, 2)
+        path = tmp_path / f"{number}.npz"
+        np.savez(path, allow_pickle=False, network=json.dumps(describe(net)), theta=state.theta, x=data.x)
+        command = [sys.executable, "-c", PREDICT, str(path)]
+        done = subprocess.run(command, capture_output=True, check=True, cwd=FOLDER.parent)
+        assert done.stdout == net.predict(state.theta, data.x).tobytes()
