@@ -85,10 +85,15 @@ def run(net: Network, trials: Sequence[Hyperparameters], state: State, data: Row
 def bits(state: State, number: int) -> bytes:
     """Everything one trial has, as bytes."""
     arrays = [state.theta[number], *(slot[number] for slot in state.slots.values()), state.best_theta[number]]
-    return b"".join(a.tobytes() for a in arrays) + repr(state.generators[number].bit_generator.state).encode()
+    return b"".join(plain(a) for a in arrays) + repr(state.generators[number].bit_generator.state).encode()
 
 
 def scores_bits(epochs: Sequence[Epoch], number: int) -> bytes:
     """One trial's losses and accuracies, as bytes."""
     kept = [s[number] for e in epochs for scores in (e.train, e.val) if scores is not None for s in scores]
-    return np.array(kept).tobytes()
+    return plain(np.array(kept))
+
+
+def plain(array: np.ndarray) -> bytes:
+    """The bytes of an array, with one NaN for all: its sign bit depends on the code path and means nothing."""
+    return np.where(np.isnan(array), np.nan, array).astype(array.dtype).tobytes()
