@@ -18,7 +18,7 @@ from hpsearch.spec import Spec
 from hpsearch.stages import box, reused
 from hpsearch.storage import Storage, StoredStudy, file_of, shown, url_of
 from hpsearch.study import Progress, Study, load
-from hpsearch.trackers import TRACKERS, Silent, Subject, Tracker
+from hpsearch.trackers import TRACKERS, Beside, Silent, Subject, Tracker
 
 FLUSH, FLUSH_STOPPED = 600.0, 3.0  # seconds a tracker gets at the end, and when somebody waits for us to stop
 
@@ -93,7 +93,7 @@ class Session:
                 stored.created,
                 {"version": __version__, "data": self.dataset.fingerprint, "database": shown(url)},
             )
-            self._tracker = TRACKERS["mlflow"](subject, tracking)
+            self._tracker = Beside("MLflow", TRACKERS["mlflow"], subject, tracking)
         self.study = Study(self.spec, self.dataset, self._storage, executor, self._tracker, stop)
         self._executor = executor
         self.untracked: str | None = None

@@ -1,30 +1,23 @@
 """Training in a pool of processes, one BLAS thread each: two are up to 3 times slower on small nets."""
 
-import multiprocessing
-import os
-import signal
-import threading
 from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.connection import wait
 from typing import final
 
 from threadpoolctl import threadpool_limits
 
+from hpsearch import children
 from hpsearch.trial import Outcome, Task, advance
 
 
 @final
 class Processes:
-    """A pool of workers that end when their coordinator does, however it ends."""
+    """A pool of workers."""
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
-        methods = multiprocessing.get_all_start_methods()
-        context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
-        if context.get_start_method() == "forkserver":
-            context.set_forkserver_preload(["hpsearch.trial"])  # imported once, inherited by every worker
-        self._pool = ProcessPoolExecutor(workers, context, _begin)
+        self._pool = ProcessPoolExecutor(workers, children.context(), _begin)
+        for _ in range(workers):
+            self._pool.submit(_begun)  # so that they start while the coordinator imports and reads
 
     def submit(self, task: Task) -> Future[Outcome]:
         return self._pool.submit(advance, task)
@@ -38,18 +31,10 @@ class Processes:
             process.join()
 
 
-Broken = BrokenProcessPool
-
-
 def _begin() -> None:
-    """A worker's first call: Ctrl-C is the coordinator's business, and so is this process' life."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    children.begin()
     threadpool_limits(1)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
 
-    def watch() -> None:
-        wait([parent.sentinel])
-        os._exit(1)
 
-    threading.Thread(target=watch, daemon=True).start()
+def _begun() -> None:
+    return

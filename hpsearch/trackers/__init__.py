@@ -3,10 +3,11 @@
 from collections.abc import Callable
 
 from hpsearch.trackers.base import Silent, Subject, Tracker
+from hpsearch.trackers.beside import Beside
 from hpsearch.trackers.mlflow import MlflowTracker
 
 TRACKERS: dict[str, Callable[[Subject, str], Tracker]] = {
     "mlflow": MlflowTracker,
 }
 
-__all__ = ["TRACKERS", "MlflowTracker", "Silent", "Subject", "Tracker"]
+__all__ = ["TRACKERS", "Beside", "MlflowTracker", "Silent", "Subject", "Tracker"]

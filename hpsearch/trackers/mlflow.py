@@ -1,14 +1,10 @@
-"""MLflow: one experiment a study, one flat run a trial, written by one thread beside the training."""
+"""MLflow: one experiment a study, one flat run a trial, one batch each."""
 
-import contextlib
-import io
 import json
 import logging
 import os
-import queue
 import re
-import threading
-from collections.abc import Callable
+import tempfile
 from math import isfinite, log10
 from pathlib import Path
 from typing import Any, final
@@ -43,57 +39,29 @@ class MlflowTracker:
         self._subject = subject
         self._uri = uri
         self._axes = space(subject.spec.parameters).axes
-        self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
-        self._client: Any = None
         self._experiment = ""
         self._runs: dict[str, tuple[str, str]] = {}  # trial → run id, status
-        self._unsent = 0
-        self._error = ""
-
-    def tell(self, record: Record) -> None:
-        self._put(lambda: self._send(record))
+        self._client: Any = None
+        self._open()
 
     def finish(self, ranking: list[Record], model: Path | None) -> None:
-        for place, record in enumerate(ranking[:PICTURES]):
-            self._put(lambda record=record: self._draw(record))  # type: ignore[misc]
-            if place == 0:
-                self._put(lambda record=record: self._crown(record, model))  # type: ignore[misc]
+        for record in ranking[:PICTURES]:
+            run, _ = self._runs[record.label]
+            with tempfile.TemporaryDirectory() as folder:
+                curves(record, Path(folder) / "loss.png")
+                self._client.log_artifact(run, f"{folder}/loss.png")
+        if ranking:
+            self._crown(ranking[0], model)
 
     def close(self, seconds: float) -> str | None:
-        if self._thread is None:
-            return None
-        self._queue.put(None)
-        self._thread.join(seconds)
-        if self._thread.is_alive():
-            return f"MLflow ({self._shown()}) is slow; what it has not got is sent when the study is run again"
-        if self._unsent:
-            what = f"{self._unsent} record{'s' * (self._unsent > 1)}"
-            return f"MLflow ({self._shown()}): {what} not sent ({self._error}); run the study again to send"
         return None
-
-    def _put(self, job: Callable[[], None]) -> None:
-        if self._thread is None:  # begun late: importing MLflow takes seconds that the first wave should not wait for
-            self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
-            self._thread.start()
-        self._queue.put(job)
-
-    def _work(self) -> None:
-        while (job := self._queue.get()) is not None:
-            try:
-                if self._client is None:
-                    self._open()
-                job()
-            except Exception as error:
-                self._unsent += 1
-                self._error = self._error or f"{type(error).__name__}: {error}".splitlines()[0][:200]
 
     def _open(self) -> None:
         """Under a lock: processes that open a fresh database together leave it unusable."""
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
         logging.getLogger("alembic").setLevel(logging.ERROR)
-        path = file_of(self._uri) if "://" in self._uri and self._uri.startswith("sqlite") else None
+        path = file_of(self._uri) if self._uri.startswith("sqlite") else None
         if path is None:
             self._connect(None)
             return
@@ -133,7 +101,7 @@ class MlflowTracker:
                 break
         self._client = client
 
-    def _send(self, record: Record) -> None:
+    def tell(self, record: Record) -> None:
         from mlflow.entities import Metric, Param, RunTag
 
         run, status = self._runs.get(record.label, ("", ""))
@@ -183,14 +151,6 @@ class MlflowTracker:
             dropped += sum(not isfinite(v) for v in values)
         return rows, dropped
 
-    def _draw(self, record: Record) -> None:
-        run, _ = self._runs[record.label]
-        picture = curves(record)
-        with contextlib.closing(picture):
-            from PIL import Image
-
-            self._client.log_image(run, Image.open(picture), "loss.png")
-
     def _crown(self, record: Record, model: Path | None) -> None:
         """The champion: its test scores, its model, and nobody else's tag."""
         from mlflow.entities import Metric, RunTag
@@ -205,9 +165,6 @@ class MlflowTracker:
         if model is not None:
             self._client.log_artifacts(run, str(model), "model")
 
-    def _shown(self) -> str:
-        return re.sub(r"//[^/@]*@", "//", self._uri)
-
 
 def thinned(length: int, best: int) -> list[int]:
     """At most `POINTS` places of a curve: the first, the last and the best among them."""
@@ -218,13 +175,14 @@ def thinned(length: int, best: int) -> list[int]:
     return sorted(places)
 
 
-def curves(record: Record) -> io.BytesIO:
+def curves(record: Record, file: Path) -> None:
     """The trial's losses by epoch as PNG, its best epoch marked."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6, 4), layout="constrained")
+    figure = Figure(figsize=(6, 4))
     FigureCanvasAgg(figure)
+    figure.subplots_adjust(left=0.13, right=0.97, top=0.92, bottom=0.12)
     axes = figure.add_subplot()
     for name, color in (("train/loss", "tab:blue"), ("val/loss", "tab:orange")):
         if name in record.history:
@@ -233,8 +191,5 @@ def curves(record: Record) -> io.BytesIO:
     axes.axvline(record.best_epoch, color="tab:green", linestyle=":", label=f"best, epoch {record.best_epoch}")
     axes.set(title=record.label, xlabel="epoch", ylabel="loss", yscale="log")
     axes.grid(alpha=0.3)
-    axes.legend()
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=100)
-    file.seek(0)
-    return file
+    axes.legend(loc="upper right")
+    figure.savefig(file)

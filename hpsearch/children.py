@@ -1,0 +1,30 @@
+"""Processes of ours: how they are started, and that they end when their coordinator does, however it ends."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from multiprocessing.connection import wait
+from multiprocessing.context import ForkServerContext, SpawnContext
+
+
+def context() -> ForkServerContext | SpawnContext:
+    """Children of a small server that has imported what all of them need; of a new interpreter where there is none."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    forking = multiprocessing.get_context("forkserver")
+    forking.set_forkserver_preload(["hpsearch.trial"])
+    return forking
+
+
+def begin() -> None:
+    """A child's first call: Ctrl-C is the coordinator's business, and nobody outlives it, be it killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, name="watch", daemon=True).start()

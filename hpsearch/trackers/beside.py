@@ -1,0 +1,81 @@
+"""A tracker in a process of its own: it takes no time from the training, and what goes wrong in it stays in it."""
+
+import contextlib
+from collections.abc import Callable
+from multiprocessing.queues import Queue
+from pathlib import Path
+from queue import Empty
+from typing import Any, NamedTuple, final
+
+from hpsearch import children
+from hpsearch.record import Record
+from hpsearch.trackers.base import Subject, Tracker
+
+Factory = Callable[[Subject, str], Tracker]
+
+
+class _Call(NamedTuple):
+    """What the coordinator says; `method` is a tracker's."""
+
+    method: str
+    arguments: tuple[Any, ...]
+
+
+@final
+class Beside:
+    """Passes everything on to a tracker in another process.
+
+    Args:
+        name: of whom is told, for messages.
+        factory: makes the tracker there; importable by name.
+        uri: where it writes.
+    """
+
+    def __init__(self, name: str, factory: Factory, subject: Subject, uri: str) -> None:
+        self._name = name
+        context = children.context()
+        self._calls: Queue[_Call | None] = context.Queue()
+        self._answer: Queue[str | None] = context.Queue()
+        self._process = context.Process(
+            target=_work, args=(factory, subject, uri, self._calls, self._answer), name=name, daemon=True
+        )
+        self._process.start()
+
+    def tell(self, record: Record) -> None:
+        self._calls.put(_Call("tell", (record,)))
+
+    def finish(self, ranking: list[Record], model: Path | None) -> None:
+        self._calls.put(_Call("finish", (ranking, model)))
+
+    def close(self, seconds: float) -> str | None:
+        self._calls.put(None)
+        self._process.join(seconds)
+        late = "what it has not got is sent when the study is run again"
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+            self._calls.cancel_join_thread()
+            return f"{self._name} is slow; {late}"
+        with contextlib.suppress(Empty):
+            answer = self._answer.get(timeout=1)
+            return answer and f"{self._name}: {answer}"
+        self._calls.cancel_join_thread()
+        return f"{self._name}: its process ended with code {self._process.exitcode}; {late}"
+
+
+def _work(
+    factory: Factory, subject: Subject, uri: str, calls: "Queue[_Call | None]", answer: "Queue[str | None]"
+) -> None:
+    """The other process. A call that fails does not keep the next one from being tried."""
+    children.begin()
+    unsent, reason = 0, ""
+    tracker: Tracker | None = None
+    while (call := calls.get()) is not None:
+        try:
+            tracker = tracker or factory(subject, uri)
+            getattr(tracker, call.method)(*call.arguments)
+        except Exception as error:
+            unsent += 1
+            reason = reason or f"{type(error).__name__}: {error}".splitlines()[0][:300]
+    what = f"{unsent} record{'s' * (unsent > 1)}"
+    answer.put(f"{what} not sent ({reason}); run the study again to send" if unsent else None)
