@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import shutil
 import signal
 import threading
 from multiprocessing.connection import wait
@@ -17,14 +18,19 @@ def context() -> ForkServerContext | SpawnContext:
     return forking
 
 
-def begin() -> None:
-    """A child's first call: Ctrl-C is the coordinator's business, and nobody outlives it, be it killed."""
+def begin(scratch: str) -> None:
+    """A child's first call: Ctrl-C is the coordinator's business, and nobody outlives it, be it killed.
+
+    Args:
+        scratch: the coordinator's temporary folder; a child removes it when the coordinator could not.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None
 
     def watch() -> None:
         wait([parent.sentinel])
+        shutil.rmtree(scratch, ignore_errors=True)
         os._exit(1)
 
     threading.Thread(target=watch, name="watch", daemon=True).start()

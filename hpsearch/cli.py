@@ -106,6 +106,7 @@ def _run(spec: "Spec | None", url: str, workers: int | None, tracking: str | Non
     from rich.console import Console
 
     from hpsearch import report
+    from hpsearch.executors import WorkerDied
     from hpsearch.live import Display
     from hpsearch.service import Session, default_tracking
     from hpsearch.storage import shown
@@ -124,6 +125,13 @@ def _run(spec: "Spec | None", url: str, workers: int | None, tracking: str | Non
         except (Interrupted, KeyboardInterrupt):
             click.echo(f"stopped; everything finished is saved. Go on with: hpsearch resume {shown(url)}", err=True)
             sys.exit(130)
+        except WorkerDied:
+            click.echo(
+                "error: a worker process died: killed, or out of memory; everything finished is saved. "
+                f"Go on with: hpsearch resume {shown(url)}",
+                err=True,
+            )
+            sys.exit(1)
     if not quiet:
         report.console(console).print(report.as_text(found, every=False))
     elif found.ranking:

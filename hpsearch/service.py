@@ -79,10 +79,10 @@ class Session:
         self.spec = spec or checking.restore(stored.spec if stored else {}, shown(url))
         if stored is not None:
             _same(stored, self.spec, url)
-        executor = EXECUTORS["processes"](workers or _workers(self.spec))
-        self._exit.callback(executor.close)
         folder = Path(self._exit.enter_context(tempfile.TemporaryDirectory(prefix="hpsearch-")))
         self._folder = folder
+        executor = EXECUTORS["processes"](workers or _workers(self.spec), str(folder))
+        self._exit.callback(executor.close)
         self.dataset, self.scaling = prepare(self.spec.data, self.spec.seed, folder)
         stored = _begun(self._storage, stored, self.spec, self.dataset)
         self._tracker: Tracker = Silent()
@@ -93,7 +93,7 @@ class Session:
                 stored.created,
                 {"version": __version__, "data": self.dataset.fingerprint, "database": shown(url)},
             )
-            self._tracker = Beside("MLflow", TRACKERS["mlflow"], subject, tracking)
+            self._tracker = Beside("MLflow", TRACKERS["mlflow"], subject, tracking, str(folder))
         self.study = Study(self.spec, self.dataset, self._storage, executor, self._tracker, stop)
         self._executor = executor
         self.untracked: str | None = None

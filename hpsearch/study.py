@@ -8,12 +8,12 @@ end, and however often the coordinator is killed.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from typing import TYPE_CHECKING, NamedTuple, final
 
 from hpsearch.dataset import Dataset
 from hpsearch.errors import Interrupted
-from hpsearch.executors import Executor
+from hpsearch.executors import Executor, WorkerDied
 from hpsearch.record import FINISHED, Record, ranked
 from hpsearch.samplers import SAMPLERS
 from hpsearch.seeds import derive
@@ -93,6 +93,7 @@ class Study:
 
         Raises:
             Interrupted: somebody asked to stop.
+            WorkerDied: one of the workers is gone; what was finished is stored.
             StorageError: the database cannot be written any more.
         """
         for number in range(len(self.spec.stages)):
@@ -151,7 +152,12 @@ class Study:
         unfinished: list[Task] = []
         for future in done:
             task = self._waiting.pop(future)
-            outcome = future.result()
+            try:
+                outcome = future.result()
+            except BrokenExecutor:
+                if self._stop():  # whoever stopped us stopped our workers too
+                    raise Interrupted from None
+                raise WorkerDied from None
             finished = [r for r in outcome.results if r.state != "running"]
             news += self._save(stage, Outcome(tuple(finished), outcome.seconds)) if finished else []
             rest = {r.number: r for r in outcome.results if r.state == "running"}

@@ -6,6 +6,10 @@ from typing import Protocol
 from hpsearch.trial import Outcome, Task
 
 
+class WorkerDied(Exception):
+    """A worker process ended under its task: killed, or out of memory."""
+
+
 class Executor(Protocol):
     """Takes tasks, gives outcomes, in any order."""
 
@@ -15,7 +19,11 @@ class Executor(Protocol):
         ...
 
     def submit(self, task: Task) -> Future[Outcome]:
-        """Starts a task as soon as a worker is free, in the order of submission."""
+        """Starts a task as soon as a worker is free, in the order of submission.
+
+        Raises:
+            concurrent.futures.BrokenExecutor: from here or from the future, when a worker died.
+        """
         ...
 
     def close(self) -> None:

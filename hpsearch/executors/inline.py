@@ -15,6 +15,7 @@ class Inline:
     """One task after another."""
 
     workers: int = 1
+    scratch: str = ""
 
     def submit(self, task: Task) -> Future[Outcome]:
         future: Future[Outcome] = Future()

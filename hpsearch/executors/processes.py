@@ -11,11 +11,15 @@ from hpsearch.trial import Outcome, Task, advance
 
 @final
 class Processes:
-    """A pool of workers."""
+    """A pool of workers.
 
-    def __init__(self, workers: int) -> None:
+    Args:
+        scratch: a temporary folder that goes when the coordinator does.
+    """
+
+    def __init__(self, workers: int, scratch: str) -> None:
         self.workers = workers
-        self._pool = ProcessPoolExecutor(workers, children.context(), _begin)
+        self._pool = ProcessPoolExecutor(workers, children.context(), _begin, (scratch,))
         for _ in range(workers):
             self._pool.submit(_begun)  # so that they start while the coordinator imports and reads
 
@@ -31,8 +35,8 @@ class Processes:
             process.join()
 
 
-def _begin() -> None:
-    children.begin()
+def _begin(scratch: str) -> None:
+    children.begin(scratch)
     threadpool_limits(1)
 
 

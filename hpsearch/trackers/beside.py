@@ -29,15 +29,16 @@ class Beside:
         name: of whom is told, for messages.
         factory: makes the tracker there; importable by name.
         uri: where it writes.
+        scratch: a temporary folder that goes when the coordinator does.
     """
 
-    def __init__(self, name: str, factory: Factory, subject: Subject, uri: str) -> None:
+    def __init__(self, name: str, factory: Factory, subject: Subject, uri: str, scratch: str) -> None:
         self._name = name
         context = children.context()
         self._calls: Queue[_Call | None] = context.Queue()
         self._answer: Queue[str | None] = context.Queue()
         self._process = context.Process(
-            target=_work, args=(factory, subject, uri, self._calls, self._answer), name=name, daemon=True
+            target=_work, args=(factory, subject, uri, scratch, self._calls, self._answer), name=name, daemon=True
         )
         self._process.start()
 
@@ -64,10 +65,15 @@ class Beside:
 
 
 def _work(
-    factory: Factory, subject: Subject, uri: str, calls: "Queue[_Call | None]", answer: "Queue[str | None]"
+    factory: Factory,
+    subject: Subject,
+    uri: str,
+    scratch: str,
+    calls: "Queue[_Call | None]",
+    answer: "Queue[str | None]",
 ) -> None:
     """The other process. A call that fails does not keep the next one from being tried."""
-    children.begin()
+    children.begin(scratch)
     unsent, reason = 0, ""
     tracker: Tracker | None = None
     while (call := calls.get()) is not None:

@@ -1,9 +1,11 @@
 """MLflow: one experiment a study, one flat run a trial, one batch each."""
 
+import contextlib
 import json
 import logging
 import os
 import re
+import sqlite3
 import tempfile
 from math import isfinite, log10
 from pathlib import Path
@@ -54,6 +56,10 @@ class MlflowTracker:
             self._crown(ranking[0], model)
 
     def close(self, seconds: float) -> str | None:
+        path = file_of(self._uri) if self._uri.startswith("sqlite") else None
+        if path is not None:
+            with contextlib.closing(sqlite3.connect(path, timeout=seconds)) as connection:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the file is whole by itself when copied
         return None
 
     def _open(self) -> None:
@@ -66,12 +72,11 @@ class MlflowTracker:
             self._connect(None)
             return
         path.parent.mkdir(parents=True, exist_ok=True)
+        artifacts = path.parent.absolute() / "artifacts"
         with FileLock(f"{path}.lock", timeout=120):
-            engine = sa.create_engine(f"sqlite:///{path}")
-            with engine.connect() as connection:
-                connection.exec_driver_sql("PRAGMA journal_mode=WAL")  # stays; MLflow does not set it
-            engine.dispose()
-            self._connect(path.parent.absolute() / "artifacts")
+            if not path.exists():
+                _create(path, artifacts)
+            self._connect(artifacts)
 
     def _connect(self, artifacts: Path | None) -> None:
         from mlflow import MlflowClient
@@ -164,6 +169,21 @@ class MlflowTracker:
         self._client.log_batch(run, metrics=scores, tags=[RunTag("hpsearch.champion", "true")])
         if model is not None:
             self._client.log_artifacts(run, str(model), "model")
+
+
+def _create(path: Path, artifacts: Path) -> None:
+    """A fresh database under another name, renamed when it is whole: a kill amid its migrations would spoil it."""
+    from mlflow.store.tracking import sqlalchemy_store
+
+    draft = path.with_name(f"{path.name}.draft")
+    draft.unlink(missing_ok=True)
+    store: Any = sqlalchemy_store.SqlAlchemyStore(f"sqlite:///{draft}", artifacts.as_uri())  # type: ignore[no-untyped-call]
+    store.engine.dispose()
+    engine = sa.create_engine(f"sqlite:///{draft}")
+    with engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA journal_mode=WAL")  # stays; MLflow does not set it
+    engine.dispose()
+    draft.replace(path)
 
 
 def thinned(length: int, best: int) -> list[int]:
