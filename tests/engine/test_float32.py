@@ -1,5 +1,6 @@
 """float32 in, float32 throughout: no operand, no result of any ufunc in a step is float64."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,18 +17,38 @@ class Watched(np.ndarray):
     """An array that looks at every ufunc it takes part in."""
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        outs = tuple(np.asarray(o) for o in kwargs.get("out", ()) if o is not None)
-        plain = [np.asarray(i) if isinstance(i, np.ndarray) else i for i in inputs]
-        result = getattr(ufunc, method)(*plain, **{**kwargs, **({"out": outs} if outs else {})})
-        for value in (*plain, *outs, result):
+        plain = [np.asarray(i) if isinstance(i, Watched) else i for i in inputs]
+        named = {name: np.asarray(v) if isinstance(v, Watched) else v for name, v in kwargs.items()}
+        if "out" in kwargs:
+            named["out"] = tuple(np.asarray(o) for o in kwargs["out"])
+        result = getattr(ufunc, method)(*plain, **named)
+        for value in (*plain, *named.get("out", ()), result):
             assert getattr(value, "dtype", F32) in (F32, np.bool_), f"{ufunc.__name__} met {value.dtype}"
-        return kwargs["out"][0] if outs else (result.view(Watched) if isinstance(result, np.ndarray) else result)
+        if "out" in kwargs:
+            return kwargs["out"][0]
+        return watched(result) if isinstance(result, np.ndarray) else result
 
 
 def watched(array: np.ndarray) -> Watched:
     return array.view(Watched)
 
 
+@pytest.fixture
+def watched_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is allocated in float32 looks too."""
+
+    def looking(make: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
+        def allocate(*args: Any, **kwargs: Any) -> np.ndarray:
+            array = make(*args, **kwargs)
+            return watched(array) if array.dtype == F32 else array
+
+        return allocate
+
+    for make in (np.empty, np.zeros, np.ones):
+        monkeypatch.setattr(np, make.__name__, looking(make))
+
+
+@pytest.mark.usefixtures("watched_memory")
 @pytest.mark.parametrize("trials", [1, 3])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize(("loss", "outputs"), LOSS_CASES)
@@ -42,6 +63,7 @@ def test_gradient(loss: str, outputs: int, activation: str, trials: int) -> None
     assert np.asarray(grad).any()
 
 
+@pytest.mark.usefixtures("watched_memory")
 @pytest.mark.parametrize("loss", LOSSES)
 def test_loss_gradient_and_values(loss: str) -> None:
     outputs = next(o for name, o in LOSS_CASES if name == loss)

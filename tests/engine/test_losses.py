@@ -72,6 +72,13 @@ def test_accuracy_and_r2_over_blocks() -> None:
             assert scores.loss[k] == pytest.approx(loss.values(logits, y[None])[k].mean(), rel=1e-12)
 
 
+def test_sums_over_many_rows_are_exact() -> None:
+    """In float32 a sum over so many rows would lose the seventh digit."""
+    tally = Tally(SquaredError(), 1, np.zeros((100_000, 1), np.float32))
+    tally.add(np.full((1, 100_000, 1), 0.1, np.float32), np.zeros((1, 100_000, 1), np.float32))
+    assert tally.scores().loss[0] == pytest.approx(float(np.float32(0.1) ** 2 / 2), rel=1e-12)
+
+
 def test_r2_of_equal_targets_is_undefined() -> None:
     tally = Tally(SquaredError(), 1, np.ones((5, 1)))
     tally.add(np.zeros((1, 5, 1)), np.ones((1, 5, 1)))
