@@ -11,6 +11,7 @@ from hpsearch import children
 from hpsearch.record import Record
 from hpsearch.trackers.base import Subject, Tracker
 
+CLOSING = 5.0  # seconds the tracker itself gets, when all is sent
 Factory = Callable[[Subject, str], Tracker]
 
 
@@ -83,5 +84,8 @@ def _work(
         except Exception as error:
             unsent += 1
             reason = reason or f"{type(error).__name__}: {error}".splitlines()[0][:300]
+    with contextlib.suppress(Exception):
+        if tracker is not None:
+            tracker.close(CLOSING)
     what = f"{unsent} record{'s' * (unsent > 1)}"
     answer.put(f"{what} not sent ({reason}); run the study again to send" if unsent else None)
