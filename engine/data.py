@@ -44,7 +44,7 @@ class Batches:
 
     def __init__(self, rows: Rows, trials: int, batch: int) -> None:
         self._rows = rows
-        width = prod(rows.x.shape[1:])
+        width = max(prod(rows.x.shape[1:]), rows.y.shape[1])
         whole, rest = divmod(len(rows), batch)
         steps = min(whole, max(1, BLOCK // (batch * width)))
         # From where to where in the epoch's order, and the memory that the rows are gathered into.

@@ -1,5 +1,6 @@
 """The trainer: what an epoch is, divergence contained, and what it refuses."""
 
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -124,6 +125,26 @@ def test_training_ends_when_nobody_goes_on() -> None:
     with pytest.raises(StopIteration):
         training.send(np.array([False, False]))
     assert len(state) == 0
+
+
+def test_memory_does_not_grow_with_epochs_or_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.data.BLOCK", 2000)
+
+    def peak(count: int, epochs: int) -> int:
+        trials = hyperparameters(2, "adam", batch=1)
+        data = rows("softmax_cross_entropy", 3, count, 50)
+        net = network("softmax_cross_entropy", 3, "relu", inputs=50)
+        training = train(net, trials, start(net, trials), data)
+        next(training)
+        tracemalloc.start()
+        for _ in range(epochs):
+            next(training)
+        highest = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return highest
+
+    assert peak(400, 8) < peak(400, 1) + 10_000
+    assert peak(1600, 1) < peak(400, 1) + 1200 * 2 * 2 * 8 + 10_000  # the permutation of each trial, and the stack
 
 
 def test_evaluate_in_chunks_is_evaluate(monkeypatch: pytest.MonkeyPatch) -> None:
