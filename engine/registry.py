@@ -34,6 +34,9 @@ class Menu(Mapping[str, type[T]], Generic[T]):
         except KeyError:
             raise UnknownName(f"unknown {self.kind} '{name}'{nearest(name, self._entries)}") from None
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
 

@@ -17,11 +17,10 @@ from engine.types import EngineError
 from hpsearch import dialects, document
 from hpsearch.document import Document, Path_
 from hpsearch.errors import Mistake, SpecError
-from hpsearch.samplers import SAMPLERS
 from hpsearch.section import Section
 from hpsearch.sources import SOURCES
 from hpsearch.space import Fixed, Parameter, Range, Values, space
-from hpsearch.spec import SECTIONS, Choice, Metric, Model, Spec, Stage, Train
+from hpsearch.spec import SECTIONS, AnyParameter, Choice, Model, Spec, Stage, Train
 
 Errors = list[tuple[Path_, str]]
 
@@ -58,9 +57,9 @@ def restore(content: dict[str, Any], origin: str) -> Spec:
     return spec
 
 
-def _order(doc: Document, mistake: Mistake) -> tuple[int, str]:
+def _order(doc: Document, mistake: Mistake) -> tuple[int, str, str]:
     line = mistake.where.removeprefix(f"{doc.name}:")
-    return (int(line) if line.isdigit() else 0, mistake.path)
+    return (int(line) if line.isdigit() else 0, mistake.path, mistake.message)
 
 
 def _build(content: dict[str, Any]) -> tuple[Spec | None, Errors]:
@@ -70,54 +69,75 @@ def _build(content: dict[str, Any]) -> tuple[Spec | None, Errors]:
     ]
     parts: dict[str, Any] = {}
     for name, field in Spec.model_fields.items():
-        if name not in content:
-            if field.is_required():
-                errors.append(((name,), f"missing; a study must have {_needed()}"))
-            else:
-                parts[name] = field.get_default(call_default_factory=True)
-            continue
-        try:
-            if name == "data":
-                parts[name] = _source(content[name], errors)
-            elif name == "parameters" and not isinstance(content[name], dict):
-                errors.append(((name,), "must be a mapping of names to ranges, values or fixed values"))
-            else:
-                parts[name] = TypeAdapter(field.rebuild_annotation()).validate_python(content[name])
-        except ValidationError as error:
-            errors += [_reworded((name, *path), e, field.annotation) for path, e in _flat(error)]
-    errors += list(_between(parts))
+        if name in content:
+            parts[name] = _SECTIONS.get(name, _section)(name, content[name], errors)
+        elif field.is_required():
+            errors.append(((name,), f"missing; a study must have {_needed()}"))
+        else:
+            parts[name] = field.get_default(call_default_factory=True)
+    errors += _between(parts)
     return (None, errors) if errors else (Spec(**parts), errors)
+
+
+def _section(name: str, data: Any, errors: Errors) -> Any:
+    """A section, or None when it is unsound."""
+    kind: Any = Spec.model_fields[name].rebuild_annotation()
+    return _valid((name,), data, kind, errors)
+
+
+def _source(name: str, data: Any, errors: Errors) -> Any:
+    """The data, by the class of their source."""
+    source = data.get("source") if isinstance(data, dict) else data
+    if source not in SOURCES:
+        errors.append(((name, "source"), f"unknown source '{source}'{nearest(str(source), list(SOURCES))}"))
+        return None
+    return _valid((name,), data, SOURCES[source], errors)
+
+
+def _parameters(name: str, data: Any, errors: Errors) -> dict[str, Parameter | None] | None:
+    """Each parameter by itself: None for an unsound one, whose name is known all the same."""
+    if not isinstance(data, dict):
+        errors.append(((name,), "must be a mapping of names to ranges, values or fixed values"))
+        return None
+    return {key: _valid((name, key), value, AnyParameter, errors) for key, value in data.items()}
+
+
+_SECTIONS = {"data": _source, "parameters": _parameters}
+
+
+def _valid(path: Path_, data: Any, kind: Any, errors: Errors) -> Any:
+    """The data as that kind, or None and what is wrong with them."""
+    try:
+        return TypeAdapter(kind).validate_python(data, strict=True)
+    except ValidationError as error:
+        found: dict[Path_, list[str]] = {}
+        for e in error.errors(include_url=False):
+            shown, message = _reworded(path, e, kind)
+            found.setdefault(shown, []).append(message)
+        errors += [(shown, _one_of(messages)) for shown, messages in found.items()]
+        return None
+
+
+def _one_of(messages: list[str]) -> str:
+    """The members of a union that all refused a value, as one sentence."""
+    if len(messages) == 1 or not all(m.startswith("must be a valid ") for m in messages):
+        return messages[0]
+    *first, last = [m.removeprefix("must be a valid ").split(",")[0] for m in messages]
+    return f"must be a valid {', '.join(first)} or {last}, {messages[0].partition(', ')[2]}"
 
 
 def _needed() -> str:
     return ", ".join(name for name, field in Spec.model_fields.items() if field.is_required())
 
 
-def _source(data: Any, errors: Errors) -> Section | None:
-    """The data section, by the class of its source."""
-    name = data.get("source") if isinstance(data, dict) else None
-    if name not in SOURCES:
-        errors.append((("data", "source"), f"unknown source '{name}'{nearest(str(name), list(SOURCES))}"))
-        return None
-    try:
-        return SOURCES[name].model_validate(data)
-    except ValidationError as error:
-        errors += [_reworded(("data", *path), e, SOURCES[name]) for path, e in _flat(error)]
-        return None
-
-
-def _flat(error: ValidationError) -> Iterator[tuple[Path_, Mapping[str, Any]]]:
-    for e in error.errors(include_url=False):
-        yield e["loc"], e
-
-
 def _reworded(path: Path_, error: Mapping[str, Any], kind: Any) -> tuple[Path_, str]:
     """pydantic's error in our words, with what it got and the nearest right word."""
-    shown = tuple(p for p in path if not str(p).startswith("<") and str(p) not in _UNION)
+    within: Path_ = error["loc"]
+    shown = (*path, *(p for p in within if not str(p).startswith("<") and str(p) not in _UNION))
     message = str(error["msg"]).removeprefix("Value error, ")
     got = error.get("input")
     if error["type"] == "extra_forbidden":
-        keys = sorted(_keys(kind, path[1:-1]))
+        keys = sorted(_keys(kind, within[:-1]))
         return shown, f"unknown key '{shown[-1]}'{nearest(str(shown[-1]), keys)}"
     if error["type"] == "missing":
         return shown, "missing"
@@ -191,38 +211,31 @@ def _choice(path: Path_, choice: Choice, menu: Menu[Any]) -> Iterator[_Use]:
             yield _Use((*path, key), choice.settings.get(key), key, "number")
 
 
-def _between(parts: dict[str, Any]) -> Iterator[tuple[Path_, str]]:
-    """What must hold between sections."""
-    yield from _stages(parts.get("stages", ()))
-    parameters: dict[str, Parameter] | None = parts.get("parameters")
+def _between(parts: dict[str, Any]) -> Errors:
+    """What must hold between sections, as far as each is sound by itself."""
+    errors: Errors = list(_stages(parts.get("stages") or ()))
     model: Model | None = parts.get("model")
     train: Train | None = parts.get("train")
-    metric: Metric | None = parts.get("metric")
-    if metric and metric.goal and (metric.goal == "minimize") != metric.name.endswith("loss"):
-        yield ("metric", "goal"), f"{metric.name} is to be {'minimized' if metric.goal == 'maximize' else 'maximized'}"
+    parameters: dict[str, Parameter | None] | None = parts.get("parameters")
     if parameters is None:
-        return
+        return errors
     used: set[str] = set()
-    sound = True
     for use in _uses(model, train):
         message = _fits(use, parameters, used)
-        if message:
-            sound = False
-            yield use.path, message
-    if not (model and train and sound):
-        return
+        errors += [(use.path, message)] if message else []
+    sound = {name: p for name, p in parameters.items() if p is not None}
+    if errors or model is None or train is None or len(sound) < len(parameters):
+        return errors
+    settings = sorted({use.name for use in _uses(model, train) if use.name})
     for name in parameters:
         if name not in used:
-            settings = {u.name for u in _uses(model, train) if u.name} | {"hidden_units"} - set(parameters)
-            yield ("parameters", name), f"used nowhere in model or train{nearest(name, sorted(settings))}"
-            sound = False
-    if not any(not isinstance(p, Fixed) for p in parameters.values()):
-        yield ("parameters",), "there is nothing to search: give at least one a range or values"
-    elif sound:
-        yield from _builds(model, train, parameters)
+            errors.append((("parameters", name), f"used nowhere in model or train{nearest(name, settings)}"))
+    if all(isinstance(p, Fixed) for p in sound.values()):
+        errors.append((("parameters",), "there is nothing to search: give at least one a range or values"))
+    return errors or list(_builds(model, train, sound))
 
 
-def _fits(use: _Use, parameters: Mapping[str, Parameter], used: set[str]) -> str | None:
+def _fits(use: _Use, parameters: Mapping[str, Parameter | None], used: set[str]) -> str | None:
     """What is wrong with a use, if anything; the parameters it names are noted in `used`."""
     if use.needs.startswith("unknown key"):
         return use.needs
@@ -239,7 +252,8 @@ def _fits(use: _Use, parameters: Mapping[str, Parameter], used: set[str]) -> str
         what = f"neither {use.menu.kind} nor parameter" if use.menu else "no parameter"
         return f"'{name}' is {what}{nearest(name, words)}"
     used.add(name)
-    return _gives(parameters[name], name, use)
+    parameter = parameters[name]
+    return None if parameter is None else _gives(parameter, name, use)
 
 
 def _gives(parameter: Parameter, name: str, use: _Use) -> str | None:
@@ -263,9 +277,6 @@ def _gives(parameter: Parameter, name: str, use: _Use) -> str | None:
 def _stages(stages: tuple[Stage, ...]) -> Iterator[tuple[Path_, str]]:
     names = [s.name for s in stages]
     for number, stage in enumerate(stages):
-        if stage.sampler not in SAMPLERS:
-            near = nearest(stage.sampler, list(SAMPLERS))
-            yield ("stages", number, "sampler"), f"unknown sampler '{stage.sampler}'{near}"
         if stage.name in names[:number]:
             yield ("stages", number, "name"), f"stages must differ in name, got '{stage.name}' twice"
         if number == 0 and stage.zoom:

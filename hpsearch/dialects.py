@@ -7,8 +7,9 @@ from hpsearch.errors import Mistake
 
 Move = Callable[[tuple[str | int, ...], tuple[str | int, ...]], None]
 
-_STUDY = {"direction": "goal"}
+_METRIC = {"direction": "goal"}
 _PARAMETER = {"low": "min", "high": "max", "lower": "min", "upper": "max", "choices": "values"}
+_TRAIN = {"lr": "learning_rate"}
 _STAGE = {"n_trials": "trials"}
 _DISTRIBUTIONS: dict[str, dict[str, str]] = {
     "uniform": {"scale": "linear"},
@@ -51,7 +52,8 @@ def translate(
                 moved((*path, old), (*path, new))
                 notices.append(f"{where((*path, new))}: {_dotted(path)}: '{old}' is read as '{new}'")
 
-    rename(document.get("metric"), ("metric",), _STUDY)
+    rename(document.get("metric"), ("metric",), _METRIC)
+    rename(document.get("train"), ("train",), _TRAIN)
     for number, stage in enumerate(_items(document.get("stages"))):
         rename(stage, ("stages", number), _STAGE)
     parameters = document.get("parameters")

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any, NamedTuple, final
 
 from hpsearch import __version__, checking
-from hpsearch.dataset import Dataset, Scaling, prepare
-from hpsearch.errors import Interrupted, StorageError
+from hpsearch.dataset import Dataset, prepare
+from hpsearch.errors import StorageError
 from hpsearch.executors import EXECUTORS
 from hpsearch.models import champion
 from hpsearch.record import FINISHED, Record, ranked
 from hpsearch.space import Box, space
 from hpsearch.spec import Spec
 from hpsearch.stages import box, reused
-from hpsearch.storage import Storage, StoredStudy, file_of, shown, url_of
+from hpsearch.storage import Storage, StoredStudy, shown, url_of
 from hpsearch.study import Progress, Study, load
 from hpsearch.trackers import TRACKERS, Beside, Silent, Subject, Tracker
 
@@ -242,6 +242,3 @@ def _begun(storage: Storage, stored: StoredStudy | None, spec: Spec, dataset: Da
             f"(fingerprint {stored.fingerprint}, now {dataset.fingerprint}); start a study of another name"
         )
     return stored
-
-
-__all__ = ["Interrupted", "Scaling", "Session", "Summary", "file_of", "summary"]

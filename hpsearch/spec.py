@@ -1,6 +1,6 @@
 """The study file as it is used: frozen, every part checked by itself. `hpsearch.checking` makes it from YAML."""
 
-from typing import Annotated, Any, Literal, final
+from typing import Annotated, Any, Literal, Self, final
 
 from pydantic import (
     BeforeValidator,
@@ -11,6 +11,7 @@ from pydantic import (
     model_validator,
 )
 
+from hpsearch.samplers import SAMPLERS
 from hpsearch.section import Listed, Name, Number, Section
 from hpsearch.sources import Source
 from hpsearch.space import Fixed, Point, Range, Value, Values
@@ -87,6 +88,14 @@ class Metric(Section):
     name: MetricName = "val/loss"
     goal: Literal["minimize", "maximize"] | None = Field(None, description="minimize a loss, maximize an accuracy")
 
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        if self.goal and (self.goal == "minimize") != self.name.endswith("loss"):
+            raise ValueError(
+                f"goal: {self.name} is there to be {'maximized' if self.goal == 'minimize' else 'minimized'}"
+            )
+        return self
+
     @property
     def sign(self) -> int:
         """+1 where lower is better, −1 where higher is."""
@@ -108,7 +117,7 @@ class Stage(Section):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$", max_length=50)]
     trials: Annotated[int, Field(ge=1)]
-    sampler: str = "random"
+    sampler: Literal[tuple(SAMPLERS)] = "random"  # type: ignore[valid-type]
     zoom: Zoom | None = None
 
 
