@@ -178,7 +178,7 @@ class _Use(NamedTuple):
     path: Path_
     value: Any  # None: not given
     name: str  # the parameter that gives it when it is not given
-    needs: str  # "number", "whole number", "name"
+    needs: str  # "number", "whole number", "name", or what is wrong already
     menu: Menu[Any] | None = None
 
 
@@ -207,7 +207,10 @@ def _choice(path: Path_, choice: Choice, menu: Menu[Any]) -> Iterator[_Use]:
         if key not in fields:
             yield _Use((*path, key), None, "", f"unknown key '{key}'{nearest(key, list(fields)) if fields else ''}")
     for key, field in fields.items():
-        if field.type is not bool:
+        if field.type is bool:
+            if not isinstance(choice.settings.get(key, False), bool):
+                yield _Use((*path, key), None, "", f"must be true or false, got {choice.settings[key]!r}")
+        else:
             yield _Use((*path, key), choice.settings.get(key), key, "number")
 
 
@@ -237,7 +240,7 @@ def _between(parts: dict[str, Any]) -> Errors:
 
 def _fits(use: _Use, parameters: Mapping[str, Parameter | None], used: set[str]) -> str | None:
     """What is wrong with a use, if anything; the parameters it names are noted in `used`."""
-    if use.needs.startswith("unknown key"):
+    if use.needs not in ("number", "whole number", "name"):
         return use.needs
     if use.menu is not None and use.value in use.menu:
         return None

@@ -91,9 +91,7 @@ class Metric(Section):
     @model_validator(mode="after")
     def _sound(self) -> Self:
         if self.goal and (self.goal == "minimize") != self.name.endswith("loss"):
-            raise ValueError(
-                f"goal: {self.name} is there to be {'maximized' if self.goal == 'minimize' else 'minimized'}"
-            )
+            raise ValueError(f"goal: one does not {self.goal} {self.name}; leave goal out, or write the other one")
         return self
 
     @property
