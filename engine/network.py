@@ -104,6 +104,7 @@ class Network:
         bound = []
         for number, layer in enumerate(self.layers):
             own = [s for s in self.slices if s.layer == number]
+            columns = slice(own[0].start, own[-1].stop) if own else slice(0)
             place = Place(
                 inputs=self.shapes[number],
                 trials=len(theta),
@@ -111,6 +112,8 @@ class Network:
                 dtype=theta.dtype,
                 theta={s.parameter.name: _view(theta, s) for s in own},
                 grad={} if grad is None else {s.parameter.name: _view(grad, s) for s in own},
+                all_theta=theta[:, columns],
+                all_grad=(theta if grad is None else grad)[:, columns],
                 first=number == 0,
                 overwrite=number > 0 and not self.layers[number - 1].keeps_output,
             )

@@ -34,6 +34,7 @@ class Place:
         dtype: of every array.
         theta: parameter name → view `(trials, *shape)` into the matrix of parameters.
         grad: the same for gradients; empty at inference, where `backward` is never called.
+        all_theta, all_grad: `(trials, numbers)`, the same in one piece, in the order of `parameters`.
         first: nothing before it learns, so `backward` may return anything.
         overwrite: `forward` may write its output over its input, because nobody needs that any more.
     """
@@ -44,6 +45,8 @@ class Place:
     dtype: DType
     theta: Mapping[str, Floats]
     grad: Mapping[str, Floats]
+    all_theta: Floats
+    all_grad: Floats
     first: bool
     overwrite: bool
 

@@ -10,6 +10,8 @@ from engine.initializers import HeNormal, Initializer, Zero
 from engine.layers.base import Bound, Parameter, Place
 from engine.types import EngineError, Floats, Shape
 
+SMALL = 1 << 14  # numbers in a trial's input, 64 KB in float32, up to which copying it costs less than two calls
+
 
 @final
 @dataclass(frozen=True)
@@ -41,32 +43,57 @@ class Dense:
         )
 
     def bind(self, place: Place) -> Bound:
+        if not place.grad:
+            return self._bind_inference(place)
+        if place.rows * prod(place.inputs) <= SMALL:
+            return self._bind_joined(place)
+        return self._bind_apart(place)
+
+    def _bind_inference(self, place: Place) -> Bound:
         weights, bias = place.theta["W"], place.theta["b"][:, None]
         y = np.empty((place.trials, place.rows, self.units), place.dtype)
-        if not place.grad:
-            return Bound(lambda x: _affine(x, weights, bias, y), lambda dy: dy)
-
-        weights_t = weights.mT
-        grad_weights, grad_bias = place.grad["W"], place.grad["b"][:, None]
-        ones = np.ones((1, 1, place.rows), place.dtype)  # 1ᵀ dy by BLAS: half the time of a sum over rows
-        dx = np.empty((0 if place.first else place.trials, place.rows, *place.inputs), place.dtype)
-        first, kept = place.first, y
 
         def forward(x: Floats) -> Floats:
-            nonlocal kept
-            kept = x
             np.matmul(x, weights, y)
             return np.add(y, bias, y)
 
+        return Bound(forward, lambda dy: dy)
+
+    def _bind_joined(self, place: Place) -> Bound:
+        """With a column of ones behind x, W and b are one matrix: b and its gradient cost no calls of their own."""
+        inputs, first, weights_t = prod(place.inputs), place.first, place.theta["W"].mT
+        shape = (place.trials, inputs + 1, self.units)  # W and b are neighbors in theta
+        joined, grad_joined = place.all_theta.reshape(shape), place.all_grad.reshape(shape)
+        x_ones = np.ones((place.trials, place.rows, inputs + 1), place.dtype)
+        kept, x_ones_t = x_ones[:, :, :-1], x_ones.mT
+        y = np.empty((place.trials, place.rows, self.units), place.dtype)
+        dx = np.empty((0 if first else place.trials, place.rows, inputs), place.dtype)
+
+        def forward(x: Floats) -> Floats:
+            kept[...] = x
+            return np.matmul(x_ones, joined, y)
+
         def backward(dy: Floats) -> Floats:
-            np.matmul(kept.mT, dy, grad_weights)  # dW = xᵀ dy
-            np.matmul(ones, dy, grad_bias)  # db = Σ dy
+            np.matmul(x_ones_t, dy, grad_joined)  # dW = xᵀ dy, db = 1ᵀ dy
             return dx if first else np.matmul(dy, weights_t, dx)  # dx = dy Wᵀ
 
         return Bound(forward, backward)
 
+    def _bind_apart(self, place: Place) -> Bound:
+        first, weights_t = place.first, place.theta["W"].mT
+        grad_weights, grad_bias = place.grad["W"], place.grad["b"][:, None]
+        ones = np.ones((1, 1, place.rows), place.dtype)  # 1ᵀ dy by BLAS: half the time of a sum over rows
+        dx = np.empty((0 if first else place.trials, place.rows, prod(place.inputs)), place.dtype)
+        affine, kept = self._bind_inference(place).forward, dx
 
-def _affine(x: Floats, weights: Floats, bias: Floats, y: Floats) -> Floats:
-    np.matmul(x, weights, out=y)
-    y += bias
-    return y
+        def forward(x: Floats) -> Floats:
+            nonlocal kept
+            kept = x
+            return affine(x)
+
+        def backward(dy: Floats) -> Floats:
+            np.matmul(kept.mT, dy, grad_weights)  # dW = xᵀ dy
+            np.matmul(ones, dy, grad_bias)  # db = 1ᵀ dy
+            return dx if first else np.matmul(dy, weights_t, dx)  # dx = dy Wᵀ
+
+        return Bound(forward, backward)

@@ -121,7 +121,7 @@ def scikit_learn(x: np.ndarray, labels: np.ndarray, hidden: int, batch: int) -> 
         random_state=0,
     )
     for _ in range(EPOCHS):
-        net.partial_fit(x, labels, np.arange(10))
+        net.partial_fit(x, labels, classes=np.arange(10))
     return float(net.score(x, labels))
 
 

@@ -19,6 +19,13 @@ def draw(net: Network, trials: int) -> Floats:
     return np.random.default_rng(5).standard_normal((trials, net.size)) * 0.7
 
 
+@pytest.fixture(params=[0, 1 << 14], ids=["large", "small"])
+def size(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways in which a dense layer treats its bias."""
+    monkeypatch.setattr("engine.layers.dense.SMALL", request.param)
+
+
+@pytest.mark.usefixtures("size")
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize(("loss", "outputs"), LOSS_CASES)
 @pytest.mark.parametrize("l2", [0.0, 0.3])
