@@ -88,7 +88,7 @@ def _section(name: str, data: Any, errors: Errors) -> Any:
 def _source(name: str, data: Any, errors: Errors) -> Any:
     """The data, by the class of their source."""
     source = data.get("source") if isinstance(data, dict) else data
-    if source not in SOURCES:
+    if not isinstance(source, str) or source not in SOURCES:
         errors.append(((name, "source"), f"unknown source '{source}'{nearest(str(source), list(SOURCES))}"))
         return None
     return _valid((name,), data, SOURCES[source], errors)
@@ -145,7 +145,8 @@ def _reworded(path: Path_, error: Mapping[str, Any], kind: Any) -> tuple[Path_, 
         words = [w.strip("' ") for w in str(error["ctx"]["expected"]).replace(" or ", ", ").split(",")]
         return shown, f"unknown '{got}'{nearest(got, words)}"
     if error["type"] != "value_error":
-        message = f"{message[0].lower()}{message[1:]}, got {got!r}".replace("input should", "must")
+        message = f"{message[0].lower()}{message[1:]}".replace("input should", "must").split(" or instance of ")[0]
+        message = message.replace("valid tuple", "list").replace("valid dictionary", "mapping") + f", got {got!r}"
     return shown, message
 
 
@@ -229,10 +230,12 @@ def _between(parts: dict[str, Any]) -> Errors:
     sound = {name: p for name, p in parameters.items() if p is not None}
     if errors or model is None or train is None or len(sound) < len(parameters):
         return errors
-    settings = sorted({use.name for use in _uses(model, train) if use.name})
+    settings = {use.name: use.path for use in _uses(model, train) if use.name}
     for name in parameters:
         if name not in used:
-            errors.append((("parameters", name), f"used nowhere in model or train{nearest(name, settings)}"))
+            path = ".".join(map(str, settings.get(name, ())))
+            why = f": {path} is given" if path else nearest(name, sorted(settings))
+            errors.append((("parameters", name), f"used nowhere in model or train{why}"))
     if all(isinstance(p, Fixed) for p in sound.values()):
         errors.append((("parameters",), "there is nothing to search: give at least one a range or values"))
     return errors or list(_builds(model, train, sound))
@@ -248,8 +251,9 @@ def _fits(use: _Use, parameters: Mapping[str, Parameter | None], used: set[str])
     if use.value is None and name not in parameters:
         return "missing: give it a number, or add a parameter of that name" if name == "learning_rate" else None
     if not isinstance(name, str):
-        whole = isinstance(name, int) and not isinstance(name, bool)
-        return None if use.needs == "number" or whole else f"must be a whole number, got {name!r}"
+        kinds = int if use.needs == "whole number" else int | float
+        right = isinstance(name, kinds) and not isinstance(name, bool)
+        return None if right else f"must be a {use.needs}, got {name!r}"
     if name not in parameters:
         words = [*(use.menu or ()), *parameters]
         what = f"neither {use.menu.kind} nor parameter" if use.menu else "no parameter"
@@ -287,11 +291,11 @@ def _stages(stages: tuple[Stage, ...]) -> Iterator[tuple[Path_, str]]:
 
 
 def _builds(model: Model, train: Train, parameters: dict[str, Parameter]) -> Iterator[tuple[Path_, str]]:
-    """Whether the engine takes both ends of every range."""
+    """Whether the engine takes both ends of every range, and every one of values."""
     from hpsearch.trial import hidden_layers, hyperparameters
 
     messages = []
-    for point in space(parameters).corners():
+    for point in space(parameters).ends():
         for build in (lambda p: hidden_layers(model, p), lambda p: hyperparameters(train, p)):
             try:
                 build(point)

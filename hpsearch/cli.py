@@ -177,10 +177,15 @@ def _under_here(path: Path) -> str:
 def main() -> None:
     """The installed command. Exit 0 done, 2 a person's mistake, 130 interrupted, 1 anything else."""
     try:
-        commands()
+        sys.exit(commands.main(standalone_mode=False))
     except HpsearchError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(2)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.Abort:
+        sys.exit(130)
 
 
 if __name__ == "__main__":

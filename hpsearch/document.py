@@ -58,7 +58,7 @@ class Document:
             if isinstance(inner, list):
                 assert isinstance(last, int)
             inner[last] = _plain(_read("--set", text), {}, (), [0])
-        except (KeyError, IndexError, TypeError, AttributeError, AssertionError):
+        except (KeyError, IndexError, TypeError, AttributeError, AssertionError, _TooLarge):
             raise SpecError([Mistake("--set", key, "there is nothing of that name to set")]) from None
         self._set.add((*path, last))
 
@@ -94,6 +94,8 @@ class _TooLarge(Exception):
 
 
 def _read(name: str, text: str) -> Any:
+    if text.lstrip().startswith("%"):
+        raise SpecError([Mistake(f"{name}:1", "", "a study file is YAML 1.2; leave the % line out")])
     yaml = YAML(typ="rt", pure=True)
     yaml.version = (1, 2)
     try:
@@ -115,7 +117,7 @@ def _plain(node: Any, lines: dict[Path_, int], path: Path_, count: list[int]) ->
         raise _TooLarge
     if isinstance(node, CommentedMap):
         for key in node:
-            lines[(*path, str(key))] = node.lc.key(key)[0] + 1 if key in node.lc.data else lines.get(path, 1)
+            lines[(*path, str(key))] = node.lc.key(key)[0] + 1 if key in (node.lc.data or ()) else lines.get(path, 1)
         return {str(key): _plain(value, lines, (*path, str(key)), count) for key, value in node.items()}
     if isinstance(node, CommentedSeq):
         for number in range(len(node)):

@@ -9,7 +9,7 @@ An axis has a *raw* coordinate, which Optuna samples and the database holds, and
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Literal, Self, final
@@ -21,6 +21,7 @@ from hpsearch.section import Listed, Number, Section
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
+LARGEST = 1e300
 Value = bool | int | float | str
 Raw = int | float | str | bool
 Point = dict[str, Value]  # parameter → value: what a trial trains with and what everybody sees
@@ -37,6 +38,8 @@ class Range(Section):
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
+        if max(abs(self.min), abs(self.max)) > LARGEST:
+            raise ValueError(f"min and max must lie within ±{LARGEST:g}")
         got = f"got min={self.min:g}, max={self.max:g}"
         if not self.min < self.max:
             raise ValueError(f"min must be below max, {got}")
@@ -151,10 +154,15 @@ class Space:
         """The box for Optuna."""
         return {a.key: a.distribution(*box[a.key]) for a in self.axes}
 
-    def corners(self) -> tuple[Point, Point]:
-        """The point of all lower and that of all upper bounds, in raw coordinates: what fits both, mostly fits all."""
-        ends = [{a.key: a.choices[i] if not a.zoomable else (a.low, a.high)[i] for a in self.axes} for i in (0, -1)]
-        return self.point(ends[0]), self.point(ends[1])
+    def ends(self) -> Iterator[Point]:
+        """Points that together hold both ends of every range and every one of values."""
+        most = max([2, *(len(a.choices) for a in self.axes)])
+        for i in range(most):
+            raws: dict[str, Raw] = {}
+            for a in self.axes:
+                place = min(i, len(a.choices) - 1)
+                raws[a.key] = (place if a.zoomable else a.choices[place]) if a.choices else (a.low, a.high)[i % 2]
+            yield self.point(raws)
 
 
 Box = dict[str, tuple[float, float]]  # axis key → raw bounds, inclusive

@@ -71,10 +71,9 @@ class StoredStudy(NamedTuple):
 
 
 class StoredOutcome(NamedTuple):
-    """A finished trial, but for its point, which is Optuna's."""
+    """A finished trial, but for its point, which is Optuna's; `finished` is Unix time."""
 
     result: Result
-    seconds: float
     finished: float
 
 
@@ -217,7 +216,6 @@ class Storage:
             The same as `outcomes` will give.
         """
         finished = time.time()
-        share = outcome.seconds / max(1, len(outcome.results))
         rows = [
             {
                 "stage": stage,
@@ -226,12 +224,12 @@ class Storage:
                 "value": r.value,
                 "epochs": r.epochs,
                 "best_epoch": r.best_epoch,
-                "seconds": share,
+                "seconds": r.seconds,
                 "finished": finished,
                 "history": zlib.compress(json.dumps(r.history, separators=(",", ":")).encode(), 1),
                 "error": r.error,
             }
-            for r in outcome.results
+            for r in outcome
         ]
         with guard(self.url), self._engine.begin() as connection:
             connection.execute(_OUTCOME.insert(), rows)
@@ -240,7 +238,7 @@ class Storage:
                 connection.execute(
                     _CHAMPION.insert().values(stage=stage, number=champion.number, weights=champion.weights)
                 )
-        return {r.number: StoredOutcome(_stored(r), share, finished) for r in outcome.results}
+        return {r.number: StoredOutcome(_stored(r), finished) for r in outcome}
 
     def champion(self) -> Champion | None:
         """The best trial so far."""
@@ -358,5 +356,5 @@ def _stored(result: Result) -> Result:
 
 def _outcome(row: Any) -> StoredOutcome:
     history = json.loads(zlib.decompress(row.history))
-    result = Result(row.number, row.state, row.value, row.epochs, row.best_epoch, history, error=row.error)
-    return StoredOutcome(result, row.seconds, row.finished)
+    result = Result(row.number, row.state, row.value, row.epochs, row.best_epoch, history, row.seconds, error=row.error)
+    return StoredOutcome(result, row.finished)

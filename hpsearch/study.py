@@ -6,6 +6,7 @@ made anew for each trial from its seed, the same table comes out for any number 
 end, and however often the coordinator is killed.
 """
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
@@ -158,16 +159,11 @@ class Study:
                 if self._stop():  # whoever stopped us stopped our workers too
                     raise Interrupted from None
                 raise WorkerDied from None
-            finished = [r for r in outcome.results if r.state != "running"]
-            news += self._save(stage, Outcome(tuple(finished), outcome.seconds)) if finished else []
-            rest = {r.number: r for r in outcome.results if r.state == "running"}
-            if rest:
-                trials = tuple(
-                    t._replace(checkpoint=rest[t.number].checkpoint, history=rest[t.number].history)
-                    for t in task.trials
-                    if t.number in rest
-                )
-                unfinished.append(Task(self.spec, self.dataset, trials, task.epochs, task.seconds))
+            finished = tuple(r for r in outcome if r.state != "running")
+            news += self._save(stage, finished) if finished else []
+            rest = {r.number: r for r in outcome if r.state == "running"}
+            trials = tuple(_onwards(t, rest[t.number]) for t in task.trials if t.number in rest)
+            unfinished += [dataclasses.replace(task, trials=trials)] if trials else []
         if self._stop():
             raise Interrupted
         for task in unfinished:
@@ -178,12 +174,12 @@ class Study:
         name, records = self.spec.stages[stage].name, self.records[stage]
         before = self.best
         news = []
-        for r in outcome.results:
-            records[r.number] = _finished(records[r.number], StoredOutcome(r, 0.0, 0.0))
+        for r in outcome:
+            records[r.number] = _finished(records[r.number], StoredOutcome(r, 0.0))
         best = self.best
         champion = None
         if best is not None and best != before and best.stage == name:
-            champion = next((r for r in outcome.results if r.number == best.number), None)
+            champion = next((r for r in outcome if r.number == best.number), None)
         for number, stored in self._storage.save(name, outcome, champion).items():
             records[number] = _finished(records[number], stored)
             news.append(records[number])
@@ -230,6 +226,11 @@ def load(spec: Spec, space: Space, storage: Storage, stage: int) -> list[Record]
     return records
 
 
+def _onwards(start: Start, result: Result) -> Start:
+    """A trial that goes on from where it stood."""
+    return start._replace(checkpoint=result.checkpoint, history=result.history, seconds=result.seconds)
+
+
 def _finished(record: Record, stored: StoredOutcome) -> Record:
     r: Result = stored.result
     metrics = {name: values[r.best_epoch - 1] for name, values in r.history.items()} if r.best_epoch else {}
@@ -238,7 +239,7 @@ def _finished(record: Record, stored: StoredOutcome) -> Record:
         value=r.value,
         epochs=r.epochs,
         best_epoch=r.best_epoch,
-        seconds=stored.seconds,
+        seconds=r.seconds,
         finished=stored.finished,
         metrics=metrics,
         history=r.history,

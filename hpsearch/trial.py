@@ -1,6 +1,7 @@
 """A point and a seed → network, hyperparameters, training. `advance` is pure: the same task gives the same outcome."""
 
 import dataclasses
+import math
 import time
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, final
@@ -17,6 +18,7 @@ from engine.schedules import SCHEDULES
 from engine.state import State
 from engine.stopping import EarlyStopping
 from engine.trainer import Epoch, Hyperparameters, evaluate, train
+from engine.types import EngineError
 from hpsearch.dataset import DTYPE, Dataset
 from hpsearch.errors import DataError
 from hpsearch.space import Point
@@ -36,6 +38,7 @@ class Start(NamedTuple):
     seed: int
     checkpoint: bytes | None = None
     history: History | None = None
+    seconds: float = 0.0
 
 
 @final
@@ -65,6 +68,7 @@ class Result(NamedTuple):
         history: a number for each epoch.
         checkpoint: to go on from, when it is running.
         weights: `(1, parameters)` of the best epoch, as bytes, when it is complete.
+        seconds: of training so far, its share when it trains in company.
         error: the first line, when it failed.
     """
 
@@ -74,16 +78,13 @@ class Result(NamedTuple):
     epochs: int
     best_epoch: int
     history: History
+    seconds: float = 0.0
     checkpoint: bytes | None = None
     weights: bytes | None = None
     error: str | None = None
 
 
-class Outcome(NamedTuple):
-    """What a task gave: its trials in the order they were given, and the seconds it took."""
-
-    results: tuple[Result, ...]
-    seconds: float
+Outcome = tuple[Result, ...]  # what a task gave: its trials in the order they were given
 
 
 def hidden_layers(model: Model, point: Point) -> tuple[Layer, ...]:
@@ -146,24 +147,29 @@ def shape(spec: Spec, dataset: Dataset, point: Point) -> tuple[Any, ...]:
 
 def cost(spec: Spec, dataset: Dataset, point: Point) -> float:
     """Roughly how long an epoch takes, in units of a multiply-add: products for each row, and a toll for each step."""
-    hyper = hyperparameters(spec.train, point)
-    size = network(spec, dataset, point).size
+    try:
+        hyper = hyperparameters(spec.train, point)
+        size = network(spec, dataset, point).size
+    except EngineError:
+        return 0.0
     rows = dict(dataset.rows)["train"]
     return rows * size * 3 + (rows / min(hyper.batch_size, rows)) * (500_000 + size * 40)
 
 
 def advance(task: Task) -> Outcome:
     """Trains a task's trials as far as it says. What goes wrong in training is a result, never an exception."""
-    started = time.monotonic()
     try:
-        results = _train(task, None if task.seconds is None else started + task.seconds)
+        return tuple(_train(task))
     except Exception as error:
+        if len(task.trials) > 1:  # whose fault it is shows when each trains alone
+            return tuple(r for t in task.trials for r in advance(dataclasses.replace(task, trials=(t,))))
         line = f"{type(error).__name__}: {error}".splitlines()[0]
-        results = [Result(t.number, "failed", None, 0, 0, t.history or {}, error=line) for t in task.trials]
-    return Outcome(tuple(results), time.monotonic() - started)
+        return tuple(Result(t.number, "failed", None, 0, 0, {}, t.seconds, error=line) for t in task.trials)
 
 
-def _train(task: Task, deadline: float | None) -> list[Result]:
+def _train(task: Task) -> list[Result]:
+    clock = time.monotonic()
+    deadline = math.inf if task.seconds is None else clock + task.seconds
     spec, dataset = task.spec, task.dataset
     rows, val = dataset.part("train"), dataset.part("val")
     if rows is None:
@@ -175,27 +181,31 @@ def _train(task: Task, deadline: float | None) -> list[Result]:
     stopping = EarlyStopping(early.patience, early.min_delta) if early else EarlyStopping()
     going = list(range(len(task.trials)))  # trial of each row of the state
     histories: list[History] = [{k: list(v) for k, v in (t.history or {}).items()} for t in task.trials]
+    seconds = [t.seconds for t in task.trials]
     results: dict[int, Result] = {}
     training = train(net, hypers, state, rows, val)
     epoch = next(training)
     while True:
         scores = _scores(epoch)
+        before, clock = clock, time.monotonic()
         for row, trial in enumerate(going):
+            seconds[trial] += (clock - before) / len(going)
             for name, values in scores.items():
                 histories[trial].setdefault(name, []).append(float(values[row]))
         goes = stopping.update(state, spec.metric.sign * scores[spec.metric.name])
         finite = np.isfinite(scores["train/loss"]) & np.isfinite(scores.get("val/loss", scores["train/loss"]))
-        timed_out = deadline is not None and time.monotonic() >= deadline
+        timed_out = clock >= deadline
         goes &= finite & (state.epoch < task.epochs)
         for row, trial in enumerate(going):
-            number, history = task.trials[trial].number, histories[trial]
+            so_far = Result(
+                task.trials[trial].number, "running", None, state.epoch, 0, histories[trial], seconds[trial]
+            )
             if not finite[row]:
-                results[trial] = Result(number, "diverged", None, state.epoch, 0, history)
+                results[trial] = so_far._replace(state="diverged")
             elif not goes[row]:
-                results[trial] = _complete(number, spec, state, row, history)
+                results[trial] = _complete(so_far, spec, state, row)
             elif timed_out:
-                checkpoint = state.take(np.array([row])).to_bytes()
-                results[trial] = Result(number, "running", None, state.epoch, 0, history, checkpoint)
+                results[trial] = so_far._replace(checkpoint=state.take(np.array([row])).to_bytes())
         going = [trial for row, trial in enumerate(going) if goes[row]]
         if timed_out or not going:
             return [results[trial] for trial in range(len(task.trials))]
@@ -215,10 +225,13 @@ def _scores(epoch: Epoch) -> dict[str, np.ndarray]:
     return scores
 
 
-def _complete(number: int, spec: Spec, state: State, row: int, history: History) -> Result:
-    best = int(state.best_epoch[row])
-    value = spec.metric.sign * float(state.best_value[row])
-    return Result(number, "complete", value, state.epoch, best, history, weights=state.best_theta[row].tobytes())
+def _complete(so_far: Result, spec: Spec, state: State, row: int) -> Result:
+    return so_far._replace(
+        state="complete",
+        value=spec.metric.sign * float(state.best_value[row]),
+        best_epoch=int(state.best_epoch[row]),
+        weights=state.best_theta[row].tobytes(),
+    )
 
 
 def test_scores(spec: Spec, dataset: Dataset, point: Point, weights: bytes) -> dict[str, float]:
@@ -240,9 +253,17 @@ def groups(spec: Spec, dataset: Dataset, trials: Sequence[Start], workers: int) 
     most = -(-len(trials) // (2 * workers)) or 1
     shapes: dict[Any, list[Start]] = {}
     for t in trials:
-        shapes.setdefault((shape(spec, dataset, t.point), len((t.history or {}).get("train/loss", ()))), []).append(t)
+        shapes.setdefault(_shape_or_number(spec, dataset, t), []).append(t)
     cut = []
-    for (key, _), equal in shapes.items():
-        size = most if key[0].size <= LARGEST_IN_COMPANY else 1
+    for key, equal in shapes.items():
+        size = most if isinstance(key, tuple) and key[0].size <= LARGEST_IN_COMPANY else 1
         cut += [tuple(equal[i : i + size]) for i in range(0, len(equal), size)]
     return sorted(cut, key=lambda g: -sum(cost(spec, dataset, t.point) for t in g))
+
+
+def _shape_or_number(spec: Spec, dataset: Dataset, trial: Start) -> Any:
+    """A trial whose network cannot be built goes alone, to fail in `advance` like any other."""
+    try:
+        return shape(spec, dataset, trial.point)
+    except EngineError:
+        return trial.number
