@@ -1,0 +1,70 @@
+"""A process that runs one study again and again, each time in a child that exits hard at another database commit.
+
+Run: python killed.py FOLDER FIRST STEP: the kills FIRST, FIRST + STEP, … until a run gets through. The children are
+forked after everything is imported, so that a kill costs little more than the trials it loses. Each kill is followed
+by a run that goes on; a line `n same|other` says whether the table is then that of an unbroken study.
+"""
+
+import os
+import sys
+import traceback
+from pathlib import Path
+
+import sqlalchemy as sa
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "hpsearch"))
+
+import cases
+
+from hpsearch.dataset import Dataset, prepare
+from hpsearch.spec import Spec
+
+KILLED = 9
+# 12 + 6 trials in waves of 4: TPE beyond its start-up, and a wave that is not full. Some trials diverge.
+CHANGES = {"train.epochs": 2, "stages.1.trials": 6, "parameters.learning_rate.max": 1e20}
+
+
+def child(spec: Spec, dataset: Dataset, database: Path, limit: int) -> int:
+    """Runs the study in a fork, which exits at its `limit`-th commit, before it is written; 0 for none."""
+    pid = os.fork()
+    if pid:
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    count = 0
+
+    def commit(_connection: sa.Connection) -> None:
+        nonlocal count
+        count += 1
+        if count == limit:
+            os._exit(KILLED)
+
+    code = 1
+    try:
+        sa.event.listen(sa.Engine, "commit", commit)
+        cases.run(spec, dataset, database)
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def main(folder: Path, first: int, step: int) -> None:
+    spec = cases.small(**CHANGES)
+    dataset, _ = prepare(spec.data, spec.seed, folder)
+    cases.run(spec, dataset, folder / "unbroken.db")  # here, so that the children need not import what it imports
+    unbroken = cases.table(folder / "unbroken.db")
+    limit = first
+    while True:
+        database = folder / f"{limit}.db"
+        code = child(spec, dataset, database, limit)
+        if code == 0:
+            break
+        again = child(spec, dataset, database, 0) if code == KILLED else code
+        verdict = f"exit code {again}" if again else "same" if cases.table(database) == unbroken else "other"
+        print(limit, verdict, flush=True)
+        database.unlink()
+        limit += step
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))

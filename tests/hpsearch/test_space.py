@@ -1,0 +1,166 @@
+"""Parameters and their scales: raw ↔ value, bounds that are exact, what Optuna draws."""
+
+import json
+import math
+
+import numpy as np
+import optuna
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hpsearch.samplers import SAMPLERS
+from hpsearch.space import Fixed, Range, Values, bounds, complement, contains, space
+
+SHORT = st.decimals(0, "0.9999", places=4).map(float)  # what a person writes
+UNIT = st.floats(0, 1)
+
+
+@given(SHORT, SHORT)
+def test_complement_is_decimal(a: float, b: float) -> None:
+    """There and back is the same number, and the order turns round."""
+    assert complement(complement(a)) == a
+    assert (a < b) == (complement(a) > complement(b))
+
+
+@pytest.mark.parametrize(("value", "raw"), [(0.999, 0.001), (0.9, 0.1), (0.99, 0.01), (0.5, 0.5), (0, 1.0), (0.7, 0.3)])
+def test_one_minus_log_bounds(value: float, raw: float) -> None:
+    """Exact, where 1 − 0.999 is 0.0010000000000000009."""
+    assert complement(value) == raw
+    assert complement(raw) == value
+
+
+def test_one_minus_log() -> None:
+    axis = space({"beta": Range(min=0.9, max=0.999, scale="one_minus_log")}).axes[0]
+    assert (axis.key, axis.low, axis.high, axis.log) == ("one_minus_beta", 0.001, 0.1, True)
+    assert (axis.value(0.001), axis.value(0.1)) == (0.999, 0.9)
+    assert bounds(axis, {"one_minus_beta": (0.001, 0.1)}) == (0.9, 0.999)
+
+
+@given(SHORT, SHORT, UNIT)
+def test_one_minus_log_values_lie_within(a: float, b: float, place: float) -> None:
+    low, high = sorted((a, b))
+    if low == high:
+        return
+    axis = space({"beta": Range(min=low, max=high, scale="one_minus_log")}).axes[0]
+    raw = min(
+        max(axis.raw(axis.position(axis.low) * (1 - place) + axis.position(axis.high) * place), axis.low), axis.high
+    )
+    value = axis.value(raw)
+    assert isinstance(value, float)
+    assert low <= value <= high
+    assert math.isclose(1 - value, raw, rel_tol=1e-9, abs_tol=1e-15)
+
+
+@given(st.floats(1e-12, 1e12), st.floats(1e-12, 1e12), UNIT, st.sampled_from(["linear", "log"]))
+def test_float_range(a: float, b: float, place: float, scale: str) -> None:
+    """The raw coordinate is the value, and a position there and back is the same but for rounding."""
+    if a == b:
+        return
+    low, high = sorted((a, b))
+    axis = space({"x": Range(min=low, max=high, scale=scale)}).axes[0]
+    raw = low + (high - low) * place
+    assert axis.value(raw) == raw and isinstance(axis.value(raw), float)
+    assert math.isclose(axis.raw(axis.position(raw)), raw, rel_tol=1e-12)
+    assert (axis.key, axis.low, axis.high, axis.log) == ("x", low, high, scale == "log")
+
+
+@given(st.integers(1, 1000), st.integers(1, 1000), st.sampled_from(["linear", "log"]), st.integers(0, 2**31))
+def test_whole_numbers_stay_whole(low: int, width: int, scale: str, seed: int) -> None:
+    """As Optuna draws them and JSON keeps them."""
+    one = space({"x": Range(type="int", min=low, max=low + width, scale=scale)})
+    study = optuna.create_study(sampler=SAMPLERS["random"](seed))
+    raws = study.ask(one.distributions(one.whole())).params
+    value = one.point(json.loads(json.dumps(raws)))["x"]
+    assert type(value) is int and low <= value <= low + width
+
+
+def test_int_bounds_written_as_floats() -> None:
+    axis = space({"x": Range(type="int", min=1e1, max=1e2)}).axes[0]
+    assert [type(v) for v in bounds(axis, {"x": (axis.low, axis.high)})] == [int, int]
+
+
+@given(st.lists(st.floats(-1e6, 1e6).filter(lambda x: x != 0), min_size=2, max_size=9, unique=True).map(sorted))
+def test_ordered_values_are_indices(values: list[float]) -> None:
+    axis = space({"x": Values(values=tuple(values), ordered=True)}).axes[0]
+    assert axis.key == "x_index" and axis.whole and axis.zoomable
+    assert [axis.value(raw) for raw in range(int(axis.low), int(axis.high) + 1)] == values
+    distribution = axis.distribution(axis.low, axis.high)
+    assert isinstance(distribution, optuna.distributions.IntDistribution)
+    assert (distribution.low, distribution.high) == (0, len(values) - 1)
+
+
+def test_unordered_values_are_names() -> None:
+    axis = space({"x": Values(values=("relu", "tanh", True, 3))}).axes[0]
+    assert axis.key == "x" and not axis.zoomable
+    assert axis.distribution(0, 3) == optuna.distributions.CategoricalDistribution(("relu", "tanh", True, 3))
+    assert axis.value("tanh") == "tanh"
+    assert contains(axis, {"x": (0, 0)}, 3)
+
+
+def test_point_holds_fixed_values() -> None:
+    both = space({"a": Range(min=0, max=1), "b": Fixed(value=1e-4), "c": Fixed(value="relu")})
+    assert [axis.name for axis in both.axes] == ["a"]
+    assert both.point({"a": 0.5}) == {"a": 0.5, "b": 1e-4, "c": "relu"}
+    assert set(both.distributions(both.whole())) == {"a"}
+
+
+PARAMETERS = {
+    "rate": Range(min=1e-4, max=1.0, scale="log"),
+    "beta": Range(min=0.9, max=0.999, scale="one_minus_log"),
+    "share": Range(min=0.2, max=0.6),
+    "units": Range(type="int", min=16, max=256, scale="log"),
+    "batch": Values(values=(16, 32, 64), ordered=True),
+    "kind": Values(values=("a", "b", "c")),
+}
+
+
+def drawn(count: int) -> dict[str, list[object]]:
+    """What the random sampler draws, made anew for each trial as the loop does."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    every = space(PARAMETERS)
+    study, distributions = optuna.create_study(), every.distributions(every.whole())
+    values: dict[str, list[object]] = {name: [] for name in PARAMETERS}
+    for seed in range(count):
+        study.sampler = SAMPLERS["random"](seed)
+        for name, value in every.point(study.ask(distributions).params).items():
+            values[name].append(value)
+    return values
+
+
+def test_random_draws() -> None:
+    """Uniform on each scale: β's median is 0.990 where 'reverse log' gives 0.95."""
+    count = 1500
+    values = drawn(count)
+    # The median of n draws that are uniform on a width w scatters by w/(2√n); four times that is allowed.
+    slack = 4 * 0.5 / math.sqrt(count)
+    beta = np.log10(1 - np.array(values["beta"], float))
+    assert abs(np.median(beta) - -2) < slack * 2
+    assert abs(np.median(values["beta"]) - 0.990) < 0.001
+    assert abs(np.median(np.log10(np.array(values["rate"], float))) - -2) < slack * 4
+    assert abs(np.median(np.array(values["share"], float)) - 0.4) < slack * 0.4
+    assert abs(np.median(np.log2(np.array(values["units"], float))) - 6) < slack * 4 + 0.05
+    for name, parameter in PARAMETERS.items():
+        if isinstance(parameter, Range):
+            assert all(parameter.min <= v <= parameter.max for v in values[name])  # type: ignore[operator]
+        else:
+            shares = [values[name].count(v) / count for v in parameter.values]
+            assert sum(shares) == 1 and max(shares) - min(shares) < 0.1
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_samplers_repeat_by_seed(name: str) -> None:
+    """The same seed and history give the same point, another seed another one; seeds have 64 bits."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    every = space(PARAMETERS)
+    distributions = every.distributions(every.whole())
+
+    def asked(seed: int) -> dict[str, object]:
+        study = optuna.create_study(sampler=SAMPLERS["random"](0))
+        for number in range(12):
+            study.tell(study.ask(distributions), number % 5)
+        study.sampler = SAMPLERS[name](seed)
+        return study.ask(distributions).params
+
+    assert asked(2**64 - 1) == asked(2**64 - 1)
+    assert asked(1) != asked(2)

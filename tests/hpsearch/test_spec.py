@@ -1,0 +1,557 @@
+"""The study file: what is read, what is refused and in which words, and that a spec survives JSON."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hpsearch import checking
+from hpsearch.errors import SpecError
+from hpsearch.spec import Spec, setting
+
+REPOSITORY = Path(__file__).parents[2]
+BASE = """\
+name: digits
+seed: 7
+data:
+  source: sklearn
+  name: digits
+  split: {train: 0.6, val: 0.2, test: 0.2}
+  scale: standard
+model:
+  hidden:
+    - units: hidden_units
+      activation: relu
+train:
+  optimizer: momentum
+  epochs: 50
+  early_stopping:
+    patience: 8
+metric:
+  name: val/loss
+  goal: minimize
+parameters:
+  learning_rate: {min: 1e-4, max: 1.0, scale: log}
+  beta: {min: 0.9, max: 0.999, scale: one_minus_log}
+  hidden_units: {type: int, min: 16, max: 256, scale: log}
+  batch_size: {values: [16, 32, 64], ordered: true}
+  l2: {min: 1e-7, max: 1e-1, scale: log}
+stages:
+  - {name: coarse, trials: 48, sampler: random}
+  - {name: fine, trials: 32, sampler: tpe, zoom: {keep_top: 0.2, margin: 0.1}}
+wave: 16
+workers: auto
+"""
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    return tmp_path / "study.yaml"
+
+
+def load(study: Path, text: str, *overrides: str) -> tuple[Spec, list[str]]:
+    study.write_text(text, "utf-8")
+    return checking.load(study, overrides)
+
+
+def refused(study: Path, text: str, *overrides: str) -> list[str]:
+    """The lines of the refusal, each without its folder."""
+    with pytest.raises(SpecError) as caught:
+        load(study, text, *overrides)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == len(caught.value.mistakes)
+    return [line.removeprefix(f"{study.parent}/") for line in lines]
+
+
+def edited(old: str, new: str) -> tuple[str, int]:
+    """The base with one part replaced, and the first line that differs."""
+    assert BASE.count(old) == 1, old
+    text = BASE.replace(old, new)
+    pairs = zip(BASE.splitlines(), text.splitlines(), strict=False)
+    return text, next(number for number, (a, b) in enumerate(pairs, 1) if a != b)
+
+
+def test_base_is_sound(study: Path) -> None:
+    spec, notices = load(study, BASE)
+    assert notices == []
+    assert (spec.name, spec.seed, spec.wave, spec.workers) == ("digits", 7, 16, "auto")
+    assert [s.trials for s in spec.stages] == [48, 32]
+
+
+# What is replaced, by what, the path that is named, and what else the one line of the refusal holds.
+MISTAKES: dict[str, tuple[str, str, str, list[str]]] = {
+    # Unknown keys, at each level.
+    "key at top": ("wave: 16", "waves: 16", "waves", ["unknown key 'waves'", "did you mean 'wave'?"]),
+    "key in data": ("  scale: standard", "  scaling: standard", "data.scaling", ["did you mean 'scale'?"]),
+    "key in split": ("test: 0.2}", "test: 0.2, tset: 0}", "data.split.tset", ["did you mean 'test'?"]),
+    "key in model": ("  hidden:\n", "  hiden: []\n  hidden:\n", "model.hiden", ["did you mean 'hidden'?"]),
+    "key in layer": (
+        "      activation: relu",
+        "      activations: relu",
+        "model.hidden.0.activations",
+        ["'activation'"],
+    ),
+    "key in train": ("  epochs: 50", "  epoch: 50", "train.epoch", ["did you mean 'epochs'?"]),
+    "key in early stopping": (
+        "    patience: 8",
+        "    patience: 8\n    mindelta: 0",
+        "train.early_stopping.mindelta",
+        ["did you mean 'min_delta'?"],
+    ),
+    "key in metric": ("  goal: minimize", "  gaol: minimize", "metric.gaol", ["did you mean 'goal'?"]),
+    "key in range": ("max: 1.0, scale", "max: 1.0, scael", "parameters.learning_rate.scael", ["did you mean 'scale'?"]),
+    "key in values": ("ordered: true", "orderd: true", "parameters.batch_size.orderd", ["did you mean 'ordered'?"]),
+    "key in stage": ("trials: 48, s", "trials: 48, samplers: x, s", "stages.0.samplers", ["did you mean 'sampler'?"]),
+    "key in zoom": ("margin: 0.1", "margins: 0.1", "stages.1.zoom.margins", ["did you mean 'margin'?"]),
+    "setting of optimizer": (
+        "optimizer: momentum",
+        "optimizer: {name: momentum, betta: 0.9}",
+        "train.optimizer.betta",
+        ["unknown key 'betta'", "did you mean 'beta'?"],
+    ),
+    # Unknown names.
+    "source": ("source: sklearn", "source: sklern", "data.source", ["'sklern'", "did you mean 'sklearn'?"]),
+    "no source": ("  source: sklearn\n", "", "data.source", ["sklearn"]),
+    "source of a wrong type": ("source: sklearn", "source: 3", "data.source", ["3", "sklearn"]),
+    "data set": ("  name: digits\n", "  name: digit\n", "data.name", ["'digit'", "did you mean 'digits'?"]),
+    "scaling": ("scale: standard", "scale: standart", "data.scale", ["did you mean 'standard'?"]),
+    "optimizer": ("optimizer: momentum", "optimizer: momentun", "train.optimizer", ["did you mean 'momentum'?"]),
+    "activation": ("activation: relu", "activation: relo", "model.hidden.0.activation", ["did you mean 'relu'?"]),
+    "initializer": (
+        "      activation: relu",
+        "      initializer: he_norma\n      activation: relu",
+        "model.hidden.0.initializer",
+        ["'he_norma'", "did you mean 'he_normal'?"],
+    ),
+    "schedule": ("  epochs: 50", "  schedule: constent\n  epochs: 50", "train.schedule", ["did you mean 'constant'?"]),
+    "sampler": ("sampler: tpe", "sampler: tep", "stages.1.sampler", ["'tep'", "did you mean 'tpe'?"]),
+    "scale": (
+        "max: 1.0, scale: log}",
+        "max: 1.0, scale: logs}",
+        "parameters.learning_rate.scale",
+        ["'logs'", "did you mean 'log'?"],
+    ),
+    "metric": ("val/loss", "val/acuracy", "metric.name", ["'val/acuracy'", "did you mean 'val/accuracy'?"]),
+    "metric of the test rows": ("val/loss", "test/loss", "metric.name", ["'test/loss'"]),
+    "goal": ("goal: minimize", "goal: minimise", "metric.goal", ["did you mean 'minimize'?"]),
+    "goal against the metric": ("goal: minimize", "goal: maximize", "metric", ["goal", "val/loss"]),
+    # Ranges and values.
+    "min above max": ("{min: 1e-4, max: 1.0", "{min: 2, max: 1.0", "parameters.learning_rate", ["min=2", "max=1"]),
+    "min equal to max": ("{min: 1e-4, max: 1.0", "{min: 1, max: 1.0", "parameters.learning_rate", ["min=1", "max=1"]),
+    "log of zero": ("min: 1e-7", "min: 0", "parameters.l2", ["log", "above 0", "min=0"]),
+    "log of less": ("min: 1e-7", "min: -1", "parameters.l2", ["log", "above 0", "min=-1"]),
+    "one_minus_log of 1": ("max: 0.999", "max: 1", "parameters.beta", ["one_minus_log", "below 1", "max=1"]),
+    "part of a whole number": ("min: 16", "min: 16.5", "parameters.hidden_units", ["whole", "min=16.5"]),
+    "whole one_minus_log": (
+        "{type: int, min: 16, max: 256, scale: log}",
+        "{type: int, min: -9, max: 0, scale: one_minus_log}",
+        "parameters.hidden_units",
+        ["one_minus_log"],
+    ),
+    "half a range": (", max: 1.0", "", "parameters.learning_rate.max", ["missing"]),
+    "unordered": ("[16, 32, 64]", "[16, 64, 32]", "parameters.batch_size", ["ordered", "[16, 64, 32]"]),
+    "ordered words": ("[16, 32, 64]", "[16, 32, big]", "parameters.batch_size", ["ordered", "big"]),
+    "values twice": ("[16, 32, 64]", "[16, 32, 32]", "parameters.batch_size", ["differ", "[16, 32, 32]"]),
+    "no values": ("[16, 32, 64]", "[]", "parameters.batch_size.values", ["[]"]),
+    "infinite": ("max: 1.0", "max: .inf", "parameters.learning_rate.max", ["inf"]),
+    "not a number": ("max: 1.0", "max: .nan", "parameters.learning_rate.max", ["nan"]),
+    # What goes where.
+    "misspelt parameter": (
+        "units: hidden_units",
+        "units: hiden_units",
+        "model.hidden.0.units",
+        ["'hiden_units'", "did you mean 'hidden_units'?"],
+    ),
+    "parts for units": (
+        "{type: int, min: 16, max: 256, scale: log}",
+        "{min: 16, max: 256, scale: log}",
+        "",
+        ["hidden_units", "whole", "type: int"],
+    ),
+    "number for units": ("units: hidden_units", "units: 2.5", "", ["2.5"]),
+    "unused parameter": ("  l2: {", "  l3: {", "parameters.l3", ["l3", "did you mean 'l2'?"]),
+    "no learning rate": ("  learning_rate: {", "  learning_rat: {", "train.learning_rate", ["missing"]),
+    "zoom at first": (
+        "sampler: random}",
+        "sampler: random, zoom: {keep_top: 0.5}}",
+        "stages.0.zoom",
+        ["first", "earlier"],
+    ),
+    "stages of one name": ("name: fine", "name: coarse", "stages.1.name", ["'coarse'"]),
+    "no stage": (BASE[BASE.index("stages:") : BASE.index("wave")], "stages: []\n", "stages", ["1"]),
+    # Wrong types.
+    "text for a number": ("epochs: 50", "epochs: fifty", "train.epochs", ["'fifty'"]),
+    "quoted number": ("epochs: 50", "epochs: '50'", "train.epochs", ["'50'"]),
+    "true for a number": ("epochs: 50", "epochs: true", "train.epochs", ["True"]),
+    "true for units": ("units: hidden_units", "units: true", "model.hidden.0.units", ["True"]),
+    "true for a bound": ("min: 1e-4", "min: true", "parameters.learning_rate.min", ["True"]),
+    "text for a bound": ("min: 1e-4", "min: small", "parameters.learning_rate.min", ["'small'"]),
+    "parts of a trial": ("trials: 48", "trials: 4.5", "stages.0.trials", ["4.5"]),
+    "nothing": ("epochs: 50", "epochs:", "train.epochs", ["None"]),
+    "negative seed": ("seed: 7", "seed: -7", "seed", ["0", "-7"]),
+    "no wave": ("wave: 16", "wave: 0", "wave", ["1", "got 0"]),
+    "no epochs": ("epochs: 50", "epochs: 0", "train.epochs", ["got 0"]),
+    "no patience": ("patience: 8", "patience: 0", "train.early_stopping.patience", ["got 0"]),
+    "workers": ("workers: auto", "workers: all", "workers", ["'all'"]),
+    "keep nothing": ("keep_top: 0.2", "keep_top: 0", "stages.1.zoom.keep_top", ["got 0"]),
+    "negative margin": ("margin: 0.1", "margin: -1", "stages.1.zoom.margin", ["got -1"]),
+    "split": ("val: 0.2", "val: 0.3", "data.split", ["add up to 1", "0.6 + 0.3 + 0.2"]),
+    "name with a slash": ("name: digits\nseed", "name: a/b\nseed", "name", ["'a/b'"]),
+    "stage with a slash": ("name: fine", "name: a/b", "stages.1.name", ["'a/b'"]),
+    "list for a mapping": ("  name: val/loss\n  goal: minimize\n", "  - val/loss\n", "metric", ["val/loss"]),
+    "mapping for a list": (
+        "    - units: hidden_units\n      activation: relu\n",
+        "      units: 3\n",
+        "model.hidden",
+        ["units"],
+    ),
+    # Words of other tools that mean something else.
+    "log_uniform": (
+        "{min: 1e-4, max: 1.0, scale: log}",
+        "{min: -4, max: 0, distribution: log_uniform}",
+        "parameters.learning_rate.distribution",
+        ["'log_uniform'", "exponents", "scale: log"],
+    ),
+    "reverse_log": (
+        "scale: one_minus_log",
+        "scale: reverse_log",
+        "parameters.beta.scale",
+        ["'reverse_log'", "scale: one_minus_log"],
+    ),
+}
+# Mistakes that are named at another line than the first that was edited: the one that begins like this.
+ELSEWHERE = {
+    "no source": "data:",
+    "parts for units": "    - units:",
+    "no learning rate": "train:",
+    "list for a mapping": "metric:",
+    "goal against the metric": "metric:",
+    "mapping for a list": "  hidden:",
+}
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_one_mistake(study: Path, case: str) -> None:
+    """A line of its own, with file, line and path, what it got and the nearest right word."""
+    old, new, path, fragments = MISTAKES[case]
+    text, line = edited(old, new)
+    if case in ELSEWHERE:
+        line = next(n for n, x in enumerate(text.splitlines(), 1) if x.startswith(ELSEWHERE[case]))
+    lines = refused(study, text)
+    found = [x for x in lines if x.startswith(f"study.yaml:{line}: {path}")]
+    assert found, lines
+    for fragment in fragments:
+        assert fragment in found[0]
+    for word in ("Traceback", "pydantic", "tuple", "instance of"):
+        assert word not in found[0]
+
+
+def test_hint_is_never_what_was_written(study: Path) -> None:
+    """A parameter is unused, because the setting of its name is given: the hint is not its own name."""
+    text, _ = edited("  epochs: 50", "  epochs: 50\n  learning_rate: 0.1")
+    assert [x for x in refused(study, text) if x.startswith("study.yaml:22: parameters.learning_rate")]
+    assert "did you mean 'learning_rate'" not in "".join(refused(study, text))
+
+
+@pytest.mark.parametrize("setting", ["classical: 3", "classical: 'yes'", "beta: true", "beta: 1.5", "beta: [0.9]"])
+def test_setting_of_a_wrong_type(study: Path, setting: str) -> None:
+    text = BASE.replace("optimizer: momentum", f"optimizer: {{name: momentum, {setting}}}").replace("  beta: {", "  #")
+    assert any("momentum" in x or setting.split(":")[0] in x for x in refused(study, text))
+
+
+@pytest.mark.parametrize(
+    "parameter",
+    [
+        "batch_size: {values: [16, 0, 32]}",
+        "batch_size: {values: [16, -8, 32]}",
+        "beta: {values: [0.9, 1.5, 0.8]}",
+        "hidden_units: {values: [16, -3, 8]}",
+        "l2: {values: [0, -1, 1]}",
+    ],
+)
+def test_every_value_must_fit_the_engine(study: Path, parameter: str) -> None:
+    """Not the first and the last alone: a trial would fail at it."""
+    name = parameter.split(":")[0]
+    text = re.sub(rf"^  {name}: .*$", f"  {parameter}", BASE, flags=re.MULTILINE)
+    assert any(name in x or "units" in x for x in refused(study, text))
+
+
+def test_all_mistakes_at_once(study: Path) -> None:
+    """In the order of their lines."""
+    text = BASE
+    for case in ("key at top", "data set", "activation", "min above max", "one_minus_log of 1", "sampler"):
+        old, new, _, _ = MISTAKES[case]
+        text = text.replace(old, new)
+    text = text.replace("epochs: 50", "epochs: 0").replace("seed: 7", "seed: x")
+    lines = refused(study, text)
+    numbers = [int(x.split(":")[1]) for x in lines]
+    assert numbers == sorted(numbers)
+    assert {2, 5, 11, 14, 21, 22, 28, 29} <= set(numbers)
+
+
+def test_missing_sections(study: Path) -> None:
+    text = "\n".join(refused(study, "seed: 1\n"))
+    for section in ("name", "data", "parameters", "stages"):
+        assert f"study.yaml: {section}: missing" in text
+
+
+# Whole files that are no study, and what the refusal holds.
+FILES: dict[str, tuple[bytes, list[str]]] = {
+    "empty": (b"", ["study.yaml", "got nothing"]),
+    "comment alone": (b"# nothing\n", ["got nothing"]),
+    "list": (b"- a\n- b\n", ["at the top"]),
+    "text": (b"just words\n", ["at the top"]),
+    "number": (b"7\n", ["at the top"]),
+    "duplicate key": (b"name: a\nseed: 1\nname: b\n", ["study.yaml:3", "name"]),
+    "duplicate inner key": (b"name: a\nmetric:\n  name: x\n  name: y\n", ["study.yaml:4", "name"]),
+    "two documents": (b"name: a\n---\nname: b\n", ["study.yaml:2", "malformed YAML"]),
+    "open bracket": (b"name: a\nstages: [1, 2\n", ["malformed YAML", "study.yaml:"]),
+    "two colons": (b"name: a: b\n", ["study.yaml:1", "malformed YAML"]),
+    "tab": (b"name: a\n\tseed: 1\n", ["study.yaml:2", "malformed YAML"]),
+    "indentation": (b"data:\n    a: 1\n  b: 2\n", ["study.yaml:3", "malformed YAML"]),
+    "unknown alias": (b"name: a\nseed: *x\n", ["study.yaml:2", "'x'"]),
+    "alias of itself": (b"name: &a [*a]\n", ["study.yaml"]),
+    "control character": (b"name: \x01\n", ["malformed YAML"]),
+    "binary": (bytes(range(256)) * 4, ["study.yaml", "UTF-8"]),
+    "UTF-16": ("name: a\n".encode("utf-16"), ["study.yaml", "UTF-8"]),
+    "laughs": (
+        b"a0: &a0 [x, x, x, x, x, x, x, x, x]\n"
+        + b"".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n".encode() for n in range(1, 10)),
+        ["study.yaml", "aliases"],
+    ),
+    "deep": (b"name: " + b"[" * 5000 + b"]" * 5000 + b"\n", ["study.yaml"]),
+    "long": (b"#" * 1_000_001, ["study.yaml", "1,000,000 bytes"]),
+    "merge alone": (b"<<: {name: a}\n", ["study.yaml"]),
+    "complex key": (b"? [a, b]\n: c\n", ["study.yaml"]),
+    "date": (b"name: 2001-01-01\n", ["study.yaml:1: name"]),
+    "tag": (b"name: !thing a\nseed: !!python/object:os.system 1\n", ["study.yaml"]),
+    "source in a list": (b"name: a\ndata: {source: [sklearn]}\n", ["study.yaml:2: data.source"]),
+    "huge bound": (
+        BASE.replace("max: 1.0", f"max: 1{'0' * 400}").encode(),
+        ["study.yaml:21: parameters.learning_rate"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FILES)
+def test_no_study_file(study: Path, case: str) -> None:
+    data, fragments = FILES[case]
+    study.write_bytes(data)
+    with pytest.raises(SpecError) as caught:
+        checking.load(study)
+    for fragment in fragments:
+        assert fragment in str(caught.value)
+
+
+def test_old_yaml_is_no_other_language(study: Path) -> None:
+    """A directive does not turn 1e-4 into text: refused, or read as it stands, and no warning."""
+    try:
+        spec, _ = load(study, "%YAML 1.1\n---\n" + BASE)
+    except SpecError as error:
+        assert "study.yaml" in str(error)
+    else:
+        assert spec.parameters["learning_rate"].min == 1e-4
+
+
+def test_no_file(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "none.yaml", tmp_path / "none" / "a.yaml", tmp_path / ("a" * 300)):
+        with pytest.raises(SpecError, match="cannot be read") as caught:
+            checking.load(path)
+        assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e-4", 1e-4),
+        ("1E-4", 1e-4),
+        ("1e4", 1e4),
+        ("1.0e-4", 1e-4),
+        (".5", 0.5),
+        ("1e+2", 100.0),
+        ("1", 1),
+        ("0.25", 0.25),
+    ],
+)
+def test_numbers_of_yaml_1_2(study: Path, text: str, value: float) -> None:
+    spec, _ = load(study, BASE.replace("l2: {min: 1e-7, max: 1e-1, scale: log}", f"l2: {text}"))
+    got = spec.parameters["l2"].value
+    assert got == value and type(got) is type(value)
+
+
+def test_words_of_yaml_1_1_are_words(study: Path) -> None:
+    """`no` and `on` are names in YAML 1.2, and 010 is ten."""
+    spec, _ = load(study, BASE.replace("name: digits\nseed: 7", "name: no\nseed: 010"))
+    assert (spec.name, spec.seed) == ("no", 10)
+
+
+# Words of other tools: what they are written for, and the notice.
+DIALECT: dict[str, tuple[str, str, str]] = {
+    "low and high": (
+        "{min: 1e-4, max: 1.0, scale: log}",
+        "{low: 1e-4, high: 1.0, scale: log}",
+        "'low' is read as 'min'",
+    ),
+    "lower and upper": ("{min: 1e-4, max: 1.0,", "{lower: 1e-4, upper: 1.0,", "'upper' is read as 'max'"),
+    "choices": ("values: [16", "choices: [16", "'choices' is read as 'values'"),
+    "n_trials": ("trials: 48", "n_trials: 48", "'n_trials' is read as 'trials'"),
+    "direction": ("goal: minimize", "direction: minimize", "'direction' is read as 'goal'"),
+    "log": ("max: 1.0, scale: log", "max: 1.0, log: true", "'log' is read as 'scale: log'"),
+    "log_uniform_values": ("max: 1.0, scale: log", "max: 1.0, distribution: log_uniform_values", "'scale: log'"),
+    "loguniform": ("max: 1.0, scale: log", "max: 1.0, distribution: loguniform", "'scale: log'"),
+    "int_loguniform": (
+        "{type: int, min: 16, max: 256, scale: log}",
+        "{min: 16, max: 256, distribution: int_loguniform}",
+        "'type: int, scale: log'",
+    ),
+    "categorical": ("values: [16, 32, 64]", "distribution: categorical, values: [16, 32, 64]", "'values'"),
+}
+
+
+@pytest.mark.parametrize("case", DIALECT)
+def test_words_of_other_tools(study: Path, case: str) -> None:
+    """Read as what they mean, and said so with the line."""
+    old, new, notice = DIALECT[case]
+    text, line = edited(old, new)
+    spec, notices = load(study, text)
+    assert spec == load(study, BASE)[0]
+    assert notices and all(n.startswith(f"{study}:{line}: ") for n in notices)
+    assert any(notice in n for n in notices)
+
+
+@pytest.mark.parametrize("word", ["min", "max", "values", "trials"])
+def test_a_word_and_its_translation(study: Path, word: str) -> None:
+    """Both at once is a mistake, not a choice of ours."""
+    old, new = {
+        "min": ("{min: 1e-4, max: 1.0", "{min: 1e-4, low: 1e-3, max: 1.0"),
+        "max": ("{min: 1e-4, max: 1.0", "{min: 1e-4, max: 1.0, high: 2.0"),
+        "values": ("{values: [16", "{choices: [1], values: [16"),
+        "trials": ("{name: coarse, trials: 48", "{name: coarse, n_trials: 4, trials: 48"),
+    }[word]
+    assert "unknown key" in "".join(refused(study, BASE.replace(old, new)))
+
+
+def test_mistakes_under_another_word_keep_their_line(study: Path) -> None:
+    text, line = edited("trials: 48", "n_trials: many")
+    assert refused(study, text)[0].startswith(f"study.yaml:{line}: stages.0.trials")
+
+
+def test_set(study: Path) -> None:
+    spec, _ = load(
+        study,
+        BASE,
+        "stages.0.trials=8",
+        "metric.name=val/accuracy",
+        "metric.goal=maximize",
+        "workers=3",
+        "seed=8",
+        "parameters={learning_rate: {min: 1e-3, max: 1}, hidden_units: 12}",
+        "parameters.learning_rate.max=1e-2",
+    )
+    assert spec.stages[0].trials == 8 and spec.seed == 8 and spec.workers == 3
+    assert spec.metric.sign == -1
+    assert (spec.parameters["learning_rate"].min, spec.parameters["learning_rate"].max) == (1e-3, 1e-2)
+    assert set(spec.parameters) == {"learning_rate", "hidden_units"}
+
+
+@pytest.mark.parametrize(
+    "assignment",
+    [
+        "",
+        "=",
+        "seed",
+        "=3",
+        "stages.9.trials=3",
+        "stages.x=3",
+        "seed.x=3",
+        "seed.x.y=3",
+        "stages.0.trials=[3",
+        "sed=3",
+        "seed=&a [*a]",
+        "seed=" + "[" * 60 + "]" * 60,
+        "seed=",
+        "seed=many",
+        "a..b=3",
+        ".=3",
+        "stages.0.trial=3",
+    ],
+)
+def test_set_refused(study: Path, assignment: str) -> None:
+    """As a mistake of --set."""
+    with pytest.raises(SpecError) as caught:
+        load(study, BASE, assignment)
+    assert caught.value.mistakes
+
+
+def test_set_is_where_the_mistake_is(study: Path) -> None:
+    assert refused(study, BASE, "stages.0.trials=0")[0].startswith("--set: stages.0.trials")
+
+
+def test_setting() -> None:
+    """A number, a parameter's name, the parameter of the setting's own name, or the default: in this order."""
+    point = {"a": 3, "rate": 0.5}
+    assert setting(2, "rate", point, 9) == 2
+    assert setting("a", "rate", point, 9) == 3
+    assert setting(None, "rate", point, 9) == 0.5
+    assert setting(None, "other", point, 9) == 9
+
+
+def fenced(path: Path) -> list[str]:
+    return re.findall(r"^```yaml\n(.*?)^```", path.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+
+
+DOCUMENTS = {
+    **{f"studies/{p.name}": p.read_text("utf-8") for p in sorted((REPOSITORY / "studies").glob("*.yaml"))},
+    **{f"README.md {n}": text for n, text in enumerate(fenced(REPOSITORY / "README.md"))},
+}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_documents(study: Path, document: str) -> None:
+    """Every study we ship or show is sound, in our own words, and survives JSON."""
+    spec, notices = load(study, DOCUMENTS[document])
+    assert notices == []
+    assert checking.restore(json.loads(json.dumps(spec.model_dump(mode="json"))), "a database") == spec
+
+
+def test_studies_are_found() -> None:
+    assert "studies/digits.yaml" in DOCUMENTS
+
+
+NUMBERS = st.floats(1e-6, 1e6).map(lambda x: float(f"{x:.6g}"))
+RANGES = st.tuples(NUMBERS, NUMBERS).filter(lambda p: p[0] < p[1])
+PARAMETERS = st.fixed_dictionaries(
+    {"learning_rate": RANGES.map(lambda p: {"min": p[0], "max": p[1], "scale": "log"})},
+    optional={
+        "l2": st.one_of(NUMBERS, RANGES.map(lambda p: {"min": p[0], "max": p[1]})),
+        "batch_size": st.lists(st.integers(1, 999), min_size=1, unique=True).map(
+            lambda v: {"values": sorted(v), "ordered": True}
+        ),
+        "beta": st.lists(st.floats(0, 0.999), min_size=1, unique=True).map(lambda v: {"values": v}),
+    },
+)
+
+
+@given(PARAMETERS, st.sampled_from(["momentum", {"name": "momentum", "classical": True}]), st.integers(0, 2**70))
+def test_json_and_back(parameters: dict[str, object], optimizer: object, seed: int) -> None:
+    """What the database holds is the spec, to the bit."""
+    content = {
+        "name": "a",
+        "seed": seed,
+        "data": {"source": "sklearn", "name": "iris"},
+        "train": {"optimizer": optimizer},
+        "model": {"hidden": [3, {"units": 4, "activation": "tanh", "initializer": "he_normal"}]},
+        "parameters": parameters,
+        "stages": [{"name": "one", "trials": 3}, {"name": "two", "trials": 3, "sampler": "tpe", "zoom": {}}],
+    }
+    spec = checking.restore(content, "here")
+    assert checking.restore(json.loads(json.dumps(spec.model_dump(mode="json"))), "there") == spec
+
+
+def test_frozen(study: Path) -> None:
+    spec, _ = load(study, BASE)
+    with pytest.raises(ValueError, match="frozen"):
+        spec.seed = 3  # type: ignore[misc]

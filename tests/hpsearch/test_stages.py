@@ -1,0 +1,204 @@
+"""Coarse to fine: boxes that narrow on each axis' own scale, and what is taken over from earlier stages."""
+
+import math
+from collections.abc import Mapping
+
+import pytest
+from cases import small
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hpsearch.record import Record, ranked
+from hpsearch.space import Box, Raw, Space, contains, space
+from hpsearch.spec import Spec
+from hpsearch.stages import box, reused
+
+PARAMETERS = {
+    "learning_rate": {"min": 1e-4, "max": 1.0, "scale": "log"},
+    "beta": {"min": 0.9, "max": 0.999, "scale": "one_minus_log"},
+    "l2": {"min": 0.0, "max": 10.0},
+    "hidden_units": {"type": "int", "min": 1, "max": 1024, "scale": "log"},
+    "batch_size": {"values": [8, 16, 32, 64, 128, 256], "ordered": True},
+    "activation": {"values": ["relu", "tanh", "sigmoid"]},
+}
+
+
+def zoomed(keep_top: float, margin: float, goal: str = "minimize") -> tuple[Spec, Space]:
+    spec = small(
+        parameters=PARAMETERS,
+        metric={"name": "val/loss" if goal == "minimize" else "val/accuracy", "goal": goal},
+        stages=[
+            {"name": "coarse", "trials": 4},
+            {"name": "fine", "trials": 4, "zoom": {"keep_top": keep_top, "margin": margin}},
+            {"name": "finer", "trials": 4, "zoom": {"keep_top": keep_top, "margin": margin}},
+        ],
+        **{"model.hidden": [{"units": "hidden_units", "activation": "activation"}]},
+    )
+    return spec, space(spec.parameters)
+
+
+def record(axes: Space, number: int, raws: Mapping[str, Raw], value: float | None, stage: str = "coarse") -> Record:
+    state = "diverged" if value is None else "complete"
+    return Record(stage, number, raws, axes.point(raws), state, value)
+
+
+def raws(rate: float, beta: float, l2: float, units: int, batch: int, activation: str = "relu") -> dict[str, Raw]:
+    """Raw coordinates, `beta` as 1 − β."""
+    return {
+        "learning_rate": rate,
+        "one_minus_beta": beta,
+        "l2": l2,
+        "hidden_units": units,
+        "batch_size_index": batch,
+        "activation": activation,
+    }
+
+
+def close(found: tuple[float, float], low: float, high: float) -> bool:
+    return math.isclose(found[0], low, rel_tol=1e-9) and math.isclose(found[1], high, rel_tol=1e-9)
+
+
+def test_by_hand() -> None:
+    """The best two of eight, and a tenth of each axis' width beside them."""
+    spec, axes = zoomed(0.25, 0.1)
+    first = [
+        record(axes, 0, raws(1e-3, 0.01, 4.0, 32, 2, "tanh"), 0.1),
+        record(axes, 1, raws(1e-2, 0.02, 5.0, 64, 3, "relu"), 0.2),
+        *(record(axes, n, raws(1.0, 0.1, 0.0, 1, 0, "sigmoid"), 0.3 + n) for n in range(2, 8)),
+    ]
+    found = box(spec, axes, 1, [first])
+    assert close(found["learning_rate"], 10**-3.4, 10**-1.6)  # 4 decades, so 0.4 of them
+    assert close(found["one_minus_beta"], 10**-2.2, 0.02 * 10**0.2)  # 2 decades
+    assert close(found["l2"], 3.0, 6.0)
+    assert found["hidden_units"] == (16, 128)  # 10 octaves, so one
+    assert found["batch_size_index"] == (2, 3)  # half a place is none
+    assert found["activation"] == (0, 2)  # never zoomed
+
+
+def test_cut_to_the_whole_range() -> None:
+    """To the bit: the end of a range stays what the study file says."""
+    spec, axes = zoomed(0.5, 0.3)
+    first = [
+        record(axes, 0, raws(1e-4, 0.001, 0.0, 1, 0), 0.1),
+        record(axes, 1, raws(1.0, 0.1, 10.0, 1024, 5), 0.2),
+        record(axes, 2, raws(0.5, 0.05, 5.0, 30, 3), 0.9),
+    ]
+    assert box(spec, axes, 1, [first]) == axes.whole()
+
+
+def test_first_stage_and_nothing_complete() -> None:
+    spec, axes = zoomed(0.5, 0.3)
+    assert box(spec, axes, 0, []) == axes.whole()
+    lost = [record(axes, n, raws(0.1, 0.01, 1.0, 8, 1), None) for n in range(4)]
+    assert box(spec, axes, 1, [lost]) == axes.whole()
+    assert reused(axes, axes.whole(), [lost]) == []
+
+
+def test_goal_maximize() -> None:
+    spec, axes = zoomed(0.01, 0.0, "maximize")
+    first = [record(axes, n, raws(10.0**-n, 0.01, 1.0, 8, 1), value) for n, value in enumerate([0.2, 0.9, 0.5])]
+    assert close(box(spec, axes, 1, [first])["learning_rate"], 0.1, 0.1)
+
+
+def test_stages_follow_each_other() -> None:
+    """The third zooms in the box of the second, on the trials of both that lie in it."""
+    spec, axes = zoomed(0.5, 0.0)
+    first = [
+        record(axes, 0, raws(1e-3, 0.01, 2.0, 8, 1), 0.1),
+        record(axes, 1, raws(1e-1, 0.01, 6.0, 8, 1), 0.2),
+        record(axes, 2, raws(1e-2, 0.01, 9.0, 8, 1), 0.3),
+        record(axes, 3, raws(1e-2, 0.01, 9.0, 8, 1), 0.4),
+    ]
+    second = [
+        record(axes, 0, raws(1e-2, 0.01, 4.0, 8, 1), 0.05, "fine"),
+        record(axes, 1, raws(1e-2, 0.01, 5.0, 8, 1), 0.5, "fine"),
+    ]
+    assert box(spec, axes, 1, [first])["l2"] == (2.0, 6.0)
+    assert box(spec, axes, 2, [first, second])["l2"] == (2.0, 4.0)  # the best two of the four inside
+
+
+def test_ranked() -> None:
+    """Ties by stage, then number, whatever order they come in; only complete ones."""
+    _, axes = zoomed(0.5, 0)
+    point = raws(0.1, 0.01, 1.0, 8, 1)
+    a, b = record(axes, 3, point, 1.0), record(axes, 1, point, 1.0, "fine")
+    c, d = record(axes, 4, point, 1.0), record(axes, 5, point, 0.5)
+    lost = record(axes, 0, point, None)
+    names = ["coarse", "fine"]
+    assert ranked([b, lost, c, a, d], 1, names) == [d, a, c, b]
+    assert ranked([c, b, d, a, lost], -1, names) == [a, c, b, d]
+
+
+ROWS = st.tuples(
+    st.floats(1e-4, 1.0), st.floats(0.001, 0.1), st.floats(0.0, 10.0), st.integers(1, 1024), st.integers(0, 5)
+)
+VALUES = st.one_of(st.none(), st.sampled_from([0.0, 0.5, 1.0]), st.floats(-10, 10))
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(st.tuples(ROWS, VALUES), min_size=1, max_size=12),
+    st.lists(st.tuples(ROWS, VALUES), max_size=6),
+    st.floats(0.01, 1.0),
+    st.one_of(st.just(0.0), st.floats(0, 1)),
+    st.sampled_from(["minimize", "maximize"]),
+)
+def test_boxes(
+    first: list[tuple[tuple[float, ...], float | None]],
+    second: list[tuple[tuple[float, ...], float | None]],
+    keep_top: float,
+    margin: float,
+    goal: str,
+) -> None:
+    """Whatever was found: each box is not empty, lies in the one before, and holds the best that lay in that."""
+    spec, axes = zoomed(keep_top, margin, goal)
+    stages = [
+        [record(axes, n, raws(*row), value, name) for n, (row, value) in enumerate(rows)]  # type: ignore[arg-type]
+        for name, rows in (("coarse", first), ("fine", second))
+    ]
+    outer = axes.whole()
+    for number in (1, 2):
+        earlier = stages[:number]
+        found = box(spec, axes, number, earlier)
+        assert found["activation"] == (0, 2)
+        for axis in axes.axes:
+            low, high = found[axis.key]
+            assert outer[axis.key][0] <= low <= high <= outer[axis.key][1], axis.key
+            if axis.whole:
+                assert float(low).is_integer() and float(high).is_integer()
+            axis.distribution(low, high)  # Optuna takes it
+        best = ranked(
+            (r for records in earlier for r in records if inside(axes, outer, r)),
+            spec.metric.sign,
+            [s.name for s in spec.stages],
+        )
+        kept = best[: math.ceil(keep_top * len(best))]
+        assert all(inside(axes, found, r) for r in kept)
+        expected = [r for records in earlier for r in records if r.state == "complete" and inside(axes, found, r)]
+        assert reused(axes, found, earlier) == expected
+        outer = found
+
+
+def inside(axes: Space, area: Box, one: Record) -> bool:
+    return all(
+        not axis.zoomable or area[axis.key][0] <= one.raws[axis.key] <= area[axis.key][1]  # type: ignore[operator]
+        for axis in axes.axes
+    )
+
+
+@given(st.floats(1e-4, 1.0), st.floats(1e-4, 1.0), st.floats(0, 1))
+def test_margin_is_of_the_outer_width(a: float, b: float, margin: float) -> None:
+    """On the axis' own scale, equally on both sides."""
+    spec, axes = zoomed(1.0, margin)
+    low, high = sorted((a, b))
+    first = [record(axes, n, raws(x, 0.01, 1.0, 8, 1), 0.1) for n, x in enumerate((low, high))]
+    found = box(spec, axes, 1, [first])["learning_rate"]
+    slack = margin * 4  # decades
+    assert close(found, max(1e-4, low * 10**-slack), min(1.0, high * 10**slack))
+
+
+@pytest.mark.parametrize(("raw", "there"), [(0.1, True), (0.05, False), (0.2, True), (0.21, False)])
+def test_bounds_are_inside(raw: float, there: bool) -> None:
+    _, axes = zoomed(1.0, 0.0)
+    axis = axes.axes[0]
+    assert contains(axis, {axis.key: (0.1, 0.2)}, raw) is there
