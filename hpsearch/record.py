@@ -1,6 +1,6 @@
 """A trial as the whole program sees it: what the database holds of it, in the words of the study file."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from hpsearch.space import Point, Raw
@@ -48,6 +48,14 @@ def ranked(records: Iterable[Record], sign: int, stages: Iterable[str]) -> list[
         sign: +1 where lower is better, −1 where higher is.
         stages: their names in the study's order.
     """
+    return sorted((r for r in records if r.value is not None), key=_rank(sign, stages))
+
+
+def best_of(records: Iterable[Record], sign: int, stages: Iterable[str]) -> Record | None:
+    """The first of `ranked`; None when none is complete."""
+    return min((r for r in records if r.value is not None), key=_rank(sign, stages), default=None)
+
+
+def _rank(sign: int, stages: Iterable[str]) -> Callable[[Record], tuple[float, int, int]]:
     order = {name: number for number, name in enumerate(stages)}
-    complete = [r for r in records if r.state == "complete" and r.value is not None]
-    return sorted(complete, key=lambda r: (sign * (r.value or 0.0), order[r.stage], r.number))
+    return lambda r: (sign * (r.value or 0.0), order[r.stage], r.number)

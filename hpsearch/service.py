@@ -143,11 +143,10 @@ def summary(url: str) -> Summary:
     spec = stored_spec(url)
     storage = Storage.open(url, create=False)
     try:
-        begun = storage.stages()
         axes = space(spec.parameters)
         records: list[list[Record]] = []
         boxes: list[Box] = []
-        for number, stage in enumerate(spec.stages):
+        for number in range(len(spec.stages)):
             settled = all(
                 len(r) == s.trials and all(t.state in FINISHED for t in r)
                 for r, s in zip(records, spec.stages, strict=False)
@@ -155,7 +154,7 @@ def summary(url: str) -> Summary:
             if not settled or len(records) < number:
                 break
             boxes.append(box(spec, axes, number, records))
-            records.append(load(spec, axes, storage, number) if stage.name in begun else [])
+            records.append(load(spec, axes, storage, number))
         earlier = [len(reused(axes, b, records[:i])) for i, b in enumerate(boxes)]
         result = Summary(spec, records, boxes, earlier)
         best, stored = result.ranking[:1], storage.champion()

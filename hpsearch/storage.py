@@ -1,8 +1,9 @@
 """The study database: opened once, checked, written whole.
 
-One file holds one study: Optuna's tables with a study `<name>/<stage>` for each stage (points and values; any Optuna
-tool reads them), and three of ours. A trial's outcome is stored the moment it arrives, all of it in one transaction;
-Optuna is told later, in the order of trial numbers.
+One file holds one study. Ours are the study, its trials and its champion: a wave's points are written in one
+transaction when they are asked, and a trial's outcome in one the moment it arrives. Beside them stand Optuna's tables
+with a study `<name>/<stage>` for each stage, which any Optuna tool reads: finished trials, whole, in the order of their
+numbers, added wave by wave.
 """
 
 import contextlib
@@ -10,7 +11,7 @@ import json
 import time
 import uuid
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, final
 
@@ -19,10 +20,12 @@ from filelock import FileLock, Timeout
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from hpsearch.errors import StorageError
+from hpsearch.space import Raw
 from hpsearch.trial import Outcome, Result
 
 if TYPE_CHECKING:
     import optuna
+    from optuna.trial import FrozenTrial
 
 _TABLES = sa.MetaData()
 _STUDY = sa.Table(
@@ -35,18 +38,19 @@ _STUDY = sa.Table(
     sa.Column("version", sa.String(40), nullable=False),
     sa.Column("created", sa.Float, nullable=False),
 )
-_OUTCOME = sa.Table(
-    "hpsearch_outcome",
+_TRIAL = sa.Table(
+    "hpsearch_trial",
     _TABLES,
     sa.Column("stage", sa.String(50), primary_key=True),
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("raws", sa.Text, nullable=False),  # the point, in the coordinates in which it was sampled
     sa.Column("state", sa.String(20), nullable=False),
     sa.Column("value", sa.Float(53)),
-    sa.Column("epochs", sa.Integer, nullable=False),
-    sa.Column("best_epoch", sa.Integer, nullable=False),
-    sa.Column("seconds", sa.Float, nullable=False),
-    sa.Column("finished", sa.Float, nullable=False),
-    sa.Column("history", sa.LargeBinary, nullable=False),
+    sa.Column("epochs", sa.Integer, nullable=False, default=0),
+    sa.Column("best_epoch", sa.Integer, nullable=False, default=0),
+    sa.Column("seconds", sa.Float, nullable=False, default=0.0),
+    sa.Column("finished", sa.Float),
+    sa.Column("history", sa.LargeBinary),
     sa.Column("error", sa.Text),
 )
 _CHAMPION = sa.Table(
@@ -70,10 +74,11 @@ class StoredStudy(NamedTuple):
     created: float
 
 
-class StoredOutcome(NamedTuple):
-    """A finished trial, but for its point, which is Optuna's; `finished` is Unix time."""
+class StoredTrial(NamedTuple):
+    """A trial: where it stands in the space and, when it is finished, what came of it and when (Unix time)."""
 
-    result: Result
+    raws: dict[str, Raw]
+    result: Result | None
     finished: float
 
 
@@ -99,7 +104,8 @@ class Storage:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._studies: dict[str, optuna.Study] = {}
+        self._optuna: optuna.storages.RDBStorage | None = None
+        self._told: dict[str, optuna.Study] = {}
         with guard(url):
             self._engine = sa.create_engine(url, **_options(url))
             if self._engine.dialect.name == "sqlite":
@@ -167,59 +173,35 @@ class Storage:
         with guard(self.url), self._engine.begin() as connection:
             connection.execute(_STUDY.update().values(spec=json.dumps(spec)))
 
-    def optuna(self, stage: str, sign: int) -> "optuna.Study":
-        """The Optuna study of a stage; made when it is not there."""
-        import optuna
+    def ask(self, stage: str, first: int, points: Sequence[Mapping[str, Raw]]) -> None:
+        """New trials of a stage, numbered from `first`, all or none."""
+        rows = [
+            {"stage": stage, "number": number, "raws": json.dumps(raws), "state": "running"}
+            for number, raws in enumerate(points, first)
+        ]
+        with guard(self.url), self._engine.begin() as connection:
+            connection.execute(_TRIAL.insert(), rows)
 
-        if stage not in self._studies:
-            study = self.study()
-            assert study is not None
-            optuna.logging.set_verbosity(optuna.logging.ERROR)
-            with guard(self.url):
-                if not self._studies:
-                    self._optuna = optuna.storages.RDBStorage(self.url, engine_kwargs=_options(self.url))
-                    if self._engine.dialect.name == "sqlite":
-                        sa.event.listen(self._optuna.engine, "connect", _pragmas)
-                        self._optuna.engine.dispose()  # its first connection came before the listener
-                self._studies[stage] = optuna.create_study(
-                    storage=self._optuna,
-                    study_name=f"{study.name}/{stage}",
-                    direction="minimize" if sign > 0 else "maximize",
-                    load_if_exists=True,
-                )
-        return self._studies[stage]
-
-    def stages(self) -> set[str]:
-        """Names of the stages that Optuna has a study of."""
-        import optuna
-
-        study = self.study()
-        with guard(self.url):
-            if study is None or not sa.inspect(self._engine).has_table("studies"):
-                return set()
-            names = optuna.get_all_study_names(self.url)
-        return {name.removeprefix(f"{study.name}/") for name in names}
-
-    def outcomes(self, stage: str) -> dict[int, StoredOutcome]:
-        """The finished trials of a stage by number."""
+    def trials(self, stage: str) -> list[StoredTrial]:
+        """All trials of a stage in the order of their numbers."""
+        query = sa.select(_TRIAL).where(_TRIAL.c.stage == stage).order_by(_TRIAL.c.number)
         with guard(self.url), self._engine.connect() as connection:
-            rows = connection.execute(sa.select(_OUTCOME).where(_OUTCOME.c.stage == stage)).all()
-        return {row.number: _outcome(row) for row in rows}
+            return [_trial(row) for row in connection.execute(query)]
 
-    def save(self, stage: str, outcome: Outcome, champion: Result | None) -> dict[int, StoredOutcome]:
+    def save(self, stage: str, outcome: Outcome, champion: Result | None) -> float:
         """Finished trials, whole, in one transaction.
 
         Args:
             champion: the one of them that is now the best of the study, if any is.
 
         Returns:
-            The same as `outcomes` will give.
+            When: the Unix time that is stored with them.
         """
         finished = time.time()
+        change = _TRIAL.update().where(_TRIAL.c.stage == stage, _TRIAL.c.number == sa.bindparam("which"))
         rows = [
             {
-                "stage": stage,
-                "number": r.number,
+                "which": r.number,
                 "state": r.state,
                 "value": r.value,
                 "epochs": r.epochs,
@@ -232,13 +214,45 @@ class Storage:
             for r in outcome
         ]
         with guard(self.url), self._engine.begin() as connection:
-            connection.execute(_OUTCOME.insert(), rows)
+            connection.execute(change.values({key: sa.bindparam(key) for key in list(rows[0])[1:]}), rows)
             if champion is not None:
                 connection.execute(_CHAMPION.delete())
                 connection.execute(
                     _CHAMPION.insert().values(stage=stage, number=champion.number, weights=champion.weights)
                 )
-        return {r.number: StoredOutcome(_stored(r), finished) for r in outcome}
+        return finished
+
+    def told(self, stage: str, sign: int) -> int:
+        """How many trials of a stage Optuna's study of it has; the study is made when it is not there.
+
+        Args:
+            sign: +1 to minimize, −1 to maximize.
+        """
+        import optuna
+
+        if stage not in self._told:
+            with guard(self.url):
+                if self._optuna is None:
+                    self._optuna = optuna.storages.RDBStorage(self.url, engine_kwargs=_options(self.url))
+                    if self._engine.dialect.name == "sqlite":
+                        sa.event.listen(self._optuna.engine, "connect", _pragmas)
+                        self._optuna.engine.dispose()  # its first connection came before the listener
+                study = self.study()
+                assert study is not None
+                self._told[stage] = optuna.create_study(
+                    storage=self._optuna,
+                    study_name=f"{study.name}/{stage}",
+                    direction="minimize" if sign > 0 else "maximize",
+                    load_if_exists=True,
+                )
+        with guard(self.url):
+            return len(self._told[stage].get_trials(deepcopy=False))
+
+    def tell(self, stage: str, trials: Sequence["FrozenTrial"]) -> None:
+        """Adds finished trials to Optuna's study of a stage, after those it has (`told`)."""
+        with guard(self.url):
+            for trial in trials:
+                self._told[stage].add_trial(trial)
 
     def champion(self) -> Champion | None:
         """The best trial so far."""
@@ -256,7 +270,7 @@ class Storage:
     def close(self) -> None:
         """Closes every connection, which folds SQLite's write-ahead log into the file."""
         with contextlib.suppress(SQLAlchemyError):
-            if self._studies:
+            if self._optuna is not None:
                 self._optuna.engine.dispose()
             self._engine.dispose()
 
@@ -350,11 +364,9 @@ def _pragmas(connection: Any, _record: Any) -> None:
     connection.execute("PRAGMA synchronous=NORMAL")
 
 
-def _stored(result: Result) -> Result:
-    return result._replace(checkpoint=None, weights=None)
-
-
-def _outcome(row: Any) -> StoredOutcome:
+def _trial(row: Any) -> StoredTrial:
+    if row.state == "running":
+        return StoredTrial(json.loads(row.raws), None, 0.0)
     history = json.loads(zlib.decompress(row.history))
     result = Result(row.number, row.state, row.value, row.epochs, row.best_epoch, history, row.seconds, error=row.error)
-    return StoredOutcome(result, row.finished)
+    return StoredTrial(json.loads(row.raws), result, row.finished)

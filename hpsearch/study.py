@@ -10,18 +10,19 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
+from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple, final
 
 from hpsearch.dataset import Dataset
 from hpsearch.errors import Interrupted
 from hpsearch.executors import Executor, WorkerDied
-from hpsearch.record import FINISHED, Record, ranked
+from hpsearch.record import FINISHED, Record, best_of
 from hpsearch.samplers import SAMPLERS
 from hpsearch.seeds import derive
 from hpsearch.space import Box, Space, space
 from hpsearch.spec import Spec
 from hpsearch.stages import box, reused
-from hpsearch.storage import Storage, StoredOutcome
+from hpsearch.storage import Storage
 from hpsearch.trackers import Tracker
 from hpsearch.trial import Outcome, Result, Start, Task, groups, test_scores
 
@@ -86,8 +87,7 @@ class Study:
     @property
     def best(self) -> Record | None:
         """The best complete trial so far."""
-        best = ranked((r for records in self.records for r in records), self._sign, self._names)
-        return best[0] if best else None
+        return best_of((r for records in self.records for r in records), self._sign, self._names)
 
     def run(self) -> Iterator[Progress]:
         """Trains whatever is missing, and reads the test scores of the champion at the end.
@@ -128,7 +128,7 @@ class Study:
             last = min((wave + 1) * self.spec.wave, stage.trials)
             while any(r.state == "running" for r in records[:last]):
                 yield self._progress(number, tuple(self._receive(number)))
-            asking.tell(records[wave * self.spec.wave : last])
+            asking.tell(records[:last])
 
     def _start(self, stage: int, records: Sequence[Record]) -> None:
         """Sends what is not finished to the workers, the longest first."""
@@ -175,15 +175,16 @@ class Study:
         before = self.best
         news = []
         for r in outcome:
-            records[r.number] = _finished(records[r.number], StoredOutcome(r, 0.0))
+            records[r.number] = _finished(records[r.number], r, 0.0)
         best = self.best
         champion = None
         if best is not None and best != before and best.stage == name:
             champion = next((r for r in outcome if r.number == best.number), None)
-        for number, stored in self._storage.save(name, outcome, champion).items():
-            records[number] = _finished(records[number], stored)
-            news.append(records[number])
-            self._tracker.tell(records[number])
+        when = self._storage.save(name, outcome, champion)
+        for r in outcome:
+            records[r.number] = _finished(records[r.number], r, when)
+            news.append(records[r.number])
+            self._tracker.tell(records[r.number])
         return news
 
     def _progress(self, stage: int, news: tuple[Record, ...]) -> Progress:
@@ -217,12 +218,10 @@ class Study:
 def load(spec: Spec, space: Space, storage: Storage, stage: int) -> list[Record]:
     """What the database holds of a stage: trials that have been asked, finished or not, in the order of numbers."""
     name = spec.stages[stage].name
-    outcomes = storage.outcomes(name)
     records = []
-    for trial in storage.optuna(name, spec.metric.sign).get_trials(deepcopy=False):
-        record = Record(name, trial.number, dict(trial.params), space.point(trial.params), "running")
-        stored = outcomes.get(trial.number)
-        records.append(_finished(record, stored) if stored else record)
+    for number, (raws, result, finished) in enumerate(storage.trials(name)):
+        record = Record(name, number, raws, space.point(raws), "running")
+        records.append(_finished(record, result, finished) if result else record)
     return records
 
 
@@ -231,8 +230,7 @@ def _onwards(start: Start, result: Result) -> Start:
     return start._replace(checkpoint=result.checkpoint, history=result.history, seconds=result.seconds)
 
 
-def _finished(record: Record, stored: StoredOutcome) -> Record:
-    r: Result = stored.result
+def _finished(record: Record, r: Result, when: float) -> Record:
     metrics = {name: values[r.best_epoch - 1] for name, values in r.history.items()} if r.best_epoch else {}
     return record._replace(
         state=r.state,
@@ -240,7 +238,7 @@ def _finished(record: Record, stored: StoredOutcome) -> Record:
         epochs=r.epochs,
         best_epoch=r.best_epoch,
         seconds=r.seconds,
-        finished=stored.finished,
+        finished=when,
         metrics=metrics,
         history=r.history,
         error=r.error,
@@ -249,7 +247,7 @@ def _finished(record: Record, stored: StoredOutcome) -> Record:
 
 @final
 class _Asking:
-    """One stage's conversation with Optuna: points are suggested on a copy in memory and written whole."""
+    """One stage's conversation with Optuna: points are suggested on a copy in memory, and stored a wave at a time."""
 
     def __init__(self, study: Study, stage: int, known: Sequence[Record], storage: Storage) -> None:
         self._seed = study.spec.seed
@@ -259,53 +257,47 @@ class _Asking:
         self._space = study.space
         self._distributions = study.space.distributions(study.boxes[stage])
         self._known = known
-        self._study = storage.optuna(self._stage.name, self._sign)
         self._storage = storage
 
     def ask(self, wave: int, records: list[Record]) -> list[Record]:
         """Asks what is missing of a wave, appends it to the records, and gives the records of the wave."""
         import optuna
-        from optuna.trial import TrialState, create_trial
 
-        from hpsearch.storage import guard
-
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        name, had = self._stage.name, len(records)
         first, last = wave * self._wave, min((wave + 1) * self._wave, self._stage.trials)
-        if len(records) < last:
-            memory = optuna.create_study(direction=self._study.direction)
-            memory.add_trials([self._frozen(r, told=True) for r in self._known])
-            memory.add_trials([self._frozen(r, told=True) for r in records[: max(0, first - self._wave)]])
-            memory.add_trials([self._frozen(r, told=False) for r in records[max(0, first - self._wave) :]])
-            for number in range(len(records), last):
-                memory.sampler = SAMPLERS[self._stage.sampler](derive(self._seed, self._stage.name, number, "ask"))
+        if had < last:
+            memory = optuna.create_study(direction="minimize" if self._sign > 0 else "maximize")
+            memory.add_trials([self._frozen(r) for r in self._known])
+            memory.add_trials([self._frozen(r) for r in records[: max(0, first - self._wave)]])
+            running = records[max(0, first - self._wave) :]  # whatever has become of them meanwhile
+            memory.add_trials([self._frozen(r._replace(state="running", value=None)) for r in running])
+            for number in range(had, last):
+                memory.sampler = SAMPLERS[self._stage.sampler](derive(self._seed, name, number, "ask"))
                 raws = memory.ask(self._distributions).params
-                running = create_trial(state=TrialState.RUNNING, params=raws, distributions=self._distributions)
-                with guard(self._storage.url):
-                    self._study.add_trial(running)
-                records.append(Record(self._stage.name, number, raws, self._space.point(raws), "running"))
+                records.append(Record(name, number, raws, self._space.point(raws), "running"))
+            self._storage.ask(name, had, [r.raws for r in records[had:]])
         return records[first:last]
 
     def tell(self, records: Sequence[Record]) -> None:
-        """Tells finished trials in the order of their numbers; those that were told before are left alone."""
-        from optuna.trial import TrialState
+        """Tells Optuna's database of what it has not got of a stage's finished trials, in the order of their numbers."""
+        told = self._storage.told(self._stage.name, self._sign)
+        self._storage.tell(self._stage.name, [self._frozen(r) for r in records[told:]])
 
-        from hpsearch.storage import guard
-
-        with guard(self._storage.url):
-            for r in records:
-                state = TrialState[_STATES[r.state]]
-                self._study.tell(r.number, r.value, state=None if r.value is not None else state, skip_if_finished=True)
-
-    def _frozen(self, record: Record, told: bool) -> "FrozenTrial":
+    def _frozen(self, record: Record) -> "FrozenTrial":
         from optuna.trial import TrialState, create_trial
 
-        state = TrialState[_STATES[record.state]] if told else TrialState.RUNNING
-        return create_trial(
-            state=state,
-            value=record.value if told else None,
+        trial = create_trial(
+            state=TrialState[_STATES[record.state]],
+            value=record.value,
             params=dict(record.raws),
             distributions=self._distributions,
         )
+        trial.datetime_start = datetime.fromtimestamp(record.finished - record.seconds)
+        if trial.state.is_finished():
+            trial.datetime_complete = datetime.fromtimestamp(record.finished)
+        return trial
 
 
 # A diverged trial's loss is beyond all others': Optuna's samplers take a pruned trial without reports for that.
-_STATES = {"complete": "COMPLETE", "diverged": "PRUNED", "failed": "FAIL"}
+_STATES = {"running": "RUNNING", "complete": "COMPLETE", "diverged": "PRUNED", "failed": "FAIL"}
