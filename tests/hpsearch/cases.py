@@ -3,19 +3,23 @@
 import copy
 import json
 import sqlite3
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import optuna
+
 from hpsearch import checking
 from hpsearch.dataset import Dataset
 from hpsearch.executors import Executor, Inline
 from hpsearch.record import Record
+from hpsearch.space import space
 from hpsearch.spec import Spec
 from hpsearch.storage import Storage, url_of
-from hpsearch.study import Study
+from hpsearch.study import Study, load
 from hpsearch.trackers import Silent, Tracker
 from hpsearch.trial import Outcome, Task, advance
 
@@ -94,27 +98,54 @@ def run(spec: Spec, dataset: Dataset, database: Path, executor: Executor | None 
 
 
 def rows(study: Study) -> list[Record]:
-    """Every record of a study but for what the clock says."""
+    """Every record of a study, but for what the clock says."""
     return [r._replace(seconds=0.0, finished=0.0) for records in study.records for r in records]
 
 
 def table(database: Path) -> str:
-    """All that a database holds of a study but times and the study's identity."""
-    queries = {
-        "outcomes": "SELECT stage, number, state, value, epochs, best_epoch, hex(history), error FROM hpsearch_outcome"
-        " ORDER BY stage, number",
-        "champion": "SELECT stage, number, hex(weights), test FROM hpsearch_champion",
-        "trials": "SELECT s.study_name, t.number, t.state, v.value, v.value_type FROM trials t"
-        " JOIN studies s USING (study_id) LEFT JOIN trial_values v USING (trial_id) ORDER BY 1, 2",
-        "params": "SELECT s.study_name, t.number, p.param_name, p.param_value, p.distribution_json FROM trial_params p"
-        " JOIN trials t USING (trial_id) JOIN studies s USING (study_id) ORDER BY 1, 2, 3",
-        "directions": "SELECT s.study_name, d.direction FROM study_directions d JOIN studies s USING (study_id)"
-        " ORDER BY 1",
-    }
+    """All that a database holds of a study but times: the trials and the champion, and the trials by Optuna alone."""
+    url = url_of(str(database))
     with closing(sqlite3.connect(database)) as connection:
-        content = {name: connection.execute(query).fetchall() for name, query in queries.items()}
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-    return json.dumps(content, indent=0)
+    storage = Storage.open(url, create=False)
+    try:
+        stored = storage.study()
+        assert stored is not None
+        spec = checking.restore(stored.spec, "the database")
+        lines = [stored.spec, stored.fingerprint, storage.champion()]
+        for number in range(len(spec.stages)):
+            lines += [
+                r._replace(seconds=0.0, finished=0.0) for r in load(spec, space(spec.parameters), storage, number)
+            ]
+    finally:
+        storage.close()
+    with warnings.catch_warnings():  # of connections that Optuna leaves to the garbage collector
+        warnings.simplefilter("ignore", ResourceWarning)
+        for stage in spec.stages:
+            study = optuna.load_study(study_name=f"{spec.name}/{stage.name}", storage=url)
+            lines.append(study.direction)
+            for t in study.get_trials(deepcopy=False):
+                lines.append((t.number, t.state, t.values, t.params, t.distributions))
+    return "\n".join(map(repr, lines))
+
+
+class Limit:
+    """A tracker that wants the study to stop once so many trials are finished."""
+
+    def __init__(self, trials: int) -> None:
+        self._left = trials
+
+    def tell(self, record: Record) -> None:
+        self._left -= 1
+
+    def stop(self) -> bool:
+        return self._left <= 0
+
+    def finish(self, ranking: list[Record], model: Path | None) -> None:
+        return
+
+    def close(self, seconds: float) -> str | None:
+        return None
 
 
 class Held:

@@ -1,0 +1,409 @@
+"""The loop: the same table to the bit, whoever trains, in whatever order, grouped or alone, unbroken or stopped."""
+
+import contextlib
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import cases
+import numpy as np
+import optuna
+import pytest
+
+from engine.types import EngineError
+from hpsearch import study as loop
+from hpsearch import trial
+from hpsearch.dataset import Dataset, prepare
+from hpsearch.errors import Interrupted
+from hpsearch.executors import EXECUTORS, Inline
+from hpsearch.record import Record
+from hpsearch.spec import Spec
+from hpsearch.storage import Storage, url_of
+from hpsearch.study import Study
+from hpsearch.trial import Result, Start, Task, advance, groups
+
+WAVE = cases.CONTENT["wave"]
+
+
+@pytest.fixture(scope="module")
+def spec() -> Spec:
+    return cases.small()
+
+
+@pytest.fixture(scope="module")
+def dataset(spec: Spec, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return prepare(spec.data, spec.seed, tmp_path_factory.mktemp("data"))[0]
+
+
+@pytest.fixture(scope="module")
+def reference(spec: Spec, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Record], str]:
+    """Records and table of the small study, trained inline."""
+    database = tmp_path_factory.mktemp("reference") / "small.db"
+    study = cases.run(spec, dataset, database)
+    return cases.rows(study), cases.table(database)
+
+
+def test_reference_is_worth_comparing(spec: Spec, reference: tuple[list[Record], str]) -> None:
+    """All trials are there, they differ, and the second stage is TPE's with more than its ten start-up trials."""
+    records, _ = reference
+    assert [(r.stage, r.number) for r in records] == [(s.name, n) for s in spec.stages for n in range(s.trials)]
+    assert len({tuple(r.raws.values()) for r in records}) == len(records)
+    assert {r.state for r in records} == {"complete"}
+    assert len({r.value for r in records}) > 15
+    assert spec.stages[0].trials > 10 and spec.stages[1].sampler == "tpe"
+    assert all(len(r.history["val/loss"]) == r.epochs > 0 for r in records)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("name", EXECUTORS)
+def test_every_executor_gives_the_same_table(
+    spec: Spec, dataset: Dataset, reference: tuple[list[Record], str], tmp_path: Path, name: str, workers: int
+) -> None:
+    """The contract of the family."""
+    executor = EXECUTORS[name](workers, str(tmp_path / "scratch"))
+    try:
+        study = cases.run(spec, dataset, tmp_path / "small.db", executor)
+    finally:
+        executor.close()
+    assert (cases.rows(study), cases.table(tmp_path / "small.db")) == reference
+
+
+ORDERS: dict[str, Callable[[], Callable[[int], int]]] = {
+    "first": lambda: lambda _: 0,
+    "last": lambda: lambda waiting: waiting - 1,
+    "random": lambda: random.Random(3).randrange,
+}
+
+
+def drive(study: Study, executor: cases.Held) -> None:
+    """Runs a study, letting one task end before each step."""
+    running = study.run()
+    while next(running, None) is not None:
+        executor.release()
+
+
+@pytest.mark.parametrize("single", [False, True], ids=["company", "alone"])
+@pytest.mark.parametrize("order", ORDERS)
+def test_order_of_arrival_changes_nothing(
+    spec: Spec, dataset: Dataset, reference: tuple[list[Record], str], tmp_path: Path, order: str, single: bool
+) -> None:
+    """Nor does company: trials end in an order that no pool would give."""
+    executor = cases.Held(ORDERS[order](), single=single)
+    with cases.opened(spec, dataset, tmp_path / "small.db", executor) as study:
+        drive(study, executor)
+    assert (cases.rows(study), cases.table(tmp_path / "small.db")) == reference
+    if order != "first":
+        assert any(executor.order)
+
+
+def test_waves_overlap_by_one(spec: Spec, dataset: Dataset, tmp_path: Path) -> None:
+    """While a wave is not done the next is there to be trained, and never more than that."""
+    executor = cases.Held(lambda waiting: waiting - 1)
+    most = 0
+    with cases.opened(spec, dataset, tmp_path / "small.db", executor) as study:
+        for progress in study.run():
+            most = max(most, progress.running)
+            executor.release()
+    assert WAVE < most <= 2 * WAVE
+
+
+def test_progress(spec: Spec, dataset: Dataset, tmp_path: Path) -> None:
+    news: list[Record] = []
+    with cases.opened(spec, dataset, tmp_path / "small.db") as study:
+        for progress in study.run():
+            news += progress.news
+            assert progress.total == 20 and progress.stages == 2
+            assert progress.finished + progress.running <= progress.total
+            assert progress.best is None or progress.best.value == min(r.value for r in news if r.value is not None)
+    assert progress.finished == 20 and progress.stage == "fine"
+    assert sorted(r.label for r in news) == sorted(r.label for r in cases.rows(study))
+
+
+def bare(records: list[Record]) -> list[Record]:
+    """Without the champion's test scores, which come at the end."""
+    return [r._replace(metrics={k: v for k, v in r.metrics.items() if not k.startswith("test/")}) for r in records]
+
+
+@pytest.mark.parametrize("limit", [0, 1, 3, 4, 6, 9, 11, 12, 13, 15, 17, 19])
+def test_stopped_and_resumed(
+    spec: Spec, dataset: Dataset, reference: tuple[list[Record], str], tmp_path: Path, limit: int
+) -> None:
+    """What had arrived is stored, and the rest is as it would have been."""
+    database, tracker, executor = tmp_path / "small.db", cases.Limit(limit), cases.Held(lambda waiting: waiting - 1)
+    with (
+        pytest.raises(Interrupted),
+        cases.opened(spec, dataset, database, executor, tracker=tracker, stop=tracker.stop) as study,
+    ):
+        drive(study, executor)
+    kept = [r for r in cases.rows(study) if r.state != "running"]
+    assert all(r in bare(reference[0]) for r in kept)
+    assert limit <= len(kept) < 20
+    again = cases.run(spec, dataset, database)
+    assert (cases.rows(again), cases.table(database)) == reference
+
+
+def test_stopped_again_and_again(
+    spec: Spec, dataset: Dataset, reference: tuple[list[Record], str], tmp_path: Path
+) -> None:
+    database = tmp_path / "small.db"
+    for limit in range(0, 20, 2):
+        tracker, executor = cases.Limit(limit), cases.Held(lambda waiting: 0)
+        with (
+            contextlib.suppress(Interrupted),
+            cases.opened(spec, dataset, database, executor, tracker=tracker, stop=tracker.stop) as study,
+        ):
+            drive(study, executor)
+    again = cases.run(spec, dataset, database)
+    assert (cases.rows(again), cases.table(database)) == reference
+
+
+def test_finished_study_is_left_alone(spec: Spec, dataset: Dataset, tmp_path: Path) -> None:
+    database = tmp_path / "small.db"
+    first = cases.run(spec, dataset, database)
+    before = cases.table(database)
+    executor = cases.Held(lambda waiting: 0)  # which nobody releases
+    again = cases.run(spec, dataset, database, executor)
+    assert again.records == first.records
+    assert cases.table(database) == before
+
+
+@pytest.mark.parametrize("share", [0.0, None])
+def test_time_slices(
+    spec: Spec,
+    dataset: Dataset,
+    reference: tuple[list[Record], str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    share: float | None,
+) -> None:
+    """A group that comes back after every epoch goes on as if it had never been away."""
+    monkeypatch.setattr(loop, "SLICE", share)
+    tasks: list[Task] = []
+    monkeypatch.setattr(Inline, "submit", lambda self, task: tasks.append(task) or submit(self, task))
+    study = cases.run(spec, dataset, tmp_path / "small.db")
+    assert (cases.rows(study), cases.table(tmp_path / "small.db")) == reference
+    assert any(t.checkpoint for task in tasks for t in task.trials) == (share is not None)
+
+
+submit = Inline.submit
+
+
+def test_optuna_reads_it(spec: Spec, dataset: Dataset, reference: tuple[list[Record], str], tmp_path: Path) -> None:
+    """Points, values and states, by Optuna alone."""
+    cases.run(spec, dataset, tmp_path / "small.db")
+    for stage in spec.stages:
+        trials = optuna.load_study(study_name=f"small/{stage.name}", storage=url_of(str(tmp_path / "small.db"))).trials
+        records = [r for r in reference[0] if r.stage == stage.name]
+        assert [(t.number, t.value, t.params) for t in trials] == [(r.number, r.value, r.raws) for r in records]
+        assert {t.state.name for t in trials} == {"COMPLETE"}
+
+
+def test_values_are_of_the_best_epoch(reference: tuple[list[Record], str]) -> None:
+    for r in reference[0]:
+        # An epoch counts as better when it is so by min_delta, so that the best may be a little above the least.
+        assert r.value == r.history["val/loss"][r.best_epoch - 1] == r.metrics["val/loss"]
+        assert r.value <= min(r.history["val/loss"]) + 1e-3
+
+
+def test_test_scores_of_the_champion_alone(
+    spec: Spec, dataset: Dataset, reference: tuple[list[Record], str], tmp_path: Path
+) -> None:
+    """And they are those of its best weights, trained again from its seed."""
+    records, _ = reference
+    scored = [r for r in records if any(name.startswith("test/") for name in r.metrics)]
+    assert scored == [min(records, key=lambda r: (r.value, r.stage, r.number))]
+    best = scored[0]
+    start = Start(best.number, best.point, loop.derive(spec.seed, best.stage, best.number, "train"))
+    (again,) = advance(Task(spec, dataset, (start,), spec.train.epochs))
+    assert again.history == best.history and again.weights is not None
+    scores = trial.test_scores(spec, dataset, best.point, again.weights)
+    assert scores == {name: value for name, value in best.metrics.items() if name.startswith("test/")}
+    assert set(scores) == {"test/loss", "test/accuracy"}
+
+
+def test_maximize(dataset: Dataset, tmp_path: Path) -> None:
+    """An accuracy: ties are many, the first of the best wins, and the boxes lie about the high ones."""
+    spec = cases.small(metric={"name": "val/accuracy", "goal": "maximize"})
+    study = cases.run(spec, dataset, tmp_path / "a.db")
+    values = [r.value for r in cases.rows(study)]
+    assert study.best is not None
+    assert study.best.value == max(v for v in values if v is not None)
+    assert next(r.label for r in cases.rows(study) if r.value == study.best.value) == study.best.label
+    assert all(r.value == r.history["val/accuracy"][r.best_epoch - 1] for r in cases.rows(study))
+    stored = optuna.load_study(study_name="small/fine", storage=url_of(str(tmp_path / "a.db")))
+    assert stored.direction == optuna.study.StudyDirection.MAXIMIZE
+    executor = cases.Held(lambda waiting: waiting - 1)
+    with cases.opened(spec, dataset, tmp_path / "b.db", executor) as other:
+        drive(other, executor)
+    assert cases.table(tmp_path / "b.db") == cases.table(tmp_path / "a.db")
+
+
+def test_diverged_trials(dataset: Dataset, tmp_path: Path) -> None:
+    """A result, not an exception: no value, told to Optuna as worse than all others, and the others go on."""
+    spec = cases.small(**{"parameters.learning_rate": {"min": 1e-3, "max": 1e30, "scale": "log"}})
+    study = cases.run(spec, dataset, tmp_path / "a.db")
+    records = cases.rows(study)
+    states = {r.label: r.state for r in records}
+    assert len(records) == 20 and set(states.values()) == {"complete", "diverged"}
+    for r in records:
+        if r.state == "diverged":
+            assert r.value is None and r.best_epoch == 0 and not r.metrics
+            assert not np.isfinite(r.history["train/loss"][-1]) or not np.isfinite(r.history["val/loss"][-1])
+            assert len(r.history["train/loss"]) == r.epochs
+    for stage in spec.stages:
+        for t in optuna.load_study(study_name=f"small/{stage.name}", storage=url_of(str(tmp_path / "a.db"))).trials:
+            assert (t.state.name == "PRUNED") == (states[f"{stage.name}/{t.number}"] == "diverged")
+    executor = cases.Held(lambda waiting: 0, single=True)
+    with cases.opened(spec, dataset, tmp_path / "b.db", executor) as other:
+        drive(other, executor)
+    assert cases.table(tmp_path / "b.db") == cases.table(tmp_path / "a.db")
+
+
+def test_all_diverged(dataset: Dataset, tmp_path: Path) -> None:
+    """There is no best then, and the next stage searches the whole range."""
+    spec = cases.small(
+        **{
+            "parameters.learning_rate": {"min": 1e30, "max": 1e36, "scale": "log"},
+            "train.epochs": 3,
+            "parameters.l2": 1,
+        }
+    )
+    study = cases.run(spec, dataset, tmp_path / "a.db")
+    assert {r.state for r in cases.rows(study)} == {"diverged"}
+    assert study.best is None
+    assert study.boxes[1] == study.space.whole()
+
+
+@pytest.fixture
+def faulty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nets of some trials cannot be trained."""
+    sound = trial.hyperparameters
+
+    def hyperparameters(training: Any, point: Any) -> Any:
+        if 0.01 < point["learning_rate"] < 0.05:
+            raise EngineError("no such net\nand more of it")
+        return sound(training, point)
+
+    monkeypatch.setattr(trial, "hyperparameters", hyperparameters)
+
+
+@pytest.mark.usefixtures("faulty")
+def test_failing_trials(spec: Spec, dataset: Dataset, reference: tuple[list[Record], str], tmp_path: Path) -> None:
+    """Failed with the first line, they alone, in company or not, and the study goes on."""
+    study = cases.run(spec, dataset, tmp_path / "a.db")
+    records = cases.rows(study)
+    failed = [r for r in records if r.state == "failed"]
+    assert failed and len(records) == 20
+    assert all((0.01 < r.point["learning_rate"] < 0.05) == (r in failed) for r in records)
+    assert {r.error for r in failed} == {"EngineError: no such net"}
+    assert all(r.value is None for r in failed)
+    coarse = [r for r in records if r.stage == "coarse" and r not in failed]
+    assert all(r._replace(metrics={}) in [x._replace(metrics={}) for x in reference[0]] for r in coarse)
+    trials = optuna.load_study(study_name="small/coarse", storage=url_of(str(tmp_path / "a.db"))).trials
+    assert {t.number for t in trials if t.state.name == "FAIL"} == {r.number for r in failed if r.stage == "coarse"}
+    executor = cases.Held(lambda waiting: 0, single=True)
+    with cases.opened(spec, dataset, tmp_path / "b.db", executor) as other:
+        drive(other, executor)
+    assert cases.table(tmp_path / "b.db") == cases.table(tmp_path / "a.db")
+
+
+def test_one_that_fails_in_training_leaves_its_company(
+    spec: Spec, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not only when it is built: an exception in the engine."""
+    point = {"learning_rate": 0.01, "beta": 0.9, "hidden_units": 4, "batch_size": 16, "l2": 1e-4}
+    starts = [Start(n, point, n) for n in range(3)]
+    alone = [advance(Task(spec, dataset, (s,), 3))[0] for s in starts]
+    sound = trial.train
+
+    def train(net: Any, hypers: Any, state: Any, *others: Any) -> Any:
+        broken = np.random.default_rng(1).bit_generator.state
+        if any(g.bit_generator.state == broken for g in state.generators) or len(state) == 0:
+            raise MemoryError
+        return sound(net, hypers, state, *others)
+
+    def started(one: Start, *others: Any) -> Any:
+        state = begin(one, *others)
+        if one.number == 1:
+            state.generators[0].bit_generator.state = np.random.default_rng(1).bit_generator.state
+        return state
+
+    begin = trial._state
+    monkeypatch.setattr(trial, "train", train)
+    monkeypatch.setattr(trial, "_state", started)
+    together = advance(Task(spec, dataset, tuple(starts), 3))
+    assert [r.state for r in together] == ["complete", "failed", "complete"]
+    assert timeless([together[0], together[2]]) == timeless([alone[0], alone[2]])
+    assert together[1].error is not None and together[1].error.startswith("MemoryError")
+
+
+def test_seconds_are_those_of_all_slices(
+    spec: Spec, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trial's share of every slice it was in, not of the last alone: by a clock that counts epochs."""
+    ticks = iter(range(10**9))
+    monkeypatch.setattr(trial.time, "monotonic", lambda: float(next(ticks)))
+    monkeypatch.setattr(loop, "SLICE", 0.0)
+    spec = cases.small(**{"train.epochs": 6, "train.early_stopping": None, "parameters.hidden_units": {"values": [4]}})
+    study = cases.run(spec, dataset, tmp_path / "a.db")
+    long = [r.seconds for records in study.records for r in records]
+    monkeypatch.setattr(loop, "SLICE", 0.0)
+    spec = cases.small(**{"train.epochs": 1, "train.early_stopping": None, "parameters.hidden_units": {"values": [4]}})
+    short = [r.seconds for records in cases.run(spec, dataset, tmp_path / "b.db").records for r in records]
+    assert sum(long) > 4 * sum(short)
+
+
+def test_groups(spec: Spec, dataset: Dataset) -> None:
+    """Equal shapes only, every trial once, and enough groups for the workers."""
+    points = [
+        {"learning_rate": 0.01, "beta": 0.9, "hidden_units": u, "batch_size": b, "l2": 1e-4}
+        for u in (4, 8, 4000)
+        for b in (16, 32)
+        for _ in range(4)
+    ]
+    starts = [Start(n, point, n) for n, point in enumerate(points)]
+    for workers in (1, 2, 3, 100):
+        cut = groups(spec, dataset, starts, workers)
+        assert sorted(s.number for g in cut for s in g) == list(range(len(starts)))
+        for g in cut:
+            assert len({(s.point["hidden_units"], s.point["batch_size"]) for s in g}) == 1
+            assert g[0].point["hidden_units"] != 4000 or len(g) == 1
+        assert max(len(g) for g in cut) <= max(1, -(-len(starts) // (2 * workers)))
+        assert cut[0][0].point["hidden_units"] == 4000  # the longest first
+
+
+def timeless(results: Sequence[Result]) -> list[Result]:
+    return [r._replace(seconds=0.0) for r in results]
+
+
+def test_advance_is_pure(spec: Spec, dataset: Dataset) -> None:
+    point = {"learning_rate": 0.01, "beta": 0.9, "hidden_units": 4, "batch_size": 16, "l2": 1e-4}
+    task = Task(spec, dataset, (Start(0, point, 7), Start(1, point, 8)), 4)
+    before = np.random.get_state()[1].copy()  # type: ignore[index]
+    first, second = [timeless(advance(task)) for _ in range(2)]
+    assert first == second and first[0].history != first[1].history
+    assert (np.random.get_state()[1] == before).all()  # type: ignore[index]
+    assert isinstance(first[0], Result) and first[0].epochs <= 4
+
+
+@pytest.mark.parametrize("change", [{"seed": 6}, {"stages.0.name": "other"}])
+def test_seed_and_stage_matter(
+    dataset: Dataset, reference: tuple[list[Record], str], tmp_path: Path, change: dict[str, Any]
+) -> None:
+    """A comparison that could not fail would prove nothing."""
+    spec = cases.small(**change, **{"stages.0.trials": 4, "stages.1.trials": 1})
+    records = cases.rows(cases.run(spec, dataset, tmp_path / "a.db"))
+    assert [r.point for r in records[:4]] != [r.point for r in reference[0][:4]]
+
+
+def test_the_database_as_records(spec: Spec, dataset: Dataset, tmp_path: Path) -> None:
+    """What is loaded is what was returned."""
+    study = cases.run(spec, dataset, tmp_path / "a.db")
+    storage = Storage.open(url_of(str(tmp_path / "a.db")), create=False)
+    loaded = [loop.load(spec, study.space, storage, number) for number in range(2)]
+    storage.close()
+    best = study.best
+    assert best is not None
+    for found, want in zip(loaded, study.records, strict=True):
+        assert [r._replace(metrics={}) for r in found] == [r._replace(metrics={}) for r in want]
