@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 from sklearn.neural_network import MLPClassifier
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from engine.activations import ReLU
 from engine.data import Rows
@@ -155,8 +155,10 @@ def interleaved(runs: dict[str, Callable[[], float]], repeats: int = 9) -> dict[
 
 
 def report(capsys: pytest.CaptureFixture[str], hidden: int, batch: int, text: str) -> None:
+    # Which kernels OpenBLAS runs belongs to the figure: OPENBLAS_CORETYPE may hold it below what the processor has.
+    kernels = ", ".join(str(b["architecture"]) for b in threadpool_info() if b["internal_api"] == "openblas")
     with capsys.disabled():
-        print(f"\n{hidden} units, batches of {batch}: {text}")
+        print(f"\n{hidden} units, batches of {batch}: {text} ({kernels})")
 
 
 @pytest.mark.parametrize(("hidden", "batch"), GOALS)
