@@ -7,6 +7,8 @@ from hpsearch.record import Record, ranked
 from hpsearch.space import Axis, Box, Space, contains
 from hpsearch.spec import Spec, Zoom
 
+ROUNDING = 1e-9
+
 
 def box(spec: Spec, space: Space, stage: int, earlier: Sequence[Sequence[Record]]) -> Box:
     """What a stage searches: the whole range, or, zoom by zoom, what the stages before it leave.
@@ -53,12 +55,11 @@ def _axis(
     slack = margin * (high - low)
     ends = min(positions) - slack, max(positions) + slack
     if not axis.whole:
-        # The ends of the outer interval stay what they are: log and back again would move them by a bit.
-        narrow_low = outer[0] if ends[0] <= low else axis.raw(ends[0])
-        narrow_high = outer[1] if ends[1] >= high else axis.raw(ends[1])
+        # Log and back again moves a number by a bit: neither the outer ends nor the best themselves may fall out.
+        found = [float(raw) for raw in raws]
+        narrow_low = outer[0] if ends[0] <= low else min(axis.raw(ends[0]), *found)
+        narrow_high = outer[1] if ends[1] >= high else max(axis.raw(ends[1]), *found)
         return narrow_low, narrow_high
-    # Whole numbers within the interval; those of the best themselves in any case, whatever log and back does.
-    found = [int(raw) for raw in raws]
-    narrow_low = max(outer[0], min(math.ceil(axis.raw(ends[0])), *found))
-    narrow_high = min(outer[1], max(math.floor(axis.raw(ends[1])), *found))
-    return narrow_low, narrow_high
+    # The whole numbers within, with room for what log and back again loses: exp(log 128) is a bit below 128.
+    first, last = axis.raw(ends[0]) * (1 - ROUNDING), axis.raw(ends[1]) * (1 + ROUNDING)
+    return max(outer[0], math.ceil(first)), min(outer[1], math.floor(last))

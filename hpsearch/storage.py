@@ -121,12 +121,12 @@ class Storage:
         path = file_of(url)
         if path is not None:
             _check_file(path, create)
+        names = _tables(url) if path is None or path.exists() else set()  # before anything of ours is done to it
+        if names and _STUDY.name not in names:
+            raise StorageError(f"{shown(url)}: a database, but not of an hpsearch study; choose another file")
         storage = cls(url)
-        with guard(url):
-            names = set(sa.inspect(storage._engine).get_table_names())
-            if names and _STUDY.name not in names and not (create and names <= {"alembic_version"}):
-                raise StorageError(f"{shown(url)}: a database, but not of an hpsearch study; choose another file")
-            if create:
+        if create:
+            with guard(url):
                 _TABLES.create_all(storage._engine)
         return storage
 
@@ -352,6 +352,15 @@ def _check_file(path: Path, create: bool) -> None:
         raise StorageError(f"{path}: cannot be read: {error.strerror}") from None
     if head != b"SQLite format 3\0":
         raise StorageError(f"{path}: is not a database")
+
+
+def _tables(url: str) -> set[str]:
+    with guard(url):
+        engine = sa.create_engine(url, **_options(url))
+        try:
+            return set(sa.inspect(engine).get_table_names())
+        finally:
+            engine.dispose()
 
 
 def _options(url: str) -> dict[str, Any]:

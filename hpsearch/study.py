@@ -280,7 +280,7 @@ class _Asking:
         return records[first:last]
 
     def tell(self, records: Sequence[Record]) -> None:
-        """Tells Optuna's database of what it has not got of a stage's finished trials, in the order of their numbers."""
+        """Tells Optuna's database of the finished trials it has not got, in the order of their numbers."""
         told = self._storage.told(self._stage.name, self._sign)
         self._storage.tell(self._stage.name, [self._frozen(r) for r in records[told:]])
 
