@@ -20,7 +20,7 @@ from hpsearch.storage import Storage, StoredStudy, shown, url_of
 from hpsearch.study import Progress, Study, load
 from hpsearch.trackers import TRACKERS, Beside, Silent, Subject, Tracker
 
-FLUSH, FLUSH_STOPPED = 600.0, 3.0  # seconds a tracker gets at the end, and when somebody waits for us to stop
+FLUSH, FLUSH_STOPPED = 120.0, 3.0  # seconds a tracker gets at the end, and when somebody waits for us to stop
 
 
 class Summary(NamedTuple):

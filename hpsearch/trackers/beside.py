@@ -78,6 +78,9 @@ def _work(
     unsent, reason = 0, ""
     tracker: Tracker | None = None
     while (call := calls.get()) is not None:
+        if unsent and tracker is None:  # it could not be opened, which took its time: not again in this run
+            unsent += 1
+            continue
         try:
             tracker = tracker or factory(subject, uri)
             getattr(tracker, call.method)(*call.arguments)

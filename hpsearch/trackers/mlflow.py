@@ -66,6 +66,8 @@ class MlflowTracker:
         """Under a lock: processes that open a fresh database together leave it unusable."""
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # a server that is down: seconds, not minutes
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
         logging.getLogger("alembic").setLevel(logging.ERROR)
         path = file_of(self._uri) if self._uri.startswith("sqlite") else None
         if path is None:
@@ -74,7 +76,9 @@ class MlflowTracker:
         path.parent.mkdir(parents=True, exist_ok=True)
         artifacts = path.parent.absolute() / "artifacts"
         with FileLock(f"{path}.lock", timeout=120):
-            if not path.exists():
+            if path.exists():
+                _look(path)
+            else:
                 _create(path, artifacts)
             self._connect(artifacts)
 
@@ -169,6 +173,12 @@ class MlflowTracker:
         self._client.log_batch(run, metrics=scores, tags=[RunTag("hpsearch.champion", "true")])
         if model is not None:
             self._client.log_artifacts(run, str(model), "model")
+
+
+def _look(path: Path) -> None:
+    """MLflow would try a damaged file for minutes before it says so."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
 
 
 def _create(path: Path, artifacts: Path) -> None:
