@@ -8,6 +8,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, final
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ import numpy.typing as npt
 from engine.network import Network
 from engine.registry import describe, restore
 from engine.scaling import Standard
-from engine.types import EngineError, Floats
+from engine.types import Floats
 from hpsearch.dataset import DTYPE, Dataset, Scaling
 from hpsearch.errors import DataError, OutputError
 from hpsearch.record import Record
@@ -98,20 +99,27 @@ class Model:
         """
         try:
             content = json.loads((folder / "model.json").read_text("utf-8"))
-            with np.load(folder / "weights.npz", allow_pickle=False) as arrays:
-                scalers = [
-                    Standard(arrays[f"{n}_mean"], arrays[f"{n}_deviation"]) if f"{n}_mean" in arrays else None
-                    for n in ("x", "y")
-                ]
-                return cls(
-                    restore(content["network"]),
-                    arrays["theta"],
-                    Scaling(*scalers),
-                    tuple(content["classes"]),
-                    content["about"],
-                )
-        except (OSError, ValueError, KeyError, EngineError) as error:
+            if content["format"] != FORMAT:
+                raise ValueError(f"its format is {content['format']}, this version reads {FORMAT}")
+            with np.load(folder / "weights.npz", allow_pickle=False) as file:
+                arrays = dict(file)
+            net: Network = restore(content["network"])
+            if arrays["theta"].shape != (1, net.size):
+                raise ValueError(f"its weights are {arrays['theta'].shape}, its network has {net.size} parameters")
+            return cls(
+                net,
+                arrays["theta"],
+                Scaling(_scaler("x", arrays), _scaler("y", arrays)),
+                tuple(content["classes"]),
+                content["about"],
+            )
+        except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, BadZipFile) as error:
             raise DataError(f"{folder}: holds no model that this version can read: {error}") from None
+
+
+def _scaler(name: str, arrays: dict[str, Floats]) -> Standard | None:
+    mean = arrays.get(f"{name}_mean")
+    return None if mean is None else Standard(mean, arrays[f"{name}_deviation"])
 
 
 def champion(spec: Spec, dataset: Dataset, scaling: Scaling, record: Record, weights: bytes) -> Model:

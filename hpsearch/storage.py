@@ -337,15 +337,15 @@ def _reason(error: BaseException) -> str:
 
 
 def _check_file(path: Path, create: bool) -> None:
-    if path.is_dir():
-        raise StorageError(f"{path}: is a folder, not a database")
-    if not path.exists() or path.stat().st_size == 0:
-        if not create:
-            raise StorageError(f"{path}: there is no such database")
-        if not path.parent.is_dir():
-            raise StorageError(f"{path}: there is no folder {path.parent}")
-        return
     try:
+        if path.is_dir():
+            raise StorageError(f"{path}: is a folder, not a database")
+        if not path.exists() or path.stat().st_size == 0:
+            if not create:
+                raise StorageError(f"{path}: there is no such database")
+            if not path.parent.is_dir():
+                raise StorageError(f"{path}: there is no folder {path.parent}")
+            return
         with path.open("rb") as file:
             head = file.read(16)
     except OSError as error:
