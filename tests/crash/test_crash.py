@@ -21,7 +21,7 @@ from hpsearch.service import summary
 from hpsearch.storage import url_of
 
 COMMAND = [sys.executable, "-m", "hpsearch.cli"]
-COMMITS = 80  # at least so many does the study of killed.py make
+COMMITS = 40  # at least so many does the study of killed.py make
 
 
 @pytest.fixture

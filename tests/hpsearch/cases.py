@@ -177,3 +177,10 @@ class Held:
 
     def close(self) -> None:
         return
+
+
+def drive(study: Study, executor: Held) -> None:
+    """Runs a study, letting one task end before each step."""
+    running = study.run()
+    while next(running, None) is not None:
+        executor.release()

@@ -20,7 +20,6 @@ from hpsearch.executors import EXECUTORS, Inline
 from hpsearch.record import Record
 from hpsearch.spec import Spec
 from hpsearch.storage import Storage, url_of
-from hpsearch.study import Study
 from hpsearch.trial import Result, Start, Task, advance, groups
 
 WAVE = cases.CONTENT["wave"]
@@ -76,13 +75,6 @@ ORDERS: dict[str, Callable[[], Callable[[int], int]]] = {
 }
 
 
-def drive(study: Study, executor: cases.Held) -> None:
-    """Runs a study, letting one task end before each step."""
-    running = study.run()
-    while next(running, None) is not None:
-        executor.release()
-
-
 @pytest.mark.parametrize("single", [False, True], ids=["company", "alone"])
 @pytest.mark.parametrize("order", ORDERS)
 def test_order_of_arrival_changes_nothing(
@@ -91,7 +83,7 @@ def test_order_of_arrival_changes_nothing(
     """Nor does company: trials end in an order that no pool would give."""
     executor = cases.Held(ORDERS[order](), single=single)
     with cases.opened(spec, dataset, tmp_path / "small.db", executor) as study:
-        drive(study, executor)
+        cases.drive(study, executor)
     assert (cases.rows(study), cases.table(tmp_path / "small.db")) == reference
     if order != "first":
         assert any(executor.order)
@@ -135,7 +127,7 @@ def test_stopped_and_resumed(
         pytest.raises(Interrupted),
         cases.opened(spec, dataset, database, executor, tracker=tracker, stop=tracker.stop) as study,
     ):
-        drive(study, executor)
+        cases.drive(study, executor)
     kept = [r for r in cases.rows(study) if r.state != "running"]
     assert all(r in bare(reference[0]) for r in kept)
     assert limit <= len(kept) < 20
@@ -153,7 +145,7 @@ def test_stopped_again_and_again(
             contextlib.suppress(Interrupted),
             cases.opened(spec, dataset, database, executor, tracker=tracker, stop=tracker.stop) as study,
         ):
-            drive(study, executor)
+            cases.drive(study, executor)
     again = cases.run(spec, dataset, database)
     assert (cases.rows(again), cases.table(database)) == reference
 
@@ -235,7 +227,7 @@ def test_maximize(dataset: Dataset, tmp_path: Path) -> None:
     assert stored.direction == optuna.study.StudyDirection.MAXIMIZE
     executor = cases.Held(lambda waiting: waiting - 1)
     with cases.opened(spec, dataset, tmp_path / "b.db", executor) as other:
-        drive(other, executor)
+        cases.drive(other, executor)
     assert cases.table(tmp_path / "b.db") == cases.table(tmp_path / "a.db")
 
 
@@ -256,7 +248,7 @@ def test_diverged_trials(dataset: Dataset, tmp_path: Path) -> None:
             assert (t.state.name == "PRUNED") == (states[f"{stage.name}/{t.number}"] == "diverged")
     executor = cases.Held(lambda waiting: 0, single=True)
     with cases.opened(spec, dataset, tmp_path / "b.db", executor) as other:
-        drive(other, executor)
+        cases.drive(other, executor)
     assert cases.table(tmp_path / "b.db") == cases.table(tmp_path / "a.db")
 
 
@@ -304,7 +296,7 @@ def test_failing_trials(spec: Spec, dataset: Dataset, reference: tuple[list[Reco
     assert {t.number for t in trials if t.state.name == "FAIL"} == {r.number for r in failed if r.stage == "coarse"}
     executor = cases.Held(lambda waiting: 0, single=True)
     with cases.opened(spec, dataset, tmp_path / "b.db", executor) as other:
-        drive(other, executor)
+        cases.drive(other, executor)
     assert cases.table(tmp_path / "b.db") == cases.table(tmp_path / "a.db")
 
 

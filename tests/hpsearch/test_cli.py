@@ -1,0 +1,414 @@
+"""The commands: what they print where, with which exit code, and one clear message for whatever is wrong."""
+
+import contextlib
+import json
+import resource
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cases
+import optuna
+import pytest
+
+from hpsearch import cli, dataset, service
+from hpsearch.errors import Interrupted
+from hpsearch.executors import Inline
+from hpsearch.storage import Storage, url_of
+
+SHORT = {"train.epochs": 2, "stages.0.trials": 5, "stages.1.trials": 3}
+COMMAND = Path(sys.executable).with_name("hpsearch")
+
+
+class Said(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+Call = Callable[..., Said]
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Call:
+    """The installed command's function in this process, in a folder of its own, training inline."""
+    monkeypatch.setitem(service.EXECUTORS, "processes", Inline)
+    monkeypatch.chdir(tmp_path)
+
+    def hpsearch(*arguments: str | Path) -> Said:
+        monkeypatch.setattr(sys, "argv", ["hpsearch", *map(str, arguments)])
+        capsys.readouterr()
+        try:
+            cli.main()
+            code: Any = 0
+        except SystemExit as end:
+            code = end.code or 0
+        out, err = capsys.readouterr()
+        return Said(code, out, err)
+
+    return hpsearch
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    return cases.write(tmp_path, **SHORT)
+
+
+def run(call: Call, study: Path, *others: str | Path) -> Said:
+    return call("run", study, "--tracking-uri", "none", *others)
+
+
+def refused(said: Said, *fragments: str) -> None:
+    """Exit code 2, nothing on stdout, and one message."""
+    assert said.code == 2, said
+    assert said.out == ""
+    assert said.err.startswith("error: ") and "Traceback" not in said.err
+    for fragment in fragments:
+        assert fragment in said.err
+
+
+def strict(text: str) -> dict[str, Any]:
+    def no_constant(name: str) -> None:
+        raise AssertionError(f"{name} is no JSON")
+
+    content = json.loads(text, parse_constant=no_constant)
+    assert isinstance(content, dict)
+    return content
+
+
+def test_run_show_resume(call: Call, study: Path, tmp_path: Path) -> None:
+    said = run(call, study)
+    database = tmp_path / "small.db"
+    assert said.code == 0 and said.err == ""
+    assert "Best: " in said.out and "test/accuracy" in said.out and f"hpsearch show {database}" in said.out
+    before = cases.table(database)
+    best = strict(call("show", database, "--json").out)["best"]
+    assert f"{best['stage']}/{best['number']}" in said.out
+    for again in (("run", study), ("resume", database)):
+        said = call(*again, "--tracking-uri", "none", "--workers", "2")
+        assert said.code == 0
+        assert cases.table(database) == before
+    shown = call("show", database)
+    assert shown.code == 0 and "learning_rate" in shown.out and "8" in shown.out
+    every = call("show", database, "--all").out
+    assert all(f"{s['name']}/{n}" in every for s in cases.content(**SHORT)["stages"] for n in range(s["trials"]))
+
+
+def test_quiet(call: Call, study: Path) -> None:
+    loud, quiet = run(call, study, "--storage", "a.db"), run(call, study, "--storage", "b.db", "--quiet")
+    assert quiet.code == 0 and quiet.err == ""
+    assert "Best: " in quiet.out and len(quiet.out) < len(loud.out)
+    assert "finished" not in quiet.out
+
+
+def test_plain_lines_without_a_terminal(call: Call, study: Path) -> None:
+    out = run(call, study).out
+    assert "coarse (1/2): " in out and "8/8 finished" in out
+    assert "\x1b" not in out
+
+
+def test_json(call: Call, study: Path, tmp_path: Path) -> None:
+    """The structure that programs rely on."""
+    run(call, study)
+    said = call("show", tmp_path / "small.db", "--json")
+    assert said.code == 0 and said.err == ""
+    content = strict(said.out)
+    assert list(content) == ["study", "spec", "stages", "trials", "best"]
+    assert content["study"] == "small"
+    assert content["spec"] == cases.small(**SHORT).model_dump(mode="json")
+    assert [(s["name"], s["sampler"], s["trials"], s["finished"]) for s in content["stages"]] == [
+        ("coarse", "random", 5, 5),
+        ("fine", "tpe", 3, 3),
+    ]
+    assert content["stages"][0]["box"]["beta"] == [0.5, 0.99]
+    assert content["stages"][0]["reused"] == 0 and content["stages"][1]["reused"] > 0
+    low, high = content["stages"][1]["box"]["learning_rate"]
+    assert 1e-3 <= low <= high <= 1.0
+    keys = {"number", "stage", "state", "value", "params", "epochs", "seconds", "metrics"}
+    assert [(t["stage"], t["number"]) for t in content["trials"]] == [
+        *(("coarse", n) for n in range(5)),
+        *(("fine", n) for n in range(3)),
+    ]
+    for t in content["trials"]:
+        assert set(t) == keys and t["state"] == "complete" and 1 <= t["epochs"] <= 2
+        assert t["value"] == t["metrics"]["val/loss"] and t["seconds"] > 0
+        assert set(t["params"]) == {"learning_rate", "beta", "hidden_units", "batch_size", "l2"}
+        assert 0.5 <= t["params"]["beta"] <= 0.99 and t["params"]["batch_size"] in (16, 32)
+        assert {"train/loss", "val/loss", "train/accuracy", "val/accuracy"} <= set(t["metrics"])
+    best = content["best"]
+    assert set(best) == keys and best["value"] == min(t["value"] for t in content["trials"])
+    assert {"test/loss", "test/accuracy"} < set(best["metrics"])
+
+
+def test_json_of_trials_without_values(call: Call, tmp_path: Path) -> None:
+    """Diverged trials: null, not NaN."""
+    study = cases.write(tmp_path, **SHORT, **{"parameters.learning_rate": {"min": 1e25, "max": 1e36, "scale": "log"}})
+    assert run(call, study).code == 0
+    content = strict(call("show", tmp_path / "small.db", "--json").out)
+    assert content["best"] is None
+    assert {(t["state"], t["value"]) for t in content["trials"]} == {("diverged", None)}
+    assert call("show", tmp_path / "small.db", "--all").code == 0
+
+
+def test_show_an_unfinished_study(call: Call, study: Path, tmp_path: Path) -> None:
+    spec = cases.small(**SHORT)
+    data, _ = dataset.prepare(spec.data, spec.seed, tmp_path)
+    tracker, executor = cases.Limit(1), cases.Held(lambda waiting: 0, single=True)
+    with (
+        pytest.raises(Interrupted),
+        cases.opened(spec, data, tmp_path / "small.db", executor, tracker=tracker, stop=tracker.stop) as unfinished,
+    ):
+        cases.drive(unfinished, executor)
+    content = strict(call("show", tmp_path / "small.db", "--json").out)
+    assert {"running", "complete"} <= {t["state"] for t in content["trials"]}
+    assert content["stages"][1]["box"] is None and content["stages"][1]["finished"] == 0
+    assert "test/loss" not in content["best"]["metrics"]
+    assert call("show", tmp_path / "small.db").code == 0
+    assert call("resume", tmp_path / "small.db", "--tracking-uri", "none").code == 0
+    assert len(strict(call("show", tmp_path / "small.db", "--json").out)["trials"]) == 8
+
+
+def test_check(call: Call, study: Path, tmp_path: Path) -> None:
+    said = call("check", study)
+    assert said.code == 0 and "small" in said.out and "coarse" in said.out and said.err == ""
+    study.write_text(study.read_text().replace('"trials": 5', '"n_trials": 5'))
+    said = call("check", study)
+    assert said.code == 0 and "n_trials" in said.err and "n_trials" not in said.out
+    study.write_text(study.read_text().replace('"wave": 4', '"wave": 0').replace('"seed": 5', '"seed": -5'))
+    said = call("check", study)
+    refused(said, "seed", "wave", str(study))
+    assert len([line for line in said.err.splitlines() if str(study) in line]) >= 2
+    assert list(tmp_path.iterdir()) == [study]
+
+
+def test_set_and_storage(call: Call, study: Path, tmp_path: Path) -> None:
+    said = run(
+        call, study, "--storage", f"sqlite:///{tmp_path}/else.db", "--set", "stages.1.trials=1", "--set", "seed=9"
+    )
+    assert said.code == 0 and not (tmp_path / "small.db").exists()
+    content = strict(call("show", tmp_path / "else.db", "--json").out)
+    assert content["spec"]["seed"] == 9 and len(content["trials"]) == 6
+    refused(run(call, study, "--set", "seed=x"), "--set", "seed")
+
+
+def test_bad_options(call: Call, study: Path) -> None:
+    for arguments in (("run",), ("run", study, "--workers", "0"), ("run", study, "--wrokers", "2"), ("rnu",)):
+        said = call(*arguments)
+        assert said.code == 2 and said.out == "" and "Traceback" not in said.err
+
+
+@pytest.mark.parametrize("arguments", [("show",), ("show", "--json"), ("resume", "--tracking-uri", "none")])
+def test_no_database(call: Call, tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    """Missing, a folder, a text, empty, of another program, of nothing yet."""
+    command, *options = arguments
+
+    def told(name: str | Path, *fragments: str) -> None:
+        before = sorted(p.name for p in tmp_path.iterdir())
+        refused(call(command, name, *options), str(name), *fragments)
+        assert sorted(p.name for p in tmp_path.iterdir()) == before
+
+    told("none.db", "no such")
+    told(tmp_path / "none" / "a.db", "no such")
+    (tmp_path / "folder").mkdir()
+    told("folder", "folder")
+    (tmp_path / "text.db").write_text("This is no database, but it is longer than a header. " * 9)
+    told("text.db", "not a database")
+    (tmp_path / "text.db").write_bytes(b"SQLite format 3\0" + b"nonsense" * 999)
+    told("text.db")
+    (tmp_path / "empty.db").touch()
+    told("empty.db")
+    with contextlib.closing(sqlite3.connect(tmp_path / "other.db")) as connection:
+        connection.execute("CREATE TABLE birds (name TEXT)")
+        connection.commit()
+    foreign = (tmp_path / "other.db").read_bytes()
+    told("other.db", "not of an hpsearch study")
+    assert (tmp_path / "other.db").read_bytes() == foreign
+    told("nonsense://x/y")
+    told("a" * 300)
+
+
+def test_run_on_what_is_no_database(call: Call, study: Path, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    refused(run(call, study, "--storage", "folder"), "folder")
+    text = tmp_path / "text.db"
+    text.write_text("This is no database, but it is longer than a header. " * 9)
+    kept = text.read_bytes()
+    refused(run(call, study, "--storage", text), "not a database")
+    assert text.read_bytes() == kept
+    with contextlib.closing(sqlite3.connect(tmp_path / "other.db")) as connection:
+        connection.execute("CREATE TABLE birds (name TEXT)")
+        connection.commit()
+    refused(run(call, study, "--storage", "other.db"), "not of an hpsearch study")
+    url = url_of(str(tmp_path / "optuna.db"))
+    storage = optuna.storages.RDBStorage(url)
+    optuna.create_study(storage=storage, study_name="somebody's")
+    storage.engine.dispose()
+    refused(run(call, study, "--storage", url), "not of an hpsearch study")
+
+
+def test_folder_that_cannot_be_written(call: Call, study: Path, tmp_path: Path) -> None:
+    """Root may write anywhere but below a file and in /proc."""
+    refused(run(call, study, "--storage", study / "a.db"))
+    refused(run(call, study, "--storage", tmp_path / "none" / "a.db"), "none")
+    if Path("/proc/self").exists():
+        refused(run(call, study, "--storage", "/proc/a.db"), "/proc/a.db")
+
+
+def test_study_file_that_cannot_be_read(call: Call, tmp_path: Path) -> None:
+    refused(run(call, tmp_path / "none.yaml"), "none.yaml", "cannot be read")
+    refused(run(call, tmp_path), "cannot be read")
+
+
+def test_another_study(call: Call, study: Path, tmp_path: Path) -> None:
+    """Of another name, or made from a file that has changed: nothing is touched."""
+    assert run(call, study).code == 0
+    before = cases.table(tmp_path / "small.db")
+    refused(run(call, cases.write(tmp_path, **SHORT, name="large"), "--storage", "small.db"), "'small'", "'large'")
+    changed = cases.write(tmp_path, **SHORT, seed=6, **{"parameters.l2": 0.5})
+    refused(run(call, changed), "seed", "5", "6", "parameters.l2", "0.5")
+    assert run(call, cases.write(tmp_path, **SHORT, workers=2)).code == 0, "workers change no result"
+    assert cases.table(tmp_path / "small.db") == before
+
+
+def test_changed_data(call: Call, study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run(call, study).code == 0
+    sound = dataset.fingerprint
+    monkeypatch.setattr(dataset, "fingerprint", lambda table: sound(table)[::-1])
+    refused(run(call, study), "data have changed")
+
+
+def test_second_coordinator(call: Call, study: Path, tmp_path: Path) -> None:
+    """Refused while the first one runs; looking is allowed."""
+    assert run(call, study).code == 0
+    storage = Storage.open(url_of(str(tmp_path / "small.db")), create=False)
+    with storage.lock():
+        refused(run(call, study), "another process", "small.db")
+        refused(call("resume", tmp_path / "small.db", "--tracking-uri", "none"), "another process")
+        assert call("show", tmp_path / "small.db").code == 0
+    storage.close()
+    assert run(call, study).code == 0
+
+
+@contextlib.contextmanager
+def disk(folder: Path) -> Iterator[Callable[[int], None]]:
+    """A disk of a size that can be changed."""
+
+    def size(kilobytes: int, *how: str) -> None:
+        command = ["mount", *how, "-o", f"{'' if how else 'remount,'}size={kilobytes}k", "tmpfs", folder]
+        subprocess.run(command, check=True, capture_output=True)
+
+    folder.mkdir()
+    try:
+        size(64, "-t", "tmpfs")
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("needs to mount a disk")
+    try:
+        yield size
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+def test_full_disk(call: Call, study: Path, tmp_path: Path) -> None:
+    """One message each time; what was finished stays, and with more room the table is that of an unbroken study."""
+    assert run(call, study, "--storage", "whole.db").code == 0
+    finished = []
+    with disk(tmp_path / "disk") as size:
+        database = tmp_path / "disk" / "small.db"
+        for kilobytes in (64, 96, *range(120, 480, 40), 600, 4096):
+            size(kilobytes)
+            said = run(call, study, "--storage", database, "--quiet")
+            if said.code == 0:
+                break
+            refused(said, str(database))
+            assert "disk" in said.err
+            shown = call("show", database, "--json")
+            if shown.code == 0:
+                finished.append(sum(t["state"] == "complete" for t in strict(shown.out)["trials"]))
+        assert said.code == 0, said
+        assert finished == sorted(finished)
+        assert any(0 < n < 8 for n in finished), "the disk was never full in the middle"
+        assert cases.table(database) == cases.table(tmp_path / "whole.db")
+
+
+@pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="needs a limit on files")
+def test_files_that_may_not_grow(call: Call, study: Path, tmp_path: Path) -> None:
+    """The same without a disk of its own, in a process whose files end at some size."""
+    assert run(call, study, "--storage", "whole.db").code == 0
+    size = (tmp_path / "whole.db").stat().st_size
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size * 3 // 4, size * 3 // 4))
+
+    command = [sys.executable, "-m", "hpsearch.cli", "run", study, "--tracking-uri", "none"]
+    process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, preexec_fn=limit)
+    assert process.returncode == 2, process
+    assert "small.db" in process.stderr and "disk" in process.stderr and "Traceback" not in process.stderr
+    assert run(call, study).code == 0
+    assert cases.table(tmp_path / "small.db") == cases.table(tmp_path / "whole.db")
+
+
+def test_worker_that_dies(study: Path, tmp_path: Path) -> None:
+    """By the system's hand, say: what was finished is kept, and the study can go on."""
+    code = (
+        "import os, sys\n"
+        "from hpsearch import cli, study\n"
+        "sound, told = study.Study._save, []\n"
+        "def save(self, *outcome):\n"
+        "    told.append(1)\n"
+        "    if len(told) == 2:\n"
+        "        for worker in list(self._executor._pool._processes.values()):\n"
+        "            worker.kill()\n"
+        "    return sound(self, *outcome)\n"
+        "study.Study._save = save\n"
+        "cli.main()\n"
+    )
+    arguments = ["run", study, "--tracking-uri", "none", "--workers", "2", "--quiet"]
+    process = subprocess.run([sys.executable, "-c", code, *arguments], cwd=tmp_path, capture_output=True, text=True)
+    assert process.returncode == 1, process
+    assert "hpsearch resume" in process.stderr and "Traceback" not in process.stderr
+
+
+HEAVY = ("mlflow", "optuna", "sklearn", "plotly", "matplotlib", "scipy", "pandas")
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("run", "--help"), ("--version",), ("check", "small.yaml")])
+def test_light_commands_import_nothing_heavy(study: Path, tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    code = (
+        "import sys\n"
+        "from hpsearch.cli import main\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
+        f"print([m for m in {HEAVY!r} if m in sys.modules])"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert process.stdout.splitlines()[-1] == "[]"
+
+
+def test_installed_command(study: Path, tmp_path: Path) -> None:
+    """As it is installed, with its own processes and the default places."""
+    assert COMMAND.exists(), "install the package first"
+    (tmp_path / "work").mkdir()
+    process = subprocess.run(
+        [COMMAND, "run", study, "--workers", "2"], cwd=tmp_path / "work", capture_output=True, text=True
+    )
+    assert process.returncode == 0, process
+    assert process.stderr == ""
+    assert (tmp_path / "small.db").exists() and (tmp_path / "work/mlruns/mlflow.db").exists()
+    assert "sqlite:///mlruns/mlflow.db" in process.stdout
+    refusal = subprocess.run([COMMAND, "show", "none.db"], cwd=tmp_path, capture_output=True, text=True)
+    assert (refusal.returncode, refusal.stdout) == (2, "")
+    left = {p.name for p in tmp_path.iterdir()} - {"small.yaml", "small.db", "small.db.lock", "work"}
+    assert left == set()
+
+
+def test_nothing_is_left_behind(call: Call, study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the folder for temporary files."""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(scratch))
+    assert run(call, study).code == 0
+    assert list(scratch.iterdir()) == []

@@ -1,0 +1,301 @@
+"""Tracking: what MLflow holds after a real study, that it is told once, and that it never fails a study."""
+
+import json
+import math
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlparse
+
+import cases
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hpsearch.dataset import prepare
+from hpsearch.models import Model
+from hpsearch.record import Record
+from hpsearch.space import space
+from hpsearch.storage import Storage, url_of
+from hpsearch.study import load
+from hpsearch.trackers import MlflowTracker, Subject
+from hpsearch.trackers.mlflow import POINTS, thinned
+
+# MLflow's own mappers; raised when its store is imported, with the SQLAlchemy that is there.
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:sqlalchemy.exc.SADeprecationWarning")
+
+# Long enough for a curve to be thinned, and some trials diverge.
+CHANGES: dict[str, Any] = {
+    "train.epochs": 40,
+    "train.early_stopping": None,
+    "stages.0.trials": 9,
+    "stages.1.trials": 4,
+    "parameters.learning_rate.max": 1e12,
+}
+COMMAND = [sys.executable, "-m", "hpsearch.cli"]
+
+
+def hpsearch(folder: Path, *arguments: str | Path, timeout: float | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *arguments], cwd=folder, capture_output=True, text=True, timeout=timeout)
+
+
+def counts(database: Path) -> dict[str, int]:
+    """Rows of every table."""
+    with closing(sqlite3.connect(database)) as connection:
+        names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        return {name: connection.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0] for name in names}
+
+
+class Tracked(NamedTuple):
+    folder: Path
+    client: Any
+    experiment: Any
+    runs: dict[str, Any]  # by trial
+    records: dict[str, Record]
+    best: dict[str, Any]  # as `show --json` says
+
+
+@pytest.fixture(scope="module")
+def tracked(tmp_path_factory: pytest.TempPathFactory) -> Tracked:
+    """A study, run by the command with tracking in its default place, and MLflow's own eyes on it."""
+    from mlflow import MlflowClient
+
+    folder = tmp_path_factory.mktemp("tracked")
+    process = hpsearch(folder, "run", cases.write(folder, **CHANGES), "--workers", "2")
+    assert process.returncode == 0 and process.stderr == "", process
+    client = MlflowClient(f"sqlite:///{folder}/mlruns/mlflow.db")
+    experiment = client.get_experiment_by_name("small")
+    assert experiment is not None
+    found = client.search_runs([experiment.experiment_id], max_results=1000)
+    runs = {run.data.tags["hpsearch.trial"]: run for run in found}
+    assert len(runs) == len(found)
+    spec = cases.small(**CHANGES)
+    storage = Storage.open(url_of(str(folder / "small.db")), create=False)
+    records = {r.label: r for n in range(2) for r in load(spec, space(spec.parameters), storage, n)}
+    storage.close()
+    best = json.loads(hpsearch(folder, "show", folder / "small.db", "--json").stdout)["best"]
+    return Tracked(folder, client, experiment, runs, records, best)
+
+
+def test_one_flat_run_a_trial(tracked: Tracked) -> None:
+    assert set(tracked.runs) == set(tracked.records) and len(tracked.runs) == 13
+    for label, run in tracked.runs.items():
+        record = tracked.records[label]
+        assert run.info.run_name == label
+        assert "mlflow.parentRunId" not in run.data.tags
+        assert run.info.status == ("FINISHED" if record.state == "complete" else "FAILED")
+        assert run.data.tags["hpsearch.state"] == record.state
+        assert run.data.tags["hpsearch.stage"] == record.stage
+        assert run.info.end_time == round(record.finished * 1000)
+        assert 0 <= run.info.end_time - run.info.start_time == round(record.seconds * 1000)
+    states = {r.state for r in tracked.records.values()}
+    assert states == {"complete", "diverged"}
+
+
+def test_params_are_plain_numbers(tracked: Tracked) -> None:
+    """And log10 beside those with a logarithmic scale, of what is logarithmic: 1 − β, not β."""
+    for label, run in tracked.runs.items():
+        params, point = run.data.params, tracked.records[label].point
+        assert {name: float(params[name]) for name in point} == point
+        assert params["batch_size"] in ("16", "32")
+        logs = {name for name in params if name.startswith("log10_")}
+        assert logs == {"log10_learning_rate", "log10_one_minus_beta"}
+        assert set(params) == set(point) | logs
+        assert float(params["log10_learning_rate"]) == pytest.approx(math.log10(point["learning_rate"]), abs=1e-4)  # type: ignore[arg-type]
+        assert float(params["log10_one_minus_beta"]) == pytest.approx(math.log10(1 - float(point["beta"])), abs=1e-4)
+
+
+def test_objective(tracked: Tracked) -> None:
+    for label, run in tracked.runs.items():
+        assert run.data.metrics.get("objective") == tracked.records[label].value
+    ordered = tracked.client.search_runs([tracked.experiment.experiment_id], order_by=["metrics.`objective` ASC"])
+    assert ordered[0].data.tags["hpsearch.trial"] == f"{tracked.best['stage']}/{tracked.best['number']}"
+
+
+def test_curves(tracked: Tracked) -> None:
+    """Thinned, with epochs for steps; the first, the last and the best epoch are there, and no number is made up."""
+    for label, run in tracked.runs.items():
+        record = tracked.records[label]
+        assert set(record.history) == {"train/loss", "val/loss", "train/accuracy", "val/accuracy"}
+        for name, values in record.history.items():
+            points = tracked.client.get_metric_history(run.info.run_id, name)
+            finite = {step: value for step, value in enumerate(values, 1) if math.isfinite(value)}
+            assert len({p.step for p in points}) == len(points) <= POINTS
+            assert all(finite[p.step] == p.value for p in points)
+            steps = {p.step for p in points}
+            if len(values) == len(finite):
+                assert {1, len(values)} <= steps and run.data.metrics[name] == values[-1]
+                assert len(points) == min(len(values), POINTS)
+            if record.best_epoch:
+                assert record.best_epoch in steps
+            times = [p.timestamp for p in sorted(points, key=lambda p: p.step)]
+            assert times == sorted(times)
+            assert all(run.info.start_time <= t <= run.info.end_time for t in times)
+    assert any(len(r.history["val/loss"]) > POINTS for r in tracked.records.values())
+
+
+def artifact(tracked: Tracked, label: str, name: str) -> Path:
+    uri = urlparse(tracked.runs[label].info.artifact_uri)
+    assert uri.scheme == "file" and Path(uri.path).is_absolute()
+    path = Path(uri.path)
+    assert path.is_relative_to(tracked.folder / "mlruns")
+    return path / name
+
+
+def test_history_is_whole(tracked: Tracked) -> None:
+    for label, record in tracked.records.items():
+        history = json.loads(artifact(tracked, label, "history.json").read_text("utf-8"))
+        assert repr(history) == repr(record.history)  # NaN is not equal to itself
+
+
+def test_pictures_of_the_best(tracked: Tracked) -> None:
+    complete = sorted((r for r in tracked.records.values() if r.state == "complete"), key=lambda r: r.value or 0)
+    have = {label for label in tracked.records if artifact(tracked, label, "loss.png").exists()}
+    assert have == {r.label for r in complete[:5]}
+    for label in have:
+        assert artifact(tracked, label, "loss.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_champion(tracked: Tracked) -> None:
+    """One run has the tag, the test scores and the model, which predicts what the study's own weights do."""
+    label = f"{tracked.best['stage']}/{tracked.best['number']}"
+    assert [k for k, run in tracked.runs.items() if run.data.tags.get("hpsearch.champion") == "true"] == [label]
+    for name in ("test/loss", "test/accuracy"):
+        assert tracked.runs[label].data.metrics[name] == tracked.best["metrics"][name]
+        assert [k for k, run in tracked.runs.items() if name in run.data.metrics] == [label]
+    model = Model.load(artifact(tracked, label, "model"))
+    storage = Storage.open(url_of(str(tracked.folder / "small.db")), create=False)
+    stored = storage.champion()
+    storage.close()
+    assert stored is not None and model.theta.tobytes() == stored.weights
+    spec = cases.small(**CHANGES)
+    data = tracked.folder / "data"
+    data.mkdir(exist_ok=True)
+    _, scaling = prepare(spec.data, spec.seed, data)
+    assert scaling.x is not None and model.scaling.x is not None
+    x = spec.data.load().x
+    assert model.scaling.x.apply(x).tobytes() == scaling.x.apply(x).tobytes()
+    inputs = scaling.x.apply(x).astype(np.float32)
+    theta = np.frombuffer(stored.weights, np.float32)[None]
+    assert model.scores(x).tobytes() == model.network.predict(theta, inputs)[0].tobytes()
+
+
+def test_database(tracked: Tracked) -> None:
+    """Beside the artifacts, in write-ahead mode, with absolute places, of one experiment; no stray file store."""
+    with closing(sqlite3.connect(tracked.folder / "mlruns" / "mlflow.db")) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        places = [p for (p,) in connection.execute("SELECT artifact_location FROM experiments")]
+    assert all(Path(urlparse(p).path).is_absolute() for p in places)
+    assert tracked.experiment.tags["hpsearch.data"]
+    assert not list(tracked.folder.rglob("meta.yaml"))
+
+
+def test_told_again_adds_nothing(tracked: Tracked) -> None:
+    database = tracked.folder / "mlruns" / "mlflow.db"
+    before = counts(database)
+    assert before["runs"] == 13 and before["metrics"] > 500
+    for command in (("run", tracked.folder / "small.yaml"), ("resume", tracked.folder / "small.db")):
+        process = hpsearch(tracked.folder, *command, "--quiet")
+        assert process.returncode == 0 and process.stderr == "", process
+    assert counts(database) == before
+
+
+SHORT: dict[str, Any] = {"train.epochs": 2, "stages.0.trials": 3, "stages.1.trials": 1}
+
+
+def broken(folder: Path, how: str) -> Path:
+    """A place where MLflow cannot keep anything."""
+    path = folder / "place" / "mlflow.db"
+    if how == "a file for a folder":
+        path.parent.write_text("in the way")
+        return path
+    path.parent.mkdir()
+    if how == "text":
+        path.write_text("This is no database, but it is longer than a header. " * 99)
+    elif how == "another program's":
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("CREATE TABLE alembic_version (version_num TEXT)")
+            connection.execute("INSERT INTO alembic_version VALUES ('none of yours')")
+            connection.commit()
+    elif how == "a folder for a file":
+        path.mkdir()
+    return path
+
+
+@pytest.mark.parametrize("how", ["text", "a file for a folder", "a folder for a file", "another program's"])
+def test_broken_tracking_fails_no_study(tmp_path: Path, how: str) -> None:
+    """A warning, exit code 0 and a whole study; and the next run sends what is missing."""
+    study, place = cases.write(tmp_path, **SHORT), broken(tmp_path, how)
+    command = ("run", study, "--quiet", "--tracking-uri", f"sqlite:///{place}")
+    process = hpsearch(tmp_path, *command, timeout=100)  # MLflow by itself tries for hundreds of seconds
+    assert process.returncode == 0, process
+    assert process.stderr.startswith("warning: ") and "Traceback" not in process.stderr
+    assert "MLflow" in process.stderr and "run the study again" in process.stderr
+    shown = json.loads(hpsearch(tmp_path, "show", "small.db", "--json").stdout)
+    assert [t["state"] for t in shown["trials"]] == ["complete"] * 4
+    if how == "text":
+        place.unlink()
+        process = hpsearch(tmp_path, "run", study, "--quiet", "--tracking-uri", f"sqlite:///{place}")
+        assert process.returncode == 0 and process.stderr == "", process
+        assert counts(place)["runs"] == 4
+
+
+def test_numbers_that_are_not_finite_are_counted(tmp_path: Path) -> None:
+    """Dropped, because MLflow keeps infinity as 1.8e308 and loses NaN from its pages; the history has all of them."""
+    from mlflow import MlflowClient
+
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    spec = cases.small()
+    axes = space(spec.parameters)
+    raws = {"learning_rate": 0.1, "one_minus_beta": 0.1, "hidden_units_index": 0, "batch_size_index": 1}
+    history = {"train/loss": [1.0, math.inf], "val/loss": [2.0, math.nan]}
+    lost = Record("coarse", 0, raws, axes.point(raws), "diverged", None, 2, 0, 1.5, 1e9, {}, history)
+    failed = Record("coarse", 1, raws, axes.point(raws), "failed", finished=1e9, error="ValueError: no")
+    tracker = MlflowTracker(Subject(spec, "identity", 1e9, {}), uri)
+    for _ in range(2):
+        tracker.tell(lost)
+        tracker.tell(failed)
+    tracker.finish([], None)
+    assert tracker.close(9) is None
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name("small")
+    assert experiment is not None
+    runs = {r.info.run_name: r for r in client.search_runs([experiment.experiment_id])}
+    assert len(runs) == 2
+    run = runs["coarse/0"]
+    assert run.data.metrics["train/loss"] == 1.0 and run.data.metrics["val/loss"] == 2.0
+    assert "2" in run.data.tags["hpsearch.dropped"]
+    assert "objective" not in run.data.metrics
+    assert runs["coarse/1"].data.tags["hpsearch.error"] == "ValueError: no"
+    assert runs["coarse/1"].info.status == "FAILED"
+
+
+def test_another_study_of_the_same_name(tmp_path: Path) -> None:
+    """Gets an experiment of its own, and finds it again."""
+    from mlflow import MlflowClient
+
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    spec = cases.small()
+    for identity in ("first", "second", "first", "second"):
+        assert MlflowTracker(Subject(spec, identity, 1e9, {}), uri).close(9) is None
+    names = [e.name for e in MlflowClient(uri).search_experiments()]
+    assert sorted(names) == ["Default", "small", "small second"]
+
+
+@given(st.integers(0, 2000), st.integers(-1, 2000))
+def test_thinned(length: int, best: int) -> None:
+    """In order, no place twice, no more than there is room for; the ends and the best are there, gaps are even."""
+    places = thinned(length, best)
+    assert len(places) == min(length, POINTS)
+    assert places == sorted(set(places)) and all(0 <= p < length for p in places)
+    if length:
+        assert places[0] == 0 and places[-1] == length - 1
+    if 0 <= best < length:
+        assert best in places
+    if len(places) > 1:
+        assert max(np.diff(places)) <= 2 * math.ceil((length - 1) / (len(places) - 1))

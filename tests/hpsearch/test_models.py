@@ -1,0 +1,195 @@
+"""The champion's folder: what comes back predicts the same bits, in this process or another."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cases import run, small
+
+from hpsearch.dataset import Dataset, Scaling, prepare
+from hpsearch.errors import DataError, OutputError
+from hpsearch.models import Model, champion
+from hpsearch.spec import Spec
+from hpsearch.storage import Storage, url_of
+
+KINDS = {"softmax": "iris", "sigmoid": "breast_cancer", "regression": "diabetes"}
+CHANGES = {"train.epochs": 3, "stages.0.trials": 3, "stages.1.trials": 1}
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def trained(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Spec, Dataset, Model, dict[str, float]]:
+    """A model of each kind, as a study leaves it, and the champion's scores."""
+    folder = tmp_path_factory.mktemp(request.param)
+    spec = small(**CHANGES, **{"data": {"source": "sklearn", "name": KINDS[request.param]}})
+    dataset, scaling = prepare(spec.data, spec.seed, folder)
+    study = run(spec, dataset, folder / "small.db")
+    storage = Storage.open(url_of(str(folder / "small.db")), create=False)
+    stored = storage.champion()
+    storage.close()
+    assert study.best is not None and stored is not None
+    return spec, dataset, champion(spec, dataset, scaling, study.best, stored.weights), dict(study.best.metrics)
+
+
+def test_save_and_load(trained: tuple[Spec, Dataset, Model, dict[str, float]], tmp_path: Path) -> None:
+    spec, _, model, _ = trained
+    x = spec.data.load().x
+    model.save(tmp_path / "model")
+    again = Model.load(tmp_path / "model")
+    assert again.network == model.network and again.classes == model.classes and again.about == model.about
+    assert (again.theta == model.theta).all() and again.theta.dtype == np.float32
+    assert again.scores(x).tobytes() == model.scores(x).tobytes()
+    assert (again.predict(x) == model.predict(x)).all()
+    assert sorted(p.name for p in (tmp_path / "model").iterdir()) == ["model.json", "weights.npz"]
+
+
+def test_another_process(trained: tuple[Spec, Dataset, Model, dict[str, float]], tmp_path: Path) -> None:
+    """Which has nothing but the folder and the rows; and it needs none of the heavy libraries."""
+    spec, _, model, _ = trained
+    x = spec.data.load().x
+    model.save(tmp_path / "model")
+    np.save(tmp_path / "x.npy", x, allow_pickle=False)
+    code = (
+        "import sys, numpy as np\n"
+        "from pathlib import Path\n"
+        "from hpsearch.models import Model\n"
+        "folder = Path(sys.argv[1])\n"
+        "scores = Model.load(folder / 'model').scores(np.load(folder / 'x.npy', allow_pickle=False))\n"
+        "np.save(folder / 'scores.npy', scores, allow_pickle=False)\n"
+        "assert not {'mlflow', 'optuna', 'sklearn'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code, tmp_path], check=True, capture_output=True)
+    found = np.load(tmp_path / "scores.npy", allow_pickle=False)
+    assert found.tobytes() == model.scores(x).tobytes()
+
+
+def test_scores_are_those_of_the_study(trained: tuple[Spec, Dataset, Model, dict[str, float]]) -> None:
+    """From rows as the source gives them: the study's own accuracy on the test rows."""
+    spec, dataset, model, metrics = trained
+    rows, test = spec.data.load(), dataset.part("test")
+    assert test is not None
+    scores, names = model.scores(rows.x), model.predict(rows.x)
+    assert names.shape == (len(rows.x),)
+    if not dataset.classes:
+        assert scores.shape == (len(rows.x), 1) and (scores[:, 0] == names).all()
+        assert np.ptp(names) > 1 and abs(names.mean() - rows.y.mean()) < rows.y.std()  # in their own unit
+        return
+    assert scores.shape == (len(rows.x), len(dataset.classes))
+    assert np.allclose(scores.sum(axis=1), 1) and (scores >= 0).all()
+    assert set(names) <= set(dataset.classes)
+    assert model.scaling.x is not None
+    unscaled = model.scaling.x.invert(test.x.astype(np.float64))
+    truth = test.y.argmax(axis=1) if test.y.shape[1] > 1 else test.y[:, 0].astype(int)
+    right = np.mean(model.predict(unscaled) == np.array(dataset.classes)[truth])
+    assert right == pytest.approx(metrics["test/accuracy"])
+
+
+def test_about(trained: tuple[Spec, Dataset, Model, dict[str, float]]) -> None:
+    spec, dataset, model, metrics = trained
+    assert model.about["study"] == spec.name and model.about["data"] == dataset.fingerprint
+    assert model.about["metrics"] == metrics
+    assert set(model.about["parameters"]) == set(spec.parameters)
+    json.dumps(model.about, allow_nan=False)
+
+
+def test_wrong_rows(trained: tuple[Spec, Dataset, Model, dict[str, float]]) -> None:
+    _, dataset, model, _ = trained
+    for shape in ((3, dataset.inputs + 1), (dataset.inputs,), (1, 1, dataset.inputs)):
+        with pytest.raises(DataError, match=f"{dataset.inputs} features"):
+            model.scores(np.zeros(shape))
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("saved")
+    spec = small(**CHANGES)
+    dataset, scaling = prepare(spec.data, spec.seed, folder)
+    study = run(spec, dataset, folder / "small.db")
+    assert study.best is not None
+    from hpsearch.trial import network
+
+    size = network(spec, dataset, study.best.point).size
+    weights = np.zeros(size, np.float32).tobytes()
+    champion(spec, dataset, Scaling(scaling.x, None), study.best, weights).save(folder / "model")
+    return folder / "model"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "nothing",
+        "no folder",
+        "no weights",
+        "no json",
+        "text for weights",
+        "text for json",
+        "list",
+        "no network",
+        "unknown layer",
+        "unknown setting",
+        "cut weights",
+        "pickle",
+        "no theta",
+        "theta of another net",
+    ],
+)
+def test_bad_folders(saved: Path, tmp_path: Path, damage: str) -> None:
+    """One message that names the folder, and nothing of it is run."""
+    folder = tmp_path / "model"
+    shutil.copytree(saved, folder)
+    weights, content = folder / "weights.npz", folder / "model.json"
+    text = content.read_text("utf-8")
+    match damage:
+        case "nothing":
+            assert Model.load(folder).classes
+            return
+        case "no folder":
+            folder = tmp_path / "none"
+        case "no weights":
+            weights.unlink()
+        case "no json":
+            content.unlink()
+        case "text for weights":
+            weights.write_text("weights")
+        case "text for json":
+            content.write_text("{")
+        case "list":
+            content.write_text("[]")
+        case "no network":
+            content.write_text(text.replace('"network"', '"net"'))
+        case "unknown layer":
+            content.write_text(text.replace('"dense"', '"densest"'))
+        case "unknown setting":
+            content.write_text(text.replace('"units"', '"unit"'))
+        case "cut weights":
+            weights.write_bytes(weights.read_bytes()[:-80])
+        case "pickle":
+            np.savez(weights, theta=np.array([{}], object))
+        case "no theta":
+            np.savez(weights, other=np.zeros(3))
+        case "theta of another net":
+            np.savez(weights, theta=np.zeros((1, 3), np.float32))
+    assert damage in ("no folder",) or folder.exists()
+    with pytest.raises(DataError) as caught:
+        Model.load(folder)
+    assert str(folder) in str(caught.value)
+
+
+def test_later_format(saved: Path, tmp_path: Path) -> None:
+    shutil.copytree(saved, tmp_path / "model")
+    content = tmp_path / "model" / "model.json"
+    content.write_text(content.read_text("utf-8").replace('"format": 1', '"format": 999'))
+    with pytest.raises(DataError):
+        Model.load(tmp_path / "model")
+
+
+def test_folder_that_cannot_be_written(saved: Path, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(OutputError, match="cannot be written"):
+        Model.load(saved).save(file / "model")
