@@ -4,6 +4,7 @@ model.json     network, classes, the trial it comes from and its scores
 weights.npz    theta, and the scaling fitted on the training rows
 """
 
+import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,7 +102,7 @@ class Model:
             content = json.loads((folder / "model.json").read_text("utf-8"))
             if content["format"] != FORMAT:
                 raise ValueError(f"its format is {content['format']}, this version reads {FORMAT}")
-            with np.load(folder / "weights.npz", allow_pickle=False) as file:
+            with np.load(io.BytesIO((folder / "weights.npz").read_bytes()), allow_pickle=False) as file:
                 arrays = dict(file)
             net: Network = restore(content["network"])
             if arrays["theta"].shape != (1, net.size):
