@@ -83,17 +83,13 @@ class Session:
         self._folder = folder
         executor = EXECUTORS["processes"](workers or _workers(self.spec), str(folder))
         self._exit.callback(executor.close)
+        self._tracker: Tracker = Silent()
+        if tracking != "none":  # while it is imported and opened, the data are read
+            self._tracker = Beside("MLflow", TRACKERS["mlflow"], tracking, str(folder))
         self.dataset, self.scaling = prepare(self.spec.data, self.spec.seed, folder)
         stored = _begun(self._storage, stored, self.spec, self.dataset)
-        self._tracker: Tracker = Silent()
-        if tracking != "none":
-            subject = Subject(
-                self.spec,
-                stored.identity,
-                stored.created,
-                {"version": __version__, "data": self.dataset.fingerprint, "database": shown(url)},
-            )
-            self._tracker = Beside("MLflow", TRACKERS["mlflow"], subject, tracking, str(folder))
+        facts = {"version": __version__, "data": self.dataset.fingerprint, "database": shown(url)}
+        self._tracker.begin(Subject(self.spec, stored.identity, stored.created, facts))
         self.study = Study(self.spec, self.dataset, self._storage, executor, self._tracker, stop)
         self._executor = executor
         self.untracked: str | None = None

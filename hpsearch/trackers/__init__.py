@@ -6,7 +6,7 @@ from hpsearch.trackers.base import Silent, Subject, Tracker
 from hpsearch.trackers.beside import Beside
 from hpsearch.trackers.mlflow import MlflowTracker
 
-TRACKERS: dict[str, Callable[[Subject, str], Tracker]] = {
+TRACKERS: dict[str, Callable[[str], Tracker]] = {
     "mlflow": MlflowTracker,
 }
 

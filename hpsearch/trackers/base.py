@@ -27,7 +27,11 @@ class Subject:
 
 
 class Tracker(Protocol):
-    """Told of finished trials while others train. It never waits, and whatever goes wrong in it stays in it."""
+    """Told of finished trials while others train. It is opened before anything is known of the study."""
+
+    def begin(self, subject: Subject) -> None:
+        """The study is known; what follows is about it."""
+        ...
 
     def tell(self, record: Record) -> None:
         """A finished trial; told again after a resume, it adds nothing."""
@@ -50,6 +54,9 @@ class Tracker(Protocol):
 @final
 class Silent:
     """Nobody is told."""
+
+    def begin(self, subject: Subject) -> None:
+        return
 
     def tell(self, record: Record) -> None:
         return

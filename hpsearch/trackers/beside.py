@@ -12,7 +12,7 @@ from hpsearch.record import Record
 from hpsearch.trackers.base import Subject, Tracker
 
 CLOSING = 5.0  # seconds the tracker itself gets, when all is sent
-Factory = Callable[[Subject, str], Tracker]
+Factory = Callable[[str], Tracker]
 
 
 class _Call(NamedTuple):
@@ -33,15 +33,18 @@ class Beside:
         scratch: a temporary folder that goes when the coordinator does.
     """
 
-    def __init__(self, name: str, factory: Factory, subject: Subject, uri: str, scratch: str) -> None:
+    def __init__(self, name: str, factory: Factory, uri: str, scratch: str) -> None:
         self._name = name
         context = children.context()
         self._calls: Queue[_Call | None] = context.Queue()
         self._answer: Queue[str | None] = context.Queue()
         self._process = context.Process(
-            target=_work, args=(factory, subject, uri, scratch, self._calls, self._answer), name=name, daemon=True
+            target=_work, args=(factory, uri, scratch, self._calls, self._answer), name=name, daemon=True
         )
         self._process.start()
+
+    def begin(self, subject: Subject) -> None:
+        self._calls.put(_Call("begin", (subject,)))
 
     def tell(self, record: Record) -> None:
         self._calls.put(_Call("tell", (record,)))
@@ -67,7 +70,6 @@ class Beside:
 
 def _work(
     factory: Factory,
-    subject: Subject,
     uri: str,
     scratch: str,
     calls: "Queue[_Call | None]",
@@ -77,18 +79,27 @@ def _work(
     children.begin(scratch)
     unsent, reason = 0, ""
     tracker: Tracker | None = None
+    try:
+        tracker = factory(uri)
+    except Exception as error:
+        reason = _line(error)
+    begun = False
     while (call := calls.get()) is not None:
-        if unsent and tracker is None:  # it could not be opened, which took its time: not again in this run
-            unsent += 1
-            continue
         try:
-            tracker = tracker or factory(subject, uri)
-            getattr(tracker, call.method)(*call.arguments)
+            if tracker is not None and (begun or call.method == "begin"):
+                getattr(tracker, call.method)(*call.arguments)
+                begun = True
+            else:  # what could not be opened took its time: it is not tried again in this run
+                unsent += 1
         except Exception as error:
             unsent += 1
-            reason = reason or f"{type(error).__name__}: {error}".splitlines()[0][:300]
+            reason = reason or _line(error)
     with contextlib.suppress(Exception):
         if tracker is not None:
             tracker.close(CLOSING)
     what = f"{unsent} record{'s' * (unsent > 1)}"
     answer.put(f"{what} not sent ({reason}); run the study again to send" if unsent else None)
+
+
+def _line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0][:300]

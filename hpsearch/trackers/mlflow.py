@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from filelock import FileLock
 
 from hpsearch.record import Record
-from hpsearch.space import space
+from hpsearch.space import Axis, space
 from hpsearch.storage import file_of
 from hpsearch.trackers.base import Subject
 
@@ -37,14 +37,27 @@ class MlflowTracker:
         uri: of MLflow's tracking store.
     """
 
-    def __init__(self, subject: Subject, uri: str) -> None:
-        self._subject = subject
+    def __init__(self, uri: str) -> None:
         self._uri = uri
-        self._axes = space(subject.spec.parameters).axes
+        self._file = file_of(uri) if uri.startswith("sqlite") else None
+        self._artifacts = self._file.parent.absolute() / "artifacts" if self._file else None
+        self._client = _client(uri, self._file, self._artifacts)
+        self._axes: tuple[Axis, ...] = ()
         self._experiment = ""
         self._runs: dict[str, tuple[str, str]] = {}  # trial → run id, status
-        self._client: Any = None
-        self._open()
+
+    def begin(self, subject: Subject) -> None:
+        from mlflow.entities import ViewType
+
+        self._axes = space(subject.spec.parameters).axes
+        self._experiment = self._experiment_of(subject)
+        token = None
+        while True:
+            page = self._client.search_runs([self._experiment], "", ViewType.ACTIVE_ONLY, 1000, page_token=token)
+            self._runs |= {r.data.tags[TAG]: (r.info.run_id, r.info.status) for r in page if TAG in r.data.tags}
+            token = page.token
+            if not token:
+                return
 
     def finish(self, ranking: list[Record], model: Path | None) -> None:
         for record in ranking[:PICTURES]:
@@ -56,59 +69,23 @@ class MlflowTracker:
             self._crown(ranking[0], model)
 
     def close(self, seconds: float) -> str | None:
-        path = file_of(self._uri) if self._uri.startswith("sqlite") else None
-        if path is not None:
-            with contextlib.closing(sqlite3.connect(path, timeout=seconds)) as connection:
+        if self._file is not None:
+            with contextlib.closing(sqlite3.connect(self._file, timeout=seconds)) as connection:
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the file is whole by itself when copied
         return None
 
-    def _open(self) -> None:
-        """Under a lock: processes that open a fresh database together leave it unusable."""
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # a server that is down: seconds, not minutes
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-        logging.getLogger("alembic").setLevel(logging.ERROR)
-        path = file_of(self._uri) if self._uri.startswith("sqlite") else None
-        if path is None:
-            self._connect(None)
-            return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        artifacts = path.parent.absolute() / "artifacts"
-        with FileLock(f"{path}.lock", timeout=120):
-            if path.exists():
-                _look(path)
-            else:
-                _create(path, artifacts)
-            self._connect(artifacts)
-
-    def _connect(self, artifacts: Path | None) -> None:
-        from mlflow import MlflowClient
-        from mlflow.entities import ViewType
-
-        client = MlflowClient(self._uri)
-        name, identity = self._subject.spec.name, self._subject.identity
-        for candidate in (name, f"{name} {identity[:8]}"):  # another study may have had the name
-            experiment = client.get_experiment_by_name(candidate)
-            if experiment is None:
-                folder = artifacts and artifacts / re.sub(r"[^A-Za-z0-9._-]+", "-", candidate)
-                tags = {"hpsearch.study": identity, **{f"hpsearch.{k}": v for k, v in self._subject.facts.items()}}
+    def _experiment_of(self, subject: Subject) -> str:
+        """The study's experiment; under its name and a part of its identity, when another study has the name."""
+        tags = {"hpsearch.study": subject.identity, **{f"hpsearch.{k}": v for k, v in subject.facts.items()}}
+        for name in (subject.spec.name, f"{subject.spec.name} {subject.identity[:8]}"):
+            found = self._client.get_experiment_by_name(name)
+            if found is None:
+                folder = self._artifacts and self._artifacts / re.sub(r"[^A-Za-z0-9._-]+", "-", name)
                 location = folder.as_uri() if folder else None
-                self._experiment = client.create_experiment(candidate, artifact_location=location, tags=tags)
-                break
-            if experiment.tags.get("hpsearch.study") == identity and experiment.lifecycle_stage == "active":
-                self._experiment = experiment.experiment_id
-                break
-        else:
-            raise RuntimeError(f"the experiment of study {identity} was deleted")
-        token = None
-        while True:
-            page = client.search_runs([self._experiment], "", ViewType.ACTIVE_ONLY, 1000, page_token=token)
-            self._runs |= {r.data.tags[TAG]: (r.info.run_id, r.info.status) for r in page if TAG in r.data.tags}
-            token = page.token
-            if not token:
-                break
-        self._client = client
+                return str(self._client.create_experiment(name, artifact_location=location, tags=tags))
+            if found.tags.get("hpsearch.study") == subject.identity and found.lifecycle_stage == "active":
+                return str(found.experiment_id)
+        raise RuntimeError(f"the experiment of study {subject.identity} was deleted")
 
     def tell(self, record: Record) -> None:
         from mlflow.entities import Metric, Param, RunTag
@@ -173,6 +150,26 @@ class MlflowTracker:
         self._client.log_batch(run, metrics=scores, tags=[RunTag("hpsearch.champion", "true")])
         if model is not None:
             self._client.log_artifacts(run, str(model), "model")
+
+
+def _client(uri: str, file: Path | None, artifacts: Path | None) -> Any:
+    """MLflow, imported and opened. A file under a lock: processes that open a fresh one together leave it unusable."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # a server that is down: seconds, not minutes
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    logging.getLogger("alembic").setLevel(logging.ERROR)
+    from mlflow import MlflowClient
+
+    if file is None or artifacts is None:
+        return MlflowClient(uri)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{file}.lock", timeout=120):
+        if file.exists():
+            _look(file)
+        else:
+            _create(file, artifacts)
+        return MlflowClient(uri)
 
 
 def _look(path: Path) -> None:
