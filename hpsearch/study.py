@@ -144,7 +144,14 @@ class Study:
     def _submit(self, task: Task) -> None:
         if self._stop():
             raise Interrupted
-        self._waiting[self._executor.submit(task)] = task
+        try:
+            self._waiting[self._executor.submit(task)] = task
+        except BrokenExecutor:
+            raise self._broken() from None
+
+    def _broken(self) -> BaseException:
+        """Why a worker is gone: whoever stopped us stopped our workers too, or it died by itself."""
+        return Interrupted() if self._stop() else WorkerDied()
 
     def _receive(self, stage: int) -> list[Record]:
         """Waits for outcomes, stores them, and sends on what is not finished."""
@@ -156,9 +163,7 @@ class Study:
             try:
                 outcome = future.result()
             except BrokenExecutor:
-                if self._stop():  # whoever stopped us stopped our workers too
-                    raise Interrupted from None
-                raise WorkerDied from None
+                raise self._broken() from None
             finished = tuple(r for r in outcome if r.state != "running")
             news += self._save(stage, finished) if finished else []
             rest = {r.number: r for r in outcome if r.state == "running"}
