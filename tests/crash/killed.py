@@ -9,6 +9,7 @@ import os
 import sys
 import traceback
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -18,10 +19,16 @@ import cases
 
 from hpsearch.dataset import Dataset, prepare
 from hpsearch.spec import Spec
+from hpsearch.stages import reused
 
 KILLED = 9
-# 12 + 6 trials in waves of 4: TPE beyond its start-up, and a wave that is not full. Some trials diverge.
-CHANGES = {"train.epochs": 2, "stages.1.trials": 6, "parameters.learning_rate.max": 1e20}
+# Some trials diverge; still TPE is beyond its ten start-up trials, and a wave of its stage is not full.
+CHANGES: dict[str, Any] = {
+    "train.epochs": 2,
+    "parameters.learning_rate.max": 1e16,
+    "stages.1.trials": 8,
+    "stages.1.zoom": {"keep_top": 0.9, "margin": 0.2},
+}
 
 
 def child(spec: Spec, dataset: Dataset, database: Path, limit: int) -> int:
@@ -51,7 +58,9 @@ def child(spec: Spec, dataset: Dataset, database: Path, limit: int) -> int:
 def main(folder: Path, first: int, step: int) -> None:
     spec = cases.small(**CHANGES)
     dataset, _ = prepare(spec.data, spec.seed, folder)
-    cases.run(spec, dataset, folder / "unbroken.db")  # here, so that the children need not import what it imports
+    study = cases.run(spec, dataset, folder / "unbroken.db")  # here: the children need not import what it imports
+    assert cases.rows(study)[-1].stage == "fine" and len(reused(study.space, study.boxes[1], study.records[:1])) > 10
+    assert {r.state for r in cases.rows(study)} == {"complete", "diverged"}
     unbroken = cases.table(folder / "unbroken.db")
     limit = first
     while True:

@@ -20,10 +20,11 @@ from hpsearch.space import space
 from hpsearch.spec import Spec
 from hpsearch.storage import Storage, url_of
 from hpsearch.study import Study, load
-from hpsearch.trackers import Silent, Tracker
+from hpsearch.trackers import Silent, Subject, Tracker
 from hpsearch.trial import Outcome, Task, advance
 
-# Two stages, the second with more trials before it than TPE's ten start-up trials; shapes that repeat.
+# Two stages, the second of three waves, so that its last is asked while the one before is partly trained, and with more
+# trials taken over than TPE's ten start-up trials; shapes that repeat.
 CONTENT: dict[str, Any] = {
     "name": "small",
     "seed": 5,
@@ -38,10 +39,10 @@ CONTENT: dict[str, Any] = {
         "l2": 1e-4,
     },
     "stages": [
-        {"name": "coarse", "trials": 12, "sampler": "random"},
-        {"name": "fine", "trials": 8, "sampler": "tpe", "zoom": {"keep_top": 0.5, "margin": 0.2}},
+        {"name": "coarse", "trials": 15, "sampler": "random"},
+        {"name": "fine", "trials": 9, "sampler": "tpe", "zoom": {"keep_top": 0.5, "margin": 0.2}},
     ],
-    "wave": 4,
+    "wave": 3,
     "workers": 1,
 }
 
@@ -134,6 +135,9 @@ class Limit:
 
     def __init__(self, trials: int) -> None:
         self._left = trials
+
+    def begin(self, subject: Subject) -> None:
+        return
 
     def tell(self, record: Record) -> None:
         self._left -= 1

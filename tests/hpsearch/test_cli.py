@@ -177,7 +177,7 @@ def test_check(call: Call, study: Path, tmp_path: Path) -> None:
     study.write_text(study.read_text().replace('"trials": 5', '"n_trials": 5'))
     said = call("check", study)
     assert said.code == 0 and "n_trials" in said.err and "n_trials" not in said.out
-    study.write_text(study.read_text().replace('"wave": 4', '"wave": 0').replace('"seed": 5', '"seed": -5'))
+    study.write_text(study.read_text().replace('"wave": 3', '"wave": 0').replace('"seed": 5', '"seed": -5'))
     said = call("check", study)
     refused(said, "seed", "wave", str(study))
     assert len([line for line in said.err.splitlines() if str(study) in line]) >= 2

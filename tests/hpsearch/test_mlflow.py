@@ -23,7 +23,7 @@ from hpsearch.space import space
 from hpsearch.storage import Storage, url_of
 from hpsearch.study import load
 from hpsearch.trackers import MlflowTracker, Subject
-from hpsearch.trackers.mlflow import POINTS, thinned
+from hpsearch.trackers.mlflow import PICTURES, POINTS, thinned
 
 # MLflow's own mappers; raised when its store is imported, with the SQLAlchemy that is there.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:sqlalchemy.exc.SADeprecationWarning")
@@ -155,7 +155,7 @@ def test_history_is_whole(tracked: Tracked) -> None:
 def test_pictures_of_the_best(tracked: Tracked) -> None:
     complete = sorted((r for r in tracked.records.values() if r.state == "complete"), key=lambda r: r.value or 0)
     have = {label for label in tracked.records if artifact(tracked, label, "loss.png").exists()}
-    assert have == {r.label for r in complete[:5]}
+    assert have == {r.label for r in complete[:PICTURES]}
     for label in have:
         assert artifact(tracked, label, "loss.png").read_bytes().startswith(b"\x89PNG")
 
@@ -255,7 +255,8 @@ def test_numbers_that_are_not_finite_are_counted(tmp_path: Path) -> None:
     history = {"train/loss": [1.0, math.inf], "val/loss": [2.0, math.nan]}
     lost = Record("coarse", 0, raws, axes.point(raws), "diverged", None, 2, 0, 1.5, 1e9, {}, history)
     failed = Record("coarse", 1, raws, axes.point(raws), "failed", finished=1e9, error="ValueError: no")
-    tracker = MlflowTracker(Subject(spec, "identity", 1e9, {}), uri)
+    tracker = MlflowTracker(uri)
+    tracker.begin(Subject(spec, "identity", 1e9, {}))
     for _ in range(2):
         tracker.tell(lost)
         tracker.tell(failed)
@@ -281,7 +282,9 @@ def test_another_study_of_the_same_name(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     spec = cases.small()
     for identity in ("first", "second", "first", "second"):
-        assert MlflowTracker(Subject(spec, identity, 1e9, {}), uri).close(9) is None
+        tracker = MlflowTracker(uri)
+        tracker.begin(Subject(spec, identity, 1e9, {}))
+        assert tracker.close(9) is None
     names = [e.name for e in MlflowClient(uri).search_experiments()]
     assert sorted(names) == ["Default", "small", "small second"]
 
