@@ -23,6 +23,7 @@ from hpsearch.space import Fixed, Parameter, Range, Values, space
 from hpsearch.spec import SECTIONS, AnyParameter, Choice, Model, Spec, Stage, Train
 
 Errors = list[tuple[Path_, str]]
+Parameters = dict[str, Parameter | None]  # None: unsound, but its name is known
 
 
 def load(path: Path, overrides: tuple[str, ...] = ()) -> tuple[Spec, list[str]]:
@@ -94,7 +95,7 @@ def _source(name: str, data: Any, errors: Errors) -> Any:
     return _valid((name,), data, SOURCES[source], errors)
 
 
-def _parameters(name: str, data: Any, errors: Errors) -> dict[str, Parameter | None] | None:
+def _parameters(name: str, data: Any, errors: Errors) -> Parameters | None:
     """Each parameter by itself: None for an unsound one, whose name is known all the same."""
     if not isinstance(data, dict):
         errors.append(((name,), "must be a mapping of names to ranges, values or fixed values"))
@@ -183,28 +184,28 @@ class _Use(NamedTuple):
     menu: Menu[Any] | None = None
 
 
-def _uses(model: Model | None, train: Train | None) -> Iterator[_Use]:
+def _uses(model: Model | None, train: Train | None, parameters: Parameters) -> Iterator[_Use]:
     for number, hidden in enumerate(model.hidden if model else ()):
         path: Path_ = ("model", "hidden", number)
         yield _Use((*path, "units"), hidden.units, "", "whole number")
-        yield from _choice((*path, "activation"), hidden.activation, ACTIVATIONS)
+        yield from _choice((*path, "activation"), hidden.activation, ACTIVATIONS, parameters)
         if hidden.initializer:
-            yield from _choice((*path, "initializer"), hidden.initializer, INITIALIZERS)
+            yield from _choice((*path, "initializer"), hidden.initializer, INITIALIZERS, parameters)
     if train:
         yield _Use(("train", "learning_rate"), train.learning_rate, "learning_rate", "number")
         yield _Use(("train", "batch_size"), train.batch_size, "batch_size", "whole number")
         yield _Use(("train", "l2"), train.l2, "l2", "number")
-        yield from _choice(("train", "optimizer"), train.optimizer, OPTIMIZERS)
-        yield from _choice(("train", "schedule"), train.schedule, SCHEDULES)
+        yield from _choice(("train", "optimizer"), train.optimizer, OPTIMIZERS, parameters)
+        yield from _choice(("train", "schedule"), train.schedule, SCHEDULES, parameters)
 
 
-def _choice(path: Path_, choice: Choice, menu: Menu[Any]) -> Iterator[_Use]:
-    """The name on a menu and, when it is there, its settings."""
+def _choice(path: Path_, choice: Choice, menu: Menu[Any], parameters: Parameters) -> Iterator[_Use]:
+    """The name on a menu, or the parameter that gives it, and the settings of whatever it may be."""
     yield _Use(path, choice.name, "", "name", menu)
-    if choice.name not in menu:
-        return
-    fields = {f.name: f for f in dataclasses.fields(menu[choice.name])}
-    for key in choice.settings:
+    searched = parameters.get(choice.name)
+    names = searched.values if isinstance(searched, Values) else (choice.name,)
+    fields = {f.name: f for name in names if name in menu for f in dataclasses.fields(menu[str(name)])}
+    for key in choice.settings if any(name in menu for name in names) else ():
         if key not in fields:
             yield _Use((*path, key), None, "", f"unknown key '{key}'{nearest(key, list(fields)) if fields else ''}")
     for key, field in fields.items():
@@ -220,28 +221,33 @@ def _between(parts: dict[str, Any]) -> Errors:
     errors: Errors = list(_stages(parts.get("stages") or ()))
     model: Model | None = parts.get("model")
     train: Train | None = parts.get("train")
-    parameters: dict[str, Parameter | None] | None = parts.get("parameters")
+    parameters: Parameters | None = parts.get("parameters")
     if parameters is None:
         return errors
+    uses = list(_uses(model, train, parameters))
     used: set[str] = set()
-    for use in _uses(model, train):
-        message = _fits(use, parameters, used)
-        errors += [(use.path, message)] if message else []
-    sound = {name: p for name, p in parameters.items() if p is not None}
-    if errors or model is None or train is None or len(sound) < len(parameters):
+    misfits = [(use.path, message) for use in uses if (message := _fits(use, parameters, used))]
+    errors += misfits
+    if misfits or model is None or train is None:
         return errors
-    settings = {use.name: use.path for use in _uses(model, train) if use.name}
+    settings = {use.name: use.path for use in uses if use.name}
     for name in parameters:
         if name not in used:
             path = ".".join(map(str, settings.get(name, ())))
             why = f": {path} is given" if path else nearest(name, sorted(settings))
             errors.append((("parameters", name), f"used nowhere in model or train{why}"))
+    sound = {name: p for name, p in parameters.items() if p is not None}
+    if len(sound) < len(parameters):
+        return errors
     if all(isinstance(p, Fixed) for p in sound.values()):
         errors.append((("parameters",), "there is nothing to search: give at least one a range or values"))
-    return errors or list(_builds(model, train, sound))
+    keys = [a.key for a in space(sound).axes]
+    for key in {k for k in keys if keys.count(k) > 1}:
+        errors.append((("parameters",), f"two of them are '{key}' to Optuna; rename one"))
+    return errors + list(_builds(model, train, sound))
 
 
-def _fits(use: _Use, parameters: Mapping[str, Parameter | None], used: set[str]) -> str | None:
+def _fits(use: _Use, parameters: Parameters, used: set[str]) -> str | None:
     """What is wrong with a use, if anything; the parameters it names are noted in `used`."""
     if use.needs not in ("number", "whole number", "name"):
         return use.needs

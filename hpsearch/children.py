@@ -1,10 +1,12 @@
 """Processes of ours: how they are started, and that they end when their coordinator does, however it ends."""
 
+import contextlib
 import multiprocessing
 import os
 import shutil
 import signal
 import threading
+from collections.abc import Iterator
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerContext, SpawnContext
 
@@ -16,6 +18,19 @@ def context() -> ForkServerContext | SpawnContext:
     forking = multiprocessing.get_context("forkserver")
     forking.set_forkserver_preload(["hpsearch.trial"])
     return forking
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """Children that are started now are deaf to Ctrl-C from their first instruction on; ours waits until after."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def begin(scratch: str) -> None:

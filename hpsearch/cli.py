@@ -5,6 +5,7 @@ import contextlib
 import gc
 import json
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Iterator
@@ -104,7 +105,7 @@ def _load(study: Path, overrides: tuple[str, ...]) -> "Spec":
     return spec
 
 
-def _run(spec: "Spec | None", url: str, workers: int | None, tracking: str | None, quiet: bool) -> None:
+def _run(spec: "Spec | None", url: str, workers: int | None, given: str | None, quiet: bool) -> None:
     from rich.console import Console
 
     from hpsearch import report
@@ -114,35 +115,39 @@ def _run(spec: "Spec | None", url: str, workers: int | None, tracking: str | Non
     from hpsearch.storage import shown
 
     console = Console()
-    tracking = tracking or default_tracking()
+    tracking = given or default_tracking()
     display = Display(console, quiet=quiet)
+    onwards = f"Go on with: hpsearch resume {shlex.quote(shown(url))}"
+    if given and "@" not in given:  # an address with a password in it is not repeated
+        onwards += f" --tracking-uri {shlex.quote(given)}"
     with _stoppable() as stopping:
         try:
             with Session(spec, url, workers, tracking, lambda: bool(stopping)) as session:
+                for notice in session.notices:
+                    click.echo(f"note: {notice}", err=True)
                 metric = session.spec.metric.name
                 with display.shown():
                     for progress in session.run():
                         display.update(progress, metric)
                 found = session.summary()
         except (Interrupted, KeyboardInterrupt):
-            click.echo(f"stopped; everything finished is saved. Go on with: hpsearch resume {shown(url)}", err=True)
+            click.echo(f"stopped; everything finished is saved. {onwards}", err=True)
             sys.exit(130)
-        except WorkerDied:
-            click.echo(
-                "error: a worker process died: killed, or out of memory; everything finished is saved. "
-                f"Go on with: hpsearch resume {shown(url)}",
-                err=True,
-            )
+        except WorkerDied as error:
+            click.echo(f"error: a worker process is gone ({error}); everything finished is saved. {onwards}", err=True)
             sys.exit(1)
     if not quiet:
         report.console(console).print(report.as_text(found, every=False))
     elif found.ranking:
         console.print(report.best_line(found.ranking[0]), soft_wrap=True)
-    click.echo(f"Database: {shown(url)}   (hpsearch show {shown(url)})")
+    click.echo(f"Database: {shown(url)}   (hpsearch show {shlex.quote(shown(url))})")
     if session.untracked:
         click.echo(f"warning: {session.untracked}", err=True)
     elif tracking.startswith("sqlite"):
         click.echo(f"MLflow:   {_beside_python('mlflow')} server --workers 1 --backend-store-uri {_relative(tracking)}")
+    if not found.ranking:
+        click.echo("error: no trial is complete; nothing was found", err=True)
+        sys.exit(1)
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from engine.data import Rows
 from engine.losses import Logistic, Loss, SoftmaxCrossEntropy, SquaredError
 from engine.scaling import Standard
 from engine.types import DType, Floats
-from hpsearch.errors import DataError
+from hpsearch.errors import DataError, OutputError
 from hpsearch.seeds import derive
 from hpsearch.sources import Source, Split, Table
 
@@ -67,6 +67,7 @@ def prepare(source: Source, seed: int, folder: Path) -> tuple[Dataset, Scaling]:
 
     Raises:
         DataError: the rows cannot be read or learned from.
+        OutputError: the folder cannot be written, or is full.
     """
     table = source.load()
     _check(table, source)
@@ -87,9 +88,12 @@ def prepare(source: Source, seed: int, folder: Path) -> tuple[Dataset, Scaling]:
         fingerprint=fingerprint(table),
         rows=tuple((part, len(numbers)) for part, numbers in parts.items()),
     )
-    for part, numbers in parts.items():
-        np.save(folder / f"{part}_x.npy", x[numbers].astype(DTYPE), allow_pickle=False)
-        np.save(folder / f"{part}_y.npy", dataset.loss.targets(y[numbers], outputs, DTYPE), allow_pickle=False)
+    try:
+        for part, numbers in parts.items():
+            np.save(folder / f"{part}_x.npy", x[numbers].astype(DTYPE), allow_pickle=False)
+            np.save(folder / f"{part}_y.npy", dataset.loss.targets(y[numbers], outputs, DTYPE), allow_pickle=False)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be written: {error.strerror or error}") from None
     return dataset, scaling
 
 
@@ -99,26 +103,30 @@ def split(table: Table, fractions: Split, seed: int) -> dict[Part, npt.NDArray[n
     Raises:
         DataError: a part that should have rows would have none.
     """
-    order = np.random.default_rng(seed).permutation(len(table.y))
-    if table.classes:
-        # A row's rank among its class, as a fraction: sorted by it, every stretch holds all classes in proportion.
-        rank = np.empty(len(order))
-        for label in np.unique(table.y):
-            rows = order[table.y[order] == label]
-            rank[rows] = (np.arange(len(rows)) + 0.5) / len(rows)
-        order = order[np.argsort(rank[order], kind="stable")]
+    generator = np.random.default_rng(seed)
+    order = generator.permutation(len(table.y))
+    labels = table.y[order] if table.classes else np.zeros(len(order))
+    classes = [order[labels == label] for label in np.unique(labels)]
     first = round(fractions.train * len(order))
     second = len(order) if not fractions.test else round((fractions.train + fractions.val) * len(order))
-    generator = np.random.default_rng(seed)
-    parts: dict[Part, npt.NDArray[np.intp]] = {
-        "train": generator.permutation(order[:first]),
-        "val": generator.permutation(order[first:second]),
-        "test": generator.permutation(order[second:]),
-    }
+    cuts = [_shares([len(rows) for rows in classes], cut) for cut in (first, second)]
+    pieces = [np.split(rows, [a, max(a, b)]) for rows, a, b in zip(classes, *cuts, strict=True)]
+    train, val, test = (generator.permutation(np.concatenate(piece)) for piece in zip(*pieces, strict=True))
+    parts: dict[Part, npt.NDArray[np.intp]] = {"train": train, "val": val, "test": test}
     for part, rows in parts.items():
         if not len(rows) and getattr(fractions, part):
             raise DataError(f"data.split: {len(order)} rows leave none for {part}")
     return parts
+
+
+def _shares(sizes: list[int], total: int) -> list[int]:
+    """`total` rows from classes of these sizes in proportion, by the method of largest remainders."""
+    exact = [total * size / sum(sizes) for size in sizes]
+    shares = [int(e) for e in exact]
+    by_remainder = sorted(range(len(sizes)), key=lambda k: (shares[k] - exact[k], k))
+    for k in by_remainder[: total - sum(shares)]:
+        shares[k] += 1
+    return shares
 
 
 def fingerprint(table: Table) -> str:

@@ -13,6 +13,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from engine.network import Network
 from engine.registry import describe, restore
@@ -58,7 +59,8 @@ class Model:
             raise DataError(f"rows must have {self.network.inputs[0]} features, got an array of shape {rows.shape}")
         if self.scaling.x is not None:
             rows = self.scaling.x.apply(rows)
-        outputs = self.network.predict(self.theta, rows.astype(DTYPE))[0]
+        with threadpool_limits(1):  # as in training: two threads give other bits
+            outputs = self.network.predict(self.theta, rows.astype(DTYPE))[0]
         if self.scaling.y is not None:
             return self.scaling.y.invert(outputs.astype(np.float64))
         return np.hstack([1 - outputs, outputs]) if len(self.classes) == 2 else outputs

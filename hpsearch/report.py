@@ -1,6 +1,7 @@
 """A study → text and JSON."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -75,6 +76,8 @@ def as_text(summary: Summary, *, every: bool) -> RenderableType:
         parts.append(_trials(summary, f"Best {min(TOP, len(ranking))}", ranking[:TOP]))
     if every:
         parts.append(_trials(summary, "Every trial", [r for records in summary.records for r in records]))
+    errors = Counter(r.error for records in summary.records for r in records if r.error)
+    parts += [Text(f"{count} failed: {error}") for error, count in errors.most_common()]
     if ranking:
         parts.append(best_line(ranking[0]))
     return Group(*parts)

@@ -4,12 +4,13 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple, final
 
 from hpsearch import __version__, checking
 from hpsearch.dataset import Dataset, prepare
-from hpsearch.errors import StorageError
+from hpsearch.errors import OutputError, StorageError
 from hpsearch.executors import EXECUTORS
 from hpsearch.models import champion
 from hpsearch.record import FINISHED, Record, ranked
@@ -69,26 +70,32 @@ class Session:
 
     def _open(self, spec: Spec | None, url: str, workers: int | None, tracking: str, stop: Callable[[], bool]) -> None:
         self.url = url
+        self.notices: list[str] = []
         if spec is None:
             stored_spec(url)  # before anything is written beside it
         self._storage = Storage.open(url, create=spec is not None)
         self._exit.callback(self._storage.close)
         self._exit.enter_context(self._storage.lock())
         stored = self._storage.study()
-        self.resumed = stored is not None
         self.spec = spec or checking.restore(stored.spec if stored else {}, shown(url))
         if stored is not None:
             _same(stored, self.spec, url)
-        folder = Path(self._exit.enter_context(tempfile.TemporaryDirectory(prefix="hpsearch-")))
+        try:
+            folder = Path(self._exit.enter_context(tempfile.TemporaryDirectory(prefix="hpsearch-")))
+        except OSError as error:
+            raise OutputError(f"{tempfile.gettempdir()}: cannot be written: {error.strerror}") from None
         self._folder = folder
         executor = EXECUTORS["processes"](workers or _workers(self.spec), str(folder))
         self._exit.callback(executor.close)
         self._tracker: Tracker = Silent()
         if tracking != "none":  # while it is imported and opened, the data are read
-            self._tracker = Beside("MLflow", TRACKERS["mlflow"], tracking, str(folder))
+            self._tracker = Beside("MLflow", TRACKERS["mlflow"], tracking, str(folder), stop)
+            self._exit.callback(self._tracker.close, FLUSH_STOPPED)
         self.dataset, self.scaling = prepare(self.spec.data, self.spec.seed, folder)
         stored = _begun(self._storage, stored, self.spec, self.dataset)
-        facts = {"version": __version__, "data": self.dataset.fingerprint, "database": shown(url)}
+        if stored.version != versions():
+            self.notices.append(f"begun with {stored.version}, now {versions()}: trials may come out differently")
+        facts = {"version": versions(), "data": self.dataset.fingerprint, "database": shown(url)}
         self._tracker.begin(Subject(self.spec, stored.identity, stored.created, facts))
         self.study = Study(self.spec, self.dataset, self._storage, executor, self._tracker, stop)
         self._executor = executor
@@ -188,6 +195,11 @@ def default_tracking() -> str:
     return f"sqlite:///{Path('mlruns/mlflow.db').absolute()}"
 
 
+def versions() -> str:
+    """What decides the numbers of a study."""
+    return ", ".join([f"hpsearch {__version__}", *(f"{name} {version(name)}" for name in ("numpy", "optuna"))])
+
+
 def _workers(spec: Spec) -> int:
     if spec.workers != "auto":
         return spec.workers
@@ -205,8 +217,8 @@ def _same(stored: StoredStudy, spec: Spec, url: str) -> None:
         raise StorageError(
             f"{shown(url)}: holds study '{stored.name}', not '{spec.name}'; name another file with --storage"
         )
-    ours = spec.model_dump(mode="json")
-    differing = list(_differences(stored.spec, ours, ""))
+    old = checking.restore(stored.spec, shown(url)).model_dump(mode="json")  # with what later versions have added
+    differing = list(_differences(old, spec.model_dump(mode="json"), ""))
     if differing:
         raise StorageError(
             f"{shown(url)}: holds study '{stored.name}' made from another file; what differs:\n"
@@ -230,7 +242,7 @@ def _differences(old: Any, new: Any, path: str) -> Iterator[str]:
 
 def _begun(storage: Storage, stored: StoredStudy | None, spec: Spec, dataset: Dataset) -> StoredStudy:
     if stored is None:
-        return storage.begin(spec.name, spec.model_dump(mode="json"), dataset.fingerprint, __version__)
+        return storage.begin(spec.name, spec.model_dump(mode="json"), dataset.fingerprint, versions())
     if stored.fingerprint != dataset.fingerprint:
         raise StorageError(
             f"{shown(storage.url)}: the data have changed since the study began "

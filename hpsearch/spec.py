@@ -83,7 +83,10 @@ MetricName = Literal["val/loss", "val/accuracy", "train/loss", "train/accuracy"]
 
 @final
 class Metric(Section):
-    """What is searched for, and what early stopping watches: its best over the epochs of a trial."""
+    """What is searched for, and what early stopping watches: its best over the epochs of a trial.
+
+    What is better by no more than early stopping's `min_delta` does not count as better.
+    """
 
     name: MetricName = "val/loss"
     goal: Literal["minimize", "maximize"] | None = Field(None, description="minimize a loss, maximize an accuracy")

@@ -35,7 +35,7 @@ _STUDY = sa.Table(
     sa.Column("identity", sa.String(32), nullable=False),  # of this search, for trackers
     sa.Column("spec", sa.Text, nullable=False),
     sa.Column("fingerprint", sa.String(64), nullable=False),  # of the data
-    sa.Column("version", sa.String(40), nullable=False),
+    sa.Column("version", sa.String(200), nullable=False),
     sa.Column("created", sa.Float, nullable=False),
 )
 _TRIAL = sa.Table(
@@ -121,6 +121,8 @@ class Storage:
         path = file_of(url)
         if path is not None:
             _check_file(path, create)
+        if path is None and sa.make_url(url).get_backend_name() == "sqlite":
+            raise StorageError(f"{url}: a study needs a file that stays")
         names = _tables(url) if path is None or path.exists() else set()  # before anything of ours is done to it
         if names and _STUDY.name not in names:
             raise StorageError(f"{shown(url)}: a database, but not of an hpsearch study; choose another file")
@@ -167,11 +169,6 @@ class Storage:
         with guard(self.url), self._engine.begin() as connection:
             connection.execute(_STUDY.insert().values(**{**study._asdict(), "spec": json.dumps(spec)}))
         return study
-
-    def update_spec(self, spec: dict[str, Any]) -> None:
-        """Replaces what the study file said."""
-        with guard(self.url), self._engine.begin() as connection:
-            connection.execute(_STUDY.update().values(spec=json.dumps(spec)))
 
     def ask(self, stage: str, first: int, points: Sequence[Mapping[str, Raw]]) -> None:
         """New trials of a stage, numbered from `first`, all or none."""

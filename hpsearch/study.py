@@ -98,7 +98,11 @@ class Study:
             StorageError: the database cannot be written any more.
         """
         for number in range(len(self.spec.stages)):
-            yield from self._stage(number)
+            try:
+                yield from self._stage(number)
+            except (Interrupted, WorkerDied):
+                self._arrived(number, {f for f in self._waiting if f.done()})
+                raise
         self._test()
 
     @property
@@ -146,34 +150,40 @@ class Study:
             raise Interrupted
         try:
             self._waiting[self._executor.submit(task)] = task
-        except BrokenExecutor:
-            raise self._broken() from None
-
-    def _broken(self) -> BaseException:
-        """Why a worker is gone: whoever stopped us stopped our workers too, or it died by itself."""
-        return Interrupted() if self._stop() else WorkerDied()
+        except BrokenExecutor as error:
+            if self._stop():  # whoever stopped us stopped our workers too
+                raise Interrupted from None
+            raise WorkerDied(str(error)) from None
 
     def _receive(self, stage: int) -> list[Record]:
         """Waits for outcomes, stores them, and sends on what is not finished."""
         done, _ = wait(self._waiting, timeout=POLL, return_when=FIRST_COMPLETED)
+        news, unfinished, error = self._arrived(stage, done)
+        if self._stop():
+            raise Interrupted
+        if error is not None:
+            raise WorkerDied(str(error)) from error
+        for task in unfinished:
+            self._submit(task)
+        return news
+
+    def _arrived(self, stage: int, done: set[Future[Outcome]]) -> tuple[list[Record], list[Task], BaseException | None]:
+        """Stores what has finished: its records, the tasks to send on, and why a worker gave nothing, if one did."""
         news: list[Record] = []
         unfinished: list[Task] = []
+        error: BaseException | None = None
         for future in done:
             task = self._waiting.pop(future)
-            try:
-                outcome = future.result()
-            except BrokenExecutor:
-                raise self._broken() from None
+            if future.exception() is not None:
+                error = future.exception()
+                continue
+            outcome = future.result()
             finished = tuple(r for r in outcome if r.state != "running")
             news += self._save(stage, finished) if finished else []
             rest = {r.number: r for r in outcome if r.state == "running"}
             trials = tuple(_onwards(t, rest[t.number]) for t in task.trials if t.number in rest)
             unfinished += [dataclasses.replace(task, trials=trials)] if trials else []
-        if self._stop():
-            raise Interrupted
-        for task in unfinished:
-            self._submit(task)
-        return news
+        return news, unfinished, error
 
     def _save(self, stage: int, outcome: Outcome) -> list[Record]:
         name, records = self.spec.stages[stage].name, self.records[stage]

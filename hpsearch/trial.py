@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, final
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from engine.activations import ACTIVATIONS
 from engine.initializers import INITIALIZERS, HeNormal, XavierNormal
@@ -157,9 +158,15 @@ def cost(spec: Spec, dataset: Dataset, point: Point) -> float:
 
 
 def advance(task: Task) -> Outcome:
-    """Trains a task's trials as far as it says. What goes wrong in training is a result, never an exception."""
+    """Trains a task's trials as far as it says. What goes wrong in training is a result, never an exception.
+
+    Raises:
+        OSError: the rows cannot be read: no trial's fault, and nothing to remember.
+    """
     try:
         return tuple(_train(task))
+    except OSError:
+        raise
     except Exception as error:
         if len(task.trials) > 1:  # whose fault it is shows when each trains alone
             return tuple(r for t in task.trials for r in advance(dataclasses.replace(task, trials=(t,))))
@@ -200,7 +207,8 @@ def _train(task: Task) -> list[Result]:
             so_far = Result(
                 task.trials[trial].number, "running", None, state.epoch, 0, histories[trial], seconds[trial]
             )
-            if not finite[row]:
+            never = not goes[row] and state.best_epoch[row] == 0  # its metric has not been a number in any epoch
+            if not finite[row] or never:
                 results[trial] = so_far._replace(state="diverged")
             elif not goes[row]:
                 results[trial] = _complete(so_far, spec, state, row)
@@ -240,7 +248,8 @@ def test_scores(spec: Spec, dataset: Dataset, point: Point, weights: bytes) -> d
     if rows is None:
         return {}
     theta = np.frombuffer(weights, DTYPE)[None]
-    scores = evaluate(network(spec, dataset, point), theta, rows)
+    with threadpool_limits(1):  # as in training: two threads give other bits
+        scores = evaluate(network(spec, dataset, point), theta, rows)
     return {"test/loss": float(scores.loss[0]), "test/accuracy": float(scores.accuracy[0])}
 
 

@@ -7,7 +7,7 @@ from hpsearch.trial import Outcome, Task
 
 
 class WorkerDied(Exception):
-    """A worker process ended under its task: killed, or out of memory."""
+    """A worker gave nothing back for its task: killed, out of memory, or the rows could not be read."""
 
 
 class Executor(Protocol):

@@ -1,6 +1,7 @@
 """Training in a pool of processes, one BLAS thread each: two are up to 3 times slower on small nets."""
 
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import final
 
 from threadpoolctl import threadpool_limits
@@ -20,11 +21,15 @@ class Processes:
     def __init__(self, workers: int, scratch: str) -> None:
         self.workers = workers
         self._pool = ProcessPoolExecutor(workers, children.context(), _begin, (scratch,))
-        for _ in range(workers):
-            self._pool.submit(_begun)  # so that they start while the coordinator imports and reads
+        with children.undisturbed():
+            for _ in range(workers):
+                self._pool.submit(_begun)  # so that they start while the coordinator imports and reads
 
     def submit(self, task: Task) -> Future[Outcome]:
-        return self._pool.submit(advance, task)
+        try:
+            return self._pool.submit(advance, task)
+        except (EOFError, ConnectionError) as error:  # the server that starts workers is gone
+            raise BrokenProcessPool(f"workers cannot be started: {error}") from None
 
     def close(self) -> None:
         workers = list((self._pool._processes or {}).values())

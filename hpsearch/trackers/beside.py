@@ -1,6 +1,7 @@
 """A tracker in a process of its own: it takes no time from the training, and what goes wrong in it stays in it."""
 
 import contextlib
+import time
 from collections.abc import Callable
 from multiprocessing.queues import Queue
 from pathlib import Path
@@ -11,6 +12,7 @@ from hpsearch import children
 from hpsearch.record import Record
 from hpsearch.trackers.base import Subject, Tracker
 
+POLL, STOPPED = 0.2, 3.0
 CLOSING = 5.0  # seconds the tracker itself gets, when all is sent
 Factory = Callable[[str], Tracker]
 
@@ -31,17 +33,21 @@ class Beside:
         factory: makes the tracker there; importable by name.
         uri: where it writes.
         scratch: a temporary folder that goes when the coordinator does.
+        stop: asked while it is waited for; once it says True, little more time is given.
     """
 
-    def __init__(self, name: str, factory: Factory, uri: str, scratch: str) -> None:
+    def __init__(self, name: str, factory: Factory, uri: str, scratch: str, stop: Callable[[], bool]) -> None:
+        self._stop = stop
         self._name = name
+        self._closed = False
         context = children.context()
         self._calls: Queue[_Call | None] = context.Queue()
         self._answer: Queue[str | None] = context.Queue()
         self._process = context.Process(
             target=_work, args=(factory, uri, scratch, self._calls, self._answer), name=name, daemon=True
         )
-        self._process.start()
+        with children.undisturbed():
+            self._process.start()
 
     def begin(self, subject: Subject) -> None:
         self._calls.put(_Call("begin", (subject,)))
@@ -53,8 +59,15 @@ class Beside:
         self._calls.put(_Call("finish", (ranking, model)))
 
     def close(self, seconds: float) -> str | None:
+        if self._closed:
+            return None
+        self._closed = True
         self._calls.put(None)
-        self._process.join(seconds)
+        end = time.monotonic() + seconds
+        while self._process.is_alive() and time.monotonic() < end:
+            self._process.join(POLL)
+            if self._stop():
+                end = min(end, time.monotonic() + STOPPED)
         late = "what it has not got is sent when the study is run again"
         if self._process.is_alive():
             self._process.kill()

@@ -62,11 +62,13 @@ class MlflowTracker:
 
     def finish(self, ranking: list[Record], model: Path | None) -> None:
         for record in ranking[:PICTURES]:
-            run, _ = self._runs[record.label]
+            run, _ = self._runs.get(record.label, ("", ""))
+            if not run:
+                continue
             with tempfile.TemporaryDirectory() as folder:
                 curves(record, Path(folder) / "loss.png")
                 self._client.log_artifact(run, f"{folder}/loss.png")
-        if ranking:
+        if ranking and ranking[0].label in self._runs:
             self._crown(ranking[0], model)
 
     def close(self, seconds: float) -> str | None:
@@ -111,7 +113,8 @@ class MlflowTracker:
             params=[Param(k, v) for k, v in self._params(record).items()],
             tags=[RunTag(k, v) for k, v in tags.items()],
         )
-        self._client.log_text(run, json.dumps(record.history), "history.json")
+        finite = {name: [v if isfinite(v) else None for v in values] for name, values in record.history.items()}
+        self._client.log_text(run, json.dumps(finite), "history.json")
         self._client.set_terminated(run, STATUS[record.state], end)
         self._runs[record.label] = (run, STATUS[record.state])
 

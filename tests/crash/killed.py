@@ -6,6 +6,7 @@ by a run that goes on; a line `n same|other` says whether the table is then that
 """
 
 import os
+import random
 import sys
 import traceback
 from pathlib import Path
@@ -32,7 +33,10 @@ CHANGES: dict[str, Any] = {
 
 
 def child(spec: Spec, dataset: Dataset, database: Path, limit: int) -> int:
-    """Runs the study in a fork, which exits at its `limit`-th commit, before it is written; 0 for none."""
+    """Runs the study in a fork, which exits at its `limit`-th commit, before it is written; never for limits below 0.
+
+    Trials end in an order that depends on the limit.
+    """
     pid = os.fork()
     if pid:
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
@@ -47,7 +51,9 @@ def child(spec: Spec, dataset: Dataset, database: Path, limit: int) -> int:
     code = 1
     try:
         sa.event.listen(sa.Engine, "commit", commit)
-        cases.run(spec, dataset, database)
+        executor = cases.Held(random.Random(str(limit)).randrange)
+        with cases.opened(spec, dataset, database, executor) as study:
+            cases.drive(study, executor)
         code = 0
     except BaseException:
         traceback.print_exc()
@@ -68,7 +74,7 @@ def main(folder: Path, first: int, step: int) -> None:
         code = child(spec, dataset, database, limit)
         if code == 0:
             break
-        again = child(spec, dataset, database, 0) if code == KILLED else code
+        again = child(spec, dataset, database, -limit) if code == KILLED else code
         verdict = f"exit code {again}" if again else "same" if cases.table(database) == unbroken else "other"
         print(limit, verdict, flush=True)
         database.unlink()

@@ -146,7 +146,8 @@ def test_json(call: Call, study: Path, tmp_path: Path) -> None:
 def test_json_of_trials_without_values(call: Call, tmp_path: Path) -> None:
     """Diverged trials: null, not NaN."""
     study = cases.write(tmp_path, **SHORT, **{"parameters.learning_rate": {"min": 1e25, "max": 1e36, "scale": "log"}})
-    assert run(call, study).code == 0
+    found = run(call, study)
+    assert found.code == 1 and "no trial is complete" in found.err
     content = strict(call("show", tmp_path / "small.db", "--json").out)
     assert content["best"] is None
     assert {(t["state"], t["value"]) for t in content["trials"]} == {("diverged", None)}
