@@ -1,0 +1,29 @@
+"""The study of the README: good enough, and the same table for one worker and for two."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+STUDY = Path(__file__).parents[2] / "studies" / "digits.yaml"
+
+
+def table(folder: Path, workers: int) -> Any:
+    """All of `show --json` but the seconds."""
+    hpsearch = [sys.executable, "-m", "hpsearch.cli"]
+    database = f"sqlite:///{folder}/digits-{workers}.db"
+    options = ["--storage", database, "--tracking-uri", "none", "--quiet", "--workers", str(workers)]
+    subprocess.run([*hpsearch, "run", str(STUDY), *options], check=True, capture_output=True)
+    shown = subprocess.run([*hpsearch, "show", database, "--json"], check=True, capture_output=True)
+    content = json.loads(shown.stdout)
+    for trial in [*content["trials"], content["best"]]:
+        del trial["seconds"]
+    return content
+
+
+def test_digits(tmp_path: Path) -> None:
+    one, two = table(tmp_path, 1), table(tmp_path, 2)
+    assert one == two
+    assert [stage["finished"] for stage in one["stages"]] == [48, 32]
+    assert one["best"]["metrics"]["test/accuracy"] >= 0.97
