@@ -27,7 +27,8 @@ KILLED = 9
 CHANGES: dict[str, Any] = {
     "train.epochs": 2,
     "parameters.learning_rate.max": 1e16,
-    "stages.1.trials": 8,
+    "stages.0.trials": 13,
+    "stages.1.trials": 7,
     "stages.1.zoom": {"keep_top": 0.9, "margin": 0.2},
 }
 
