@@ -7,6 +7,7 @@ import shutil
 import signal
 import threading
 from collections.abc import Iterator
+from multiprocessing import forkserver
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerContext, SpawnContext
 
@@ -18,6 +19,13 @@ def context() -> ForkServerContext | SpawnContext:
     forking = multiprocessing.get_context("forkserver")
     forking.set_forkserver_preload(["hpsearch.trial"])
     return forking
+
+
+def warm() -> None:
+    """Starts the server, which imports what children need while their coordinator still reads its files."""
+    if isinstance(context(), ForkServerContext):
+        with undisturbed():
+            forkserver.ensure_running()
 
 
 @contextlib.contextmanager

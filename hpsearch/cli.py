@@ -48,6 +48,7 @@ def run(
     quiet: bool,
 ) -> None:
     """Start the study in file STUDY, or go on with it."""
+    _warm()
     spec = _load(study, overrides)
     from hpsearch.service import default_url
     from hpsearch.storage import url_of
@@ -62,6 +63,7 @@ def run(
 @QUIET
 def resume(database: str, tracking_uri: str | None, workers: int | None, quiet: bool) -> None:
     """Go on with the study in DATABASE, a file or a URL; its study file is not needed."""
+    _warm()
     from hpsearch.storage import url_of
 
     _run(None, url_of(database), workers, tracking_uri, quiet)
@@ -94,6 +96,12 @@ def check(study: Path, overrides: tuple[str, ...]) -> None:
     spec = _load(study, overrides)
     stages = ", ".join(f"{s.name} {s.trials} × {s.sampler}" for s in spec.stages)
     click.echo(f"{study}: ok: study '{spec.name}', {spec.metric.name}; {stages}")
+
+
+def _warm() -> None:
+    from hpsearch import children
+
+    children.warm()
 
 
 def _load(study: Path, overrides: tuple[str, ...]) -> "Spec":

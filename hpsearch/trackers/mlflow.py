@@ -91,32 +91,35 @@ class MlflowTracker:
         raise RuntimeError(f"the experiment of study {subject.identity} was deleted")
 
     def tell(self, record: Record) -> None:
-        from mlflow.entities import Metric, Param, RunTag
+        from mlflow.entities import Metric, Param
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-        run, status = self._runs.get(record.label, ("", ""))
+        run_id, status = self._runs.get(record.label, ("", ""))
         if status in STATUS.values():
             return
         end = round(record.finished * 1000)
         start = end - round(record.seconds * 1000)
-        if not run:
-            run = self._client.create_run(
-                self._experiment, start, {TAG: record.label, "mlflow.source.name": "hpsearch"}, record.label
-            ).info.run_id
-            self._runs[record.label] = (run, "RUNNING")
         metrics, dropped = self._metrics(record, start, end)
-        tags = {"hpsearch.state": record.state, "hpsearch.stage": record.stage}
+        tags = {TAG: record.label, "hpsearch.stage": record.stage, "hpsearch.state": record.state}
+        tags |= {"mlflow.source.name": "hpsearch"}
         tags |= {"hpsearch.dropped": f"{dropped} values were not finite"} if dropped else {}
         tags |= {"hpsearch.error": record.error} if record.error else {}
-        self._client.log_batch(
-            run,
-            metrics=[Metric(*m) for m in metrics],
-            params=[Param(k, v) for k, v in self._params(record).items()],
-            tags=[RunTag(k, v) for k, v in tags.items()],
-        )
+        if run_id:
+            run = self._client.get_run(run_id)
+        else:
+            run = self._client.create_run(self._experiment, start, tags, record.label)
+            run_id = run.info.run_id
+            self._runs[record.label] = (run_id, "RUNNING")
+        params = self._params(record)
+        self._client.log_batch(run_id, [Metric(*m) for m in metrics], [Param(k, v) for k, v in params.items()])
         finite = {name: [v if isfinite(v) else None for v in values] for name, values in record.history.items()}
-        self._client.log_text(run, json.dumps(finite), "history.json")
-        self._client.set_terminated(run, STATUS[record.state], end)
-        self._runs[record.label] = (run, STATUS[record.state])
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "history.json").write_text(json.dumps(finite), "utf-8")
+            # by the run's own address: the client would read the whole run again to find it
+            artifacts: Any = get_artifact_repository(run.info.artifact_uri)
+            artifacts.log_artifact(f"{folder}/history.json")
+        self._client.set_terminated(run_id, STATUS[record.state], end)
+        self._runs[record.label] = (run_id, STATUS[record.state])
 
     def _params(self, record: Record) -> dict[str, str]:
         """Plain numbers; MLflow's charts have no log axis, so log-scaled parameters are there as log10 too."""
