@@ -6,7 +6,7 @@ from typing import ClassVar, NamedTuple, final
 
 import numpy as np
 
-from engine.layers.base import Bound, Parameter, Place
+from engine.layers.base import Bound, Layer, Parameter, Place
 from engine.registry import Menu
 from engine.types import EngineError, Floats, Shape
 
@@ -18,7 +18,7 @@ class Memory(NamedTuple):
     scratch: Floats
 
 
-class Activation(abc.ABC):
+class Activation(Layer):
     """y = f(x), with f′ written in terms of y, so that x need not be kept."""
 
     keeps_output: ClassVar[bool] = True
@@ -38,8 +38,8 @@ class Activation(abc.ABC):
         return ()
 
     def bind(self, place: Place) -> Bound:
-        memory = Memory(np.zeros(place.shape, place.dtype), np.empty(place.shape, place.dtype))
-        y = np.empty((0,) if place.overwrite else place.shape, place.dtype)
+        memory = Memory(place.zeros(place.inputs), place.empty(place.inputs))
+        y = memory.scratch if place.overwrite else place.empty(place.inputs)
         overwrite, f, multiply_by_slope = place.overwrite, self.forward, self.backward
 
         def forward(x: Floats) -> Floats:

@@ -3,11 +3,12 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import NamedTuple, final
+from typing import NamedTuple, Protocol, final
 
 import numpy as np
 
-from engine.types import DType, Floats, Shape
+from engine.registry import Menu
+from engine.types import DType, Floats, Integers, Shape
 
 BLOCK = 1 << 20  # numbers of one trial gathered at a time, 4 MB in float32
 
@@ -24,6 +25,46 @@ class Rows:
         return len(self.x)
 
 
+class Draw(Protocol):
+    """Which rows an epoch takes, in which order; a frozen dataclass on the menu."""
+
+    def order(self, rows: Rows, generator: np.random.Generator) -> Integers:
+        """As many row numbers as there are rows."""
+        ...
+
+
+@final
+@dataclass(frozen=True)
+class Shuffle:
+    """Every row once, in a new order each epoch."""
+
+    def order(self, rows: Rows, generator: np.random.Generator) -> Integers:
+        return generator.permutation(len(rows))
+
+
+@final
+@dataclass(frozen=True)
+class Bootstrap:
+    """Rows drawn with replacement. Efron 1979."""
+
+    def order(self, rows: Rows, generator: np.random.Generator) -> Integers:
+        return generator.integers(0, len(rows), len(rows))
+
+
+@final
+@dataclass(frozen=True)
+class Balanced:
+    """Rows drawn with replacement, every class (every distinct target) equally often on average."""
+
+    def order(self, rows: Rows, generator: np.random.Generator) -> Integers:
+        _, labels, counts = np.unique(rows.y, axis=0, return_inverse=True, return_counts=True)
+        share = 1 / (len(counts) * counts[labels.ravel()])
+        return generator.choice(len(rows), len(rows), p=share)
+
+
+DRAWS: Menu[Draw] = Menu("draw", {"shuffle": Shuffle, "bootstrap": Bootstrap, "balanced": Balanced})
+
+
 class Block(NamedTuple):
     """Several batches of every trial, gathered: `x (trials, steps, batch, …)`, `y (trials, steps, batch, outputs)`.
 
@@ -36,14 +77,20 @@ class Block(NamedTuple):
 
 
 class Batches:
-    """Epochs of shuffled rows, gathered in blocks of whole batches into memory that is used again.
+    """Epochs of rows in the order they are drawn, gathered in blocks of whole batches into memory that is used again.
 
     A block holds as many batches as fit `BLOCK`, whatever the number of trials, so that a trial's sums over blocks are
-    the same in any company. The rows left over at the end of an epoch are a block of one smaller batch.
+    the same in any company. The rows left over at the end of an epoch are a block of one smaller batch, unless they
+    are fewer than `least`: then that epoch goes without them.
+
+    Attributes:
+        sizes: rows of a batch, one or two different ones.
+        steps: batches of an epoch.
     """
 
-    def __init__(self, rows: Rows, trials: int, batch: int) -> None:
+    def __init__(self, rows: Rows, trials: int, batch: int, draw: Draw | None = None, least: int = 1) -> None:
         self._rows = rows
+        self._draw = draw or Shuffle()
         width = max(prod(rows.x.shape[1:]), rows.y.shape[1])
         whole, rest = divmod(len(rows), batch)
         steps = min(whole, max(1, BLOCK // (batch * width)))
@@ -51,13 +98,15 @@ class Batches:
         self._spans = [(start * batch, min(start + steps, whole) * batch) for start in range(0, whole, steps)]
         memory = _allocate(rows, trials, steps, batch)
         self._blocks = [_first_steps(memory, (stop - start) // batch) for start, stop in self._spans]
-        if rest:
+        if rest >= least:
             self._spans.append((whole * batch, len(rows)))
             self._blocks.append(_allocate(rows, trials, 1, rest))
+        self.sizes = {block.x.shape[2] for block in self._blocks}
+        self.steps = sum(block.x.shape[1] for block in self._blocks)
 
     def epoch(self, generators: Sequence[np.random.Generator]) -> Iterator[Block]:
         """Blocks, each valid until the next one."""
-        order = np.stack([generator.permutation(len(self._rows)) for generator in generators])
+        order = np.stack([self._draw.order(self._rows, generator) for generator in generators])
         for (start, stop), block in zip(self._spans, self._blocks, strict=True):
             picked = order[:, start:stop].reshape(block.x.shape[:3])
             np.take(self._rows.x, picked, axis=0, out=block.x, mode="clip")  # "raise" would gather into a copy first

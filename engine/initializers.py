@@ -4,7 +4,7 @@ A weight with `fan_in` inputs and `fan_out` outputs is drawn from the trial's ow
 """
 
 from dataclasses import dataclass
-from math import sqrt
+from math import inf, sqrt
 from typing import Protocol, final
 
 import numpy as np
@@ -43,6 +43,40 @@ class Normal:
 
     def __call__(self, generator: np.random.Generator, shape: Shape, fan_in: int, fan_out: int) -> Floats:
         return generator.standard_normal(shape) * self.sigma
+
+
+@final
+@dataclass(frozen=True)
+class Uniform:
+    """U(±bound), whatever the fan."""
+
+    bound: float = 0.05
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.bound < inf:
+            raise EngineError(f"uniform initializer: bound must be at least 0 and finite, got {self.bound}")
+
+    def __call__(self, generator: np.random.Generator, shape: Shape, fan_in: int, fan_out: int) -> Floats:
+        return generator.uniform(-self.bound, self.bound, shape)
+
+
+@final
+@dataclass(frozen=True)
+class LeCunUniform:
+    """U(±√(3 / fan_in)): the variance of LeCun et al. 1998, equation 16, drawn uniformly."""
+
+    def __call__(self, generator: np.random.Generator, shape: Shape, fan_in: int, fan_out: int) -> Floats:
+        bound = sqrt(3 / fan_in)
+        return generator.uniform(-bound, bound, shape)
+
+
+@final
+@dataclass(frozen=True)
+class LeCunNormal:
+    """N(0, 1 / fan_in). LeCun, Bottou, Orr and Müller 1998, "Efficient BackProp", equation 16."""
+
+    def __call__(self, generator: np.random.Generator, shape: Shape, fan_in: int, fan_out: int) -> Floats:
+        return generator.standard_normal(shape) * sqrt(1 / fan_in)
 
 
 @final
@@ -88,6 +122,9 @@ INITIALIZERS: Menu[Initializer] = Menu(
     {
         "zero": Zero,
         "normal": Normal,
+        "uniform": Uniform,
+        "lecun_uniform": LeCunUniform,
+        "lecun_normal": LeCunNormal,
         "xavier_uniform": XavierUniform,
         "xavier_normal": XavierNormal,
         "he_uniform": HeUniform,

@@ -9,7 +9,7 @@ rows side by side (`engine.data.rows_adjacent`), where reductions over a few out
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, final
+from typing import ClassVar, Protocol, final
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,13 @@ from engine.types import Booleans, DType, EngineError, Floats, Integers, Shape
 
 
 class Loss(Protocol):
-    """A loss, the output function that goes with it, and how labels become targets."""
+    """A loss, the output function that goes with it, and how labels become targets.
+
+    Attributes:
+        classifies: it takes labels of classes, not values.
+    """
+
+    classifies: ClassVar[bool]
 
     def targets(self, labels: Floats | Integers, outputs: int, dtype: DType) -> Floats:
         """Labels `(rows,)` or values `(rows,)` or `(rows, outputs)` as targets `(rows, outputs)`.
@@ -55,6 +61,8 @@ class Loss(Protocol):
 class SquaredError:
     """½ Σ (a − y)² a row, over an identity output; for regression."""
 
+    classifies: ClassVar[bool] = False
+
     def targets(self, labels: Floats | Integers, outputs: int, dtype: DType) -> Floats:
         y = np.asarray(labels, dtype).reshape(len(labels), -1)
         if y.shape[1] != outputs:
@@ -86,6 +94,8 @@ class SquaredError:
 @dataclass(frozen=True)
 class Logistic:
     """−y ln a − (1 − y) ln(1 − a) with a = sigmoid(z), as max(z, 0) − zy + ln(1 + e^−|z|); for two classes."""
+
+    classifies: ClassVar[bool] = True
 
     def targets(self, labels: Floats | Integers, outputs: int, dtype: DType) -> Floats:
         _check_labels("logistic", labels, 2)
@@ -120,6 +130,8 @@ class Logistic:
 @dataclass(frozen=True)
 class SoftmaxCrossEntropy:
     """ln Σ e^z − z_y: cross-entropy over a softmax of the logits z; for two or more classes."""
+
+    classifies: ClassVar[bool] = True
 
     def targets(self, labels: Floats | Integers, outputs: int, dtype: DType) -> Floats:
         _check_labels("softmax_cross_entropy", labels, outputs)

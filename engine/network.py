@@ -1,37 +1,29 @@
 """A network: forwards through the layers, backwards through them, over one matrix of parameters."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
-from typing import NamedTuple, final
+from typing import final
 
 import numpy as np
 
 from engine.data import rows_adjacent
-from engine.layers import Bound, Layer, Parameter, Place
+from engine.layers import Bound, Chain, Layer, Place, Slice, without_rates
 from engine.losses import Loss
 from engine.registry import Menu
 from engine.types import Booleans, DType, EngineError, Floats, Shape
 
-CHUNK = 1024  # rows a forward pass holds at a time outside training
-
-
-class Slice(NamedTuple):
-    """Where a parameter stands in a row of theta."""
-
-    layer: int
-    parameter: Parameter
-    start: int
-    stop: int
+CHUNK, WIDEST = 1024, 1 << 19  # rows a forward pass holds at a time outside training, and their numbers in any layer
 
 
 @final
 @dataclass(frozen=True)
 class Network:
-    """Layers over rows of shape `inputs`, and the loss that reads the last of them.
+    """Layers over rows of shape `inputs`, `(features,)` or `(channels, height, width)`, and the loss after the last.
 
     Raises:
-        EngineError: rows of one layer do not fit the next; the message names the layer and the shape.
+        EngineError: rows of one layer do not fit the next; the message names the layer and the shapes.
     """
 
     inputs: Shape
@@ -47,36 +39,38 @@ class Network:
             raise EngineError(f"the last layer must put out rows of (outputs,), got {self.shapes[-1]}")
 
     @cached_property
+    def _chain(self) -> Chain:
+        return Chain(self.inputs, self.layers)
+
+    @property
     def shapes(self) -> tuple[Shape, ...]:
         """Of one row before each layer, and after the last."""
-        shapes = [self.inputs]
-        for number, layer in enumerate(self.layers, 1):
-            try:
-                shapes.append(layer.outputs(shapes[-1]))
-            except EngineError as error:
-                raise EngineError(f"layer {number} of {len(self.layers)}: {error}") from None
-        return tuple(shapes)
+        return self._chain.shapes
 
     @property
     def outputs(self) -> int:
         """Numbers in a row of logits."""
         return self.shapes[-1][0]
 
-    @cached_property
+    @property
     def slices(self) -> tuple[Slice, ...]:
         """Every parameter and where it stands in a row of theta."""
-        slices: list[Slice] = []
-        at = 0
-        for number, (layer, shape) in enumerate(zip(self.layers, self.shapes, strict=False)):
-            for parameter in layer.parameters(shape):
-                slices.append(Slice(number, parameter, at, at + prod(parameter.shape)))
-                at = slices[-1].stop
-        return tuple(slices)
+        return self._chain.slices
 
     @property
     def size(self) -> int:
-        """Learned numbers, the columns of theta."""
-        return self.slices[-1].stop if self.slices else 0
+        """The columns of theta."""
+        return self._chain.size
+
+    @property
+    def least_rows(self) -> int:
+        """The smallest batch it can train on."""
+        return max(layer.least_rows for layer in self.layers)
+
+    @cached_property
+    def alike(self) -> "Network":
+        """The network without its dropout rates: where these are equal, trials can train together."""
+        return replace(self, layers=without_rates(self.layers))
 
     @cached_property
     def regularized(self) -> Booleans:
@@ -84,6 +78,14 @@ class Network:
         mask = np.zeros(self.size, dtype=np.bool_)
         for s in self.slices:
             mask[s.start : s.stop] = s.parameter.regularized
+        return mask
+
+    @cached_property
+    def learned(self) -> Booleans:
+        """`(size,)`: which are learned, and not running statistics."""
+        mask = np.zeros(self.size, dtype=np.bool_)
+        for s in self.slices:
+            mask[s.start : s.stop] = s.parameter.learned
         return mask
 
     def initialize(self, generator: np.random.Generator, dtype: DType) -> Floats:
@@ -94,31 +96,38 @@ class Network:
             row[s.start : s.stop] = p.initializer(generator, p.shape, p.fan_in, p.fan_out).ravel()
         return row
 
-    def bind(self, theta: Floats, grad: Floats | None, rows: int) -> list[Bound]:
+    def bind(
+        self,
+        theta: Floats,
+        grad: Floats | None,
+        rows: int,
+        generators: Sequence[np.random.Generator] = (),
+        peers: "Sequence[Network] | None" = None,
+    ) -> list[Bound]:
         """The layers at work on so many rows of each trial.
 
         Args:
             theta: `(trials, size)`; the layers read views of it, so what changes it changes them.
             grad: the same shape, written by `backward`; None for inference.
+            generators: one a trial, for training.
+            peers: the network of each trial, alike but for dropout rates; None where they are all this one.
         """
-        bound = []
-        for number, layer in enumerate(self.layers):
-            own = [s for s in self.slices if s.layer == number]
-            columns = slice(own[0].start, own[-1].stop) if own else slice(0)
-            place = Place(
-                inputs=self.shapes[number],
-                trials=len(theta),
-                rows=rows,
-                dtype=theta.dtype,
-                theta={s.parameter.name: _view(theta, s) for s in own},
-                grad={} if grad is None else {s.parameter.name: _view(grad, s) for s in own},
-                all_theta=theta[:, columns],
-                all_grad=(theta if grad is None else grad)[:, columns],
-                first=number == 0,
-                overwrite=number > 0 and not self.layers[number - 1].keeps_output,
-            )
-            bound.append(layer.bind(place))
-        return bound
+        place = Place(
+            inputs=self.inputs,
+            trials=len(theta),
+            rows=rows,
+            dtype=theta.dtype,
+            theta={},
+            grad={},
+            all_theta=theta,
+            all_grad=theta if grad is None else grad,
+            training=grad is not None,
+            generators=generators,
+            peers=(),
+            first=True,
+            overwrite=False,
+        )
+        return self._chain.bind(place, [n.layers for n in peers or [self] * len(theta)])
 
     def forward(self, theta: Floats, x: Floats) -> Floats:
         """Logits at inference.
@@ -128,33 +137,30 @@ class Network:
             x: `(rows, *inputs)`, the same for all trials.
 
         Returns:
-            `(trials, rows, outputs)`, computed `CHUNK` rows at a time.
+            `(trials, rows, outputs)`, computed a chunk of rows at a time.
 
         Raises:
             EngineError: the rows are of another shape.
         """
         if x.shape[1:] != self.inputs:
             raise EngineError(f"rows must be {self.inputs}, got {x.shape[1:]}")
+        chunk = min(CHUNK, max(16, WIDEST // max(map(prod, self.shapes))))
         logits = rows_adjacent((len(theta), len(x), self.outputs), theta.dtype)
         bound: list[Bound] = []
-        for start in range(0, len(x), CHUNK):
-            a = x[None, start : start + CHUNK].astype(theta.dtype, copy=False)
-            if not bound or a.shape[1] != CHUNK:
+        for start in range(0, len(x), chunk):
+            a = x[None, start : start + chunk].astype(theta.dtype, copy=False)
+            if not bound or a.shape[1] != chunk:
                 bound = self.bind(theta, None, a.shape[1])
             with np.errstate(all="ignore"):  # a diverged trial's logits are not finite, which is a result
                 for layer in bound:
                     a = layer.forward(a)
-            logits[:, start : start + CHUNK] = a
+            logits[:, start : start + chunk] = a
         return logits
 
     def predict(self, theta: Floats, x: Floats) -> Floats:
         """Probabilities, or values for a regression, `(trials, rows, outputs)`; otherwise as `forward`."""
         with np.errstate(all="ignore"):  # a sigmoid's e^−z may be +inf, whose reciprocal is the 0 that is meant
             return self.loss.predict(self.forward(theta, x))
-
-
-def _view(matrix: Floats, s: Slice) -> Floats:
-    return matrix[:, s.start : s.stop].reshape(len(matrix), *s.parameter.shape)
 
 
 NETWORKS: Menu[Network] = Menu("network", {"sequential": Network})

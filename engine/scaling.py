@@ -1,17 +1,42 @@
-"""Scaling of inputs, fitted on the training rows alone."""
+"""Scaling of columns, fitted on the training rows alone; in float64, whatever the dtype of the rows.
 
+A constant column becomes zero in every one of them.
+"""
+
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Self, final
+from typing import Protocol, Self, final
 
 import numpy as np
 
+from engine.registry import Menu
 from engine.types import Floats
+
+BLOCK = 1 << 22  # numbers held in float64 at a time, 32 MB
+QUANTILES = 1000  # at most, a column
+
+
+class Scaler(Protocol):
+    """What columns are taken through before training: frozen, and nothing but arrays, one row or column a feature."""
+
+    @classmethod
+    def fit(cls, x: Floats) -> Self:
+        """From training rows `(rows, features)`, finite and at least one."""
+        ...
+
+    def apply(self, x: Floats) -> Floats:
+        """`(rows, features)` → the same, float64."""
+        ...
+
+    def invert(self, x: Floats) -> Floats:
+        """What `apply` was given."""
+        ...
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Standard:
-    """(x − mean) / standard deviation, by column; a constant column becomes zero.
+    """(x − mean) / standard deviation, by column.
 
     Attributes:
         mean, deviation: `(features,)`, float64.
@@ -23,13 +48,141 @@ class Standard:
     @classmethod
     def fit(cls, x: Floats) -> Self:
         """From training rows `(rows, features)`."""
-        mean, deviation = x.mean(axis=0), x.std(axis=0)
-        return cls(mean, np.where(deviation > 1e-12 * np.maximum(1, abs(mean)), deviation, 1.0))
+        mean = x.mean(axis=0, dtype=np.float64)
+        squares = sum(np.square(block - mean).sum(axis=0) for block in _blocks(x))
+        return cls(mean, _or_one(np.sqrt(squares / len(x)), mean))
 
     def apply(self, x: Floats) -> Floats:
-        """`(rows, features)`, in the dtype of mean and deviation."""
+        """`(rows, features)`, float64."""
         return np.asarray((x - self.mean) / self.deviation)
 
     def invert(self, x: Floats) -> Floats:
         """What `apply` was given."""
         return np.asarray(x * self.deviation + self.mean)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class MinMax:
+    """(x − min) / (max − min), by column: the training rows fill [0, 1], others may lie beyond.
+
+    Attributes:
+        minimum, width: `(features,)`, float64.
+    """
+
+    minimum: Floats
+    width: Floats
+
+    @classmethod
+    def fit(cls, x: Floats) -> Self:
+        """From training rows `(rows, features)`."""
+        minimum, maximum = x.min(axis=0).astype(np.float64), x.max(axis=0).astype(np.float64)
+        return cls(minimum, _or_one(maximum - minimum, minimum))
+
+    def apply(self, x: Floats) -> Floats:
+        """`(rows, features)`, float64."""
+        return np.asarray((x - self.minimum) / self.width)
+
+    def invert(self, x: Floats) -> Floats:
+        """What `apply` was given."""
+        return np.asarray(x * self.width + self.minimum)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Robust:
+    """(x − median) / (third quartile − first quartile), by column: a few wild values change nothing.
+
+    A column whose quartiles are equal is moved by its median and not divided.
+
+    Attributes:
+        median, spread: `(features,)`, float64.
+    """
+
+    median: Floats
+    spread: Floats
+
+    @classmethod
+    def fit(cls, x: Floats) -> Self:
+        """From training rows `(rows, features)`."""
+        first, median, third = _quantiles(x, np.array([0.25, 0.5, 0.75]))
+        return cls(median, _or_one(third - first, median))
+
+    def apply(self, x: Floats) -> Floats:
+        """`(rows, features)`, float64."""
+        return np.asarray((x - self.median) / self.spread)
+
+    def invert(self, x: Floats) -> Floats:
+        """What `apply` was given."""
+        return np.asarray(x * self.spread + self.median)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Quantile:
+    """The fraction of the training rows that lie below, by column: uniform on [0, 1], and never beyond it.
+
+    Between quantiles by interpolation. A value that many rows share gets the middle of the fractions it covers, as in
+    scikit-learn's QuantileTransformer; the least and the greatest get 0 and 1.
+
+    Attributes:
+        quantiles: `(levels, features)`, float64, at equal steps from the least to the greatest.
+    """
+
+    quantiles: Floats
+
+    @classmethod
+    def fit(cls, x: Floats) -> Self:
+        """From training rows `(rows, features)`: as many levels as rows, at most `QUANTILES`."""
+        return cls(_quantiles(x, np.linspace(0, 1, min(QUANTILES, len(x)))))
+
+    def apply(self, x: Floats) -> Floats:
+        """`(rows, features)`, float64."""
+        levels = np.linspace(0, 1, len(self.quantiles))
+        result = np.empty(x.shape)
+        for column, found, q in zip(x.T, result.T, self.quantiles.T, strict=True):
+            from_below = np.interp(column, q, levels)  # the greatest level of those that are equal
+            from_above = -np.interp(-column, -q[::-1], -levels[::-1])  # and the least
+            found[...] = (from_below + from_above) / 2
+            found[column == q[-1]] = 1
+            found[column == q[0]] = 0
+        return result
+
+    def invert(self, x: Floats) -> Floats:
+        """What `apply` was given, as far as it lay within the training rows' range."""
+        levels = np.linspace(0, 1, len(self.quantiles))
+        return np.stack([np.interp(c, levels, q) for c, q in zip(x.T, self.quantiles.T, strict=True)], axis=1)
+
+
+def _blocks(x: Floats) -> Iterator[Floats]:
+    rows = max(1, BLOCK // max(1, x.shape[1]))
+    return (x[start : start + rows] for start in range(0, len(x), rows))
+
+
+def _or_one(spread: Floats, center: Floats) -> Floats:
+    """The spread, or 1 where it is nothing but rounding: of a constant column."""
+    return np.where(spread > 1e-12 * np.maximum(1, np.abs(center)), spread, 1.0)
+
+
+def _quantiles(x: Floats, levels: Floats) -> Floats:
+    """`(rows, features)` → `(levels, features)`, float64, linear between the two nearest rows, never falling."""
+    place = levels * (len(x) - 1)
+    below = np.floor(place).astype(np.intp)
+    above = np.minimum(below + 1, len(x) - 1)
+    result = np.empty((len(levels), x.shape[1]))
+    for column, found in zip(x.T, result.T, strict=True):
+        ordered = np.sort(column)
+        low = ordered[below].astype(np.float64)
+        found[...] = np.maximum.accumulate(low + (ordered[above] - low) * (place - below))
+    return result
+
+
+SCALERS: Menu[Scaler] = Menu(
+    "scaler",
+    {
+        "standard": Standard,
+        "minmax": MinMax,
+        "robust": Robust,
+        "quantile": Quantile,
+    },
+)

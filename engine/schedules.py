@@ -1,6 +1,8 @@
 """How the learning rate changes from epoch to epoch: a factor for α₀."""
 
+from bisect import bisect_right
 from dataclasses import dataclass
+from math import cos, pi, sqrt
 from typing import Protocol, final
 
 from engine.registry import Menu
@@ -36,11 +38,190 @@ class InverseTime:
     decay: float = 0.1
 
     def __post_init__(self) -> None:
-        if not self.decay >= 0:
-            raise EngineError(f"inverse_time: decay must be at least 0, got {self.decay}")
+        _not_negative("inverse_time", decay=self.decay)
 
     def factor(self, epoch: int) -> float:
         return 1 / (1 + self.decay * epoch)
+
+
+@final
+@dataclass(frozen=True)
+class Exponential:
+    """α = α₀ · γ^epoch.
+
+    Raises:
+        EngineError: γ outside (0, 1].
+    """
+
+    gamma: float = 0.95
+
+    def __post_init__(self) -> None:
+        _share("exponential", gamma=self.gamma)
+
+    def factor(self, epoch: int) -> float:
+        return self.gamma**epoch
+
+
+@final
+@dataclass(frozen=True)
+class Root:
+    """α = α₀ · k / √(epoch + 1).
+
+    Raises:
+        EngineError: k not above 0.
+    """
+
+    k: float = 1.0
+
+    def __post_init__(self) -> None:
+        _positive("root", k=self.k)
+
+    def factor(self, epoch: int) -> float:
+        return self.k / sqrt(epoch + 1)
+
+
+@final
+@dataclass(frozen=True)
+class Step:
+    """α is multiplied by γ every so many epochs.
+
+    Raises:
+        EngineError: `every` below 1, γ outside (0, 1].
+    """
+
+    every: int = 10
+    gamma: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not self.every >= 1:
+            raise EngineError(f"step: every must be at least 1, got {self.every}")
+        _share("step", gamma=self.gamma)
+
+    def factor(self, epoch: int) -> float:
+        return self.gamma ** (epoch // self.every)
+
+
+@final
+@dataclass(frozen=True)
+class MultiStep:
+    """α is multiplied by γ at each milestone: from that epoch on, counted from 0.
+
+    Raises:
+        EngineError: the milestones do not increase or begin below 1, γ outside (0, 1].
+    """
+
+    milestones: tuple[int, ...] = (30, 60)
+    gamma: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not all(a < b for a, b in zip((0, *self.milestones), self.milestones, strict=False)):
+            raise EngineError(f"multi_step: milestones must increase, from 1 on, got {list(self.milestones)}")
+        _share("multi_step", gamma=self.gamma)
+
+    def factor(self, epoch: int) -> float:
+        return self.gamma ** bisect_right(self.milestones, epoch)
+
+
+@final
+@dataclass(frozen=True)
+class Inverse:
+    """α = α₀ · (1 + γ·epoch)^−p, with p the power. Caffe's policy "inv", by the epoch.
+
+    Raises:
+        EngineError: γ or p below 0.
+    """
+
+    gamma: float = 0.1
+    power: float = 0.75
+
+    def __post_init__(self) -> None:
+        _not_negative("inverse", gamma=self.gamma, power=self.power)
+
+    def factor(self, epoch: int) -> float:
+        return (1 + self.gamma * epoch) ** -self.power
+
+
+@final
+@dataclass(frozen=True)
+class Polynomial:
+    """α falls from α₀ to a share e of it, the end: α = α₀ · (e + (1−e)(1 − t/T)^p) in epoch t of T, then α₀ · e.
+
+    Attributes:
+        epochs: T; must be given before the first factor.
+        power: p; 1 is a straight line.
+        end: e.
+
+    Raises:
+        EngineError: T below 1 or, when a factor is asked for, not given; p not above 0, e outside [0, 1].
+    """
+
+    epochs: int | None = None
+    power: float = 1.0
+    end: float = 0.0
+
+    def __post_init__(self) -> None:
+        _span("polynomial", self.epochs, self.end)
+        _positive("polynomial", power=self.power)
+
+    def factor(self, epoch: int) -> float:
+        return self.end + (1 - self.end) * (1 - _progress("polynomial", epoch, self.epochs)) ** self.power
+
+
+@final
+@dataclass(frozen=True)
+class Cosine:
+    """α falls from α₀ to a share e of it, the end: α = α₀ · (e + (1−e)(1 + cos πt/T)/2) in epoch t of T, then α₀ · e.
+
+    Loshchilov and Hutter 2017, equation 5, without restarts.
+
+    Attributes:
+        epochs: T; must be given before the first factor.
+        end: e.
+
+    Raises:
+        EngineError: T below 1 or, when a factor is asked for, not given; e outside [0, 1].
+    """
+
+    epochs: int | None = None
+    end: float = 0.0
+
+    def __post_init__(self) -> None:
+        _span("cosine", self.epochs, self.end)
+
+    def factor(self, epoch: int) -> float:
+        return self.end + (1 - self.end) * (1 + cos(pi * _progress("cosine", epoch, self.epochs))) / 2
+
+
+def _not_negative(schedule: str, **values: float) -> None:
+    for name, value in values.items():
+        if not value >= 0:
+            raise EngineError(f"{schedule}: {name} must be at least 0, got {value}")
+
+
+def _positive(schedule: str, **values: float) -> None:
+    for name, value in values.items():
+        if not value > 0:
+            raise EngineError(f"{schedule}: {name} must be above 0, got {value}")
+
+
+def _share(schedule: str, **values: float) -> None:
+    for name, value in values.items():
+        if not 0 < value <= 1:
+            raise EngineError(f"{schedule}: {name} must be above 0 and at most 1, got {value}")
+
+
+def _span(schedule: str, epochs: int | None, end: float) -> None:
+    if epochs is not None and not epochs >= 1:
+        raise EngineError(f"{schedule}: epochs must be at least 1, got {epochs}")
+    if not 0 <= end <= 1:
+        raise EngineError(f"{schedule}: end must be at least 0 and at most 1, got {end}")
+
+
+def _progress(schedule: str, epoch: int, epochs: int | None) -> float:
+    """t / T, at most 1."""
+    if epochs is None:
+        raise EngineError(f"{schedule}: give epochs, over which the learning rate falls")
+    return min(epoch / epochs, 1.0)
 
 
 SCHEDULES: Menu[Schedule] = Menu(
@@ -48,5 +229,12 @@ SCHEDULES: Menu[Schedule] = Menu(
     {
         "constant": Constant,
         "inverse_time": InverseTime,
+        "exponential": Exponential,
+        "root": Root,
+        "step": Step,
+        "multi_step": MultiStep,
+        "inverse": Inverse,
+        "polynomial": Polynomial,
+        "cosine": Cosine,
     },
 )

@@ -35,6 +35,8 @@ class State:
         best_theta: `(trials, parameters)` of the best epoch so far.
         best_value: `(trials,)` in float64, lower is better, +inf before the first epoch.
         best_epoch: `(trials,)`, counted from 1, 0 before the first.
+        last_value: `(trials,)`, of the latest check.
+        calm: `(trials,)`, how many checks in a row have changed the value by little.
     """
 
     theta: Floats
@@ -45,6 +47,8 @@ class State:
     best_theta: Floats
     best_value: Floats
     best_epoch: Integers
+    last_value: Floats
+    calm: Integers
 
     @classmethod
     def start(
@@ -65,6 +69,8 @@ class State:
             best_theta=theta.copy(),
             best_value=np.full(len(theta), np.inf),
             best_epoch=np.zeros(len(theta), dtype=np.int64),
+            last_value=np.full(len(theta), np.inf),
+            calm=np.zeros(len(theta), dtype=np.int64),
         )
 
     def __len__(self) -> int:
@@ -82,6 +88,8 @@ class State:
             best_theta=self.best_theta[numbers],
             best_value=self.best_value[numbers],
             best_epoch=self.best_epoch[numbers],
+            last_value=self.last_value[numbers],
+            calm=self.calm[numbers],
         )
 
     @classmethod
@@ -102,6 +110,8 @@ class State:
             best_theta=np.concatenate([s.best_theta for s in states]),
             best_value=np.concatenate([s.best_value for s in states]),
             best_epoch=np.concatenate([s.best_epoch for s in states]),
+            last_value=np.concatenate([s.last_value for s in states]),
+            calm=np.concatenate([s.calm for s in states]),
         )
 
     def to_bytes(self) -> bytes:
@@ -120,6 +130,8 @@ class State:
             best_theta=self.best_theta,
             best_value=self.best_value,
             best_epoch=self.best_epoch,
+            last_value=self.last_value,
+            calm=self.calm,
             **{f"slot_{name}": slot for name, slot in self.slots.items()},
         )
         return file.getvalue()
@@ -143,6 +155,8 @@ class State:
                     best_theta=arrays["best_theta"],
                     best_value=arrays["best_value"],
                     best_epoch=arrays["best_epoch"],
+                    last_value=arrays["last_value"],
+                    calm=arrays["calm"],
                 )
         except _BROKEN as error:
             raise EngineError(f"not a checkpoint: {error}") from None

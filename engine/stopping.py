@@ -1,4 +1,4 @@
-"""Early stopping: who goes on, and which weights were the best."""
+"""Conditions for stopping: who goes on, and which weights were the best."""
 
 from dataclasses import dataclass
 from typing import final
@@ -45,3 +45,42 @@ class EarlyStopping:
         if self.patience is None:
             return np.ones(len(state), dtype=np.bool_)
         return np.asarray(state.epoch - state.best_epoch < self.patience)
+
+
+@final
+@dataclass(frozen=True)
+class Reached:
+    """Ends a trial whose value is at most `value`."""
+
+    value: float
+
+    def update(self, state: State, values: Floats) -> Booleans:
+        """Who goes on, `(trials,)`; a value that is not finite has reached nothing."""
+        return ~(values <= self.value)
+
+
+@final
+@dataclass(frozen=True)
+class Settled:
+    """Ends a trial whose value has changed by less than `change` in each of `checks` checks in a row.
+
+    Raises:
+        EngineError: a change not above 0, checks below 1.
+    """
+
+    change: float
+    checks: int = 1
+
+    def __post_init__(self) -> None:
+        if not self.change > 0:
+            raise EngineError(f"stop: change must be above 0, got {self.change}")
+        if self.checks < 1:
+            raise EngineError(f"stop: checks must be at least 1, got {self.checks}")
+
+    def update(self, state: State, values: Floats) -> Booleans:
+        """Counts in `state`, and says who goes on, `(trials,)`."""
+        with np.errstate(invalid="ignore"):  # inf − inf of a diverged trial
+            little = np.abs(values - state.last_value) < self.change
+        state.calm = np.where(little, state.calm + 1, 0)
+        state.last_value = np.array(values, dtype=np.float64)
+        return np.asarray(state.calm < self.checks)

@@ -1,49 +1,19 @@
 """Training as a generator: it yields an epoch, and is sent who goes on."""
 
-from collections.abc import Generator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
 from typing import final
 
 import numpy as np
 
-from engine.data import Batches, Rows
+from engine.data import Batches, Block, Rows
 from engine.gradient import bind_gradient
+from engine.hyperparameters import Hyperparameters
 from engine.metrics import Scores, Tally
 from engine.network import Network
 from engine.optimizers import Matrices, Optimizer
-from engine.schedules import Constant, Schedule
 from engine.state import State
 from engine.types import Booleans, EngineError, Floats
-
-
-@final
-@dataclass(frozen=True)
-class Hyperparameters:
-    """What may differ between trials that train together, and the batch size, which may not.
-
-    Attributes:
-        optimizer: its numbers may differ, its kind may not.
-        learning_rate: α₀, before the schedule.
-        batch_size: rows a step; the rows left over at the end of an epoch are a smaller batch.
-        l2: λ; adds λ/2 · Σw² over the weights to what is minimized, not divided by the batch size.
-
-    Raises:
-        EngineError: a learning rate or λ below 0, a batch size below 1.
-    """
-
-    optimizer: Optimizer
-    learning_rate: float
-    batch_size: int = 32
-    l2: float = 0.0
-    schedule: Schedule = field(default_factory=Constant)
-
-    def __post_init__(self) -> None:
-        if not self.learning_rate >= 0:
-            raise EngineError(f"learning_rate must be at least 0, got {self.learning_rate}")
-        if self.batch_size < 1:
-            raise EngineError(f"batch_size must be at least 1, got {self.batch_size}")
-        if not self.l2 >= 0:
-            raise EngineError(f"l2 must be at least 0, got {self.l2}")
 
 
 @final
@@ -63,21 +33,24 @@ class Epoch:
 
 
 def train(
-    network: Network,
+    network: Network | Sequence[Network],
     trials: Sequence[Hyperparameters],
     state: State,
     rows: Rows,
     val: Rows | None = None,
+    every: int = 1,
 ) -> Generator[Epoch, Booleans | None, None]:
     """Trains for as long as somebody goes on; the caller stops by closing the generator.
 
     Numbers that overflow are a result: the trial's loss is then not finite, and its neighbors are not touched.
 
     Args:
-        trials: one a row of `state`; batch size and kind of optimizer the same in all.
+        network: of all trials, or one for each, which may differ in their dropout rates.
+        trials: one a row of `state`; of one `kind`.
         state: changed in place. When trials drop out it keeps the rows that go on.
-        rows: to learn from; each trial shuffles them anew every epoch by its own generator.
+        rows: to learn from; each trial draws their order anew every epoch by its own generator.
         val: to measure after each epoch.
+        every: how many epochs lie between those that are measured and yielded.
 
     Yields:
         An epoch; it is sent which rows of the state go on, `(trials,)` of bool, or None for all.
@@ -86,14 +59,16 @@ def train(
         EngineError: the trials cannot train together, or the rows do not fit the network.
     """
     trials = list(trials)
-    _check(network, trials, state, rows)
+    networks = [network] * len(trials) if isinstance(network, Network) else list(network)
+    _check(networks, trials, state, rows)
     while trials:
-        epochs = _epochs(network, trials, state, rows, val)
+        epochs = _epochs(networks, trials, state, rows, val, every)
         going = None
         while going is None or going.all():
             going = yield next(epochs)
         _keep(state, going)
         trials = [t for t, goes in zip(trials, going, strict=True) if goes]
+        networks = [n for n, goes in zip(networks, going, strict=True) if goes]
 
 
 def evaluate(network: Network, theta: Floats, rows: Rows) -> Scores:
@@ -105,34 +80,66 @@ def evaluate(network: Network, theta: Floats, rows: Rows) -> Scores:
 
 
 def _epochs(
-    network: Network, trials: Sequence[Hyperparameters], state: State, rows: Rows, val: Rows | None
+    networks: Sequence[Network],
+    trials: Sequence[Hyperparameters],
+    state: State,
+    rows: Rows,
+    val: Rows | None,
+    every: int,
 ) -> Generator[Epoch, None, None]:
     """Epoch after epoch of a fixed set of trials: memory is allocated here, once."""
-    batch = min(trials[0].batch_size, len(rows))
-    batches = Batches(rows, len(trials), batch)
-    theta = state.theta
-    matrices = Matrices(theta, np.empty_like(theta), state.slots, np.empty_like(theta))
-    l2 = [t.l2 for t in trials]
+    network, common, theta = networks[0], trials[0], state.theta
+    batches = Batches(rows, len(trials), min(common.batch_size, len(rows)), common.draw, network.least_rows)
+    matrices = Matrices(theta, np.empty_like(theta), state.slots, np.empty_like(theta), network.regularized)
     gradients = {
-        size: bind_gradient(network, l2, theta, matrices.grad, matrices.scratch, size)
-        for size in {batch, len(rows) % batch} - {0}
+        size: bind_gradient(networks, trials, state.generators, theta, matrices.grad, matrices.scratch, size)
+        for size in batches.sizes
     }
-    optimizers = [t.optimizer for t in trials]
     while True:
         tally = Tally(network.loss, len(trials), rows.y)
-        rates = [t.learning_rate * t.schedule.factor(state.epoch) for t in trials]
+        measured = (state.epoch + 1) % every == 0
+        optimizers, rates, first = _phase(trials, state, batches.steps)
         update = type(optimizers[0]).bind(optimizers, rates, matrices)
         with np.errstate(all="ignore"):
-            for block in batches.epoch(state.generators):
+            for block in _blocks(batches, state, common):
                 gradient = gradients[block.x.shape[2]]
                 # Of each batch in turn: x (trials, batch, …), y and logits (trials, batch, outputs).
                 for x, y, logits in zip(*(array.swapaxes(0, 1) for array in block), strict=True):
                     gradient(x, y, logits)
                     state.step += 1
-                    update(state.step)
-                tally.add(block.logits, block.y)
+                    update(state.step - first)
+                if measured:
+                    tally.add(block.logits, block.y)
         state.epoch += 1
-        yield Epoch(state.epoch, tally.scores(), evaluate(network, theta, val) if val else None)
+        if measured:
+            yield Epoch(state.epoch, tally.scores(), evaluate(network, theta, val) if val else None)
+
+
+def _phase(trials: Sequence[Hyperparameters], state: State, steps: int) -> tuple[list[Optimizer], list[float], int]:
+    """The optimizers of the epoch that begins, their learning rates, and the steps done before they took over."""
+    switch = trials[0].switch
+    factors = [t.schedule.factor(state.epoch) for t in trials]
+    if switch is None or state.epoch < switch.epoch:
+        rates = [t.learning_rate * factor for t, factor in zip(trials, factors, strict=True)]
+        return [t.optimizer for t in trials], rates, 0
+    if state.epoch == switch.epoch:
+        for slot in state.slots.values():
+            slot[...] = 0
+    later = [t.switch for t in trials if t.switch is not None]
+    rates = [
+        (t.learning_rate if s.learning_rate is None else s.learning_rate) * factor
+        for t, s, factor in zip(trials, later, factors, strict=True)
+    ]
+    return [s.optimizer for s in later], rates, switch.epoch * steps
+
+
+def _blocks(batches: Batches, state: State, common: Hyperparameters) -> Iterator[Block]:
+    """The epoch's rows, augmented trial by trial."""
+    for block in batches.epoch(state.generators):
+        for augmentation in common.augment:
+            for x, generator in zip(block.x, state.generators, strict=True):
+                augmentation.apply(x.reshape(-1, *x.shape[2:]), generator)
+        yield block
 
 
 def _keep(state: State, rows: Booleans) -> None:
@@ -140,13 +147,16 @@ def _keep(state: State, rows: Booleans) -> None:
     state.__dict__.update(state.take(rows).__dict__)
 
 
-def _check(network: Network, trials: Sequence[Hyperparameters], state: State, rows: Rows) -> None:
+def _check(networks: Sequence[Network], trials: Sequence[Hyperparameters], state: State, rows: Rows) -> None:
+    network = networks[0]
     if len(trials) != len(state) or state.theta.shape[1] != network.size:
         raise EngineError(
             f"the state must be ({len(trials)} trials, {network.size} parameters), got {state.theta.shape}"
         )
-    if len({(t.batch_size, type(t.optimizer)) for t in trials}) != 1:
-        raise EngineError("trials that train together must have one batch size and one kind of optimizer")
+    if len(networks) != len(trials) or any(n is not network and n.alike != network.alike for n in networks):
+        raise EngineError("trials that train together must have networks that differ in nothing but dropout rates")
+    if any(t.kind != trials[0].kind for t in trials):
+        raise EngineError("trials that train together must have one batch size and one kind of everything else")
     if not len(rows) or rows.x.shape[1:] != network.inputs or rows.y.shape[1:] != (network.outputs,):
         raise EngineError(
             f"rows must be {network.inputs} with ({network.outputs},) targets, "
@@ -156,3 +166,12 @@ def _check(network: Network, trials: Sequence[Hyperparameters], state: State, ro
         raise EngineError(
             f"rows must be {state.theta.dtype} like the parameters, got {rows.x.dtype} and {rows.y.dtype}"
         )
+    if min(trials[0].batch_size, len(rows)) < network.least_rows:
+        raise EngineError(
+            f"the network (batch_norm) needs batches of at least {network.least_rows} rows, "
+            f"got batch_size {trials[0].batch_size} and {len(rows)} rows"
+        )
+    if any(t.label_smoothing for t in trials) and not network.loss.classifies:
+        raise EngineError("label_smoothing is for classes, not for a regression")
+    for augmentation in trials[0].augment:
+        augmentation.check(network.inputs)

@@ -4,24 +4,33 @@ Configuration (`Layer`) knows shapes and parameters. `bind` gives it its views i
 preallocated arrays, for so many trials and rows, and returns the two functions that the inner loop calls.
 """
 
-from collections.abc import Callable, Mapping
+import abc
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple
+
+import numpy as np
 
 from engine.initializers import Initializer
-from engine.types import DType, Floats, Shape
+from engine.types import DType, Floats, Shape, allocate
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One array of learned numbers: where it stands in a row of theta is the network's business."""
+    """One array of numbers: where it stands in a row of theta is the network's business.
+
+    Attributes:
+        regularized: weights yes, biases never.
+        learned: False for what a layer itself keeps up to date, like running statistics: its gradient is zero.
+    """
 
     name: str
     shape: Shape
     initializer: Initializer
     fan_in: int = 1
     fan_out: int = 1
-    regularized: bool = True  # weights yes, biases never
+    regularized: bool = True
+    learned: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +44,9 @@ class Place:
         theta: parameter name → view `(trials, *shape)` into the matrix of parameters.
         grad: the same for gradients; empty at inference, where `backward` is never called.
         all_theta, all_grad: `(trials, numbers)`, the same in one piece, in the order of `parameters`.
+        training: whether this is training or inference.
+        generators: one a trial in training, for whatever the layer draws; none at inference.
+        peers: this layer as each trial has it; they may differ in a dropout rate.
         first: nothing before it learns, so `backward` may return anything.
         overwrite: `forward` may write its output over its input, because nobody needs that any more.
     """
@@ -47,6 +59,9 @@ class Place:
     grad: Mapping[str, Floats]
     all_theta: Floats
     all_grad: Floats
+    training: bool
+    generators: Sequence[np.random.Generator]
+    peers: "Sequence[Layer]"
     first: bool
     overwrite: bool
 
@@ -55,38 +70,49 @@ class Place:
         """Of the whole input: `(trials, rows, *inputs)`."""
         return (self.trials, self.rows, *self.inputs)
 
+    def empty(self, shape: Shape) -> Floats:
+        """Memory for rows of that shape, `(trials, rows, *shape)`, laid out as `engine.types.allocate` says."""
+        return allocate(self.trials, self.rows, shape, self.dtype)
+
+    def zeros(self, shape: Shape) -> Floats:
+        """The same, filled with zeros."""
+        return allocate(self.trials, self.rows, shape, self.dtype, zero=True)
+
 
 class Bound(NamedTuple):
     """A layer at work. Both take and return `(trials, rows, …)`; what they return lives until the next call.
 
     `forward` may be handed one trial's rows for all, `(1, rows, …)`. `backward` takes dL/dy, which it may overwrite,
-    writes dL/dparameters into its views, and returns dL/dx.
+    writes dL/dparameters into its views, and returns dL/dx. Rows that come in or out may lie in memory in any order.
     """
 
     forward: Callable[[Floats], Floats]
     backward: Callable[[Floats], Floats]
 
 
-class Layer(Protocol):
-    """Configuration of a layer; a frozen dataclass on the menu of `engine.layers` or `engine.activations`."""
+class Layer(abc.ABC):
+    """Configuration of a layer; a frozen dataclass on the menu of `engine.layers` or `engine.activations`.
 
-    @property
-    def keeps_output(self) -> bool:
-        """Whether `backward` reads what `forward` returned, so that the next layer must not overwrite it."""
-        ...
+    Attributes:
+        keeps_output: `backward` reads what `forward` returned, so that the next layer must not overwrite it.
+        least_rows: the smallest batch it can train on.
+    """
 
+    keeps_output: ClassVar[bool] = False
+    least_rows: ClassVar[int] = 1
+
+    @abc.abstractmethod
     def outputs(self, inputs: Shape) -> Shape:
         """Shape of one row that goes out.
 
         Raises:
             EngineError: rows of that shape cannot come in; the message names both shapes.
         """
-        ...
 
+    @abc.abstractmethod
     def parameters(self, inputs: Shape) -> tuple[Parameter, ...]:
-        """What it learns, in the order in which it stands in theta."""
-        ...
+        """What it learns and keeps, in the order in which it stands in theta."""
 
+    @abc.abstractmethod
     def bind(self, place: Place) -> Bound:
         """Allocates what it needs for that many trials and rows."""
-        ...

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass, field
 from math import prod
-from typing import ClassVar, final
+from typing import final
 
 import numpy as np
 
 from engine.initializers import HeNormal, Initializer, Zero
-from engine.layers.base import Bound, Parameter, Place
+from engine.layers.base import Bound, Layer, Parameter, Place
 from engine.types import EngineError, Floats, Shape
 
 SMALL = 1 << 14  # numbers in a trial's input, 64 KB in float32, up to which copying it costs less than two calls
@@ -15,7 +15,7 @@ SMALL = 1 << 14  # numbers in a trial's input, 64 KB in float32, up to which cop
 
 @final
 @dataclass(frozen=True)
-class Dense:
+class Dense(Layer):
     """y = xW + b, with x `(trials, rows, in)`, W `(in, units)`, b `(units,)`.
 
     Raises:
@@ -24,7 +24,6 @@ class Dense:
 
     units: int
     initializer: Initializer = field(default_factory=HeNormal)
-    keeps_output: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.units < 1:
@@ -43,7 +42,7 @@ class Dense:
         )
 
     def bind(self, place: Place) -> Bound:
-        if not place.grad:
+        if not place.training:
             return self._bind_inference(place)
         if place.rows * prod(place.inputs) <= SMALL:
             return self._bind_joined(place)

@@ -1,8 +1,13 @@
 """The menu of optimizers."""
 
+from engine.optimizers.adadelta import Adadelta
+from engine.optimizers.adagrad import Adagrad
 from engine.optimizers.adam import Adam
+from engine.optimizers.adamw import AdamW
 from engine.optimizers.base import Matrices, Optimizer
 from engine.optimizers.momentum import Momentum
+from engine.optimizers.nesterov import Nesterov
+from engine.optimizers.rmsprop import RMSprop
 from engine.optimizers.sgd import SGD
 from engine.registry import Menu
 
@@ -11,8 +16,25 @@ OPTIMIZERS: Menu[Optimizer] = Menu(
     {
         "sgd": SGD,
         "momentum": Momentum,
+        "nesterov": Nesterov,
+        "adagrad": Adagrad,
+        "adadelta": Adadelta,
+        "rmsprop": RMSprop,
         "adam": Adam,
+        "adamw": AdamW,
     },
 )
 
-__all__ = ["OPTIMIZERS", "SGD", "Adam", "Matrices", "Momentum", "Optimizer"]
+__all__ = [
+    "OPTIMIZERS",
+    "SGD",
+    "Adadelta",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Matrices",
+    "Momentum",
+    "Nesterov",
+    "Optimizer",
+    "RMSprop",
+]

@@ -7,8 +7,8 @@ from typing import ClassVar, Self, final
 
 import numpy as np
 
-from engine.optimizers.base import Matrices, check_decay
-from engine.types import EngineError, column
+from engine.optimizers.base import Matrices, check_decay, check_positive
+from engine.types import column
 
 
 @final
@@ -27,8 +27,7 @@ class Adam:
 
     def __post_init__(self) -> None:
         check_decay("adam", beta1=self.beta1, beta2=self.beta2)
-        if not self.epsilon > 0:
-            raise EngineError(f"adam: epsilon must be above 0, got {self.epsilon}")
+        check_positive("adam", epsilon=self.epsilon)
 
     @classmethod
     def bind(cls, trials: Sequence[Self], rates: Sequence[float], matrices: Matrices) -> Callable[[int], None]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol, Self
 
-from engine.types import EngineError, Floats
+from engine.types import Booleans, EngineError, Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,12 +16,14 @@ class Matrices:
         grad: dL/dtheta with regularization; the step may overwrite it.
         slots: slot name → what the optimizer remembers, zero before the first step.
         scratch: free.
+        regularized: `(parameters,)`: which are weights; biases and the like are never decayed.
     """
 
     theta: Floats
     grad: Floats
     slots: Mapping[str, Floats]
     scratch: Floats
+    regularized: Booleans
 
 
 class Optimizer(Protocol):
@@ -52,3 +54,24 @@ def check_decay(optimizer: str, **rates: float) -> None:
     for name, rate in rates.items():
         if not 0 <= rate < 1:
             raise EngineError(f"{optimizer}: {name} must be at least 0 and below 1, got {rate}")
+
+
+def check_positive(optimizer: str, **values: float) -> None:
+    """What divides or keeps from dividing by zero lies above 0.
+
+    Raises:
+        EngineError: naming the optimizer and the value.
+    """
+    for name, value in values.items():
+        if not value > 0:
+            raise EngineError(f"{optimizer}: {name} must be above 0, got {value}")
+
+
+def check_rate_inside(optimizer: str, classical: bool, rate_inside: bool) -> None:
+    """The learning rate is inside the velocity in the classical form only.
+
+    Raises:
+        EngineError: naming the optimizer.
+    """
+    if rate_inside and not classical:
+        raise EngineError(f"{optimizer}: rate_inside must be False unless classical is True, got {rate_inside}")

@@ -6,7 +6,7 @@ from typing import ClassVar, Self, final
 
 import numpy as np
 
-from engine.optimizers.base import Matrices, check_decay
+from engine.optimizers.base import Matrices, check_decay, check_rate_inside
 from engine.types import column
 
 
@@ -15,32 +15,41 @@ from engine.types import column
 class Momentum:
     """v = βv + (1−β)g; w −= αv: an exponentially weighted average, as in the texts on tuning.
 
-    With `classical=True` v = βv + g (Polyak 1964; PyTorch's and scikit-learn's), whose α is 1−β times as large for the
-    same path.
+    With `classical=True` v = βv + g (Polyak 1964; PyTorch's), whose α is 1−β times as large for the same path.
+    With `rate_inside=True` as well v = βv + αg; w −= v (scikit-learn's and Keras'): the same path for as long as α
+    stays, but when it falls the velocity goes on at the old rate.
 
     Raises:
-        EngineError: β outside [0, 1).
+        EngineError: β outside [0, 1), `rate_inside` without `classical`.
     """
 
     beta: float = 0.9
     classical: bool = False
+    rate_inside: bool = False
     slots: ClassVar[tuple[str, ...]] = ("velocity",)
 
     def __post_init__(self) -> None:
         check_decay("momentum", beta=self.beta)
+        check_rate_inside("momentum", self.classical, self.rate_inside)
 
     @classmethod
     def bind(cls, trials: Sequence[Self], rates: Sequence[float], matrices: Matrices) -> Callable[[int], None]:
         theta, grad, scratch, velocity = matrices.theta, matrices.grad, matrices.scratch, matrices.slots["velocity"]
         beta = column([t.beta for t in trials], theta.dtype)
-        # The slot holds u = v / (1−β), so that u = βu + g in both forms, and (1−β) goes into the learning rate.
+        # The slot holds u = v / (1−β), so that u = βu + g in both forms, and (1−β) goes into the learning rate,
+        # which scales either what goes into the velocity or what comes out.
         shares = [1.0 if t.classical else 1 - t.beta for t in trials]
-        rate = column([r * share for r, share in zip(rates, shares, strict=True)], theta.dtype)
+        scaled = [r * share for r, share in zip(rates, shares, strict=True)]
+        inside = column([r if t.rate_inside else 1.0 for r, t in zip(scaled, trials, strict=True)], theta.dtype)
+        outside = column([1.0 if t.rate_inside else r for r, t in zip(scaled, trials, strict=True)], theta.dtype)
+        some_inside = any(t.rate_inside for t in trials)
 
         def step(number: int) -> None:
+            if some_inside:
+                np.multiply(grad, inside, out=grad)
             np.multiply(velocity, beta, out=velocity)
             np.add(velocity, grad, out=velocity)
-            np.multiply(velocity, rate, out=scratch)
+            np.multiply(velocity, outside, out=scratch)
             np.subtract(theta, scratch, out=theta)
 
         return step

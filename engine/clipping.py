@@ -1,0 +1,84 @@
+"""Clipping of gradients, trial by trial, after the regularizers have been added."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, Self, final
+
+import numpy as np
+
+from engine.registry import Menu
+from engine.types import EngineError, Floats, column
+
+
+class Clip(Protocol):
+    """Configuration of one trial's clipping; a frozen dataclass on the menu."""
+
+    @classmethod
+    def bind(cls, trials: Sequence[Self], grad: Floats) -> Callable[[], None]:
+        """What clips `grad (trials, parameters)` in place; limits may differ between trials."""
+        ...
+
+
+@final
+@dataclass(frozen=True)
+class ClipNorm:
+    """g ← g · min(1, limit / ‖g‖), with the norm over all parameters. Pascanu et al. 2013, algorithm 1.
+
+    Raises:
+        EngineError: a limit not above 0.
+    """
+
+    limit: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check("norm", self.limit)
+
+    @classmethod
+    def bind(cls, trials: Sequence[Self], grad: Floats) -> Callable[[], None]:
+        limit = np.asarray(column([t.limit for t in trials], grad.dtype)).reshape(-1, 1, 1)
+        scale = np.empty((len(grad), 1, 1), grad.dtype)
+        row, one = grad[:, None, :], grad.dtype.type(1)
+        tiny = np.finfo(grad.dtype).tiny
+
+        def clip() -> None:
+            np.matmul(row, row.mT, scale)  # Σg² by BLAS, trial by trial
+            np.sqrt(scale, scale)
+            np.maximum(scale, tiny, out=scale)
+            np.divide(limit, scale, scale)
+            np.minimum(scale, one, out=scale)
+            np.multiply(row, scale, row)
+
+        return clip
+
+
+@final
+@dataclass(frozen=True)
+class ClipValue:
+    """Every number of g is held within ±limit.
+
+    Raises:
+        EngineError: a limit not above 0.
+    """
+
+    limit: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check("value", self.limit)
+
+    @classmethod
+    def bind(cls, trials: Sequence[Self], grad: Floats) -> Callable[[], None]:
+        high = column([t.limit for t in trials], grad.dtype)
+        low = np.negative(high)
+
+        def clip() -> None:
+            np.clip(grad, low, high, out=grad)
+
+        return clip
+
+
+def _check(kind: str, limit: float) -> None:
+    if not limit > 0:
+        raise EngineError(f"clip {kind}: limit must be above 0, got {limit}")
+
+
+CLIPS: Menu[Clip] = Menu("clip", {"norm": ClipNorm, "value": ClipValue})
