@@ -68,6 +68,12 @@ class Network:
         return max(layer.least_rows for layer in self.layers)
 
     @cached_property
+    def work(self) -> int:
+        """Multiply-adds of one row going forwards, about: a convolution's weights work at every place of its output."""
+        places = [prod(shape[1:]) for shape in self.shapes[1:]]
+        return sum((s.stop - s.start) * places[s.layer] for s in self.slices)
+
+    @cached_property
     def alike(self) -> "Network":
         """The network without its dropout rates: where these are equal, trials can train together."""
         return replace(self, layers=without_rates(self.layers))

@@ -23,6 +23,14 @@ class Menu(Mapping[str, type[T]], Generic[T]):
         self._entries = dict(entries)
         _MENUS[kind] = self
 
+    @classmethod
+    def joined(cls, kind: str, *menus: "Mapping[str, type[T]]") -> "Menu[T]":
+        """Several menus as one, for a place where any of their names will do."""
+        menu = cls.__new__(cls)
+        menu.kind = kind
+        menu._entries = {name: entry for entries in menus for name, entry in entries.items()}
+        return menu
+
     def __getitem__(self, name: str) -> type[T]:
         """The class of that name.
 

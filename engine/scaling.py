@@ -166,7 +166,7 @@ def _or_one(spread: Floats, center: Floats) -> Floats:
 
 def _quantiles(x: Floats, levels: Floats) -> Floats:
     """`(rows, features)` → `(levels, features)`, float64, linear between the two nearest rows, never falling."""
-    place = levels * (len(x) - 1)
+    place = np.round(levels * (len(x) - 1), 9)  # a row itself is not a mixture of two, for rounding
     below = np.floor(place).astype(np.intp)
     above = np.minimum(below + 1, len(x) - 1)
     result = np.empty((len(levels), x.shape[1]))

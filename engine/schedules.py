@@ -138,7 +138,7 @@ class Inverse:
         _not_negative("inverse", gamma=self.gamma, power=self.power)
 
     def factor(self, epoch: int) -> float:
-        return (1 + self.gamma * epoch) ** -self.power
+        return float((1 + self.gamma * epoch) ** -self.power)
 
 
 @final
@@ -164,7 +164,8 @@ class Polynomial:
         _positive("polynomial", power=self.power)
 
     def factor(self, epoch: int) -> float:
-        return self.end + (1 - self.end) * (1 - _progress("polynomial", epoch, self.epochs)) ** self.power
+        left = 1 - _progress("polynomial", epoch, self.epochs)
+        return float(self.end + (1 - self.end) * left**self.power)
 
 
 @final

@@ -8,6 +8,7 @@ import numpy as np
 
 from engine.activations import ACTIVATIONS
 from engine.data import Rows
+from engine.hyperparameters import Hyperparameters
 from engine.initializers import XavierNormal
 from engine.layers import Dense
 from engine.losses import LOSSES, Loss
@@ -15,7 +16,7 @@ from engine.network import Network
 from engine.optimizers import OPTIMIZERS
 from engine.schedules import SCHEDULES
 from engine.state import State
-from engine.trainer import Epoch, Hyperparameters, train
+from engine.trainer import Epoch, train
 from engine.types import EngineError
 
 F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
@@ -59,13 +60,15 @@ def varied(config: Any, k: int) -> Any:
 
 def hyperparameters(count: int, optimizer: str, schedule: str = "constant", batch: int = 8) -> list[Hyperparameters]:
     """So many trials of one kind, all their numbers different."""
+    kind: Any = SCHEDULES[schedule]
+    span = {"epochs": 10} if "epochs" in {f.name for f in dataclasses.fields(kind)} else {}  # as a study gives it
     return [
         Hyperparameters(
             optimizer=varied(OPTIMIZERS[optimizer](), k),
             learning_rate=0.02 * (k + 1),
             batch_size=batch,
             l2=0.001 * k,
-            schedule=varied(SCHEDULES[schedule](), k),
+            schedule=varied(kind(**span), k),
         )
         for k in range(count)
     ]

@@ -9,6 +9,7 @@ from engine_cases import F32, F64, LOSS_CASES, hyperparameters, network, rows, r
 
 from engine.activations import ACTIVATIONS
 from engine.gradient import bind_gradient
+from engine.hyperparameters import Hyperparameters
 from engine.losses import LOSSES
 from engine.optimizers import OPTIMIZERS, Matrices
 
@@ -56,7 +57,9 @@ def test_gradient(loss: str, outputs: int, activation: str, trials: int) -> None
     net = network(loss, outputs, activation, inputs=5, hidden=(6, 4))
     data = rows(loss, outputs, 8, 5)
     theta, grad, scratch = (watched(np.ones((trials, net.size), F32)) for _ in range(3))
-    gradient = bind_gradient(net, [0.1] * trials, theta, grad, scratch, 8)
+    hypers = [Hyperparameters(l2=0.1, l1=0.1)] * trials
+    generators = [np.random.default_rng(k) for k in range(trials)]
+    gradient = bind_gradient([net] * trials, hypers, generators, theta, grad, scratch, 8)
     x, y = (watched(np.repeat(a[None], trials, axis=0)) for a in (data.x, data.y))
     logits = watched(np.empty((trials, 8, outputs), F32))
     gradient(x, y, logits)
@@ -80,7 +83,8 @@ def test_optimizer(optimizer: str, trials: int) -> None:
     kind = OPTIMIZERS[optimizer]
     theta, grad, scratch = (watched(np.ones((trials, 9), F32)) for _ in range(3))
     slots = {name: watched(np.zeros((trials, 9), F32)) for name in kind.slots}
-    update = kind.bind([kind()] * trials, [0.1] * trials, Matrices(theta, grad, slots, scratch))
+    regularized = np.arange(9) % 2 == 0
+    update = kind.bind([kind()] * trials, [0.1] * trials, Matrices(theta, grad, slots, scratch, regularized))
     update(1)
     update(2)
     assert not np.array_equal(np.asarray(theta), np.ones((trials, 9)))

@@ -9,7 +9,8 @@ from engine_cases import F64, LOSS_CASES, network, rows
 
 from engine.activations import ACTIVATIONS
 from engine.gradcheck import check_gradient
-from engine.layers import Bound, Dense, Parameter, Place
+from engine.hyperparameters import Hyperparameters
+from engine.layers import Bound, Dense, Layer, Parameter, Place
 from engine.losses import SquaredError
 from engine.network import Network
 from engine.types import EngineError, Floats, Shape
@@ -31,7 +32,7 @@ def size(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.parametrize("l2", [0.0, 0.3])
 def test_gradient_equals_differences(loss: str, outputs: int, activation: str, l2: float) -> None:
     net = network(loss, outputs, activation, inputs=4, hidden=(6, 5))
-    check = check_gradient(net, draw(net, 3), rows(loss, outputs, 7, 4, dtype=F64), l2)
+    check = check_gradient(net, draw(net, 3), rows(loss, outputs, 7, 4, dtype=F64), Hyperparameters(l2=l2))
     assert check.ratio.shape == (3,)
     assert check.worst.ratio.max() <= 1e-7, str(check)
     assert check.good and "good" in str(check)
@@ -41,12 +42,12 @@ def test_gradient_equals_differences(loss: str, outputs: int, activation: str, l
 def test_gradient_where_an_activation_comes_first_or_last_or_twice(activation: str) -> None:
     a = ACTIVATIONS[activation]()
     net = Network((4,), (a, Dense(5), a, a, Dense(3), a), SquaredError())
-    check = check_gradient(net, draw(net, 2), rows("squared_error", 3, 7, 4, dtype=F64), 0.1)
+    check = check_gradient(net, draw(net, 2), rows("squared_error", 3, 7, 4, dtype=F64), Hyperparameters(l2=0.1))
     assert check.good, str(check)
 
 
 @dataclass(frozen=True)
-class Faulty:
+class Faulty(Layer):
     """A dense layer whose gradient of one parameter is `factor` times what it should be."""
 
     parameter: str

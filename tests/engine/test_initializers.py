@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from engine.initializers import INITIALIZERS, Normal
+from engine.initializers import INITIALIZERS, Normal, Uniform
 from engine.layers import Dense
 from engine.losses import SquaredError
 from engine.network import Network
@@ -13,6 +13,9 @@ from engine.types import EngineError
 EXPECTED = {
     "zero": (0.0, 0.0),
     "normal": (0.01, None),
+    "uniform": (0.0288675, 0.05),  # 0.05 / √3
+    "lecun_uniform": (0.0707107, 0.1224745),  # √(3/200)
+    "lecun_normal": (0.0707107, None),  # √(1/200)
     "xavier_uniform": (0.0577350, 0.1),  # √(6/600)
     "xavier_normal": (0.0577350, None),  # √(2/600)
     "he_uniform": (0.1, 0.1732051),  # √(6/200)
@@ -54,3 +57,12 @@ def test_sigma() -> None:
     for sigma in (-1.0, float("nan")):
         with pytest.raises(EngineError, match=f"normal initializer: sigma must be at least 0, got {sigma}"):
             Normal(sigma)
+
+
+def test_bound() -> None:
+    w = Uniform(2.0)(np.random.default_rng(0), (200, 400), 200, 400)
+    assert 1.999 <= w.max() <= 2 and -2 <= w.min() <= -1.999
+    for bound in (-1.0, float("inf"), float("nan")):
+        message = f"uniform initializer: bound must be at least 0 and finite, got {bound}"
+        with pytest.raises(EngineError, match=message):
+            Uniform(bound)

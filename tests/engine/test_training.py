@@ -2,6 +2,7 @@
 
 import tracemalloc
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,12 +11,13 @@ from engine_cases import F64, LOSS_CASES, bits, hyperparameters, network, rows, 
 from engine.activations import ACTIVATIONS, LeakyReLU
 from engine.data import Rows
 from engine.gradient import bind_gradient
+from engine.hyperparameters import Hyperparameters
 from engine.layers import Dense
 from engine.losses import SoftmaxCrossEntropy, SquaredError
 from engine.network import Network
 from engine.optimizers import OPTIMIZERS, SGD, Adam, Momentum
 from engine.stopping import EarlyStopping
-from engine.trainer import Hyperparameters, evaluate, train
+from engine.trainer import evaluate, train
 from engine.types import EngineError
 
 NET = network("softmax_cross_entropy", 3, "relu", inputs=5)
@@ -42,7 +44,7 @@ def test_an_epoch_is_the_definition_step_by_step() -> None:
     trial = Hyperparameters(SGD(), 0.1, batch_size=8, l2=0.3)
     data = rows("softmax_cross_entropy", 3, 21, 5, dtype=F64)
     state = start(NET, [trial], F64)
-    theta, order = state.theta.copy(), state.take(np.array([0])).generators[0]
+    theta, bare = state.theta.copy(), replace(trial, l2=0.0)
     order = np.random.Generator(np.random.PCG64())
     order.bit_generator.state = state.generators[0].bit_generator.state
     epochs = run(NET, [trial], state, data, 2)
@@ -52,7 +54,7 @@ def test_an_epoch_is_the_definition_step_by_step() -> None:
         for batch in (shuffled[:8], shuffled[8:16], shuffled[16:]):
             x, y = data.x[batch][None], data.y[batch][None]
             grad, logits = np.empty_like(theta), np.empty((1, len(batch), 3))
-            bind_gradient(NET, [0.0], theta, grad, np.empty_like(theta), len(batch))(x, y, logits)
+            bind_gradient([NET], [bare], [order], theta, grad, np.empty_like(theta), len(batch))(x, y, logits)
             losses.append(NET.loss.values(logits, y)[0])
             theta -= 0.1 * (grad + decay * theta)
         assert epoch.train.loss[0] == pytest.approx(np.concatenate(losses).mean(), rel=1e-12)
@@ -204,8 +206,8 @@ def test_trials_and_rows_that_do_not_fit() -> None:
     none = Rows(DATA.x[:0], DATA.y[:0])
     for given, data, message in (
         (trials[:1], DATA, rf"the state must be \(1 trials, {NET.size} parameters\), got \(2, {NET.size}\)"),
-        (other_batch, DATA, "trials that train together must have one batch size and one kind of optimizer"),
-        (other_kind, DATA, "trials that train together must have one batch size and one kind of optimizer"),
+        (other_batch, DATA, "trials that train together must have one batch size and one kind of everything else"),
+        (other_kind, DATA, "trials that train together must have one batch size and one kind of everything else"),
         (trials, Rows(DATA.x[:, :4], DATA.y), shape + r"\(4,\) with \(3,\), 21 of them"),
         (trials, Rows(DATA.x, DATA.y[:, :2]), shape + r"\(5,\) with \(2,\), 21 of them"),
         (trials, none, shape + r"\(5,\) with \(3,\), 0 of them"),
