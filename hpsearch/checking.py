@@ -1,29 +1,25 @@
 """YAML → Spec: every mistake at once, each with its line and the nearest right word."""
 
-import dataclasses
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from engine.activations import ACTIVATIONS
-from engine.initializers import INITIALIZERS
-from engine.optimizers import OPTIMIZERS
-from engine.registry import Menu, nearest
-from engine.schedules import SCHEDULES
+from engine.registry import nearest
 from engine.types import EngineError
 from hpsearch import dialects, document
+from hpsearch.build import hidden_layers, hyperparameters, output_activation
 from hpsearch.document import Document, Path_
 from hpsearch.errors import Mistake, SpecError
 from hpsearch.section import Section
 from hpsearch.sources import SOURCES
-from hpsearch.space import Fixed, Parameter, Range, Values, space
-from hpsearch.spec import SECTIONS, AnyParameter, Choice, Model, Spec, Stage, Train
+from hpsearch.space import Axis, Fixed, Parameter, Point, Range, Values, space
+from hpsearch.spec import SECTIONS, AnyParameter, Model, Spec, Stage, Train
+from hpsearch.uses import Parameters, Use, uses
 
 Errors = list[tuple[Path_, str]]
-Parameters = dict[str, Parameter | None]  # None: unsound, but its name is known
 
 
 def load(path: Path, overrides: tuple[str, ...] = ()) -> tuple[Spec, list[str]]:
@@ -174,48 +170,6 @@ def _sections(kind: Any) -> Iterator[type[Section]]:
         yield from _sections(inner)
 
 
-class _Use(NamedTuple):
-    """A place where a number or a name is needed, or the parameter that gives it."""
-
-    path: Path_
-    value: Any  # None: not given
-    name: str  # the parameter that gives it when it is not given
-    needs: str  # "number", "whole number", "name", or what is wrong already
-    menu: Menu[Any] | None = None
-
-
-def _uses(model: Model | None, train: Train | None, parameters: Parameters) -> Iterator[_Use]:
-    for number, hidden in enumerate(model.hidden if model else ()):
-        path: Path_ = ("model", "hidden", number)
-        yield _Use((*path, "units"), hidden.units, "", "whole number")
-        yield from _choice((*path, "activation"), hidden.activation, ACTIVATIONS, parameters)
-        if hidden.initializer:
-            yield from _choice((*path, "initializer"), hidden.initializer, INITIALIZERS, parameters)
-    if train:
-        yield _Use(("train", "learning_rate"), train.learning_rate, "learning_rate", "number")
-        yield _Use(("train", "batch_size"), train.batch_size, "batch_size", "whole number")
-        yield _Use(("train", "l2"), train.l2, "l2", "number")
-        yield from _choice(("train", "optimizer"), train.optimizer, OPTIMIZERS, parameters)
-        yield from _choice(("train", "schedule"), train.schedule, SCHEDULES, parameters)
-
-
-def _choice(path: Path_, choice: Choice, menu: Menu[Any], parameters: Parameters) -> Iterator[_Use]:
-    """The name on a menu, or the parameter that gives it, and the settings of whatever it may be."""
-    yield _Use(path, choice.name, "", "name", menu)
-    searched = parameters.get(choice.name)
-    names = searched.values if isinstance(searched, Values) else (choice.name,)
-    fields = {f.name: f for name in names if name in menu for f in dataclasses.fields(menu[str(name)])}
-    for key in choice.settings if any(name in menu for name in names) else ():
-        if key not in fields:
-            yield _Use((*path, key), None, "", f"unknown key '{key}'{nearest(key, list(fields)) if fields else ''}")
-    for key, field in fields.items():
-        if field.type is bool:
-            if not isinstance(choice.settings.get(key, False), bool):
-                yield _Use((*path, key), None, "", f"must be true or false, got {choice.settings[key]!r}")
-        else:
-            yield _Use((*path, key), choice.settings.get(key), key, "number")
-
-
 def _between(parts: dict[str, Any]) -> Errors:
     """What must hold between sections, as far as each is sound by itself."""
     errors: Errors = list(_stages(parts.get("stages") or ()))
@@ -224,13 +178,13 @@ def _between(parts: dict[str, Any]) -> Errors:
     parameters: Parameters | None = parts.get("parameters")
     if parameters is None:
         return errors
-    uses = list(_uses(model, train, parameters))
+    places = list(uses(model, train, parameters))
     used: set[str] = set()
-    misfits = [(use.path, message) for use in uses if (message := _fits(use, parameters, used))]
+    misfits = [(use.path, message) for use in places if (message := _fits(use, parameters, used))]
     errors += misfits
     if misfits or model is None or train is None:
         return errors
-    settings = {use.name: use.path for use in uses if use.name}
+    settings = {use.name: use.path for use in places if use.name}
     for name in parameters:
         if name not in used:
             path = ".".join(map(str, settings.get(name, ())))
@@ -239,29 +193,29 @@ def _between(parts: dict[str, Any]) -> Errors:
     sound = {name: p for name, p in parameters.items() if p is not None}
     if len(sound) < len(parameters):
         return errors
-    if all(isinstance(p, Fixed) for p in sound.values()):
-        errors.append((("parameters",), "there is nothing to search: give at least one a range or values"))
-    keys = [a.key for a in space(sound).axes]
+    axes = space(sound).axes
+    keys = [a.key for a in axes]
     for key in {k for k in keys if keys.count(k) > 1}:
         errors.append((("parameters",), f"two of them are '{key}' to Optuna; rename one"))
+    errors += _points(parts.get("stages") or (), {a.name: a for a in axes})
     return errors + list(_builds(model, train, sound))
 
 
-def _fits(use: _Use, parameters: Parameters, used: set[str]) -> str | None:
+def _fits(use: Use, parameters: Parameters, used: set[str]) -> str | None:
     """What is wrong with a use, if anything; the parameters it names are noted in `used`."""
-    if use.needs not in ("number", "whole number", "name"):
+    if use.needs not in ("number", "whole number", "name", "switch"):
         return use.needs
-    if use.menu is not None and use.value in use.menu:
+    if use.value is not None and (use.value in use.words if use.menu is None else use.value in use.menu):
         return None
     name = use.name if use.value is None else use.value
     if use.value is None and name not in parameters:
-        return "missing: give it a number, or add a parameter of that name" if name == "learning_rate" else None
+        return "missing: give it a number, or add a parameter of that name" if use.required else None
     if not isinstance(name, str):
         kinds = int if use.needs == "whole number" else int | float
         right = isinstance(name, kinds) and not isinstance(name, bool)
         return None if right else f"must be a {use.needs}, got {name!r}"
     if name not in parameters:
-        words = [*(use.menu or ()), *parameters]
+        words = [*(use.menu or map(str, use.words)), *parameters]
         what = f"neither {use.menu.kind} nor parameter" if use.menu else "no parameter"
         return f"'{name}' is {what}{nearest(name, words)}"
     used.add(name)
@@ -269,22 +223,44 @@ def _fits(use: _Use, parameters: Parameters, used: set[str]) -> str | None:
     return None if parameter is None else _gives(parameter, name, use)
 
 
-def _gives(parameter: Parameter, name: str, use: _Use) -> str | None:
+def _gives(parameter: Parameter, name: str, use: Use) -> str | None:
     """What is wrong with a parameter in that place, if anything."""
     values = parameter.values if isinstance(parameter, Values) else ()
     values = (parameter.value,) if isinstance(parameter, Fixed) else values
-    if use.menu is not None:
-        wrong = [v for v in values if v not in use.menu]
+    if use.menu is not None or use.needs == "switch":
+        menu = use.menu if use.menu is not None else list(use.words)
+        wrong = [v for v in values if v not in menu]
         if isinstance(parameter, Range) or wrong:
             got = wrong[0] if wrong else "a range"
-            return f"parameter '{name}' must give names of a {use.menu.kind}, got {got}{nearest(str(got), use.menu)}"
+            kind = f"names of a {use.menu.kind}" if use.menu else "some of its words"
+            return f"parameter '{name}' must give {kind}, got {got}{nearest(str(got), list(map(str, menu)))}"
         return None
-    if any(isinstance(v, str | bool) for v in values):
+    if any((isinstance(v, str) and v not in use.words) or isinstance(v, bool) for v in values):
         return f"parameter '{name}' must give numbers, got {list(values)}"
-    whole = parameter.type == "int" if isinstance(parameter, Range) else all(isinstance(v, int) for v in values)
+    numbers = [v for v in values if not isinstance(v, str)]
+    whole = parameter.type == "int" if isinstance(parameter, Range) else all(isinstance(v, int) for v in numbers)
     if use.needs == "whole number" and not whole:
         return f"parameter '{name}' must give whole numbers; add type: int"
     return None
+
+
+def _points(stages: tuple[Stage, ...], axes: dict[str, Axis]) -> Iterator[tuple[Path_, str]]:
+    """Points that stages begin with lie on the axes, before anything is zoomed."""
+    zoomed = False
+    for number, stage in enumerate(stages):
+        zoomed |= stage.zoom is not None
+        path: Path_ = ("stages", number, "points")
+        if stage.points and zoomed:
+            yield path, "points belong into a stage before the first zoom, whose box might not hold them"
+        for place, point in enumerate(stage.points):
+            for name, value in point.items():
+                if name not in axes:
+                    yield (*path, place, name), f"'{name}' is no searched parameter{nearest(name, list(axes))}"
+                    continue
+                try:
+                    axes[name].raw_of(value)
+                except ValueError as error:
+                    yield (*path, place, name), str(error)
 
 
 def _stages(stages: tuple[Stage, ...]) -> Iterator[tuple[Path_, str]]:
@@ -298,11 +274,14 @@ def _stages(stages: tuple[Stage, ...]) -> Iterator[tuple[Path_, str]]:
 
 def _builds(model: Model, train: Train, parameters: dict[str, Parameter]) -> Iterator[tuple[Path_, str]]:
     """Whether the engine takes both ends of every range, and every one of values."""
-    from hpsearch.trial import hidden_layers, hyperparameters
-
     messages = []
+    builds: tuple[Callable[[Point], object], ...] = (
+        lambda p: hidden_layers(model, p),
+        lambda p: output_activation(model, p),
+        lambda p: hyperparameters(train, p),
+    )
     for point in space(parameters).ends():
-        for build in (lambda p: hidden_layers(model, p), lambda p: hyperparameters(train, p)):
+        for build in builds:
             try:
                 build(point)
             except EngineError as error:

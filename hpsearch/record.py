@@ -41,6 +41,12 @@ class Record(NamedTuple):
         return f"{self.stage}/{self.number}"
 
 
+def checked_every(epochs: int, history: History) -> int:
+    """Epochs between two entries of a trial's curves, which end with its last epoch."""
+    checks = max((len(values) for values in history.values()), default=0)
+    return epochs // checks if checks else 1
+
+
 def ranked(records: Iterable[Record], sign: int, stages: Iterable[str]) -> list[Record]:
     """The complete ones, best first; ties by stage and number, so that the order is always the same.
 

@@ -13,7 +13,8 @@ from rich.text import Text
 
 from hpsearch.record import FINISHED, Record
 from hpsearch.service import Summary
-from hpsearch.space import Value, bounds, space
+from hpsearch.space import Value, bounds
+from hpsearch.uses import searched
 
 TOP = 10
 
@@ -21,7 +22,7 @@ TOP = 10
 def as_json(summary: Summary) -> dict[str, Any]:
     """Everything but histories; numbers that are not finite are null."""
     spec = summary.spec
-    axes = space(spec.parameters).axes
+    axes = searched(spec).axes
     ranking = summary.ranking
     stages = []
     for number, stage in enumerate(spec.stages):
@@ -88,13 +89,13 @@ def _stages(summary: Summary) -> Table:
     spec = summary.spec
     table = Table(title=f"Study {escape(spec.name)}", box=SIMPLE_HEAD, title_justify="left")
     table.add_column("")
-    rows = [["sampler"], ["finished"], ["reused"], *([a.name] for a in space(spec.parameters).axes)]
+    rows = [["sampler"], ["finished"], ["reused"], *([a.name] for a in searched(spec).axes)]
     for place, stage in enumerate(spec.stages):
         table.add_column(escape(stage.name))
         begun = place < len(summary.boxes)
         done = sum(r.state in FINISHED for r in summary.records[place]) if begun else 0
         cells = [stage.sampler, f"{done}/{stage.trials}", str(summary.reused[place]) if begun else ""]
-        for axis in space(spec.parameters).axes:
+        for axis in searched(spec).axes:
             cells.append(_range(bounds(axis, summary.boxes[place]), axis.zoomable) if begun else "")
         for row, cell in zip(rows, cells, strict=True):
             row.append(cell)
@@ -109,7 +110,7 @@ def _range(ends: Sequence[Value], zoomable: bool) -> str:
 
 def _trials(summary: Summary, title: str, records: Sequence[Record]) -> Table:
     table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", padding=(0, 1, 0, 0))
-    axes = space(summary.spec.parameters).axes
+    axes = searched(summary.spec).axes
     metric = summary.spec.metric.name
     states = len({r.state for r in records}) > 1
     table.add_column("trial", no_wrap=True)
@@ -119,7 +120,7 @@ def _trials(summary: Summary, title: str, records: Sequence[Record]) -> Table:
         table.add_column(escape(column), justify="right", overflow="fold")
     for r in records:
         value = "" if r.value is None else number(r.value)
-        points = [number(r.point[a.name]) for a in axes]
+        points = [number(r.point[a.name]) if a.name in r.point else "–" for a in axes]
         table.add_row(*map(escape, [r.label, *([r.state] * states), value, *points, str(r.epochs)]))
     return table
 

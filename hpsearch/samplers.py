@@ -4,6 +4,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from optuna import Trial
+    from optuna.distributions import BaseDistribution
     from optuna.samplers import BaseSampler
 
 SEEDS = 2**32  # Optuna's samplers take a seed below this
@@ -27,3 +29,15 @@ SAMPLERS: dict[str, Callable[[int], "BaseSampler"]] = {
     "random": random,
     "tpe": tpe,
 }
+
+
+def suggest(trial: "Trial", key: str, distribution: "BaseDistribution") -> None:
+    """Samples one parameter of a trial by its distribution."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    if isinstance(distribution, CategoricalDistribution):
+        trial.suggest_categorical(key, distribution.choices)
+    elif isinstance(distribution, IntDistribution):
+        trial.suggest_int(key, distribution.low, distribution.high, log=distribution.log)
+    elif isinstance(distribution, FloatDistribution):
+        trial.suggest_float(key, distribution.low, distribution.high, log=distribution.log)

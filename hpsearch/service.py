@@ -14,12 +14,13 @@ from hpsearch.errors import OutputError, StorageError
 from hpsearch.executors import EXECUTORS
 from hpsearch.models import champion
 from hpsearch.record import FINISHED, Record, ranked
-from hpsearch.space import Box, space
+from hpsearch.space import Box
 from hpsearch.spec import Spec
 from hpsearch.stages import box, reused
 from hpsearch.storage import Storage, StoredStudy, shown, url_of
 from hpsearch.study import Progress, Study, load
 from hpsearch.trackers import TRACKERS, Beside, Silent, Subject, Tracker
+from hpsearch.uses import searched
 
 FLUSH, FLUSH_STOPPED = 120.0, 3.0  # seconds a tracker gets at the end, and when somebody waits for us to stop
 
@@ -146,7 +147,7 @@ def summary(url: str) -> Summary:
     spec = stored_spec(url)
     storage = Storage.open(url, create=False)
     try:
-        axes = space(spec.parameters)
+        axes = searched(spec)
         records: list[list[Record]] = []
         boxes: list[Box] = []
         for number in range(len(spec.stages)):

@@ -10,9 +10,9 @@ An axis has a *raw* coordinate, which Optuna samples and the database holds, and
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Literal, Self, final
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, Self, final
 
 from pydantic import Field, model_validator
 
@@ -82,6 +82,24 @@ class Fixed(Section):
 Parameter = Range | Values | Fixed
 
 
+class Clause(NamedTuple):
+    """Something that must hold of another parameter: at least a number, or one of some values."""
+
+    parameter: str
+    least: int | None = None
+    among: tuple[Value, ...] = ()
+
+    def holds(self, point: Point) -> bool:
+        """A parameter that does not count at the point fulfills nothing."""
+        value = point.get(self.parameter)
+        if self.least is None:
+            return value in self.among
+        return value is not None and not isinstance(value, str) and value >= self.least
+
+
+Condition = tuple[Clause, ...]  # all of them
+
+
 @final
 @dataclass(frozen=True)
 class Axis:
@@ -92,6 +110,7 @@ class Axis:
         key: what Optuna calls it: `one_minus_beta` and `batch_size_index` say what the raw coordinate is.
         choices: of ordered and unordered values.
         zoomable: it has neighbors, so that a narrower box means something.
+        when: it counts at points where any of these holds; always when there are none.
     """
 
     name: str
@@ -103,6 +122,11 @@ class Axis:
     complement: bool = False
     choices: tuple[Value, ...] = ()
     zoomable: bool = True
+    when: tuple[Condition, ...] = ()
+
+    def counts(self, point: Point) -> bool:
+        """Whether anything at the point needs it: the units of a layer that is absent are not sampled."""
+        return not self.when or any(all(clause.holds(point) for clause in condition) for condition in self.when)
 
     def value(self, raw: Raw) -> Value:
         """Raw → what people see."""
@@ -114,6 +138,24 @@ class Axis:
         if self.complement:
             return complement(raw)
         return int(raw) if self.whole else float(raw)
+
+    def raw_of(self, value: Value) -> Raw:
+        """The inverse of `value`; of choices the one that equals it.
+
+        Raises:
+            ValueError: it is not on the axis.
+        """
+        if self.choices:
+            if value not in self.choices:
+                raise ValueError(f"must be one of {', '.join(map(str, self.choices))}, got {value}")
+            return self.choices.index(value) if self.zoomable else value
+        if isinstance(value, str | bool) or (self.whole and not isinstance(value, int)):
+            raise ValueError(f"must be a {'whole ' if self.whole else ''}number, got {value!r}")
+        raw = complement(value) if self.complement else value
+        if not self.low <= raw <= self.high:
+            low, high = bounds(self, {self.key: (self.low, self.high)})
+            raise ValueError(f"must lie in its range {low} … {high}, got {value}")
+        return raw if self.whole else float(raw)
 
     def position(self, raw: Raw) -> float:
         """Raw → where it stands on the axis' own scale, on which it was sampled uniformly."""
@@ -143,8 +185,8 @@ class Space:
     fixed: Mapping[str, Value]
 
     def point(self, raws: Mapping[str, Raw]) -> Point:
-        """Optuna's parameters → values by parameter name, fixed ones included."""
-        return {a.name: a.value(raws[a.key]) for a in self.axes} | dict(self.fixed)
+        """Optuna's parameters → values by parameter name, fixed ones included; axes that do not count have none."""
+        return {a.name: a.value(raws[a.key]) for a in self.axes if a.key in raws} | dict(self.fixed)
 
     def whole(self) -> "Box":
         """The whole range of every axis."""
@@ -168,10 +210,19 @@ class Space:
 Box = dict[str, tuple[float, float]]  # axis key → raw bounds, inclusive
 
 
-def space(parameters: Mapping[str, Parameter]) -> Space:
-    """The space that a study file's parameters span."""
+def space(parameters: Mapping[str, Parameter], conditions: Mapping[str, tuple[Condition, ...]] | None = None) -> Space:
+    """The space that a study file's parameters span.
+
+    Args:
+        conditions: parameter → when it counts; always when it is not in there.
+    """
+    when = conditions or {}
     return Space(
-        axes=tuple(_axis(name, p) for name, p in parameters.items() if not isinstance(p, Fixed)),
+        axes=tuple(
+            replace(_axis(name, p), when=when.get(name, ()))
+            for name, p in parameters.items()
+            if not isinstance(p, Fixed)
+        ),
         fixed={name: p.value for name, p in parameters.items() if isinstance(p, Fixed)},
     )
 
@@ -193,9 +244,9 @@ def complement(value: float) -> float:
     return float(1 - Decimal(repr(float(value))))
 
 
-def contains(axis: Axis, box: Box, raw: Raw) -> bool:
-    """Whether a raw coordinate lies in the box."""
-    if isinstance(raw, str) or not axis.zoomable:
+def contains(axis: Axis, box: Box, raw: Raw | None) -> bool:
+    """Whether a raw coordinate lies in the box; None, of an axis that does not count, lies in any."""
+    if raw is None or isinstance(raw, str) or not axis.zoomable:
         return True
     low, high = box[axis.key]
     return low <= raw <= high

@@ -6,6 +6,7 @@ from pydantic import (
     BeforeValidator,
     Discriminator,
     Field,
+    JsonValue,
     SerializeAsAny,
     Tag,
     model_validator,
@@ -24,7 +25,16 @@ class Choice(Section):
     """A name from a menu with its settings: `momentum`, or `{name: momentum, classical: true}`."""
 
     name: str
-    settings: dict[str, bool | Number | str] = Field(default_factory=dict)
+    settings: dict[str, JsonValue] = Field(default_factory=dict)
+
+    @classmethod
+    def of(cls, data: Any) -> Self:
+        """A choice that stands among another one's settings.
+
+        Raises:
+            ValueError: it is neither a name nor a mapping with one.
+        """
+        return cls.model_validate(data)
 
     @model_validator(mode="before")
     @classmethod
@@ -43,6 +53,8 @@ class Hidden(Section):
     units: Setting
     activation: Choice = Choice(name="relu")
     initializer: Choice | None = Field(None, description="He for rectifiers, Xavier for the others, when not given")
+    batch_norm: bool | str | None = Field(None, description="before (or true) or after the activation")
+    dropout: Setting | None = Field(None, description="rate at which its outputs are left out in training")
 
     @model_validator(mode="before")
     @classmethod
@@ -51,18 +63,72 @@ class Hidden(Section):
 
 
 @final
+class Output(Section):
+    """The output layer, whose units follow from the data."""
+
+    activation: Choice = Choice(name="identity")
+    initializer: Choice | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, data: Any) -> Any:
+        return {"activation": data} if isinstance(data, str) else data
+
+
+@final
 class Model(Section):
-    """The network; the output layer and the loss follow from the data."""
+    """The network; the output layer and the loss follow from the data.
+
+    Either hidden layers, of which there are `depth` (the last one repeated, those beyond left out), or all `layers`.
+    """
 
     hidden: Annotated[tuple[Hidden, ...], Listed] = ()
+    depth: Setting | None = Field(None, description="how many hidden layers; as many as are listed when not given")
+    input_dropout: Setting | None = Field(None, description="rate at which inputs are left out in training")
+    layers: Annotated[tuple[Choice, ...], Listed] | None = Field(None, description="every layer but the output layer")
+    initializer: Choice | None = Field(None, description="of all layers that do not name one")
+    output: Output = Output()
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Self:
+        for name in ("hidden", "depth", "input_dropout"):
+            if self.layers is not None and getattr(self, name) not in (None, ()):
+                raise ValueError(f"layers names every layer, so {name} cannot stand beside it")
+        if self.depth is not None and not self.hidden:
+            raise ValueError("depth needs a hidden layer to repeat")
+        return self
 
 
 @final
 class EarlyStopping(Section):
-    """Stops a trial after `patience` epochs without an improvement of the metric by more than `min_delta`."""
+    """Stops a trial after `patience` checks without an improvement of the metric by more than `min_delta`."""
 
     patience: Annotated[int, Field(ge=1)]
     min_delta: Annotated[float, Field(ge=0)] = 0.0
+
+
+@final
+class Stop(Section):
+    """Stops a trial whose metric has reached `value`, or changed by less than `change` in `checks` checks in a row."""
+
+    value: Number | None = None
+    change: Annotated[float, Field(gt=0)] | None = None
+    checks: Annotated[int, Field(ge=1)] = 1
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if self.value is None and self.change is None:
+            raise ValueError("give it a value to reach or a change to fall below")
+        return self
+
+
+@final
+class Switch(Section):
+    """Another optimizer from an epoch on: `{epoch: 20, optimizer: sgd, learning_rate: 0.01}`."""
+
+    epoch: Setting
+    optimizer: Choice
+    learning_rate: Setting | None = None
 
 
 @final
@@ -70,22 +136,39 @@ class Train(Section):
     """How a trial trains. What is not given is the parameter of the same name, else a default."""
 
     optimizer: Choice = Choice(name="momentum")
+    switch: Switch | None = None
     schedule: Choice = Choice(name="constant")
     learning_rate: Setting | None = None
-    batch_size: Setting | None = None
+    batch_size: Setting | None = Field(None, description="or full")
     l2: Setting | None = None
+    l1: Setting | None = None
+    penalty: Literal["whole", "by_batch"] = Field("whole", description="by_batch divides l1 and l2 by the batch size")
+    clip: Choice | None = None
+    label_smoothing: Setting | None = None
+    augment: Annotated[tuple[Choice, ...], Listed] = ()
+    draw: Choice = Choice(name="shuffle")
     epochs: Annotated[int, Field(ge=1)] = 50
+    check_every: Annotated[int, Field(ge=1)] = Field(1, description="epochs between two checks of the scores")
     early_stopping: EarlyStopping | None = None
+    stop: Stop | None = None
+    keep: Literal["best", "last"] = Field("best", description="which epoch's weights and scores are the trial's")
+
+    @model_validator(mode="after")
+    def _checked(self) -> Self:
+        if self.epochs % self.check_every:
+            raise ValueError(f"epochs must be a multiple of check_every, got {self.epochs} and {self.check_every}")
+        return self
 
 
-MetricName = Literal["val/loss", "val/accuracy", "train/loss", "train/accuracy"]
+MetricName = Literal["val/loss", "val/accuracy", "train/loss", "train/accuracy", "epochs"]
 
 
 @final
 class Metric(Section):
     """What is searched for, and what early stopping watches: its best over the epochs of a trial.
 
-    What is better by no more than early stopping's `min_delta` does not count as better.
+    What is better by no more than early stopping's `min_delta` does not count as better. `epochs` is how many a trial
+    took to reach `train.stop.value`; one that did not counts one check more than there are.
     """
 
     name: MetricName = "val/loss"
@@ -93,15 +176,19 @@ class Metric(Section):
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
-        if self.goal and (self.goal == "minimize") != self.name.endswith("loss"):
+        if self.goal and (self.goal == "minimize") == self.name.endswith("accuracy"):
             raise ValueError(f"goal: one does not {self.goal} {self.name}; leave goal out, or write the other one")
         return self
 
     @property
     def sign(self) -> int:
         """+1 where lower is better, −1 where higher is."""
-        goal = self.goal or ("minimize" if self.name.endswith("loss") else "maximize")
-        return 1 if goal == "minimize" else -1
+        return -1 if self.name.endswith("accuracy") else 1
+
+    @property
+    def watched(self) -> str:
+        """The curve that stopping and the choice of the best epoch go by."""
+        return "val/loss" if self.name == "epochs" else self.name
 
 
 @final
@@ -114,12 +201,34 @@ class Zoom(Section):
 
 @final
 class Stage(Section):
-    """A part of the search with a box and a sampler of its own. `trials` is its total, over all restarts."""
+    """A part of the search with a box and a sampler of its own. `trials` is its total, over all restarts.
+
+    It begins with the `points` that are given, each trained `seeds` times; what they leave open is sampled.
+    """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$", max_length=50)]
-    trials: Annotated[int, Field(ge=1)]
+    trials: Annotated[int, Field(ge=1)] = Field(description="as many as there are points times seeds when not given")
+    points: Annotated[tuple[dict[str, Value], ...], Listed] = ()
+    seeds: Annotated[int, Field(ge=1)] = 1
     sampler: Literal[tuple(SAMPLERS)] = "random"  # type: ignore[valid-type]
     zoom: Zoom | None = None
+
+    @model_validator(mode="after")
+    def _enough(self) -> Self:
+        if self.trials < len(self.points) * self.seeds:
+            raise ValueError(f"trials must be at least points times seeds, {len(self.points)} times {self.seeds}")
+        return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _counted(cls, data: Any) -> Any:
+        """Points and seeds say how many trials there are."""
+        if not isinstance(data, dict) or "trials" in data or not ("points" in data or "seeds" in data):
+            return data
+        points, seeds = data.get("points", [{}]), data.get("seeds", 1)
+        if not isinstance(points, list | tuple) or not isinstance(seeds, int):
+            return data
+        return data | {"trials": max(1, len(points)) * max(1, seeds)}
 
 
 def _kind(value: Any) -> str:
@@ -155,7 +264,7 @@ class Spec(Section):
 SECTIONS: tuple[str, ...] = tuple(Spec.model_fields)
 
 
-def setting(value: Setting | None, name: str, point: Point, default: Value) -> Value:
+def setting(value: Setting | None, name: str, point: Point, default: Any) -> Any:
     """What a setting is at a point: a number as it is, a parameter's value, or, when nothing is given, the parameter
     called like the setting itself, else the default."""
     if value is None:

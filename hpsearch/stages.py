@@ -31,24 +31,26 @@ def reused(space: Space, box: Box, earlier: Sequence[Sequence[Record]]) -> list[
         r
         for records in earlier
         for r in records
-        if r.state == "complete" and all(contains(axis, box, r.raws[axis.key]) for axis in space.axes)
+        if r.state == "complete" and all(contains(axis, box, r.raws.get(axis.key)) for axis in space.axes)
     ]
 
 
 def _narrowed(spec: Spec, space: Space, outer: Box, records: Sequence[Record], zoom: Zoom) -> Box:
-    inside = [r for r in records if all(contains(a, outer, r.raws[a.key]) for a in space.axes)]
+    inside = [r for r in records if all(contains(a, outer, r.raws.get(a.key)) for a in space.axes)]
     best = ranked(inside, spec.metric.sign, [s.name for s in spec.stages])
     best = best[: max(1, math.ceil(zoom.keep_top * len(best)))]
     if not best:
         return outer
-    return {a.key: _axis(a, outer[a.key], [r.raws[a.key] for r in best], zoom.margin) for a in space.axes}
+    return {
+        a.key: _axis(a, outer[a.key], [r.raws[a.key] for r in best if a.key in r.raws], zoom.margin) for a in space.axes
+    }
 
 
 def _axis(
     axis: Axis, outer: tuple[float, float], raws: Sequence[float | str | bool], margin: float
 ) -> tuple[float, float]:
     """The interval of the best on the axis' own scale, `margin` of the outer width wider on each side, cut to it."""
-    if not axis.zoomable:
+    if not axis.zoomable or not raws:
         return outer
     low, high = (axis.position(end) for end in outer)
     positions = [axis.position(raw) for raw in raws]

@@ -16,17 +16,19 @@ from typing import TYPE_CHECKING, NamedTuple, final
 from hpsearch.dataset import Dataset
 from hpsearch.errors import Interrupted
 from hpsearch.executors import Executor, WorkerDied
-from hpsearch.record import FINISHED, Record, best_of
-from hpsearch.samplers import SAMPLERS
+from hpsearch.record import FINISHED, Record, best_of, checked_every
+from hpsearch.samplers import SAMPLERS, suggest
 from hpsearch.seeds import derive
-from hpsearch.space import Box, Space, space
+from hpsearch.space import Box, Raw, Space
 from hpsearch.spec import Spec
 from hpsearch.stages import box, reused
 from hpsearch.storage import Storage
 from hpsearch.trackers import Tracker
 from hpsearch.trial import Outcome, Result, Start, Task, groups, test_scores
+from hpsearch.uses import searched
 
 if TYPE_CHECKING:
+    from optuna import Study as OptunaStudy
     from optuna.trial import FrozenTrial
 
 SLICE = 30.0  # seconds of training after which a group comes back to be stored or sent on
@@ -75,7 +77,7 @@ class Study:
     ) -> None:
         self.spec = spec
         self.dataset = dataset
-        self.space: Space = space(spec.parameters)
+        self.space: Space = searched(spec)
         self.boxes: list[Box] = []
         self.records: list[list[Record]] = []  # by stage, by number
         self._storage = storage
@@ -246,7 +248,8 @@ def _onwards(start: Start, result: Result) -> Start:
 
 
 def _finished(record: Record, r: Result, when: float) -> Record:
-    metrics = {name: values[r.best_epoch - 1] for name, values in r.history.items()} if r.best_epoch else {}
+    every = checked_every(r.epochs, r.history)
+    metrics = {name: values[r.best_epoch // every - 1] for name, values in r.history.items()} if r.best_epoch else {}
     return record._replace(
         state=r.state,
         value=r.value,
@@ -289,10 +292,24 @@ class _Asking:
             memory.add_trials([self._frozen(r._replace(state="running", value=None)) for r in running])
             for number in range(had, last):
                 memory.sampler = SAMPLERS[self._stage.sampler](derive(self._seed, name, number, "ask"))
-                raws = memory.ask(self._distributions).params
+                raws = self._suggest(memory, number)
                 records.append(Record(name, number, raws, self._space.point(raws), "running"))
             self._storage.ask(name, had, [r.raws for r in records[had:]])
         return records[first:last]
+
+    def _suggest(self, memory: "OptunaStudy", number: int) -> dict[str, Raw]:
+        """A point that is given, or a sampled one; a parameter is sampled where it counts, after those that say so."""
+        given = len(self._stage.points) * self._stage.seeds
+        if number < given:
+            point = self._stage.points[number % len(self._stage.points)]
+            fixed = {a.key: a.raw_of(point[a.name]) for a in self._space.axes if a.name in point}
+            memory.enqueue_trial(fixed)
+        trial = memory.ask({a.key: self._distributions[a.key] for a in self._space.axes if not a.when})
+        waiting = [a for a in self._space.axes if a.when]
+        while counting := [a for a in waiting if a.counts(self._space.point(trial.params))]:
+            suggest(trial, counting[0].key, self._distributions[counting[0].key])
+            waiting.remove(counting[0])
+        return trial.params
 
     def tell(self, records: Sequence[Record]) -> None:
         """Tells Optuna's database of the finished trials it has not got, in the order of their numbers."""
@@ -306,7 +323,7 @@ class _Asking:
             state=TrialState[_STATES[record.state]],
             value=record.value,
             params=dict(record.raws),
-            distributions=self._distributions,
+            distributions={key: self._distributions[key] for key in record.raws},
         )
         trial.datetime_start = datetime.fromtimestamp(record.finished - record.seconds)
         if trial.state.is_finished():

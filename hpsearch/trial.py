@@ -3,32 +3,27 @@
 import dataclasses
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, final
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from engine.activations import ACTIVATIONS
-from engine.initializers import INITIALIZERS, HeNormal, XavierNormal
-from engine.layers import Dense, Layer
+from engine.hyperparameters import Hyperparameters
 from engine.network import Network
-from engine.optimizers import OPTIMIZERS
-from engine.registry import Menu
-from engine.schedules import SCHEDULES
 from engine.state import State
-from engine.stopping import EarlyStopping
-from engine.trainer import Epoch, Hyperparameters, evaluate, train
-from engine.types import EngineError
+from engine.stopping import EarlyStopping, Reached, Settled
+from engine.trainer import Epoch, evaluate, train
+from engine.types import Booleans, EngineError
+from hpsearch.build import hyperparameters, network
 from hpsearch.dataset import DTYPE, Dataset
 from hpsearch.errors import DataError
 from hpsearch.space import Point
-from hpsearch.spec import Choice, Model, Spec, Train, setting
+from hpsearch.spec import Spec
 
 History = dict[str, list[float]]  # "val/loss" → a number for each epoch
 TrialState = Literal["running", "complete", "diverged", "failed"]
-LARGEST_IN_COMPANY = 10_000  # parameters; beyond, the products outweigh what company saves
-RECTIFIERS = {"relu", "leaky_relu"}  # their inputs lose half their variance, which He's weights make up for
+LARGEST_IN_COMPANY = 10_000  # multiply-adds a row; beyond, the products outweigh what company saves
 
 
 class Start(NamedTuple):
@@ -88,73 +83,23 @@ class Result(NamedTuple):
 Outcome = tuple[Result, ...]  # what a task gave: its trials in the order they were given
 
 
-def hidden_layers(model: Model, point: Point) -> tuple[Layer, ...]:
-    """The hidden layers at a point.
+def shape(spec: Spec, dataset: Dataset, point: Point) -> tuple[Network, tuple[object, ...]]:
+    """What must be equal for trials to train together.
 
     Raises:
-        EngineError: units or settings that cannot be.
+        EngineError: a network or hyperparameters that cannot be.
     """
-    layers: list[Layer] = []
-    for hidden in model.hidden:
-        activation = named(hidden.activation, ACTIVATIONS, point)
-        rectifier = setting(hidden.activation.name, "", point, "") in RECTIFIERS
-        initializer = named(hidden.initializer, INITIALIZERS, point) if hidden.initializer else None
-        default = HeNormal() if rectifier else XavierNormal()
-        units = setting(hidden.units, "", point, 0)
-        assert isinstance(units, int)
-        layers += [Dense(units, initializer or default), activation]
-    return tuple(layers)
-
-
-def network(spec: Spec, dataset: Dataset, point: Point) -> Network:
-    """The network at a point; its output layer and loss follow from the data."""
-    layers = (*hidden_layers(spec.model, point), Dense(dataset.outputs, XavierNormal()))
-    return Network((dataset.inputs,), layers, dataset.loss)
-
-
-def hyperparameters(training: Train, point: Point) -> Hyperparameters:
-    """The hyperparameters at a point.
-
-    Raises:
-        EngineError: a value outside of what the engine takes.
-    """
-
-    def number(value: Any, name: str, default: float) -> Any:
-        return setting(value, name, point, default)
-
-    return Hyperparameters(
-        optimizer=named(training.optimizer, OPTIMIZERS, point),
-        learning_rate=float(number(training.learning_rate, "learning_rate", 0.01)),
-        batch_size=int(number(training.batch_size, "batch_size", 32)),
-        l2=float(number(training.l2, "l2", 0.0)),
-        schedule=named(training.schedule, SCHEDULES, point),
-    )
-
-
-def named(choice: Choice, menu: Menu[Any], point: Point) -> Any:
-    """What a choice from a menu is at a point: each setting as given, else its parameter, else a default."""
-    kind: Any = menu[choice.name if choice.name in menu else str(point[choice.name])]
-    defaults: dict[str, Any] = {f.name: f.default for f in dataclasses.fields(kind)}
-    return kind(**{name: setting(choice.settings.get(name), name, point, d) for name, d in defaults.items()})
-
-
-def shape(spec: Spec, dataset: Dataset, point: Point) -> tuple[Any, ...]:
-    """What must be equal for trials to train together."""
-    hyper = hyperparameters(spec.train, point)
-    optimizer: Any = hyper.optimizer
-    booleans = tuple(getattr(optimizer, f.name) for f in dataclasses.fields(optimizer) if f.type is bool)
-    return (network(spec, dataset, point), hyper.batch_size, type(optimizer), booleans)
+    return network(spec, dataset, point).alike, hyperparameters(spec.train, point).kind
 
 
 def cost(spec: Spec, dataset: Dataset, point: Point) -> float:
     """Roughly how long an epoch takes, in units of a multiply-add: products for each row, and a toll for each step."""
     try:
-        hyper = hyperparameters(spec.train, point)
-        size = network(spec, dataset, point).size
+        hyper, net = hyperparameters(spec.train, point), network(spec, dataset, point)
     except EngineError:
         return 0.0
     rows = dict(dataset.rows)["train"]
-    return rows * size * 3 + (rows / min(hyper.batch_size, rows)) * (500_000 + size * 40)
+    return rows * net.work * 3 + (rows / min(hyper.batch_size, rows)) * (500_000 + net.size * 40)
 
 
 def advance(task: Task) -> Outcome:
@@ -181,16 +126,15 @@ def _train(task: Task) -> list[Result]:
     rows, val = dataset.part("train"), dataset.part("val")
     if rows is None:
         raise DataError("data.split: there are no training rows")
-    net = network(spec, dataset, task.trials[0].point)
+    nets = [network(spec, dataset, t.point) for t in task.trials]
     hypers = [hyperparameters(spec.train, t.point) for t in task.trials]
-    state = State.join([_state(t, net, h) for t, h in zip(task.trials, hypers, strict=True)])
-    early = spec.train.early_stopping
-    stopping = EarlyStopping(early.patience, early.min_delta) if early else EarlyStopping()
+    state = State.join([_state(*given) for given in zip(task.trials, nets, hypers, strict=True)])
+    stopping = Stopping.of(spec)
     going = list(range(len(task.trials)))  # trial of each row of the state
     histories: list[History] = [{k: list(v) for k, v in (t.history or {}).items()} for t in task.trials]
     seconds = [t.seconds for t in task.trials]
     results: dict[int, Result] = {}
-    training = train(net, hypers, state, rows, val)
+    training = train(nets, hypers, state, rows, val, spec.train.check_every)
     epoch = next(training)
     while True:
         scores = _scores(epoch)
@@ -199,7 +143,7 @@ def _train(task: Task) -> list[Result]:
             seconds[trial] += (clock - before) / len(going)
             for name, values in scores.items():
                 histories[trial].setdefault(name, []).append(float(values[row]))
-        goes = stopping.update(state, spec.metric.sign * scores[spec.metric.name])
+        goes, reached = stopping.update(state, scores)
         finite = np.isfinite(scores["train/loss"]) & np.isfinite(scores.get("val/loss", scores["train/loss"]))
         timed_out = clock >= deadline
         goes &= finite & (state.epoch < task.epochs)
@@ -211,7 +155,7 @@ def _train(task: Task) -> list[Result]:
             if not finite[row] or never:
                 results[trial] = so_far._replace(state="diverged")
             elif not goes[row]:
-                results[trial] = _complete(so_far, spec, state, row)
+                results[trial] = _complete(so_far, spec, state, row, bool(reached[row]))
             elif timed_out:
                 results[trial] = so_far._replace(checkpoint=state.take(np.array([row])).to_bytes())
         going = [trial for row, trial in enumerate(going) if goes[row]]
@@ -220,10 +164,45 @@ def _train(task: Task) -> list[Result]:
         epoch = training.send(goes)
 
 
+class Stopping(NamedTuple):
+    """All that may end a trial before its last epoch."""
+
+    spec: Spec
+    early: EarlyStopping
+    reached: Reached | None
+    settled: Settled | None
+
+    @classmethod
+    def of(cls, spec: Spec) -> "Stopping":
+        """What a study file asks for."""
+        early, stop, every = spec.train.early_stopping, spec.train.stop, spec.train.check_every
+        value = stop.value if stop else None
+        return cls(
+            spec,
+            EarlyStopping(early.patience * every, early.min_delta) if early else EarlyStopping(),
+            None if value is None else Reached(_sign(spec) * value),
+            Settled(stop.change, stop.checks) if stop and stop.change else None,
+        )
+
+    def update(self, state: State, scores: Mapping[str, np.ndarray]) -> tuple[Booleans, Booleans]:
+        """Who goes on, and who has reached the value to stop at, `(trials,)` each; the best weights are in `state`."""
+        values = _sign(self.spec) * scores[self.spec.metric.watched]
+        goes = self.early.update(state, values)
+        on_the_way = self.reached.update(state, values) if self.reached else np.ones(len(state), dtype=np.bool_)
+        if self.settled:
+            goes &= self.settled.update(state, values)
+        return goes & on_the_way, ~on_the_way
+
+
+def _sign(spec: Spec) -> int:
+    """+1 where lower is better on the watched curve, −1 where higher is."""
+    return spec.metric.sign
+
+
 def _state(trial: Start, net: Network, hyper: Hyperparameters) -> State:
     if trial.checkpoint is not None:
         return State.from_bytes(trial.checkpoint)
-    return State.start(net, hyper.optimizer.slots, [np.random.default_rng(trial.seed)], DTYPE)
+    return State.start(net, hyper.slots, [np.random.default_rng(trial.seed)], DTYPE)
 
 
 def _scores(epoch: Epoch) -> dict[str, np.ndarray]:
@@ -233,13 +212,15 @@ def _scores(epoch: Epoch) -> dict[str, np.ndarray]:
     return scores
 
 
-def _complete(so_far: Result, spec: Spec, state: State, row: int) -> Result:
-    return so_far._replace(
-        state="complete",
-        value=spec.metric.sign * float(state.best_value[row]),
-        best_epoch=int(state.best_epoch[row]),
-        weights=state.best_theta[row].tobytes(),
-    )
+def _complete(so_far: Result, spec: Spec, state: State, row: int, reached: bool) -> Result:
+    last = spec.train.keep == "last"
+    best = state.epoch if last else int(state.best_epoch[row])
+    if spec.metric.name == "epochs":
+        value = float(state.epoch if reached else spec.train.epochs + spec.train.check_every)
+    else:
+        value = so_far.history[spec.metric.name][best // spec.train.check_every - 1]
+    weights = (state.theta if last else state.best_theta)[row]
+    return so_far._replace(state="complete", value=value, best_epoch=best, weights=weights.tobytes())
 
 
 def test_scores(spec: Spec, dataset: Dataset, point: Point, weights: bytes) -> dict[str, float]:
@@ -265,7 +246,7 @@ def groups(spec: Spec, dataset: Dataset, trials: Sequence[Start], workers: int) 
         shapes.setdefault(_shape_or_number(spec, dataset, t), []).append(t)
     cut = []
     for key, equal in shapes.items():
-        size = most if isinstance(key, tuple) and key[0].size <= LARGEST_IN_COMPANY else 1
+        size = most if isinstance(key, tuple) and key[0].work <= LARGEST_IN_COMPANY else 1
         cut += [tuple(equal[i : i + size]) for i in range(0, len(equal), size)]
     return sorted(cut, key=lambda g: -sum(cost(spec, dataset, t.point) for t in g))
 

@@ -1,41 +1,43 @@
 """What a source of data is: a part of the study file that can load itself."""
 
 import abc
-from dataclasses import dataclass
-from typing import Annotated, Literal, Self, final
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, Self, final
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
+from engine.types import Floats
 from hpsearch.section import Section
 
+Part = Literal["train", "val", "test"]
+Size = Annotated[int, Field(ge=1)]
 
-@final
-@dataclass(frozen=True, eq=False)
-class Table:
-    """Rows as they come.
 
-    Attributes:
-        x: `(rows, features)`, float64.
-        y: `(rows,)`: class numbers 0…k−1 (int64) for a classification, values (float64) for a regression.
-        features: a name for each column.
-        classes: a name for each class; empty for a regression.
-    """
-
-    x: npt.NDArray[np.float64]
-    y: npt.NDArray[np.int64] | npt.NDArray[np.float64]
-    features: tuple[str, ...]
-    classes: tuple[str, ...]
+def _image(value: Any) -> Any:
+    if isinstance(value, list | tuple) and len(value) != 3:
+        raise ValueError(f"must be [channels, height, width], got {list(value)}")
+    return tuple(value) if isinstance(value, list) else value
 
 
 @final
 class Split(Section):
-    """Fractions of the rows; `test` may be 0."""
+    """Fractions of the rows; `test` may be 0. What is not given of `test`, when both others are, is what they leave."""
 
     train: Annotated[float, Field(gt=0, lt=1, description="fraction to learn from")] = 0.6
     val: Annotated[float, Field(gt=0, lt=1, description="fraction to choose by")] = 0.2
     test: Annotated[float, Field(ge=0, lt=1, description="fraction that is read once, at the end")] = 0.2
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rest(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.keys() >= {"train", "val"} and "test" not in data:
+            train, val = data["train"], data["val"]
+            if isinstance(train, int | float) and isinstance(val, int | float) and train + val <= 1 + 1e-9:
+                return {**data, "test": max(0.0, round(1.0 - train - val, 9))}
+        return data
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -47,12 +49,41 @@ class Split(Section):
         return self
 
 
+@final
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Rows as they come.
+
+    Attributes:
+        x: `(rows, features)`, float64, or float32 where that holds every value.
+        y: `(rows,)`: class numbers 0…k−1 (int64) for a classification, values (float64) for a regression.
+        features: a name for each column.
+        classes: a name for each class; empty for a regression.
+        parts: the numbers of rows that the source itself fixes as a part, in order; a row may be in two of them. Rows
+            in none are split over the parts that are not fixed.
+        split: the fractions where the study file gives none; None for what suits the number of rows.
+    """
+
+    x: Floats
+    y: npt.NDArray[np.int64] | npt.NDArray[np.float64]
+    features: tuple[str, ...]
+    classes: tuple[str, ...]
+    parts: Mapping[Part, npt.NDArray[np.intp]] = field(default_factory=dict)
+    split: Split | None = None
+
+
 class Source(Section, abc.ABC):
     """Where data come from, how they are split and scaled. A family: one file and one line in the menu a source."""
 
     source: str
-    split: Split = Split()
-    scale: Literal["standard", "none"] = "standard"
+    split: Split | None = Field(None, description="by the number of rows when not given: 60/20/20, 80/10/10 or 98/1/1")
+    scale: Literal["standard", "minmax", "robust", "quantile", "none"] = Field(
+        "standard", description="of the inputs, fitted on the training rows: by column, images by channel"
+    )
+    target_scale: Literal["standard", "none"] = Field("standard", description="of the targets of a regression")
+    image: Annotated[tuple[Size, Size, Size] | None, BeforeValidator(_image)] = Field(
+        None, description="[channels, height, width] when each row is an image, in that order"
+    )
 
     @abc.abstractmethod
     def load(self) -> Table:

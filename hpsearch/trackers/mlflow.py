@@ -16,10 +16,11 @@ import numpy as np
 import sqlalchemy as sa
 from filelock import FileLock
 
-from hpsearch.record import Record
-from hpsearch.space import Axis, space
+from hpsearch.record import Record, checked_every
+from hpsearch.space import Axis
 from hpsearch.storage import file_of
 from hpsearch.trackers.base import Subject
+from hpsearch.uses import searched
 
 POINTS = 25  # of a curve: every one costs 75 µs and 80 bytes for ever; the whole history is an artifact
 PICTURES = 3  # best trials that get a loss-curve picture
@@ -50,7 +51,7 @@ class MlflowTracker:
     def begin(self, subject: Subject) -> None:
         from mlflow.entities import ViewType
 
-        self._axes = space(subject.spec.parameters).axes
+        self._axes = searched(subject.spec).axes
         self._experiment = self._experiment_of(subject)
         token = None
         while True:
@@ -125,7 +126,7 @@ class MlflowTracker:
         """Plain numbers; MLflow's charts have no log axis, so log-scaled parameters are there as log10 too."""
         params = {name: str(value) for name, value in record.point.items()}
         for axis in self._axes:
-            if axis.log:
+            if axis.log and axis.key in record.raws:
                 params[f"log10_{axis.key}"] = f"{log10(float(record.raws[axis.key])):.6g}"
         return params
 
@@ -136,11 +137,11 @@ class MlflowTracker:
         if record.value is not None:
             single |= {"objective": record.value, "best_epoch": record.best_epoch}
         rows = [(name, float(value), end, 0) for name, value in single.items()]
-        dropped = 0
+        dropped, every = 0, checked_every(record.epochs, record.history)
         for name, values in record.history.items():
-            for i in thinned(len(values), record.best_epoch - 1):
+            for i in thinned(len(values), record.best_epoch // every - 1):
                 if isfinite(values[i]):
-                    rows.append((name, values[i], start + (end - start) * (i + 1) // len(values), i + 1))
+                    rows.append((name, values[i], start + (end - start) * (i + 1) // len(values), (i + 1) * every))
             dropped += sum(not isfinite(v) for v in values)
         return rows, dropped
 
@@ -222,10 +223,11 @@ def curves(record: Record, file: Path) -> None:
     FigureCanvasAgg(figure)
     figure.subplots_adjust(left=0.13, right=0.97, top=0.92, bottom=0.12)
     axes = figure.add_subplot()
+    every = checked_every(record.epochs, record.history)
     for name, color in (("train/loss", "tab:blue"), ("val/loss", "tab:orange")):
         if name in record.history:
             values = record.history[name]
-            axes.plot(range(1, len(values) + 1), values, color=color, label=name)
+            axes.plot(range(every, record.epochs + 1, every), values, color=color, label=name)
     axes.axvline(record.best_epoch, color="tab:green", linestyle=":", label=f"best, epoch {record.best_epoch}")
     axes.set(title=record.label, xlabel="epoch", ylabel="loss", yscale="log")
     axes.grid(alpha=0.3)

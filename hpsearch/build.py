@@ -1,0 +1,188 @@
+"""A point → the network and the hyperparameters that it stands for."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from engine.activations import ACTIVATIONS
+from engine.augmentation import AUGMENTATIONS
+from engine.clipping import CLIPS
+from engine.data import DRAWS
+from engine.hyperparameters import Hyperparameters, Switch
+from engine.initializers import INITIALIZERS, HeNormal, Initializer, XavierNormal
+from engine.layers import LAYERS, Dense, Dropout, Layer
+from engine.network import Network
+from engine.optimizers import OPTIMIZERS
+from engine.registry import Menu
+from engine.schedules import SCHEDULES
+from engine.types import EngineError
+from hpsearch.dataset import Dataset
+from hpsearch.space import Point
+from hpsearch.spec import Choice, Hidden, Model, Spec, Train, setting
+
+# What an entry of `layers` may be, and the activation of a hidden layer; maxout is a dense layer of its own.
+PARTS: Menu[Layer] = Menu.joined("layer", LAYERS, ACTIVATIONS)
+HIDDEN: Menu[Layer] = Menu.joined(
+    "activation", ACTIVATIONS, {name: LAYERS[name] for name in ("prelu", "rrelu", "maxout") if name in LAYERS}
+)
+NESTED = ("layers", "shortcut")  # settings that are lists of layers
+ALL_ROWS = 1 << 62  # a batch size that no data set reaches
+# Their inputs lose half their variance, which He's weights make up for.
+RECTIFIERS = {"relu", "leaky_relu", "prelu", "rrelu", "elu", "softplus"}
+UNBOUNDED = ("identity", "relu", "softplus")  # what an output may be, for a regression
+NORMS = (False, True, "none", "before", "after")
+
+
+def network(spec: Spec, dataset: Dataset, point: Point) -> Network:
+    """The network at a point; its output layer and loss follow from the data.
+
+    Raises:
+        EngineError: units or settings that cannot be, or layers that do not fit the data or each other.
+    """
+    flat: list[Layer] = [LAYERS["flatten"]()] if len(dataset.inputs) == 3 and spec.model.layers is None else []
+    output = output_activation(spec.model, point)
+    if output != ACTIVATIONS["identity"]() and dataset.loss.classifies:
+        raise EngineError("model.output.activation is for a regression; the classes of these data need identity")
+    last = Dense(dataset.outputs, _initializer(spec.model.output.initializer, spec.model, point, "identity"))
+    ends = [last] if output == ACTIVATIONS["identity"]() else [last, output]
+    return Network(dataset.inputs, (*flat, *hidden_layers(spec.model, point), *ends), dataset.loss)
+
+
+def hidden_layers(model: Model, point: Point) -> tuple[Layer, ...]:
+    """All layers before the output layer.
+
+    Raises:
+        EngineError: units or settings that cannot be.
+    """
+    if model.layers is not None:
+        return _parts(model.layers, model, point)
+    layers: list[Layer] = []
+    rate = setting(model.input_dropout, "input_dropout", point, None)
+    if rate is not None:
+        layers.append(Dropout(float(rate)))
+    depth = setting(model.depth, "depth", point, len(model.hidden))
+    for number in range(int(depth or 0) if model.hidden else 0):
+        layers += _hidden(model.hidden[min(number, len(model.hidden) - 1)], model, point)
+    return tuple(layers)
+
+
+def output_activation(model: Model, point: Point) -> Layer:
+    """What follows the last dense layer.
+
+    Raises:
+        EngineError: it is one that values cannot leave.
+    """
+    name = resolved(model.output.activation, ACTIVATIONS, point)
+    if name not in UNBOUNDED:
+        raise EngineError(f"an output must not be squashed: activation {' or '.join(UNBOUNDED)}, got {name}")
+    activation: Layer = named(model.output.activation, ACTIVATIONS, point)
+    return activation
+
+
+def hyperparameters(training: Train, point: Point) -> Hyperparameters:
+    """The hyperparameters at a point.
+
+    Raises:
+        EngineError: a value outside of what the engine takes.
+    """
+
+    def number(name: str, default: float) -> float:
+        return float(setting(getattr(training, name), name, point, default) or 0.0)
+
+    batch = setting(training.batch_size, "batch_size", point, 32)
+    return Hyperparameters(
+        optimizer=named(training.optimizer, OPTIMIZERS, point),
+        learning_rate=number("learning_rate", 0.01),
+        batch_size=ALL_ROWS if batch == "full" else int(batch or 0),
+        l2=number("l2", 0.0),
+        schedule=named(training.schedule, SCHEDULES, point, {"epochs": training.epochs}),
+        l1=number("l1", 0.0),
+        by_batch=training.penalty == "by_batch",
+        clip=named(training.clip, CLIPS, point) if training.clip else None,
+        label_smoothing=number("label_smoothing", 0.0),
+        augment=tuple(named(choice, AUGMENTATIONS, point) for choice in training.augment),
+        draw=named(training.draw, DRAWS, point),
+        switch=_switch(training, point),
+    )
+
+
+def _switch(training: Train, point: Point) -> Switch | None:
+    switch = training.switch
+    if switch is None:
+        return None
+    rate = None if switch.learning_rate is None else setting(switch.learning_rate, "", point, None)
+    return Switch(
+        epoch=int(setting(switch.epoch, "", point, 1) or 0),
+        optimizer=named(switch.optimizer, OPTIMIZERS, point),
+        learning_rate=None if rate is None else float(rate),
+    )
+
+
+def _hidden(hidden: Hidden, model: Model, point: Point) -> list[Layer]:
+    units = setting(hidden.units, "", point, 0)
+    name = resolved(hidden.activation, HIDDEN, point)
+    initializer = _initializer(hidden.initializer, model, point, name)
+    fill = {"initializer": initializer, "units": units}
+    if name == "maxout":
+        layers: list[Layer] = [named(hidden.activation, HIDDEN, point, fill)]
+    else:
+        layers = [Dense(int(units or 0), initializer), named(hidden.activation, HIDDEN, point)]
+    norm = setting(hidden.batch_norm, "batch_norm", point, False)
+    if norm not in NORMS:
+        raise EngineError(f"batch_norm must be true, false, before or after (the activation), got {norm!r}")
+    if norm in (True, "before", "after"):
+        layers.insert(len(layers) if norm == "after" else 1, LAYERS["batch_norm"]())
+    rate = setting(hidden.dropout, "dropout", point, None)
+    return layers if rate is None else [*layers, Dropout(float(rate))]
+
+
+def _parts(choices: Sequence[Choice], model: Model, point: Point) -> tuple[Layer, ...]:
+    """The full form: each entry one layer."""
+    names = [resolved(choice, PARTS, point) for choice in choices]
+    return tuple(_part(choice, model, point, names[i + 1 :]) for i, choice in enumerate(choices))
+
+
+def _part(choice: Choice, model: Model, point: Point, followers: Sequence[str]) -> Layer:
+    activation = next((name for name in followers if name in ACTIVATIONS or name in RECTIFIERS), "identity")
+    fill: dict[str, Any] = {"initializer": _initializer(None, model, point, activation)}
+    for key in NESTED:
+        given = choice.settings.get(key)
+        fill[key] = _parts([Choice.of(g) for g in given], model, point) if isinstance(given, list) else ()
+    layer: Layer = named(choice, PARTS, point, fill)
+    return layer
+
+
+def _initializer(given: Choice | None, model: Model, point: Point, activation: str) -> Initializer:
+    """As given, else the model's, else He's before rectifiers and Xavier's before the others."""
+    choice = given or model.initializer
+    if choice is not None:
+        initializer: Initializer = named(choice, INITIALIZERS, point)
+        return initializer
+    return HeNormal() if activation in RECTIFIERS else XavierNormal()
+
+
+def resolved(choice: Choice, menu: Mapping[str, Any], point: Point) -> str:
+    """The name on the menu: as written, or as a parameter gives it."""
+    return choice.name if choice.name in menu else str(point[choice.name])
+
+
+def named(choice: Choice, menu: Mapping[str, Any], point: Point, fill: Mapping[str, Any] | None = None) -> Any:
+    """What a choice from a menu is at a point: each setting as given, else its parameter, else a default.
+
+    Args:
+        fill: defaults that go before those of the class.
+    """
+    kind: Any = menu[resolved(choice, menu, point)]
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(kind):
+        given = choice.settings.get(field.name)
+        default = (fill or {}).get(field.name, field.default)
+        if field.name in NESTED:
+            values[field.name] = default
+        elif field.name == "initializer":
+            values[field.name] = default if given is None else named(Choice.of(given), INITIALIZERS, point)
+        elif isinstance(given, list):
+            values[field.name] = tuple(setting(item, "", point, 0) for item in given)  # type: ignore[arg-type]
+        else:
+            values[field.name] = setting(given, field.name, point, default)  # type: ignore[arg-type]
+    return kind(**{name: value for name, value in values.items() if value is not dataclasses.MISSING})

@@ -1,0 +1,163 @@
+"""Arrays of an `.npz` file, read without pickle."""
+
+import zlib
+from math import prod
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, final
+from zipfile import BadZipFile
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field, model_validator
+
+from engine.registry import nearest
+from engine.types import Floats
+from hpsearch.errors import DataError
+from hpsearch.sources.base import Source, Table
+
+Array = npt.NDArray[Any]
+BROKEN = (OSError, EOFError, ValueError, RuntimeError, BadZipFile, zlib.error)  # of bad files
+
+
+@final
+class NpzSource(Source):
+    """`{source: npz, path: mnist.npz, x: Xtr, y: ytr, test_x: Xte, test_y: yte}`.
+
+    Rows `x (rows, …)` of any shape are flattened; targets `y (rows,)` are classes named by their values when they are
+    whole numbers or text, and a regression when they are floats, unless `task` says which.
+    """
+
+    source: Literal["npz"] = "npz"
+    path: Annotated[str, Field(min_length=1, description="relative to the current folder")]
+    x: str = Field("x", description="name of the array of inputs")
+    y: str = Field("y", description="name of the array of targets")
+    test_x: str | None = Field(None, description="inputs of the test rows, when the file has some of its own")
+    test_y: str | None = Field(None, description="their targets")
+    task: Literal["classification", "regression"] | None = Field(None, description="by the type of y when not given")
+    rows: Annotated[int, Field(ge=1)] | None = Field(None, description="only the first so many; test rows all")
+
+    @model_validator(mode="after")
+    def _both(self) -> Self:
+        if (self.test_x is None) != (self.test_y is None):
+            raise ValueError("test_x and test_y must both be given, or neither")
+        return self
+
+    def load(self) -> Table:
+        names = [self.x, self.y, *([self.test_x, self.test_y] if self.test_x and self.test_y else [])]
+        arrays = dict(zip(("x", "y", "test_x", "test_y"), self._read(names), strict=False))
+        for inputs, targets in (("x", "y"), ("test_x", "test_y")):
+            if inputs in arrays:
+                self._check(inputs, arrays[inputs], targets, arrays[targets])
+        if self.rows is not None:
+            if self.rows > len(arrays["x"]):
+                raise self._error(f"rows must be at most the {len(arrays['x'])} of x '{self.x}', got {self.rows}")
+            arrays |= {name: arrays[name][: self.rows] for name in ("x", "y")}
+        train, test = len(arrays["x"]), len(arrays.get("test_x", ()))
+        x = self._inputs([arrays[name] for name in ("x", "test_x") if name in arrays])
+        y, classes = self._targets([arrays[name].ravel() for name in ("y", "test_y") if name in arrays])
+        features = tuple(f"{self.x}[{number}]" for number in range(x.shape[1]))
+        return Table(x, y, features, classes, {"test": np.arange(train, train + test)} if test else {})
+
+    def _read(self, names: list[str]) -> list[Array]:
+        try:
+            with Path(self.path).open("rb") as opened:  # which NumPy would leave open when it is no zip file
+                content: Any = np.load(opened, allow_pickle=False)
+                if isinstance(content, np.ndarray):
+                    raise self._error("must be an .npz file of named arrays, got a single array")
+                with content as file:
+                    for name in names:
+                        if name not in file:
+                            raise self._error(f"has no array '{name}'{nearest(name, list(file)) if list(file) else ''}")
+                    return [self._array(name, file) for name in names]
+        except FileNotFoundError:
+            raise self._error("there is no such file; a relative path starts at the current folder") from None
+        except BROKEN as error:
+            raise self._error(f"is no .npz file that can be read: {error}") from None
+
+    def _array(self, name: str, file: Any) -> Array:
+        try:
+            array = file[name]
+        except ValueError as error:
+            if "Object arrays" in str(error):
+                raise self._error(f"array '{name}' holds Python objects; it must hold numbers or text") from None
+            raise
+        if not isinstance(array, np.ndarray):
+            raise self._error(f"'{name}' is no array")
+        return array
+
+    def _check(self, inputs: str, x: Array, targets: str, y: Array) -> None:
+        """Each by itself, and that they belong together; messages name the field and the array."""
+        x_name, y_name = f"{inputs} '{getattr(self, inputs)}'", f"{targets} '{getattr(self, targets)}'"
+        if x.dtype.kind not in "buif":
+            raise self._error(f"{x_name} must hold numbers, got {x.dtype}")
+        if y.dtype.kind not in "buifU":
+            raise self._error(f"{y_name} must hold numbers or text, got {y.dtype}")
+        if not x.size:
+            raise self._error(f"{x_name} holds nothing: its shape is {x.shape}")
+        if x.ndim < 1:
+            raise self._error(f"{x_name} must be (rows, …), got a single number")
+        if y.ndim not in (1, 2) or y.size != len(y):
+            raise self._error(f"{y_name} must hold one value a row, got an array of shape {y.shape}")
+        if len(x) != len(y):
+            raise self._error(f"{x_name} and {y_name} must have as many rows, got {len(x)} and {len(y)}")
+        if self.image and x.ndim > 2 and _without_ones(x.shape[1:]) != _without_ones(self.image):
+            raise self._error(
+                f"{x_name} holds images of {x.shape[1:]}, image says {self.image}: [channels, height, width]"
+            )
+
+    def _inputs(self, arrays: list[Array]) -> Floats:
+        """Train and test `(rows, features)`: float32 where that holds every value (bytes of pixels), else float64."""
+        widths = [prod(array.shape[1:]) for array in arrays]
+        if len(set(widths)) > 1:
+            raise self._error(f"x and test_x must have as many features, got {widths[0]} and {widths[1]}")
+        dtype = np.result_type(np.float32, *arrays)
+        if dtype.itemsize > 8:
+            dtype = np.dtype(np.float64)
+        x: Floats = np.empty((sum(map(len, arrays)), widths[0]), dtype)
+        start = 0
+        for array in arrays:
+            x[start : start + len(array)] = array.reshape(len(array), -1)
+            start += len(array)
+        return x
+
+    def _targets(self, arrays: list[Array]) -> tuple[Array, tuple[str, ...]]:
+        """Targets of train and test, and the names of their classes."""
+        kinds = {array.dtype.kind for array in arrays}
+        if "U" in kinds and len(kinds) > 1:
+            raise self._error(f"y and test_y must be alike, got {arrays[0].dtype} and {arrays[1].dtype}")
+        if self.task == "regression" or (self.task is None and arrays[0].dtype.kind == "f"):
+            if "U" in kinds:
+                raise self._error(f"y '{self.y}' holds text, which is no regression")
+            return np.concatenate([array.astype(np.float64) for array in arrays]), ()
+        if "f" in kinds:
+            arrays = [self._whole(array) for array in arrays]
+        known = np.unique(arrays[0])
+        for array in arrays[1:]:
+            unknown = np.setdiff1d(array, known)
+            if len(unknown):
+                raise self._error(
+                    f"test_y '{self.test_y}' has labels that y '{self.y}' has not: {_some(unknown)}; "
+                    f"there is {_some(known)}"
+                )
+        y = np.searchsorted(known, np.concatenate(arrays)).astype(np.int64)
+        return y, tuple(str(value) for value in known)
+
+    def _whole(self, array: Array) -> Array:
+        """Labels that come as floats."""
+        wrong = array[~(np.isfinite(array) & (array == np.floor(array)))] if array.dtype.kind == "f" else array[:0]
+        if len(wrong):
+            raise self._error(f"task is classification, so y must hold whole numbers or text, got {wrong[0]}")
+        return array.astype(np.int64)
+
+    def _error(self, message: str) -> DataError:
+        return DataError(f"data: npz: {self.path}: {message}")
+
+
+def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(size for size in shape if size != 1)
+
+
+def _some(values: Array) -> str:
+    """The first few of many."""
+    shown = ", ".join(str(value) for value in values[:5])
+    return f"{shown}, …" if len(values) > 5 else shown

@@ -1,0 +1,185 @@
+"""Where a study file needs a number or a name, and at which points: so which parameters count, and when."""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from engine.activations import ACTIVATIONS
+from engine.augmentation import AUGMENTATIONS
+from engine.clipping import CLIPS
+from engine.data import DRAWS
+from engine.initializers import INITIALIZERS
+from engine.optimizers import OPTIMIZERS
+from engine.registry import Menu, nearest
+from engine.schedules import SCHEDULES
+from hpsearch.build import HIDDEN, NESTED, PARTS
+from hpsearch.document import Path_
+from hpsearch.space import Clause, Condition, Parameter, Space, Values, space
+from hpsearch.spec import Choice, Model, Spec, Train
+
+Parameters = Mapping[str, Parameter | None]  # None: unsound, but its name is known
+
+
+class Use(NamedTuple):
+    """A place where a number or a name is needed, or the parameter that gives it.
+
+    Attributes:
+        value: None where nothing is given.
+        name: the parameter that gives it when nothing is given.
+        needs: "number", "whole number", "name", "switch", or what is wrong already.
+        menu: of names.
+        words: what may stand there beside numbers and parameters.
+        required: it has no default.
+        when: what must hold at a point for this place to exist there.
+    """
+
+    path: Path_
+    value: Any
+    name: str
+    needs: str
+    menu: Menu[Any] | None = None
+    words: tuple[Any, ...] = ()
+    required: bool = False
+    when: Condition = ()
+
+
+def searched(spec: Spec) -> Space:
+    """The space that a study searches, each axis with the condition under which it counts."""
+    conditions: dict[str, list[Condition]] = {}
+    for use in uses(spec.model, spec.train, spec.parameters):
+        name = use.name if use.value is None else use.value
+        if isinstance(name, str) and name in spec.parameters and not (use.menu is not None and name in use.menu):
+            conditions.setdefault(name, []).append(use.when)
+    return space(spec.parameters, {name: () if () in some else tuple(some) for name, some in conditions.items()})
+
+
+def uses(model: Model | None, train: Train | None, parameters: Parameters) -> Iterator[Use]:
+    """Every place of a study file that a parameter could fill."""
+    if model:
+        yield from _model(model, parameters)
+    if train:
+        for name in ("learning_rate", "l2", "l1", "label_smoothing"):
+            rate = name == "learning_rate"
+            yield Use(("train", name), getattr(train, name), name, "number", required=rate)
+        yield Use(("train", "batch_size"), train.batch_size, "batch_size", "whole number", words=("full",))
+        yield from _choice(("train", "optimizer"), train.optimizer, OPTIMIZERS, parameters)
+        yield from _choice(("train", "schedule"), train.schedule, SCHEDULES, parameters)
+        yield from _choice(("train", "draw"), train.draw, DRAWS, parameters)
+        if train.clip:
+            yield from _choice(("train", "clip"), train.clip, CLIPS, parameters)
+        for number, choice in enumerate(train.augment):
+            yield from _choice(("train", "augment", number), choice, AUGMENTATIONS, parameters)
+        if train.switch:
+            path: Path_ = ("train", "switch")
+            yield Use((*path, "epoch"), train.switch.epoch, "", "whole number")
+            yield from _choice((*path, "optimizer"), train.switch.optimizer, OPTIMIZERS, parameters)
+            if train.switch.learning_rate is not None:
+                yield Use((*path, "learning_rate"), train.switch.learning_rate, "", "number")
+
+
+def _model(model: Model, parameters: Parameters) -> Iterator[Use]:
+    yield Use(("model", "depth"), model.depth, "depth" if model.hidden else "", "whole number")
+    if model.layers is None:
+        yield Use(("model", "input_dropout"), model.input_dropout, "input_dropout", "number")
+    depth = "depth" if model.depth is None else model.depth
+    for number, hidden in enumerate(model.hidden):
+        path: Path_ = ("model", "hidden", number)
+        there = (Clause(depth, least=number + 1),) if isinstance(depth, str) and depth in parameters else ()
+        yield Use((*path, "units"), hidden.units, "", "whole number", when=there)
+        yield Use((*path, "dropout"), hidden.dropout, "dropout", "number", when=there)
+        norms = ("none", "before", "after", True, False)
+        yield Use((*path, "batch_norm"), hidden.batch_norm, "batch_norm", "switch", words=norms, when=there)
+        filled = ("units", "initializer")
+        yield from _choice((*path, "activation"), hidden.activation, HIDDEN, parameters, there, filled)
+        if hidden.initializer:
+            yield from _choice((*path, "initializer"), hidden.initializer, INITIALIZERS, parameters, there)
+    for number, choice in enumerate(model.layers or ()):
+        yield from _choice(("model", "layers", number), choice, PARTS, parameters)
+    if model.initializer:
+        yield from _choice(("model", "initializer"), model.initializer, INITIALIZERS, parameters)
+    output: Path_ = ("model", "output")
+    yield from _choice((*output, "activation"), model.output.activation, ACTIVATIONS, parameters)
+    if model.output.initializer:
+        yield from _choice((*output, "initializer"), model.output.initializer, INITIALIZERS, parameters)
+
+
+def _choice(
+    path: Path_,
+    choice: Choice,
+    menu: Menu[Any],
+    parameters: Parameters,
+    when: Condition = (),
+    filled: Sequence[str] = (),
+) -> Iterator[Use]:
+    """The name on a menu, or the parameter that gives it, and the settings of whatever it may be."""
+    yield Use(path, choice.name, "", "name", menu, when=when)
+    searched = None if choice.name in menu else parameters.get(choice.name)
+    names = [n for n in (searched.values if isinstance(searched, Values) else (choice.name,)) if n in menu]
+    fields = {f.name: f for name in names for f in dataclasses.fields(menu[str(name)]) if f.name not in filled}
+    for key in choice.settings if names else ():
+        if key not in fields:
+            yield Use((*path, key), None, "", f"unknown key '{key}'{nearest(key, list(fields)) if fields else ''}")
+    for key, field in fields.items():
+        having = tuple(n for n in names if key in {f.name for f in dataclasses.fields(menu[str(n)])})
+        there = when if len(having) == len(names) else (*when, Clause(choice.name, among=having))
+        yield from _setting((*path, key), choice.settings.get(key), field, parameters, there)
+
+
+def _setting(
+    path: Path_, given: Any, field: "dataclasses.Field[Any]", parameters: Parameters, when: Condition
+) -> Iterator[Use]:
+    """One setting of a class on a menu."""
+    key = field.name
+    bare = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    if key in NESTED:
+        yield from _nested(path, given, bare, parameters, when)
+    elif key == "initializer":
+        if given is not None:
+            yield from _parsed(path, given, INITIALIZERS, parameters, when)
+    elif field.type is bool:
+        if not isinstance(given, bool | None):
+            yield Use(path, None, "", f"must be true or false, got {given!r}")
+    else:
+        kinds = _kinds(field.type)
+        needs = "number" if float in kinds else "whole number"
+        listed = isinstance(given, list)
+        if listed != (tuple in kinds) and (listed or not kinds - {tuple}) and given is not None:
+            yield Use(
+                path, None, "", f"must be a {'single ' + needs if listed else f'list of {needs}s'}, got {given!r}"
+            )
+            return
+        for number, item in enumerate(given if isinstance(given, list) else ()):
+            yield Use((*path, number), item, "", needs, when=when)
+        if not listed:
+            yield Use(path, given, key, needs, required=bare, when=when)
+
+
+def _nested(path: Path_, given: Any, required: bool, parameters: Parameters, when: Condition) -> Iterator[Use]:
+    """A list of layers inside of a layer."""
+    if given is None and not required:
+        return
+    if not isinstance(given, list) or (required and not given):
+        yield Use(path, None, "", "missing" if given is None else f"must be a list of layers, got {given!r}")
+        return
+    for number, item in enumerate(given):
+        yield from _parsed((*path, number), item, PARTS, parameters, when)
+
+
+def _parsed(path: Path_, given: Any, menu: Menu[Any], parameters: Parameters, when: Condition) -> Iterator[Use]:
+    try:
+        choice = Choice.of(given)
+    except ValidationError:
+        yield Use(path, None, "", f"must be a name or a mapping with one, got {given!r}")
+        return
+    yield from _choice(path, choice, menu, parameters, when)
+
+
+def _kinds(annotation: Any) -> set[Any]:
+    """The plain types a field takes: `{int}`, `{float}`, `{int, tuple}`, …"""
+    if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
+        return {kind for part in typing.get_args(annotation) for kind in _kinds(part)} - {type(None)}
+    return {typing.get_origin(annotation) or annotation}
