@@ -1,12 +1,16 @@
 """Augmentation: what is done to the rows of every batch while training, anew each time."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from math import pi
 from typing import Protocol, final
 
 import numpy as np
 
 from engine.registry import Menu
-from engine.types import EngineError, Floats, Shape
+from engine.types import EngineError, Floats, Integers, Shape
+
+IMAGES = 256  # warped at a time: their corners and weights take about 20 times their own memory
 
 
 class Augmentation(Protocol):
@@ -49,4 +53,157 @@ class Noise:
         x += noise
 
 
-AUGMENTATIONS: Menu[Augmentation] = Menu("augmentation", {"noise": Noise})
+@final
+@dataclass(frozen=True)
+class Flip:
+    """Mirrors images, left to right and upside down, each with probability ½. Krizhevsky et al. 2012, section 4.1.
+
+    Raises:
+        EngineError: neither direction.
+    """
+
+    horizontal: bool = True
+    vertical: bool = False
+
+    def __post_init__(self) -> None:
+        if not (self.horizontal or self.vertical):
+            raise EngineError("flip: horizontal or vertical must be true, got neither")
+
+    def check(self, inputs: Shape) -> None:
+        _check_images("flip", inputs)
+
+    def apply(self, x: Floats, generator: np.random.Generator) -> None:
+        for axis, wanted in ((3, self.horizontal), (2, self.vertical)):
+            if wanted:
+                chosen = generator.random(len(x)) < 0.5
+                x[chosen] = np.flip(x[chosen], axis)
+
+
+@final
+@dataclass(frozen=True)
+class Rotate:
+    """Turns each image about its center by an angle ~ U(−degrees, degrees); bilinear, zeros from outside.
+
+    Raises:
+        EngineError: degrees below 0.
+    """
+
+    degrees: float = 10.0
+
+    def __post_init__(self) -> None:
+        if not self.degrees >= 0:
+            raise EngineError(f"rotate: degrees must be at least 0, got {self.degrees}")
+
+    def check(self, inputs: Shape) -> None:
+        _check_images("rotate", inputs)
+
+    def apply(self, x: Floats, generator: np.random.Generator) -> None:
+        angle = generator.uniform(-self.degrees, self.degrees, len(x)) * (pi / 180)
+        cos, sin = np.cos(angle), np.sin(angle)
+        _warp(x, np.stack([np.stack([cos, sin], axis=-1), np.stack([-sin, cos], axis=-1)], axis=-2))
+
+
+@final
+@dataclass(frozen=True)
+class Scale:
+    """Enlarges each image about its center by a factor ~ U(low, high); bilinear, zeros from outside.
+
+    Raises:
+        EngineError: bounds that are not 0 < low <= high.
+    """
+
+    low: float = 0.9
+    high: float = 1.1
+
+    def __post_init__(self) -> None:
+        if not 0 < self.low <= self.high < np.inf:
+            raise EngineError(f"scale: factors must be above 0, low first, got {self.low} and {self.high}")
+
+    def check(self, inputs: Shape) -> None:
+        _check_images("scale", inputs)
+
+    def apply(self, x: Floats, generator: np.random.Generator) -> None:
+        factor = generator.uniform(self.low, self.high, len(x))
+        _warp(x, np.eye(2) / factor[:, None, None])
+
+
+@final
+@dataclass(frozen=True)
+class Shift:
+    """Moves each image by whole pixels, up to so many up or down, left or right; zeros from outside.
+
+    Raises:
+        EngineError: pixels below 0.
+    """
+
+    pixels: int = 1
+
+    def __post_init__(self) -> None:
+        if self.pixels < 0:
+            raise EngineError(f"shift: pixels must be at least 0, got {self.pixels}")
+
+    def check(self, inputs: Shape) -> None:
+        _check_images("shift", inputs)
+
+    def apply(self, x: Floats, generator: np.random.Generator) -> None:
+        by = generator.integers(-self.pixels, self.pixels, (2, len(x), 1), endpoint=True)
+        for some in _parts(len(x)):
+            images, (height, width) = x[some], x.shape[2:]
+            down = np.clip(np.arange(height) - by[0, some], -1, height)
+            right = np.clip(np.arange(width) - by[1, some], -1, width)
+            images[...] = _Framed(images).at(down[:, :, None], right[:, None, :])
+
+
+def _warp(x: Floats, matrices: Floats) -> None:
+    """Puts at each pixel p what is at Mp, both counted from the center, between four pixels; M `(rows, 2, 2)`."""
+    height, width = x.shape[2:]
+    middle = np.array([(height - 1) / 2, (width - 1) / 2])
+    grid = np.stack(np.meshgrid(np.arange(height), np.arange(width), indexing="ij"), axis=-1) - middle
+    for some in _parts(len(x)):
+        images, frame = x[some], _Framed(x[some])
+        source = np.einsum("nij,hwj->inhw", matrices[some], grid) + middle[:, None, None, None]
+        down, right = (np.clip(s, -1, size) for s, size in zip(source, (height, width), strict=True))
+        top, left = (np.minimum(np.floor(s), size - 1).astype(np.intp) for s, size in ((down, height), (right, width)))
+        low, far = (down - top).astype(x.dtype)[:, None], (right - left).astype(x.dtype)[:, None]
+        above = frame.at(top, left) * (1 - far) + frame.at(top, left + 1) * far
+        below = frame.at(top + 1, left) * (1 - far) + frame.at(top + 1, left + 1) * far
+        images[...] = above * (1 - low) + below * low
+
+
+class _Framed:
+    """Images `(rows, channels, height, width)` in a frame of zeros one pixel wide."""
+
+    def __init__(self, x: Floats) -> None:
+        self._shape = len(x), x.shape[2] + 2, x.shape[3] + 2
+        framed = np.zeros((x.shape[1], *self._shape), x.dtype)
+        framed[:, :, 1:-1, 1:-1] = x.swapaxes(0, 1)
+        self._flat = framed.reshape(x.shape[1], -1)
+
+    def at(self, down: Integers, right: Integers) -> Floats:
+        """Pixels of each image, from −1 to height and width: `(rows, height, width)` → `(rows, channels, …)`."""
+        rows, height, width = self._shape
+        first = np.arange(rows)[:, None, None] * (height * width)
+        picked = first + (down + 1) * width + (right + 1)
+        return np.take(self._flat, picked, axis=1).swapaxes(0, 1)
+
+
+def _parts(rows: int) -> Iterator[slice]:
+    for start in range(0, rows, IMAGES):
+        yield slice(start, start + IMAGES)
+
+
+def _check_images(name: str, inputs: Shape) -> None:
+    if len(inputs) != 3:
+        raise EngineError(f"{name}: rows must be (channels, height, width), got {inputs}")
+
+
+AUGMENTATIONS: Menu[Augmentation] = Menu(
+    "augmentation",
+    {
+        "noise": Noise,
+        "flip": Flip,
+        "rotate": Rotate,
+        "scale": Scale,
+        "shift": Shift,
+    },
+)

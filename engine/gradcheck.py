@@ -14,13 +14,18 @@ from engine.network import Network
 from engine.types import EngineError, Floats, Integers
 
 GOOD, WRONG = 1e-7, 1e-3
+LITTLE = 1e-3
 CHUNK = 256  # nudged copies of a trial that go forwards together
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class ParameterCheck:
-    """‖a−b‖ / (‖a‖+‖b‖) over one parameter of a layer, `ratio (trials,)`; layers count from 1."""
+    """‖a−b‖ / (‖a‖+‖b‖) over one parameter of a layer, `ratio (trials,)`; layers count from 1.
+
+    A parameter with less than a thousandth of the whole gradient is measured by that thousandth: what differences
+    say of a bias before batch norm, which has no influence at all, is rounding.
+    """
 
     layer: int
     name: str
@@ -83,10 +88,11 @@ def check_gradient(
     analytic = _gradient(network, theta, rows, trial)[0]
     numeric = np.stack([_numeric(network, row, rows, trial, step) for row in theta])
     learned = [s for s in network.slices if s.parameter.learned]
+    least = LITTLE * _size(analytic, numeric)
     return GradientCheck(
         ratio=_ratio(analytic, numeric),
         parameters=tuple(
-            ParameterCheck(s.layer + 1, s.parameter.name, _ratio(_part(analytic, s), _part(numeric, s)))
+            ParameterCheck(s.layer + 1, s.parameter.name, _ratio(_part(analytic, s), _part(numeric, s), least))
             for s in learned
         ),
     )
@@ -138,12 +144,16 @@ def _part(matrix: Floats, s: Slice) -> Floats:
     return matrix[:, s.start : s.stop]
 
 
-def _ratio(a: Floats, b: Floats) -> Floats:
-    """`(trials,)` of matrices `(trials, parameters)`."""
-    apart = np.linalg.norm(a - b, axis=1)
-    size = np.linalg.norm(a, axis=1) + np.linalg.norm(b, axis=1)
-    ratio: Floats = apart / np.where(size > 0, size, 1)
+def _ratio(a: Floats, b: Floats, least: Floats | float = 0.0) -> Floats:
+    """`(trials,)` of matrices `(trials, parameters)`; their size counts as `least` at least."""
+    size = np.maximum(_size(a, b), least)
+    ratio: Floats = np.linalg.norm(a - b, axis=1) / np.where(size > 0, size, 1)
     return ratio
+
+
+def _size(a: Floats, b: Floats) -> Floats:
+    size: Floats = np.linalg.norm(a, axis=1) + np.linalg.norm(b, axis=1)
+    return size
 
 
 def _largest(ratios: Floats) -> float:

@@ -166,12 +166,23 @@ def _check(networks: Sequence[Network], trials: Sequence[Hyperparameters], state
         raise EngineError(
             f"rows must be {state.theta.dtype} like the parameters, got {rows.x.dtype} and {rows.y.dtype}"
         )
-    if min(trials[0].batch_size, len(rows)) < network.least_rows:
-        raise EngineError(
-            f"the network (batch_norm) needs batches of at least {network.least_rows} rows, "
-            f"got batch_size {trials[0].batch_size} and {len(rows)} rows"
-        )
-    if any(t.label_smoothing for t in trials) and not network.loss.classifies:
-        raise EngineError("label_smoothing is for classes, not for a regression")
-    for augmentation in trials[0].augment:
+    for trial in trials:
+        check_fit(network, trial, len(rows))
+
+
+def check_fit(network: Network, trial: Hyperparameters, rows: int) -> None:
+    """Whether a trial's batches suit its network; shapes within the network are its own business.
+
+    Args:
+        rows: to learn from.
+
+    Raises:
+        EngineError: batches too small for batch norm, smoothed labels for a regression, images to augment that are not.
+    """
+    batch = min(trial.batch_size, rows)
+    if batch < network.least_rows:
+        raise EngineError(f"batch_norm needs batches of at least {network.least_rows} rows, got a batch of {batch}")
+    if trial.label_smoothing and not network.loss.classifies:
+        raise EngineError(f"label_smoothing is for classes, not for a regression, got {trial.label_smoothing}")
+    for augmentation in trial.augment:
         augmentation.check(network.inputs)

@@ -4,26 +4,28 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from engine import trainer
 from engine.activations import ACTIVATIONS
 from engine.augmentation import AUGMENTATIONS
 from engine.clipping import CLIPS
 from engine.data import DRAWS
 from engine.hyperparameters import Hyperparameters, Switch
 from engine.initializers import INITIALIZERS, HeNormal, Initializer, XavierNormal
-from engine.layers import LAYERS, Dense, Dropout, Layer
+from engine.layers import LAYERS, BatchNorm, Dense, Dropout, Flatten, Layer
 from engine.network import Network
 from engine.optimizers import OPTIMIZERS
 from engine.registry import Menu
 from engine.schedules import SCHEDULES
 from engine.types import EngineError
 from hpsearch.dataset import Dataset
-from hpsearch.space import Point
+from hpsearch.errors import DataError
+from hpsearch.space import Fixed, Point, space
 from hpsearch.spec import Choice, Hidden, Model, Spec, Train, setting
 
 # What an entry of `layers` may be, and the activation of a hidden layer; maxout is a dense layer of its own.
 PARTS: Menu[Layer] = Menu.joined("layer", LAYERS, ACTIVATIONS)
 HIDDEN: Menu[Layer] = Menu.joined(
-    "activation", ACTIVATIONS, {name: LAYERS[name] for name in ("prelu", "rrelu", "maxout") if name in LAYERS}
+    "activation", ACTIVATIONS, {name: LAYERS[name] for name in ("prelu", "rrelu", "maxout")}
 )
 NESTED = ("layers", "shortcut")  # settings that are lists of layers
 ALL_ROWS = 1 << 62  # a batch size that no data set reaches
@@ -39,13 +41,29 @@ def network(spec: Spec, dataset: Dataset, point: Point) -> Network:
     Raises:
         EngineError: units or settings that cannot be, or layers that do not fit the data or each other.
     """
-    flat: list[Layer] = [LAYERS["flatten"]()] if len(dataset.inputs) == 3 and spec.model.layers is None else []
+    flat: list[Layer] = [Flatten()] if len(dataset.inputs) == 3 and spec.model.layers is None else []
     output = output_activation(spec.model, point)
     if output != ACTIVATIONS["identity"]() and dataset.loss.classifies:
         raise EngineError("model.output.activation is for a regression; the classes of these data need identity")
     last = Dense(dataset.outputs, _initializer(spec.model.output.initializer, spec.model, point, "identity"))
     ends = [last] if output == ACTIVATIONS["identity"]() else [last, output]
     return Network(dataset.inputs, (*flat, *hidden_layers(spec.model, point), *ends), dataset.loss)
+
+
+def check_fit(spec: Spec, dataset: Dataset) -> None:
+    """Whether the study's networks suit the data, at both ends of every range and for each of values.
+
+    Raises:
+        DataError: with the layer and both shapes, or whatever else does not fit.
+    """
+    rows = dict(dataset.rows)["train"]
+    for point in space(spec.parameters).ends():
+        try:
+            trainer.check_fit(network(spec, dataset, point), hyperparameters(spec.train, point), rows)
+        except EngineError as error:
+            searched = {name: value for name, value in point.items() if not isinstance(spec.parameters[name], Fixed)}
+            at = f" (at {', '.join(f'{k} {v}' for k, v in searched.items())})" if searched else ""
+            raise DataError(f"the model does not fit the data: {error}{at}") from None
 
 
 def hidden_layers(model: Model, point: Point) -> tuple[Layer, ...]:
@@ -131,7 +149,7 @@ def _hidden(hidden: Hidden, model: Model, point: Point) -> list[Layer]:
     if norm not in NORMS:
         raise EngineError(f"batch_norm must be true, false, before or after (the activation), got {norm!r}")
     if norm in (True, "before", "after"):
-        layers.insert(len(layers) if norm == "after" else 1, LAYERS["batch_norm"]())
+        layers.insert(len(layers) if norm == "after" else 1, BatchNorm())
     rate = setting(hidden.dropout, "dropout", point, None)
     return layers if rate is None else [*layers, Dropout(float(rate))]
 

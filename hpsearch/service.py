@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, final
 
 from hpsearch import __version__, checking
+from hpsearch.build import check_fit
 from hpsearch.dataset import Dataset, prepare
 from hpsearch.errors import OutputError, StorageError
 from hpsearch.executors import EXECUTORS
@@ -93,6 +94,7 @@ class Session:
             self._tracker = Beside("MLflow", TRACKERS["mlflow"], tracking, str(folder), stop)
             self._exit.callback(self._tracker.close, FLUSH_STOPPED)
         self.dataset, self.scaling = prepare(self.spec.data, self.spec.seed, folder)
+        check_fit(self.spec, self.dataset)
         stored = _begun(self._storage, stored, self.spec, self.dataset)
         if stored.version != versions():
             self.notices.append(f"begun with {stored.version}, now {versions()}: trials may come out differently")

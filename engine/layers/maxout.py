@@ -57,9 +57,9 @@ class Maxout(Layer):
         def forward(x: Floats) -> Floats:
             nonlocal z
             z = affine.forward(x)
-            np.maximum(z[:, :, pieces[0]], z[:, :, pieces[1]], y)
+            np.maximum(z[:, :, pieces[0]], z[:, :, pieces[1]], out=y)
             for piece in pieces[2:]:
-                np.maximum(y, z[:, :, piece], y)
+                np.maximum(y, z[:, :, piece], out=y)
             return y
 
         def backward(dy: Floats) -> Floats:

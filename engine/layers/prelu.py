@@ -1,13 +1,14 @@
 """PReLU: a ReLU whose slope below zero is learned."""
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import final
 
 import numpy as np
 
 from engine.layers.base import Bound, Layer, Parameter, Place
 from engine.layers.batch_norm import across, by_channel, by_row, check_shape, sums
-from engine.types import Floats, Shape
+from engine.types import EngineError, Floats, Shape
 
 
 @final
@@ -21,10 +22,14 @@ class PReLU(Layer):
         slope: what every a begins with.
 
     Raises:
-        EngineError: rows that are neither features nor images.
+        EngineError: a slope that is not finite, rows that are neither features nor images.
     """
 
     slope: float = 0.25
+
+    def __post_init__(self) -> None:
+        if not isfinite(self.slope):
+            raise EngineError(f"prelu: slope must be finite, got {self.slope}")
 
     def outputs(self, inputs: Shape) -> Shape:
         check_shape("prelu", inputs)
@@ -43,9 +48,9 @@ class PReLU(Layer):
         def forward(x: Floats) -> Floats:
             nonlocal kept
             shape, kept = (place.trials, *x.shape[1:]), by_channel(x)
-            np.minimum(kept, zeros, below)
+            np.minimum(kept, zeros, out=below)
             np.multiply(below, slope, scratch)
-            np.maximum(kept, zeros, y)
+            np.maximum(kept, zeros, out=y)
             np.add(y, scratch, y)
             return by_row(y, shape)
 

@@ -22,7 +22,7 @@ class Residual(Layer):
         EngineError: no layers, or f and s that make rows of different shapes; the message names both.
     """
 
-    layers: tuple[Layer, ...] = ()
+    layers: tuple[Layer, ...]
     shortcut: tuple[Layer, ...] = ()
 
     def __post_init__(self) -> None:

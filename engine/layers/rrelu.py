@@ -38,7 +38,7 @@ class RReLU(Layer):
         y, slopes = place.empty(place.inputs), place.empty(place.inputs)
         if not place.training:
             mean = (self.low + self.high) / 2
-            return Bound(lambda x: np.maximum(x, np.multiply(x, mean, slopes), y), lambda dy: dy)
+            return Bound(lambda x: np.maximum(x, np.multiply(x, mean, slopes), out=y), lambda dy: dy)
         zeros, numbers = place.zeros(place.inputs), place.rows * prod(place.inputs)
         draws = list(zip(in_memory_order(slopes), place.generators, strict=True))
         step = (self.high - self.low) / STEPS
@@ -50,10 +50,10 @@ class RReLU(Layer):
             np.multiply(slopes, step, slopes)
             np.add(slopes, lowest, slopes)
             np.multiply(x, slopes, y)
-            return np.maximum(x, y, y)  # since every slope lies between 0 and 1
+            return np.maximum(x, y, out=y)  # since every slope lies between 0 and 1
 
         def backward(dy: Floats) -> Floats:
-            np.maximum(slopes, y > zeros, slopes)  # 1 for x > 0
+            np.maximum(slopes, y > zeros, out=slopes)  # 1 for x > 0
             return np.multiply(dy, slopes, dy)
 
         return Bound(forward, backward)

@@ -17,12 +17,13 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from engine.activations import ReLU
 from engine.data import Rows
+from engine.hyperparameters import Hyperparameters
 from engine.layers import Dense
 from engine.losses import SoftmaxCrossEntropy
 from engine.network import Network
 from engine.optimizers import Momentum
 from engine.state import State
-from engine.trainer import Hyperparameters, train
+from engine.trainer import train
 
 pytestmark = pytest.mark.bench
 

@@ -16,12 +16,12 @@ from hpsearch import checking
 from hpsearch.dataset import Dataset
 from hpsearch.executors import Executor, Inline
 from hpsearch.record import Record
-from hpsearch.space import space
 from hpsearch.spec import Spec
 from hpsearch.storage import Storage, url_of
 from hpsearch.study import Study, load
 from hpsearch.trackers import Silent, Subject, Tracker
 from hpsearch.trial import Outcome, Task, advance
+from hpsearch.uses import searched
 
 # Two stages, the second of three waves, so that its last is asked while the one before is partly trained, and with more
 # trials taken over than TPE's ten start-up trials; shapes that repeat.
@@ -44,6 +44,52 @@ CONTENT: dict[str, Any] = {
     ],
     "wave": 3,
     "workers": 1,
+}
+
+# The same, with parameters that count at some points only, dropout that differs in company, and points that are given.
+RICH: dict[str, Any] = {
+    "model": {
+        "depth": "depth",
+        "hidden": [
+            {"units": "hidden_units", "activation": "activation", "dropout": "dropout", "batch_norm": True},
+            {"units": "more_units", "activation": {"name": "leaky_relu", "slope": 0.1}, "dropout": 0.0},
+        ],
+    },
+    "train": {
+        "optimizer": "optimizer",
+        "schedule": {"name": "cosine", "end": 0.1},
+        "clip": {"name": "norm", "limit": "limit"},
+        "label_smoothing": 0.05,
+        "augment": [{"name": "noise", "sigma": 0.05}],
+        "switch": {"epoch": 3, "optimizer": "sgd", "learning_rate": 0.05},
+        "epochs": 6,
+        "check_every": 2,
+        "early_stopping": {"patience": 2, "min_delta": 1e-3},
+        "stop": {"change": 1e-4, "checks": 2},
+    },
+    "parameters": {
+        "learning_rate": {"min": 1e-3, "max": 1.0, "scale": "log"},
+        "optimizer": {"values": ["momentum", "adam"]},
+        "beta": {"min": 0.5, "max": 0.99, "scale": "one_minus_log"},
+        "beta1": {"min": 0.5, "max": 0.9},
+        "depth": {"type": "int", "min": 0, "max": 2},
+        "hidden_units": {"values": [4, 8], "ordered": True},
+        "more_units": {"values": [3, 6], "ordered": True},
+        "activation": {"values": ["tanh", "prelu"]},
+        "dropout": {"min": 0.0, "max": 0.3},
+        "limit": {"min": 0.5, "max": 5.0},
+        "batch_size": {"values": [16, 32], "ordered": True},
+        "l2": 1e-4,
+    },
+    "stages": [
+        {
+            "name": "coarse",
+            "trials": 21,
+            "seeds": 2,
+            "points": [{"depth": 2, "learning_rate": 0.1}, {"depth": 0, "optimizer": "adam"}],
+        },
+        {"name": "fine", "trials": 9, "sampler": "tpe", "zoom": {"keep_top": 0.9, "margin": 0.2}},
+    ],
 }
 
 
@@ -115,9 +161,7 @@ def table(database: Path) -> str:
         spec = checking.restore(stored.spec, "the database")
         lines = [stored.spec, stored.fingerprint, storage.champion()]
         for number in range(len(spec.stages)):
-            lines += [
-                r._replace(seconds=0.0, finished=0.0) for r in load(spec, space(spec.parameters), storage, number)
-            ]
+            lines += [r._replace(seconds=0.0, finished=0.0) for r in load(spec, searched(spec), storage, number)]
     finally:
         storage.close()
     with warnings.catch_warnings():  # of connections that Optuna leaves to the garbage collector

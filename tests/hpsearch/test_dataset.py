@@ -1,20 +1,25 @@
 """Rows: split in proportion and complete, scaled by what the training rows say, known by their fingerprint."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
 import pytest
-from cases import small
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.losses import Logistic, SoftmaxCrossEntropy, SquaredError
-from hpsearch.dataset import fingerprint, prepare, split
+from engine.scaling import SCALERS, MinMax
+from hpsearch import dataset as module
+from hpsearch.dataset import Dataset, Scaling, by_size, fingerprint, prepare, split
 from hpsearch.errors import DataError
-from hpsearch.sources import SOURCES, Source, Split, Table
+from hpsearch.sources import Part, Source, Split, Table
+from hpsearch.sources.formula import FormulaSource
+from hpsearch.sources.npz import NpzSource
 from hpsearch.sources.sklearn import SklearnSource
 
-PARTS = ("train", "val", "test")
+PARTS: tuple[Part, ...] = ("train", "val", "test")
+MNIST = Path(__file__).parents[2].parent / "shared" / "data" / "mnist.npz"
 
 
 def source(name: str, **settings: object) -> Source:
@@ -25,6 +30,17 @@ def table(labels: list[int]) -> Table:
     y = np.array(labels, np.int64)
     x = np.arange(len(y) * 2, dtype=np.float64).reshape(-1, 2)
     return Table(x, y, ("a", "b"), tuple(f"class {k}" for k in range(max(labels) + 1)))
+
+
+def give(monkeypatch: pytest.MonkeyPatch, rows: Table) -> None:
+    """Whatever the source, these are its rows."""
+    monkeypatch.setattr(SklearnSource, "load", lambda self: rows)
+
+
+def inputs(dataset: Dataset, part: Part) -> np.ndarray:
+    rows = dataset.part(part)
+    assert rows is not None
+    return rows.x
 
 
 FRACTIONS = st.tuples(st.integers(1, 8), st.integers(1, 8), st.integers(0, 8)).map(
@@ -49,6 +65,125 @@ def test_split(counts: list[int], fractions: Split, seed: int) -> None:
         for k, count in enumerate(counts):
             assert abs((rows.y[parts[part]] == k).sum() - share * count) < 2
     assert all((parts[p] == again).all() for p, again in split(rows, fractions, seed).items())
+
+
+@pytest.mark.parametrize(
+    ("name", "fractions", "seed", "digest"),
+    [
+        ("digits", (0.6, 0.2, 0.2), 0, "f553788449e2bb7f"),
+        ("digits", (0.7, 0.3, 0.0), 1, "8ed040c67f0f6def"),
+        ("iris", (0.6, 0.2, 0.2), 0, "b7f9118aba1ddb93"),
+        ("iris", (0.5, 0.3, 0.2), 2**63 + 5, "06141b304cf2fc9d"),
+        ("diabetes", (0.98, 0.01, 0.01), 3, "39825599a262eb80"),
+    ],
+)
+def test_split_stays_what_it_was(name: str, fractions: tuple[float, float, float], seed: int, digest: str) -> None:
+    """As of 0161661: a split that changes makes every stored study another one."""
+    parts = split(source(name).load(), Split(**dict(zip(PARTS, fractions, strict=True))), seed)
+    content = b"".join(parts[part].astype(np.int64).tobytes() + part.encode() for part in PARTS)
+    assert hashlib.sha256(content).hexdigest()[:16] == digest
+
+
+def test_split_by_size() -> None:
+    for rows, fractions in {
+        20_000: (0.6, 0.2, 0.2),
+        20_001: (0.8, 0.1, 0.1),
+        200_000: (0.8, 0.1, 0.1),
+        200_001: (0.98, 0.01, 0.01),
+    }.items():
+        chosen = by_size(rows)
+        assert (chosen.train, chosen.val, chosen.test) == fractions
+    rows = table([0, 1] * 15_000)
+    assert {p: len(r) for p, r in split(rows, None, 1).items()} == {"train": 24_000, "val": 3000, "test": 3000}
+    small, same = table([0, 1] * 50), Split()
+    assert all(
+        (a == b).all() for a, b in zip(split(small, None, 4).values(), split(small, same, 4).values(), strict=True)
+    )
+
+
+def fixed(rows: Table, share: Split | None = None, **parts: list[int]) -> Table:
+    numbers = {part: np.array(parts[part], np.intp) for part in PARTS if part in parts}
+    return Table(rows.x, rows.y, rows.features, rows.classes, numbers, share)
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(st.integers(5, 60), min_size=2, max_size=4),
+    FRACTIONS,
+    st.sets(st.sampled_from(PARTS), max_size=2),
+    st.data(),
+)
+def test_split_beside_what_is_fixed(counts: list[int], fractions: Split, kept: set[Part], data: st.DataObject) -> None:
+    """Fixed rows as they are, the others over the other parts by their fractions of what is left, every class too."""
+    plain = table([k for k, count in enumerate(counts) for _ in range(count)])
+    order = data.draw(st.permutations(range(len(plain.y))))
+    rows = fixed(plain, fractions, **{p: order[4 * n : 4 * n + 4] for n, p in enumerate(sorted(kept))})
+    seed = data.draw(st.integers(0, 2**64 - 1))
+    try:
+        parts = split(rows, None, seed)
+    except DataError as error:
+        assert "leave none for" in str(error) or "in no part" in str(error)
+        return
+    assert list(parts) == list(PARTS)
+    assert sorted(np.concatenate(list(parts.values())).tolist()) == list(range(len(rows.y)))
+    assert all(parts[p].tolist() == list(rows.parts[p]) for p in kept)
+    left = np.array(order[4 * len(kept) :])
+    whole = sum(getattr(fractions, p) for p in PARTS if p not in kept)
+    for part in set(PARTS) - kept:
+        share = getattr(fractions, part) / whole
+        assert abs(len(parts[part]) - share * len(left)) <= 1
+        for k in range(len(counts)):
+            assert abs((rows.y[parts[part]] == k).sum() - share * (rows.y[left] == k).sum()) < 2
+    assert all((parts[p] == again).all() for p, again in split(rows, None, seed).items())
+
+
+def test_split_of_a_source_with_test_rows() -> None:
+    """By its own fractions, by the study file's, or by size, with test left out."""
+    rows = table([0, 1] * 60)
+    test = list(range(100, 120))
+    for asked, own, train in (
+        (None, Split(train=0.9, val=0.1, test=0.0), 90),
+        (Split(train=0.7, val=0.3, test=0.0), Split(train=0.9, val=0.1, test=0.0), 70),
+        (None, None, 75),
+    ):
+        parts = split(fixed(rows, own, test=test), asked, 3)
+        assert parts["test"].tolist() == test and len(parts["train"]) == train and len(parts["val"]) == 100 - train
+        assert abs(np.diff(np.bincount(rows.y[parts["val"]]))) <= 1
+    one, other = (split(fixed(rows, test=test), None, seed)["train"] for seed in (1, 2))
+    assert (np.sort(one) != np.sort(other)).any() and (np.diff(one) < 0).any()
+
+
+def test_split_where_everything_is_fixed() -> None:
+    """Nothing is drawn, and a row may be in two parts."""
+    rows = fixed(table([0, 1] * 4), train=[5, 1, 0, 2], val=[3, 4, 6, 7], test=[3, 4, 6, 7])
+    for seed in (1, 2):
+        assert {p: n.tolist() for p, n in split(rows, None, seed).items()} == {
+            p: list(n) for p, n in rows.parts.items()
+        }
+
+
+@pytest.mark.parametrize(
+    ("parts", "asked", "message"),
+    [
+        ({"test": [0, 1]}, (0.6, 0.2, 0.2), "has 2 test rows of its own, so test must be 0 or left out, got 0.2"),
+        ({"train": [0, 1], "val": [2], "test": [3]}, (0.9, 0.1, 0), "are train, val and test; leave split out"),
+        ({"train": [0, 1], "val": [2], "test": [3]}, None, "data: 4 of 8 rows are in no part"),
+        ({"train": [0, 1], "val": [2]}, (0.9, 0.1, 0), "data: 5 of 8 rows are in no part"),
+        ({"train": list(range(8))}, None, "data.split: 0 rows leave none for val"),
+        ({"test": [0, 1], "val": []}, None, "leave none for val"),
+        ({"test": list(range(7))}, None, "data.split: 1 rows leave none for val"),
+    ],
+)  # fmt: skip
+def test_splits_that_cannot_be(parts: dict[str, list[int]], asked: tuple[float, ...] | None, message: str) -> None:
+    rows = fixed(table([0, 1] * 4), **parts)
+    with pytest.raises(DataError) as caught:
+        split(rows, Split(**dict(zip(PARTS, asked, strict=True))) if asked else None, 0)
+    assert message in str(caught.value)
+
+
+def test_no_test_rows_are_needed_beside_fixed_ones() -> None:
+    rows = fixed(table([0, 1] * 4), Split(train=0.8, val=0.2, test=0.0), train=[0, 1, 2, 3, 4, 5], val=[6, 7])
+    assert split(rows, None, 0)["test"].tolist() == []
 
 
 def test_split_by_hand() -> None:
@@ -94,6 +229,155 @@ def test_scaling_is_of_the_training_rows(tmp_path: Path) -> None:
     assert sorted(map(tuple, found.tolist())) == sorted(map(tuple, want.tolist()))
 
 
+@pytest.mark.parametrize("scale", [*SCALERS, "none"])
+def test_every_scaling(scale: str, tmp_path: Path) -> None:
+    """By the training rows alone; each part is what the scaler gives of the source's rows."""
+    dataset, scaling = prepare(source("wine", scale=scale), 1, tmp_path)
+    rows = source("wine").load()
+    parts = split(rows, None, module.derive(1, "split"))
+    fitted = SCALERS[scale].fit(rows.x[parts["train"]]) if scale != "none" else None
+    for part in PARTS:
+        raw = rows.x[parts[part]]
+        want = fitted.apply(raw) if fitted else raw
+        assert inputs(dataset, part).tobytes() == want.astype(np.float32).tobytes()
+        assert inputs(dataset, part).tobytes() == scaling.inputs(raw, dataset.inputs).tobytes()
+
+
+def pictures(count: int, channels: int, constant: bool = False) -> Table:
+    """Images `(count, channels, 2, 3)` as rows, every channel with a range of its own."""
+    generator = np.random.default_rng(3)
+    x = generator.uniform(0, 1, (count, channels, 2, 3)) * (10.0 ** np.arange(channels))[:, None, None]
+    x[:, :, 0, 0] = 0  # a pixel that is never lit
+    if constant:
+        x[:, 0] = 7.0
+    return Table(x.reshape(count, -1), np.arange(count) % 2, tuple(f"p{k}" for k in range(channels * 6)), ("a", "b"))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("scale", [*SCALERS, "none"])
+def test_images_are_scaled_by_channel(
+    scale: str, channels: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All pixels of a channel as one column; in the shape of images."""
+    table = pictures(40, channels)
+    give(monkeypatch, table)
+    monkeypatch.setattr(module, "BLOCK", 7 * channels * 6)
+    dataset, scaling = prepare(source("iris", scale=scale, image=[channels, 2, 3]), 1, tmp_path)
+    assert dataset.inputs == (channels, 2, 3)
+    parts = split(table, None, module.derive(1, "split"))
+    images = table.x.reshape(-1, channels, 2, 3)
+    for part in PARTS:
+        found = inputs(dataset, part)
+        assert found.shape == (len(parts[part]), channels, 2, 3) and found.dtype == np.float32
+        for c in range(channels):
+            want = images[parts[part], c]
+            if scale != "none":
+                fitted = SCALERS[scale].fit(images[parts["train"], c].reshape(-1, 1))
+                want = fitted.apply(want.reshape(-1, 1)).reshape(want.shape)
+            assert np.allclose(found[:, c], want, rtol=1e-6, atol=1e-6)
+        assert scaling.inputs(table.x[parts[part]], dataset.inputs).tobytes() == found.tobytes()
+    if scale == "standard":
+        assert np.allclose(inputs(dataset, "train").mean(axis=(0, 2, 3)), 0, atol=1e-6)
+    if scale == "minmax":
+        assert inputs(dataset, "train").max() == 1
+
+
+@pytest.mark.parametrize("scale", SCALERS)
+def test_a_constant_channel(scale: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    give(monkeypatch, pictures(40, 2, constant=True))
+    dataset, _ = prepare(source("iris", scale=scale, image=[2, 2, 3]), 1, tmp_path)
+    found = inputs(dataset, "train")
+    assert (found[:, 0] == 0).all() and np.ptp(found[:, 1]) > 0.9
+
+
+@pytest.mark.parametrize("scale", SCALERS)
+def test_a_constant_column(scale: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = table([0, 1] * 20)
+    rows.x[:, 1] = 4.2
+    give(monkeypatch, rows)
+    dataset, _ = prepare(source("iris", scale=scale), 1, tmp_path)
+    assert all(np.abs(inputs(dataset, p)[:, 1]).max() < 1e-12 for p in PARTS)
+
+
+def test_image_of_another_size(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        prepare(source("digits", image=[1, 8, 9]), 1, tmp_path)
+    assert str(caught.value) == "data.image: [1, 8, 9] needs 72 features a row, the rows of sklearn have 64"
+
+
+def test_written_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files are those of `np.save`, whatever the size of a block."""
+    files: list[dict[str, bytes]] = []
+    for block in (module.BLOCK, 64 * 7, 1):
+        monkeypatch.setattr(module, "BLOCK", block)
+        prepare(source("digits"), 1, tmp_path)
+        files.append({p.name: p.read_bytes() for p in tmp_path.iterdir()})
+    assert files[0] == files[1] == files[2] and len(files[0]) == 6
+    np.save(tmp_path / "again.npy", np.load(tmp_path / "val_x.npy", allow_pickle=False), allow_pickle=False)
+    assert (tmp_path / "again.npy").read_bytes() == files[0]["val_x.npy"]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_float32_rows(dtype: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = table([0, 1] * 20)
+    give(monkeypatch, Table(rows.x.astype(dtype), rows.y, rows.features, rows.classes))
+    dataset, scaling = prepare(source("iris", scale="minmax"), 1, tmp_path)
+    assert isinstance(scaling.x, MinMax) and scaling.x.minimum.dtype == np.float64
+    assert inputs(dataset, "train").dtype == np.float32 and inputs(dataset, "train").max() == 1
+
+
+@pytest.mark.parametrize("target_scale", ["standard", "none"])
+def test_targets(target_scale: str, tmp_path: Path) -> None:
+    made = FormulaSource.model_validate({"name": "curve", "target_scale": target_scale})
+    dataset, scaling = prepare(made, 1, tmp_path)
+    train, test = dataset.part("train"), dataset.part("test")
+    assert train is not None and test is not None
+    assert dataset.rows == (("train", 900), ("val", 100), ("test", 200))
+    if target_scale == "none":
+        assert scaling.y is None and test.y[0, 0] == np.float32(-0.29)
+    else:
+        assert scaling.y is not None and np.isclose(train.y.std(), 1, atol=1e-4)
+        assert np.isclose(scaling.y.invert(test.y.astype(np.float64))[0, 0], -0.29, atol=1e-6)
+
+
+def test_scaled_targets_are_of_a_regression(tmp_path: Path) -> None:
+    """Classes stay what they are."""
+    assert prepare(source("iris", target_scale="standard"), 1, tmp_path)[1].y is None
+
+
+def test_overfit_val_is_test(tmp_path: Path) -> None:
+    dataset, _ = prepare(FormulaSource(name="overfit"), 1, tmp_path)
+    assert dataset.rows == (("train", 25), ("val", 100), ("test", 100))
+    assert (inputs(dataset, "val") == inputs(dataset, "test")).all()
+    assert (np.diff(inputs(dataset, "train")[:, 0]) > 0).all()  # in their own order
+
+
+@pytest.mark.parametrize(
+    ("name", "rows"), [("arc", (360, 40, 100)), ("bank", (900, 100, 500)), ("moons", (600, 200, 200))]
+)
+def test_formulas_without_a_word_about_the_split(name: str, rows: tuple[int, ...], tmp_path: Path) -> None:
+    dataset, _ = prepare(FormulaSource.model_validate({"name": name, "scale": "minmax"}), 1, tmp_path)
+    assert dataset.rows == tuple(zip(PARTS, rows, strict=True)) and dataset.inputs == (2,)
+    assert inputs(dataset, "train").min() == 0 and inputs(dataset, "train").max() == 1
+
+
+@pytest.mark.skipif(not MNIST.exists(), reason=f"needs {MNIST}")
+def test_mnist(tmp_path: Path) -> None:
+    """Images over 255 by min-max; the test rows are the file's own, val is a ninth of the others."""
+    names = {"x": "Xtr", "y": "ytr", "test_x": "Xte", "test_y": "yte"}
+    made = NpzSource.model_validate({"path": str(MNIST), **names, "image": [1, 28, 28], "scale": "minmax"})
+    dataset, scaling = prepare(made, 1, tmp_path)
+    assert dataset.inputs == (1, 28, 28) and dataset.outputs == 10
+    assert dataset.rows == (("train", 53_333), ("val", 6_667), ("test", 10_000))
+    assert isinstance(scaling.x, MinMax) and (scaling.x.minimum, scaling.x.width) == (0, 255)
+    with np.load(MNIST, allow_pickle=False) as file:
+        raw, labels = file["Xte"], file["yte"]
+    found = dataset.part("test")
+    assert found is not None and (found.x.reshape(-1, 784) == (raw / 255).astype(np.float32)).all()
+    assert (found.y.argmax(axis=1) == labels).all()
+    module._mapped.cache_clear()
+
+
 def test_unscaled(tmp_path: Path) -> None:
     dataset, scaling = prepare(source("iris", scale="none"), 1, tmp_path)
     assert scaling.x is None
@@ -103,7 +387,7 @@ def test_unscaled(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "inputs", "outputs", "loss", "rows"),
+    ("name", "features", "outputs", "loss", "rows"),
     [
         ("digits", 64, 10, SoftmaxCrossEntropy(), 1797),
         ("iris", 4, 3, SoftmaxCrossEntropy(), 150),
@@ -112,14 +396,14 @@ def test_unscaled(tmp_path: Path) -> None:
         ("diabetes", 10, 1, SquaredError(), 442),
     ],
 )
-def test_bundled_data(name: str, inputs: int, outputs: int, loss: object, rows: int, tmp_path: Path) -> None:
+def test_bundled_data(name: str, features: int, outputs: int, loss: object, rows: int, tmp_path: Path) -> None:
     dataset, scaling = prepare(source(name), 1, tmp_path)
-    assert (dataset.inputs, dataset.outputs, dataset.loss) == (inputs, outputs, loss)
+    assert (dataset.inputs, dataset.outputs, dataset.loss) == ((features,), outputs, loss)
     assert sum(dict(dataset.rows).values()) == rows
     assert len(dataset.classes) == {"diabetes": 0, "breast_cancer": 2, "digits": 10}.get(name, 3)
     for part in PARTS:
         found = dataset.part(part)
-        assert found is not None and found.x.shape == (dict(dataset.rows)[part], inputs)
+        assert found is not None and found.x.shape == (dict(dataset.rows)[part], features)
         assert found.x.dtype == found.y.dtype == np.float32
         assert found.y.shape == (len(found.x), outputs)
     if name == "diabetes":  # targets are scaled, so that losses do not depend on their unit
@@ -136,7 +420,7 @@ def test_no_test_rows(tmp_path: Path) -> None:
     assert dataset.part("test") is None
 
 
-@pytest.mark.parametrize("where", ["x", "y", "dtype", "shape"])
+@pytest.mark.parametrize("where", ["x", "y", "dtype", "shape", "fixed", "another part", "another row"])
 def test_fingerprint(where: str) -> None:
     """Of every value, and of how they are laid out."""
     one, other = table([0, 1, 1]), table([0, 1, 1])
@@ -145,6 +429,12 @@ def test_fingerprint(where: str) -> None:
         other.x[2, 1] = np.nextafter(other.x[2, 1], 9)
     elif where == "y":
         other.y[1] = 0
+    elif where == "fixed":
+        other = fixed(other, test=[1])
+    elif where == "another part":
+        one, other = fixed(one, test=[1]), fixed(other, val=[1])
+    elif where == "another row":
+        one, other = fixed(one, test=[1]), fixed(other, test=[2])
     elif where == "dtype":
         other = Table(other.x, other.y.astype(np.float64), other.features, other.classes)
     else:
@@ -159,23 +449,53 @@ def test_fingerprint_does_not_depend_on_seed_or_memory(tmp_path: Path) -> None:
     assert fingerprint(rows) == fingerprint(turned)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e39])
 def test_numbers_that_are_none(value: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The column by its name, and how many rows; 1e39 is infinite in float32."""
     rows = table([0, 1] * 20)
-    rows.x[3, 1] = value
-    monkeypatch.setattr(SklearnSource, "load", lambda self: rows)
-    with pytest.raises(DataError, match="NaN or infinite"):
+    rows.x[[3, 8, 39], 1] = value
+    give(monkeypatch, rows)
+    with pytest.raises(DataError) as caught:
+        prepare(source("iris"), 1, tmp_path)
+    assert str(caught.value) == "data: sklearn: NaN or infinite values in column 'b' (3 of 40 rows)"
+
+
+def test_many_columns_with_such_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = np.zeros((10, 8))
+    x[0, 1:] = np.nan
+    x[1, 2] = np.inf
+    give(monkeypatch, Table(x, np.arange(10) % 2, tuple("abcdefgh"), ("no", "yes")))
+    with pytest.raises(DataError) as caught:
+        prepare(source("iris"), 1, tmp_path)
+    assert "columns 'b' (1 of 10 rows), 'c' (2 of 10 rows), 'd'" in str(caught.value)
+    assert str(caught.value).endswith("'f' (1 of 10 rows) and 2 more")
+
+
+def test_targets_that_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    y = np.linspace(0, 1, 20)
+    y[4] = np.nan
+    give(monkeypatch, Table(np.zeros((20, 1)), y, ("x",), ()))
+    with pytest.raises(DataError, match=r"column 'the target' \(1 of 20 rows\)"):
         prepare(source("iris"), 1, tmp_path)
 
 
-@pytest.mark.parametrize("name", SOURCES)
-def test_sources_keep_the_contract(name: str) -> None:
-    """What every source of the menu says of its rows; the default settings of a study file are enough."""
-    if name != "sklearn":
-        pytest.skip("needs settings of its own")
-    made = small().data
-    rows = made.load()
-    assert made.source == name
-    assert rows.x.dtype == np.float64 and rows.x.ndim == 2 and rows.y.shape == (len(rows.x),)
-    assert len(rows.features) == rows.x.shape[1]
-    assert set(np.unique(rows.y).tolist()) == set(range(len(rows.classes)))
+@pytest.mark.parametrize("label", [0, 1])
+def test_a_single_class(label: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = table([0, 1] * 20)
+    give(monkeypatch, Table(rows.x, np.full(40, label), rows.features, ("no", "yes")))
+    with pytest.raises(DataError) as caught:
+        prepare(source("iris"), 1, tmp_path)
+    word = ("no", "yes")[label]
+    want = f"data: sklearn: the target must have at least two classes, got '{word}' in all 40 rows"
+    assert str(caught.value) == want
+
+
+def test_no_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    give(monkeypatch, Table(np.zeros((0, 2)), np.zeros(0, np.int64), ("a", "b"), ("no", "yes")))
+    with pytest.raises(DataError, match=r"must be rows and features, got an array of \(0, 2\)"):
+        prepare(source("iris"), 1, tmp_path)
+
+
+def test_unscaled_rows_are_shaped_too() -> None:
+    assert Scaling(None, None).inputs(np.zeros((4, 6)), (1, 2, 3)).shape == (4, 1, 2, 3)
+    assert Scaling(None, None).inputs(np.zeros((4, 6)), (6,)).dtype == np.float32

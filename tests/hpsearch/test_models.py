@@ -1,18 +1,25 @@
 """The champion's folder: what comes back predicts the same bits, in this process or another."""
 
+import dataclasses
 import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from cases import run, small
 
-from hpsearch.dataset import Dataset, Scaling, prepare
+from engine.layers import LAYERS, Dense
+from engine.network import Network
+from engine.scaling import SCALERS
+from hpsearch.dataset import DTYPE, Dataset, Scaling, prepare, split
 from hpsearch.errors import DataError, OutputError
 from hpsearch.models import Model, champion
+from hpsearch.seeds import derive
+from hpsearch.sources import Source
 from hpsearch.spec import Spec
 from hpsearch.storage import Storage, url_of
 
@@ -99,9 +106,110 @@ def test_about(trained: tuple[Spec, Dataset, Model, dict[str, float]]) -> None:
 
 def test_wrong_rows(trained: tuple[Spec, Dataset, Model, dict[str, float]]) -> None:
     _, dataset, model, _ = trained
-    for shape in ((3, dataset.inputs + 1), (dataset.inputs,), (1, 1, dataset.inputs)):
-        with pytest.raises(DataError, match=f"{dataset.inputs} features"):
+    (features,) = dataset.inputs
+    for shape in ((3, features + 1), (features,), (1, 1, features), ()):
+        with pytest.raises(DataError, match=f"must have {features} features, got an array of shape"):
             model.scores(np.zeros(shape))
+
+
+def build(source: Source, folder: Path) -> tuple[Dataset, Model]:
+    """A model of a source's rows with weights as they are drawn: how it was trained does not matter here."""
+    spec = small().model_copy(update={"data": source})
+    dataset, scaling = prepare(source, 3, folder)
+    outputs = Dense(dataset.outputs)
+    layers = (outputs,) if len(dataset.inputs) == 1 else (LAYERS["flatten"](), outputs)
+    net = Network(dataset.inputs, layers, dataset.loss)
+    theta = net.initialize(np.random.default_rng(1), DTYPE)[None]
+    return dataset, Model(net, theta, scaling, dataset.classes, {"study": spec.name})
+
+
+SOURCES_BY_TASK: dict[str, dict[str, Any]] = {
+    "classes": {"source": "sklearn", "name": "wine"},
+    "images": {"source": "sklearn", "name": "digits", "image": [1, 8, 8]},
+    "channels": {"source": "sklearn", "name": "digits", "image": [4, 8, 2]},
+    "values": {"source": "formula", "name": "curve"},
+    "values as they are": {"source": "formula", "name": "curve", "target_scale": "none"},
+}
+
+
+FLATTENS = pytest.mark.skipif("flatten" not in LAYERS, reason="needs the layer 'flatten'")
+BY_TASK = [pytest.param(task, marks=FLATTENS if "image" in data else ()) for task, data in SOURCES_BY_TASK.items()]
+
+
+@pytest.mark.parametrize("task", BY_TASK)
+@pytest.mark.parametrize("scale", [*SCALERS, "none"])
+def test_every_scaling_comes_back(scale: str, task: str, tmp_path: Path) -> None:
+    """The same bits from the folder as before it; and those that the network gives of the study's own test rows."""
+    source = small(data={**SOURCES_BY_TASK[task], "scale": scale}).data
+    dataset, model = build(source, tmp_path)
+    rows, test = source.load(), dataset.part("test")
+    assert test is not None
+    model.save(tmp_path / "model")
+    again = Model.load(tmp_path / "model")
+    assert again.scores(rows.x).tobytes() == model.scores(rows.x).tobytes()
+    for name in ("x", "y"):
+        one, other = getattr(model.scaling, name), getattr(again.scaling, name)
+        assert type(one) is type(other)
+        if one is not None:
+            assert all((getattr(one, f.name) == getattr(other, f.name)).all() for f in dataclasses.fields(one))
+    raw = rows.x[split(rows, source.split, derive(3, "split"))["test"]]
+    outputs = model.network.predict(model.theta, test.x)[0].astype(np.float64)
+    if model.scaling.y is not None:
+        outputs = outputs * model.scaling.y.deviation + model.scaling.y.mean  # type: ignore[attr-defined]
+    assert np.allclose(again.scores(raw), outputs, rtol=1e-6, atol=1e-6)
+    assert (again.scaling.inputs(raw, dataset.inputs) == test.x).all()
+
+
+@FLATTENS
+@pytest.mark.parametrize("task", ["images", "channels"])
+def test_images_in_both_shapes(task: str, tmp_path: Path) -> None:
+    source = small(data=SOURCES_BY_TASK[task]).data
+    dataset, model = build(source, tmp_path)
+    x = source.load().x[:50]
+    assert source.image == dataset.inputs
+    images = x.reshape(50, *dataset.inputs)
+    assert model.scores(images).tobytes() == model.scores(x).tobytes()
+    assert (model.predict(images) == model.predict(x)).all() and len(set(model.predict(x))) > 1
+    channels, height, width = dataset.inputs
+    for shape in ((50, 63), (50, 8, 8), (50, height, width, channels), dataset.inputs, (50, 2, 4, 8)):
+        with pytest.raises(DataError) as caught:
+            model.scores(np.zeros(shape))
+        want = f"rows must have 64 features or be images of {dataset.inputs}, got an array of shape {shape}"
+        assert str(caught.value) == want
+
+
+@pytest.mark.parametrize("kind", ["softmax", "regression"])
+def test_models_of_the_first_format(kind: str, tmp_path: Path) -> None:
+    """Which named no scaling: what there are means of is standardized."""
+    _, model = build(small(data={"source": "sklearn", "name": KINDS[kind]}).data, tmp_path)
+    x = np.random.default_rng(0).normal(size=(9, *model.network.inputs))
+    model.save(tmp_path / "model")
+    file = tmp_path / "model" / "model.json"
+    content = json.loads(file.read_text("utf-8"))
+    assert content["format"] == 2 and set(content.pop("scale")) == {"x", "y"}
+    file.write_text(json.dumps(content | {"format": 1}), "utf-8")
+    again = Model.load(tmp_path / "model")
+    assert again.scores(x).tobytes() == model.scores(x).tobytes()
+    assert (again.scaling.y is None) == (kind == "softmax") and again.scaling.x is not None
+
+
+@pytest.mark.parametrize("damage", ["unknown scaler", "no arrays", "no scale"])
+def test_bad_scaling(damage: str, tmp_path: Path) -> None:
+    """Refused: rows that are not scaled give wrong predictions and no error."""
+    _, model = build(small(data={"source": "sklearn", "name": "iris", "scale": "minmax"}).data, tmp_path)
+    folder = tmp_path / "model"
+    model.save(folder)
+    content = json.loads((folder / "model.json").read_text("utf-8"))
+    message = {"unknown scaler": "did you mean 'minmax'", "no arrays": "x_minimum", "no scale": "scale"}[damage]
+    if damage == "unknown scaler":
+        content["scale"]["x"] = "minmaxx"
+    elif damage == "no scale":
+        del content["scale"]
+    else:
+        np.savez(folder / "weights.npz", allow_pickle=False, theta=model.theta)
+    (folder / "model.json").write_text(json.dumps(content), "utf-8")
+    with pytest.raises(DataError, match=message):
+        Model.load(folder)
 
 
 @pytest.fixture(scope="module")
@@ -183,8 +291,8 @@ def test_bad_folders(saved: Path, tmp_path: Path, damage: str) -> None:
 def test_later_format(saved: Path, tmp_path: Path) -> None:
     shutil.copytree(saved, tmp_path / "model")
     content = tmp_path / "model" / "model.json"
-    content.write_text(content.read_text("utf-8").replace('"format": 1', '"format": 999'))
-    with pytest.raises(DataError):
+    content.write_text(content.read_text("utf-8").replace('"format": 2', '"format": 999'))
+    with pytest.raises(DataError, match="its format is 999, this version reads 1 and 2"):
         Model.load(tmp_path / "model")
 
 

@@ -1,0 +1,239 @@
+"""Windows that slide over images: where they lie, and the products that convolutions are made of.
+
+Written out window by window (im2col), an image is kernel height · kernel width times as large. Here each line of the
+image is written out by the kernel's *width* only, `strips (lines, channels · kernel width, places · rows)`: strip
+(c, v) is the line of channel c, moved by v. The lines under one line of windows are neighbors in that memory, so that
+read as one matrix `(kernel height · channels · kernel width, places · rows)`, a *slab*, they are its im2col, without a
+copy; the next slab begins `stride` lines further on and overlaps. BLAS multiplies one slab after another.
+
+What filters find are maps, `(trials, filters, places down, places across, rows)`, read line by line for BLAS: `lines
+(trials, places down, filters, places across · rows)`. All memory has rows innermost, see `engine.types.allocate`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from engine.types import DType, EngineError, Floats, Shape, allocate
+
+Pair = tuple[int, int]
+
+
+@final
+@dataclass(frozen=True)
+class Axis:
+    """Windows along one side of an image: `kernel` pixels each, `stride` apart, over `padding` zeros at both ends."""
+
+    length: int
+    kernel: int
+    stride: int
+    padding: int = 0
+
+    @property
+    def count(self) -> int:
+        """How many windows fit; pixels left over at the end are in none."""
+        return (self.length + 2 * self.padding - self.kernel) // self.stride + 1
+
+    @property
+    def covered(self) -> int:
+        """Pixels from the first window's first to the last one's last, padding included."""
+        return (self.count - 1) * self.stride + self.kernel
+
+    @property
+    def seen(self) -> int:
+        """How many of the image's pixels, from the first on, lie before the end of the last window."""
+        return max(0, min(self.length, self.covered - self.padding))
+
+    @property
+    def gapless(self) -> bool:
+        """Whether every pixel lies in exactly one window."""
+        return self.stride == self.kernel and self.covered == self.length and not self.padding
+
+    def under(self, offset: int) -> tuple[slice, slice]:
+        """The windows under whose position `offset` there is a pixel, not padding, and these pixels."""
+        shift = offset - self.padding
+        first = max(0, -(shift // self.stride))  # the least j with j · stride + shift ≥ 0
+        last = min(self.count - 1, (self.length - 1 - shift) // self.stride)
+        if last < first:
+            return slice(0), slice(0)
+        start = first * self.stride + shift
+        return slice(first, last + 1), slice(start, start + (last - first) * self.stride + 1, self.stride)
+
+
+@final
+@dataclass(frozen=True)
+class Windows:
+    """Windows over images of `channels`; `down` and `across` are their axes."""
+
+    channels: int
+    down: Axis
+    across: Axis
+
+    @property
+    def places(self) -> Pair:
+        """How many windows: down, across."""
+        return self.down.count, self.across.count
+
+    @property
+    def image(self) -> Shape:
+        """Of one row: `(channels, height, width)`."""
+        return self.channels, self.down.length, self.across.length
+
+    @property
+    def numbers(self) -> int:
+        """Numbers in a window."""
+        return self.channels * self.down.kernel * self.across.kernel
+
+
+def windows_over(layer: str, inputs: Shape, kernel: Pair, stride: int, padding: int = 0) -> Windows:
+    """Windows over rows of a shape.
+
+    Raises:
+        EngineError: the rows are no images, or the kernel is larger than the image with its padding.
+    """
+    if len(inputs) != 3:
+        raise EngineError(f"{layer}: rows must be images (channels, height, width), got {inputs}")
+    channels, height, width = inputs
+    windows = Windows(channels, Axis(height, kernel[0], stride, padding), Axis(width, kernel[1], stride, padding))
+    if windows.down.count < 1 or windows.across.count < 1:
+        behind = f" with padding {padding}" if padding else ""
+        raise EngineError(f"{layer}: a kernel of {kernel} must fit into the image{behind}, got rows of {inputs}")
+    return windows
+
+
+def pair(layer: str, kernel: int | Pair) -> Pair:
+    """Height and width of a kernel.
+
+    Raises:
+        EngineError: it is neither a number nor two, or below 1.
+    """
+    both = (kernel, kernel) if isinstance(kernel, int) else tuple(kernel)
+    if len(both) != 2 or not all(isinstance(side, int) and side >= 1 for side in both):
+        raise EngineError(f"{layer}: kernel must be a number or two, at least 1, got {kernel}")
+    return both[0], both[1]
+
+
+def in_memory(x: Floats) -> Floats:
+    """`(trials, rows, channels, height, width)` as it lies in memory, rows innermost: a view, or else a copy."""
+    return np.ascontiguousarray(x.transpose(0, 2, 3, 4, 1))
+
+
+def lines_of(x: Floats) -> Floats:
+    """Maps `(trials, rows, filters, down, across)` as `lines (trials, down, filters, across · rows)`."""
+    maps = in_memory(x)
+    return maps.reshape(*maps.shape[:3], -1).swapaxes(1, 2)
+
+
+def bind_gather(windows: Windows, trials: int, rows: int, dtype: DType) -> Callable[[Floats], Floats]:
+    """Images → slabs, `(trials, places down, numbers in a window, places across · rows)`, of which some are the same.
+
+    A window's numbers are in the order (kernel height, channels, kernel width). Images of one trial give its slabs.
+    """
+    down, across, channels = windows.down, windows.across, windows.channels
+    strips = np.zeros((trials, down.covered, channels, across.kernel, across.count, rows), dtype)
+    trial, line, *_, number = strips.strides
+    slabs = as_strided(
+        strips,
+        (trials, down.count, windows.numbers, across.count * rows),
+        (trial, down.stride * line, across.count * rows * number, number),
+        subok=True,
+    )
+    image = strips[:, down.padding : down.padding + down.seen].swapaxes(1, 2)  # padding stays zero
+    moves = [(image[:, :, :, v, places], pixels) for v in range(across.kernel) for places, pixels in [across.under(v)]]
+
+    def gather(x: Floats) -> Floats:
+        count = len(x)
+        pixels = in_memory(x)[:, :, : down.seen]
+        for strip, columns in moves:
+            np.copyto(strip[:count], pixels[:, :, :, columns])
+        return slabs[:count]
+
+    return gather
+
+
+def bind_product(weights: Floats, lines: Floats) -> Callable[[Floats], Floats]:
+    """Slabs → `lines`: each window times each filter, by weights `(trials, filters, channels, height, width)`."""
+    trials, filters = weights.shape[:2]
+    ordered = weights.swapaxes(2, 3)
+    kernel = np.empty(ordered.shape, weights.dtype)
+    matrix = kernel.reshape(trials, 1, filters, -1)
+
+    def product(slabs: Floats) -> Floats:
+        np.copyto(kernel, ordered)
+        return np.matmul(matrix, slabs, lines)
+
+    return product
+
+
+def bind_outer(windows: Windows, grad: Floats) -> Callable[[Floats, Floats], None]:
+    """Slabs, lines → `grad (trials, filters, channels, height, width)`, the sum over windows of filter × window."""
+    trials, filters, channels, height, width = grad.shape
+    by_line = np.empty((trials, windows.down.count, windows.numbers, filters), grad.dtype)
+    flat, ones = by_line.reshape(trials, windows.down.count, -1), np.ones((1, 1, windows.down.count), grad.dtype)
+    total = np.empty((trials, height, channels, width, filters), grad.dtype)
+    flat_total, ordered = total.reshape(trials, 1, -1), total.transpose(0, 4, 2, 1, 3)
+
+    def outer(slabs: Floats, lines: Floats) -> None:
+        np.matmul(slabs, lines.mT, by_line)
+        np.matmul(ones, flat, flat_total)
+        np.copyto(grad, ordered)
+
+    return outer
+
+
+def bind_spread(windows: Windows, weights: Floats, rows: int) -> Callable[[Floats], Floats]:
+    """Lines → images `(trials, rows, channels, height, width)`: the adjoint of gathering and multiplying.
+
+    Line h of the image, still written out by the kernel's width, is Σₘ W[height u = r + m · stride] · lines[q − m],
+    where h = q · stride + r: again a matrix times a slab, of the lines with zeros before and behind. There is one such
+    product for each r. The strips are then added, each moved back to where it came from.
+    """
+    down, across, dtype = windows.down, windows.across, weights.dtype
+    trials, filters, channels, *_ = weights.shape
+    most = -(-down.kernel // down.stride)  # lines of windows over one line of the image, at most
+    padded = np.zeros((trials, down.count + 2 * (most - 1), filters, across.count * rows), dtype)
+    middle = padded[:, most - 1 : most - 1 + down.count]
+    strips = np.zeros((trials, down.seen, channels * across.kernel, across.count * rows), dtype)
+    images = allocate(trials, rows, windows.image, dtype)
+    pixels = images.transpose(0, 2, 3, 4, 1)
+    trial, line, filter_, number = padded.strides
+    copies: list[tuple[Floats, Floats]] = []
+    products: list[tuple[Floats, Floats, Floats]] = []
+    for r in range(min(down.stride, down.kernel)):
+        # W (trials, filters, channels, height, width) → (trials, channels, width, m descending, filters)
+        ordered = weights[:, :, :, r :: down.stride].transpose(0, 2, 4, 3, 1)[:, :, :, ::-1]
+        kernel, overlapping = np.empty(ordered.shape, dtype), ordered.shape[3]
+        start = (r - down.padding) % down.stride  # the first line of the image with this r
+        target = strips[:, start :: down.stride]
+        first = (start + down.padding) // down.stride + most - overlapping
+        slabs = as_strided(
+            padded[:, first:],
+            (trials, target.shape[1], overlapping * filters, across.count * rows),
+            (trial, line, filter_, number),
+            subok=True,
+        )
+        copies.append((kernel, ordered))
+        products.append((kernel.reshape(trials, 1, channels * across.kernel, -1), slabs, target))
+    moved = strips.reshape(trials, down.seen, channels, across.kernel, across.count, rows).swapaxes(1, 2)
+    moves = [
+        (pixels[:, :, : down.seen, columns], moved[:, :, :, v, places])
+        for v in range(across.kernel)
+        for places, columns in [across.under(v)]
+    ]
+
+    def spread(lines: Floats) -> Floats:
+        count = len(lines)
+        np.copyto(middle[:count], lines)
+        for kernel, ordered in copies:
+            np.copyto(kernel, ordered)
+        for matrix, slabs, target in products:
+            np.matmul(matrix, slabs[:count], target)
+        pixels[...] = 0
+        for image, strip in moves:
+            np.add(image, strip, image)
+        return images
+
+    return spread

@@ -1,0 +1,95 @@
+"""A study file's trials, trained in full by worker processes, with the weights and test scores of every one of them."""
+
+import tempfile
+from collections.abc import Iterable
+from concurrent.futures import as_completed
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from engine.network import Network
+from engine.trainer import evaluate
+from hpsearch import checking
+from hpsearch.build import network
+from hpsearch.dataset import DTYPE, Dataset, prepare
+from hpsearch.executors import EXECUTORS
+from hpsearch.seeds import derive
+from hpsearch.space import Point, Value
+from hpsearch.spec import Spec, Stage
+from hpsearch.trial import Result, Start, Task, groups
+from hpsearch.uses import searched
+
+STUDIES = Path(__file__).parents[2] / "studies"
+WORKERS = 2
+
+
+class Trained(NamedTuple):
+    """One trial of a stage; `theta (1, parameters)`."""
+
+    point: Point
+    result: Result
+    network: Network
+    theta: np.ndarray
+    test_loss: float
+    test_accuracy: float
+
+    @property
+    def reached(self) -> bool:
+        """Whether the value to stop at was reached."""
+        return self.result.value is not None and self.result.value <= self.result.epochs
+
+    def weights(self) -> np.ndarray:
+        """Of all layers, biases left out."""
+        return self.theta[0, self.network.regularized]
+
+
+def trained(file: str, *overrides: str) -> dict[str, list[Trained]]:
+    """Stage → its trials, whose points the file must give in full."""
+    spec, _ = checking.load(STUDIES / file, overrides)
+    with tempfile.TemporaryDirectory() as folder:
+        dataset, _ = prepare(spec.data, spec.seed, Path(folder))
+        executor = EXECUTORS["processes"](WORKERS, folder)
+        try:
+            futures = {}
+            for stage in spec.stages:
+                for group in groups(spec, dataset, list(_starts(spec, stage)), WORKERS):
+                    futures[executor.submit(Task(spec, dataset, group, spec.train.epochs))] = stage.name, group
+            found: dict[str, list[Trained]] = {stage.name: [] for stage in spec.stages}
+            for future in as_completed(futures):
+                name, group = futures[future]
+                starts = {start.number: start for start in group}
+                found[name] += [_trained(spec, dataset, starts[r.number].point, r) for r in future.result()]
+        finally:
+            executor.close()
+    return {name: sorted(trials, key=lambda t: t.result.number) for name, trials in found.items()}
+
+
+def _starts(spec: Spec, stage: Stage) -> Iterable[Start]:
+    points = stage.points or ({},)
+    fixed = searched(spec).fixed
+    for number in range(stage.trials):
+        point = points[number % len(points)] | fixed
+        yield Start(number, point, derive(spec.seed, stage.name, number, "train"))
+
+
+def _trained(spec: Spec, dataset: Dataset, point: Point, result: Result) -> Trained:
+    net = network(spec, dataset, point)
+    if result.weights is None:
+        theta = np.full((1, net.size), np.nan, DTYPE)
+    else:
+        theta = np.frombuffer(result.weights, DTYPE)[None]
+    test = dataset.part("test")
+    assert test is not None
+    scores = evaluate(net, theta, test)
+    return Trained(point, result, net, theta, float(scores.loss[0]), float(scores.accuracy[0]))
+
+
+def at(trials: list[Trained], **values: Value) -> list[Trained]:
+    """The trials at a point, as far as it is named."""
+    return [t for t in trials if all(t.point.get(name) == value for name, value in values.items())]
+
+
+def median(numbers: Iterable[float]) -> float:
+    """Of numbers, of which none may be missing."""
+    return float(np.median(list(numbers)))

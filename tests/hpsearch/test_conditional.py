@@ -1,0 +1,223 @@
+"""Parameters that count at some points only, points that are given, and the contracts of the loop with all of it."""
+
+import contextlib
+import random
+from pathlib import Path
+
+import cases
+import pytest
+
+from hpsearch import checking
+from hpsearch.build import network
+from hpsearch.dataset import Dataset, prepare
+from hpsearch.errors import Interrupted, SpecError
+from hpsearch.executors import EXECUTORS
+from hpsearch.record import Record
+from hpsearch.samplers import SAMPLERS
+from hpsearch.space import Clause
+from hpsearch.spec import Spec
+from hpsearch.stages import reused
+from hpsearch.trial import Start, groups
+from hpsearch.uses import searched
+
+
+@pytest.fixture(scope="module")
+def spec() -> Spec:
+    return cases.small(**cases.RICH)
+
+
+@pytest.fixture(scope="module")
+def dataset(spec: Spec, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return prepare(spec.data, spec.seed, tmp_path_factory.mktemp("data"))[0]
+
+
+@pytest.fixture(scope="module")
+def reference(spec: Spec, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Record], str]:
+    database = tmp_path_factory.mktemp("reference") / "small.db"
+    study = cases.run(spec, dataset, database)
+    assert len(reused(study.space, study.boxes[1], study.records[:1])) > 10, "TPE is in its start-up still"
+    return cases.rows(study), cases.table(database)
+
+
+def test_what_counts_follows_from_the_file(spec: Spec) -> None:
+    when = {axis.name: axis.when for axis in searched(spec).axes}
+    one, two = Clause("depth", least=1), Clause("depth", least=2)
+    assert when["hidden_units"] == when["activation"] == when["dropout"] == ((one,),)
+    assert when["more_units"] == ((two,),)
+    assert when["beta"] == ((Clause("optimizer", among=("momentum",)),),)
+    assert when["beta1"] == ((Clause("optimizer", among=("adam",)),),)
+    assert all(when[name] == () for name in ("learning_rate", "optimizer", "depth", "limit", "batch_size"))
+
+
+def test_any_of_several_places_is_enough() -> None:
+    """The width of both layers; with one of them always there it always counts."""
+    model = {"depth": "depth", "hidden": [{"units": "hidden_units"}, {"units": "hidden_units"}]}
+    parameters = {name: cases.RICH["parameters"][name] for name in ("learning_rate", "depth", "hidden_units")}
+    either = cases.small(model=model, parameters=parameters)
+    expected = ((Clause("depth", 1),), (Clause("depth", 2),))
+    assert {a.name: a.when for a in searched(either).axes}["hidden_units"] == expected
+    always = cases.small(
+        model={"hidden": [{"units": "hidden_units"}]}, parameters={k: parameters[k] for k in parameters if k != "depth"}
+    )
+    assert {a.name: a.when for a in searched(always).axes}["hidden_units"] == ()
+
+
+def test_units_of_a_layer_that_is_absent_are_not_sampled(reference: tuple[list[Record], str], spec: Spec) -> None:
+    records, _ = reference
+    assert {r.state for r in records} == {"complete"}
+    depths = {depth: [r for r in records if r.point["depth"] == depth] for depth in (0, 1, 2)}
+    assert all(depths.values()), "every depth was tried"
+    for depth, some in depths.items():
+        for r in some:
+            assert ("hidden_units" in r.point) == ("hidden_units" in {k.removesuffix("_index") for k in r.raws})
+            assert ("hidden_units" in r.point) == ("dropout" in r.point) == (depth >= 1)
+            assert ("more_units" in r.point) == (depth >= 2)
+            assert ("beta" in r.point) == (r.point["optimizer"] == "momentum") != ("beta1" in r.point)
+    assert all(len(r.history["val/loss"]) * 2 == r.epochs for r in records)
+
+
+def test_networks_have_the_layers(reference: tuple[list[Record], str], spec: Spec, dataset: Dataset) -> None:
+    for r in reference[0]:
+        kinds = [type(layer).__name__ for layer in network(spec, dataset, r.point).layers]
+        assert kinds.count("Dense") == int(r.point["depth"]) + 1
+        assert kinds.count("BatchNorm") == (r.point["depth"] >= 1)
+        assert kinds.count("Dropout") == r.point["depth"]
+
+
+def test_given_points_come_first_and_each_seed_is_another_net(reference: tuple[list[Record], str]) -> None:
+    first = reference[0][:4]
+    assert [r.point["depth"] for r in first] == [2, 0, 2, 0]
+    assert [r.point["learning_rate"] for r in first[::2]] == [0.1, 0.1]
+    assert [r.point["optimizer"] for r in first[1::2]] == ["adam", "adam"]
+    assert first[0].point["limit"] != first[2].point["limit"], "what a point leaves open is sampled"
+    assert first[0].value != first[2].value
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("name", EXECUTORS)
+def test_every_executor_gives_the_same_table(
+    spec: Spec, dataset: Dataset, reference: tuple[list[Record], str], tmp_path: Path, name: str, workers: int
+) -> None:
+    executor = EXECUTORS[name](workers, str(tmp_path / "scratch"))
+    try:
+        study = cases.run(spec, dataset, tmp_path / "small.db", executor)
+    finally:
+        executor.close()
+    assert (cases.rows(study), cases.table(tmp_path / "small.db")) == reference
+
+
+@pytest.mark.parametrize("single", [False, True], ids=["company", "alone"])
+def test_order_and_company_change_nothing(
+    spec: Spec, dataset: Dataset, reference: tuple[list[Record], str], tmp_path: Path, single: bool
+) -> None:
+    executor = cases.Held(random.Random(3).randrange, single=single)
+    with cases.opened(spec, dataset, tmp_path / "small.db", executor) as study:
+        cases.drive(study, executor)
+    assert (cases.rows(study), cases.table(tmp_path / "small.db")) == reference
+
+
+def test_time_slices_change_nothing(
+    spec: Spec, dataset: Dataset, reference: tuple[list[Record], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every check a checkpoint: statistics of batch norm, the switch and what stopping counts are in it."""
+    monkeypatch.setattr("hpsearch.study.SLICE", 0.0)
+    study = cases.run(spec, dataset, tmp_path / "small.db")
+    assert (cases.rows(study), cases.table(tmp_path / "small.db")) == reference
+
+
+def test_stopped_again_and_again(
+    spec: Spec, dataset: Dataset, reference: tuple[list[Record], str], tmp_path: Path
+) -> None:
+    database = tmp_path / "small.db"
+    for limit in range(0, 30, 5):
+        tracker, executor = cases.Limit(limit), cases.Held(lambda waiting: 0)
+        with (
+            contextlib.suppress(Interrupted),
+            cases.opened(spec, dataset, database, executor, tracker=tracker, stop=tracker.stop) as study,
+        ):
+            cases.drive(study, executor)
+    again = cases.run(spec, dataset, database)
+    assert (cases.rows(again), cases.table(database)) == reference
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_every_sampler_takes_conditional_parameters(spec: Spec, dataset: Dataset, tmp_path: Path, sampler: str) -> None:
+    stages = [{"name": "only", "trials": 16, "sampler": sampler}]
+    study = cases.run(cases.small(**{**cases.RICH, "stages": stages}), dataset, tmp_path / "small.db")
+    assert {r.point["depth"] for r in cases.rows(study)} == {0, 1, 2}
+
+
+def test_rates_of_dropout_train_in_company(spec: Spec, dataset: Dataset) -> None:
+    """Equal but for numbers: one group, whatever the dropout."""
+    point = {"learning_rate": 0.1, "optimizer": "momentum", "beta": 0.9, "depth": 1, "hidden_units": 4}
+    point |= {"activation": "tanh", "limit": 1.0, "batch_size": 16, "l2": 0.0}
+    starts = [Start(k, point | {"dropout": k / 10}, k) for k in range(4)]
+    assert len(groups(spec, dataset, starts, 1)) == 2  # of two: one worker gets its work in two pieces
+    other = [s._replace(point=s.point | {"hidden_units": 4 + s.number}) for s in starts]
+    assert len(groups(spec, dataset, other, 1)) == 4
+
+
+POINTS = {
+    "unknown": ([{"lerning_rate": 0.1}], "'lerning_rate' is no searched parameter; did you mean 'learning_rate'?"),
+    "outside": ([{"learning_rate": 2.0}], "must lie in its range 0.001 … 1.0, got 2.0"),
+    "no choice": ([{"optimizer": "sgd"}], "must be one of momentum, adam, got sgd"),
+    "no whole number": ([{"depth": 1.5}], "must be a whole number, got 1.5"),
+}
+
+
+@pytest.mark.parametrize("case", POINTS)
+def test_points_that_cannot_be(case: str) -> None:
+    points, message = POINTS[case]
+    with pytest.raises(SpecError, match=r"stages\.0\.points") as caught:
+        cases.small(**{**cases.RICH, "stages.0.points": points} | {"stages": [{"name": "a", "points": points}]})
+    assert message in str(caught.value)
+
+
+def test_points_after_a_zoom_are_refused() -> None:
+    stages = [dict(stage) for stage in cases.RICH["stages"]]
+    stages[1]["points"] = [{"depth": 1}]
+    with pytest.raises(SpecError, match="points belong into a stage before the first zoom"):
+        cases.small(**{**cases.RICH, "stages": stages})
+
+
+def test_a_fixed_point_over_seeds(dataset: Dataset, tmp_path: Path) -> None:
+    """Nothing to search: a study all the same, of one net with different beginnings."""
+    fixed = {"learning_rate": 0.1, "hidden_units": 4, "batch_size": 16, "l2": 0.0, "beta": 0.9}
+    spec = cases.small(parameters=fixed, stages=[{"name": "seeds", "seeds": 5}])
+    study = cases.run(spec, dataset, tmp_path / "small.db")
+    records = cases.rows(study)
+    assert len(records) == 5 and len({r.value for r in records}) == 5
+    assert all(r.raws == {} and r.point == fixed for r in records)
+
+
+def test_epochs_to_a_value_are_a_metric(dataset: Dataset, tmp_path: Path) -> None:
+    train = {"optimizer": "momentum", "epochs": 40, "check_every": 4, "stop": {"value": 0.3}, "keep": "last"}
+    changes = {"train": train, "metric": {"name": "epochs"}, "stages": [{"name": "only", "trials": 12}]}
+    study = cases.run(cases.small(**changes), dataset, tmp_path / "small.db")
+    reached = 0
+    for r in cases.rows(study):
+        losses = r.history["val/loss"]
+        assert len(losses) == r.epochs // 4 and r.best_epoch == r.epochs
+        assert all(loss > 0.3 for loss in losses[:-1])
+        if losses[-1] <= 0.3:
+            reached += 1
+            assert r.value == r.epochs
+        else:
+            assert r.epochs == 40 and r.value == 44
+    assert 0 < reached < 12
+    best = study.best
+    assert best is not None and best.value == min(r.value for r in cases.rows(study) if r.value is not None)
+
+
+def test_keep_last(dataset: Dataset, tmp_path: Path) -> None:
+    for keep in ("best", "last"):
+        spec = cases.small(**{"train.keep": keep, "train.epochs": 12, "parameters.learning_rate.min": 0.5})
+        records = cases.rows(cases.run(spec, dataset, tmp_path / f"{keep}.db"))
+        if keep == "last":
+            assert all(r.best_epoch == r.epochs and r.value == r.history["val/loss"][-1] for r in records)
+        else:
+            assert any(r.best_epoch < r.epochs for r in records)
+
+
+def test_restored_from_json(spec: Spec) -> None:
+    assert checking.restore(spec.model_dump(mode="json"), "json") == spec
