@@ -184,7 +184,8 @@ class _Framed:
         rows, height, width = self._shape
         first = np.arange(rows)[:, None, None] * (height * width)
         picked = first + (down + 1) * width + (right + 1)
-        return np.take(self._flat, picked, axis=1).swapaxes(0, 1)
+        pixels: Floats = np.take(self._flat, picked, axis=1)
+        return pixels.swapaxes(0, 1)
 
 
 def _parts(rows: int) -> Iterator[slice]:

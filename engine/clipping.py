@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Protocol, Self, final
 
 import numpy as np
@@ -43,12 +44,24 @@ class ClipNorm:
         def clip() -> None:
             np.matmul(row, row.mT, scale)  # Σg² by BLAS, trial by trial
             np.sqrt(scale, scale)
+            overflown = not isfinite(scale.max())
             np.maximum(scale, tiny, out=scale)
             np.divide(limit, scale, scale)
             np.minimum(scale, one, out=scale)
+            if overflown:
+                _shrink(row, scale, limit)
             np.multiply(row, scale, row)
 
         return clip
+
+
+def _shrink(row: Floats, scale: Floats, limit: Floats) -> None:
+    """Where Σg² overflows though g is finite: g ← g / max |g|, whose norm can be had, and its scale."""
+    for g, s, most in zip(row, scale, limit, strict=True):
+        largest = np.abs(g).max()
+        if s == 0 and np.isfinite(largest):
+            np.divide(g, largest, g)
+            s[...] = most / np.linalg.norm(g)
 
 
 @final

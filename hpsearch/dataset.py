@@ -77,7 +77,7 @@ class Scaling:
         if len(shape) == 1:
             return scaled
         channels, height, width = shape
-        return np.moveaxis(scaled.reshape(len(x), height, width, channels), -1, 1)
+        return np.ascontiguousarray(np.moveaxis(scaled.reshape(len(x), height, width, channels), -1, 1))
 
 
 def prepare(source: Source, seed: int, folder: Path) -> tuple[Dataset, Scaling]:

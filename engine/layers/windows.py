@@ -10,7 +10,7 @@ What filters find are maps, `(trials, filters, places down, places across, rows)
 (trials, places down, filters, places across · rows)`. All memory has rows innermost, see `engine.types.allocate`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import final
 
@@ -187,36 +187,34 @@ def bind_outer(windows: Windows, grad: Floats) -> Callable[[Floats, Floats], Non
 def bind_spread(windows: Windows, weights: Floats, rows: int) -> Callable[[Floats], Floats]:
     """Lines → images `(trials, rows, channels, height, width)`: the adjoint of gathering and multiplying.
 
-    Line h of the image, still written out by the kernel's width, is Σₘ W[height u = r + m · stride] · lines[q − m],
-    where h = q · stride + r: again a matrix times a slab, of the lines with zeros before and behind. There is one such
-    product for each r. The strips are then added, each moved back to where it came from.
+    Line h = q · stride + r of the image, still written out by the kernel's width, is Σₘ W[u = r + m · stride] ·
+    lines[q − m]: again a matrix times a slab, of lines. The strips are then added, each moved back to where it came
+    from.
     """
     down, across, dtype = windows.down, windows.across, weights.dtype
     trials, filters, channels, *_ = weights.shape
-    most = -(-down.kernel // down.stride)  # lines of windows over one line of the image, at most
-    padded = np.zeros((trials, down.count + 2 * (most - 1), filters, across.count * rows), dtype)
-    middle = padded[:, most - 1 : most - 1 + down.count]
-    strips = np.zeros((trials, down.seen, channels * across.kernel, across.count * rows), dtype)
+    width = across.count * rows
+    kept = np.empty((trials, down.count, filters, width), dtype)
+    strips = np.zeros((trials, down.seen, channels * across.kernel, width), dtype)
     images = allocate(trials, rows, windows.image, dtype)
     pixels = images.transpose(0, 2, 3, 4, 1)
-    trial, line, filter_, number = padded.strides
     copies: list[tuple[Floats, Floats]] = []
     products: list[tuple[Floats, Floats, Floats]] = []
     for r in range(min(down.stride, down.kernel)):
         # W (trials, filters, channels, height, width) → (trials, channels, width, m descending, filters)
         ordered = weights[:, :, :, r :: down.stride].transpose(0, 2, 4, 3, 1)[:, :, :, ::-1]
-        kernel, overlapping = np.empty(ordered.shape, dtype), ordered.shape[3]
-        start = (r - down.padding) % down.stride  # the first line of the image with this r
-        target = strips[:, start :: down.stride]
-        first = (start + down.padding) // down.stride + most - overlapping
-        slabs = as_strided(
-            padded[:, first:],
-            (trials, target.shape[1], overlapping * filters, across.count * rows),
-            (trial, line, filter_, number),
-            subok=True,
-        )
+        kernel = np.empty(ordered.shape, dtype)
         copies.append((kernel, ordered))
-        products.append((kernel.reshape(trials, 1, channels * across.kernel, -1), slabs, target))
+        matrix = kernel.reshape(trials, 1, channels * across.kernel, -1)
+        for image_lines, first, taps in _products(down, r):
+            target = strips[:, image_lines]
+            slabs = as_strided(
+                kept[:, first:],
+                (trials, target.shape[1], (taps.stop - taps.start) * filters, width),
+                kept.strides,
+                subok=True,
+            )
+            products.append((matrix[..., taps.start * filters : taps.stop * filters], slabs, target))
     moved = strips.reshape(trials, down.seen, channels, across.kernel, across.count, rows).swapaxes(1, 2)
     moves = [
         (pixels[:, :, : down.seen, columns], moved[:, :, :, v, places])
@@ -226,7 +224,7 @@ def bind_spread(windows: Windows, weights: Floats, rows: int) -> Callable[[Float
 
     def spread(lines: Floats) -> Floats:
         count = len(lines)
-        np.copyto(middle[:count], lines)
+        np.copyto(kept[:count], lines)
         for kernel, ordered in copies:
             np.copyto(kernel, ordered)
         for matrix, slabs, target in products:
@@ -237,3 +235,21 @@ def bind_spread(windows: Windows, weights: Floats, rows: int) -> Callable[[Float
         return images
 
     return spread
+
+
+def _products(down: Axis, r: int) -> Iterator[tuple[slice, int, slice]]:
+    """The image's lines q · stride + r − padding, in groups over which the same of the windows' lines lie.
+
+    Yields:
+        Which lines of the image; the first of the windows' lines over the first of them; and which they are of all
+        that could be there, the last m first. All but those near the border are one group.
+    """
+    most = len(range(r, down.kernel, down.stride))
+    groups: dict[tuple[int, int], list[int]] = {}
+    for q in range(down.count + most - 1):
+        if 0 <= q * down.stride + r - down.padding < down.seen:
+            before, behind = max(0, most - 1 - q), max(0, q - down.count + 1)  # that would lie outside
+            groups.setdefault((before, most - behind), []).append(q)
+    for (start, stop), (q, *others) in groups.items():
+        line, last = (p * down.stride + r - down.padding for p in (q, others[-1] if others else q))
+        yield slice(line, last + 1, down.stride), q - most + 1 + start, slice(start, stop)

@@ -15,14 +15,14 @@ from engine.layers import (
     Dropout,
     Flatten,
     Layer,
-    MaxPool2d,
     Maxout,
+    MaxPool2d,
     MeanPool2d,
-    PReLU,
     Parameter,
     Place,
-    RReLU,
+    PReLU,
     Residual,
+    RReLU,
 )
 from engine.losses import SoftmaxCrossEntropy
 from engine.network import Network

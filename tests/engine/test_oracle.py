@@ -167,7 +167,7 @@ def test_the_engine_lands_on_scikit_learns_losses(data: str, name: str) -> None:
         referee.fit(x, labels)
     # It ends early when its loss has not fallen by 1e-4 in ten epochs; the engine runs as long as it did.
     ours = [loss for loss, _ in zip(our_losses(x, labels, strategy), range(referee.n_iter_), strict=False)]
-    np.testing.assert_allclose(ours, referee.loss_curve_, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(ours, referee.loss_curve_, rtol=0, atol=1e-9)
     if data in PUBLISHED:
         published = PUBLISHED[data][list(STRATEGIES).index(name)]
         assert published is None or ours[-1] == pytest.approx(published, abs=1e-6)

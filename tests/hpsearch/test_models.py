@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from cases import run, small
 
-from engine.layers import LAYERS, Dense
+from engine.layers import Dense, Flatten
 from engine.network import Network
 from engine.scaling import SCALERS
 from hpsearch.dataset import DTYPE, Dataset, Scaling, prepare, split
@@ -117,7 +117,7 @@ def build(source: Source, folder: Path) -> tuple[Dataset, Model]:
     spec = small().model_copy(update={"data": source})
     dataset, scaling = prepare(source, 3, folder)
     outputs = Dense(dataset.outputs)
-    layers = (outputs,) if len(dataset.inputs) == 1 else (LAYERS["flatten"](), outputs)
+    layers = (outputs,) if len(dataset.inputs) == 1 else (Flatten(), outputs)
     net = Network(dataset.inputs, layers, dataset.loss)
     theta = net.initialize(np.random.default_rng(1), DTYPE)[None]
     return dataset, Model(net, theta, scaling, dataset.classes, {"study": spec.name})
@@ -132,11 +132,7 @@ SOURCES_BY_TASK: dict[str, dict[str, Any]] = {
 }
 
 
-FLATTENS = pytest.mark.skipif("flatten" not in LAYERS, reason="needs the layer 'flatten'")
-BY_TASK = [pytest.param(task, marks=FLATTENS if "image" in data else ()) for task, data in SOURCES_BY_TASK.items()]
-
-
-@pytest.mark.parametrize("task", BY_TASK)
+@pytest.mark.parametrize("task", SOURCES_BY_TASK)
 @pytest.mark.parametrize("scale", [*SCALERS, "none"])
 def test_every_scaling_comes_back(scale: str, task: str, tmp_path: Path) -> None:
     """The same bits from the folder as before it; and those that the network gives of the study's own test rows."""
@@ -160,7 +156,6 @@ def test_every_scaling_comes_back(scale: str, task: str, tmp_path: Path) -> None
     assert (again.scaling.inputs(raw, dataset.inputs) == test.x).all()
 
 
-@FLATTENS
 @pytest.mark.parametrize("task", ["images", "channels"])
 def test_images_in_both_shapes(task: str, tmp_path: Path) -> None:
     source = small(data=SOURCES_BY_TASK[task]).data
