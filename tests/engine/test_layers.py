@@ -382,7 +382,7 @@ def test_batch_norm_refuses_batches_of_one(wrap: Any) -> None:
     net = of_features(wrap(BatchNorm()))
     assert net.least_rows == 2
     trials = [Hyperparameters(batch_size=1)]
-    with pytest.raises(EngineError, match="batch_norm.* needs batches of at least 2 rows, got "):
+    with pytest.raises(EngineError, match=r"batch_norm.* needs batches of at least 2 rows, got "):
         next(train(net, trials, start(net, trials), data(net, 8)))
     nine = [Hyperparameters(batch_size=8)]  # the ninth row, left over, is not a batch
     state = start(net, nine)
