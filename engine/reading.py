@@ -224,8 +224,9 @@ def _histogram(layer: int, values: Floats, bins: int, limits: Range | None) -> H
     counts, edges, means, deviations = [], [], [], []
     for row in values:
         kept = row[np.abs(row) <= LARGEST].astype(np.float64)
-        edges.append(_edges(kept, bins, limits))
-        counts.append(np.histogram(kept, edges[-1])[0])
+        found = np.histogram(kept, bins, limits or _range(kept, bins))
+        counts.append(found[0])
+        edges.append(found[1])
         means.append(kept.mean() if len(kept) else np.nan)
         deviations.append(kept.std() if len(kept) else np.nan)
     table = np.array(counts)
@@ -233,13 +234,13 @@ def _histogram(layer: int, values: Floats, bins: int, limits: Range | None) -> H
     return Histogram(layer, values.shape[1], table, np.array(edges), np.array(means), np.array(deviations), tails)
 
 
-def _edges(values: Floats, bins: int, limits: Range | None) -> Floats:
-    """`(bins + 1,)`: of the limits, or from the least to the greatest, moved apart where bins would have no width."""
-    low, high = limits or ((values.min(), values.max()) if len(values) else (0.0, 1.0))
-    if limits is None and high - low <= 4 * bins * np.spacing(max(abs(low), abs(high))):
-        apart = max(0.5, abs(high) * 1e-6 * bins)
-        low, high = low - apart, high + apart
-    return np.linspace(low, high, bins + 1)
+def _range(values: Floats, bins: int) -> Range:
+    """From the least to the greatest, moved apart where bins would have no width."""
+    low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
+    if high - low > 4 * bins * np.spacing(max(abs(low), abs(high))):
+        return low, high
+    apart = max(0.5, abs(high) * 1e-6 * bins)
+    return low - apart, high + apart
 
 
 @final

@@ -2,7 +2,8 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from statistics import median
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -71,7 +72,7 @@ def console(terminal: Console) -> Console:
 
 def as_text(summary: Summary, *, every: bool) -> RenderableType:
     """Stages with their boxes and the best trials, and with `every` all trials."""
-    parts: list[RenderableType] = [_stages(summary)]
+    parts: list[RenderableType] = [_stages(summary), *_over_seeds(summary)]
     ranking = summary.ranking
     if ranking:
         parts.append(_trials(summary, f"Best {min(TOP, len(ranking))}", ranking[:TOP]))
@@ -108,6 +109,24 @@ def _range(ends: Sequence[Value], zoomable: bool) -> str:
     return f"{number(ends[0])} … {number(ends[1])}" if zoomable else ", ".join(map(number, ends))
 
 
+def _over_seeds(summary: Summary) -> Iterator[Table]:
+    """Of stages whose points were trained with several seeds: the metric of each point over them."""
+    for stage, records in zip(summary.spec.stages, summary.records, strict=False):
+        if stage.seeds == 1:
+            continue
+        points = stage.points or ({},)
+        names = list(dict.fromkeys(name for point in points for name in point))
+        table = Table(title=f"{escape(stage.name)}: over {stage.seeds} seeds", box=SIMPLE_HEAD, title_justify="left")
+        for column in (*names, "complete", f"median {summary.spec.metric.name}", "least", "most"):
+            table.add_column(escape(column), justify="right", overflow="fold")
+        for place, point in enumerate(points):
+            values = [r.value for r in records[place : len(points) * stage.seeds : len(points)] if r.value is not None]
+            cells = [number(point[name]) if name in point else "–" for name in names]
+            spread = [number(float(f(values))) for f in (median, min, max)] if values else ["–"] * 3
+            table.add_row(*map(escape, [*cells, f"{len(values)}/{stage.seeds}", *spread]))
+        yield table
+
+
 def _trials(summary: Summary, title: str, records: Sequence[Record]) -> Table:
     table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", padding=(0, 1, 0, 0))
     axes = searched(summary.spec).axes
@@ -116,20 +135,21 @@ def _trials(summary: Summary, title: str, records: Sequence[Record]) -> Table:
     table.add_column("trial", no_wrap=True)
     if states:
         table.add_column("state", no_wrap=True)
-    for column in (metric, *(a.name for a in axes), "epochs"):
+    own = [] if metric == "epochs" else ["epochs"]
+    for column in (metric, *(a.name for a in axes), *own):
         table.add_column(escape(column), justify="right", overflow="fold")
     for r in records:
         value = "" if r.value is None else number(r.value)
         points = [number(r.point[a.name]) if a.name in r.point else "–" for a in axes]
-        table.add_row(*map(escape, [r.label, *([r.state] * states), value, *points, str(r.epochs)]))
+        table.add_row(*map(escape, [r.label, *([r.state] * states), value, *points, *([str(r.epochs)] if own else [])]))
     return table
 
 
 def best_line(record: Record) -> Text:
     """The best trial: its scores and its parameters."""
     scores = ", ".join(f"{name} {number(value)}" for name, value in record.metrics.items() if name[:3] != "tra")
-    text = Text.assemble((f"Best: {record.label}", "bold"), f"   {scores}\n")
-    return text.append("  " + parameters(record))
+    text = Text.assemble((f"Best: {record.label}", "bold"), f"   {scores}")
+    return text.append(f"\n  {parameters(record)}" if record.point else "")
 
 
 def parameters(record: Record) -> str:

@@ -65,11 +65,12 @@ class Conv2d(Layer):
 
     def bind(self, place: Place) -> Bound:
         windows, weights, bias = self.windows(place.inputs), place.theta["W"], place.theta["b"][:, :, None]
-        gather = bind_gather(windows, place.trials, place.rows, place.dtype)
+        blocks = windows.blocks(self.channels, place.rows)
+        gather = bind_gather(windows, place.trials, place.rows, blocks, place.dtype)
         y = place.empty(self.outputs(place.inputs))
         flat = in_memory(y).reshape(place.trials, self.channels, -1)
-        product = bind_product(weights, lines_of(y))
-        slabs = np.empty((0, *windows.places, 0), place.dtype)
+        product = bind_product(weights, lines_of(in_memory(y), blocks))
+        slabs = np.empty((0, blocks, *windows.places, 0), place.dtype)
 
         def forward(x: Floats) -> Floats:
             nonlocal slabs
@@ -80,15 +81,16 @@ class Conv2d(Layer):
 
         if not place.training:
             return Bound(forward, lambda dy: dy)
-        outer = bind_outer(windows, place.grad["W"])
-        spread = None if place.first else bind_spread(windows, weights, place.rows)
+        outer = bind_outer(windows, place.grad["W"], blocks)
+        spread = None if place.first else bind_spread(windows, weights, place.rows, blocks)
         grad_bias = place.grad["b"][:, :, None]
         ones = np.ones((1, flat.shape[2], 1), place.dtype)
 
         def backward(dy: Floats) -> Floats:
-            lines = lines_of(dy)
+            maps = in_memory(dy)
+            lines = lines_of(maps, blocks)
             outer(slabs, lines)  # dW = Σ dy · window
-            np.matmul(lines.swapaxes(1, 2).reshape(flat.shape), ones, grad_bias)  # db = Σ dy
+            np.matmul(maps.reshape(flat.shape), ones, grad_bias)  # db = Σ dy
             return spread(lines) if spread else dy
 
         return Bound(forward, backward)

@@ -81,13 +81,13 @@ class ConvTranspose2d(Layer):
 
     def bind(self, place: Place) -> Bound:
         windows, weights, bias = self.windows(place.inputs), place.theta["W"], place.theta["b"][:, :, None]
-        spread = bind_spread(windows, weights, place.rows)
-        area = windows.down.length * windows.across.length
-        lines = np.empty((0, *place.inputs), place.dtype)
+        blocks = windows.blocks(place.inputs[0], place.rows)
+        spread = bind_spread(windows, weights, place.rows, blocks)
+        lines = np.empty((0, blocks, *place.inputs), place.dtype)
 
         def forward(x: Floats) -> Floats:
             nonlocal lines
-            lines = lines_of(x)
+            lines = lines_of(in_memory(x), blocks)
             y = spread(lines)
             flat = in_memory(y).reshape(place.trials, self.channels, -1)
             np.add(flat, bias, flat)
@@ -95,10 +95,11 @@ class ConvTranspose2d(Layer):
 
         if not place.training:
             return Bound(forward, lambda dy: dy)
-        gather = bind_gather(windows, place.trials, place.rows, place.dtype)
-        outer = bind_outer(windows, place.grad["W"])
+        gather = bind_gather(windows, place.trials, place.rows, blocks, place.dtype)
+        outer = bind_outer(windows, place.grad["W"], blocks)
         dx = place.empty(place.inputs)
-        product = bind_product(weights, lines_of(dx))
+        product = bind_product(weights, lines_of(in_memory(dx), blocks))
+        area = windows.down.length * windows.across.length
         grad_bias = place.grad["b"][:, :, None]
         ones = np.ones((1, area * place.rows, 1), place.dtype)
 

@@ -7,7 +7,8 @@ read as one matrix `(kernel height · channels · kernel width, places · rows)`
 copy; the next slab begins `stride` lines further on and overlaps. BLAS multiplies one slab after another.
 
 What filters find are maps, `(trials, filters, places down, places across, rows)`, read line by line for BLAS: `lines
-(trials, places down, filters, places across · rows)`. All memory has rows innermost, see `engine.types.allocate`.
+(trials, blocks, places down, filters, width)`. A line's places across · rows are cut into blocks of `width` columns,
+those of slabs too. All memory has rows innermost, see `engine.types.allocate`.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,6 +21,9 @@ from numpy.lib.stride_tricks import as_strided
 from engine.types import DType, EngineError, Floats, Shape, allocate
 
 Pair = tuple[int, int]
+# OpenBLAS multiplies a (m, k) with a (k, n) without packing them first up to so large an m · k · n (on processors with
+# AVX-512; elsewhere it does not matter): for a few filters up to twice as fast. But columns should not be too few.
+UNPACKED, FEWEST = 1_000_000, 64
 
 
 @final
@@ -87,6 +91,12 @@ class Windows:
         """Numbers in a window."""
         return self.channels * self.down.kernel * self.across.kernel
 
+    def blocks(self, filters: int, rows: int) -> int:
+        """Into how many blocks lines are cut for BLAS."""
+        work, places = filters * self.numbers, self.across.count
+        widths = {n: places // n * rows for n in range(1, places + 1) if places % n == 0}
+        return next((n for n, width in widths.items() if width >= FEWEST and width * work <= UNPACKED), 1)
+
 
 def windows_over(layer: str, inputs: Shape, kernel: Pair, stride: int, padding: int = 0) -> Windows:
     """Windows over rows of a shape.
@@ -121,34 +131,36 @@ def in_memory(x: Floats) -> Floats:
     return np.ascontiguousarray(x.transpose(0, 2, 3, 4, 1))
 
 
-def lines_of(x: Floats) -> Floats:
-    """Maps `(trials, rows, filters, down, across)` as `lines (trials, down, filters, across · rows)`."""
-    maps = in_memory(x)
-    return maps.reshape(*maps.shape[:3], -1).swapaxes(1, 2)
+def lines_of(maps: Floats, blocks: int) -> Floats:
+    """Maps `(trials, filters, down, across, rows)` as `lines (trials, blocks, down, filters, width)`, a view."""
+    return maps.reshape(*maps.shape[:3], blocks, -1).transpose(0, 3, 2, 1, 4)
 
 
-def bind_gather(windows: Windows, trials: int, rows: int, dtype: DType) -> Callable[[Floats], Floats]:
-    """Images → slabs, `(trials, places down, numbers in a window, places across · rows)`, of which some are the same.
+def bind_gather(windows: Windows, trials: int, rows: int, blocks: int, dtype: DType) -> Callable[[Floats], Floats]:
+    """Images → slabs, `(trials, blocks, places down, numbers in a window, width)`, which overlap.
 
     A window's numbers are in the order (kernel height, channels, kernel width). Images of one trial give its slabs.
     """
     down, across, channels = windows.down, windows.across, windows.channels
     strips = np.zeros((trials, down.covered, channels, across.kernel, across.count, rows), dtype)
-    trial, line, *_, number = strips.strides
+    trial, line, _, strip, _, number = strips.strides
+    width = across.count * rows // blocks
     slabs = as_strided(
         strips,
-        (trials, down.count, windows.numbers, across.count * rows),
-        (trial, down.stride * line, across.count * rows * number, number),
+        (trials, blocks, down.count, windows.numbers, width),
+        (trial, width * number, down.stride * line, strip, number),
         subok=True,
     )
     image = strips[:, down.padding : down.padding + down.seen].swapaxes(1, 2)  # padding stays zero
-    moves = [(image[:, :, :, v, places], pixels) for v in range(across.kernel) for places, pixels in [across.under(v)]]
+    moves = [
+        (image[:, :, :, v, places], columns) for v in range(across.kernel) for places, columns in [across.under(v)]
+    ]
 
     def gather(x: Floats) -> Floats:
         count = len(x)
         pixels = in_memory(x)[:, :, : down.seen]
-        for strip, columns in moves:
-            np.copyto(strip[:count], pixels[:, :, :, columns])
+        for moved, columns in moves:
+            np.copyto(moved[:count], pixels[:, :, :, columns])
         return slabs[:count]
 
     return gather
@@ -159,7 +171,7 @@ def bind_product(weights: Floats, lines: Floats) -> Callable[[Floats], Floats]:
     trials, filters = weights.shape[:2]
     ordered = weights.swapaxes(2, 3)
     kernel = np.empty(ordered.shape, weights.dtype)
-    matrix = kernel.reshape(trials, 1, filters, -1)
+    matrix = kernel.reshape(trials, 1, 1, filters, -1)
 
     def product(slabs: Floats) -> Floats:
         np.copyto(kernel, ordered)
@@ -168,11 +180,12 @@ def bind_product(weights: Floats, lines: Floats) -> Callable[[Floats], Floats]:
     return product
 
 
-def bind_outer(windows: Windows, grad: Floats) -> Callable[[Floats, Floats], None]:
+def bind_outer(windows: Windows, grad: Floats, blocks: int) -> Callable[[Floats, Floats], None]:
     """Slabs, lines → `grad (trials, filters, channels, height, width)`, the sum over windows of filter × window."""
     trials, filters, channels, height, width = grad.shape
-    by_line = np.empty((trials, windows.down.count, windows.numbers, filters), grad.dtype)
-    flat, ones = by_line.reshape(trials, windows.down.count, -1), np.ones((1, 1, windows.down.count), grad.dtype)
+    by_line = np.empty((trials, blocks, windows.down.count, windows.numbers, filters), grad.dtype)
+    flat = by_line.reshape(trials, blocks * windows.down.count, -1)
+    ones = np.ones((1, 1, flat.shape[1]), grad.dtype)
     total = np.empty((trials, height, channels, width, filters), grad.dtype)
     flat_total, ordered = total.reshape(trials, 1, -1), total.transpose(0, 4, 2, 1, 3)
 
@@ -184,7 +197,7 @@ def bind_outer(windows: Windows, grad: Floats) -> Callable[[Floats, Floats], Non
     return outer
 
 
-def bind_spread(windows: Windows, weights: Floats, rows: int) -> Callable[[Floats], Floats]:
+def bind_spread(windows: Windows, weights: Floats, rows: int, blocks: int) -> Callable[[Floats], Floats]:
     """Lines → images `(trials, rows, channels, height, width)`: the adjoint of gathering and multiplying.
 
     Line h = q · stride + r of the image, still written out by the kernel's width, is Σₘ W[u = r + m · stride] ·
@@ -193,9 +206,10 @@ def bind_spread(windows: Windows, weights: Floats, rows: int) -> Callable[[Float
     """
     down, across, dtype = windows.down, windows.across, weights.dtype
     trials, filters, channels, *_ = weights.shape
-    width = across.count * rows
-    kept = np.empty((trials, down.count, filters, width), dtype)
-    strips = np.zeros((trials, down.seen, channels * across.kernel, width), dtype)
+    width = across.count * rows // blocks
+    kept = np.empty((trials, blocks, down.count, filters, width), dtype)
+    strips = np.zeros((trials, down.seen, channels, across.kernel, across.count, rows), dtype)
+    in_blocks = strips.reshape(trials, down.seen, channels * across.kernel, blocks, width).transpose(0, 3, 1, 2, 4)
     images = allocate(trials, rows, windows.image, dtype)
     pixels = images.transpose(0, 2, 3, 4, 1)
     copies: list[tuple[Floats, Floats]] = []
@@ -205,19 +219,18 @@ def bind_spread(windows: Windows, weights: Floats, rows: int) -> Callable[[Float
         ordered = weights[:, :, :, r :: down.stride].transpose(0, 2, 4, 3, 1)[:, :, :, ::-1]
         kernel = np.empty(ordered.shape, dtype)
         copies.append((kernel, ordered))
-        matrix = kernel.reshape(trials, 1, channels * across.kernel, -1)
+        matrix = kernel.reshape(trials, 1, 1, channels * across.kernel, -1)
         for image_lines, first, taps in _products(down, r):
-            target = strips[:, image_lines]
+            target = in_blocks[:, :, image_lines]
             slabs = as_strided(
-                kept[:, first:],
-                (trials, target.shape[1], (taps.stop - taps.start) * filters, width),
+                kept[:, :, first:],
+                (trials, blocks, target.shape[2], (taps.stop - taps.start) * filters, width),
                 kept.strides,
                 subok=True,
             )
             products.append((matrix[..., taps.start * filters : taps.stop * filters], slabs, target))
-    moved = strips.reshape(trials, down.seen, channels, across.kernel, across.count, rows).swapaxes(1, 2)
     moves = [
-        (pixels[:, :, : down.seen, columns], moved[:, :, :, v, places])
+        (pixels[:, :, : down.seen, columns], strips.swapaxes(1, 2)[:, :, :, v, places])
         for v in range(across.kernel)
         for places, columns in [across.under(v)]
     ]

@@ -5,13 +5,13 @@ Ratios of the shortest of several runs in turns, in one process on one thread.
     pip install -e ".[bench]" && python -m pytest -m bench -s tests/benchmarks
 """
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pytest
+from rivals import interleaved, report
 from sklearn.datasets import load_digits
-from threadpoolctl import threadpool_info, threadpool_limits
+from threadpoolctl import threadpool_limits
 
 from engine.activations import ReLU, Sigmoid
 from engine.data import Rows
@@ -92,29 +92,11 @@ def torch_eager(x: np.ndarray, labels: np.ndarray, part: str, epochs: int = 5) -
     return float((net(xt).argmax(dim=1) == yt).float().mean())
 
 
-def interleaved(runs: dict[str, Callable[[], float]], least: float, repeats: int = 9) -> dict[str, float]:
-    """The shortest time of each, taken in turns so that a busy machine is busy for all; all must reach `least`."""
-    shortest = dict.fromkeys(runs, np.inf)
-    for _ in range(repeats):
-        for name, run in runs.items():
-            start = time.perf_counter()
-            reached = run()
-            shortest[name] = min(shortest[name], time.perf_counter() - start)
-            assert reached > least, f"{name} learned nothing: {reached}"
-    return shortest
-
-
-def report(capsys: pytest.CaptureFixture[str], text: str) -> None:
-    kernels = ", ".join(str(b["architecture"]) for b in threadpool_info() if b["internal_api"] == "openblas")
-    with capsys.disabled():
-        print(f"\n{text} ({kernels})")
-
-
 @pytest.mark.parametrize("part", PARTS)
 def test_torch_takes_longer(part: str, digits: Digits, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("torch", reason="the rival PyTorch is not installed; see the bench extra")
     runs = {"ours": lambda: ours(*digits, part), "torch": lambda: torch_eager(*digits, part)}
-    times = interleaved(runs, least=0.9)
+    times = interleaved(runs)
     ratio = times["torch"] / times["ours"]
     report(capsys, f"{part}: torch {ratio:.2f} times ours, goal {PARTS[part]}")
     assert ratio >= PARTS[part]

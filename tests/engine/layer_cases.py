@@ -108,7 +108,12 @@ LAYER_CASES: dict[str, tuple[Network, ...]] = {
         of_images(PReLU()),
         first(PReLU()),
     ),
-    "rrelu": (of_features(RReLU()), of_features(Dense(4, XAVIER), RReLU(0.3, 0.9), TANH), of_images(RReLU(), TANH)),
+    "rrelu": (
+        of_features(RReLU()),
+        of_features(Dense(4, XAVIER), RReLU(0.3, 0.9), SOFTPLUS),
+        of_images(RReLU(), TANH),
+        first(RReLU()),
+    ),
     "flatten": (of_images(TANH, Flatten(), TANH, Dense(4, XAVIER)), of_pixels(), of_pixels(TANH, Flatten(), TANH)),
     "conv2d": (
         of_images(Conv2d(3, 2, initializer=XAVIER), TANH, Conv2d(2, (1, 3), initializer=XAVIER)),

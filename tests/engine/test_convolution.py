@@ -74,9 +74,17 @@ def close(actual: Floats, expected: Floats) -> None:
     np.testing.assert_allclose(actual, expected, rtol=1e-9, atol=1e-9)
 
 
+@pytest.fixture(params=[(1_000_000, 64), (200, 1)], ids=["whole", "cut"])
+def blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines given to BLAS whole, and cut into blocks, as long ones are."""
+    for name, value in zip(("UNPACKED", "FEWEST"), request.param, strict=True):
+        monkeypatch.setattr(f"engine.layers.windows.{name}", value)
+
+
 # Against PyTorch
 
 
+@pytest.mark.usefixtures("blocks")
 @pytest.mark.parametrize("arrange", [np.ascontiguousarray, laid_out, np.asfortranarray])
 @pytest.mark.parametrize("case", CASES, ids=IDS)
 def test_like_pytorch(case: dict[str, Any], arrange: Any) -> None:
@@ -95,6 +103,7 @@ def test_like_pytorch(case: dict[str, Any], arrange: Any) -> None:
         dx[...] = np.nan  # the layer before may overwrite it
 
 
+@pytest.mark.usefixtures("blocks")
 @pytest.mark.parametrize("case", CASES, ids=IDS)
 def test_as_first_layer_it_learns_the_same(case: dict[str, Any]) -> None:
     given = {k: tuple(v) if isinstance(v, list) else v for k, v in case["settings"].items()}
@@ -108,6 +117,7 @@ def test_as_first_layer_it_learns_the_same(case: dict[str, Any]) -> None:
         close(grad[name], np.stack([c["d" + name]] * 2))
 
 
+@pytest.mark.usefixtures("blocks")
 @pytest.mark.parametrize("case", CASES, ids=IDS)
 def test_inference_with_one_trials_rows_for_all(case: dict[str, Any]) -> None:
     given = {k: tuple(v) if isinstance(v, list) else v for k, v in case["settings"].items()}
@@ -223,6 +233,14 @@ def test_an_axis_counts_its_windows_and_pixels(length: int, kernel: int, stride:
         assert list(zip(range(axis.count)[windows], range(length)[pixels], strict=True)) == expected
         touched[pixels] += 1
     assert axis.gapless == (padding == 0 and stride == kernel and (touched == 1).all())
+
+
+def test_lines_are_cut_where_that_makes_products_small_enough() -> None:
+    first, second = (Conv2d(6, 5, padding=2).windows((1, 28, 28)), Conv2d(16, 5).windows((6, 14, 14)))
+    assert [first.blocks(6, 64), second.blocks(16, 64), second.blocks(16, 41), second.blocks(16, 12)] == [1, 2, 1, 1]
+    assert second.blocks(16, 128) == 5  # of 10, and not 4
+    assert second.blocks(16, 6) == 1
+    assert Conv2d(64, 3).windows((64, 9, 9)).blocks(64, 8) == 1  # blocks would be too narrow
 
 
 # Shapes

@@ -19,6 +19,7 @@ from engine_cases import F64
 from sklearn.datasets import load_digits, load_iris, make_circles, make_moons
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
+from threadpoolctl import threadpool_limits
 
 from engine.activations import ReLU
 from engine.data import Rows
@@ -36,6 +37,13 @@ HIDDEN, BATCH, L2 = 100, 200, 1e-4  # scikit-learn's defaults
 MOMENTUM: dict[str, Any] = {"momentum": 0.9, "nesterovs_momentum": False}
 NESTEROV: dict[str, Any] = {"momentum": 0.9, "nesterovs_momentum": True}
 CLASSICAL, CLASSICAL_NESTEROV = Momentum(0.9, True, rate_inside=True), Nesterov(0.9, True, rate_inside=True)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """The matrices are small, and a busy machine would let threads wait for each other."""
+    with threadpool_limits(limits=1):
+        yield
 
 
 @final

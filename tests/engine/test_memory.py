@@ -1,0 +1,71 @@
+"""What training holds in memory: its highest point for a net of MNIST's size, and nothing more with every step."""
+
+import tracemalloc
+from collections.abc import Generator
+
+import numpy as np
+import pytest
+from engine_cases import hyperparameters, network, rows, start
+
+from engine.activations import ReLU
+from engine.data import BLOCK, Rows
+from engine.hyperparameters import Hyperparameters
+from engine.layers import Dense
+from engine.losses import SoftmaxCrossEntropy
+from engine.network import Network
+from engine.optimizers import OPTIMIZERS, Momentum
+from engine.trainer import Epoch, train
+from engine.types import Booleans
+
+MB = 1 << 20
+
+
+def highest(training: Generator[Epoch, Booleans | None, None], epochs: int) -> int:
+    """Bytes at the highest point of so many epochs, counted from here."""
+    tracemalloc.start()
+    try:
+        for _ in range(epochs):
+            next(training)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_net_of_mnists_size(capsys: pytest.CaptureFixture[str]) -> None:
+    """784-512-10 on 10,000 rows in batches of 128, momentum: weights, gradient, scratch and what a block gathers.
+
+    The state (weights, best weights, velocity) and the rows are the caller's and counted apart.
+    """
+    random = np.random.default_rng(0)
+    x = random.standard_normal((10_000, 784), np.float32)
+    data = Rows(x, np.eye(10, dtype=np.float32)[random.integers(0, 10, len(x))])
+    net = Network((784,), (Dense(512), ReLU(), Dense(10)), SoftmaxCrossEntropy())
+    trials = [Hyperparameters(Momentum(), 0.01, 128)]
+    state = start(net, trials)
+    peak = highest(train(net, trials, state, data), 1)
+    parameters, block = 4 * net.size, 4 * (BLOCK // (128 * 784)) * 128 * 784
+    with capsys.disabled():
+        print(
+            f"\n784-512-10 on {len(x)} rows: training adds {peak / MB:.1f} MB at its highest to {x.nbytes / MB:.1f} MB "
+            f"of rows and {3 * parameters / MB:.1f} MB of state"
+        )
+    # Of each parameter the gradient, the optimizer's scratch, λ and λ₁ for two sizes of batches; a block; what layers
+    # put out and send back for 128 rows, five times 512, and for the 16 left over; the rows' order.
+    layers = 4 * (128 + 16) * (5 * 512 + 784)
+    assert peak < 6 * parameters + block + layers + 8 * 3 * len(x)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_nothing_grows_with_the_steps(optimizer: str) -> None:
+    """50 steps of an epoch and 500 of ten, after a first epoch that allocates."""
+    net = network("softmax_cross_entropy", 3, "relu", inputs=5)
+    data = rows("softmax_cross_entropy", 3, 400, 5)
+    trials = hyperparameters(2, optimizer)
+
+    def peak(epochs: int) -> int:
+        training = train(net, trials, start(net, trials), data)
+        next(training)
+        return highest(training, epochs)
+
+    peak(1)  # whatever is imported or cached on the way
+    assert peak(10) <= peak(1) + 2000
