@@ -60,6 +60,8 @@ def train(
     """
     trials = list(trials)
     networks = [network] * len(trials) if isinstance(network, Network) else list(network)
+    if every < 1:
+        raise EngineError(f"every must be at least 1, got {every}")
     _check(networks, trials, state, rows)
     while trials:
         epochs = _epochs(networks, trials, state, rows, val, every)

@@ -98,6 +98,27 @@ def check(study: Path, overrides: tuple[str, ...]) -> None:
     click.echo(f"{study}: ok: study '{spec.name}', {spec.metric.name}; {stages}")
 
 
+@commands.command("range-test")
+@click.argument("study", type=click.Path(path_type=Path))
+@click.option("--low", type=float, default=1e-5, show_default=True, help="The first learning rate.")
+@click.option("--high", type=float, default=10.0, show_default=True, help="The last one.")
+@click.option("--steps", type=int, default=200, show_default=True, help="Batches to train on.")
+@SET
+def range_test(study: Path, low: float, high: float, steps: int, overrides: tuple[str, ...]) -> None:
+    """Find learning rates worth searching: train once while the rate grows, at the middle of STUDY's space."""
+    from rich.console import Console
+
+    from engine.types import EngineError
+    from hpsearch import rates, report
+
+    spec = _load(study, overrides)
+    try:
+        found = rates.tried(spec, low, high, steps)
+    except EngineError as error:
+        raise click.UsageError(str(error)) from None
+    report.console(Console()).print(rates.as_text(found))
+
+
 def _warm() -> None:
     from hpsearch import children
 

@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from engine.reading import diagnose
 from hpsearch.record import FINISHED, Record
 from hpsearch.service import Summary
 from hpsearch.space import Value, bounds
@@ -149,7 +150,17 @@ def best_line(record: Record) -> Text:
     """The best trial: its scores and its parameters."""
     scores = ", ".join(f"{name} {number(value)}" for name, value in record.metrics.items() if name[:3] != "tra")
     text = Text.assemble((f"Best: {record.label}", "bold"), f"   {scores}")
-    return text.append(f"\n  {parameters(record)}" if record.point else "")
+    text.append(f"\n  {parameters(record)}" if record.point else "")
+    return text.append(f"\n  {diagnosis}" if (diagnosis := reading(record)) else "")
+
+
+def reading(record: Record) -> str:
+    """Bias and variance of a trial by its accuracies (R² for a regression); nothing where it has not both."""
+    errors = [1 - record.metrics.get(f"{part}/accuracy", math.nan) for part in ("train", "val")]
+    if not all(map(math.isfinite, errors)):
+        return ""
+    diagnosis = str(diagnose(*(max(0.0, error) for error in errors)))
+    return f"{diagnosis[0].upper()}{diagnosis[1:]}."
 
 
 def parameters(record: Record) -> str:

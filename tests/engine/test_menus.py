@@ -16,6 +16,9 @@ from engine_cases import LOSS_CASES, hyperparameters, network, rows, run, start,
 
 import engine
 from engine.activations import ACTIVATIONS, LeakyReLU
+from engine.augmentation import AUGMENTATIONS
+from engine.clipping import CLIPS
+from engine.data import DRAWS
 from engine.initializers import INITIALIZERS, Normal
 from engine.layers import LAYERS, Dense
 from engine.losses import LOSSES, SoftmaxCrossEntropy
@@ -25,7 +28,10 @@ from engine.registry import Menu, UnknownName, describe, nearest, restore
 from engine.schedules import SCHEDULES
 from engine.types import EngineError
 
-MENUS = [LAYERS, ACTIVATIONS, INITIALIZERS, LOSSES, OPTIMIZERS, SCHEDULES, NETWORKS]
+MENUS = [
+    *(LAYERS, ACTIVATIONS, INITIALIZERS, LOSSES, OPTIMIZERS, SCHEDULES),
+    *(NETWORKS, AUGMENTATIONS, CLIPS, DRAWS),
+]
 ENTRIES = [(menu, name) for menu in MENUS for name in menu]
 IDS = [f"{menu.kind}-{name}" for menu, name in ENTRIES]
 FOLDER = Path(engine.__file__).parent
@@ -36,7 +42,7 @@ def example(menu: Menu, name: str) -> object:  # type: ignore[type-arg]
     if menu is NETWORKS:
         return network("softmax_cross_entropy", 3, "relu", inputs=5)
     needed = {
-        f.name: 3
+        f.name: (Dense(3), Dense(4)) if f.name == "layers" else 3
         for f in dataclasses.fields(menu[name])
         if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
     }

@@ -58,6 +58,13 @@ def test_what_the_optimizer_remembers_goes_on() -> None:
     np.testing.assert_allclose(found.losses, [[2, 1.53125, 0.0003125]])
 
 
+def test_steps_are_counted() -> None:
+    """Adam's corrections: w = 2, then 2 − 0.125, then 1.875 − 0.5·(0.3675/0.19) / √(0.007511625/0.001999) = 1.3761."""
+    trial = Hyperparameters(OPTIMIZERS["adam"]())
+    found = range_test(BOWL, trial, np.random.default_rng(0), BOWL_ROWS, 0.125, 2, 3, 0)
+    np.testing.assert_allclose(found.losses, [[2, 1.7578125, 0.946827]], rtol=1e-5)
+
+
 def heaps(dtype: np.dtype[np.floating] = F32) -> Rows:
     """Three of them, well separated."""
     labels = np.arange(90) % 3

@@ -119,6 +119,17 @@ def test_totals(training: bool) -> None:
     )
 
 
+def test_running_statistics_have_no_gradient() -> None:
+    found = histograms(MIXED, THETA, Rows(np.arange(6.0).reshape(3, 2), np.zeros((3, 1))))
+    assert [(h.layer, h.numbers) for h in found.gradients] == [(1, 6), (2, 4), (4, 3)]
+
+
+def test_shares_are_of_all_numbers() -> None:
+    """An infinite input times 0 is not a number."""
+    tails = histograms(SMALL, SMALL_THETA, Rows(np.array([[1], [np.inf]]), np.zeros((2, 1))), limits=(0, 1))
+    assert tails.activations[0].tails is not None and tails.activations[0].tails.tolist() == [[0.5, 0]]
+
+
 def test_numbers_that_are_not_finite_or_all_the_same() -> None:
     net = network("squared_error", 3, "relu", inputs=5)
     theta = start(net, hyperparameters(3, "sgd"), F64).theta
