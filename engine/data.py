@@ -3,12 +3,14 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import NamedTuple, Protocol, final
+from typing import TYPE_CHECKING, NamedTuple, final
 
 import numpy as np
 
-from engine.registry import Menu
-from engine.types import DType, Floats, Integers, Shape
+from engine.types import DType, Floats, Shape
+
+if TYPE_CHECKING:
+    from engine.draws import Draw
 
 BLOCK = 1 << 20  # numbers of one trial gathered at a time, 4 MB in float32
 
@@ -23,46 +25,6 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.x)
-
-
-class Draw(Protocol):
-    """Which rows an epoch takes, in which order; a frozen dataclass on the menu."""
-
-    def order(self, rows: Rows, generator: np.random.Generator) -> Integers:
-        """As many row numbers as there are rows."""
-        ...
-
-
-@final
-@dataclass(frozen=True)
-class Shuffle:
-    """Every row once, in a new order each epoch."""
-
-    def order(self, rows: Rows, generator: np.random.Generator) -> Integers:
-        return generator.permutation(len(rows))
-
-
-@final
-@dataclass(frozen=True)
-class Bootstrap:
-    """Rows drawn with replacement. Efron 1979."""
-
-    def order(self, rows: Rows, generator: np.random.Generator) -> Integers:
-        return generator.integers(0, len(rows), len(rows))
-
-
-@final
-@dataclass(frozen=True)
-class Balanced:
-    """Rows drawn with replacement, every class (every distinct target) equally often on average."""
-
-    def order(self, rows: Rows, generator: np.random.Generator) -> Integers:
-        _, labels, counts = np.unique(rows.y, axis=0, return_inverse=True, return_counts=True)
-        share = 1 / (len(counts) * counts[labels.ravel()])
-        return generator.choice(len(rows), len(rows), p=share)
-
-
-DRAWS: Menu[Draw] = Menu("draw", {"shuffle": Shuffle, "bootstrap": Bootstrap, "balanced": Balanced})
 
 
 class Block(NamedTuple):
@@ -88,9 +50,9 @@ class Batches:
         steps: batches of an epoch.
     """
 
-    def __init__(self, rows: Rows, trials: int, batch: int, draw: Draw | None = None, least: int = 1) -> None:
+    def __init__(self, rows: Rows, trials: int, batch: int, draw: "Draw", least: int = 1) -> None:
         self._rows = rows
-        self._draw = draw or Shuffle()
+        self._draw = draw
         width = max(prod(rows.x.shape[1:]), rows.y.shape[1])
         whole, rest = divmod(len(rows), batch)
         steps = min(whole, max(1, BLOCK // (batch * width)))

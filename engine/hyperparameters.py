@@ -5,7 +5,7 @@ from typing import final
 
 from engine.augmentation import Augmentation
 from engine.clipping import Clip
-from engine.data import Draw, Shuffle
+from engine.draws import Draw, Shuffle
 from engine.optimizers import SGD, Optimizer
 from engine.schedules import Constant, Schedule
 from engine.types import EngineError

@@ -8,7 +8,7 @@ from engine import trainer
 from engine.activations import ACTIVATIONS
 from engine.augmentation import AUGMENTATIONS
 from engine.clipping import CLIPS
-from engine.data import DRAWS
+from engine.draws import DRAWS
 from engine.hyperparameters import Hyperparameters, Switch
 from engine.initializers import INITIALIZERS, HeNormal, Initializer, XavierNormal
 from engine.layers import LAYERS, BatchNorm, Dense, Dropout, Flatten, Layer

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from engine.activations import ACTIVATIONS
 from engine.augmentation import AUGMENTATIONS
 from engine.clipping import CLIPS
-from engine.data import DRAWS
+from engine.draws import DRAWS
 from engine.initializers import INITIALIZERS
 from engine.optimizers import OPTIMIZERS
 from engine.registry import Menu, nearest

@@ -16,7 +16,7 @@ def test_every_row_once_with_its_target(count: int, batch: int, trials: int, blo
     rows = Rows(np.stack([numbers, -numbers], axis=1), numbers[:, None] * 10)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("engine.data.BLOCK", block)
-        batches = Batches(rows, trials, batch)
+        batches = Batches(rows, trials, batch, Shuffle())
     for _ in range(2):
         generators = [np.random.default_rng(seed) for seed in range(trials)]
         blocks = [[array.copy() for array in block] for block in batches.epoch(generators)]
@@ -37,7 +37,7 @@ def test_blocks_are_cut_the_same_in_any_company(trials: int, monkeypatch: pytest
 
     def cuts(count: int) -> list[tuple[int, ...]]:
         generators = [np.random.default_rng(0)] * count
-        return [block.x.shape[1:] for block in Batches(rows, count, 8).epoch(generators)]
+        return [block.x.shape[1:] for block in Batches(rows, count, 8, Shuffle()).epoch(generators)]
 
     assert cuts(trials) == cuts(1) == [(2, 8, 5), (2, 8, 5), (1, 8, 5), (1, 5, 5)]
 

@@ -18,7 +18,7 @@ import engine
 from engine.activations import ACTIVATIONS, LeakyReLU
 from engine.augmentation import AUGMENTATIONS
 from engine.clipping import CLIPS
-from engine.data import DRAWS
+from engine.draws import DRAWS
 from engine.initializers import INITIALIZERS, Normal
 from engine.layers import LAYERS, Dense
 from engine.losses import LOSSES, SoftmaxCrossEntropy

@@ -14,7 +14,8 @@ import pytest
 from engine_cases import F32, F64, LOSS_CASES, bits, network, plain, rows, scores_bits
 
 from engine.clipping import CLIPS, Clip, ClipNorm, ClipValue
-from engine.data import DRAWS, Balanced, Bootstrap, Rows, Shuffle
+from engine.data import Rows
+from engine.draws import DRAWS, Balanced, Bootstrap, Shuffle
 from engine.gradcheck import check_gradient
 from engine.gradient import bind_gradient
 from engine.hyperparameters import Hyperparameters, Switch

@@ -10,7 +10,7 @@ import pytest
 from engine.activations import ReLU, Sigmoid, Softplus, Tanh
 from engine.augmentation import Noise
 from engine.clipping import ClipValue
-from engine.data import Balanced
+from engine.draws import Balanced
 from engine.hyperparameters import Hyperparameters, Switch
 from engine.initializers import HeNormal, HeUniform, Normal, XavierNormal, XavierUniform, Zero
 from engine.layers import BatchNorm, Conv2d, Dense, Dropout, Flatten, Layer, Maxout, MaxPool2d, PReLU, Residual

@@ -1,0 +1,50 @@
+"""Which rows an epoch takes, in which order; each trial draws by its own generator."""
+
+from dataclasses import dataclass
+from typing import Protocol, final
+
+import numpy as np
+
+from engine.data import Rows
+from engine.registry import Menu
+from engine.types import Integers
+
+
+class Draw(Protocol):
+    """Which rows an epoch takes, in which order; a frozen dataclass on the menu."""
+
+    def order(self, rows: Rows, generator: np.random.Generator) -> Integers:
+        """As many row numbers as there are rows."""
+        ...
+
+
+@final
+@dataclass(frozen=True)
+class Shuffle:
+    """Every row once, in a new order each epoch."""
+
+    def order(self, rows: Rows, generator: np.random.Generator) -> Integers:
+        return generator.permutation(len(rows))
+
+
+@final
+@dataclass(frozen=True)
+class Bootstrap:
+    """Rows drawn with replacement. Efron 1979."""
+
+    def order(self, rows: Rows, generator: np.random.Generator) -> Integers:
+        return generator.integers(0, len(rows), len(rows))
+
+
+@final
+@dataclass(frozen=True)
+class Balanced:
+    """Rows drawn with replacement, every class (every distinct target) equally often on average."""
+
+    def order(self, rows: Rows, generator: np.random.Generator) -> Integers:
+        _, labels, counts = np.unique(rows.y, axis=0, return_inverse=True, return_counts=True)
+        share = 1 / (len(counts) * counts[labels.ravel()])
+        return generator.choice(len(rows), len(rows), p=share)
+
+
+DRAWS: Menu[Draw] = Menu("draw", {"shuffle": Shuffle, "bootstrap": Bootstrap, "balanced": Balanced})
