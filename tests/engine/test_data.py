@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.data import Batches, Rows, rows_adjacent
+from engine.draws import Shuffle
 
 
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 3), st.integers(1, 200))

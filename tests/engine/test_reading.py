@@ -1,10 +1,12 @@
 """Reading a net: numbers worked out by hand, and histograms against NumPy's own over what the trainer computes."""
 
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 import pytest
 from engine_cases import F32, F64, hyperparameters, network, rows, start
+from layer_cases import LAYER_CASES
 
 from engine.activations import ReLU, Sigmoid
 from engine.clipping import ClipNorm
@@ -117,6 +119,21 @@ def test_totals(training: bool) -> None:
         found.activations[-1].mean,
         rtol=1e-5,
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "number"), [(name, k) for name, nets in LAYER_CASES.items() for k in range(len(nets))]
+)
+def test_every_layer_is_read(name: str, number: int) -> None:
+    net = LAYER_CASES[name][number]
+    theta = start(net, hyperparameters(2, "sgd"), F64).theta
+    x = np.random.default_rng(0).standard_normal((7, *net.inputs))
+    data = Rows(x, np.eye(net.outputs)[np.arange(7) % net.outputs])
+    for training in (True, False):
+        found = histograms(net, theta, data, training=training)
+        assert [h.numbers for h in found.activations] == [7 * prod(shape) for shape in net.shapes[1:]]
+        assert all((h.counts.sum(axis=1) == h.numbers).all() for h in (*found.activations, *found.gradients))
+    np.testing.assert_allclose(found.activations[-1].mean, net.forward(theta, x).mean(axis=(1, 2)), rtol=1e-9)
 
 
 def test_running_statistics_have_no_gradient() -> None:
