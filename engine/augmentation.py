@@ -1,6 +1,6 @@
 """Augmentation: what is done to the rows of every batch while training, anew each time."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import pi
 from typing import Protocol, final
@@ -196,6 +196,13 @@ def _parts(rows: int) -> Iterator[slice]:
 def _check_images(name: str, inputs: Shape) -> None:
     if len(inputs) != 3:
         raise EngineError(f"{name}: rows must be (channels, height, width), got {inputs}")
+
+
+def augment(what: Sequence[Augmentation], x: Floats, generators: Sequence[np.random.Generator]) -> None:
+    """Changes the rows of every trial, `x (trials, steps, batch, *inputs)` in C order, in place, one after another."""
+    for augmentation in what:
+        for rows, generator in zip(x, generators, strict=True):
+            augmentation.apply(rows.reshape(-1, *rows.shape[2:]), generator)
 
 
 AUGMENTATIONS: Menu[Augmentation] = Menu(

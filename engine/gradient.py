@@ -78,17 +78,17 @@ def _bind_penalty(
     network: Network, trials: Sequence[Hyperparameters], theta: Floats, grad: Floats, scratch: Floats, batch: int
 ) -> Callable[[], None]:
     """Adds λw + λ₁ sign(w) to the gradient of the weights, and clears that of what is not learned."""
-    rows = batch if trials[0].by_batch else 1
-    zero = theta.dtype.type(0)
-    decay = np.where(network.regularized, column([t.l2 / rows for t in trials], theta.dtype), zero)
-    pull = np.where(network.regularized, column([t.l1 / rows for t in trials], theta.dtype), zero)
-    sparse = any(t.l1 for t in trials)
+    dtype, rows = theta.dtype, batch if trials[0].by_batch else 1
+    weights = network.regularized.astype(dtype)
+    decay = weights * column([t.l2 / rows for t in trials], dtype) if trials[0].l2 else None
+    pull = weights * column([t.l1 / rows for t in trials], dtype) if trials[0].l1 else None
     kept = [slice(s.start, s.stop) for s in network.slices if not s.parameter.learned]
 
     def penalize() -> None:
-        np.multiply(theta, decay, scratch)  # d(λ/2 · Σw²) = λw
-        np.add(grad, scratch, grad)
-        if sparse:
+        if decay is not None:
+            np.multiply(theta, decay, scratch)  # d(λ/2 · Σw²) = λw
+            np.add(grad, scratch, grad)
+        if pull is not None:
             np.sign(theta, scratch)  # d(λ₁ Σ|w|) = λ₁ sign(w), 0 at 0
             np.multiply(scratch, pull, scratch)
             np.add(grad, scratch, grad)

@@ -42,6 +42,8 @@ class Switch:
 class Hyperparameters:
     """What one trial trains with. Between trials that train together numbers may differ, but for the batch size.
 
+    A penalty or a smoothing of 0 is none, and trials with and without one train apart.
+
     Attributes:
         optimizer: its numbers may differ, its kind may not.
         learning_rate: α₀, before the schedule.
@@ -96,7 +98,7 @@ class Hyperparameters:
             self.batch_size,
             _kind(self.optimizer),
             type(self.clip),
-            self.by_batch,
+            (bool(self.l2), bool(self.l1), self.by_batch, bool(self.label_smoothing)),
             self.augment,
             self.draw,
             (later.epoch, _kind(later.optimizer)) if later else None,

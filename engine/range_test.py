@@ -7,14 +7,14 @@ from typing import final
 
 import numpy as np
 
+from engine.augmentation import augment
 from engine.data import Batches, Rows
 from engine.gradient import bind_gradient
 from engine.hyperparameters import Hyperparameters
 from engine.network import Network
 from engine.optimizers import Matrices
-from engine.reading import check_rows
 from engine.state import State
-from engine.trainer import check_fit
+from engine.trainer import check_fit, check_rows
 from engine.types import EngineError, Floats
 
 BLOWN = 4.0  # times the least loss so far
@@ -33,7 +33,7 @@ class RangeTest:
         losses: `(trials, steps)`, float64: of each batch before the step at that rate, without regularizers, averaged
             exponentially over the steps so far; NaN after a trial's end.
         best: `(trials,)`, the rate where the averaged loss fell most steeply by the logarithm of the rate; NaN where it
-            never fell. The first tenth of the steps is left out.
+            never fell. The first tenth of the steps is left out, and what comes after the least loss.
         blown: `(trials,)`, the rate at which the trial ended; +inf for one that did not.
     """
 
@@ -119,9 +119,7 @@ def _batches(batches: Batches, state: State, trial: Hyperparameters) -> Iterator
     """x `(trials, batch, …)`, y and logits `(trials, batch, outputs)`, epoch after epoch without an end."""
     while True:
         for block in batches.epoch(state.generators):
-            for augmentation in trial.augment:
-                for x, generator in zip(block.x, state.generators, strict=True):
-                    augmentation.apply(x.reshape(-1, *x.shape[2:]), generator)
+            augment(trial.augment, block.x, state.generators)
             yield from zip(*(array.swapaxes(0, 1) for array in block), strict=True)
 
 
@@ -131,7 +129,8 @@ def _steepest(rates: Floats, losses: Floats, steps: int) -> float:
         return nan
     slopes = np.gradient(losses)  # by the logarithm of the rate, but for a factor
     first = min(int(UNSETTLED * steps), len(slopes) - 1)
-    steepest = first + int(slopes[first:].argmin())
+    last = max(first, int(losses.argmin()))  # beyond the least loss it goes up and down with the batches
+    steepest = first + int(slopes[first : last + 1].argmin())
     return float(rates[steepest]) if slopes[steepest] < 0 else nan
 
 

@@ -12,7 +12,7 @@ from engine.gradient import bind_gradient
 from engine.hyperparameters import Hyperparameters
 from engine.layers import Slice
 from engine.network import Network
-from engine.trainer import check_fit
+from engine.trainer import check_fit, check_rows
 from engine.types import EngineError, Floats, Integers
 
 LITTLE, ZERO = 0.01, 1e-4
@@ -321,21 +321,6 @@ def diagnose(train_error: float, val_error: float, base_error: float = 0.0, high
         EngineError: an error below 0 or not finite, `high` not above 0.
     """
     return Diagnosis(float(train_error), float(val_error), float(base_error), high)
-
-
-def check_rows(network: Network, rows: Rows, theta: Floats) -> None:
-    """Whether rows are those of the network, in the dtype of its parameters.
-
-    Raises:
-        EngineError: they are not; the message names both shapes or both dtypes.
-    """
-    if not len(rows) or rows.x.shape[1:] != network.inputs or rows.y.shape[1:] != (network.outputs,):
-        raise EngineError(
-            f"rows must be {network.inputs} with ({network.outputs},) targets, "
-            f"got {rows.x.shape[1:]} with {rows.y.shape[1:]}, {len(rows)} of them"
-        )
-    if {rows.x.dtype, rows.y.dtype} != {theta.dtype}:
-        raise EngineError(f"rows must be {theta.dtype} like the parameters, got {rows.x.dtype} and {rows.y.dtype}")
 
 
 def _check_theta(network: Network, theta: Floats) -> None:

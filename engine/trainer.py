@@ -6,6 +6,7 @@ from typing import final
 
 import numpy as np
 
+from engine.augmentation import augment
 from engine.data import Batches, Block, Rows
 from engine.gradient import bind_gradient
 from engine.hyperparameters import Hyperparameters
@@ -136,11 +137,9 @@ def _phase(trials: Sequence[Hyperparameters], state: State, steps: int) -> tuple
 
 
 def _blocks(batches: Batches, state: State, common: Hyperparameters) -> Iterator[Block]:
-    """The epoch's rows, augmented trial by trial."""
+    """The epoch's rows, augmented."""
     for block in batches.epoch(state.generators):
-        for augmentation in common.augment:
-            for x, generator in zip(block.x, state.generators, strict=True):
-                augmentation.apply(x.reshape(-1, *x.shape[2:]), generator)
+        augment(common.augment, block.x, state.generators)
         yield block
 
 
@@ -159,15 +158,7 @@ def _check(networks: Sequence[Network], trials: Sequence[Hyperparameters], state
         raise EngineError("trials that train together must have networks that differ in nothing but dropout rates")
     if any(t.kind != trials[0].kind for t in trials):
         raise EngineError("trials that train together must have one batch size and one kind of everything else")
-    if not len(rows) or rows.x.shape[1:] != network.inputs or rows.y.shape[1:] != (network.outputs,):
-        raise EngineError(
-            f"rows must be {network.inputs} with ({network.outputs},) targets, "
-            f"got {rows.x.shape[1:]} with {rows.y.shape[1:]}, {len(rows)} of them"
-        )
-    if rows.x.dtype != state.theta.dtype or rows.y.dtype != state.theta.dtype:
-        raise EngineError(
-            f"rows must be {state.theta.dtype} like the parameters, got {rows.x.dtype} and {rows.y.dtype}"
-        )
+    check_rows(network, rows, state.theta)
     for trial in trials:
         check_fit(network, trial, len(rows))
 
@@ -188,3 +179,18 @@ def check_fit(network: Network, trial: Hyperparameters, rows: int) -> None:
         raise EngineError(f"label_smoothing is for classes, not for a regression, got {trial.label_smoothing}")
     for augmentation in trial.augment:
         augmentation.check(network.inputs)
+
+
+def check_rows(network: Network, rows: Rows, theta: Floats) -> None:
+    """Whether rows are those of the network, in the dtype of its parameters.
+
+    Raises:
+        EngineError: they are not; the message names both shapes or both dtypes.
+    """
+    if not len(rows) or rows.x.shape[1:] != network.inputs or rows.y.shape[1:] != (network.outputs,):
+        raise EngineError(
+            f"rows must be {network.inputs} with ({network.outputs},) targets, "
+            f"got {rows.x.shape[1:]} with {rows.y.shape[1:]}, {len(rows)} of them"
+        )
+    if {rows.x.dtype, rows.y.dtype} != {theta.dtype}:
+        raise EngineError(f"rows must be {theta.dtype} like the parameters, got {rows.x.dtype} and {rows.y.dtype}")

@@ -67,7 +67,7 @@ def hyperparameters(count: int, optimizer: str, schedule: str = "constant", batc
             optimizer=varied(OPTIMIZERS[optimizer](), k),
             learning_rate=0.02 * (k + 1),
             batch_size=batch,
-            l2=0.001 * k,
+            l2=0.001 * (k + 1),
             schedule=varied(kind(**span), k),
         )
         for k in range(count)

@@ -1,6 +1,7 @@
 """Alone or in company, a trial's numbers are the same to the bit."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -96,7 +97,7 @@ def test_neighbors_that_diverge_or_drop_out(loss: str, outputs: int, optimizer: 
     net = network(loss, outputs, "relu", inputs=5)
     data = rows(loss, outputs, 21, 5)
     trials = hyperparameters(5, optimizer)
-    trials[1] = Hyperparameters(trials[1].optimizer, 1e30, trials[1].batch_size)
+    trials[1] = replace(trials[1], learning_rate=1e30)
     together = start(net, trials)
     training = train(net, trials, together, data)
     next(training)

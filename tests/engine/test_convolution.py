@@ -5,6 +5,7 @@ The stored values come from PyTorch 2.13.0 in float64, by `python tests/engine/r
 
 import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -391,7 +392,7 @@ def test_diverged_neighbors_do_not_matter() -> None:
     """What is not finite in one trial stays in its memory."""
     net = lenet(MaxPool2d, "relu", (1, 17, 18))
     trials = hyperparameters(3, "momentum")
-    trials[1] = Hyperparameters(trials[1].optimizer, 1e30, trials[1].batch_size)
+    trials[1] = replace(trials[1], learning_rate=1e30)
     rows, together = images(net, 21), start(net, trials)
     training = train(net, trials, together, rows)
     losses = [next(training).train.loss for _ in range(3)][-1]

@@ -180,9 +180,18 @@ def test_label_smoothing_like_pytorch() -> None:
 def test_regularizers_and_smoothing_in_company() -> None:
     trials = [
         Hyperparameters(Momentum(), 0.1, 8, l2=0.01 * k, l1=0.003 * k, label_smoothing=0.07 * k, by_batch=True)
-        for k in range(5)
+        for k in range(1, 6)
     ]
     assert_company_does_not_matter(trials)
+
+
+@pytest.mark.parametrize("option", ["l1", "l2", "label_smoothing"])
+def test_trials_with_and_without_train_apart(option: str) -> None:
+    """Without a penalty a step is two calls shorter, and a sum with 0 may change the sign of a 0."""
+    trials = [Hyperparameters(**{option: value}) for value in (0.0, 0.1)]
+    assert trials[0].kind != trials[1].kind
+    with pytest.raises(EngineError, match="of everything else"):
+        next(train(NET, trials, begin(trials), DATA))
 
 
 def test_scores_are_those_of_the_labels_themselves() -> None:
