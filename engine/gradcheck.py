@@ -107,7 +107,8 @@ def _gradient(network: Network, theta: Floats, rows: Rows, trial: Hyperparameter
     scratch = np.empty_like(theta)
     gradient = bind_gradient([network] * count, [trial] * count, generators, theta, grad, scratch, len(rows))
     x, y = (np.repeat(a[None], count, axis=0) for a in (rows.x, rows.y))
-    gradient(x, y, logits)
+    with np.errstate(all="ignore"):
+        gradient(x, y, logits)
     return grad, logits
 
 

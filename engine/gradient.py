@@ -29,7 +29,8 @@ def bind_gradient(
 
     Returns:
         (x, y, logits) → nothing: the gradient of the batch's mean loss and regularizers, clipped, is in `grad`, and
-        what the network put out in `logits (trials, batch, outputs)`.
+        what the network put out in `logits (trials, batch, outputs)`. To be called under `np.errstate(all="ignore")`:
+        what overflows on the way is dealt with.
     """
     network = networks[0]
     bound = network.bind(theta, grad, batch, generators, networks)

@@ -1,10 +1,10 @@
 """Loss and accuracy of every trial over rows seen in blocks; a trial's sums do not depend on its company."""
 
-from math import prod
 from typing import NamedTuple
 
 import numpy as np
 
+from engine.data import rows_adjacent
 from engine.losses import Loss
 from engine.types import Booleans, Floats
 
@@ -32,19 +32,31 @@ class Tally:
         self._correct: Floats | None = np.zeros(trials)
 
     def add(self, logits: Floats, targets: Floats) -> None:
-        """Rows as they come: logits `(trials, …, rows, outputs)`, targets the same or `(1, …, rows, outputs)`."""
-        self._rows += prod(logits.shape[1:-1])
+        """Rows `(trials, rows, outputs)` or batches `(trials, steps, batch, outputs)`; targets alike, or `(1, …)`."""
+        logits, targets = _side_by_side(logits), _side_by_side(targets)
+        self._rows += logits.shape[1]
         self._values += _sums(self._loss.values(logits, targets))
         correct = self._loss.correct(logits, targets)
         self._correct = None if correct is None or self._correct is None else self._correct + _sums(correct)
 
     def scores(self) -> Scores:
         """Of all rows so far."""
+        loss = self._values / self._rows
         if self._correct is not None:
-            return Scores(self._values / self._rows, self._correct / self._rows)
-        # ½ Σ (a − y)² is the loss, so that R² = 1 − 2 Σ loss / Σ (y − ȳ)²; undefined when all targets are equal.
-        spread = np.square(self._targets - self._targets.mean(axis=0)).sum(dtype=np.float64)
-        return Scores(self._values / self._rows, 1 - 2 * self._values / (spread or np.nan))
+            return Scores(loss, self._correct / self._rows)
+        # ½ Σ (a − y)² is the loss, so that R² = 1 − 2 · mean loss / variance; undefined when all targets are equal.
+        spread = np.square(self._targets - self._targets.mean(axis=0)).sum(dtype=np.float64) / len(self._targets)
+        return Scores(loss, 1 - 2 * loss / (spread or np.nan))
+
+
+def _side_by_side(block: Floats) -> Floats:
+    """`(trials, …, rows, outputs)` as `(trials, all rows, outputs)` whose rows are neighbors in memory."""
+    if block.ndim == 3:
+        return block
+    trials, steps, batch, outputs = block.shape
+    flat: Floats = rows_adjacent((trials, steps * batch, outputs), block.dtype)
+    flat.mT.reshape(trials, outputs, steps, batch)[...] = np.moveaxis(block, -1, 1)
+    return flat
 
 
 def _sums(values: Floats | Booleans) -> Floats:

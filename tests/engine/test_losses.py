@@ -72,6 +72,23 @@ def test_accuracy_and_r2_over_blocks() -> None:
             assert scores.loss[k] == pytest.approx(loss.values(logits, y[None])[k].mean(), rel=1e-12)
 
 
+def test_batches_are_counted_like_rows() -> None:
+    loss = SoftmaxCrossEntropy()
+    y = loss.targets(CLASSES, 4, F64)
+    whole, parts = Tally(loss, 2, y), Tally(loss, 2, y)
+    whole.add(LOGITS, y[None])
+    for rows, batch in ((slice(0, 20), 10), (slice(20, 40), 5), (slice(40, 50), 10)):
+        shape = (2, -1, batch, 4)
+        parts.add(LOGITS[:, rows].reshape(shape), np.stack([y, y])[:, rows].reshape(shape))
+    np.testing.assert_allclose(parts.scores(), whole.scores(), rtol=1e-12)
+
+
+def test_of_several_largest_the_first_counts() -> None:
+    loss, y = SoftmaxCrossEntropy(), np.eye(3)[[0, 1, 2]]
+    assert loss.correct(np.zeros((3, 3)), y).tolist() == [True, False, False]  # type: ignore[union-attr]
+    assert loss.correct(np.array([[1.0, 2, 2], [1, 2, 2], [1, 2, 3]]), y).tolist() == [False, True, True]  # type: ignore[union-attr]
+
+
 def test_sums_over_many_rows_are_exact() -> None:
     """In float32 a sum over so many rows would lose the seventh digit."""
     tally = Tally(SquaredError(), 1, np.zeros((100_000, 1), np.float32))
@@ -92,7 +109,7 @@ def test_extreme_logits_stay_finite(name: str, outputs: int, dtype: np.dtype) ->
     y = targets(loss, outputs, 40, 0, dtype)
     assert y is not None
     logits = np.random.default_rng(1).choice([-1e4, 0, 1e4], (2, 40, outputs)).astype(dtype)
-    with np.errstate(over="ignore"):  # as in the trainer: e^10000 is the +inf whose reciprocal is meant
+    with np.errstate(all="ignore"):  # as in the trainer: e^10000 is the +inf whose reciprocal is meant
         delta = loss.bind(logits.shape, dtype)(logits, y[None])
         values, predicted = loss.values(logits, y[None]), loss.predict(logits)
     assert np.isfinite(delta).all() and np.isfinite(values).all() and np.isfinite(predicted).all()
