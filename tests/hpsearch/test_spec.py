@@ -503,9 +503,19 @@ def fenced(path: Path) -> list[str]:
     return re.findall(r"^```yaml\n(.*?)^```", path.read_text("utf-8"), re.MULTILINE | re.DOTALL)
 
 
+def whole(text: str) -> str:
+    """A study as it is shown; what begins with `model` takes the other sections from the first one that is shown."""
+    if text.startswith("name:"):
+        return text
+    first = fenced(REPOSITORY / "README.md")[0]
+    before, after = first[: first.index("model:")], first[first.index("train:") : first.index("parameters:")]
+    rate = "  learning_rate: {min: 1e-4, max: 1.0, scale: log}\n"
+    return before + after + text + rate + first[first.index("stages:") :]
+
+
 DOCUMENTS = {
     **{f"studies/{p.name}": p.read_text("utf-8") for p in sorted((REPOSITORY / "studies").glob("*.yaml"))},
-    **{f"README.md {n}": text for n, text in enumerate(fenced(REPOSITORY / "README.md"))},
+    **{f"README.md {n}": whole(text) for n, text in enumerate(fenced(REPOSITORY / "README.md"))},
 }
 
 
