@@ -508,7 +508,7 @@ def whole(text: str) -> str:
     if text.startswith("name:"):
         return text
     first = fenced(REPOSITORY / "README.md")[0]
-    before, after = first[: first.index("model:")], first[first.index("train:") : first.index("parameters:")]
+    before, after = first[: first.index("model:")], first[first.index("train: {opt") : first.index("parameters:")]
     rate = "  learning_rate: {min: 1e-4, max: 1.0, scale: log}\n"
     return before + after + text + rate + first[first.index("stages:") :]
 
