@@ -116,6 +116,20 @@ def test_extreme_logits_stay_finite(name: str, outputs: int, dtype: np.dtype) ->
     assert (values >= 0).all()
 
 
+@pytest.mark.parametrize("dtype", [F32, F64], ids=str)
+def test_extreme_logits_of_one_trial_change_nothing_for_another(dtype: np.dtype) -> None:  # type: ignore[type-arg]
+    """Softmax goes the long way for the trial that needs it, and for no other; the long way is right."""
+    loss, z = SoftmaxCrossEntropy(), RNG.standard_normal((3, 20, 4)).astype(dtype)
+    z[1] += 800  # e^z overflows
+    z[2] -= 800  # Σ e^z is 0
+    y = np.stack([loss.targets(CLASSES[:20], 4, dtype)] * 3)
+    with np.errstate(all="ignore"):
+        together = loss.bind(z.shape, dtype)(z, y).copy()
+        for k in range(3):
+            assert np.array_equal(together[k], loss.bind((1, 20, 4), dtype)(z[k : k + 1], y[:1])[0])
+        np.testing.assert_allclose(together, (softmax(z, axis=2) - y) / 20, atol=1e-6 if dtype == F32 else 1e-15)
+
+
 @pytest.mark.parametrize(("name", "outputs"), LOSS_CASES)
 def test_memory_layout_does_not_matter_and_inputs_are_kept(name: str, outputs: int) -> None:
     loss = LOSSES[name]()
