@@ -221,7 +221,7 @@ def curves(record: Record, file: Path) -> None:
 
     figure = Figure(figsize=(6, 4))
     FigureCanvasAgg(figure)
-    figure.subplots_adjust(left=0.13, right=0.97, top=0.92, bottom=0.12)
+    figure.subplots_adjust(left=0.17, right=0.97, top=0.92, bottom=0.12)
     axes = figure.add_subplot()
     every = checked_every(record.epochs, record.history)
     for name, color in (("train/loss", "tab:blue"), ("val/loss", "tab:orange")):
