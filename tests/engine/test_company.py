@@ -74,10 +74,11 @@ def test_odd_sizes(data: st.DataObject) -> None:
     assert_company_does_not_matter(net, trials, rows(loss, outputs, count, inputs), (group,), epochs=2)
 
 
-@pytest.mark.parametrize("small", [0, 1 << 14])
-def test_wide_layers(small: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Large enough for BLAS to cut the matrices into panels, and biases treated in both ways."""
+@pytest.mark.parametrize(("small", "unpacked"), [(0, 10**6), (1 << 14, 10**9), (1 << 14, 10**6)])
+def test_wide_layers(small: int, unpacked: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large enough for BLAS to cut the matrices into panels; biases treated in both ways, products cut or whole."""
     monkeypatch.setattr("engine.layers.dense.SMALL", small)
+    monkeypatch.setattr("engine.layers.dense.UNPACKED", unpacked)
     net = network("softmax_cross_entropy", 3, "relu", inputs=64, hidden=(300,))
     trials = hyperparameters(3, "adam", batch=128)
     assert_company_does_not_matter(net, trials, rows("softmax_cross_entropy", 3, 300, 64), (2, 3))

@@ -20,10 +20,12 @@ def draw(net: Network, trials: int) -> Floats:
     return np.random.default_rng(5).standard_normal((trials, net.size)) * 0.7
 
 
-@pytest.fixture(params=[0, 1 << 14], ids=["large", "small"])
+@pytest.fixture(params=[(0, 10**6), (1 << 14, 10**6), (1 << 14, 200)], ids=["large", "small", "cut"])
 def size(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both ways in which a dense layer treats its bias."""
-    monkeypatch.setattr("engine.layers.dense.SMALL", request.param)
+    """Both ways in which a dense layer treats its bias, and products that are cut for BLAS."""
+    small, unpacked = request.param
+    monkeypatch.setattr("engine.layers.dense.SMALL", small)
+    monkeypatch.setattr("engine.layers.dense.UNPACKED", unpacked)
 
 
 @pytest.mark.usefixtures("size")

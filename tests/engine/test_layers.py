@@ -25,7 +25,22 @@ from engine.gradcheck import check_gradient
 from engine.gradient import bind_gradient
 from engine.hyperparameters import Hyperparameters
 from engine.initializers import XavierNormal
-from engine.layers import LAYERS, BatchNorm, Bound, Chain, Dense, Dropout, Layer, Maxout, Place, PReLU, Residual, RReLU
+from engine.layers import (
+    LAYERS,
+    BatchNorm,
+    Bound,
+    Chain,
+    Conv2d,
+    Dense,
+    Dropout,
+    Flatten,
+    Layer,
+    Maxout,
+    Place,
+    PReLU,
+    Residual,
+    RReLU,
+)
 from engine.losses import SoftmaxCrossEntropy, SquaredError
 from engine.network import Network
 from engine.optimizers import SGD
@@ -606,3 +621,10 @@ NAN = float("nan")
 def test_layers_that_cannot_be(make: Any, message: str) -> None:
     with pytest.raises(EngineError, match=f"^{message}$"):
         make()
+
+
+def test_work_counts_every_place_of_a_convolution() -> None:
+    dense = Network((5,), (Dense(6), Dense(2)), SoftmaxCrossEntropy())
+    assert dense.work == dense.size == 5 * 6 + 6 + 6 * 2 + 2
+    image = Network((1, 8, 8), (Conv2d(4, 3), Flatten(), Dense(2)), SoftmaxCrossEntropy())
+    assert image.work == (4 * 9 + 4) * 36 + 4 * 36 * 2 + 2

@@ -4,24 +4,28 @@ import contextlib
 import random
 import re
 from pathlib import Path
+from typing import Any
 
 import cases
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from engine.trainer import evaluate
 from hpsearch import checking
 from hpsearch.build import network
 from hpsearch.cli import commands
-from hpsearch.dataset import Dataset, prepare
+from hpsearch.dataset import DTYPE, Dataset, prepare
 from hpsearch.errors import Interrupted, SpecError
 from hpsearch.executors import EXECUTORS
 from hpsearch.record import Record
 from hpsearch.report import reading
 from hpsearch.samplers import SAMPLERS
+from hpsearch.seeds import derive
 from hpsearch.space import Clause
 from hpsearch.spec import Spec
 from hpsearch.stages import reused
-from hpsearch.trial import Start, groups
+from hpsearch.trial import Start, Task, advance, groups
 from hpsearch.uses import searched
 
 
@@ -229,7 +233,7 @@ def test_restored_from_json(spec: Spec) -> None:
 
 def test_show_gives_medians_over_seeds(dataset: Dataset, tmp_path: Path) -> None:
     points = [{"optimizer": "momentum", "depth": 1}, {"optimizer": "adam"}]
-    changes = {**cases.RICH, "stages": [{"name": "both", "points": points, "seeds": 3}]}
+    changes = {**cases.RICH, "stages": [{"name": "both", "points": points, "seeds": 3, "trials": 10}]}
     database = tmp_path / "small.db"
     records = cases.rows(cases.run(cases.small(**changes), dataset, database))
     lines = printed(database)
@@ -237,7 +241,7 @@ def test_show_gives_medians_over_seeds(dataset: Dataset, tmp_path: Path) -> None
     header, first, second = (lines[start + n].split() for n in (2, 4, 5))
     assert header == ["optimizer", "depth", "complete", "median", "val/loss", "least", "most"]
     for place, cells in enumerate((first, second)):
-        values = sorted(r.value for r in records[place::2] if r.value is not None)
+        values = sorted(r.value for r in records[place:6:2] if r.value is not None)
         assert cells[2:] == ["3/3", *(f"{v:.4g}" for v in (values[1], values[0], values[2]))]
     assert first[:2] == ["momentum", "1"] and second[:2] == ["adam", "–"]
 
@@ -272,3 +276,52 @@ def test_range_test(tmp_path: Path) -> None:
 def test_range_test_refuses(tmp_path: Path, option: str, message: str) -> None:
     result = CliRunner().invoke(commands, ["range-test", str(cases.write(tmp_path)), option])
     assert result.exit_code == 2 and message in result.output
+
+
+def weights_score(spec: Spec, dataset: Dataset, record: Record) -> float:
+    """The val loss of the weights that a trial comes back with."""
+    (result,) = advance(Task(spec, dataset, (Start(record.number, record.point, seed(spec, record)),), 12))
+    assert result.weights is not None and result.value == record.value
+    val = dataset.part("val")
+    assert val is not None
+    theta = np.frombuffer(result.weights, DTYPE)[None]
+    return float(evaluate(network(spec, dataset, record.point), theta, val).loss[0])
+
+
+def seed(spec: Spec, record: Record) -> int:
+    return derive(spec.seed, record.stage, record.number, "train")
+
+
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_weights_are_those_of_the_epoch_that_is_kept(dataset: Dataset, tmp_path: Path, keep: str) -> None:
+    changes = {"train.keep": keep, "train.epochs": 12, "parameters.learning_rate.min": 0.5}
+    spec = cases.small(**changes, stages=[{"name": "only", "trials": 4}])
+    records = cases.rows(cases.run(spec, dataset, tmp_path / "small.db"))
+    assert any(r.best_epoch < r.epochs for r in records) == (keep == "best")
+    for r in records:
+        assert weights_score(spec, dataset, r) == r.history["val/loss"][r.best_epoch - 1] == r.value
+
+
+def stopped(dataset: Dataset, folder: Path, **changes: Any) -> list[Record]:
+    """Trials of 40 epochs with a check every 4."""
+    train = {"optimizer": "momentum", "epochs": 40, "check_every": 4} | changes.pop("train")
+    given = {"train": train, "stages": [{"name": "only", "trials": 12}], **changes}
+    return cases.rows(cases.run(cases.small(**given), dataset, folder / "small.db"))
+
+
+def test_patience_counts_checks(dataset: Dataset, tmp_path: Path) -> None:
+    records = stopped(dataset, tmp_path, train={"early_stopping": {"patience": 2, "min_delta": 0.02}})
+    early = [r for r in records if r.epochs < 40]
+    assert early and all(r.epochs - r.best_epoch == 8 for r in early)
+
+
+def test_a_loss_that_has_settled_ends_a_trial(dataset: Dataset, tmp_path: Path) -> None:
+    records = stopped(dataset, tmp_path, train={"stop": {"change": 100.0, "checks": 2}})
+    assert {r.epochs for r in records} == {12}, "of three checks two have one before them"
+
+
+def test_an_accuracy_is_reached_from_below(dataset: Dataset, tmp_path: Path) -> None:
+    records = stopped(dataset, tmp_path, train={"stop": {"value": 0.9}}, metric={"name": "val/accuracy"})
+    early = [r for r in records if r.epochs < 40]
+    assert early and all(r.history["val/accuracy"][-1] >= 0.9 for r in early)
+    assert all(max(r.history["val/accuracy"][:-1], default=0.0) < 0.9 for r in records)
