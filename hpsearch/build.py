@@ -1,7 +1,9 @@
 """A point → the network and the hyperparameters that it stands for."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from engine import trainer
@@ -29,6 +31,7 @@ HIDDEN: Menu[Layer] = Menu.joined(
 )
 NESTED = ("layers", "shortcut")  # settings that are lists of layers
 ALL_ROWS = 1 << 62  # a batch size that no data set reaches
+DEEPEST = 1000  # hidden layers
 # Their inputs lose half their variance, which He's weights make up for.
 RECTIFIERS = {"relu", "leaky_relu", "prelu", "rrelu", "elu", "softplus"}
 UNBOUNDED = ("identity", "relu", "softplus")  # what an output may be, for a regression
@@ -41,13 +44,24 @@ def network(spec: Spec, dataset: Dataset, point: Point) -> Network:
     Raises:
         EngineError: units or settings that cannot be, or layers that do not fit the data or each other.
     """
-    flat: list[Layer] = [Flatten()] if len(dataset.inputs) == 3 and spec.model.layers is None else []
     output = output_activation(spec.model, point)
-    if output != ACTIVATIONS["identity"]() and dataset.loss.classifies:
-        raise EngineError("model.output.activation is for a regression; the classes of these data need identity")
+    if output != ACTIVATIONS["identity"]():
+        _check_output(spec, dataset)
+    flat: list[Layer] = [Flatten()] if len(dataset.inputs) == 3 and spec.model.layers is None else []
     last = Dense(dataset.outputs, _initializer(spec.model.output.initializer, spec.model, point, "identity"))
     ends = [last] if output == ACTIVATIONS["identity"]() else [last, output]
     return Network(dataset.inputs, (*flat, *hidden_layers(spec.model, point), *ends), dataset.loss)
+
+
+def _check_output(spec: Spec, dataset: Dataset) -> None:
+    """Whether an output that starts at 0 suits the targets."""
+    if dataset.loss.classifies:
+        raise EngineError("model.output.activation is for a regression; the classes of these data need identity")
+    if spec.data.target_scale != "none":
+        raise EngineError(
+            "model.output.activation cannot reach standardized targets, half of which are below 0; "
+            "set data.target_scale: none"
+        )
 
 
 def check_fit(spec: Spec, dataset: Dataset) -> None:
@@ -57,9 +71,10 @@ def check_fit(spec: Spec, dataset: Dataset) -> None:
         DataError: with the layer and both shapes, or whatever else does not fit.
     """
     rows = dict(dataset.rows)["train"]
-    for point in space(spec.parameters).ends():
+    ends = list(space(spec.parameters).ends())
+    for point, other in itertools.product(ends, ends):  # a batch of one and batch norm may stand at different ends
         try:
-            trainer.check_fit(network(spec, dataset, point), hyperparameters(spec.train, point), rows)
+            trainer.check_fit(network(spec, dataset, point), hyperparameters(spec.train, other), rows)
         except EngineError as error:
             searched = {name: value for name, value in point.items() if not isinstance(spec.parameters[name], Fixed)}
             at = f" (at {', '.join(f'{k} {v}' for k, v in searched.items())})" if searched else ""
@@ -78,10 +93,17 @@ def hidden_layers(model: Model, point: Point) -> tuple[Layer, ...]:
     rate = setting(model.input_dropout, "input_dropout", point, None)
     if rate is not None:
         layers.append(Dropout(float(rate)))
-    depth = setting(model.depth, "depth", point, len(model.hidden))
-    for number in range(int(depth or 0) if model.hidden else 0):
+    for number in range(_depth(model, point)):
         layers += _hidden(model.hidden[min(number, len(model.hidden) - 1)], model, point)
     return tuple(layers)
+
+
+def _depth(model: Model, point: Point) -> int:
+    """How many hidden layers there are."""
+    depth = int(setting(model.depth, "depth", point, len(model.hidden))) if model.hidden else 0
+    if not 0 <= depth <= DEEPEST:
+        raise EngineError(f"depth must lie between 0 and {DEEPEST}, got {depth}")
+    return depth
 
 
 def output_activation(model: Model, point: Point) -> Layer:
@@ -107,7 +129,8 @@ def hyperparameters(training: Train, point: Point) -> Hyperparameters:
     def number(name: str, default: float) -> float:
         return float(setting(getattr(training, name), name, point, default) or 0.0)
 
-    batch = setting(training.batch_size, "batch_size", point, 32)
+    full = training.batch_size == "full"
+    batch = "full" if full else setting(training.batch_size, "batch_size", point, 32)
     return Hyperparameters(
         optimizer=named(training.optimizer, OPTIMIZERS, point),
         learning_rate=number("learning_rate", 0.01),
@@ -129,8 +152,11 @@ def _switch(training: Train, point: Point) -> Switch | None:
     if switch is None:
         return None
     rate = None if switch.learning_rate is None else setting(switch.learning_rate, "", point, None)
+    epoch = int(setting(switch.epoch, "", point, 1))
+    if epoch >= training.epochs:
+        raise EngineError(f"switch: epoch must be below the {training.epochs} epochs of a trial, got {epoch}")
     return Switch(
-        epoch=int(setting(switch.epoch, "", point, 1) or 0),
+        epoch=epoch,
         optimizer=named(switch.optimizer, OPTIMIZERS, point),
         learning_rate=None if rate is None else float(rate),
     )
@@ -145,13 +171,20 @@ def _hidden(hidden: Hidden, model: Model, point: Point) -> list[Layer]:
         layers: list[Layer] = [named(hidden.activation, HIDDEN, point, fill)]
     else:
         layers = [Dense(int(units or 0), initializer), named(hidden.activation, HIDDEN, point)]
-    norm = setting(hidden.batch_norm, "batch_norm", point, False)
+    norm = hidden.batch_norm
+    if norm not in NORMS:
+        norm = setting(norm, "batch_norm", point, False)
     if norm not in NORMS:
         raise EngineError(f"batch_norm must be true, false, before or after (the activation), got {norm!r}")
     if norm in (True, "before", "after"):
         layers.insert(len(layers) if norm == "after" else 1, BatchNorm())
     rate = setting(hidden.dropout, "dropout", point, None)
     return layers if rate is None else [*layers, Dropout(float(rate))]
+
+
+def _hidden_at(number: int, hidden: Hidden, model: Model, point: Point) -> list[Layer]:
+    """The same for an entry of the file, which is not there when the net is less deep."""
+    return _hidden(hidden, model, point) if number < _depth(model, point) else []
 
 
 def _parts(choices: Sequence[Choice], model: Model, point: Point) -> tuple[Layer, ...]:
@@ -179,6 +212,27 @@ def _initializer(given: Choice | None, model: Model, point: Point, activation: s
     return HeNormal() if activation in RECTIFIERS else XavierNormal()
 
 
+def builds(model: Model, train: Train, point: Point) -> Iterator[tuple[tuple[str | int, ...], Callable[[], object]]]:
+    """What a study file asks the engine for at a point, piece by piece, each with where it is written."""
+    yield ("model", "depth"), partial(_depth, model, point)
+    for number, hidden in enumerate(model.hidden):
+        yield ("model", "hidden", number), partial(_hidden_at, number, hidden, model, point)
+    for number, choice in enumerate(model.layers or ()):
+        yield ("model", "layers", number), partial(_part, choice, model, point, ())
+    yield ("model",), partial(hidden_layers, model, point)
+    yield ("model", "output"), partial(output_activation, model, point)
+    yield ("model", "output"), partial(_initializer, model.output.initializer, model, point, "identity")
+    schedule = {"epochs": train.epochs}
+    yield ("train", "optimizer"), partial(named, train.optimizer, OPTIMIZERS, point)
+    yield ("train", "schedule"), partial(named, train.schedule, SCHEDULES, point, schedule)
+    if train.clip:
+        yield ("train", "clip"), partial(named, train.clip, CLIPS, point)
+    for number, choice in enumerate(train.augment):
+        yield ("train", "augment", number), partial(named, choice, AUGMENTATIONS, point)
+    yield ("train", "switch"), partial(_switch, train, point)
+    yield ("train",), partial(hyperparameters, train, point)
+
+
 def resolved(choice: Choice, menu: Mapping[str, Any], point: Point) -> str:
     """The name on the menu: as written, or as a parameter gives it."""
     return choice.name if choice.name in menu else str(point[choice.name])
@@ -199,6 +253,8 @@ def named(choice: Choice, menu: Mapping[str, Any], point: Point, fill: Mapping[s
             values[field.name] = default
         elif field.name == "initializer":
             values[field.name] = default if given is None else named(Choice.of(given), INITIALIZERS, point)
+        elif given is None and (field.name in (fill or {}) or isinstance(default, tuple)):
+            values[field.name] = default
         elif isinstance(given, list):
             values[field.name] = tuple(setting(item, "", point, 0) for item in given)  # type: ignore[arg-type]
         else:

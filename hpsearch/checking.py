@@ -1,7 +1,8 @@
 """YAML → Spec: every mistake at once, each with its line and the nearest right word."""
 
+import re
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,18 @@ from pydantic import TypeAdapter, ValidationError
 from engine.registry import nearest
 from engine.types import EngineError
 from hpsearch import dialects, document
-from hpsearch.build import hidden_layers, hyperparameters, output_activation
+from hpsearch.build import builds
 from hpsearch.document import Document, Path_
 from hpsearch.errors import Mistake, SpecError
 from hpsearch.section import Section
 from hpsearch.sources import SOURCES
 from hpsearch.space import Axis, Fixed, Parameter, Point, Range, Values, space
-from hpsearch.spec import SECTIONS, AnyParameter, Model, Spec, Stage, Train
-from hpsearch.uses import Parameters, Use, uses
+from hpsearch.spec import SECTIONS, AnyParameter, Metric, Model, Spec, Stage, Train
+from hpsearch.uses import Parameters, Use, conditions, uses
 
 Errors = list[tuple[Path_, str]]
+LARGEST_INT = 10**300
+PARAMETER = re.compile(r"[\w .:/-]+")  # what MLflow takes as a name
 
 
 def load(path: Path, overrides: tuple[str, ...] = ()) -> tuple[Spec, list[str]]:
@@ -64,6 +67,9 @@ def _build(content: dict[str, Any]) -> tuple[Spec | None, Errors]:
     errors: Errors = [
         ((key,), f"unknown key '{key}'{nearest(key, list(SECTIONS))}") for key in content if key not in SECTIONS
     ]
+    errors += _too_large(content, ())
+    if errors and any(message.startswith("must lie within ±") for _, message in errors):
+        return None, errors
     parts: dict[str, Any] = {}
     for name, field in Spec.model_fields.items():
         if name in content:
@@ -96,6 +102,9 @@ def _parameters(name: str, data: Any, errors: Errors) -> Parameters | None:
     if not isinstance(data, dict):
         errors.append(((name,), "must be a mapping of names to ranges, values or fixed values"))
         return None
+    for key in data:
+        if not PARAMETER.fullmatch(key):
+            errors.append(((name, key), "a name may hold letters, digits, spaces and _ . : / - alone"))
     return {key: _valid((name, key), value, AnyParameter, errors) for key, value in data.items()}
 
 
@@ -175,6 +184,9 @@ def _between(parts: dict[str, Any]) -> Errors:
     errors: Errors = list(_stages(parts.get("stages") or ()))
     model: Model | None = parts.get("model")
     train: Train | None = parts.get("train")
+    metric: Metric | None = parts.get("metric")
+    if metric and train and metric.name == "epochs" and (train.stop is None or train.stop.value is None):
+        errors.append((("metric", "name"), "epochs are counted up to train.stop.value, which is not given"))
     parameters: Parameters | None = parts.get("parameters")
     if parameters is None:
         return errors
@@ -193,11 +205,12 @@ def _between(parts: dict[str, Any]) -> Errors:
     sound = {name: p for name, p in parameters.items() if p is not None}
     if len(sound) < len(parameters):
         return errors
-    axes = space(sound).axes
+    axes = space(sound, conditions(model, train, sound)).axes
     keys = [a.key for a in axes]
     for key in {k for k in keys if keys.count(k) > 1}:
         errors.append((("parameters",), f"two of them are '{key}' to Optuna; rename one"))
-    errors += _points(parts.get("stages") or (), {a.name: a for a in axes})
+    fixed = {name: p.value for name, p in sound.items() if isinstance(p, Fixed)}
+    errors += _points(parts.get("stages") or (), {a.name: a for a in axes}, fixed)
     return errors + list(_builds(model, train, sound))
 
 
@@ -205,15 +218,17 @@ def _fits(use: Use, parameters: Parameters, used: set[str]) -> str | None:
     """What is wrong with a use, if anything; the parameters it names are noted in `used`."""
     if use.needs not in ("number", "whole number", "name", "switch"):
         return use.needs
-    if use.value is not None and (use.value in use.words if use.menu is None else use.value in use.menu):
+    if use.value is not None and (_is_one(use.value, use.words) if use.menu is None else use.value in use.menu):
         return None
     name = use.name if use.value is None else use.value
     if use.value is None and name not in parameters:
         return "missing: give it a number, or add a parameter of that name" if use.required else None
     if not isinstance(name, str):
         kinds = int if use.needs == "whole number" else int | float
-        right = isinstance(name, kinds) and not isinstance(name, bool)
-        return None if right else f"must be a {use.needs}, got {name!r}"
+        if use.needs != "switch" and isinstance(name, kinds) and not isinstance(name, bool):
+            return None
+        what = " or ".join(str(w).lower() for w in use.words) if use.needs == "switch" else f"a {use.needs}"
+        return f"must be {what}, got {name!r}"
     if name not in parameters:
         words = [*(use.menu or map(str, use.words)), *parameters]
         what = f"neither {use.menu.kind} nor parameter" if use.menu else "no parameter"
@@ -229,7 +244,7 @@ def _gives(parameter: Parameter, name: str, use: Use) -> str | None:
     values = (parameter.value,) if isinstance(parameter, Fixed) else values
     if use.menu is not None or use.needs == "switch":
         menu = use.menu if use.menu is not None else list(use.words)
-        wrong = [v for v in values if v not in menu]
+        wrong = [v for v in values if not _is_one(v, menu)]
         if isinstance(parameter, Range) or wrong:
             got = wrong[0] if wrong else "a range"
             kind = f"names of a {use.menu.kind}" if use.menu else "some of its words"
@@ -244,12 +259,19 @@ def _gives(parameter: Parameter, name: str, use: Use) -> str | None:
     return None
 
 
-def _points(stages: tuple[Stage, ...], axes: dict[str, Axis]) -> Iterator[tuple[Path_, str]]:
+def _is_one(value: object, words: Iterable[object]) -> bool:
+    """Whether it is among them; 1 is not true here."""
+    return any(type(value) is type(word) and value == word for word in words)
+
+
+def _points(stages: tuple[Stage, ...], axes: dict[str, Axis], fixed: Point) -> Iterator[tuple[Path_, str]]:
     """Points that stages begin with lie on the axes, before anything is zoomed."""
     zoomed = False
     for number, stage in enumerate(stages):
         zoomed |= stage.zoom is not None
         path: Path_ = ("stages", number, "points")
+        if stage.seeds > 1 and axes and not stage.points:
+            yield ("stages", number, "seeds"), "seeds repeat points; give points, or search nothing"
         if stage.points and zoomed:
             yield path, "points belong into a stage before the first zoom, whose box might not hold them"
         for place, point in enumerate(stage.points):
@@ -261,6 +283,9 @@ def _points(stages: tuple[Stage, ...], axes: dict[str, Axis]) -> Iterator[tuple[
                     axes[name].raw_of(value)
                 except ValueError as error:
                     yield (*path, place, name), str(error)
+                known = {clause.parameter for condition in axes[name].when for clause in condition}
+                if known <= point.keys() | fixed.keys() and not axes[name].counts({**point, **fixed}):
+                    yield (*path, place, name), "does not count at this point: nothing there needs it"
 
 
 def _stages(stages: tuple[Stage, ...]) -> Iterator[tuple[Path_, str]]:
@@ -273,18 +298,21 @@ def _stages(stages: tuple[Stage, ...]) -> Iterator[tuple[Path_, str]]:
 
 
 def _builds(model: Model, train: Train, parameters: dict[str, Parameter]) -> Iterator[tuple[Path_, str]]:
-    """Whether the engine takes both ends of every range, and every one of values."""
-    messages = []
-    builds: tuple[Callable[[Point], object], ...] = (
-        lambda p: hidden_layers(model, p),
-        lambda p: output_activation(model, p),
-        lambda p: hyperparameters(train, p),
-    )
+    """Whether the engine takes both ends of every range, and every one of values; each refusal where it is written."""
+    found: dict[str, Path_] = {}
     for point in space(parameters).ends():
-        for build in builds:
+        for path, build in builds(model, train, point):
             try:
-                build(point)
+                build()
             except EngineError as error:
-                if str(error) not in messages:
-                    messages.append(str(error))
-    yield from ((("parameters",), message) for message in messages)
+                found.setdefault(str(error), path)
+    yield from ((path, message) for message, path in found.items())
+
+
+def _too_large(content: Any, path: Path_) -> Iterator[tuple[Path_, str]]:
+    """Whole numbers that nothing here can hold."""
+    if isinstance(content, dict | list):
+        for key, value in content.items() if isinstance(content, dict) else enumerate(content):
+            yield from _too_large(value, (*path, key))
+    elif isinstance(content, int) and abs(content) > LARGEST_INT:
+        yield path, f"must lie within ±1e300, got a number of {len(str(abs(content)))} digits"

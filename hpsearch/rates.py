@@ -86,6 +86,6 @@ def as_text(found: Tried) -> RenderableType:
 def _lines(test: RangeTest) -> Iterator[tuple[str, str, str]]:
     losses = test.losses[0]
     there = np.flatnonzero(np.isfinite(losses))
-    most = float(losses[there].max()) if len(there) else 1.0
+    most = (float(losses[there].max()) if len(there) else 0.0) or 1.0
     for place in there[:: max(1, -(-len(there) // LINES))]:
         yield f"{test.rates[place]:.2g}", f"{losses[place]:.4g}", "█" * max(1, round(WIDTH * losses[place] / most))

@@ -121,7 +121,10 @@ def _over_seeds(summary: Summary) -> Iterator[Table]:
         for column in (*names, "complete", f"median {summary.spec.metric.name}", "least", "most"):
             table.add_column(escape(column), justify="right", overflow="fold")
         for place, point in enumerate(points):
-            values = [r.value for r in records[place : len(points) * stage.seeds : len(points)] if r.value is not None]
+            repeated = records[place : len(points) * stage.seeds : len(points)]
+            if any(r.point != repeated[0].point for r in repeated):
+                continue  # what the point leaves open was sampled
+            values = [r.value for r in repeated if r.value is not None]
             cells = [number(point[name]) if name in point else "–" for name in names]
             spread = [number(float(f(values))) for f in (median, min, max)] if values else ["–"] * 3
             table.add_row(*map(escape, [*cells, f"{len(values)}/{stage.seeds}", *spread]))
@@ -148,15 +151,17 @@ def _trials(summary: Summary, title: str, records: Sequence[Record]) -> Table:
 
 def best_line(record: Record) -> Text:
     """The best trial: its scores and its parameters."""
-    scores = ", ".join(f"{name} {number(value)}" for name, value in record.metrics.items() if name[:3] != "tra")
+    scores = ", ".join(
+        f"{name} {number(value)}" for name, value in record.metrics.items() if name[:3] in ("val", "tes")
+    )
     text = Text.assemble((f"Best: {record.label}", "bold"), f"   {scores}")
     text.append(f"\n  {parameters(record)}" if record.point else "")
     return text.append(f"\n  {diagnosis}" if (diagnosis := reading(record)) else "")
 
 
 def reading(record: Record) -> str:
-    """Bias and variance of a trial by its accuracies (R² for a regression); nothing where it has not both."""
-    errors = [1 - record.metrics.get(f"{part}/accuracy", math.nan) for part in ("train", "val")]
+    """Bias and variance of the champion by its accuracies (R² for a regression); nothing where it has not both."""
+    errors = [1 - record.metrics.get(f"{part}/accuracy", math.nan) for part in ("fit", "val")]
     if not all(map(math.isfinite, errors)):
         return ""
     diagnosis = str(diagnose(*(max(0.0, error) for error in errors)))

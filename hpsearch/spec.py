@@ -119,6 +119,8 @@ class Stop(Section):
     def _something(self) -> Self:
         if self.value is None and self.change is None:
             raise ValueError("give it a value to reach or a change to fall below")
+        if self.change is None and self.checks != 1:
+            raise ValueError("checks are counted for a change; give one, or leave checks out")
         return self
 
 
@@ -227,7 +229,7 @@ class Stage(Section):
             return data
         points, seeds = data.get("points", [{}]), data.get("seeds", 1)
         if not isinstance(points, list | tuple) or not isinstance(seeds, int):
-            return data
+            return data | {"trials": 1}  # which is not what is wrong
         return data | {"trials": max(1, len(points)) * max(1, seeds)}
 
 

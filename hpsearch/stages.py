@@ -41,9 +41,10 @@ def _narrowed(spec: Spec, space: Space, outer: Box, records: Sequence[Record], z
     best = best[: max(1, math.ceil(zoom.keep_top * len(best)))]
     if not best:
         return outer
-    return {
-        a.key: _axis(a, outer[a.key], [r.raws[a.key] for r in best if a.key in r.raws], zoom.margin) for a in space.axes
-    }
+    # Of an axis that counts at few of the best points these say little.
+    found = {a.key: [r.raws[a.key] for r in best if a.key in r.raws] for a in space.axes}
+    enough = {key: raws if 2 * len(raws) >= len(best) else [] for key, raws in found.items()}
+    return {a.key: _axis(a, outer[a.key], enough[a.key], zoom.margin) for a in space.axes}
 
 
 def _axis(

@@ -24,7 +24,7 @@ from hpsearch.spec import Spec
 from hpsearch.stages import box, reused
 from hpsearch.storage import Storage
 from hpsearch.trackers import Tracker
-from hpsearch.trial import Outcome, Result, Start, Task, groups, test_scores
+from hpsearch.trial import Outcome, Result, Start, Task, final_scores, groups
 from hpsearch.uses import searched
 
 if TYPE_CHECKING:
@@ -226,7 +226,7 @@ class Study:
             return
         scores = champion.test
         if scores is None:
-            scores = test_scores(self.spec, self.dataset, best.point, champion.weights)
+            scores = final_scores(self.spec, self.dataset, best.point, champion.weights)
             self._storage.save_test(scores)
         stage = self._names.index(best.stage)
         self.records[stage][best.number] = best._replace(metrics={**best.metrics, **scores})

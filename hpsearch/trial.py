@@ -18,6 +18,7 @@ from engine.types import Booleans, EngineError
 from hpsearch.build import hyperparameters, network
 from hpsearch.dataset import DTYPE, Dataset
 from hpsearch.errors import DataError
+from hpsearch.sources import Part
 from hpsearch.space import Point
 from hpsearch.spec import Spec
 
@@ -223,15 +224,21 @@ def _complete(so_far: Result, spec: Spec, state: State, row: int, reached: bool)
     return so_far._replace(state="complete", value=value, best_epoch=best, weights=weights.tobytes())
 
 
-def test_scores(spec: Spec, dataset: Dataset, point: Point, weights: bytes) -> dict[str, float]:
-    """Loss and accuracy of a finished trial's best weights on the test rows; nothing when there are none."""
-    rows = dataset.part("test")
-    if rows is None:
-        return {}
+def final_scores(spec: Spec, dataset: Dataset, point: Point, weights: bytes) -> dict[str, float]:
+    """Loss and accuracy of a finished trial's weights on the test rows, if there are any, and on those it learned from.
+
+    The latter are called `fit/…`: `train/…` was measured while the weights changed, with dropout and all.
+    """
     theta = np.frombuffer(weights, DTYPE)[None]
-    with threadpool_limits(1):  # as in training: two threads give other bits
-        scores = evaluate(network(spec, dataset, point), theta, rows)
-    return {"test/loss": float(scores.loss[0]), "test/accuracy": float(scores.accuracy[0])}
+    scores: dict[str, float] = {}
+    parts: dict[str, Part] = {"test": "test", "fit": "train"}
+    for name, part in parts.items():
+        rows = dataset.part(part)
+        if rows is not None:
+            with threadpool_limits(1):  # as in training: two threads give other bits
+                found = evaluate(network(spec, dataset, point), theta, rows)
+            scores |= {f"{name}/loss": float(found.loss[0]), f"{name}/accuracy": float(found.accuracy[0])}
+    return scores
 
 
 def groups(spec: Spec, dataset: Dataset, trials: Sequence[Start], workers: int) -> list[tuple[Start, ...]]:

@@ -18,9 +18,10 @@ from engine.registry import Menu, nearest
 from engine.schedules import SCHEDULES
 from hpsearch.build import HIDDEN, NESTED, PARTS
 from hpsearch.document import Path_
-from hpsearch.space import Clause, Condition, Parameter, Space, Values, space
+from hpsearch.space import Clause, Condition, Fixed, Parameter, Space, Values, space
 from hpsearch.spec import Choice, Model, Spec, Train
 
+FILLED = ("epochs",)  # settings that follow from another one when they are not given
 Parameters = Mapping[str, Parameter | None]  # None: unsound, but its name is known
 
 
@@ -49,12 +50,17 @@ class Use(NamedTuple):
 
 def searched(spec: Spec) -> Space:
     """The space that a study searches, each axis with the condition under which it counts."""
-    conditions: dict[str, list[Condition]] = {}
-    for use in uses(spec.model, spec.train, spec.parameters):
+    return space(spec.parameters, conditions(spec.model, spec.train, spec.parameters))
+
+
+def conditions(model: Model, train: Train, parameters: Parameters) -> dict[str, tuple[Condition, ...]]:
+    """Parameter → when it counts: where any of these holds, or always when there are none."""
+    found: dict[str, list[Condition]] = {}
+    for use in uses(model, train, parameters):
         name = use.name if use.value is None else use.value
-        if isinstance(name, str) and name in spec.parameters and not (use.menu is not None and name in use.menu):
-            conditions.setdefault(name, []).append(use.when)
-    return space(spec.parameters, {name: () if () in some else tuple(some) for name, some in conditions.items()})
+        if isinstance(name, str) and name in parameters and not (use.menu is not None and name in use.menu):
+            found.setdefault(name, []).append(use.when)
+    return {name: () if () in some else tuple(some) for name, some in found.items()}
 
 
 def uses(model: Model | None, train: Train | None, parameters: Parameters) -> Iterator[Use]:
@@ -86,7 +92,11 @@ def _model(model: Model, parameters: Parameters) -> Iterator[Use]:
     if model.layers is None:
         yield Use(("model", "input_dropout"), model.input_dropout, "input_dropout", "number")
     depth = "depth" if model.depth is None else model.depth
+    fixed = parameters.get(depth) if isinstance(depth, str) else None
+    most = fixed.value if isinstance(fixed, Fixed) else depth
     for number, hidden in enumerate(model.hidden):
+        if isinstance(most, int) and number >= most:
+            break  # of layers that are never there nothing is needed
         path: Path_ = ("model", "hidden", number)
         there = (Clause(depth, least=number + 1),) if isinstance(depth, str) and depth in parameters else ()
         yield Use((*path, "units"), hidden.units, "", "whole number", when=there)
@@ -118,7 +128,8 @@ def _choice(
     """The name on a menu, or the parameter that gives it, and the settings of whatever it may be."""
     yield Use(path, choice.name, "", "name", menu, when=when)
     searched = None if choice.name in menu else parameters.get(choice.name)
-    names = [n for n in (searched.values if isinstance(searched, Values) else (choice.name,)) if n in menu]
+    given = searched.values if isinstance(searched, Values) else (choice.name,)
+    names = [n for n in ((searched.value,) if isinstance(searched, Fixed) else given) if n in menu]
     fields = {f.name: f for name in names for f in dataclasses.fields(menu[str(name)]) if f.name not in filled}
     for key in choice.settings if names else ():
         if key not in fields:
@@ -141,8 +152,7 @@ def _setting(
         if given is not None:
             yield from _parsed(path, given, INITIALIZERS, parameters, when)
     elif field.type is bool:
-        if not isinstance(given, bool | None):
-            yield Use(path, None, "", f"must be true or false, got {given!r}")
+        yield Use(path, given, key, "switch", words=(True, False), when=when)
     else:
         kinds = _kinds(field.type)
         needs = "number" if float in kinds else "whole number"
@@ -154,8 +164,8 @@ def _setting(
             return
         for number, item in enumerate(given if isinstance(given, list) else ()):
             yield Use((*path, number), item, "", needs, when=when)
-        if not listed:
-            yield Use(path, given, key, needs, required=bare, when=when)
+        if not listed and (given is not None or kinds != {tuple}):
+            yield Use(path, given, "" if key in FILLED else key, needs, required=bare, when=when)
 
 
 def _nested(path: Path_, given: Any, required: bool, parameters: Parameters, when: Condition) -> Iterator[Use]:

@@ -22,6 +22,7 @@ from hpsearch.storage import file_of
 from hpsearch.trackers.base import Subject
 from hpsearch.uses import searched
 
+FINAL = ("test/", "fit/")  # scores of the champion alone
 POINTS = 25  # of a curve: every one costs 75 µs and 80 bytes for ever; the whole history is an artifact
 PICTURES = 3  # best trials that get a loss-curve picture
 STATUS = {"complete": "FINISHED", "diverged": "FAILED", "failed": "FAILED"}
@@ -151,7 +152,7 @@ class MlflowTracker:
 
         run, _ = self._runs[record.label]
         end = round(record.finished * 1000)
-        scores = [Metric(k, v, end, 0) for k, v in record.metrics.items() if k.startswith("test/") and isfinite(v)]
+        scores = [Metric(k, v, end, 0) for k, v in record.metrics.items() if k.startswith(FINAL) and isfinite(v)]
         for other in self._client.search_runs([self._experiment], "tags.`hpsearch.champion` = 'true'"):
             if other.info.run_id != run:
                 self._client.delete_tag(other.info.run_id, "hpsearch.champion")

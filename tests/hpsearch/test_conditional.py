@@ -165,10 +165,24 @@ def test_rates_of_dropout_train_in_company(spec: Spec, dataset: Dataset) -> None
     assert len(groups(spec, dataset, other, 1)) == 4
 
 
+def test_points_that_leave_something_open_are_not_repeated_ones(
+    reference: tuple[list[Record], str], dataset: Dataset, tmp_path: Path
+) -> None:
+    cases.run(cases.small(**cases.RICH), dataset, tmp_path / "small.db")
+    assert any("coarse: over 2 seeds" in line for line in printed(tmp_path / "small.db"))
+    assert not any(line.endswith("2/2") or " 2/2 " in line for line in printed(tmp_path / "small.db"))
+
+
+def test_seeds_of_no_point_are_refused() -> None:
+    with pytest.raises(SpecError, match="seeds repeat points; give points, or search nothing"):
+        cases.small(stages=[{"name": "a", "seeds": 4}])
+
+
 POINTS = {
     "unknown": ([{"lerning_rate": 0.1}], "'lerning_rate' is no searched parameter; did you mean 'learning_rate'?"),
     "outside": ([{"learning_rate": 2.0}], "must lie in its range 0.001 … 1.0, got 2.0"),
     "no choice": ([{"optimizer": "sgd"}], "must be one of momentum, adam, got sgd"),
+    "not there": ([{"depth": 1, "more_units": 3}], "does not count at this point"),
     "no whole number": ([{"depth": 1.5}], "must be a whole number, got 1.5"),
 }
 
@@ -232,8 +246,15 @@ def test_restored_from_json(spec: Spec) -> None:
 
 
 def test_show_gives_medians_over_seeds(dataset: Dataset, tmp_path: Path) -> None:
-    points = [{"optimizer": "momentum", "depth": 1}, {"optimizer": "adam"}]
-    changes = {**cases.RICH, "stages": [{"name": "both", "points": points, "seeds": 3, "trials": 10}]}
+    parameters: dict[str, Any] = {name: cases.RICH["parameters"][name] for name in ("optimizer", "depth")}
+    parameters |= {"learning_rate": 0.1, "hidden_units": 4, "more_units": 3, "activation": "tanh", "dropout": 0.0}
+    parameters |= {"limit": 1.0}
+    points: list[dict[str, Any]] = [{"optimizer": "momentum", "depth": 1}, {"optimizer": "adam", "depth": 0}]
+    changes = {
+        **cases.RICH,
+        "parameters": parameters,
+        "stages": [{"name": "both", "points": points, "seeds": 3, "trials": 10}],
+    }
     database = tmp_path / "small.db"
     records = cases.rows(cases.run(cases.small(**changes), dataset, database))
     lines = printed(database)
@@ -243,16 +264,16 @@ def test_show_gives_medians_over_seeds(dataset: Dataset, tmp_path: Path) -> None
     for place, cells in enumerate((first, second)):
         values = sorted(r.value for r in records[place:6:2] if r.value is not None)
         assert cells[2:] == ["3/3", *(f"{v:.4g}" for v in (values[1], values[0], values[2]))]
-    assert first[:2] == ["momentum", "1"] and second[:2] == ["adam", "–"]
+    assert first[:2] == ["momentum", "1"] and second[:2] == ["adam", "0"]
 
 
 def test_show_reads_bias_and_variance(reference: tuple[list[Record], str]) -> None:
     """Of the best trial, by its errors: 1 − accuracy."""
-    best = reference[0][0]._replace(metrics={"train/accuracy": 0.99, "val/accuracy": 0.89})
+    best = reference[0][0]._replace(metrics={"fit/accuracy": 0.99, "val/accuracy": 0.89})
     assert reading(best).startswith("High variance: train error 1.0%, val error 11.0%; try more data")
-    assert "high bias" in reading(best._replace(metrics={"train/accuracy": 0.85, "val/accuracy": 0.84})).lower()
-    assert reading(best._replace(metrics={"train/accuracy": float("nan"), "val/accuracy": 0.8})) == ""
-    assert reading(best._replace(metrics={"train/accuracy": 0.8})) == ""
+    assert "high bias" in reading(best._replace(metrics={"fit/accuracy": 0.85, "val/accuracy": 0.84})).lower()
+    assert reading(best._replace(metrics={"fit/accuracy": float("nan"), "val/accuracy": 0.8})) == ""
+    assert reading(best._replace(metrics={"fit/accuracy": 0.8, "train/accuracy": 0.8})) == ""
 
 
 def printed(database: Path) -> list[str]:

@@ -15,7 +15,7 @@ from engine.hyperparameters import Hyperparameters, Switch
 from engine.initializers import HeNormal, HeUniform, Normal, XavierNormal, XavierUniform, Zero
 from engine.layers import BatchNorm, Conv2d, Dense, Dropout, Flatten, Layer, Maxout, MaxPool2d, PReLU, Residual
 from engine.losses import SoftmaxCrossEntropy, SquaredError
-from engine.optimizers import SGD, Adam, Nesterov
+from engine.optimizers import SGD, Adam, Momentum, Nesterov
 from engine.schedules import Cosine, MultiStep
 from hpsearch.build import ALL_ROWS, check_fit, hidden_layers, hyperparameters, network
 from hpsearch.dataset import Dataset, prepare
@@ -189,7 +189,9 @@ def test_the_data_give_the_output_layer(digits: Dataset, images: Dataset, diabet
     flat = network(study({"hidden": [4]}), images, {})
     assert flat.inputs == (1, 8, 8) and flat.layers[0] == Flatten(), "short forms take images as rows of pixels"
     output = {"activation": "softplus", "initializer": "xavier_uniform"}
-    values = network(study({"hidden": [4], "output": output}), diabetes, {})
+    raw = {"source": "sklearn", "name": "diabetes", "target_scale": "none"}
+    plain = study({"hidden": [4], "output": output})
+    values = network(plain.model_copy(update={"data": cases.small(data=raw).data}), diabetes, {})
     assert values.layers[-2:] == (Dense(1, XavierUniform()), Softplus()) and values.loss == SquaredError()
 
 
@@ -208,6 +210,7 @@ MISFITS: dict[str, tuple[str, dict[str, Any], dict[str, Any], list[str]]] = {
     "batch of one": ("digits", {"hidden": [{"units": 4, "batch_norm": True}]}, {"batch_size": 1}, ["batch_norm", "2"]),
     "smoothing values": ("diabetes", {}, {"label_smoothing": 0.1}, ["label_smoothing", "regression"]),
     "flipped rows": ("digits", {}, {"augment": ["flip"]}, ["flip", "(64,)"]),
+    "output of standardized values": ("diabetes", {"output": "relu"}, {}, ["standardized", "target_scale: none"]),
     "output of classes": ("digits", {"output": "relu"}, {}, ["model.output.activation", "regression"]),
 }
 
@@ -248,8 +251,8 @@ MISTAKES: dict[str, tuple[str, Any, str, str]] = {
     "key of a layer": ("model.layers.0.unit", 3, "model.layers.0.unit", "did you mean 'units'?"),
     "needed": ("model.layers.0", "dense", "model.layers.0.units", "missing"),
     "part of a unit": ("model.layers.0.units", 2.5, "model.layers.0.units", "must be a whole number, got 2.5"),
-    "no units": ("model.layers.0.units", 0, "parameters", "units must be at least 1, got 0"),
-    "dropout of 1": ("model.layers.2.rate", 1, "parameters", "rate must be at least 0 and below 1, got 1"),
+    "no units": ("model.layers.0.units", 0, "model.layers.0", "units must be at least 1, got 0"),
+    "dropout of 1": ("model.layers.2.rate", 1, "model.layers.2", "rate must be at least 0 and below 1, got 1"),
     "list for a number": ("model.layers.2.rate", [0.5], "model.layers.2.rate", "single number"),
     "number for a list": ("train.schedule.milestones", 2, "train.schedule.milestones", "list of whole numbers"),
     "word in a list": ("train.schedule.milestones", [2, "x"], "train.schedule.milestones.1", "'x' is no parameter"),
@@ -269,22 +272,39 @@ MISTAKES: dict[str, tuple[str, Any, str, str]] = {
     "nested is a number": ("model.layers.0", {"name": "residual", "layers": [3]}, "model.layers.0.layers.0", "a name"),
     "initializer": ("model.layers.0.initializer", "hee_normal", "model.layers.0.initializer", "'he_normal'"),
     "both forms": ("model.hidden", [3], "model", "hidden cannot stand beside it"),
-    "squashed output": ("model.output", "sigmoid", "parameters", "must not be squashed"),
+    "squashed output": ("model.output", "sigmoid", "model.output", "must not be squashed"),
     "depth of nothing": ("model.depth", 2, "model", "depth"),
     "clip": ("train.clip", "nrom", "train.clip", "did you mean 'norm'?"),
-    "limit": ("train.clip", {"name": "norm", "limit": 0}, "parameters", "limit must be above 0, got 0"),
+    "limit": ("train.clip", {"name": "norm", "limit": 0}, "train.clip", "limit must be above 0, got 0"),
     "augmentation": ("train.augment.0", "nois", "train.augment.0", "did you mean 'noise'?"),
     "draw": ("train.draw", "shufle", "train.draw", "did you mean 'shuffle'?"),
     "switch": ("train.switch.optimizer", "adm", "train.switch.optimizer", "'adam'"),
     "switch of nothing": ("train.switch.optimizer", None, "train.switch.optimizer", "must"),
-    "switch at zero": ("train.switch.epoch", 0, "parameters", "epoch must be at least 1, got 0"),
-    "smoothing": ("train.label_smoothing", 1.0, "parameters", "label_smoothing must be at least 0 and below 1, got 1"),
-    "negative l1": ("train.l1", -1, "parameters", "l1 must be at least 0, got -1"),
+    "switch at zero": ("train.switch.epoch", 0, "train.switch", "epoch must be at least 1, got 0"),
+    "smoothing": ("train.label_smoothing", 1.0, "train", "label_smoothing must be at least 0 and below 1, got 1"),
+    "negative l1": ("train.l1", -1, "train", "l1 must be at least 0, got -1"),
     "stop at nothing": ("train.stop", {"checks": 2}, "train.stop", "a value to reach or a change to fall below"),
     "check between": ("train.check_every", 7, "train", "multiple of check_every, got 50 and 7"),
     "keep": ("train.keep", "first", "train.keep", "'first'"),
     "words for a batch": ("train.batch_size", "ful", "train.batch_size", "did you mean 'full'?"),
-    "milestones go down": ("train.schedule.milestones", [4, 2], "parameters", "milestones"),
+    "no rate": ("train.optimizer", "opt", "train.optimizer", "'opt' is neither optimizer nor parameter"),
+    "switch never": ("train.switch.epoch", 50, "train.switch", "epoch must be below the 50 epochs of a trial, got 50"),
+    "checks of nothing": ("train.stop", {"value": 0.1, "checks": 3}, "train.stop", "checks are counted for a change"),
+    "no layers at all": (
+        "model",
+        {"hidden": [4], "depth": -1},
+        "model.depth",
+        "depth must lie between 0 and 1000, got -1",
+    ),
+    "too deep": ("model", {"hidden": [4], "depth": 10**8}, "model.depth", "depth must lie between 0 and 1000"),
+    "a number too large": ("train.learning_rate", 10**400, "train.learning_rate", "a number of 401 digits"),
+    "output's initializer": (
+        "model.output",
+        {"initializer": {"name": "normal", "sigma": -1}},
+        "model.output",
+        "sigma must be at least 0, got -1",
+    ),
+    "milestones go down": ("train.schedule.milestones", [4, 2], "train.schedule", "milestones"),
 }
 
 
@@ -302,6 +322,58 @@ def test_one_mistake(case: str) -> None:
     found = [str(m) for m in caught.value.mistakes if m.path == path]
     assert found and message in found[0], str(caught.value)
     assert "Traceback" not in str(caught.value) and "pydantic" not in str(caught.value)
+
+
+FIXED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+    "setting of a wrong type": ({"optimizer": {"name": "opt", "beta": "nonsense"}}, {"opt": "momentum"}, "'nonsense'"),
+    "setting of another name": ({"optimizer": {"name": "opt", "betta": 3}}, {"opt": "momentum"}, "unknown key 'betta'"),
+    "switch of a wrong type": ({"optimizer": {"name": "opt", "classical": 7}}, {"opt": "momentum"}, "classical"),
+    "list for a name": ({"schedule": "s"}, {"s": "multi_step", "milestones": 5}, "milestones"),
+    "word for epochs": ({"schedule": "cosine"}, {"epochs": {"type": "int", "min": 1, "max": 9}}, "used nowhere"),
+    "name for MLflow": ({}, {"a+b": 3}, "letters, digits"),
+}
+
+
+@pytest.mark.parametrize("case", FIXED)
+def test_a_fixed_parameter_gives_a_name_that_is_checked_like_a_written_one(case: str) -> None:
+    train, parameters, message = FIXED[case]
+    base = {"beta": {"min": 0.1, "max": 0.9}} if "optimizer" in train else {}
+    with pytest.raises(SpecError) as caught:
+        study({"hidden": [4]}, parameters | base, **{"optimizer": "momentum", **train})
+    assert message in str(caught.value)
+
+
+def test_a_fixed_name_takes_its_settings_from_parameters() -> None:
+    parameters = {"opt": "momentum", "beta": {"min": 0.1, "max": 0.9}, "old": {"values": [True, False]}}
+    spec = study({}, parameters, optimizer={"name": "opt", "classical": "old"})
+    hyper = hyperparameters(spec.train, {"opt": "momentum", "beta": 0.5, "old": True})
+    assert hyper.optimizer == Momentum(0.5, classical=True)
+
+
+def test_what_is_given_goes_before_a_parameter_of_its_name() -> None:
+    """The units of a maxout layer that are written, the epochs of a schedule that follow, a word for a batch."""
+    parameters = {"units": {"type": "int", "min": 2, "max": 9}, "full": {"values": [4, 8]}}
+    model = {"hidden": [{"units": 10, "activation": "maxout"}, {"units": "units"}, {"units": "full"}]}
+    spec = study(model, parameters, batch_size="full")
+    point: Point = {"units": 3, "full": 4}
+    assert hidden_layers(spec.model, point)[:2] == (Maxout(10, 2, X), Dense(3))
+    assert hyperparameters(spec.train, point).batch_size == ALL_ROWS
+
+
+def test_batch_norm_and_a_batch_of_one_at_different_places_of_the_space(digits: Dataset) -> None:
+    parameters = {"norm": {"values": [True, False]}, "batch_size": {"values": [16, 1]}}
+    with pytest.raises(DataError, match="batch_norm needs batches of at least 2 rows"):
+        check_fit(study({"hidden": [{"units": 4, "batch_norm": "norm"}]}, parameters), digits)
+
+
+def test_units_of_a_layer_that_is_never_there_are_used_nowhere() -> None:
+    with pytest.raises(SpecError, match=r"parameters\.b: used nowhere"):
+        study({"hidden": [4, {"units": "b"}], "depth": 1}, {"b": {"type": "int", "min": 2, "max": 9}})
+
+
+def test_epochs_are_no_metric_without_a_value_to_reach() -> None:
+    with pytest.raises(SpecError, match=r"epochs are counted up to train\.stop\.value"):
+        cases.small(metric={"name": "epochs"})
 
 
 def test_the_sound_file_is_sound() -> None:

@@ -117,7 +117,9 @@ def test_progress(spec: Spec, dataset: Dataset, tmp_path: Path) -> None:
 
 def bare(records: list[Record]) -> list[Record]:
     """Without the champion's test scores, which come at the end."""
-    return [r._replace(metrics={k: v for k, v in r.metrics.items() if not k.startswith("test/")}) for r in records]
+    return [
+        r._replace(metrics={k: v for k, v in r.metrics.items() if not k.startswith(("test/", "fit/"))}) for r in records
+    ]
 
 
 @pytest.mark.parametrize("limit", [0, 1, 5, 15, 17, 20, 23])
@@ -216,9 +218,9 @@ def test_test_scores_of_the_champion_alone(
     start = Start(best.number, best.point, loop.derive(spec.seed, best.stage, best.number, "train"))
     (again,) = advance(Task(spec, dataset, (start,), spec.train.epochs))
     assert again.history == best.history and again.weights is not None
-    scores = trial.test_scores(spec, dataset, best.point, again.weights)
-    assert scores == {name: value for name, value in best.metrics.items() if name.startswith("test/")}
-    assert set(scores) == {"test/loss", "test/accuracy"}
+    scores = trial.final_scores(spec, dataset, best.point, again.weights)
+    assert scores == {name: value for name, value in best.metrics.items() if name.startswith(("test/", "fit/"))}
+    assert set(scores) == {"test/loss", "test/accuracy", "fit/loss", "fit/accuracy"}
 
 
 def test_maximize(dataset: Dataset, tmp_path: Path) -> None:
