@@ -6,14 +6,15 @@ Ours also counts loss and accuracy of every epoch, which the others do not.
     pip install -e ".[bench]" && python -m pytest -m bench -s tests/benchmarks
 """
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
+import rivals
+from rivals import interleaved
 from sklearn.datasets import load_digits
 from sklearn.neural_network import MLPClassifier
-from threadpoolctl import threadpool_info, threadpool_limits
+from threadpoolctl import threadpool_limits
 
 from engine.activations import ReLU
 from engine.data import Rows
@@ -143,23 +144,8 @@ def torch_eager(x: np.ndarray, labels: np.ndarray, hidden: int, batch: int) -> f
     return float((net(xt).argmax(dim=1) == yt).float().mean())
 
 
-def interleaved(runs: dict[str, Callable[[], float]], repeats: int = 9) -> dict[str, float]:
-    """The shortest time of each, taken in turns so that a busy machine is busy for all; all must have learned."""
-    shortest = dict.fromkeys(runs, np.inf)
-    for _ in range(repeats):
-        for name, run in runs.items():
-            start = time.perf_counter()
-            accuracy = run()
-            shortest[name] = min(shortest[name], time.perf_counter() - start)
-            assert accuracy > 0.9, f"{name} learned nothing: {accuracy}"
-    return shortest
-
-
 def report(capsys: pytest.CaptureFixture[str], hidden: int, batch: int, text: str) -> None:
-    # Which kernels OpenBLAS runs belongs to the figure: OPENBLAS_CORETYPE may hold it below what the processor has.
-    kernels = ", ".join(str(b["architecture"]) for b in threadpool_info() if b["internal_api"] == "openblas")
-    with capsys.disabled():
-        print(f"\n{hidden} units, batches of {batch}: {text} ({kernels})")
+    rivals.report(capsys, f"{hidden} units, batches of {batch}: {text}")
 
 
 @pytest.mark.parametrize(("hidden", "batch"), GOALS)

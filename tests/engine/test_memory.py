@@ -49,10 +49,10 @@ def test_a_net_of_mnists_size(capsys: pytest.CaptureFixture[str]) -> None:
             f"\n784-512-10 on {len(x)} rows: training adds {peak / MB:.1f} MB at its highest to {x.nbytes / MB:.1f} MB "
             f"of rows and {3 * parameters / MB:.1f} MB of state"
         )
-    # Of each parameter the gradient, the optimizer's scratch, λ and λ₁ for two sizes of batches; a block; what layers
+    # Of each parameter the gradient and the optimizer's scratch; a block; what layers
     # put out and send back for 128 rows, five times 512, and for the 16 left over; the rows' order.
     layers = 4 * (128 + 16) * (5 * 512 + 784)
-    assert peak < 6 * parameters + block + layers + 8 * 3 * len(x)
+    assert peak < 3 * parameters + block + layers + 8 * 3 * len(x)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)

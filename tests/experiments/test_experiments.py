@@ -81,18 +81,23 @@ def test_overfit() -> None:
     assert [len(some) for some in (none, l2, l1, dropout)] == [16] * 4
     assert accuracy(none) == pytest.approx(0.961, abs=0.003)  # .961 published, .9608 reproduced
     assert count(none, 0.01) < 30
-    assert 0.982 <= accuracy(l2) <= 0.993 and 150 <= count(l2, 0.01) <= 230
+    assert 0.982 <= accuracy(l2) <= 0.991 and 150 <= count(l2, 0.01) <= 230
     assert 0.981 <= accuracy(l1) <= 0.991
     assert count(l1, 0.01) == pytest.approx(524.5, abs=5) and count(l1, 1e-4) == pytest.approx(492, abs=10)
     assert accuracy(dropout) > accuracy(none) + 0.005
 
 
 def test_overfit_stopped_early() -> None:
-    """Published: about 2500 epochs, .9907. Reproduced: 1600-2800, .990."""
+    """Published: about 2500 epochs, .9907. Reproduced: 1600-2800, .990.
+
+    Here the best weights are restored, which published codes forget: .9936; the last weights give .985.
+    """
     trials = stages("overfit_stopped.yaml")["seeds"]
     assert len(trials) == 32
     assert 1600 <= epochs(trials) <= 2800
-    assert 0.987 <= accuracy(trials) <= 0.996
+    assert 0.990 <= accuracy(trials) <= 0.995
+    last = trained("overfit_stopped.yaml", "train.keep=last")["seeds"]
+    assert 0.982 <= accuracy(last) <= 0.991 and epochs(last) == epochs(trials)
     assert all(t.result.best_epoch == t.result.epochs - 800 for t in trials if t.result.epochs < 20000)
 
 
@@ -177,7 +182,7 @@ def test_income(tmp_path: Path) -> None:
     assert (len(arrays["x"]), len(arrays["test_x"])) == (30162, 15060)
     trials = trained("income.yaml", f"data.path={tmp_path / 'income.npz'}")["seeds"]
     assert len(trials) == 16
-    assert 0.837 <= accuracy(trials) <= 0.852
+    assert 0.837 <= accuracy(trials) <= 0.844
 
 
 def income() -> dict[str, np.ndarray]:
