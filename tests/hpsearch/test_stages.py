@@ -202,3 +202,19 @@ def test_bounds_are_inside(raw: float, there: bool) -> None:
     _, axes = zoomed(1.0, 0.0)
     axis = axes.axes[0]
     assert contains(axis, {axis.key: (0.1, 0.2)}, raw) is there
+
+
+@pytest.mark.parametrize(("having", "narrowed"), [(1, False), (2, True), (4, True)])
+def test_an_axis_that_few_of_the_best_have_stays_as_it_was(having: int, narrowed: bool) -> None:
+    """Of the best four, so many have a width of 64 at all."""
+    spec, axes = zoomed(0.5, 0.0)
+    records = []
+    for number in range(8):
+        point = raws(1e-2, 0.02, 5.0, 64, 3)
+        if number >= having:
+            del point["hidden_units"]
+        records.append(record(axes, number, point, 0.1 + number))
+    found = box(spec, axes, 1, [records])
+    assert found["hidden_units"] == ((64, 64) if narrowed else (1, 1024))
+    assert found["batch_size_index"] == (3, 3)
+    assert len(reused(axes, found, [records])) == 8, "a trial without the axis lies in any box"
