@@ -33,20 +33,29 @@ def memory(tmp_path: Path) -> Iterator[Path]:
         yield Path(stack.enter_context(tempfile.TemporaryDirectory(dir=shared))) if usable else tmp_path
 
 
-def test_exits_at_every_commit(memory: Path) -> None:
-    """Two processes share the kills; between them every commit has its turn."""
+def exits(memory: Path, step: int, *study: str) -> list[int]:
+    """Exits at every `step`-th commit, shared by two processes: which they were, none of which left a trace."""
     children = []
-    for first in (1, 2):
+    for first in (1, 1 + step):
         folder = memory / str(first)
         folder.mkdir()
-        script = [sys.executable, Path(__file__).with_name("killed.py"), folder, str(first), "2"]
+        script = [sys.executable, Path(__file__).with_name("killed.py"), folder, str(first), str(2 * step), *study]
         children.append(subprocess.Popen(script, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
     outputs = [child.communicate() for child in children]
     assert [child.returncode for child in children] == [0, 0], outputs
     verdicts = dict(line.split(" ", 1) for output, _ in outputs for line in output.splitlines())
-    assert sorted(map(int, verdicts)) == list(range(1, len(verdicts) + 1))
-    assert len(verdicts) >= COMMITS
     assert {n: v for n, v in verdicts.items() if v != "same"} == {}, [errors for _, errors in outputs]
+    return sorted(map(int, verdicts))
+
+
+def test_exits_at_every_commit(memory: Path) -> None:
+    commits = exits(memory, 1)
+    assert commits == list(range(1, len(commits) + 1)) and len(commits) >= COMMITS
+
+
+def test_exits_of_a_study_with_conditional_parameters(memory: Path) -> None:
+    commits = exits(memory, 5, "rich")
+    assert commits == list(range(1, 5 * len(commits), 5)) and commits[-1] >= COMMITS
 
 
 def start(*arguments: str | Path, folder: Path) -> subprocess.Popen[str]:
