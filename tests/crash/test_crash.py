@@ -54,8 +54,8 @@ def test_exits_at_every_commit(memory: Path) -> None:
 
 
 def test_exits_of_a_study_with_conditional_parameters(memory: Path) -> None:
-    commits = exits(memory, 5, "rich")
-    assert commits == list(range(1, 5 * len(commits), 5)) and commits[-1] >= COMMITS
+    commits = exits(memory, 11, "rich")
+    assert commits == list(range(1, 11 * len(commits), 11)) and commits[-1] >= COMMITS
 
 
 def start(*arguments: str | Path, folder: Path) -> subprocess.Popen[str]:

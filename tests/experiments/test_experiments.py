@@ -130,6 +130,7 @@ def test_adadelta_ignores_the_learning_rate() -> None:
     assert np.array_equal(few[0].theta, few[1].theta)
 
 
+@pytest.mark.soak  # the longest: three settings never get there
 def test_learning_rates_batch_sizes_widths() -> None:
     """Published: α .1 never, .3 marginal, .5 8200, .7 3500; 2 hidden never, 8 fastest; the orderings hold."""
     found = stages("rates.yaml")
