@@ -1,7 +1,6 @@
 """A point → the network and the hyperparameters that it stands for."""
 
 import dataclasses
-import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -71,10 +70,13 @@ def check_fit(spec: Spec, dataset: Dataset) -> None:
         DataError: with the layer and both shapes, or whatever else does not fit.
     """
     rows = dict(dataset.rows)["train"]
-    ends = list(space(spec.parameters).ends())
-    for point, other in itertools.product(ends, ends):  # a batch of one and batch norm may stand at different ends
+    ends = [(point, hyperparameters(spec.train, point)) for point in space(spec.parameters).ends()]
+    smallest = min((hyper for _, hyper in ends), key=lambda h: h.batch_size)
+    for point, hyper in ends:
         try:
-            trainer.check_fit(network(spec, dataset, point), hyperparameters(spec.train, other), rows)
+            net = network(spec, dataset, point)
+            trainer.check_fit(net, hyper, rows)
+            trainer.check_fit(net, smallest, rows)  # which may stand at another end than batch norm
         except EngineError as error:
             searched = {name: value for name, value in point.items() if not isinstance(spec.parameters[name], Fixed)}
             at = f" (at {', '.join(f'{k} {v}' for k, v in searched.items())})" if searched else ""

@@ -167,8 +167,10 @@ def _draw(
     ends = [
         round(sum(shares[:k]) / whole * len(order)) if any(shares[k:]) else len(order) for k in range(1, len(shares))
     ]
-    cuts = [_shares([len(c) for c in classes], end) for end in ends]
-    pieces = [np.split(c, np.maximum.accumulate(places)) for c, *places in zip(classes, *cuts, strict=True)]
+    cuts = [[0] * len(classes)]
+    for end in ends:
+        cuts.append(_shares([len(c) for c in classes], end, cuts[-1]))
+    pieces = [np.split(c, places) for c, *places in zip(classes, *cuts[1:], strict=True)]
     drawn = (generator.permutation(np.concatenate(piece)) for piece in zip(*pieces, strict=True))
     return dict(zip(fractions, drawn, strict=True))
 
@@ -183,13 +185,21 @@ def _check_asked(table: Table, fractions: Split) -> None:
         )
 
 
-def _shares(sizes: list[int], total: int) -> list[int]:
-    """`total` rows from classes of these sizes in proportion, by the method of largest remainders."""
+def _shares(sizes: list[int], total: int, least: list[int]) -> list[int]:
+    """`total` rows from classes of these sizes in proportion, by the method of largest remainders.
+
+    That may give a class fewer rows of a larger total (Alabama's paradox): never fewer than `least`; what this adds is
+    taken from the classes that are furthest above their proportion.
+    """
     exact = [total * size / sum(sizes) for size in sizes]
     shares = [int(e) for e in exact]
     by_remainder = sorted(range(len(sizes)), key=lambda k: (shares[k] - exact[k], k))
     for k in by_remainder[: total - sum(shares)]:
         shares[k] += 1
+    shares = [max(pair) for pair in zip(shares, least, strict=True)]
+    for _ in range(sum(shares) - total):
+        above = [k for k in range(len(sizes)) if shares[k] > least[k]]
+        shares[max(above, key=lambda k: shares[k] - exact[k])] -= 1
     return shares
 
 

@@ -181,23 +181,18 @@ class Stopping(NamedTuple):
         return cls(
             spec,
             EarlyStopping(early.patience * every, early.min_delta) if early else EarlyStopping(),
-            None if value is None else Reached(_sign(spec) * value),
+            None if value is None else Reached(spec.metric.sign * value),
             Settled(stop.change, stop.checks) if stop and stop.change else None,
         )
 
     def update(self, state: State, scores: Mapping[str, np.ndarray]) -> tuple[Booleans, Booleans]:
         """Who goes on, and who has reached the value to stop at, `(trials,)` each; the best weights are in `state`."""
-        values = _sign(self.spec) * scores[self.spec.metric.watched]
+        values = self.spec.metric.sign * scores[self.spec.metric.watched]
         goes = self.early.update(state, values)
         on_the_way = self.reached.update(state, values) if self.reached else np.ones(len(state), dtype=np.bool_)
         if self.settled:
             goes &= self.settled.update(state, values)
         return goes & on_the_way, ~on_the_way
-
-
-def _sign(spec: Spec) -> int:
-    """+1 where lower is better on the watched curve, −1 where higher is."""
-    return spec.metric.sign
 
 
 def _state(trial: Start, net: Network, hyper: Hyperparameters) -> State:
