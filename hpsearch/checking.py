@@ -270,7 +270,7 @@ def _points(stages: tuple[Stage, ...], axes: dict[str, Axis], fixed: Point) -> I
     for number, stage in enumerate(stages):
         zoomed |= stage.zoom is not None
         path: Path_ = ("stages", number, "points")
-        if stage.seeds > 1 and axes and not stage.points:
+        if stage.seeds > 1 and axes and not stage.points and not stage.confirms:
             yield ("stages", number, "seeds"), "seeds repeat points; give points, or search nothing"
         if stage.points and zoomed:
             yield path, "points belong into a stage before the first zoom, whose box might not hold them"
@@ -293,6 +293,10 @@ def _stages(stages: tuple[Stage, ...]) -> Iterator[tuple[Path_, str]]:
     for number, stage in enumerate(stages):
         if stage.name in names[:number]:
             yield ("stages", number, "name"), f"stages must differ in name, got '{stage.name}' twice"
+        if stage.confirms and number == 0:
+            yield ("stages", 0, "top"), "the first stage has no earlier trials to confirm"
+        if stage.confirms and number < len(stages) - 1:
+            yield ("stages", number, "top"), "a stage that confirms must be the last"
         if number == 0 and stage.zoom:
             yield ("stages", 0, "zoom"), "the first stage has no earlier trials to zoom in on"
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from hpsearch.space import Point, Raw
 from hpsearch.trial import History, TrialState
 
-FINISHED = ("complete", "diverged", "failed")
+FINISHED = ("complete", "pruned", "diverged", "failed")
 
 
 class Record(NamedTuple):
@@ -15,7 +15,7 @@ class Record(NamedTuple):
     Attributes:
         number: within its stage, from 0.
         raws: as Optuna sampled it; `point` is the same as people see it.
-        value: the metric at the best epoch; None unless complete.
+        value: the metric at the best epoch so far; None while it runs, and for diverged and failed ones.
         metrics: train and val scores at the best epoch, and the champion's test scores.
         seconds: of training, its share when it trained in company.
         finished: Unix time, 0 while it runs.
@@ -34,6 +34,7 @@ class Record(NamedTuple):
     metrics: Mapping[str, float] = {}
     history: History = {}  # noqa: RUF012 (read only)
     error: str | None = None
+    origin: str | None = None  # label of the finished trial whose outcome this one has, when it was not trained
 
     @property
     def label(self) -> str:
@@ -54,12 +55,12 @@ def ranked(records: Iterable[Record], sign: int, stages: Iterable[str]) -> list[
         sign: +1 where lower is better, −1 where higher is.
         stages: their names in the study's order.
     """
-    return sorted((r for r in records if r.value is not None), key=_rank(sign, stages))
+    return sorted((r for r in records if r.state == "complete"), key=_rank(sign, stages))
 
 
 def best_of(records: Iterable[Record], sign: int, stages: Iterable[str]) -> Record | None:
     """The first of `ranked`; None when none is complete."""
-    return min((r for r in records if r.value is not None), key=_rank(sign, stages), default=None)
+    return min((r for r in records if r.state == "complete"), key=_rank(sign, stages), default=None)
 
 
 def _rank(sign: int, stages: Iterable[str]) -> Callable[[Record], tuple[float, int, int]]:

@@ -1,5 +1,6 @@
 """The study file as it is used: frozen, every part checked by itself. `hpsearch.checking` makes it from YAML."""
 
+import re
 from typing import Annotated, Any, Literal, Self, final
 
 from pydantic import (
@@ -194,6 +195,54 @@ class Metric(Section):
 
 
 @final
+class Pruning(Section):
+    """Ends trials that are behind the others before their last epoch; judged at rungs of epochs, a whole wave at once.
+
+    At a rung `successive_halving` lets one of `reduction` go on, and the next rung is `reduction` times as far;
+    `hyperband` does so in brackets that begin at different rungs; `median` lets go on who is not behind the median,
+    every `min_epochs`.
+    """
+
+    kind: Literal["none", "successive_halving", "hyperband", "median"] = "none"
+    min_epochs: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="the first rung; a 27th of the epochs when halving by 3, a tenth for median, when not given"
+    )
+    reduction: Annotated[int, Field(ge=2, le=100)] | None = Field(None, description="3 when not given; not for median")
+    startup: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="trials that must have come to a rung before median ends one; 4 when not given"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, data: Any) -> Any:
+        return {"kind": data} if isinstance(data, str) else data
+
+    @model_validator(mode="after")
+    def _meant(self) -> Self:
+        where = {
+            "min_epochs": ("successive_halving", "hyperband", "median"),
+            "reduction": ("successive_halving", "hyperband"),
+            "startup": ("median",),
+        }
+        for name, kinds in where.items():
+            if getattr(self, name) is not None and self.kind not in kinds:
+                raise ValueError(f"{name} is for {' and '.join(kinds)}, not for {self.kind}")
+        return self
+
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_TIME = re.compile(r"(?:\d+(?:\.\d+)?[smhd])+", re.ASCII)
+
+
+def _seconds(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    if len(value) > 50 or not _TIME.fullmatch(value):
+        raise ValueError(f"must be a time such as 90s, 20m or 1h30m, got {value!r}")
+    return sum(float(number) * _UNITS[unit] for number, unit in re.findall(r"([\d.]+)([smhd])", value))
+
+
+@final
 class Zoom(Section):
     """The box of the best `keep_top` of the trials, and on each side `margin` of the width that was."""
 
@@ -205,7 +254,8 @@ class Zoom(Section):
 class Stage(Section):
     """A part of the search with a box and a sampler of its own. `trials` is its total, over all restarts.
 
-    It begins with the `points` that are given, each trained `seeds` times; what they leave open is sampled.
+    It begins with the `points` that are given, each trained `seeds` times; what they leave open is sampled. A stage
+    with `top` confirms: it trains the best so many points of all stages before it again, each with the same new seeds.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$", max_length=50)]
@@ -214,9 +264,27 @@ class Stage(Section):
     seeds: Annotated[int, Field(ge=1)] = 1
     sampler: Literal[tuple(SAMPLERS)] = "random"  # type: ignore[valid-type]
     zoom: Zoom | None = None
+    pruning: Pruning | None = Field(None, description="in place of the study's")
+    timeout: Annotated[float, BeforeValidator(_seconds), Field(gt=0)] | None = Field(
+        None, description="such as 20m: no new wave is begun after so much time, over all restarts"
+    )
+    top: Annotated[int, Field(ge=1)] | None = None
+
+    @property
+    def confirms(self) -> bool:
+        """Whether it trains points of earlier stages again."""
+        return self.top is not None
 
     @model_validator(mode="after")
     def _enough(self) -> Self:
+        if self.top is not None:
+            for name in ("points", "zoom", "pruning", "timeout"):
+                if getattr(self, name) not in (None, ()):
+                    raise ValueError(f"top and seeds say what is trained, so {name} cannot stand beside them")
+            if self.seeds < 2:
+                raise ValueError("confirming needs at least 2 seeds, to tell luck from skill")
+            if self.trials != self.top * self.seeds:
+                raise ValueError(f"trials follow from top times seeds, {self.top} times {self.seeds}; leave them out")
         if self.trials < len(self.points) * self.seeds:
             raise ValueError(f"trials must be at least points times seeds, {len(self.points)} times {self.seeds}")
         return self
@@ -224,9 +292,13 @@ class Stage(Section):
     @model_validator(mode="before")
     @classmethod
     def _counted(cls, data: Any) -> Any:
-        """Points and seeds say how many trials there are."""
-        if not isinstance(data, dict) or "trials" in data or not ("points" in data or "seeds" in data):
+        """Points and seeds say how many trials there are, or top and seeds."""
+        if not isinstance(data, dict) or "trials" in data or not data.keys() & {"points", "seeds", "top"}:
             return data
+        if "top" in data:
+            top, seeds = data["top"], data.get("seeds", 1)
+            sound = all(isinstance(n, int) and n > 0 for n in (top, seeds))
+            return data | {"trials": top * seeds if sound else 1}
         points, seeds = data.get("points", [{}]), data.get("seeds", 1)
         if not isinstance(points, list | tuple) or not isinstance(seeds, int):
             return data | {"trials": 1}  # which is not what is wrong
@@ -259,6 +331,11 @@ class Spec(Section):
     metric: Metric = Metric()
     parameters: dict[str, AnyParameter]
     stages: Annotated[tuple[Stage, ...], Listed, Field(min_length=1)]
+    pruning: Pruning = Pruning()
+    repeats: Literal["seed", "reuse"] = Field(
+        "seed", description="a point proposed again is trained with one more seed, or has the outcome it had"
+    )
+    max_failed: Annotated[int, Field(ge=0)] | None = Field(None, description="more failed trials end the study")
     wave: Annotated[int, Field(ge=1)] = 16
     workers: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
 

@@ -332,4 +332,4 @@ class _Asking:
 
 
 # A diverged trial's loss is beyond all others': Optuna's samplers take a pruned trial without reports for that.
-_STATES = {"running": "RUNNING", "complete": "COMPLETE", "diverged": "PRUNED", "failed": "FAIL"}
+_STATES = {"running": "RUNNING", "complete": "COMPLETE", "pruned": "PRUNED", "diverged": "PRUNED", "failed": "FAIL"}

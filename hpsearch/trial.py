@@ -23,7 +23,7 @@ from hpsearch.space import Point
 from hpsearch.spec import Spec
 
 History = dict[str, list[float]]  # "val/loss" → a number for each epoch
-TrialState = Literal["running", "complete", "diverged", "failed"]
+TrialState = Literal["running", "complete", "pruned", "diverged", "failed"]
 LARGEST_IN_COMPANY = 10_000  # multiply-adds a row; beyond, the products outweigh what company saves
 
 
