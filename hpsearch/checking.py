@@ -1,14 +1,16 @@
 """YAML → Spec: every mistake at once, each with its line and the nearest right word."""
 
+import posixpath
 import re
 import typing
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from engine.registry import nearest
+from engine import registry
 from engine.types import EngineError
 from hpsearch import dialects, document
 from hpsearch.build import builds
@@ -23,6 +25,9 @@ from hpsearch.uses import Parameters, Use, conditions, uses
 Errors = list[tuple[Path_, str]]
 LARGEST_INT = 10**300
 PARAMETER = re.compile(r"[\w .:/-]+")  # what MLflow takes as a name
+LONGEST = 200  # characters of one: MLflow takes 250, with log10_one_minus_ before it
+ENOUGH = 100  # settings that do not fit: what thousands of words are near to takes minutes to find
+LAYERS = 100_000  # that are built to see whether they can be
 
 
 def load(path: Path, overrides: tuple[str, ...] = ()) -> tuple[Spec, list[str]]:
@@ -65,7 +70,7 @@ def _order(doc: Document, mistake: Mistake) -> tuple[int, str, str]:
 def _build(content: dict[str, Any]) -> tuple[Spec | None, Errors]:
     """Each section by itself, then what must hold between them, as far as they are sound."""
     errors: Errors = [
-        ((key,), f"unknown key '{key}'{nearest(key, list(SECTIONS))}") for key in content if key not in SECTIONS
+        ((key,), f"unknown key '{key}'{_nearest(key, list(SECTIONS))}") for key in content if key not in SECTIONS
     ]
     errors += _too_large(content, ())
     if errors and any(message.startswith("must lie within ±") for _, message in errors):
@@ -92,7 +97,7 @@ def _source(name: str, data: Any, errors: Errors) -> Any:
     """The data, by the class of their source."""
     source = data.get("source") if isinstance(data, dict) else data
     if not isinstance(source, str) or source not in SOURCES:
-        errors.append(((name, "source"), f"unknown source '{source}'{nearest(str(source), list(SOURCES))}"))
+        errors.append(((name, "source"), f"unknown source '{source}'{_nearest(str(source), list(SOURCES))}"))
         return None
     return _valid((name,), data, SOURCES[source], errors)
 
@@ -105,6 +110,10 @@ def _parameters(name: str, data: Any, errors: Errors) -> Parameters | None:
     for key in data:
         if not PARAMETER.fullmatch(key):
             errors.append(((name, key), "a name may hold letters, digits, spaces and _ . : / - alone"))
+        elif len(key) > LONGEST:
+            errors.append(((name, key), f"a name has at most {LONGEST} characters, got {len(key)}"))
+        elif posixpath.normpath(key) != key or key.startswith(("/", ".")):
+            errors.append(((name, key), "a name must not look like a path: no / or . to begin with, no // and no /../"))
     return {key: _valid((name, key), value, AnyParameter, errors) for key, value in data.items()}
 
 
@@ -144,12 +153,12 @@ def _reworded(path: Path_, error: Mapping[str, Any], kind: Any) -> tuple[Path_, 
     got = error.get("input")
     if error["type"] == "extra_forbidden":
         keys = sorted(_keys(kind, within[:-1]))
-        return shown, f"unknown key '{shown[-1]}'{nearest(str(shown[-1]), keys)}"
+        return shown, f"unknown key '{shown[-1]}'{_nearest(str(shown[-1]), keys)}"
     if error["type"] == "missing":
         return shown, "missing"
     if error["type"] == "literal_error" and isinstance(got, str):
         words = [w.strip("' ") for w in str(error["ctx"]["expected"]).replace(" or ", ", ").split(",")]
-        return shown, f"unknown '{got}'{nearest(got, words)}"
+        return shown, f"unknown '{got}'{_nearest(got, words)}"
     if error["type"] != "value_error":
         message = f"{message[0].lower()}{message[1:]}".replace("input should", "must").split(" or instance of ")[0]
         message = message.replace("valid tuple", "list").replace("valid dictionary", "mapping") + f", got {got!r}"
@@ -192,16 +201,15 @@ def _between(parts: dict[str, Any]) -> Errors:
         return errors
     places = list(uses(model, train, parameters))
     used: set[str] = set()
-    misfits = [(use.path, message) for use in places if (message := _fits(use, parameters, used))]
+    misfits = list(islice(((use.path, message) for use in places if (message := _fits(use, parameters, used))), ENOUGH))
     errors += misfits
     if misfits or model is None or train is None:
         return errors
     settings = {use.name: use.path for use in places if use.name}
-    for name in parameters:
-        if name not in used:
-            path = ".".join(map(str, settings.get(name, ())))
-            why = f": {path} is given" if path else nearest(name, sorted(settings))
-            errors.append((("parameters", name), f"used nowhere in model or train{why}"))
+    for name in islice((name for name in parameters if name not in used), ENOUGH):
+        path = ".".join(map(str, settings.get(name, ())))
+        why = f": {path} is given" if path else _nearest(name, sorted(settings))
+        errors.append((("parameters", name), f"used nowhere in model or train{why}"))
     sound = {name: p for name, p in parameters.items() if p is not None}
     if len(sound) < len(parameters):
         return errors
@@ -211,7 +219,7 @@ def _between(parts: dict[str, Any]) -> Errors:
         errors.append((("parameters",), f"two of them are '{key}' to Optuna; rename one"))
     fixed = {name: p.value for name, p in sound.items() if isinstance(p, Fixed)}
     errors += _points(parts.get("stages") or (), {a.name: a for a in axes}, fixed)
-    return errors + list(_builds(model, train, sound))
+    return errors + list(_builds(model, train, sound, len(places)))
 
 
 def _fits(use: Use, parameters: Parameters, used: set[str]) -> str | None:
@@ -232,7 +240,7 @@ def _fits(use: Use, parameters: Parameters, used: set[str]) -> str | None:
     if name not in parameters:
         words = [*(use.menu or map(str, use.words)), *parameters]
         what = f"neither {use.menu.kind} nor parameter" if use.menu else "no parameter"
-        return f"'{name}' is {what}{nearest(name, words)}"
+        return f"'{name}' is {what}{_nearest(name, words)}"
     used.add(name)
     parameter = parameters[name]
     return None if parameter is None else _gives(parameter, name, use)
@@ -248,7 +256,7 @@ def _gives(parameter: Parameter, name: str, use: Use) -> str | None:
         if isinstance(parameter, Range) or wrong:
             got = wrong[0] if wrong else "a range"
             kind = f"names of a {use.menu.kind}" if use.menu else "some of its words"
-            return f"parameter '{name}' must give {kind}, got {got}{nearest(str(got), list(map(str, menu)))}"
+            return f"parameter '{name}' must give {kind}, got {got}{_nearest(str(got), list(map(str, menu)))}"
         return None
     if any((isinstance(v, str) and v not in use.words) or isinstance(v, bool) for v in values):
         return f"parameter '{name}' must give numbers, got {list(values)}"
@@ -257,6 +265,11 @@ def _gives(parameter: Parameter, name: str, use: Use) -> str | None:
     if use.needs == "whole number" and not whole:
         return f"parameter '{name}' must give whole numbers; add type: int"
     return None
+
+
+def _nearest(name: str, names: list[str]) -> str:
+    """The hint; of very long or very many names to the first, or it would take minutes."""
+    return registry.nearest(name[:LONGEST], names[: 5 * LONGEST])
 
 
 def _is_one(value: object, words: Iterable[object]) -> bool:
@@ -277,7 +290,7 @@ def _points(stages: tuple[Stage, ...], axes: dict[str, Axis], fixed: Point) -> I
         for place, point in enumerate(stage.points):
             for name, value in point.items():
                 if name not in axes:
-                    yield (*path, place, name), f"'{name}' is no searched parameter{nearest(name, list(axes))}"
+                    yield (*path, place, name), f"'{name}' is no searched parameter{_nearest(name, list(axes))}"
                     continue
                 try:
                     axes[name].raw_of(value)
@@ -301,15 +314,22 @@ def _stages(stages: tuple[Stage, ...]) -> Iterator[tuple[Path_, str]]:
             yield ("stages", 0, "zoom"), "the first stage has no earlier trials to zoom in on"
 
 
-def _builds(model: Model, train: Train, parameters: dict[str, Parameter]) -> Iterator[tuple[Path_, str]]:
+def _builds(model: Model, train: Train, parameters: dict[str, Parameter], places: int) -> Iterator[tuple[Path_, str]]:
     """Whether the engine takes both ends of every range, and every one of values; each refusal where it is written."""
     found: dict[str, Path_] = {}
+    work = 0
     for point in space(parameters).ends():
         for path, build in builds(model, train, point):
             try:
-                build()
+                built = build()
             except EngineError as error:
                 found.setdefault(str(error), path)
+            else:
+                work += len(built) if isinstance(built, tuple) else 0
+        work += places
+        if work > LAYERS:
+            yield ("parameters",), f"so many values times so many layers are too many: more than {LAYERS:,}"
+            return
     yield from ((path, message) for message, path in found.items())
 
 

@@ -7,7 +7,7 @@ import shutil
 import signal
 import threading
 from collections.abc import Iterator
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerContext, SpawnContext
 
@@ -34,6 +34,7 @@ def undisturbed() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
+    resource_tracker.ensure_running()  # a server starts it first, and Python 3.11 lets Ctrl-C through again then
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -41,11 +42,14 @@ def undisturbed() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def begin(scratch: str) -> None:
+def begin(scratch: str) -> threading.Thread:
     """A child's first call: Ctrl-C is the coordinator's business, and nobody outlives it, be it killed.
 
     Args:
         scratch: the coordinator's temporary folder; a child removes it when the coordinator could not.
+
+    Returns:
+        What ends this process once the coordinator has ended; who notices that earlier joins it.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
@@ -56,4 +60,12 @@ def begin(scratch: str) -> None:
         shutil.rmtree(scratch, ignore_errors=True)
         os._exit(1)
 
-    threading.Thread(target=watch, name="watch", daemon=True).start()
+    thread = threading.Thread(target=watch, name="watch", daemon=True)
+    thread.start()
+    return thread
+
+
+def kill(pid: int) -> None:
+    """Ends a child at once. `Process.kill` would not, once the server that started it is gone."""
+    with contextlib.suppress(OSError):  # it has ended by itself
+        os.kill(pid, getattr(signal, "SIGKILL", signal.SIGTERM))

@@ -18,11 +18,13 @@ from hpsearch import __version__
 from hpsearch.errors import HpsearchError, Interrupted
 
 if TYPE_CHECKING:
+    from hpsearch.service import Options
     from hpsearch.spec import Spec
 
 WORKERS = click.option("--workers", type=click.IntRange(1), help="Processes that train. Changes no result.")
 TRACKING = click.option("--tracking-uri", help="Where MLflow is; 'none' for nowhere. [default: mlruns/mlflow.db]")
 QUIET = click.option("--quiet", is_flag=True, help="Print the result only.")
+RETRY = click.option("--retry-failed", is_flag=True, help="Train failed trials again.")
 SET = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="E.g. --set stages.0.trials=8")
 
 
@@ -38,6 +40,8 @@ def commands() -> None:
 @TRACKING
 @WORKERS
 @SET
+@RETRY
+@click.option("--fork", metavar="NEWNAME", help="Start another study, in NEWNAME.db, with what this one has found.")
 @QUIET
 def run(
     study: Path,
@@ -45,28 +49,40 @@ def run(
     tracking_uri: str | None,
     workers: int | None,
     overrides: tuple[str, ...],
+    retry_failed: bool,
+    fork: str | None,
     quiet: bool,
 ) -> None:
     """Start the study in file STUDY, or go on with it."""
     _warm()
     spec = _load(study, overrides)
-    from hpsearch.service import default_url
-    from hpsearch.storage import url_of
+    from hpsearch.database import url_of
+    from hpsearch.service import Options, default_tracking, default_url, forked_url
 
-    _run(spec, url_of(storage) if storage else default_url(study, spec.name), workers, tracking_uri, quiet)
+    url, parent = url_of(storage) if storage else default_url(study, spec.name), None
+    if fork is not None:
+        from hpsearch.checking import load
+
+        spec, _ = load(study, (*overrides, f"name={json.dumps(fork)}"))
+        url, parent = forked_url(url, spec.name), url
+    options = Options(workers, tracking_uri or default_tracking(), retry_failed=retry_failed, parent=parent)
+    _run(spec, url, options, tracking_uri, quiet)
 
 
 @commands.command()
 @click.argument("database")
 @TRACKING
 @WORKERS
+@RETRY
 @QUIET
-def resume(database: str, tracking_uri: str | None, workers: int | None, quiet: bool) -> None:
+def resume(database: str, tracking_uri: str | None, workers: int | None, retry_failed: bool, quiet: bool) -> None:
     """Go on with the study in DATABASE, a file or a URL; its study file is not needed."""
     _warm()
-    from hpsearch.storage import url_of
+    from hpsearch.database import url_of
+    from hpsearch.service import Options, default_tracking
 
-    _run(None, url_of(database), workers, tracking_uri, quiet)
+    options = Options(workers, tracking_uri or default_tracking(), retry_failed=retry_failed)
+    _run(None, url_of(database), options, tracking_uri, quiet)
 
 
 @commands.command()
@@ -78,8 +94,8 @@ def show(database: str, as_json: bool, every: bool) -> None:
     from rich.console import Console
 
     from hpsearch import report
+    from hpsearch.database import url_of
     from hpsearch.service import summary
-    from hpsearch.storage import url_of
 
     found = summary(url_of(database))
     if as_json:
@@ -134,36 +150,38 @@ def _load(study: Path, overrides: tuple[str, ...]) -> "Spec":
     return spec
 
 
-def _run(spec: "Spec | None", url: str, workers: int | None, given: str | None, quiet: bool) -> None:
+def _run(spec: "Spec | None", url: str, options: "Options", given: str | None, quiet: bool) -> None:
     from rich.console import Console
 
     from hpsearch import report
-    from hpsearch.executors import WorkerDied
+    from hpsearch.database import shown
     from hpsearch.live import Display
-    from hpsearch.service import Session, default_tracking
-    from hpsearch.storage import shown
+    from hpsearch.service import Session
+    from hpsearch.study import Halted
 
     console = Console()
-    tracking = given or default_tracking()
+    tracking = options.tracking
     display = Display(console, quiet=quiet)
     onwards = f"Go on with: hpsearch resume {shlex.quote(shown(url))}"
     if given and "@" not in given:  # an address with a password in it is not repeated
         onwards += f" --tracking-uri {shlex.quote(given)}"
     with _stoppable() as stopping:
         try:
-            with Session(spec, url, workers, tracking, lambda: bool(stopping)) as session:
+            with Session(spec, url, options._replace(stop=lambda: bool(stopping))) as session:
                 for notice in session.notices:
                     click.echo(f"note: {notice}", err=True)
                 metric = session.spec.metric.name
                 with display.shown():
                     for progress in session.run():
+                        for note in progress.notes:
+                            display.note(note)
                         display.update(progress, metric)
                 found = session.summary()
         except (Interrupted, KeyboardInterrupt):
             click.echo(f"stopped; everything finished is saved. {onwards}", err=True)
             sys.exit(130)
-        except WorkerDied as error:
-            click.echo(f"error: a worker process is gone ({error}); everything finished is saved. {onwards}", err=True)
+        except Halted as error:
+            click.echo(f"error: {error}; everything finished is saved. {onwards}", err=True)
             sys.exit(1)
     if not quiet:
         report.console(console).print(report.as_text(found, every=False))

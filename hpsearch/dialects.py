@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from hpsearch.errors import Mistake
+from hpsearch.errors import Mistake, printable
 
 Move = Callable[[tuple[str | int, ...], tuple[str | int, ...]], None]
 
@@ -77,7 +77,7 @@ def translate(
                 parameter.update(_DISTRIBUTIONS[word])
                 meaning = ", ".join(f"{k}: {v}" for k, v in _DISTRIBUTIONS[word].items()) or "values"
                 notices.append(f"{where((*path, key))}: {_dotted(path)}: distribution '{word}' is read as '{meaning}'")
-    return notices, mistakes
+    return list(map(printable, notices)), mistakes
 
 
 def _items(value: Any) -> list[Any]:

@@ -10,11 +10,30 @@ Interrupted            exit code 130: Ctrl-C or SIGTERM; everything finished is 
 """
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import NamedTuple
+
+LONGEST = 1000  # characters of a line
+MOST = 15_000  # characters of all lines together
+
+
+def printable(text: str, longest: int = LONGEST) -> str:
+    """One line that a terminal only shows: control characters and marks that turn the order of letters are escaped,
+    and of a very long one both ends are kept."""
+    if len(text) > longest:
+        text = f"{text[: longest * 2 // 3]} … {text[-longest // 3 :]}"
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 class HpsearchError(Exception):
-    """The base of the family; its text is what the person reads."""
+    """The base of the family; its text is what the person reads: it may hold whatever a file does."""
+
+    def __str__(self) -> str:
+        lines = [printable(line) for line in super().__str__().split("\n")]
+        ends = accumulate(len(line) for line in lines)
+        shown = [line for line, end in zip(lines, ends, strict=True) if end <= MOST]
+        more = len(lines) - len(shown)
+        return "\n".join([*shown, *([f"… and {more} more"] if more else [])])
 
 
 class Mistake(NamedTuple):
@@ -25,7 +44,7 @@ class Mistake(NamedTuple):
     message: str
 
     def __str__(self) -> str:
-        return ": ".join(part for part in self if part)
+        return ": ".join(printable(part) for part in self if part)
 
 
 class SpecError(HpsearchError):

@@ -4,6 +4,7 @@ import contextlib
 import time
 from collections.abc import Iterator
 
+import click
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
@@ -40,6 +41,13 @@ class Display:
         with Live(self._bar, console=self._console, refresh_per_second=8) as self._live:
             yield self
 
+    def note(self, text: str) -> None:
+        """Something a person should know, beside the picture."""
+        if self._live is not None:
+            self._live.console.print(f"note: {text}", markup=False, highlight=False, soft_wrap=True)
+        else:
+            click.echo(f"note: {text}", err=True)
+
     def update(self, progress: Progress, metric: str) -> None:
         """The next state of the study."""
         if self._quiet:
@@ -52,10 +60,11 @@ class Display:
             f"{count} {word}"
             for count, word in (
                 (progress.running, "running"),
+                (progress.pruned, "pruned"),
                 (progress.diverged, "diverged"),
                 (progress.failed, "failed"),
             )
-            if count or word != "failed"
+            if count or word in ("running", "diverged")
         )
         rest = f"{counts}  {self._left(progress)}"
         stage = f"{progress.stage} ({progress.stage_number}/{progress.stages})"

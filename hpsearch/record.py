@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from hpsearch.space import Point, Raw
-from hpsearch.trial import History, TrialState
+from hpsearch.trial import History, Result, TrialState
 
 FINISHED = ("complete", "pruned", "diverged", "failed")
 
@@ -42,10 +42,42 @@ class Record(NamedTuple):
         return f"{self.stage}/{self.number}"
 
 
+def came(record: Record, r: Result, when: float) -> Record:
+    """A record with what has come of its trial, or how far that is.
+
+    Args:
+        when: Unix time at which it finished, 0 while it runs.
+    """
+    every = checked_every(r.epochs, r.history)
+    metrics = {name: values[r.best_epoch // every - 1] for name, values in r.history.items()} if r.best_epoch else {}
+    return record._replace(
+        state=r.state,
+        value=r.value,
+        epochs=r.epochs,
+        best_epoch=r.best_epoch,
+        seconds=r.seconds,
+        finished=when,
+        metrics=metrics,
+        history=r.history,
+        error=r.error,
+    )
+
+
 def checked_every(epochs: int, history: History) -> int:
     """Epochs between two entries of a trial's curves, which end with its last epoch."""
     checks = max((len(values) for values in history.values()), default=0)
     return epochs // checks if checks else 1
+
+
+def repeats(records: Iterable[Record]) -> dict[str, str]:
+    """Label of a trial → that of the first one with the same point, for those that came later."""
+    first: dict[str, str] = {}
+    found = {}
+    for r in records:
+        before = first.setdefault(repr(sorted(r.raws.items())), r.label)
+        if before != r.label:
+            found[r.label] = before
+    return found
 
 
 def ranked(records: Iterable[Record], sign: int, stages: Iterable[str]) -> list[Record]:
@@ -65,4 +97,4 @@ def best_of(records: Iterable[Record], sign: int, stages: Iterable[str]) -> Reco
 
 def _rank(sign: int, stages: Iterable[str]) -> Callable[[Record], tuple[float, int, int]]:
     order = {name: number for number, name in enumerate(stages)}
-    return lambda r: (sign * (r.value or 0.0), order[r.stage], r.number)
+    return lambda r: (sign * (r.value or 0.0), order.get(r.stage, -1), r.number)  # −1: of the study it was forked from

@@ -2,8 +2,10 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import count, product
 from statistics import median
+from string import ascii_uppercase
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -13,9 +15,11 @@ from rich.table import Table
 from rich.text import Text
 
 from engine.reading import diagnose
-from hpsearch.record import FINISHED, Record
+from hpsearch.confirm import CONFIDENCE, Finalist
+from hpsearch.record import FINISHED, Record, repeats
 from hpsearch.service import Summary
 from hpsearch.space import Value, bounds
+from hpsearch.spec import Spec
 from hpsearch.uses import searched
 
 TOP = 10
@@ -25,30 +29,36 @@ def as_json(summary: Summary) -> dict[str, Any]:
     """Everything but histories; numbers that are not finite are null."""
     spec = summary.spec
     axes = searched(spec).axes
-    ranking = summary.ranking
+    again = repeats(r for records in summary.records for r in records)
     stages = []
     for number, stage in enumerate(spec.stages):
         begun = number < len(summary.boxes)
+        records = summary.records[number] if begun else []
         stages.append(
             {
                 "name": stage.name,
-                "sampler": stage.sampler,
-                "trials": stage.trials,
-                "finished": sum(r.state in FINISHED for r in summary.records[number]) if begun else 0,
+                "sampler": None if stage.confirms else stage.sampler,
+                "trials": summary.totals[number],
+                "finished": sum(r.state in FINISHED for r in records),
+                "pruned": sum(r.state == "pruned" for r in records),
+                "epochs": sum(r.epochs for r in records if r.origin is None),
+                "epochs_saved": saved(spec, records),
                 "reused": summary.reused[number] if begun else 0,
                 "box": {a.name: list(bounds(a, summary.boxes[number])) for a in axes} if begun else None,
+                "edges": [str(edge) for edge in summary.edges[number]] if begun else [],
             }
         )
     return {
         "study": spec.name,
         "spec": spec.model_dump(mode="json"),
         "stages": stages,
-        "trials": [_trial(r) for records in summary.records for r in records],
-        "best": _trial(ranking[0]) if ranking else None,
+        "trials": [_trial(r, again) for records in summary.records for r in records],
+        "confirmed": [_finalist(f) for f in summary.finalists],
+        "best": _trial(summary.champion, again) if summary.champion else None,
     }
 
 
-def _trial(record: Record) -> dict[str, Any]:
+def _trial(record: Record, again: Mapping[str, str]) -> dict[str, Any]:
     return {
         "number": record.number,
         "stage": record.stage,
@@ -59,7 +69,26 @@ def _trial(record: Record) -> dict[str, Any]:
         "seconds": round(record.seconds, 6),
         "metrics": {name: _finite(value) for name, value in record.metrics.items()},
         **({"error": record.error} if record.error else {}),
+        **({"repeats": again[record.label]} if record.label in again else {}),
+        **({"origin": record.origin} if record.origin else {}),
     }
+
+
+def _finalist(finalist: Finalist) -> dict[str, Any]:
+    return {
+        "params": dict(finalist.point),
+        "trials": [r.label for r in finalist.trials],
+        "mean": _finite(finalist.mean),
+        "half_width": _finite(finalist.half),
+        "behind": _finite(finalist.behind),
+        "behind_half_width": _finite(finalist.behind_half),
+        "tied": finalist.tied,
+    }
+
+
+def saved(spec: Spec, records: Sequence[Record]) -> int:
+    """Epochs that pruned trials were not trained: as many at most, for they might have stopped early by themselves."""
+    return sum(spec.train.epochs - r.epochs for r in records if r.state == "pruned" and r.origin is None)
 
 
 def _finite(value: float | None) -> float | None:
@@ -75,6 +104,11 @@ def as_text(summary: Summary, *, every: bool) -> RenderableType:
     """Stages with their boxes and the best trials, and with `every` all trials."""
     parts: list[RenderableType] = [_stages(summary), *_over_seeds(summary)]
     ranking = summary.ranking
+    parts += [Text(line) for line in _pruned(summary)]
+    for stage, edges in zip(summary.spec.stages, summary.edges, strict=False):
+        parts += [Text(f"{stage.name}: {edge}.") for edge in edges]
+    if summary.finalists:
+        parts += [_confirmed(summary), Text(verdict(summary.finalists))]
     if ranking:
         parts.append(_trials(summary, f"Best {min(TOP, len(ranking))}", ranking[:TOP]))
     if every:
@@ -96,9 +130,11 @@ def _stages(summary: Summary) -> Table:
         table.add_column(escape(stage.name))
         begun = place < len(summary.boxes)
         done = sum(r.state in FINISHED for r in summary.records[place]) if begun else 0
-        cells = [stage.sampler, f"{done}/{stage.trials}", str(summary.reused[place]) if begun else ""]
+        how = f"top {stage.top} × {stage.seeds} seeds" if stage.confirms else stage.sampler
+        searches = begun and not stage.confirms
+        cells = [how, f"{done}/{summary.totals[place]}", str(summary.reused[place]) if searches else ""]
         for axis in searched(spec).axes:
-            cells.append(_range(bounds(axis, summary.boxes[place]), axis.zoomable) if begun else "")
+            cells.append(_range(bounds(axis, summary.boxes[place]), axis.zoomable) if searches else "")
         for row, cell in zip(rows, cells, strict=True):
             row.append(cell)
     for row in rows:
@@ -110,10 +146,56 @@ def _range(ends: Sequence[Value], zoomable: bool) -> str:
     return f"{number(ends[0])} … {number(ends[1])}" if zoomable else ", ".join(map(number, ends))
 
 
+def _pruned(summary: Summary) -> Iterator[str]:
+    """How many epochs pruning saved."""
+    records = [r for records in summary.records for r in records]
+    ended = sum(r.state == "pruned" for r in records)
+    if ended:
+        epochs, most = sum(r.epochs for r in records if r.origin is None), saved(summary.spec, records)
+        yield f"Pruned {ended} of {len(records)} trials: {epochs:,} epochs trained, at most {most:,} saved."
+
+
+def _confirmed(summary: Summary) -> Table:
+    """The points that were trained again, the winner first."""
+    spec = summary.spec
+    title = f"{spec.stages[-1].name}: means over {spec.stages[-1].seeds} seeds, {CONFIDENCE:.0%} intervals"
+    table = Table(title=escape(title), box=SIMPLE_HEAD, title_justify="left", padding=(0, 1, 0, 0))
+    table.add_column("", no_wrap=True)
+    names = [a.name for a in searched(spec).axes]
+    for column in (spec.metric.name, "behind A", *names):
+        table.add_column(escape(column), justify="right", overflow="fold")
+    for letter, f in zip(_letters(), summary.finalists, strict=False):
+        mean = _interval(f.mean, f.half) if math.isfinite(f.mean) else "not all complete"
+        against = "" if f.behind is None or not math.isfinite(f.behind) else _interval(f.behind, f.behind_half)
+        points = [number(f.point[name]) if name in f.point else "–" for name in names]
+        table.add_row(*map(escape, [letter, mean, against, *points]))
+    return table
+
+
+def _interval(middle: float, half: float) -> str:
+    return f"{middle:.4g} ± {half:.2g}"
+
+
+def _letters() -> Iterator[str]:
+    """A, B, …, Z, AA, AB, …"""
+    for length in count(1):
+        yield from map("".join, product(ascii_uppercase, repeat=length))
+
+
+def verdict(finalists: Sequence[Finalist]) -> str:
+    """Who is the winner, and from whom it cannot be told apart."""
+    named = list(zip(_letters(), finalists, strict=False))
+    tied = [letter for letter, f in named[1:] if f.tied]
+    if not tied:
+        return "A is the winner."
+    *others, last = ["A", *tied]
+    return f"A is the winner by its mean, but {', '.join(others)} and {last} cannot be told apart."
+
+
 def _over_seeds(summary: Summary) -> Iterator[Table]:
     """Of stages whose points were trained with several seeds: the metric of each point over them."""
     for stage, records in zip(summary.spec.stages, summary.records, strict=False):
-        if stage.seeds == 1:
+        if stage.seeds == 1 or stage.confirms:
             continue
         points = stage.points or ({},)
         names = list(dict.fromkeys(name for point in points for name in point))
@@ -136,16 +218,21 @@ def _trials(summary: Summary, title: str, records: Sequence[Record]) -> Table:
     axes = searched(summary.spec).axes
     metric = summary.spec.metric.name
     states = len({r.state for r in records}) > 1
+    again = repeats(r for each in summary.records for r in each)
+    again = {r.label: r.origin or again.get(r.label, "") for r in records if r.origin or r.label in again}
     table.add_column("trial", no_wrap=True)
     if states:
         table.add_column("state", no_wrap=True)
+    if again:
+        table.add_column("as", no_wrap=True)
     own = [] if metric == "epochs" else ["epochs"]
     for column in (metric, *(a.name for a in axes), *own):
         table.add_column(escape(column), justify="right", overflow="fold")
     for r in records:
         value = "" if r.value is None else number(r.value)
         points = [number(r.point[a.name]) if a.name in r.point else "–" for a in axes]
-        table.add_row(*map(escape, [r.label, *([r.state] * states), value, *points, *([str(r.epochs)] if own else [])]))
+        words = [r.label, *([r.state] * states), *([again.get(r.label, "")] * bool(again)), value, *points]
+        table.add_row(*map(escape, words + [str(r.epochs)] * len(own)))
     return table
 
 

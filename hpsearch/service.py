@@ -6,19 +6,23 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple, final
+from typing import NamedTuple, final
 
 from hpsearch import __version__, checking
 from hpsearch.build import check_fit
+from hpsearch.changes import compare
+from hpsearch.confirm import Finalist, compared, leader
+from hpsearch.database import file_of, shown, url_of
 from hpsearch.dataset import Dataset, prepare
 from hpsearch.errors import OutputError, StorageError
 from hpsearch.executors import EXECUTORS
+from hpsearch.fork import prior
 from hpsearch.models import champion
-from hpsearch.record import FINISHED, Record, ranked
+from hpsearch.record import FINISHED, Record, best_of, came, ranked
 from hpsearch.space import Box
 from hpsearch.spec import Spec
-from hpsearch.stages import box, reused
-from hpsearch.storage import Storage, StoredStudy, shown, url_of
+from hpsearch.stages import Edge, box, edges, reused
+from hpsearch.storage import PRIOR, Storage, StoredStudy
 from hpsearch.study import Progress, Study, load
 from hpsearch.trackers import TRACKERS, Beside, Silent, Subject, Tracker
 from hpsearch.uses import searched
@@ -30,20 +34,63 @@ class Summary(NamedTuple):
     """A study as its database tells it.
 
     Attributes:
-        boxes: what each stage searches, as far as that is settled.
-        reused: how many earlier trials each stage began with.
+        records: of the stages that have begun.
+        boxes: what these search.
+        reused: how many earlier trials each of them began with.
+        totals: how many trials each stage has or is to have.
+        champion: the best trial, with its test scores when they have been read.
     """
 
     spec: Spec
     records: list[list[Record]]
     boxes: list[Box]
     reused: list[int]
+    totals: list[int]
+    champion: Record | None
+
+    @property
+    def finalists(self) -> list[Finalist]:
+        """The points that were confirmed, the winner first, once all of them are."""
+        confirming = self.spec.stages[-1].confirms and len(self.records) == len(self.spec.stages)
+        over = confirming and all(r.state in FINISHED for r in self.records[-1])
+        return compared(self.spec, self.records[-1]) if over else []
+
+    @property
+    def edges(self) -> list[list[Edge]]:
+        """Of each stage that has begun: where the range itself may keep better points out."""
+        space, names = searched(self.spec), [s.name for s in self.spec.stages]
+        found = []
+        for number, (stage, inside) in enumerate(zip(self.spec.stages, self.boxes, strict=False)):
+            earlier = (r for records in self.records[:number] for r in records)
+            best = best_of(earlier, self.spec.metric.sign, names) if stage.zoom else None
+            found.append(edges(space, inside, best))
+        return found
 
     @property
     def ranking(self) -> list[Record]:
-        """Complete trials, best first."""
+        """Complete trials: the champion, then the others, best first."""
         names = [s.name for s in self.spec.stages]
-        return ranked((r for records in self.records for r in records), self.spec.metric.sign, names)
+        found = ranked((r for records in self.records for r in records), self.spec.metric.sign, names)
+        first = [] if self.champion is None else [self.champion]
+        return first + [r for r in found if not first or r.label != first[0].label]
+
+
+class Options(NamedTuple):
+    """How a study is run, which changes no result.
+
+    Attributes:
+        workers: processes that train; as the study file says when None.
+        tracking: MLflow's URI, or "none".
+        stop: asked between steps.
+        retry_failed: failed trials are trained again.
+        parent: URL of the study this one is forked from.
+    """
+
+    workers: int | None
+    tracking: str
+    stop: Callable[[], bool] = lambda: False
+    retry_failed: bool = False
+    parent: str | None = None
 
 
 @final
@@ -52,55 +99,52 @@ class Session:
 
     Args:
         spec: from a study file; None to take what the database holds.
-        tracking: MLflow's URI, or "none".
-        stop: asked between steps.
+        url: of its database.
 
     Raises:
         StorageError: the database cannot be used for this study.
         DataError: nor can the data.
     """
 
-    def __init__(
-        self, spec: Spec | None, url: str, workers: int | None, tracking: str, stop: Callable[[], bool]
-    ) -> None:
+    def __init__(self, spec: Spec | None, url: str, options: Options) -> None:
         self._exit = ExitStack()
         try:
-            self._open(spec, url, workers, tracking, stop)
+            self._open(spec, url, options)
         except BaseException:
             self._exit.close()
             raise
 
-    def _open(self, spec: Spec | None, url: str, workers: int | None, tracking: str, stop: Callable[[], bool]) -> None:
+    def _open(self, spec: Spec | None, url: str, options: Options) -> None:
         self.url = url
-        self.notices: list[str] = []
         if spec is None:
             stored_spec(url)  # before anything is written beside it
         self._storage = Storage.open(url, create=spec is not None)
         self._exit.callback(self._storage.close)
-        self._exit.enter_context(self._storage.lock())
+        self._exit.enter_context(self._storage.lease())
+        self._storage.check()
         stored = self._storage.study()
         self.spec = spec or checking.restore(stored.spec if stored else {}, shown(url))
         if stored is not None:
-            _same(stored, self.spec, url)
+            _changes(self._storage, stored, self.spec)  # before anything is started
         try:
             folder = Path(self._exit.enter_context(tempfile.TemporaryDirectory(prefix="hpsearch-")))
         except OSError as error:
             raise OutputError(f"{tempfile.gettempdir()}: cannot be written: {error.strerror}") from None
         self._folder = folder
-        executor = EXECUTORS["processes"](workers or _workers(self.spec), str(folder))
+        executor = EXECUTORS["processes"](options.workers or _workers(self.spec), str(folder))
         self._exit.callback(executor.close)
         self._tracker: Tracker = Silent()
-        if tracking != "none":  # while it is imported and opened, the data are read
-            self._tracker = Beside("MLflow", TRACKERS["mlflow"], tracking, str(folder), stop)
+        if options.tracking != "none":  # while it is imported and opened, the data are read
+            self._tracker = Beside("MLflow", TRACKERS["mlflow"], options.tracking, str(folder), options.stop)
             self._exit.callback(self._tracker.close, FLUSH_STOPPED)
         self.dataset, self.scaling = prepare(self.spec.data, self.spec.seed, folder)
         check_fit(self.spec, self.dataset)
-        stored = _begun(self._storage, stored, self.spec, self.dataset)
-        if stored.version != versions():
-            self.notices.append(f"begun with {stored.version}, now {versions()}: trials may come out differently")
+        stored, self.notices = _begun(self._storage, self.spec, self.dataset, options.parent)
+        if options.retry_failed:
+            self.notices += _retried(self._storage, self.spec)
         facts = {"version": versions(), "data": self.dataset.fingerprint, "database": shown(url)}
         self._tracker.begin(Subject(self.spec, stored.identity, stored.created, facts))
-        self.study = Study(self.spec, self.dataset, self._storage, executor, self._tracker, stop)
+        self.study = Study(self.spec, self.dataset, self._storage, executor, self._tracker, options.stop)
         self._executor = executor
         self.untracked: str | None = None
 
@@ -127,12 +171,13 @@ class Session:
 
     def summary(self) -> Summary:
         """The study as it stands."""
-        boxes = self.study.boxes
-        earlier = [len(reused(self.study.space, b, self.study.records[:i])) for i, b in enumerate(boxes)]
-        return Summary(self.spec, self.study.records, boxes, earlier)
+        study = self.study
+        earlier = [len(reused(study.space, b, [study.prior, *study.records[:i]])) for i, b in enumerate(study.boxes)]
+        return Summary(self.spec, study.records, study.boxes, earlier, study.totals, study.best)
 
     def _model(self) -> Path | None:
-        best, stored = self.study.best, self._storage.champion()
+        best = self.study.best
+        stored = self._storage.champions().get((best.stage, best.number)) if best else None
         if best is None or stored is None:
             return None
         folder = self._folder / "model"
@@ -149,25 +194,30 @@ def summary(url: str) -> Summary:
     spec = stored_spec(url)
     storage = Storage.open(url, create=False)
     try:
-        axes = searched(spec)
+        axes, begun = searched(spec), storage.stages()
         records: list[list[Record]] = []
         boxes: list[Box] = []
-        for number in range(len(spec.stages)):
-            settled = all(
-                len(r) == s.trials and all(t.state in FINISHED for t in r)
-                for r, s in zip(records, spec.stages, strict=False)
-            )
-            if not settled or len(records) < number:
+        before = load(spec, axes, storage, PRIOR)[0]
+        for number, stage in enumerate(spec.stages):
+            found, stands = load(spec, axes, storage, stage.name)
+            if stage.name not in begun and not found:
                 break
-            boxes.append(box(spec, axes, number, records))
-            records.append(load(spec, axes, storage, number))
-        earlier = [len(reused(axes, b, records[:i])) for i, b in enumerate(boxes)]
-        result = Summary(spec, records, boxes, earlier)
-        best, stored = result.ranking[:1], storage.champion()
-        if best and stored and stored.test and (stored.stage, stored.number) == (best[0].stage, best[0].number):
-            place = [s.name for s in spec.stages].index(stored.stage)
-            records[place][stored.number] = best[0]._replace(metrics={**best[0].metrics, **stored.test})
-        return result
+            for result in stands:
+                found[result.number] = came(found[result.number], result, 0.0)
+            stored = begun.get(stage.name)
+            boxes.append(stored.box if stored else box(spec, axes, number, records, before))
+            records.append(found)
+        known = [len(reused(axes, b, [before, *records[:i]])) for i, b in enumerate(boxes)]
+        totals = [s.trials for s in spec.stages]
+        for number, stage in enumerate(spec.stages[: len(records)]):
+            ended = begun[stage.name].ended if stage.name in begun else None
+            totals[number] = len(records[number]) if stage.confirms else ended or stage.trials
+        best = leader(spec, records)
+        crowned = storage.champions().get((best.stage, best.number)) if best else None
+        if best and crowned and crowned.test:
+            best = best._replace(metrics={**best.metrics, **crowned.test})
+            records[[s.name for s in spec.stages].index(best.stage)][best.number] = best
+        return Summary(spec, records, boxes, known, totals, best)
     finally:
         storage.close()
 
@@ -193,6 +243,18 @@ def default_url(study_file: Path, name: str) -> str:
     return url_of(str(study_file.parent / f"{name}.db"))
 
 
+def forked_url(url: str, name: str) -> str:
+    """`<name>.db` beside the database of the study that is forked.
+
+    Raises:
+        StorageError: that is no file.
+    """
+    path = file_of(url)
+    if path is None:
+        raise StorageError(f"{shown(url)}: only a study in a SQLite file can be forked by name")
+    return url_of(str(path.with_name(f"{name}.db")))
+
+
 def default_tracking() -> str:
     """`mlruns/mlflow.db` under the current folder, as an absolute URI: MLflow's defaults move with the folder."""
     return f"sqlite:///{Path('mlruns/mlflow.db').absolute()}"
@@ -210,45 +272,63 @@ def _workers(spec: Spec) -> int:
     return available or 1
 
 
-def _same(stored: StoredStudy, spec: Spec, url: str) -> None:
-    """The database's study must be the file's, but for what cannot change a result.
+def _changes(storage: Storage, stored: StoredStudy, spec: Spec) -> list[str]:
+    """What of the file has changed since the study began, a line each.
 
     Raises:
-        StorageError: saying what differs.
+        StorageError: something that the study cannot go on with.
     """
+    where = shown(storage.url)
     if stored.name != spec.name:
+        raise StorageError(f"{where}: holds study '{stored.name}', not '{spec.name}'; name another file with --storage")
+    begun = storage.stages()
+    old = checking.restore(stored.spec, where)
+    asked = {s.name: len(storage.trials(s.name)) for s in old.stages}
+    asked = {name: count for name, count in asked.items() if count or name in begun}
+    changes = compare(old, spec, asked)
+    if changes.refused:
         raise StorageError(
-            f"{shown(url)}: holds study '{stored.name}', not '{spec.name}'; name another file with --storage"
+            f"{where}: holds study '{stored.name}', made from another file, and cannot go on with what differs:\n"
+            + "\n".join(f"  {change}" for change in changes.refused)
+            + "\nStart a new study that uses again what it can: hpsearch run STUDY.yaml --fork NEWNAME"
         )
-    old = checking.restore(stored.spec, shown(url)).model_dump(mode="json")  # with what later versions have added
-    differing = list(_differences(old, spec.model_dump(mode="json"), ""))
-    if differing:
-        raise StorageError(
-            f"{shown(url)}: holds study '{stored.name}' made from another file; what differs:\n"
-            + "\n".join(f"  {line}" for line in differing)
-            + "\nGive the study another name, or name another file with --storage"
-        )
+    return [f"changed since the study began: {change}" for change in changes.changes]
 
 
-def _differences(old: Any, new: Any, path: str) -> Iterator[str]:
-    if path == "workers" or old == new:
-        return
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in [*old, *(k for k in new if k not in old)]:
-            yield from _differences(old.get(key), new.get(key), f"{path}.{key}" if path else key)
-    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        for number, (a, b) in enumerate(zip(old, new, strict=True)):
-            yield from _differences(a, b, f"{path}.{number}")
-    else:
-        yield f"{path}: {old} in the database, {new} in the file"
+def _begun(storage: Storage, spec: Spec, dataset: Dataset, parent: str | None) -> tuple[StoredStudy, list[str]]:
+    """The study as it is stored, begun if it is not there, and what a person should know.
 
-
-def _begun(storage: Storage, stored: StoredStudy | None, spec: Spec, dataset: Dataset) -> StoredStudy:
+    Raises:
+        StorageError: it is there and cannot go on with this file or these data.
+    """
+    stored, content = storage.study(), spec.model_dump(mode="json")
+    if stored is None and parent is not None:
+        trials, name, note = prior(parent, spec, dataset.fingerprint)
+        return storage.begin(spec.name, content, dataset.fingerprint, versions(), trials, name), [note]
     if stored is None:
-        return storage.begin(spec.name, spec.model_dump(mode="json"), dataset.fingerprint, versions())
+        return storage.begin(spec.name, content, dataset.fingerprint, versions()), []
+    if parent is not None:
+        raise StorageError(f"{shown(storage.url)}: is there already; go on with: hpsearch resume {shown(storage.url)}")
     if stored.fingerprint != dataset.fingerprint:
         raise StorageError(
             f"{shown(storage.url)}: the data have changed since the study began "
-            f"(fingerprint {stored.fingerprint}, now {dataset.fingerprint}); start a study of another name"
+            f"(fingerprint {stored.fingerprint}, now {dataset.fingerprint}); "
+            "start a new study: hpsearch run STUDY.yaml --fork NEWNAME"
         )
-    return stored
+    notices = _changes(storage, stored, spec)
+    if notices:
+        storage.change(content)
+    if stored.version != versions():
+        notices.append(f"begun with {stored.version}, now {versions()}: trials may come out differently")
+    return stored, notices
+
+
+def _retried(storage: Storage, spec: Spec) -> list[str]:
+    """Failed trials are to train again; what a person should know."""
+    failed = {s.name: [t.result for t in storage.trials(s.name) if t.result] for s in spec.stages}
+    numbers = {name: [r.number for r in results if r.state == "failed"] for name, results in failed.items()}
+    for name, again in numbers.items():
+        if again:
+            storage.forget(name, again)
+    count = sum(map(len, numbers.values()))
+    return [f"{count} failed trial{'s' * (count != 1)} to train again"]

@@ -2,42 +2,87 @@
 
 import math
 from collections.abc import Sequence
+from itertools import accumulate
+from typing import NamedTuple
 
-from hpsearch.record import Record, ranked
-from hpsearch.space import Axis, Box, Space, contains
+from hpsearch.record import Record
+from hpsearch.space import Axis, Box, Space, Value, contains
 from hpsearch.spec import Spec, Zoom
 
 ROUNDING = 1e-9
+EDGE = 0.03  # of the range, on its own scale
 
 
-def box(spec: Spec, space: Space, stage: int, earlier: Sequence[Sequence[Record]]) -> Box:
+def box(spec: Spec, space: Space, stage: int, earlier: Sequence[Sequence[Record]], prior: Sequence[Record] = ()) -> Box:
     """What a stage searches: the whole range, or, zoom by zoom, what the stages before it leave.
 
     Args:
         stage: its place in `spec.stages`.
         earlier: the records of each stage before it, all finished.
+        prior: of the study it was forked from.
     """
     result = space.whole()
     for number in range(stage + 1):
         zoom = spec.stages[number].zoom
         if zoom is not None:
-            result = _narrowed(spec, space, result, [r for records in earlier[:number] for r in records], zoom)
+            result = _narrowed(
+                spec, space, result, [r for records in (prior, *earlier[:number]) for r in records], zoom
+            )
     return result
 
 
 def reused(space: Space, box: Box, earlier: Sequence[Sequence[Record]]) -> list[Record]:
-    """The complete trials of earlier stages that lie in the box: what a new sampler may know at once."""
+    """The complete and pruned trials of earlier stages that lie in the box: what a new sampler may know at once."""
     return [
         r
         for records in earlier
         for r in records
-        if r.state == "complete" and all(contains(axis, box, r.raws.get(axis.key)) for axis in space.axes)
+        if r.state in ("complete", "pruned") and all(contains(axis, box, r.raws.get(axis.key)) for axis in space.axes)
     ]
+
+
+class Edge(NamedTuple):
+    """The best point so far lies at an end of a parameter's whole range, and a stage's box with it.
+
+    Attributes:
+        wider: what would give it room.
+    """
+
+    name: str
+    wider: str
+    value: Value
+    end: Value
+
+    def __str__(self) -> str:
+        what = f"the best {self.name} so far, {_short(self.value)}"
+        return f"{what}, lies at the end of its range, {_short(self.end)}: {self.wider}"
+
+
+def edges(space: Space, box: Box, best: Record | None) -> list[Edge]:
+    """Where the range itself may keep better points out."""
+    found = []
+    for axis in space.axes if best is not None else ():
+        raw = best.raws.get(axis.key) if best is not None else None
+        if raw is None or isinstance(raw, str) or not axis.zoomable or axis.low == axis.high:
+            continue
+        low, high = axis.position(axis.low), axis.position(axis.high)
+        near = 0.0 if axis.whole and not axis.log else EDGE * (high - low)
+        for end, touched in ((axis.low, box[axis.key][0] <= axis.low), (axis.high, box[axis.key][1] >= axis.high)):
+            natural = end == 0 and not axis.log and not axis.choices  # nothing lies below no dropout
+            if touched and not natural and abs(axis.position(raw) - axis.position(end)) <= near:
+                upper = (end == axis.high) != axis.complement
+                way = ("lower min", "raise max") if not axis.choices else ("add lower values", "add higher values")
+                found.append(Edge(axis.name, way[upper], axis.value(raw), axis.value(end)))
+    return found
+
+
+def _short(value: Value) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _narrowed(spec: Spec, space: Space, outer: Box, records: Sequence[Record], zoom: Zoom) -> Box:
     inside = [r for r in records if all(contains(a, outer, r.raws.get(a.key)) for a in space.axes)]
-    best = ranked(inside, spec.metric.sign, [s.name for s in spec.stages])
+    best = _ordered(spec, inside)
     best = best[: max(1, math.ceil(zoom.keep_top * len(best)))]
     if not best:
         return outer
@@ -45,6 +90,31 @@ def _narrowed(spec: Spec, space: Space, outer: Box, records: Sequence[Record], z
     found = {a.key: [r.raws[a.key] for r in best if a.key in r.raws] for a in space.axes}
     enough = {key: raws if 2 * len(raws) >= len(best) else [] for key, raws in found.items()}
     return {a.key: _axis(a, outer[a.key], enough[a.key], zoom.margin) for a in space.axes}
+
+
+def _ordered(spec: Spec, records: Sequence[Record]) -> list[Record]:
+    """Complete and pruned trials, the best first: by how many others are ahead at the epoch that both have come to.
+
+    Of complete trials alone this is their ranking; a pruned one is neither better nor worse for the wave it was in.
+    """
+    found = [r for r in records if r.state in ("complete", "pruned")]
+    curves = [_best_so_far(spec, r) for r in found]
+
+    def ahead(a: int, b: int) -> bool:
+        if found[a].state == found[b].state == "complete":
+            return spec.metric.sign * (found[a].value or 0.0) < spec.metric.sign * (found[b].value or 0.0)
+        place = min(len(c) for c, r in ((curves[a], found[a]), (curves[b], found[b])) if r.state == "pruned") - 1
+        return curves[a][min(place, len(curves[a]) - 1)] < curves[b][min(place, len(curves[b]) - 1)]
+
+    numbers = range(len(found))
+    order = sorted(numbers, key=lambda b: sum(ahead(a, b) for a in numbers))
+    return [found[n] for n in order]
+
+
+def _best_so_far(spec: Spec, record: Record) -> list[float]:
+    """At each check the best of the watched curve until then, lower is better."""
+    values = [spec.metric.sign * v for v in record.history[spec.metric.watched]]
+    return list(accumulate((v if math.isfinite(v) else math.inf for v in values), min))
 
 
 def _axis(

@@ -1,31 +1,35 @@
 """The study database: opened once, checked, written whole.
 
-One file holds one study. Ours are the study, its trials and its champion: a wave's points are written in one
-transaction when they are asked, and a trial's outcome in one the moment it arrives. Beside them stand Optuna's tables
-with a study `<name>/<stage>` for each stage, which any Optuna tool reads: finished trials, whole, in the order of their
+One database holds one study. Ours are the study, its stages, its trials, the checkpoints of those that train, and the
+weights of its best: a wave's points are written in one transaction when they are asked, and what a worker brings in one
+the moment it arrives. A coordinator writes as long as it holds the lease. Beside them stand Optuna's tables with a
+study `<name>/<stage>` for each stage, which any Optuna tool reads: finished trials, whole, in the order of their
 numbers, added wave by wave.
 """
 
 import contextlib
+import hashlib
 import json
 import time
 import uuid
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, final
 
 import sqlalchemy as sa
-from filelock import FileLock, Timeout
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
+from hpsearch.database import check_file, file_of, guard, options, pragmas, shown, tables_of
 from hpsearch.errors import StorageError
-from hpsearch.space import Raw
-from hpsearch.trial import Outcome, Result
+from hpsearch.lease import BEAT, Holder, held
+from hpsearch.space import Box, Raw
+from hpsearch.trial import History, Result
 
 if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
+
+PRIOR = "@prior"  # the stage of trials that a forked study has from another one
 
 _TABLES = sa.MetaData()
 _STUDY = sa.Table(
@@ -37,6 +41,16 @@ _STUDY = sa.Table(
     sa.Column("fingerprint", sa.String(64), nullable=False),  # of the data
     sa.Column("version", sa.String(200), nullable=False),
     sa.Column("created", sa.Float, nullable=False),
+    sa.Column("hash", sa.String(64)),  # of the spec
+    sa.Column("forked", sa.Text),  # the study it was forked from
+)
+_STAGE = sa.Table(
+    "hpsearch_stage",
+    _TABLES,
+    sa.Column("stage", sa.String(50), primary_key=True),
+    sa.Column("box", sa.Text, nullable=False),  # what it searches, in raw coordinates
+    sa.Column("seconds", sa.Float, nullable=False),  # it has run, over all restarts
+    sa.Column("ended", sa.Integer),  # after so many trials, when its time was over
 )
 _TRIAL = sa.Table(
     "hpsearch_trial",
@@ -52,6 +66,17 @@ _TRIAL = sa.Table(
     sa.Column("finished", sa.Float),
     sa.Column("history", sa.LargeBinary),
     sa.Column("error", sa.Text),
+    sa.Column("origin", sa.Text),  # the trial whose outcome it has, when it was not trained
+)
+_CHECKPOINT = sa.Table(
+    "hpsearch_checkpoint",
+    _TABLES,
+    sa.Column("stage", sa.String(50), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("epochs", sa.Integer, nullable=False),
+    sa.Column("seconds", sa.Float, nullable=False),
+    sa.Column("history", sa.LargeBinary, nullable=False),
+    sa.Column("state", sa.LargeBinary, nullable=False),  # `engine.state.State.to_bytes`
 )
 _CHAMPION = sa.Table(
     "hpsearch_champion",
@@ -61,6 +86,19 @@ _CHAMPION = sa.Table(
     sa.Column("weights", sa.LargeBinary, nullable=False),
     sa.Column("test", sa.Text),  # scores, once they have been read
 )
+_LEASE = sa.Table(
+    "hpsearch_lease",
+    _TABLES,
+    sa.Column("name", sa.String(20), primary_key=True),
+    sa.Column("token", sa.String(32), nullable=False),
+    sa.Column("host", sa.String(255), nullable=False),
+    sa.Column("pid", sa.Integer, nullable=False),
+    sa.Column("since", sa.Float, nullable=False),
+    sa.Column("beat", sa.Float, nullable=False),
+)
+_COORDINATOR = "coordinator"
+
+Label = tuple[str, int]  # stage and number of a trial
 
 
 class StoredStudy(NamedTuple):
@@ -72,18 +110,43 @@ class StoredStudy(NamedTuple):
     fingerprint: str
     version: str
     created: float
+    hash: str | None = None
+    forked: str | None = None
+
+
+class StoredStage(NamedTuple):
+    """A stage that has begun."""
+
+    stage: str
+    box: Box
+    seconds: float
+    ended: int | None
 
 
 class StoredTrial(NamedTuple):
-    """A trial: where it stands in the space and, when it is finished, what came of it and when (Unix time)."""
+    """A trial: where it stands in the space and what came of it, as far as it is, and when it finished (Unix time)."""
 
     raws: dict[str, Raw]
     result: Result | None
     finished: float
+    origin: str | None
+
+
+class Given(NamedTuple):
+    """A trial as it is asked, with its outcome when it has one already.
+
+    Attributes:
+        result: a finished trial's.
+        origin: which one.
+    """
+
+    raws: Mapping[str, Raw]
+    result: Result | None = None
+    origin: str | None = None
 
 
 class Champion(NamedTuple):
-    """The best trial so far, with its weights."""
+    """One of the best trials, with its weights."""
 
     stage: str
     number: int
@@ -106,10 +169,12 @@ class Storage:
         self.url = url
         self._optuna: optuna.storages.RDBStorage | None = None
         self._told: dict[str, optuna.Study] = {}
+        self._token: str | None = None
+        self._beaten = 0.0
         with guard(url):
-            self._engine = sa.create_engine(url, **_options(url))
+            self._engine = sa.create_engine(url, **options(url))
             if self._engine.dialect.name == "sqlite":
-                sa.event.listen(self._engine, "connect", _pragmas)
+                sa.event.listen(self._engine, "connect", pragmas)
 
     @classmethod
     def open(cls, url: str, *, create: bool) -> Self:
@@ -120,40 +185,73 @@ class Storage:
         """
         path = file_of(url)
         if path is not None:
-            _check_file(path, create)
+            check_file(path, create)
         if path is None and sa.make_url(url).get_backend_name() == "sqlite":
             raise StorageError(f"{url}: a study needs a file that stays")
-        names = _tables(url) if path is None or path.exists() else set()  # before anything of ours is done to it
+        names = tables_of(url) if path is None or path.exists() else set()  # before anything of ours is done to it
         if names and _STUDY.name not in names:
             raise StorageError(f"{shown(url)}: a database, but not of an hpsearch study; choose another file")
         storage = cls(url)
-        if create:
-            with guard(url):
-                _TABLES.create_all(storage._engine)
+        if create or names:
+            try:
+                with guard(url):
+                    storage._complete(names)
+            except BaseException:
+                storage.close()
+                raise
         return storage
 
     @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
-        """Held while a study runs: two coordinators on one file would train everything twice.
+    def lease(self) -> Iterator[None]:
+        """Held while a study runs: two coordinators on one study would train everything twice.
 
         Raises:
-            StorageError: another process has it.
+            StorageError: another process has it; the message says which.
         """
-        path = file_of(self.url)
-        if path is None:
-            yield
-            return
-        lock = FileLock(f"{path}.lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise StorageError(f"{path}: another process is running this study; wait for it, or stop it") from None
-        except OSError as error:
-            raise StorageError(f"{path}: cannot be written: {error.strerror}") from None
-        try:
-            yield
-        finally:
-            lock.release()
+        with held(self.url, self.holder):
+            before, mine = self._lease(), uuid.uuid4().hex
+            with guard(self.url), self._engine.begin() as connection:
+                if before is not None:  # of a process that is gone
+                    connection.execute(_LEASE.delete().where(_LEASE.c.token == before.token))
+                row = {"name": _COORDINATOR, "token": mine, **Holder.me()._asdict()}
+                try:
+                    connection.execute(_LEASE.insert().values(row))
+                except sa.exc.IntegrityError:
+                    raise StorageError(f"{shown(self.url)}: another process has just begun to run this study") from None
+            self._token = mine
+            try:
+                yield
+            finally:
+                self._token = None
+                with contextlib.suppress(StorageError), guard(self.url), self._engine.begin() as connection:
+                    connection.execute(_LEASE.delete().where(_LEASE.c.token == mine))
+
+    def holder(self) -> Holder | None:
+        """Who runs the study, or did when it was last heard of."""
+        row = self._lease()
+        return None if row is None else Holder(row.host, row.pid, row.since, row.beat)
+
+    def beat(self) -> None:
+        """Says that the coordinator is alive, when it has not for a while.
+
+        Raises:
+            StorageError: another one has taken the study over.
+        """
+        if self._token is not None and time.monotonic() - self._beaten > BEAT:
+            with self._writing():
+                pass
+
+    def check(self) -> None:
+        """Whether the database is whole, page by page.
+
+        Raises:
+            StorageError: it is damaged.
+        """
+        if self._engine.dialect.name == "sqlite":
+            with guard(self.url), self._engine.connect() as connection:
+                verdict = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+            if verdict != "ok":
+                raise StorageError(f"{shown(self.url)}: is damaged; restore a copy of it, or start in another file")
 
     def study(self) -> StoredStudy | None:
         """The study in this database; None in a new one."""
@@ -163,61 +261,127 @@ class Storage:
             row = connection.execute(sa.select(_STUDY)).first()
         return None if row is None else StoredStudy(**{**row._mapping, "spec": json.loads(row.spec)})
 
-    def begin(self, name: str, spec: dict[str, Any], fingerprint: str, version: str) -> StoredStudy:
-        """Writes a new study."""
-        study = StoredStudy(name, uuid.uuid4().hex, spec, fingerprint, version, time.time())
-        with guard(self.url), self._engine.begin() as connection:
-            connection.execute(_STUDY.insert().values(**{**study._asdict(), "spec": json.dumps(spec)}))
-        return study
-
-    def ask(self, stage: str, first: int, points: Sequence[Mapping[str, Raw]]) -> None:
-        """New trials of a stage, numbered from `first`, all or none."""
-        rows = [
-            {"stage": stage, "number": number, "raws": json.dumps(raws), "state": "running"}
-            for number, raws in enumerate(points, first)
-        ]
-        with guard(self.url), self._engine.begin() as connection:
-            connection.execute(_TRIAL.insert(), rows)
-
-    def trials(self, stage: str) -> list[StoredTrial]:
-        """All trials of a stage in the order of their numbers."""
-        query = sa.select(_TRIAL).where(_TRIAL.c.stage == stage).order_by(_TRIAL.c.number)
-        with guard(self.url), self._engine.connect() as connection:
-            return [_trial(row) for row in connection.execute(query)]
-
-    def save(self, stage: str, outcome: Outcome, champion: Result | None) -> float:
-        """Finished trials, whole, in one transaction.
+    def begin(
+        self,
+        name: str,
+        spec: dict[str, Any],
+        fingerprint: str,
+        version: str,
+        prior: Sequence[Given] = (),
+        forked: str | None = None,
+    ) -> StoredStudy:
+        """Writes a new study.
 
         Args:
-            champion: the one of them that is now the best of the study, if any is.
+            prior: finished trials of the study it was forked from.
+        """
+        text = json.dumps(spec)
+        study = StoredStudy(name, uuid.uuid4().hex, spec, fingerprint, version, time.time(), digest(text), forked)
+        with self._writing() as connection:
+            connection.execute(_STUDY.insert().values(**{**study._asdict(), "spec": text}))
+            if prior:
+                connection.execute(
+                    _TRIAL.insert(), [_asked(PRIOR, n, given, study.created) for n, given in enumerate(prior)]
+                )
+        return study
+
+    def change(self, spec: dict[str, Any]) -> None:
+        """Goes on with another spec."""
+        text = json.dumps(spec)
+        with self._writing() as connection:
+            connection.execute(_STUDY.update().values(spec=text, hash=digest(text)))
+
+    def stages(self) -> dict[str, StoredStage]:
+        """The stages that have begun."""
+        with guard(self.url), self._engine.connect() as connection:
+            rows = connection.execute(sa.select(_STAGE)).all()
+        found = [StoredStage(**{**row._mapping, "box": json.loads(row.box)}) for row in rows]
+        return {s.stage: s._replace(box={key: (low, high) for key, (low, high) in s.box.items()}) for s in found}
+
+    def begin_stage(self, stage: str, box: Box) -> StoredStage:
+        """A stage begins, with what it searches."""
+        with self._writing() as connection:
+            connection.execute(_STAGE.insert().values(stage=stage, box=json.dumps(box), seconds=0.0))
+        return StoredStage(stage, box, 0.0, None)
+
+    def end_stage(self, stage: str, trials: int | None) -> None:
+        """A stage ends with so many trials, its time being over; None for one that goes on after all."""
+        with self._writing() as connection:
+            connection.execute(_STAGE.update().where(_STAGE.c.stage == stage).values(ended=trials))
+
+    def ask(self, stage: str, first: int, trials: Sequence[Given]) -> float:
+        """New trials of a stage, numbered from `first`, all or none.
+
+        Returns:
+            When: the Unix time that is stored with those that are finished already.
+        """
+        now = time.time()
+        with self._writing() as connection:
+            connection.execute(_TRIAL.insert(), [_asked(stage, n, given, now) for n, given in enumerate(trials, first)])
+        return now
+
+    def trials(self, stage: str) -> list[StoredTrial]:
+        """All trials of a stage in the order of their numbers; those that train as far as they were stored."""
+        query = sa.select(_TRIAL).where(_TRIAL.c.stage == stage).order_by(_TRIAL.c.number)
+        waiting = sa.select(_CHECKPOINT).where(_CHECKPOINT.c.stage == stage)
+        with guard(self.url), self._engine.connect() as connection:
+            checkpoints = {row.number: row for row in connection.execute(waiting)}
+            return [_trial(row, checkpoints.get(row.number)) for row in connection.execute(query)]
+
+    def save(
+        self,
+        stage: str,
+        outcome: Sequence[Result],
+        keep: Sequence[Result] = (),
+        drop: Sequence[Label] = (),
+        seconds: float = 0.0,
+    ) -> float:
+        """What came back of trials, in one transaction: outcomes of the finished, checkpoints of the others.
+
+        Args:
+            keep: those of them whose weights are kept, being among the best.
+            drop: whose weights are not any more.
+            seconds: the stage has run since the last time.
 
         Returns:
             When: the Unix time that is stored with them.
         """
         finished = time.time()
-        change = _TRIAL.update().where(_TRIAL.c.stage == stage, _TRIAL.c.number == sa.bindparam("which"))
-        rows = [
-            {
-                "which": r.number,
-                "state": r.state,
-                "value": r.value,
-                "epochs": r.epochs,
-                "best_epoch": r.best_epoch,
-                "seconds": r.seconds,
-                "finished": finished,
-                "history": zlib.compress(json.dumps(r.history, separators=(",", ":")).encode(), 1),
-                "error": r.error,
-            }
-            for r in outcome
-        ]
-        with guard(self.url), self._engine.begin() as connection:
-            connection.execute(change.values({key: sa.bindparam(key) for key in list(rows[0])[1:]}), rows)
-            if champion is not None:
-                connection.execute(_CHAMPION.delete())
-                connection.execute(
-                    _CHAMPION.insert().values(stage=stage, number=champion.number, weights=champion.weights)
-                )
+        numbers = [r.number for r in outcome]
+        done = [r for r in outcome if r.state != "running"]
+        stands = [r for r in outcome if r.state == "running"]
+        with self._writing() as connection:
+            of_trial = sa.and_(_CHECKPOINT.c.stage == stage, _CHECKPOINT.c.number.in_(numbers))
+            connection.execute(_CHECKPOINT.delete().where(of_trial))
+            if stands:
+                connection.execute(_CHECKPOINT.insert(), [_stands(stage, r) for r in stands])
+            if done:
+                rows = [{"which": r.number, **_came_of(r, finished)} for r in done]
+                change = _TRIAL.update().where(_TRIAL.c.stage == stage, _TRIAL.c.number == sa.bindparam("which"))
+                connection.execute(change.values({key: sa.bindparam(key) for key in list(rows[0])[1:]}), rows)
+            for name, number in drop:
+                connection.execute(_CHAMPION.delete().where(_CHAMPION.c.stage == name, _CHAMPION.c.number == number))
+            if keep:
+                weights = [{"stage": stage, "number": r.number, "weights": r.weights} for r in keep]
+                connection.execute(_CHAMPION.insert(), weights)
+            if seconds:
+                ran = _STAGE.update().where(_STAGE.c.stage == stage).values(seconds=_STAGE.c.seconds + seconds)
+                connection.execute(ran)
         return finished
+
+    def forget(self, stage: str, numbers: Sequence[int]) -> None:
+        """Failed trials are to train again, and Optuna's study of their stage is to be told anew."""
+        study = self.study()
+        assert study is not None
+        again = {"state": "running", "error": None, "history": None, "finished": None, "epochs": 0, "seconds": 0.0}
+        with self._writing() as connection:
+            of_trial = sa.and_(_TRIAL.c.stage == stage, _TRIAL.c.number.in_(numbers))
+            connection.execute(_TRIAL.update().where(of_trial).values(again))
+        with guard(self.url):
+            import optuna
+
+            with contextlib.suppress(KeyError):
+                optuna.delete_study(study_name=f"{study.name}/{stage}", storage=self._optuna_storage())
 
     def told(self, stage: str, sign: int) -> int:
         """How many trials of a stage Optuna's study of it has; the study is made when it is not there.
@@ -229,15 +393,10 @@ class Storage:
 
         if stage not in self._told:
             with guard(self.url):
-                if self._optuna is None:
-                    self._optuna = optuna.storages.RDBStorage(self.url, engine_kwargs=_options(self.url))
-                    if self._engine.dialect.name == "sqlite":
-                        sa.event.listen(self._optuna.engine, "connect", _pragmas)
-                        self._optuna.engine.dispose()  # its first connection came before the listener
                 study = self.study()
                 assert study is not None
                 self._told[stage] = optuna.create_study(
-                    storage=self._optuna,
+                    storage=self._optuna_storage(),
                     study_name=f"{study.name}/{stage}",
                     direction="minimize" if sign > 0 else "maximize",
                     load_if_exists=True,
@@ -251,18 +410,23 @@ class Storage:
             for trial in trials:
                 self._told[stage].add_trial(trial)
 
-    def champion(self) -> Champion | None:
-        """The best trial so far."""
+    def champions(self) -> dict[Label, Champion]:
+        """The trials whose weights are kept."""
         with guard(self.url), self._engine.connect() as connection:
-            row = connection.execute(sa.select(_CHAMPION)).first()
-        if row is None:
-            return None
-        return Champion(row.stage, row.number, row.weights, json.loads(row.test) if row.test else None)
+            rows = connection.execute(sa.select(_CHAMPION)).all()
+        return {
+            (row.stage, row.number): Champion(
+                row.stage, row.number, row.weights, json.loads(row.test) if row.test else None
+            )
+            for row in rows
+        }
 
-    def save_test(self, scores: dict[str, float]) -> None:
-        """The champion's test scores."""
-        with guard(self.url), self._engine.begin() as connection:
-            connection.execute(_CHAMPION.update().values(test=json.dumps(scores)))
+    def crown(self, champion: Champion) -> None:
+        """The champion with its test scores; nobody else's weights are kept any more."""
+        with self._writing() as connection:
+            connection.execute(_CHAMPION.delete())
+            row = champion._asdict() | {"test": json.dumps(champion.test)}
+            connection.execute(_CHAMPION.insert().values(row))
 
     def close(self) -> None:
         """Closes every connection, which folds SQLite's write-ahead log into the file."""
@@ -271,108 +435,96 @@ class Storage:
                 self._optuna.engine.dispose()
             self._engine.dispose()
 
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[sa.Connection]:
+        """A transaction, which only who holds the lease may make.
 
-def url_of(database: str) -> str:
-    """A path or a URL → a URL."""
-    return database if "://" in database else f"sqlite:///{Path(database)}"
+        Raises:
+            StorageError: another one has taken the study over, or the database refuses.
+        """
+        with guard(self.url), self._engine.begin() as connection:
+            if self._token is not None:
+                mine = _LEASE.update().where(_LEASE.c.token == self._token).values(beat=time.time())
+                if connection.execute(mine).rowcount != 1:
+                    who = self.holder()
+                    raise StorageError(f"{shown(self.url)}: this study was taken over{f' by {who}' if who else ''}")
+                self._beaten = time.monotonic()
+            yield connection
 
+    def _lease(self) -> "sa.Row[Any] | None":
+        with guard(self.url), self._engine.connect() as connection:
+            return connection.execute(sa.select(_LEASE).where(_LEASE.c.name == _COORDINATOR)).first()
 
-def file_of(url: str) -> Path | None:
-    """The file of a SQLite URL; None for a server or memory.
+    def _complete(self, names: set[str]) -> None:
+        """Makes what is not there: all tables in a new database, in an older one what later versions have added."""
+        if not names >= set(_TABLES.tables):
+            _TABLES.create_all(self._engine)
+        inspector = sa.inspect(self._engine)
+        for table in _TABLES.sorted_tables:
+            there = {column["name"] for column in inspector.get_columns(table.name)} if table.name in names else None
+            for column in table.columns if there is not None else ():
+                if there is not None and column.name not in there:
+                    kind = column.type.compile(self._engine.dialect)
+                    with self._engine.begin() as connection:
+                        connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {column.name} {kind}")
 
-    Raises:
-        StorageError: it is no URL.
-    """
-    try:
-        parsed = sa.make_url(url)
-    except SQLAlchemyError:
-        raise StorageError(f"'{url}' is no database URL; write sqlite:///FILE, for example") from None
-    if parsed.get_backend_name() != "sqlite" or parsed.database in (None, "", ":memory:"):
-        return None
-    return Path(str(parsed.database))
+    def _optuna_storage(self) -> "optuna.storages.RDBStorage":
+        import optuna
 
-
-def shown(url: str) -> str:
-    """A database as messages name it: its file, or its URL without the password."""
-    path = file_of(url)
-    return str(path) if path else sa.make_url(url).render_as_string(hide_password=True)
-
-
-@contextlib.contextmanager
-def guard(url: str) -> Iterator[None]:
-    """What a database refuses, in words that say what to do.
-
-    Raises:
-        StorageError: for every error of the database or its driver.
-    """
-    try:
-        yield
-    except (SQLAlchemyError, ImportError) as error:
-        raise StorageError(f"{shown(url)}: {_reason(error)}") from error
-    except Exception as error:
-        if type(error).__module__.startswith("optuna."):  # its StorageInternalError wraps ours
-            raise StorageError(f"{shown(url)}: {_reason(error.__cause__ or error)}") from error
-        raise
-
-
-def _reason(error: BaseException) -> str:
-    original = error.orig if isinstance(error, DBAPIError) and error.orig else error
-    text = str(original).splitlines()[0] if str(original) else type(original).__name__
-    kept = "everything finished until then is kept"
-    for sign, words in {
-        "disk is full": f"the disk is full; {kept}: free some space and run again",
-        "disk I/O error": f"the disk cannot be written ({text}); {kept}: run again when it can",
-        "readonly": "cannot be written: the file or its folder is read-only",
-        "unable to open": "cannot be opened or created: is the folder there, and may you write in it?",
-        "locked": "another process is writing to it; wait for it, or stop it",
-        "not a database": "is not a database",
-        "malformed": "is damaged; restore a copy of it, or start in another file",
-    }.items():
-        if sign in text:
-            return words
-    return text
+        if self._optuna is None:
+            self._optuna = optuna.storages.RDBStorage(self.url, engine_kwargs=options(self.url))
+            if self._engine.dialect.name == "sqlite":
+                sa.event.listen(self._optuna.engine, "connect", pragmas)
+                self._optuna.engine.dispose()  # its first connection came before the listener
+        return self._optuna
 
 
-def _check_file(path: Path, create: bool) -> None:
-    try:
-        if path.is_dir():
-            raise StorageError(f"{path}: is a folder, not a database")
-        if not path.exists() or path.stat().st_size == 0:
-            if not create:
-                raise StorageError(f"{path}: there is no such database")
-            if not path.parent.is_dir():
-                raise StorageError(f"{path}: there is no folder {path.parent}")
-            return
-        with path.open("rb") as file:
-            head = file.read(16)
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be read: {error.strerror}") from None
-    if head != b"SQLite format 3\0":
-        raise StorageError(f"{path}: is not a database")
+def digest(text: str) -> str:
+    """Of a spec."""
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def _tables(url: str) -> set[str]:
-    with guard(url):
-        engine = sa.create_engine(url, **_options(url))
-        try:
-            return set(sa.inspect(engine).get_table_names())
-        finally:
-            engine.dispose()
+def _packed(history: History) -> bytes:
+    return zlib.compress(json.dumps(history, separators=(",", ":")).encode(), 1)
 
 
-def _options(url: str) -> dict[str, Any]:
-    return {"connect_args": {"timeout": 60}} if sa.make_url(url).get_backend_name() == "sqlite" else {}
+def _asked(stage: str, number: int, given: Given, now: float) -> dict[str, Any]:
+    row = {"stage": stage, "number": number, "raws": json.dumps(dict(given.raws)), "origin": given.origin}
+    if given.result is not None:
+        return row | _came_of(given.result, now)
+    counts = {"epochs": 0, "best_epoch": 0, "seconds": 0.0}
+    return row | {"state": "running", **counts, **dict.fromkeys(("value", "finished", "history", "error"))}
 
 
-def _pragmas(connection: Any, _record: Any) -> None:
-    """Write-ahead log: readers never wait, and a commit costs a third. A kill loses nothing; the file stays whole."""
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=NORMAL")
+def _came_of(r: Result, finished: float) -> dict[str, Any]:
+    return {
+        "state": r.state,
+        "value": r.value,
+        "epochs": r.epochs,
+        "best_epoch": r.best_epoch,
+        "seconds": r.seconds,
+        "finished": finished,
+        "history": _packed(r.history),
+        "error": r.error,
+    }
 
 
-def _trial(row: Any) -> StoredTrial:
-    if row.state == "running":
-        return StoredTrial(json.loads(row.raws), None, 0.0)
-    history = json.loads(zlib.decompress(row.history))
-    result = Result(row.number, row.state, row.value, row.epochs, row.best_epoch, history, row.seconds, error=row.error)
-    return StoredTrial(json.loads(row.raws), result, row.finished)
+def _stands(stage: str, r: Result) -> dict[str, Any]:
+    history = _packed(r.history)
+    where = {"stage": stage, "number": r.number, "epochs": r.epochs, "seconds": r.seconds}
+    return where | {"history": history, "state": r.checkpoint}
+
+
+def _trial(row: Any, checkpoint: Any) -> StoredTrial:
+    raws = json.loads(row.raws)
+    if row.state != "running":
+        history = json.loads(zlib.decompress(row.history))
+        found = Result(
+            row.number, row.state, row.value, row.epochs, row.best_epoch, history, row.seconds, error=row.error
+        )
+        return StoredTrial(raws, found, row.finished, row.origin)
+    if checkpoint is None:
+        return StoredTrial(raws, None, 0.0, row.origin)
+    history = json.loads(zlib.decompress(checkpoint.history))
+    stands = Result(row.number, "running", None, checkpoint.epochs, 0, history, checkpoint.seconds, checkpoint.state)
+    return StoredTrial(raws, stands, 0.0, row.origin)

@@ -1,38 +1,46 @@
-"""The loop: ask a wave, train it, tell it. Resuming is the same loop from the first unfinished wave.
+"""The loop: ask a wave, train it rung by rung, tell it. Resuming is the same loop from the first unfinished wave.
 
 What a wave may see is fixed by its number: wave k is asked from the waves up to k−2 as told and wave k−1 as running,
-so that it can be asked while wave k−1 trains, and nobody waits for the coordinator or for a straggler. With samplers
-made anew for each trial from its seed, the same table comes out for any number of workers, in whatever order trials
-end, and however often the coordinator is killed.
+so that it can be asked while wave k−1 trains, and nobody waits for the coordinator or for a straggler; at its rungs it
+is compared with the same waves and with itself, once all of it are there. With samplers made anew for each trial from
+its seed, the same table comes out for any number of workers, in whatever order trials end, and however often the
+coordinator or a worker is killed.
 """
 
 import dataclasses
-import math
+import heapq
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
-from datetime import datetime
-from typing import TYPE_CHECKING, NamedTuple, final
+from itertools import count
+from typing import NamedTuple, final
 
+from engine.state import State
+from engine.types import EngineError
+from hpsearch import confirm, pruning
+from hpsearch.asking import Asking
 from hpsearch.dataset import Dataset
 from hpsearch.errors import Interrupted
 from hpsearch.executors import Executor, WorkerDied
-from hpsearch.record import FINISHED, Record, best_of, checked_every
-from hpsearch.samplers import SAMPLERS, suggest
+from hpsearch.record import FINISHED, Record, best_of, came
 from hpsearch.seeds import derive
-from hpsearch.space import Box, Raw, Space
-from hpsearch.spec import Spec
-from hpsearch.stages import box, reused
-from hpsearch.storage import Storage
+from hpsearch.space import Box, Raw, Space, contains
+from hpsearch.spec import Spec, Stage
+from hpsearch.stages import box, edges, reused
+from hpsearch.storage import PRIOR, Champion, Given, Label, Storage, StoredStage
 from hpsearch.trackers import Tracker
-from hpsearch.trial import Outcome, Result, Start, Task, final_scores, groups
+from hpsearch.trial import Outcome, Result, Start, Task, failed, final_scores, groups, pruned
 from hpsearch.uses import searched
 
-if TYPE_CHECKING:
-    from optuna import Study as OptunaStudy
-    from optuna.trial import FrozenTrial
-
-SLICE = 30.0  # seconds of training after which a group comes back to be stored or sent on
+SLICE = 30.0  # seconds of training after which a group comes back to be stored
 POLL = 0.2  # seconds in which a wish to stop is heard
+AHEAD = 2  # tasks a worker is given before they are needed, so that it never waits
+DEATHS = 3  # workers a trial may cost before it has failed
+
+
+class Halted(Exception):
+    """The study cannot go on by itself: its workers cannot be started, its rows not be read, or too much failed."""
 
 
 class Progress(NamedTuple):
@@ -40,22 +48,33 @@ class Progress(NamedTuple):
 
     Attributes:
         stage, stage_number, stages: which, counted from 1, of how many.
-        finished, diverged, failed, running: trials of the whole study; `finished` counts the two after it too.
+        finished, pruned, diverged, failed, running: trials of the whole study; `finished` counts the next three too.
         total: trials of all stages.
         best: the best record so far.
         news: records that have finished since the last progress.
+        notes: what a person should know, in sentences, once each.
     """
 
     stage: str
     stage_number: int
     stages: int
     finished: int
+    pruned: int
     diverged: int
     failed: int
     running: int
     total: int
     best: Record | None
     news: tuple[Record, ...]
+    notes: tuple[str, ...] = ()
+
+
+class _Cohort(NamedTuple):
+    """Trials that are judged together: those of one wave and bracket, and whom they are compared with."""
+
+    wave: int
+    numbers: tuple[int, ...]
+    peers: tuple[Record, ...]
 
 
 @final
@@ -80,256 +99,386 @@ class Study:
         self.space: Space = searched(spec)
         self.boxes: list[Box] = []
         self.records: list[list[Record]] = []  # by stage, by number
+        self.prior = load(spec, self.space, storage, PRIOR)[0]
+        self.totals = [s.trials for s in spec.stages]
         self._storage = storage
         self._executor = executor
         self._tracker = tracker
         self._stop = stop
-        self._waiting: dict[Future[Outcome], Task] = {}
+        self._kept: set[Label] = set(storage.champions())
+        self._notes: list[str] = []
+        # Of the stage that runs:
+        self._stands: dict[int, Result] = {}  # trials that train, as far as they were stored
+        self._cohorts: list[_Cohort] = []
+        self._queue: list[tuple[int, int, Task]] = []  # by wave, then as they came
+        self._order = count()
+        self._waiting: dict[Future[Outcome], tuple[int, Task]] = {}
+        self._flying: set[int] = set()  # trials queued or with a worker
+        self._deaths: Counter[int] = Counter()
+        self._clock = 0.0
 
     @property
     def best(self) -> Record | None:
-        """The best complete trial so far."""
-        return best_of((r for records in self.records for r in records), self._sign, self._names)
+        """The best complete trial so far; once a stage has confirmed, the winner's."""
+        return confirm.leader(self.spec, self.records)
 
     def run(self) -> Iterator[Progress]:
         """Trains whatever is missing, and reads the test scores of the champion at the end.
 
         Raises:
             Interrupted: somebody asked to stop.
-            WorkerDied: one of the workers is gone; what was finished is stored.
+            Halted: it cannot go on; what was finished is stored.
             StorageError: the database cannot be written any more.
         """
         for number in range(len(self.spec.stages)):
             try:
                 yield from self._stage(number)
-            except (Interrupted, WorkerDied):
+            except (Interrupted, Halted):
                 self._arrived(number, {f for f in self._waiting if f.done()})
                 raise
         self._test()
 
     @property
-    def _sign(self) -> int:
-        return self.spec.metric.sign
-
-    @property
     def _names(self) -> list[str]:
         return [s.name for s in self.spec.stages]
 
+    # One stage.
+
     def _stage(self, number: int) -> Iterator[Progress]:
-        stage = self.spec.stages[number]
-        earlier = self.records[:number]
-        self.boxes.append(box(self.spec, self.space, number, earlier))
-        asking = _Asking(self, number, reused(self.space, self.boxes[number], earlier), self._storage)
-        records = load(self.spec, self.space, self._storage, number)
+        stage, earlier = self.spec.stages[number], [self.prior, *self.records[:number]]
+        begun = self._begin(number, earlier)
+        known = reused(self.space, begun.box, earlier)
+        asking = Asking(self.spec, self.space, number, begun.box, known, self.prior, self._storage)
+        records, stands = load(self.spec, self.space, self._storage, stage.name)
+        self.boxes.append(begun.box)
         self.records.append(records)
+        self._stands = {r.number: r for r in stands if self._sound(stage, r)}
+        self._cohorts, self._queue, self._waiting, self._flying = [], [], {}, set()
+        self._deaths.clear()
+        self.totals[number] = self._total(number, begun)
+        self._clock = time.monotonic()
+        deadline = self._clock + (stage.timeout or float("inf")) - begun.seconds
         for record in records:
             if record.state in FINISHED:
                 self._tracker.tell(record)
-        waves = math.ceil(stage.trials / self.spec.wave)
-        self._start(number, asking.ask(0, records))
-        yield self._progress(number, ())
-        for wave in range(waves):
-            if wave + 1 < waves:
-                self._start(number, asking.ask(wave + 1, records))
-            last = min((wave + 1) * self.spec.wave, stage.trials)
-            while any(r.state == "running" for r in records[:last]):
-                yield self._progress(number, tuple(self._receive(number)))
-            asking.tell(records[:last])
-
-    def _start(self, stage: int, records: Sequence[Record]) -> None:
-        """Sends what is not finished to the workers, the longest first."""
-        name = self.spec.stages[stage].name
-        starts = [
-            Start(r.number, r.point, derive(self.spec.seed, name, r.number, "train"))
-            for r in records
-            if r.state == "running"
+        size = self.totals[number] if stage.confirms else self.spec.wave
+        judges = [
+            r
+            for each in earlier
+            for r in each
+            if r.state in FINISHED and all(contains(a, begun.box, r.raws.get(a.key)) for a in self.space.axes)
         ]
-        for group in groups(self.spec, self.dataset, starts, self._executor.workers):
-            self._submit(Task(self.spec, self.dataset, group, self.spec.train.epochs, SLICE))
+        self._open(number, asking, 0, judges)
+        yield self._progress(number, ())
+        wave = 0
+        while wave * size < self.totals[number]:
+            asked = (wave + 1) * size
+            if asked < self.totals[number]:
+                if len(records) <= asked and time.monotonic() > deadline:
+                    self._end(number, len(records))
+                else:
+                    self._open(number, asking, wave + 1, judges)
+            while any(r.state == "running" for r in records[:asked]):
+                yield self._progress(number, tuple(self._receive(number)))
+            asking.tell(records[:asked])
+            self._cohorts = [c for c in self._cohorts if c.wave > wave]
+            wave += 1
 
-    def _submit(self, task: Task) -> None:
-        if self._stop():
-            raise Interrupted
+    def _begin(self, number: int, earlier: Sequence[Sequence[Record]]) -> StoredStage:
+        """The stage as it is stored: what it searches is settled when it begins."""
+        stage = self.spec.stages[number]
+        begun = self._storage.stages().get(stage.name)
+        if begun is None:
+            inside = box(self.spec, self.space, number, self.records, self.prior)
+            begun = self._storage.begin_stage(stage.name, inside)
+        if stage.zoom:
+            best = best_of((r for records in earlier for r in records), self.spec.metric.sign, self._names)
+            self._notes += [f"{stage.name}: {edge}" for edge in edges(self.space, begun.box, best)]
+        return begun
+
+    def _total(self, number: int, begun: StoredStage) -> int:
+        """How many trials the stage has: as the file says, fewer when there was no time or nothing to confirm."""
+        stage = self.spec.stages[number]
+        if stage.top is not None:
+            return len(self._finalists(number)) * stage.seeds
+        if begun.ended is not None and begun.seconds < (stage.timeout or float("inf")):
+            self._storage.end_stage(stage.name, None)  # there is more time now
+            return stage.trials
+        return stage.trials if begun.ended is None else begun.ended
+
+    def _end(self, number: int, trials: int) -> None:
+        name = self.spec.stages[number].name
+        self._storage.end_stage(name, trials)
+        self._notes.append(f"{name}: its time is over after {trials} of {self.totals[number]} trials")
+        self.totals[number] = trials
+
+    def _finalists(self, number: int) -> list[dict[str, Raw]]:
+        """The points that a confirming stage compares: those it began with, or the best there are."""
+        asked = {repr(sorted(r.raws.items())): dict(r.raws) for r in self.records[number]}
+        if asked:
+            return list(asked.values())
+        return confirm.finalists(self.spec, [self.prior, *self.records[:number]], self.spec.stages[number].top or 0)
+
+    def _sound(self, stage: Stage, stands: Result) -> bool:
+        """Whether a stored checkpoint can be read; a trial whose cannot begins again, which changes no result."""
         try:
-            self._waiting[self._executor.submit(task)] = task
-        except BrokenExecutor as error:
-            if self._stop():  # whoever stopped us stopped our workers too
-                raise Interrupted from None
-            raise WorkerDied(str(error)) from None
+            State.from_bytes(stands.checkpoint or b"")
+        except EngineError as error:
+            self._notes.append(f"{stage.name}/{stands.number}: {error}; it trains from its start")
+            return False
+        return True
+
+    # Waves.
+
+    def _open(self, number: int, asking: Asking, wave: int, judges: Sequence[Record]) -> None:
+        """Asks a wave, and sends it off."""
+        stage, records, total = self.spec.stages[number], self.records[number], self.totals[number]
+        had = len(records)
+        asked = self._confirm(number) if stage.confirms else asking.ask(wave, records, total)
+        for record in records[had:]:
+            if record.state in FINISHED:  # it had an outcome already
+                self._tracker.tell(record)
+        visible = [] if stage.confirms else [*judges, *records[: asking.visible(wave)]]
+        brackets: dict[int, list[int]] = {}
+        for record in asked:
+            brackets.setdefault(pruning.bracket(self.spec, stage, record.number), []).append(record.number)
+        for place, numbers in sorted(brackets.items()):
+            peers = tuple(r for r in visible if pruning.bracket(self.spec, stage, r.number) == place)
+            self._cohorts.append(_Cohort(wave, tuple(numbers), peers))
+        self._advance(number)
+
+    def _confirm(self, number: int) -> list[Record]:
+        """The trials of a confirming stage, asked at once: seed by seed all its points."""
+        stage, records = self.spec.stages[number], self.records[number]
+        points = self._finalists(number)
+        new = range(len(records), self.totals[number])
+        if new:
+            self._storage.ask(stage.name, new.start, [Given(points[n % len(points)]) for n in new])
+        for n in new:
+            raws = points[n % len(points)]
+            records.append(Record(stage.name, n, raws, self.space.point(raws), "running"))
+        return records
+
+    def _advance(self, stage: int) -> list[Record]:
+        """Sends every cohort that is all there on to its next rung, but for those who are behind: these are told."""
+        news: list[Record] = []
+        for cohort in self._cohorts:
+            going = [n for n in cohort.numbers if self.records[stage][n].state == "running"]
+            if not going or any(n in self._flying for n in going):
+                continue
+            epoch = min(self._epochs(n) for n in going)
+            rungs = pruning.rungs(self.spec, self.spec.stages[stage], cohort.numbers[0])
+            if epoch in rungs:
+                out = self._behind(stage, cohort, epoch)
+                if out:
+                    news += self._save(stage, [pruned(self.spec, self._stands[n]) for n in out])
+                going = [n for n in going if n not in out]
+            target = next((rung for rung in rungs if rung > epoch), self.spec.train.epochs)
+            self._send(stage, cohort.wave, [n for n in going if self._epochs(n) < target], target)
+        self._feed()
+        return news
+
+    def _behind(self, stage: int, cohort: _Cohort, rung: int) -> list[int]:
+        """Who of the cohort ends at a rung, in the order of numbers; whoever has gone beyond it was judged before."""
+        records = [self.records[stage][n] for n in cohort.numbers]
+        records = [came(r, self._stands[r.number], 0.0) if r.state == "running" else r for r in records]
+        out = pruning.behind(self.spec, self.spec.stages[stage], rung, records, cohort.peers)
+        return [r.number for r in records if r.state == "running" and r.epochs == rung and r.number in out]
+
+    def _epochs(self, number: int) -> int:
+        return self._stands[number].epochs if number in self._stands else 0
+
+    # Tasks.
+
+    def _send(self, stage: int, wave: int, numbers: Sequence[int], epochs: int) -> None:
+        """Queues trials, the longest groups first."""
+        starts = [self._start(stage, n) for n in numbers]
+        for group in groups(self.spec, self.dataset, starts, self._executor.workers):
+            self._enqueue(wave, Task(self.spec, self.dataset, group, epochs, SLICE))
+
+    def _start(self, stage: int, number: int) -> Start:
+        """A trial as it goes to a worker: from its seed, or from where it stands."""
+        record = self.records[stage][number]
+        start = Start(
+            number, record.point, train_seed(self.spec, self.spec.stages[stage], number, len(self.records[stage]))
+        )
+        return _onwards(start, self._stands[number]) if number in self._stands else start
+
+    def _enqueue(self, wave: int, task: Task) -> None:
+        self._flying |= {t.number for t in task.trials}
+        heapq.heappush(self._queue, (wave, next(self._order), task))
+
+    def _feed(self) -> None:
+        """Gives the workers what they need next: of the older wave first."""
+        while self._queue and len(self._waiting) < AHEAD * self._executor.workers:
+            if self._stop():
+                raise Interrupted
+            wave, _, task = heapq.heappop(self._queue)
+            try:
+                self._waiting[self._executor.submit(task)] = wave, task
+            except BrokenExecutor as error:
+                raise self._halted(error) from None
+
+    def _halted(self, error: BaseException) -> BaseException:
+        if self._stop():  # whoever stopped us stopped our workers too
+            return Interrupted()
+        return Halted(str(error))
 
     def _receive(self, stage: int) -> list[Record]:
         """Waits for outcomes, stores them, and sends on what is not finished."""
         done, _ = wait(self._waiting, timeout=POLL, return_when=FIRST_COMPLETED)
-        news, unfinished, error = self._arrived(stage, done)
+        self._storage.beat()
+        news, error = self._arrived(stage, done)
         if self._stop():
             raise Interrupted
         if error is not None:
-            raise WorkerDied(str(error)) from error
-        for task in unfinished:
-            self._submit(task)
+            raise self._halted(error) from error
+        news += self._advance(stage)
+        failures = [r for records in self.records for r in records if r.state == "failed"]
+        if self.spec.max_failed is not None and len(failures) > self.spec.max_failed:
+            why = f"{len(failures)} trials have failed, and max_failed is {self.spec.max_failed}"
+            raise Halted(f"{why}; {failures[0].label}: {failures[0].error}")
         return news
 
-    def _arrived(self, stage: int, done: set[Future[Outcome]]) -> tuple[list[Record], list[Task], BaseException | None]:
-        """Stores what has finished: its records, the tasks to send on, and why a worker gave nothing, if one did."""
+    def _arrived(self, stage: int, done: set[Future[Outcome]]) -> tuple[list[Record], BaseException | None]:
+        """Stores what has come: the records that have finished, and what ends the study, if anything does."""
         news: list[Record] = []
-        unfinished: list[Task] = []
         error: BaseException | None = None
         for future in done:
-            task = self._waiting.pop(future)
-            if future.exception() is not None:
-                error = future.exception()
-                continue
-            outcome = future.result()
-            finished = tuple(r for r in outcome if r.state != "running")
-            news += self._save(stage, finished) if finished else []
-            rest = {r.number: r for r in outcome if r.state == "running"}
-            trials = tuple(_onwards(t, rest[t.number]) for t in task.trials if t.number in rest)
-            unfinished += [dataclasses.replace(task, trials=trials)] if trials else []
-        return news, unfinished, error
+            wave, task = self._waiting.pop(future)
+            problem = future.exception()
+            self._flying -= {t.number for t in task.trials}
+            if isinstance(problem, WorkerDied):
+                news += self._died(stage, wave, task, problem)
+            elif problem is not None:
+                error = problem
+            else:
+                outcome = future.result()
+                for r in outcome:
+                    del self._deaths[r.number]
+                news += self._save(stage, outcome)
+                self._on(stage, wave, task, outcome)
+        return news, error
 
-    def _save(self, stage: int, outcome: Outcome) -> list[Record]:
+    def _on(self, stage: int, wave: int, task: Task, outcome: Outcome) -> None:
+        """Whoever ran out of time before the rung goes on with the same company."""
+        rest = [r.number for r in outcome if r.state == "running" and r.epochs < task.epochs]
+        if rest:
+            self._enqueue(wave, dataclasses.replace(task, trials=tuple(self._start(stage, n) for n in rest)))
+
+    def _died(self, stage: int, wave: int, task: Task, problem: WorkerDied) -> list[Record]:
+        """A worker is gone. Its trials go on alone, from where they stand: whose fault it was shows then."""
+        lost = []
+        for trial in task.trials:
+            self._deaths[trial.number] += 1
+            if self._deaths[trial.number] >= DEATHS:
+                lost.append(failed(trial, f"its worker process ended {DEATHS} times: {problem}"))
+            else:
+                self._enqueue(wave, dataclasses.replace(task, trials=(trial,)))
+        return self._save(stage, lost) if lost else []
+
+    # What has come.
+
+    def _save(self, stage: int, outcome: Sequence[Result]) -> list[Record]:
+        """Stores results in one transaction; the records of those that have finished."""
         name, records = self.spec.stages[stage].name, self.records[stage]
-        before = self.best
-        news = []
+        done = [r for r in outcome if r.state != "running"]
+        for r in done:
+            records[r.number] = came(records[r.number], r, 0.0)
+        wanted = self._wanted(stage)
+        keep = [r for r in done if (name, r.number) in wanted and r.weights is not None]
+        drop = self._kept - wanted if wanted else set()
+        seconds, self._clock = time.monotonic() - self._clock, time.monotonic()
+        when = self._storage.save(name, outcome, keep, sorted(drop), seconds)
+        self._kept = self._kept - drop | {(name, r.number) for r in keep}
         for r in outcome:
-            records[r.number] = _finished(records[r.number], r, 0.0)
-        best = self.best
-        champion = None
-        if best is not None and best != before and best.stage == name:
-            champion = next((r for r in outcome if r.number == best.number), None)
-        when = self._storage.save(name, outcome, champion)
-        for r in outcome:
-            records[r.number] = _finished(records[r.number], r, when)
-            news.append(records[r.number])
+            self._stands.pop(r.number, None)
+            if r.state == "running":
+                self._stands[r.number] = r
+        for r in done:
+            records[r.number] = came(records[r.number], r, when)
             self._tracker.tell(records[r.number])
-        return news
+        return [records[r.number] for r in done]
+
+    def _wanted(self, stage: int) -> set[Label]:
+        """Whose weights are to be kept: the best's, and while points are confirmed the best's of each."""
+        wanted = [self.best]
+        if self.spec.stages[stage].confirms:
+            points = len(self.records[stage]) // self.spec.stages[stage].seeds
+            for place in range(points):
+                best = best_of(self.records[stage][place::points], self.spec.metric.sign, self._names)
+                wanted.append(best)
+        return {(r.stage, r.number) for r in wanted if r}
 
     def _progress(self, stage: int, news: tuple[Record, ...]) -> Progress:
-        states = [r.state for records in self.records for r in records]
+        states = Counter(r.state for records in self.records for r in records)
+        notes, self._notes = tuple(self._notes), []
         return Progress(
             stage=self.spec.stages[stage].name,
             stage_number=stage + 1,
             stages=len(self.spec.stages),
-            finished=sum(s in FINISHED for s in states),
-            diverged=states.count("diverged"),
-            failed=states.count("failed"),
-            running=states.count("running"),
-            total=sum(s.trials for s in self.spec.stages),
+            finished=sum(n for state, n in states.items() if state in FINISHED),
+            pruned=states["pruned"],
+            diverged=states["diverged"],
+            failed=states["failed"],
+            running=states["running"],
+            total=sum(self.totals),
             best=self.best,
             news=news,
+            notes=notes,
         )
 
     def _test(self) -> None:
         """Reads the test rows once, with the champion's weights."""
-        best, champion = self.best, self._storage.champion()
-        if best is None or champion is None:
+        best = self.best
+        if best is None:
             return
-        scores = champion.test
+        champion = self._storage.champions().get((best.stage, best.number))
+        scores = champion.test if champion else None
         if scores is None:
-            scores = final_scores(self.spec, self.dataset, best.point, champion.weights)
-            self._storage.save_test(scores)
+            weights = champion.weights if champion else self._again(best)
+            scores = final_scores(self.spec, self.dataset, best.point, weights)
+            self._storage.crown(Champion(best.stage, best.number, weights, scores))
         stage = self._names.index(best.stage)
         self.records[stage][best.number] = best._replace(metrics={**best.metrics, **scores})
 
-
-def load(spec: Spec, space: Space, storage: Storage, stage: int) -> list[Record]:
-    """What the database holds of a stage: trials that have been asked, finished or not, in the order of numbers."""
-    name = spec.stages[stage].name
-    records = []
-    for number, (raws, result, finished) in enumerate(storage.trials(name)):
-        record = Record(name, number, raws, space.point(raws), "running")
-        records.append(_finished(record, result, finished) if result else record)
-    return records
-
-
-def _onwards(start: Start, result: Result) -> Start:
-    """A trial that goes on from where it stood."""
-    return start._replace(checkpoint=result.checkpoint, history=result.history, seconds=result.seconds)
+    def _again(self, best: Record) -> bytes:
+        """Weights that were not kept, because another study trained the trial: they come out the same again."""
+        stage, number = (best.origin or best.label).rpartition(":")[2].rsplit("/", 1)
+        start = Start(best.number, best.point, derive(self.spec.seed, stage, int(number), "train"))
+        future = self._executor.submit(Task(self.spec, self.dataset, (start,), self.spec.train.epochs))
+        (result,) = future.result()
+        if result.value != best.value or result.weights is None:
+            raise Halted(f"{best.label}: trained again it came out as {result.value}, not as {best.value}")
+        return result.weights
 
 
-def _finished(record: Record, r: Result, when: float) -> Record:
-    every = checked_every(r.epochs, r.history)
-    metrics = {name: values[r.best_epoch // every - 1] for name, values in r.history.items()} if r.best_epoch else {}
-    return record._replace(
-        state=r.state,
-        value=r.value,
-        epochs=r.epochs,
-        best_epoch=r.best_epoch,
-        seconds=r.seconds,
-        finished=when,
-        metrics=metrics,
-        history=r.history,
-        error=r.error,
+def load(spec: Spec, space: Space, storage: Storage, name: str) -> tuple[list[Record], list[Result]]:
+    """What the database holds of a stage: trials that have been asked, in the order of numbers, and how far those are
+    that are not finished."""
+    records, stands = [], []
+    for number, (raws, result, finished, origin) in enumerate(storage.trials(name)):
+        record = Record(name, number, raws, space.point(raws), "running", origin=origin)
+        if result is not None and result.state == "running":
+            stands.append(result)
+        elif result is not None:
+            record = came(record, result, finished)
+        records.append(record)
+    return records, stands
+
+
+def train_seed(spec: Spec, stage: Stage, number: int, asked: int) -> int:
+    """What a trial draws from: by its number, but in a confirming stage the same for each of the points it compares.
+
+    Args:
+        asked: trials of the stage.
+    """
+    seed = number // (asked // stage.seeds) if stage.confirms else number
+    return derive(spec.seed, stage.name, seed, "train")
+
+
+def _onwards(start: Start, stands: Result) -> Start:
+    """A trial that goes on from where it stands."""
+    return start._replace(
+        epochs=stands.epochs, checkpoint=stands.checkpoint, history=stands.history, seconds=stands.seconds
     )
-
-
-@final
-class _Asking:
-    """One stage's conversation with Optuna: points are suggested on a copy in memory, and stored a wave at a time."""
-
-    def __init__(self, study: Study, stage: int, known: Sequence[Record], storage: Storage) -> None:
-        self._seed = study.spec.seed
-        self._wave = study.spec.wave
-        self._sign = study.spec.metric.sign
-        self._stage = study.spec.stages[stage]
-        self._space = study.space
-        self._distributions = study.space.distributions(study.boxes[stage])
-        self._known = known
-        self._storage = storage
-
-    def ask(self, wave: int, records: list[Record]) -> list[Record]:
-        """Asks what is missing of a wave, appends it to the records, and gives the records of the wave."""
-        import optuna
-
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        name, had = self._stage.name, len(records)
-        first, last = wave * self._wave, min((wave + 1) * self._wave, self._stage.trials)
-        if had < last:
-            memory = optuna.create_study(direction="minimize" if self._sign > 0 else "maximize")
-            memory.add_trials([self._frozen(r) for r in self._known])
-            memory.add_trials([self._frozen(r) for r in records[: max(0, first - self._wave)]])
-            running = records[max(0, first - self._wave) :]  # whatever has become of them meanwhile
-            memory.add_trials([self._frozen(r._replace(state="running", value=None)) for r in running])
-            for number in range(had, last):
-                memory.sampler = SAMPLERS[self._stage.sampler](derive(self._seed, name, number, "ask"))
-                raws = self._suggest(memory, number)
-                records.append(Record(name, number, raws, self._space.point(raws), "running"))
-            self._storage.ask(name, had, [r.raws for r in records[had:]])
-        return records[first:last]
-
-    def _suggest(self, memory: "OptunaStudy", number: int) -> dict[str, Raw]:
-        """A point that is given, or a sampled one; a parameter is sampled where it counts, after those that say so."""
-        given = len(self._stage.points) * self._stage.seeds
-        if number < given:
-            point = self._stage.points[number % len(self._stage.points)]
-            fixed = {a.key: a.raw_of(point[a.name]) for a in self._space.axes if a.name in point}
-            memory.enqueue_trial(fixed)
-        trial = memory.ask({a.key: self._distributions[a.key] for a in self._space.axes if not a.when})
-        waiting = [a for a in self._space.axes if a.when]
-        while counting := [a for a in waiting if a.counts(self._space.point(trial.params))]:
-            suggest(trial, counting[0].key, self._distributions[counting[0].key])
-            waiting.remove(counting[0])
-        return trial.params
-
-    def tell(self, records: Sequence[Record]) -> None:
-        """Tells Optuna's database of the finished trials it has not got, in the order of their numbers."""
-        told = self._storage.told(self._stage.name, self._sign)
-        self._storage.tell(self._stage.name, [self._frozen(r) for r in records[told:]])
-
-    def _frozen(self, record: Record) -> "FrozenTrial":
-        from optuna.trial import TrialState, create_trial
-
-        trial = create_trial(
-            state=TrialState[_STATES[record.state]],
-            value=record.value,
-            params=dict(record.raws),
-            distributions={key: self._distributions[key] for key in record.raws},
-        )
-        trial.datetime_start = datetime.fromtimestamp(record.finished - record.seconds)
-        if trial.state.is_finished():
-            trial.datetime_complete = datetime.fromtimestamp(record.finished)
-        return trial
-
-
-# A diverged trial's loss is beyond all others': Optuna's samplers take a pruned trial without reports for that.
-_STATES = {"running": "RUNNING", "complete": "COMPLETE", "pruned": "PRUNED", "diverged": "PRUNED", "failed": "FAIL"}

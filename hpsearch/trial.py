@@ -33,6 +33,7 @@ class Start(NamedTuple):
     number: int
     point: Point
     seed: int
+    epochs: int = 0
     checkpoint: bytes | None = None
     history: History | None = None
     seconds: float = 0.0
@@ -41,11 +42,11 @@ class Start(NamedTuple):
 @final
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """Trials of one shape to train together.
+    """Trials of one shape, at one epoch, to train together.
 
     Attributes:
-        epochs: to reach.
-        seconds: after so many, what has been done comes back with `state` running; None for no limit.
+        epochs: to reach; those that would go on come back with `state` running.
+        seconds: after so many they come back all the same; None for no limit.
     """
 
     spec: Spec
@@ -59,7 +60,7 @@ class Result(NamedTuple):
     """A trial as it comes back.
 
     Attributes:
-        value: the metric at its best epoch, as named, whatever the goal; None when there is none.
+        value: the metric at its best epoch, as named, whatever the goal; None unless complete or pruned.
         epochs: how many it trained.
         best_epoch: counted from 1, 0 when there is none.
         history: a number for each epoch.
@@ -117,7 +118,23 @@ def advance(task: Task) -> Outcome:
         if len(task.trials) > 1:  # whose fault it is shows when each trains alone
             return tuple(r for t in task.trials for r in advance(dataclasses.replace(task, trials=(t,))))
         line = f"{type(error).__name__}: {error}".splitlines()[0]
-        return tuple(Result(t.number, "failed", None, 0, 0, {}, t.seconds, error=line) for t in task.trials)
+        return tuple(failed(t, line) for t in task.trials)
+
+
+def failed(trial: Start, error: str) -> Result:
+    """A trial that went wrong, with what it had."""
+    return Result(trial.number, "failed", None, trial.epochs, 0, trial.history or {}, trial.seconds, error=error)
+
+
+def pruned(spec: Spec, result: Result) -> Result:
+    """A running trial that ends where it stands: its value is its best so far."""
+    metric, every = spec.metric, spec.train.check_every
+    curve = [metric.sign * v if math.isfinite(v) else math.inf for v in result.history[metric.watched]]
+    best = curve.index(min(curve))
+    if curve[best] == math.inf:
+        return result._replace(state="pruned", checkpoint=None)
+    value = result.history[metric.name][best] if metric.name in result.history else None
+    return result._replace(state="pruned", value=value, best_epoch=(best + 1) * every, checkpoint=None)
 
 
 def _train(task: Task) -> list[Result]:
@@ -146,8 +163,8 @@ def _train(task: Task) -> list[Result]:
                 histories[trial].setdefault(name, []).append(float(values[row]))
         goes, reached = stopping.update(state, scores)
         finite = np.isfinite(scores["train/loss"]) & np.isfinite(scores.get("val/loss", scores["train/loss"]))
-        timed_out = clock >= deadline
-        goes &= finite & (state.epoch < task.epochs)
+        paused = clock >= deadline or state.epoch >= task.epochs
+        goes &= finite & (state.epoch < spec.train.epochs)
         for row, trial in enumerate(going):
             so_far = Result(
                 task.trials[trial].number, "running", None, state.epoch, 0, histories[trial], seconds[trial]
@@ -157,10 +174,10 @@ def _train(task: Task) -> list[Result]:
                 results[trial] = so_far._replace(state="diverged")
             elif not goes[row]:
                 results[trial] = _complete(so_far, spec, state, row, bool(reached[row]))
-            elif timed_out:
+            elif paused:
                 results[trial] = so_far._replace(checkpoint=state.take(np.array([row])).to_bytes())
         going = [trial for row, trial in enumerate(going) if goes[row]]
-        if timed_out or not going:
+        if paused or not going:
             return [results[trial] for trial in range(len(task.trials))]
         epoch = training.send(goes)
 
@@ -237,7 +254,7 @@ def final_scores(spec: Spec, dataset: Dataset, point: Point, weights: bytes) -> 
 
 
 def groups(spec: Spec, dataset: Dataset, trials: Sequence[Start], workers: int) -> list[tuple[Start, ...]]:
-    """Trials of equal shape together, the longest groups first.
+    """Trials of equal shape at the same epoch together, the longest groups first.
 
     Who trains with whom changes nothing but the time it takes, so the groups are cut for the workers at hand: small
     enough to keep all of them busy, and single trials where the matrices are so large that company does not pay.
@@ -245,9 +262,9 @@ def groups(spec: Spec, dataset: Dataset, trials: Sequence[Start], workers: int) 
     most = -(-len(trials) // (2 * workers)) or 1
     shapes: dict[Any, list[Start]] = {}
     for t in trials:
-        shapes.setdefault(_shape_or_number(spec, dataset, t), []).append(t)
+        shapes.setdefault((_shape_or_number(spec, dataset, t), t.epochs), []).append(t)
     cut = []
-    for key, equal in shapes.items():
+    for (key, _), equal in shapes.items():
         size = most if isinstance(key, tuple) and key[0].work <= LARGEST_IN_COMPANY else 1
         cut += [tuple(equal[i : i + size]) for i in range(0, len(equal), size)]
     return sorted(cut, key=lambda g: -sum(cost(spec, dataset, t.point) for t in g))

@@ -16,9 +16,9 @@ import numpy as np
 import sqlalchemy as sa
 from filelock import FileLock
 
+from hpsearch.database import file_of
 from hpsearch.record import Record, checked_every
 from hpsearch.space import Axis
-from hpsearch.storage import file_of
 from hpsearch.trackers.base import Subject
 from hpsearch.uses import searched
 

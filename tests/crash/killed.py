@@ -1,15 +1,18 @@
 """A process that runs one study again and again, each time in a child that exits hard at another database commit.
 
-Run: python killed.py FOLDER FIRST STEP [rich]: the kills FIRST, FIRST + STEP, … until a run gets through, of the small
-study or, with conditional parameters, given points, dropout and batch norm, of the rich one. The children are
-forked after everything is imported, so that a kill costs little more than the trials it loses. Each kill is followed
-by a run that goes on; a line `n same|other` says whether the table is then that of an unbroken study.
+Run: python killed.py FOLDER FIRST STEP [full|rich|mlflow]: the kills FIRST, FIRST + STEP, … until a run gets through.
+The studies: all that the loop does (full); conditional parameters, given points, dropout and batch norm (rich); the
+first one with MLflow told of it in the same process, whose commits count too (mlflow). The children are forked after
+everything is imported, so that a kill costs little more than the trials it loses. Each kill is followed by a run that
+goes on; a line `n same|other` says whether the table, and what MLflow has, is then that of an unbroken study.
 """
 
 import os
 import random
+import shutil
 import sys
 import traceback
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +23,17 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "hpsearch"))
 import cases
 
 from hpsearch.dataset import Dataset, prepare
+from hpsearch.service import summary
 from hpsearch.spec import Spec
 from hpsearch.stages import reused
+from hpsearch.storage import Storage
+from hpsearch.trackers import TRACKERS, Silent, Subject, Tracker
 
 KILLED = 9
-# Some trials diverge; still TPE is beyond its ten start-up trials, and a wave of its stage is not full.
-CHANGES: dict[str, Any] = {
-    "train.epochs": 2,
-    "parameters.learning_rate.max": 1e16,
-    "stages.0.trials": 13,
-    "stages.1.trials": 7,
-    "stages.1.zoom": {"keep_top": 0.9, "margin": 0.2},
-}
+STUDIES: dict[str, dict[str, Any]] = {"full": cases.FULL, "rich": cases.RICH, "mlflow": cases.FULL}
 
 
-def child(spec: Spec, dataset: Dataset, database: Path, limit: int) -> int:
+def child(spec: Spec, dataset: Dataset, folder: Path, limit: int, mlflow: bool) -> int:
     """Runs the study in a fork, which exits at its `limit`-th commit, before it is written; never for limits below 0.
 
     Trials end in an order that depends on the limit.
@@ -53,9 +52,7 @@ def child(spec: Spec, dataset: Dataset, database: Path, limit: int) -> int:
     code = 1
     try:
         sa.event.listen(sa.Engine, "commit", commit)
-        executor = cases.Held(random.Random(str(limit)).randrange)
-        with cases.opened(spec, dataset, database, executor) as study:
-            cases.drive(study, executor)
+        run(spec, dataset, folder, limit, mlflow)
         code = 0
     except BaseException:
         traceback.print_exc()
@@ -63,25 +60,67 @@ def child(spec: Spec, dataset: Dataset, database: Path, limit: int) -> int:
         os._exit(code)
 
 
-def main(folder: Path, first: int, step: int, changes: dict[str, Any]) -> None:
-    spec = cases.small(**changes)
+def run(spec: Spec, dataset: Dataset, folder: Path, limit: int, mlflow: bool) -> None:
+    """The study in a folder, with its tracker told of it in this process."""
+    executor = cases.Held(random.Random(str(limit)).randrange)
+    tracker: Tracker = TRACKERS["mlflow"](f"sqlite:///{folder / 'mlflow.db'}") if mlflow else Silent()
+    database = folder / "small.db"
+    with cases.opened(spec, dataset, database, executor, tracker) as study:
+        if mlflow:
+            tracker.begin(subject(spec, database))
+        cases.drive(study, executor)
+    tracker.finish(summary(cases.url_of(str(database))).ranking, None)
+    tracker.close(5)
+
+
+def subject(spec: Spec, database: Path) -> Subject:
+    """What the tracker is told about, as a session does."""
+    storage = Storage.open(cases.url_of(str(database)), create=False)
+    try:
+        stored = storage.study()
+        assert stored is not None
+        return Subject(spec, stored.identity, stored.created, {})
+    finally:
+        storage.close()
+
+
+def outcome(folder: Path, mlflow: bool) -> str:
+    """The table, and what MLflow has."""
+    table = cases.table(folder / "small.db")
+    return table + cases.tracked(folder / "mlflow.db") if mlflow else table
+
+
+def main(folder: Path, first: int, step: int, which: str) -> None:
+    spec, mlflow = cases.small(**STUDIES[which]), which == "mlflow"
     dataset, _ = prepare(spec.data, spec.seed, folder)
-    study = cases.run(spec, dataset, folder / "unbroken.db")  # here: the children need not import what it imports
-    assert cases.rows(study)[-1].stage == "fine" and len(reused(study.space, study.boxes[1], study.records[:1])) > 10
-    assert {r.state for r in cases.rows(study)} >= ({"complete", "diverged"} if changes is CHANGES else {"complete"})
-    unbroken = cases.table(folder / "unbroken.db")
+    template = folder / "template"
+    template.mkdir()
+    if mlflow:  # made once: its migrations take longer than a study
+        TRACKERS["mlflow"](f"sqlite:///{template / 'mlflow.db'}").close(5)
+    whole = folder / "unbroken"
+    shutil.copytree(template, whole)
+    study = cases.run(spec, dataset, folder / "first.db")  # here: the children need not import what it imports
+    states = Counter(r.state for r in cases.rows(study))
+    if which == "rich":
+        assert len(reused(study.space, study.boxes[1], study.records[:1])) > 10 and states.keys() == {"complete"}
+    else:
+        assert states.keys() == {"complete", "pruned", "diverged"} and len(study.records) == 3
+        assert len(study.records[0]) + len(study.records[1]) >= 24
+    run(spec, dataset, whole, 0, mlflow)
+    unbroken = outcome(whole, mlflow)
     limit = first
     while True:
-        database = folder / f"{limit}.db"
-        code = child(spec, dataset, database, limit)
+        place = folder / str(limit)
+        shutil.copytree(template, place)
+        code = child(spec, dataset, place, limit, mlflow)
         if code == 0:
             break
-        again = child(spec, dataset, database, -limit) if code == KILLED else code
-        verdict = f"exit code {again}" if again else "same" if cases.table(database) == unbroken else "other"
+        again = child(spec, dataset, place, -limit, mlflow) if code == KILLED else code
+        verdict = f"exit code {again}" if again else "same" if outcome(place, mlflow) == unbroken else "other"
         print(limit, verdict, flush=True)
-        database.unlink()
+        shutil.rmtree(place)
         limit += step
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), cases.RICH if sys.argv[4:] == ["rich"] else CHANGES)
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4] if sys.argv[4:] else "full")

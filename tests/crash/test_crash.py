@@ -18,10 +18,10 @@ import pytest
 
 from hpsearch.errors import StorageError
 from hpsearch.service import summary
-from hpsearch.storage import url_of
+from hpsearch.database import url_of
 
 COMMAND = [sys.executable, "-m", "hpsearch.cli"]
-COMMITS = 40  # at least so many does the study of killed.py make
+COMMITS = 60  # at least so many does the study of killed.py make
 
 
 @pytest.fixture
@@ -49,13 +49,20 @@ def exits(memory: Path, step: int, *study: str) -> list[int]:
 
 
 def test_exits_at_every_commit(memory: Path) -> None:
-    commits = exits(memory, 1)
+    commits = exits(memory, 1, "full")
     assert commits == list(range(1, len(commits) + 1)) and len(commits) >= COMMITS
+
+
+@pytest.mark.parametrize("step", [23, pytest.param(1, marks=pytest.mark.soak)], ids=["some", "every"])
+def test_exits_with_mlflow(memory: Path, step: int) -> None:
+    """Its commits count as well, and its runs are compared as well."""
+    commits = exits(memory, step, "mlflow")
+    assert commits == list(range(1, step * len(commits), step)) and commits[-1] >= 3 * COMMITS
 
 
 def test_exits_of_a_study_with_conditional_parameters(memory: Path) -> None:
     commits = exits(memory, 11, "rich")
-    assert commits == list(range(1, 11 * len(commits), 11)) and commits[-1] >= COMMITS
+    assert commits == list(range(1, 11 * len(commits), 11)) and commits[-1] >= COMMITS / 2
 
 
 def start(*arguments: str | Path, folder: Path) -> subprocess.Popen[str]:

@@ -13,11 +13,12 @@ from typing import Any
 import optuna
 
 from hpsearch import checking
+from hpsearch.database import url_of
 from hpsearch.dataset import Dataset
 from hpsearch.executors import Executor, Inline
 from hpsearch.record import Record
 from hpsearch.spec import Spec
-from hpsearch.storage import Storage, url_of
+from hpsearch.storage import PRIOR, Storage
 from hpsearch.study import Study, load
 from hpsearch.trackers import Silent, Subject, Tracker
 from hpsearch.trial import Outcome, Task, advance
@@ -93,6 +94,21 @@ RICH: dict[str, Any] = {
 }
 
 
+# All that the loop does: trials that diverge, are pruned at two rungs and carried forward, TPE beyond its ten start-up
+# trials, waves that are not full, and a stage that confirms.
+FULL: dict[str, Any] = {
+    "train": {"optimizer": "momentum", "epochs": 8, "early_stopping": {"patience": 3, "min_delta": 1e-3}},
+    "parameters.learning_rate": {"min": 1e-3, "max": 1e16, "scale": "log"},
+    "stages": [
+        {"name": "coarse", "trials": 18, "sampler": "random"},
+        {"name": "fine", "trials": 11, "sampler": "tpe", "zoom": {"keep_top": 0.9, "margin": 0.2}},
+        {"name": "confirm", "top": 3, "seeds": 2},
+    ],
+    "pruning": {"kind": "successive_halving", "min_epochs": 2, "reduction": 2},
+    "wave": 4,
+}
+
+
 def content(**changes: Any) -> dict[str, Any]:
     """The study file as a mapping: `content(**{"train.epochs": 2})` differs in one place."""
     result = copy.deepcopy(CONTENT)
@@ -129,9 +145,10 @@ def opened(
     """The study on a database, new or begun."""
     storage = Storage.open(url_of(str(database)), create=True)
     try:
-        if storage.study() is None:
-            storage.begin(spec.name, spec.model_dump(mode="json"), dataset.fingerprint, "test")
-        yield Study(spec, dataset, storage, executor or Inline(), tracker or Silent(), stop)
+        with storage.lease():
+            if storage.study() is None:
+                storage.begin(spec.name, spec.model_dump(mode="json"), dataset.fingerprint, "test")
+            yield Study(spec, dataset, storage, executor or Inline(), tracker or Silent(), stop)
     finally:
         storage.close()
 
@@ -159,9 +176,12 @@ def table(database: Path) -> str:
         stored = storage.study()
         assert stored is not None
         spec = checking.restore(stored.spec, "the database")
-        lines = [stored.spec, stored.fingerprint, storage.champion()]
+        lines = [stored.spec, stored.fingerprint, storage.champions(), storage.trials(PRIOR)]
+        lines += [s._replace(seconds=0.0) for s in storage.stages().values()]
         for number in range(len(spec.stages)):
-            lines += [r._replace(seconds=0.0, finished=0.0) for r in load(spec, searched(spec), storage, number)]
+            found, stands = load(spec, searched(spec), storage, spec.stages[number].name)
+            lines += [r._replace(seconds=0.0, finished=0.0) for r in found]
+            assert not stands
     finally:
         storage.close()
     with warnings.catch_warnings():  # of connections that Optuna leaves to the garbage collector
@@ -170,8 +190,33 @@ def table(database: Path) -> str:
             study = optuna.load_study(study_name=f"{spec.name}/{stage.name}", storage=url)
             lines.append(study.direction)
             for t in study.get_trials(deepcopy=False):
-                lines.append((t.number, t.state, t.values, t.params, t.distributions))
+                lines.append(
+                    (t.number, t.state, t.values, t.params, t.distributions, t.intermediate_values, t.user_attrs)
+                )
     return "\n".join(map(repr, lines))
+
+
+# Of a run in MLflow, what the clock or the machine says.
+VOLATILE = ("seconds", "mlflow.user", "mlflow.source.git.commit")
+
+
+def tracked(mlflow: Path) -> str:
+    """All that an MLflow database holds of a study's runs but times: none twice, tags, parameters, metrics, files."""
+    with closing(sqlite3.connect(mlflow)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        lines = []
+        runs = connection.execute(
+            "SELECT run_uuid, name, status, lifecycle_stage, artifact_uri FROM runs ORDER BY name, run_uuid"
+        ).fetchall()
+        for run, name, status, stage, artifacts in runs:
+            folder = Path(artifacts.removeprefix("file://"))
+            lines += [name, status, stage, sorted(p.name for p in folder.rglob("*"))]
+            for table, columns in (("tags", "key, value"), ("params", "key, value"), ("metrics", "key, step, value")):
+                found = connection.execute(f"SELECT {columns} FROM {table} WHERE run_uuid = ? ORDER BY 1, 2", (run,))
+                lines += [row for row in found if row[0] not in VOLATILE]
+            history = folder / "history.json"
+            lines.append(history.read_text("utf-8") if history.exists() else None)
+        return "\n".join(map(repr, lines))
 
 
 class Limit:

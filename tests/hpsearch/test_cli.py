@@ -17,7 +17,8 @@ import pytest
 from hpsearch import cli, dataset, service
 from hpsearch.errors import Interrupted
 from hpsearch.executors import Inline
-from hpsearch.storage import Storage, url_of
+from hpsearch.database import url_of
+from hpsearch.storage import Storage
 
 SHORT = {"train.epochs": 2, "stages.0.trials": 5, "stages.1.trials": 3}
 COMMAND = Path(sys.executable).with_name("hpsearch")

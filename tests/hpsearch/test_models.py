@@ -21,7 +21,8 @@ from hpsearch.models import Model, champion
 from hpsearch.seeds import derive
 from hpsearch.sources import Source
 from hpsearch.spec import Spec
-from hpsearch.storage import Storage, url_of
+from hpsearch.database import url_of
+from hpsearch.storage import Storage
 
 KINDS = {"softmax": "iris", "sigmoid": "breast_cancer", "regression": "diabetes"}
 CHANGES = {"train.epochs": 3, "stages.0.trials": 3, "stages.1.trials": 1}
@@ -37,7 +38,7 @@ def trained(
     dataset, scaling = prepare(spec.data, spec.seed, folder)
     study = run(spec, dataset, folder / "small.db")
     storage = Storage.open(url_of(str(folder / "small.db")), create=False)
-    stored = storage.champion()
+    (stored,) = storage.champions().values()
     storage.close()
     assert study.best is not None and stored is not None
     return spec, dataset, champion(spec, dataset, scaling, study.best, stored.weights), dict(study.best.metrics)

@@ -14,13 +14,14 @@ import pytest
 from engine.types import EngineError
 from hpsearch import study as loop
 from hpsearch import trial
+from hpsearch.database import url_of
 from hpsearch.dataset import Dataset, prepare
 from hpsearch.errors import Interrupted
 from hpsearch.executors import EXECUTORS, Inline
 from hpsearch.record import Record
 from hpsearch.spec import Spec
 from hpsearch.stages import reused
-from hpsearch.storage import Storage, url_of
+from hpsearch.storage import Storage
 from hpsearch.trial import Result, Start, Task, advance, groups
 
 WAVE = cases.CONTENT["wave"]
@@ -315,7 +316,7 @@ def test_one_that_fails_in_training_leaves_its_company(
     """Not only when it is built: an exception in the engine."""
     point = {"learning_rate": 0.01, "beta": 0.9, "hidden_units": 4, "batch_size": 16, "l2": 1e-4}
     starts = [Start(n, point, n) for n in range(3)]
-    alone = [advance(Task(spec, dataset, (s,), 3))[0] for s in starts]
+    alone = [advance(Task(spec, dataset, (s,), 4))[0] for s in starts]
     sound = trial.train
 
     def train(net: Any, hypers: Any, state: Any, *others: Any) -> Any:
@@ -333,7 +334,7 @@ def test_one_that_fails_in_training_leaves_its_company(
     begin = trial._state
     monkeypatch.setattr(trial, "train", train)
     monkeypatch.setattr(trial, "_state", started)
-    together = advance(Task(spec, dataset, tuple(starts), 3))
+    together = advance(Task(spec, dataset, tuple(starts), 4))
     assert [r.state for r in together] == ["complete", "failed", "complete"]
     assert timeless([together[0], together[2]]) == timeless([alone[0], alone[2]])
     assert together[1].error is not None and together[1].error.startswith("MemoryError")
@@ -402,7 +403,7 @@ def test_the_database_as_records(spec: Spec, dataset: Dataset, tmp_path: Path) -
     """What is loaded is what was returned."""
     study = cases.run(spec, dataset, tmp_path / "a.db")
     storage = Storage.open(url_of(str(tmp_path / "a.db")), create=False)
-    loaded = [loop.load(spec, study.space, storage, number) for number in range(2)]
+    loaded = [loop.load(spec, study.space, storage, stage.name)[0] for stage in spec.stages]
     storage.close()
     best = study.best
     assert best is not None

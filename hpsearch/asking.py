@@ -1,0 +1,166 @@
+"""One stage's conversation with Optuna: points are suggested on a copy in memory, and stored a wave at a time."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, final
+
+from hpsearch import pruning
+from hpsearch.record import Record, came
+from hpsearch.samplers import SAMPLERS, Question, suggest
+from hpsearch.seeds import derive
+from hpsearch.space import Box, Raw, Space
+from hpsearch.spec import Spec
+from hpsearch.storage import Given, Storage
+from hpsearch.trial import Result
+
+if TYPE_CHECKING:
+    from optuna import Study as OptunaStudy
+    from optuna.trial import FrozenTrial
+
+# A diverged trial's loss is beyond all others': Optuna's samplers take a pruned trial without reports for that.
+STATES = {"running": "RUNNING", "complete": "COMPLETE", "pruned": "PRUNED", "diverged": "PRUNED", "failed": "FAIL"}
+
+
+@final
+class Asking:
+    """Asks a stage's trials wave by wave, and tells Optuna's database what has come of them.
+
+    Args:
+        number: of the stage.
+        box: what it searches.
+        known: finished trials of earlier stages in the box, for the sampler.
+        prior: trials of the study this one was forked from, whose outcome a trial takes that is the same.
+    """
+
+    def __init__(
+        self,
+        spec: Spec,
+        space: Space,
+        number: int,
+        box: Box,
+        known: Sequence[Record],
+        prior: Sequence[Record],
+        storage: Storage,
+    ) -> None:
+        self._spec = spec
+        self._stage = spec.stages[number]
+        self._space = space
+        self._distributions = space.distributions(box)
+        self._known = known
+        self._prior = {((r.origin or "").partition(":")[2], _key(r.raws)): r for r in prior}
+        self._storage = storage
+
+    def visible(self, wave: int) -> int:
+        """How many of the stage's trials a wave sees the outcome of: those of the waves up to the last but one."""
+        return max(0, (wave - 1) * self._spec.wave)
+
+    def ask(self, wave: int, records: list[Record], total: int) -> list[Record]:
+        """Asks what is missing of a wave, appends it to the records, and gives the records of the wave.
+
+        Args:
+            records: of the stage, as many as have been asked.
+            total: trials the stage is to have.
+        """
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        spec, name, had = self._spec, self._stage.name, len(records)
+        first, last = wave * spec.wave, min((wave + 1) * spec.wave, total)
+        if had < last:
+            memory = optuna.create_study(direction="minimize" if spec.metric.sign > 0 else "maximize")
+            told, running = records[: self.visible(wave)], records[self.visible(wave) :]
+            memory.add_trials([self.frozen(r) for r in [*self._known, *told]])
+            # Whatever has become of them meanwhile, those of the wave before count as running.
+            memory.add_trials([self.frozen(r._replace(state="running", value=None)) for r in running])
+            finished = {_key(r.raws): r for r in reversed([*self._known, *told]) if r.state != "failed"}
+            given = []
+            for number in range(had, last):
+                memory.sampler = SAMPLERS[self._stage.sampler](self._question(number))
+                raws = self._suggest(memory, number)
+                given.append(self._given(number, raws, finished))
+            when = self._storage.ask(name, had, given)
+            for number, trial in enumerate(given, had):
+                record = Record(name, number, trial.raws, self._space.point(trial.raws), "running", origin=trial.origin)
+                records.append(came(record, trial.result, when) if trial.result else record)
+        return records[first:last]
+
+    def _question(self, number: int) -> Question:
+        name, spec = self._stage.name, self._spec
+        return Question(
+            stage_seed=derive(spec.seed, name, "ask"),
+            seed=derive(spec.seed, name, number, "ask"),
+            number=number,
+            wave=spec.wave,
+            known=len(self._known),
+            box=self._distributions,
+            conditional=frozenset(a.key for a in self._space.axes if a.when),
+        )
+
+    def _suggest(self, memory: "OptunaStudy", number: int) -> dict[str, Raw]:
+        """A point that is given, or a sampled one; a parameter is sampled where it counts, after those that say so."""
+        given = len(self._stage.points) * self._stage.seeds
+        if number < given:
+            point = self._stage.points[number % len(self._stage.points)]
+            fixed = {a.key: a.raw_of(point[a.name]) for a in self._space.axes if a.name in point}
+            memory.enqueue_trial(fixed)
+        trial = memory.ask({a.key: self._distributions[a.key] for a in self._space.axes if not a.when})
+        waiting = [a for a in self._space.axes if a.when]
+        while counting := [a for a in waiting if a.counts(self._space.point(trial.params))]:
+            suggest(trial, counting[0].key, self._distributions[counting[0].key])
+            waiting.remove(counting[0])
+        return trial.params
+
+    def _given(self, number: int, raws: dict[str, Raw], finished: dict[str, Record]) -> Given:
+        """The trial as it is stored: with the outcome of the same one of another study, or, where the file wants so,
+        of the same point; else to be trained, and a point that was there before with one more seed."""
+        same = self._prior.get((f"{self._stage.name}/{number}", _key(raws)))
+        if same is not None and same.state == "pruned":  # by rules and company that are not these
+            same = None
+        if same is None and self._spec.repeats == "reuse" and number >= len(self._stage.points) * self._stage.seeds:
+            same = finished.get(_key(raws))
+        if same is None:
+            return Given(raws)
+        result = Result(
+            *(number, same.state, same.value, same.epochs, same.best_epoch),
+            history=dict(same.history),
+            error=same.error,
+        )
+        return Given(raws, result, same.origin or same.label)
+
+    def tell(self, records: Sequence[Record]) -> None:
+        """Tells Optuna's database of the finished trials it has not got, in the order of their numbers."""
+        told = self._storage.told(self._stage.name, self._spec.metric.sign)
+        self._storage.tell(self._stage.name, [self.frozen(r) for r in records[told:]])
+
+    def frozen(self, record: Record) -> "FrozenTrial":
+        """A record as Optuna has it, with its best values at the rungs it came to."""
+        from optuna.trial import TrialState, create_trial
+
+        trial = create_trial(
+            state=TrialState[STATES[record.state]],
+            value=record.value if record.state == "complete" else None,
+            params=dict(record.raws),
+            distributions={key: self._distributions[key] for key in record.raws},
+            intermediate_values=self._reports(record),
+            user_attrs={"state": record.state} if record.state == "diverged" else {},
+        )
+        trial.datetime_start = datetime.fromtimestamp(record.finished - record.seconds)
+        if trial.state.is_finished():
+            trial.datetime_complete = datetime.fromtimestamp(record.finished)
+        return trial
+
+    def _reports(self, record: Record) -> dict[int, float]:
+        if record.state not in ("complete", "pruned"):
+            return {}
+        metric, every = self._spec.metric, self._spec.train.check_every
+        stage = next((s for s in self._spec.stages if s.name == record.stage), self._stage)
+        reached = [e for e in pruning.rungs(self._spec, stage, record.number) if e <= record.epochs]
+        values = {e: metric.sign * pruning.value(metric, record, e, every) for e in reached}
+        return values or (
+            {record.epochs: record.value} if record.state == "pruned" and record.value is not None else {}
+        )
+
+
+def _key(raws: object) -> str:
+    """A point, to be compared."""
+    return repr(sorted(dict(raws).items()))  # type: ignore[call-overload]

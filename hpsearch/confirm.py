@@ -1,0 +1,108 @@
+"""Luck or skill: the best points trained again, each with the same new seeds, and what can be said of them then."""
+
+import math
+from collections.abc import Sequence
+from statistics import fmean, stdev
+from typing import NamedTuple
+
+from hpsearch.record import FINISHED, Record, best_of
+from hpsearch.space import Point, Raw
+from hpsearch.spec import Spec
+
+CONFIDENCE = 0.95
+
+
+class Finalist(NamedTuple):
+    """A point that was trained again.
+
+    Attributes:
+        trials: of the confirming stage, by seed.
+        mean: of the metric over seeds; not finite when one of them did not complete.
+        half: half the width of the mean's confidence interval, Student's t.
+        behind: mean of the differences to the winner, paired by seed, above 0 is worse; None for the winner.
+        behind_half: half the width of that difference's interval.
+    """
+
+    point: Point
+    trials: tuple[Record, ...]
+    mean: float
+    half: float
+    behind: float | None = None
+    behind_half: float = math.nan
+
+    @property
+    def tied(self) -> bool:
+        """Whether it cannot be told apart from the winner: the interval of the difference holds 0."""
+        return self.behind is not None and not self.behind - self.behind_half > 0
+
+
+def finalists(spec: Spec, earlier: Sequence[Sequence[Record]], top: int) -> list[dict[str, Raw]]:
+    """The best points before a confirming stage, by the mean over whatever seeds each was trained with, ties by age."""
+    values: dict[str, list[float]] = {}
+    points: dict[str, dict[str, Raw]] = {}
+    for r in (r for records in earlier for r in records if r.state == "complete" and r.origin is None):
+        key = repr(sorted(r.raws.items()))
+        values.setdefault(key, []).append(spec.metric.sign * (r.value or 0.0))
+        points.setdefault(key, dict(r.raws))
+    return [points[key] for key in sorted(values, key=lambda k: fmean(values[k]))[:top]]
+
+
+def compared(spec: Spec, records: Sequence[Record]) -> list[Finalist]:
+    """The points of a confirming stage, the best mean first.
+
+    Args:
+        records: all of the stage; trial n has point n mod p and seed n div p.
+    """
+    seeds = spec.stages[-1].seeds
+    count = len(records) // seeds
+    found = [_finalist(spec, tuple(records[place::count])) for place in range(count)]
+    order = sorted(found, key=lambda f: spec.metric.sign * f.mean if math.isfinite(f.mean) else math.inf)
+    return [order[0], *(_against(spec, order[0], f) for f in order[1:])] if order else []
+
+
+def leader(spec: Spec, records: Sequence[Sequence[Record]]) -> Record | None:
+    """The best complete trial so far; once the last stage has confirmed, the winner's.
+
+    Args:
+        records: of the stages that have begun, all that have been asked.
+    """
+    stages = [s.name for s in spec.stages]
+    confirming = spec.stages[-1].confirms and len(records) == len(stages)
+    if confirming and records[-1] and all(r.state in FINISHED for r in records[-1]):
+        found = winner(spec, records[-1])
+        if found is not None:
+            return found
+    searched = records[: len(records) - confirming]
+    return best_of((r for each in searched for r in each), spec.metric.sign, stages)
+
+
+def winner(spec: Spec, records: Sequence[Record]) -> Record | None:
+    """The best trial of the point with the best mean; None when no point has one."""
+    first = next(iter(compared(spec, records)), None)
+    if first is None or not math.isfinite(first.mean):
+        return None
+    return best_of(first.trials, spec.metric.sign, [s.name for s in spec.stages])
+
+
+def _finalist(spec: Spec, trials: tuple[Record, ...]) -> Finalist:
+    values = [r.value if r.state == "complete" and r.value is not None else math.nan for r in trials]
+    return Finalist(trials[0].point, trials, fmean(values), _half(values))
+
+
+def _against(spec: Spec, best: Finalist, other: Finalist) -> Finalist:
+    pairs = zip(best.trials, other.trials, strict=True)
+    differences = [
+        spec.metric.sign * (b.value - a.value) if a.value is not None and b.value is not None else math.nan
+        for a, b in pairs
+    ]
+    return other._replace(behind=fmean(differences), behind_half=_half(differences))
+
+
+def _half(values: Sequence[float]) -> float:
+    """t · s / √n, two-sided."""
+    from scipy.stats import t
+
+    if not all(map(math.isfinite, values)) or len(values) < 2:
+        return math.nan
+    quantile = float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
+    return quantile * stdev(values) / math.sqrt(len(values))

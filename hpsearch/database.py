@@ -1,0 +1,111 @@
+"""Any database: its URL, its file, how it is opened, and what it refuses in words that say what to do."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from hpsearch.errors import StorageError
+
+BUSY = 75.0  # seconds to wait for another process that writes
+
+
+def url_of(database: str) -> str:
+    """A path or a URL → a URL."""
+    return database if "://" in database else f"sqlite:///{Path(database)}"
+
+
+def file_of(url: str) -> Path | None:
+    """The file of a SQLite URL; None for a server or memory.
+
+    Raises:
+        StorageError: it is no URL.
+    """
+    try:
+        parsed = sa.make_url(url)
+    except SQLAlchemyError:
+        raise StorageError(f"'{url}' is no database URL; write sqlite:///FILE, for example") from None
+    if parsed.get_backend_name() != "sqlite" or parsed.database in (None, "", ":memory:"):
+        return None
+    return Path(str(parsed.database))
+
+
+def shown(url: str) -> str:
+    """A database as messages name it: its file, or its URL without the password."""
+    path = file_of(url)
+    return str(path) if path else sa.make_url(url).render_as_string(hide_password=True)
+
+
+@contextlib.contextmanager
+def guard(url: str) -> Iterator[None]:
+    """What a database refuses, in words that say what to do.
+
+    Raises:
+        StorageError: for every error of the database or its driver.
+    """
+    try:
+        yield
+    except (SQLAlchemyError, ImportError) as error:
+        raise StorageError(f"{shown(url)}: {_reason(error)}") from error
+    except Exception as error:
+        if type(error).__module__.startswith("optuna."):  # its StorageInternalError wraps ours
+            raise StorageError(f"{shown(url)}: {_reason(error.__cause__ or error)}") from error
+        raise
+
+
+def _reason(error: BaseException) -> str:
+    original = error.orig if isinstance(error, DBAPIError) and error.orig else error
+    text = str(original).splitlines()[0] if str(original) else type(original).__name__
+    kept = "everything finished until then is kept"
+    for sign, words in {
+        "disk is full": f"the disk is full; {kept}: free some space and run again",
+        "disk I/O error": f"the disk cannot be written ({text}); {kept}: run again when it can",
+        "readonly": "cannot be written: the file or its folder is read-only",
+        "unable to open": "cannot be opened or created: is the folder there, and may you write in it?",
+        "locked": "another process is writing to it; wait for it, or stop it",
+        "not a database": "is not a database",
+        "malformed": "is damaged; restore a copy of it, or start in another file",
+    }.items():
+        if sign in text:
+            return words
+    return text
+
+
+def check_file(path: Path, create: bool) -> None:
+    try:
+        if path.is_dir():
+            raise StorageError(f"{path}: is a folder, not a database")
+        if not path.exists() or path.stat().st_size == 0:
+            if not create:
+                raise StorageError(f"{path}: there is no such database")
+            if not path.parent.is_dir():
+                raise StorageError(f"{path}: there is no folder {path.parent}")
+            return
+        with path.open("rb") as file:
+            head = file.read(16)
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be read: {error.strerror}") from None
+    if head != b"SQLite format 3\0":
+        raise StorageError(f"{path}: is not a database")
+
+
+def tables_of(url: str) -> set[str]:
+    with guard(url):
+        engine = sa.create_engine(url, **options(url))
+        try:
+            return set(sa.inspect(engine).get_table_names())
+        finally:
+            engine.dispose()
+
+
+def options(url: str) -> dict[str, Any]:
+    return {"connect_args": {"timeout": BUSY}} if sa.make_url(url).get_backend_name() == "sqlite" else {}
+
+
+def pragmas(connection: Any, _record: Any) -> None:
+    """Write-ahead log: readers never wait, and a commit costs a third. A kill loses nothing; the file stays whole."""
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")

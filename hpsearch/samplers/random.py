@@ -1,0 +1,15 @@
+"""Independent draws, uniform on each axis' scale. Bergstra, Bengio 2012."""
+
+from typing import TYPE_CHECKING
+
+from hpsearch.samplers.base import SEEDS, Question
+
+if TYPE_CHECKING:
+    from optuna.samplers import BaseSampler
+
+
+def random(question: Question) -> "BaseSampler":
+    """Knows no history."""
+    from optuna.samplers import RandomSampler
+
+    return RandomSampler(seed=question.seed % SEEDS)

@@ -1,0 +1,94 @@
+"""A study's table depends on its file and its seed: not on workers, company, the order of arrival, or time slices."""
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cases
+import pytest
+
+from hpsearch import study as loop
+from hpsearch.dataset import Dataset, prepare
+from hpsearch.errors import Interrupted
+from hpsearch.executors import EXECUTORS, Inline
+from hpsearch.spec import Spec
+
+KINDS: dict[str, Any] = {
+    "halving": cases.FULL,
+    "hyperband": {**cases.FULL, "pruning": {"kind": "hyperband", "min_epochs": 1, "reduction": 2}},
+    "median": {**cases.FULL, "pruning": {"kind": "median", "min_epochs": 1, "startup": 3}},
+}
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def spec(request: pytest.FixtureRequest) -> Spec:
+    return cases.small(**KINDS[request.param])
+
+
+@pytest.fixture(scope="module")
+def dataset(spec: Spec, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return prepare(spec.data, spec.seed, tmp_path_factory.mktemp("data"))[0]
+
+
+@pytest.fixture(scope="module")
+def table(spec: Spec, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Of the study, trained inline; worth comparing with."""
+    database = tmp_path_factory.mktemp("reference") / "small.db"
+    study = cases.run(spec, dataset, database)
+    search = [r for records in study.records[:2] for r in records]
+    states = Counter(r.state for r in search)
+    assert states.keys() == {"complete", "pruned", "diverged"} and len(search) >= 24
+    assert len({r.epochs for r in search if r.state == "pruned"}) > 1, "pruned at one rung only"
+    assert len(study.records[2]) == 6 and study.best is not None and study.best.stage == "confirm"
+    return cases.table(database)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_workers(spec: Spec, dataset: Dataset, table: str, tmp_path: Path, workers: int) -> None:
+    executor = EXECUTORS["processes"](workers, str(tmp_path / "scratch"))
+    try:
+        cases.run(spec, dataset, tmp_path / "small.db", executor)
+    finally:
+        executor.close()
+    assert cases.table(tmp_path / "small.db") == table
+
+
+ORDERS: dict[str, Callable[[], Callable[[int], int]]] = {
+    "first": lambda: lambda _: 0,
+    "last": lambda: lambda waiting: waiting - 1,
+    "random": lambda: random.Random(3).randrange,
+}
+
+
+@pytest.mark.parametrize("single", [False, True], ids=["company", "alone"])
+@pytest.mark.parametrize("order", ORDERS)
+def test_order_of_arrival(spec: Spec, dataset: Dataset, table: str, tmp_path: Path, order: str, single: bool) -> None:
+    executor = cases.Held(ORDERS[order](), single=single)
+    with cases.opened(spec, dataset, tmp_path / "small.db", executor) as study:
+        cases.drive(study, executor)
+    assert cases.table(tmp_path / "small.db") == table
+
+
+def test_slices(spec: Spec, dataset: Dataset, table: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every trial comes back, and its checkpoint is stored, after every epoch."""
+    monkeypatch.setattr(loop, "SLICE", 0.0)
+    cases.run(spec, dataset, tmp_path / "small.db", Inline())
+    assert cases.table(tmp_path / "small.db") == table
+
+
+def test_stopped_after_every_trial(spec: Spec, dataset: Dataset, table: str, tmp_path: Path) -> None:
+    """Begun again and again, each time for one more trial; what was finished before is told again first."""
+    database, total = tmp_path / "small.db", sum(s.trials for s in spec.stages)
+    stopped = 0
+    for limit in range(1, total + 1):
+        tracker, executor = cases.Limit(limit), cases.Held(lambda waiting: 0)
+        with cases.opened(spec, dataset, database, executor, tracker, tracker.stop) as study:
+            try:
+                cases.drive(study, executor)
+            except Interrupted:
+                stopped += 1
+    assert stopped > total / 2
+    cases.run(spec, dataset, database)
+    assert cases.table(database) == table

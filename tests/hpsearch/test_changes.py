@@ -1,0 +1,603 @@
+"""Resuming with a changed file: what goes on, what is refused, what is shown; and which points a fork keeps."""
+
+import copy
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+from cases import CONTENT, RICH, content, small
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hpsearch import checking
+from hpsearch.changes import LONGEST, Change, carried, compare, forked
+from hpsearch.record import Record
+from hpsearch.space import Axis, Fixed, Parameter, Range, Raw, Space, Values, space
+from hpsearch.spec import Spec
+from hpsearch.uses import searched
+
+COARSE = {"name": "coarse", "trials": 15, "pruning": "median"}
+FINE = {"name": "fine", "trials": 9, "sampler": "tpe", "zoom": {"keep_top": 0.5, "margin": 0.2}, "timeout": "20m"}
+LAST = {"name": "last", "trials": 6, "zoom": {}}
+MORE = {"name": "more", "trials": 3}
+CONFIRM = {"name": "confirm", "top": 2, "seeds": 3}
+SEARCH = [COARSE, FINE, LAST]
+CONFIRMED = [COARSE, FINE, CONFIRM]
+NPZ = {"source": "npz", "path": "rows.npz"}
+
+NOTHING: dict[str, int] = {}
+FIRST = {"coarse": 12}
+SECOND = {"coarse": 15, "fine": 6}
+ALL = {"coarse": 15, "fine": 9, "last": 6}
+CONFIRMING = {"coarse": 15, "fine": 9, "confirm": 4}
+
+RATE = CONTENT["parameters"]["learning_rate"]
+OTHERS = {name: p for name, p in CONTENT["parameters"].items() if name != "learning_rate"}
+DIFFER = "results would differ"
+GOES_ON = None
+
+
+def spec(base: list[dict[str, Any]] = SEARCH, /, **edits: Any) -> Spec:
+    """The small study with other stages and edits on top; `...` leaves something out."""
+    result = content(stages=copy.deepcopy(base))
+    for path, value in edits.items():
+        *outer, last = path.split(".")
+        inner: Any = result
+        for key in outer:
+            inner = inner[int(key)] if isinstance(inner, list) else inner[key]
+        if value is ...:
+            del inner[last]
+        else:
+            inner[last] = value
+    return checking.restore(result, "test_changes.py")
+
+
+# Stages of the study, what has been asked, one edit of the file → the line, and why it is refused.
+EDITS: dict[str, tuple[list[dict[str, Any]], Mapping[str, int], dict[str, Any], str, str | None]] = {
+    "workers": (SEARCH, SECOND, {"workers": 4}, "workers: 1 → 4", GOES_ON),
+    "workers auto": (SEARCH, ALL, {"workers": "auto"}, "workers: 1 → auto", GOES_ON),
+    "max_failed": (SEARCH, ALL, {"max_failed": 3}, "max_failed: not given → 3", GOES_ON),
+    # How many trials.
+    "more trials": (SEARCH, SECOND, {"stages.1.trials": 64}, "stages.fine.trials: 9 → 64", GOES_ON),
+    "fewer trials": (SEARCH, SECOND, {"stages.1.trials": 7}, "stages.fine.trials: 9 → 7", GOES_ON),
+    "as many as asked": (SEARCH, SECOND, {"stages.1.trials": 6}, "stages.fine.trials: 9 → 6", GOES_ON),
+    "fewer than asked": (
+        SEARCH,
+        SECOND,
+        {"stages.1.trials": 5},
+        "stages.fine.trials: 9 → 5",
+        "6 trials are asked already",
+    ),
+    "trials of the end": (SEARCH, ALL, {"stages.2.trials": 7}, "stages.last.trials: 6 → 7", GOES_ON),
+    "trials to come": (SEARCH, FIRST, {"stages.1.trials": 1}, "stages.fine.trials: 9 → 1", GOES_ON),
+    "trials before": (
+        SEARCH,
+        SECOND,
+        {"stages.0.trials": 16},
+        "stages.coarse.trials: 15 → 16",
+        "fine has begun after it",
+    ),
+    "timeout": (SEARCH, SECOND, {"stages.1.timeout": "1h"}, "stages.fine.timeout: 1200.0 → 3600.0", GOES_ON),
+    "no timeout": (SEARCH, SECOND, {"stages.1.timeout": ...}, "stages.fine.timeout: 1200.0 → not given", GOES_ON),
+    "timeout before": (SEARCH, SECOND, {"stages.0.timeout": "9s"}, "stages.coarse.timeout: not given → 9.0", DIFFER),
+    # Others of a stage that has begun, and of one that has not.
+    "sampler": (SEARCH, SECOND, {"stages.1.sampler": "random"}, "stages.fine.sampler: tpe → random", DIFFER),
+    "sampler to come": (SEARCH, FIRST, {"stages.1.sampler": "random"}, "stages.fine.sampler: tpe → random", GOES_ON),
+    "zoom": (SEARCH, SECOND, {"stages.1.zoom.margin": 0.3}, "stages.fine.zoom.margin: 0.2 → 0.3", DIFFER),
+    "no zoom": (
+        SEARCH,
+        SECOND,
+        {"stages.1.zoom": ...},
+        "stages.fine.zoom: {keep_top: 0.5, margin: 0.2} → not given",
+        DIFFER,
+    ),
+    "zoom to come": (SEARCH, FIRST, {"stages.1.zoom.margin": 0.3}, "stages.fine.zoom.margin: 0.2 → 0.3", GOES_ON),
+    "points": (
+        SEARCH,
+        FIRST,
+        {"stages.0.points": [{"beta": 0.9}]},
+        "stages.coarse.points.0: not given → {beta: 0.9}",
+        DIFFER,
+    ),
+    "seeds of points": (
+        [{**COARSE, "points": [{"beta": 0.9}], "seeds": 2}, FINE],
+        FIRST,
+        {"stages.0.seeds": 3},
+        "stages.coarse.seeds: 2 → 3",
+        DIFFER,
+    ),
+    "pruning of a stage": (
+        SEARCH,
+        FIRST,
+        {"stages.0.pruning": "hyperband"},
+        "stages.coarse.pruning.kind: median → hyperband",
+        DIFFER,
+    ),
+    "pruning to come": (
+        SEARCH,
+        FIRST,
+        {"stages.1.pruning": "median"},
+        "stages.fine.pruning: not given → {kind: median}",
+        GOES_ON,
+    ),
+    # Stages.
+    "stage added": (
+        SEARCH,
+        ALL,
+        {"stages": [*SEARCH, MORE]},
+        "stages.more: not given → {trials: 3, ",
+        GOES_ON,
+    ),
+    "stage removed": (
+        SEARCH,
+        SECOND,
+        {"stages": [COARSE, FINE]},
+        "stages.last: {trials: 6, ",
+        GOES_ON,
+    ),
+    "stage inserted": (SEARCH, SECOND, {"stages": [COARSE, FINE, MORE, LAST]}, "stages.more: not given → ", GOES_ON),
+    "stages turned": (
+        SEARCH,
+        FIRST,
+        {"stages": [COARSE, LAST, FINE]},
+        "order of stages: [coarse, fine, last] → [coarse, last, fine]",
+        GOES_ON,
+    ),
+    "inserted before the begun": (
+        SEARCH,
+        SECOND,
+        {"stages": [COARSE, MORE, FINE, LAST]},
+        "stages.more: not given → ",
+        "fine has begun, and a new stage comes after it",
+    ),
+    "begun removed": (SEARCH, SECOND, {"stages": [COARSE, LAST]}, "stages.fine: {trials: 9, ", "it has begun"),
+    "begun turned": (
+        SEARCH,
+        SECOND,
+        {"stages": [COARSE, LAST, FINE]},
+        "order of stages: [coarse, fine, last] → [coarse, last, fine]",
+        "stages that have begun stay the first, in their order",
+    ),
+    # Confirming.
+    "more seeds": (CONFIRMED, CONFIRMING, {"stages.2.seeds": 4}, "stages.confirm.seeds: 3 → 4", GOES_ON),
+    "fewer seeds": (
+        CONFIRMED,
+        CONFIRMING,
+        {"stages.2.seeds": 2},
+        "stages.confirm.seeds: 3 → 2",
+        "seeds may be added, not taken away",
+    ),
+    "fewer seeds to come": (CONFIRMED, SECOND, {"stages.2.seeds": 2}, "stages.confirm.seeds: 3 → 2", GOES_ON),
+    "top": (CONFIRMED, CONFIRMING, {"stages.2.top": 3}, "stages.confirm.top: 2 → 3", DIFFER),
+    "top to come": (CONFIRMED, SECOND, {"stages.2.top": 3}, "stages.confirm.top: 2 → 3", GOES_ON),
+    "sampler of a confirming one": (
+        CONFIRMED,
+        CONFIRMING,
+        {"stages.2.sampler": "tpe"},
+        "stages.confirm.sampler: random → tpe",
+        DIFFER,
+    ),
+    "trials before confirming": (
+        CONFIRMED,
+        CONFIRMING,
+        {"stages.1.trials": 12},
+        "stages.fine.trials: 9 → 12",
+        "confirm has begun after it",
+    ),
+    "search before confirming": (
+        CONFIRMED,
+        CONFIRMING,
+        {"stages": [COARSE, FINE, MORE, CONFIRM]},
+        "stages.more: not given → ",
+        "fork the study",
+    ),
+    "confirming added": (SEARCH, ALL, {"stages": [*SEARCH, CONFIRM]}, "stages.confirm: not given → ", GOES_ON),
+    # Ranges.
+    "min": (
+        SEARCH,
+        FIRST,
+        {"parameters.learning_rate.min": 0.01},
+        "parameters.learning_rate.min: 0.001 → 0.01 (for the stages that have not begun: fine, last)",
+        GOES_ON,
+    ),
+    "max": (
+        SEARCH,
+        SECOND,
+        {"parameters.learning_rate.max": 2.0},
+        "parameters.learning_rate.max: 1.0 → 2.0 (for the stages that have not begun: last)",
+        GOES_ON,
+    ),
+    "range of what is over": (
+        SEARCH,
+        ALL,
+        {"parameters.learning_rate.max": 2.0},
+        "parameters.learning_rate.max: 1.0 → 2.0",
+        "every stage has begun",
+    ),
+    "scale": (
+        SEARCH,
+        FIRST,
+        {"parameters.learning_rate.scale": "linear"},
+        "parameters.learning_rate.scale: log → linear",
+        DIFFER,
+    ),
+    "values": (
+        SEARCH,
+        FIRST,
+        {"parameters.batch_size.values": [16, 64]},
+        "parameters.batch_size.values: [16, 32] → [16, 64]",
+        DIFFER,
+    ),
+    "ordered": (
+        SEARCH,
+        FIRST,
+        {"parameters.batch_size.ordered": False},
+        "parameters.batch_size.ordered: true → false",
+        DIFFER,
+    ),
+    "fixed value": (SEARCH, FIRST, {"parameters.l2": 0.01}, "parameters.l2.value: 0.0001 → 0.01", DIFFER),
+    "range made fixed": (
+        SEARCH,
+        FIRST,
+        {"parameters.learning_rate": 0.1},
+        "parameters.learning_rate: {type: float, min: 0.001, max: 1.0, scale: log} → {value: 0.1}",
+        DIFFER,
+    ),
+    "parameter added": (SEARCH, FIRST, {"parameters.l1": 0.1}, "parameters.l1: not given → {value: 0.1}", DIFFER),
+    "parameter removed": (SEARCH, FIRST, {"parameters.l2": ...}, "parameters.l2: {value: 0.0001} → not given", DIFFER),
+    "parameters turned": (
+        SEARCH,
+        FIRST,
+        {"parameters": {**OTHERS, "learning_rate": RATE}},
+        "order of parameters: [learning_rate, beta, hidden_units, batch_size] → [beta, hidden_units, batch_size,",
+        DIFFER,
+    ),
+    # What every trial depends on.
+    "data": (SEARCH, FIRST, {"data.scale": "minmax"}, "data.scale: standard → minmax", DIFFER),
+    "source": (
+        SEARCH,
+        FIRST,
+        {"data": NPZ},
+        "data: {source: sklearn, ",
+        DIFFER,
+    ),
+    "layers": (
+        SEARCH,
+        FIRST,
+        {"model.hidden": [*CONTENT["model"]["hidden"], {"units": 3}]},
+        "model.hidden.1: not given → {units: 3, activation: {name: relu, settings: {}}}",
+        DIFFER,
+    ),
+    "activation": (
+        SEARCH,
+        FIRST,
+        {"model.hidden.0.activation": "elu"},
+        "model.hidden.0.activation.name: tanh → elu",
+        DIFFER,
+    ),
+    "setting": (
+        SEARCH,
+        FIRST,
+        {"train.optimizer": {"name": "momentum", "classical": True}},
+        "train.optimizer.settings.classical: not given → true",
+        DIFFER,
+    ),
+    "train": (SEARCH, FIRST, {"train.epochs": 5}, "train.epochs: 4 → 5", DIFFER),
+    "metric": (SEARCH, FIRST, {"metric": {"name": "train/loss"}}, "metric.name: val/loss → train/loss", DIFFER),
+    "seed": (SEARCH, FIRST, {"seed": 6}, "seed: 5 → 6", DIFFER),
+    "wave": (SEARCH, FIRST, {"wave": 4}, "wave: 3 → 4", DIFFER),
+    "pruning": (SEARCH, FIRST, {"pruning": "median"}, "pruning.kind: none → median", DIFFER),
+    "repeats": (SEARCH, FIRST, {"repeats": "reuse"}, "repeats: seed → reuse", DIFFER),
+}
+
+
+@pytest.mark.parametrize("case", EDITS)
+def test_one_edit(case: str) -> None:
+    """Named first, refused or not, in one line; and the way back is as long."""
+    stages, asked, edits, line, refusal = EDITS[case]
+    old, new = spec(stages), spec(stages, **edits)
+    found = compare(old, new, asked)
+    change = next(c for c in found.changes if str(c).startswith(line))
+    if refusal is None:
+        assert found.refused == () and (str(change) == line or line.endswith((" ", ",")))
+    else:
+        assert change in found.refused and change.refusal and refusal in change.refusal
+        assert str(change) == f"{change.path}: {change.old} → {change.new} ({change.refusal})"
+    follows = {c.path for c in found.changes if c.path.endswith("confirm.trials")}  # from top and seeds
+    assert {c.path for c in found.changes} - follows == {change.path}
+    assert {c.path for c in compare(new, old, asked).changes} == {c.path for c in found.changes}
+
+
+@pytest.mark.parametrize("case", EDITS)
+def test_before_it_has_begun_everything_goes_on(case: str) -> None:
+    stages, _, edits, _, _ = EDITS[case]
+    found = compare(spec(stages), spec(stages, **edits), NOTHING)
+    assert found.changes and not found.refused
+    assert not any(c.note for c in found.changes)
+
+
+def test_renamed_stages() -> None:
+    """One that has begun is missed; another may have any name."""
+    old = spec()
+    first = compare(old, spec(**{"stages.0.name": "rough"}), FIRST)
+    assert {c.path for c in first.refused} == {"stages.coarse"}
+    later = compare(old, spec(**{"stages.2.name": "end"}), SECOND)
+    assert {c.path for c in later.changes} == {"stages.last", "stages.end"} and not later.refused
+
+
+def test_a_range_of_another_scale_is_refused_whole() -> None:
+    other = {"min": 0.01, "max": 0.9, "scale": "linear"}
+    found = compare(spec(), spec(**{"parameters.learning_rate": other}), FIRST)
+    assert len(found.refused) == 3 == len(found.changes)
+
+
+def test_true_is_not_1() -> None:
+    train = {**CONTENT["train"], "optimizer": {"name": "momentum", "classical": "switch"}}
+    edits: dict[str, Any] = {"train": train, "parameters.switch": {"values": [False, True]}}
+    old = spec(**edits)
+    switch = old.parameters["switch"].model_copy(update={"values": (0, 1)})
+    new = old.model_copy(update={"parameters": {**old.parameters, "switch": switch}})
+    assert [str(c) for c in compare(old, new, NOTHING).changes] == ["parameters.switch.values: [false, true] → [0, 1]"]
+    assert not compare(old, spec(**edits, **{"parameters.learning_rate.max": 1}), FIRST).changes
+
+
+def test_what_is_cut_is_not_what_differs() -> None:
+    start, end = "/home/somebody/" + "a" * 40, "b" * 40 + "/rows.npz"
+    old, new = (spec(data={**NPZ, "path": f"{start}/{year}/{end}"}) for year in (2024, 2025))
+    [change] = compare(old, new, FIRST).changes
+    assert "2024" in change.old and "2025" in change.new
+    assert max(len(change.old), len(change.new)) <= LONGEST
+    longer = compare(old, spec(data={**NPZ, "path": f"{start}/2024/{end}/{end}"}), FIRST).changes[0]
+    assert longer.old != longer.new
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("s3://me:hunter2@host/rows.npz", "s3://me:***@host/rows.npz"),
+        ("s3://:hunter2@host", "s3://:***@host"),
+        ("s3://me@corp:hunter2@host", "s3://me@corp:***@host"),
+        ("s3://me:hunt@er2/hunter2@host", "s3://me:***@host"),
+        ("s3://me:hunter2\nhunter2@host", "s3://me:***@host"),
+        ("s3://host:80/rows.npz", "s3://host:80/rows.npz"),
+        ("C:/me@host", "C:/me@host"),
+        ("a\x1b[31m\r\n\u202eb\u2028é", "a\\x1b[31m\\r\\n\\u202eb\\u2028é"),
+    ],
+)
+def test_values_that_are_not_shown_as_they_are(path: str, shown: str) -> None:
+    [change] = compare(spec(data=NPZ), spec(data={**NPZ, "path": path}), FIRST).changes
+    assert (change.old, change.new) == ("rows.npz", shown)
+
+
+@pytest.mark.parametrize("path", ["s3://me:hunter2@host/" + "a" * 99, "a" * 99 + "s3://me:hunter2@host"])
+def test_long_values_are_masked_before_they_are_cut(path: str) -> None:
+    [change] = compare(spec(data=NPZ), spec(data={**NPZ, "path": path}), FIRST).changes
+    assert "s3://me:***@host" in change.new and len(change.new) == LONGEST
+
+
+def test_another_name_is_no_change() -> None:
+    assert compare(spec(), spec(name="other"), FIRST).changes == ()
+
+
+# Random edits, together: sound by themselves and with each other.
+MENU: dict[str, list[Any]] = {
+    "seed": [6, 2**70],
+    "model.hidden": [[], [3], [{"units": 4, "activation": {"name": "elu", "alpha": 0.5}}, 3]],
+    "model.output": ["softplus"],
+    "train.optimizer": ["adam", {"name": "momentum", "classical": True}],
+    "train.schedule": [{"name": "cosine", "end": 0.1}],
+    "train.early_stopping": [None, {"patience": 3}],
+    "train.augment": [[{"name": "noise", "sigma": 0.1}]],
+    "train.clip": [{"name": "norm", "limit": 1.0}],
+    "metric": [{"name": "val/accuracy"}],
+    "parameters.learning_rate": [0.1, {"min": 0.1, "max": 0.5}, {"values": [0.1, 0.2]}],
+    "parameters.batch_size": [{"values": [16, 32, 64]}, 8],
+    "parameters.l1": [0.1, {"min": 0.0, "max": 1.0}],
+    "stages": [[COARSE], [FINE | {"zoom": None}, COARSE], CONFIRMED, [COARSE, MORE, LAST]],
+    "pruning": ["median", {"kind": "hyperband", "reduction": 4}],
+    "workers": ["auto"],
+    "max_failed": [0, 7],
+}
+EDITED = st.fixed_dictionaries({}, optional={path: st.sampled_from(values) for path, values in MENU.items()})
+SECRET = st.builds(
+    lambda before, user, a, b, after: f"{before}s3://{user}:{a}hunter2{b}@{after}",
+    st.one_of(st.text(max_size=9), st.just("a" * 60)),
+    *(st.text(max_size=9) for _ in range(3)),
+    st.one_of(st.text(max_size=9), st.just("a" * 60)),
+)
+SOURCES = st.one_of(
+    st.just(CONTENT["data"]),
+    st.fixed_dictionaries({"source": st.just("npz"), "path": SECRET, "x": SECRET, "y": st.one_of(st.text(), SECRET)}),
+)
+ASKED = st.sampled_from([NOTHING, FIRST, SECOND, ALL, CONFIRMING])
+
+
+def restored(edits: Mapping[str, Any], data: Any) -> Spec:
+    """With whatever parameters the rest does not use left out."""
+    result = content(**edits, data=data)
+    names = set(result["parameters"])
+    if "adam" in str(result["train"]):
+        names.discard("beta")
+    if "hidden_units" not in str(result["model"]):
+        names.discard("hidden_units")
+    result["parameters"] = {k: v for k, v in result["parameters"].items() if k in names}
+    return checking.restore(result, "test_changes.py")
+
+
+def leaves(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every leaf with its path, a stage's by its name."""
+    if isinstance(tree, dict):
+        for key, value in tree.items():
+            yield from leaves(value, f"{path}.{key}")
+    elif isinstance(tree, list):
+        for number, value in enumerate(tree):
+            step = value.pop("name") if path == ".stages" else number
+            yield from leaves(value, f"{path}.{step}")
+    else:
+        yield path, tree
+
+
+def within(leaf: str, change: Change) -> bool:
+    return f"{leaf}.".startswith(f".{change.path}.")
+
+
+@settings(max_examples=40, deadline=None)
+@given(EDITED, EDITED, SOURCES, SOURCES, ASKED)
+def test_every_leaf_once_and_nothing_secret(
+    before: dict[str, Any], after: dict[str, Any], data: Any, other: Any, asked: Mapping[str, int]
+) -> None:
+    old, new = restored(before, data), restored(after, other)
+    found = compare(old, new, asked)
+    a, b = (dict(leaves(s.model_dump(mode="json"))) for s in (old, new))
+    differing = {leaf for leaf in a | b if a.get(leaf) != b.get(leaf)}
+    for leaf in differing:
+        assert sum(within(leaf, c) for c in found.changes) == 1, leaf
+    for change in found.changes:
+        assert change.path.startswith("order of ") or any(within(leaf, change) for leaf in differing)
+        assert str(change).isprintable() and "hunter2" not in str(change)
+        assert max(len(change.old), len(change.new)) <= LONGEST
+    assert compare(old, old, asked).changes == compare(new, new, asked).changes == ()
+    assert asked or not found.refused
+
+
+# What differs → what forbids re-using trials.
+FORKS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
+    "nothing": ({}, ()),
+    "data": ({"data.scale": "none"}, ("data",)),
+    "split": ({"data.split": {"train": 0.8, "val": 0.1, "test": 0.1}}, ("data",)),
+    "model": ({"model.output": "softplus"}, ("model",)),
+    "train": ({"train.epochs": 8}, ("train",)),
+    "metric": ({"metric": {"name": "val/accuracy"}}, ("metric",)),
+    "seed": ({"seed": 6}, ("seed",)),
+    "two": ({"train.epochs": 8, "model.output": "softplus"}, ("model", "train")),
+    "all else": (
+        {
+            "name": "other",
+            "stages": [MORE],
+            "wave": 4,
+            "workers": 2,
+            "pruning": "median",
+            "repeats": "reuse",
+            "parameters.l2": 0.1,
+            "max_failed": 3,
+        },
+        (),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FORKS)
+def test_forked(case: str) -> None:
+    edits, sections = FORKS[case]
+    assert forked(spec(), spec(**edits)) == sections
+
+
+def record(space: Space, raws: dict[str, Raw]) -> Record:
+    return Record("coarse", 0, raws, space.point(raws), "complete", 0.1)
+
+
+LOG = Range(min=1e-3, max=1.0, scale="log")
+BETA = Range(min=0.5, max=0.99, scale="one_minus_log")
+SIZES = Values(values=(16, 32, 64), ordered=True)
+NAMES = Values(values=("sgd", "momentum", "adam"))
+OLD: dict[str, Parameter] = {"rate": LOG, "beta": BETA, "size": SIZES, "opt": NAMES, "l2": Fixed(value=0.1)}
+RAWS: dict[str, Raw] = {"rate": 0.1, "one_minus_beta": 0.02, "size_index": 1, "opt": "adam"}
+
+# Another definition of one parameter → what of its raw coordinates is new; None: the point is not carried.
+SPACES: dict[str, tuple[dict[str, Parameter | None], dict[str, Raw] | None]] = {
+    "same": ({}, {}),
+    "wider": ({"rate": Range(min=1e-4, max=2.0, scale="log")}, {}),
+    "to the point": ({"rate": Range(min=0.1, max=1.0)}, {}),
+    "from the point": ({"rate": Range(min=0.01, max=0.1)}, {}),
+    "above": ({"rate": Range(min=0.11, max=1.0)}, None),
+    "below": ({"rate": Range(min=0.01, max=0.09)}, None),
+    "complement wider": ({"beta": Range(min=0.1, max=0.999, scale="one_minus_log")}, {}),
+    "complement above": ({"beta": Range(min=0.985, max=0.999, scale="one_minus_log")}, None),
+    "complement below": ({"beta": Range(min=0.5, max=0.97, scale="one_minus_log")}, None),
+    "linear": ({"beta": Range(min=0.5, max=0.99)}, {"beta": 0.98, "one_minus_beta": ...}),  # type: ignore[dict-item]
+    "whole": ({"size": Range(type="int", min=1, max=64)}, {"size": 32, "size_index": ...}),  # type: ignore[dict-item]
+    "more values": ({"size": Values(values=(8, 16, 32), ordered=True)}, {"size_index": 2}),
+    "unordered": ({"size": Values(values=(8, 16, 32))}, {"size": 32, "size_index": ...}),  # type: ignore[dict-item]
+    "value gone": ({"size": Values(values=(16, 64), ordered=True)}, None),
+    "name gone": ({"opt": Values(values=("sgd", "momentum"))}, None),
+    "made fixed": ({"size": Fixed(value=32)}, {"size_index": ...}),  # type: ignore[dict-item]
+    "fixed elsewhere": ({"size": Fixed(value=16)}, None),
+    "another fixed value": ({"l2": Fixed(value=0.2)}, None),
+    "fixed made searched": ({"l2": Range(min=0.0, max=1.0)}, {"l2": 0.1}),
+    "fixed out of range": ({"l2": Range(min=0.2, max=1.0)}, None),
+    "true for 1": ({"l2": Values(values=(0.1, True))}, {"l2": 0.1}),
+    "axis added": ({"l1": Range(min=0.0, max=1.0)}, None),
+    "fixed added": ({"l1": Fixed(value=0.0)}, None),
+    "axis removed": ({"size": None}, None),
+    "fixed removed": ({"l2": None}, None),
+}
+
+
+@pytest.mark.parametrize("case", SPACES)
+def test_carried(case: str) -> None:
+    edits, differs = SPACES[case]
+    old, new = space(OLD), space({k: p for k, p in {**OLD, **edits}.items() if p is not None})
+    found = carried(old, new, record(old, RAWS))
+    if differs is None:
+        assert found is None
+    else:
+        assert found == {k: v for k, v in {**RAWS, **differs}.items() if v is not ...}
+        point = record(old, RAWS).point
+        assert new.point(found) == {k: v for k, v in point.items() if k in new.point(found)}
+
+
+def test_carried_true_is_not_1() -> None:
+    old = space({"a": Fixed(value=1)})
+    one = record(old, {})
+    assert carried(old, space({"a": Fixed(value=True)}), one) is None
+    assert carried(old, space({"a": Values(values=(False, True))}), one) is None
+    assert carried(old, space({"a": Fixed(value=1.0)}), one) == {}
+
+
+def momentum(**parameters: Any) -> Space:
+    """A study of the optimizer, where beta counts for momentum alone."""
+    train = {"optimizer": "opt", "epochs": 4}
+    menu = {"opt": {"values": ["sgd", "momentum"]}, "hidden_units": 4, "learning_rate": 0.1}
+    return searched(small(train=train, parameters={**menu, **parameters}))
+
+
+def test_carried_where_it_counts() -> None:
+    """An axis that does not count at the point asks for nothing; one that begins to count has nothing to begin with."""
+    beta = {"min": 0.5, "max": 0.99}
+    old, narrow = momentum(beta=beta), momentum(beta={"min": 0.6, "max": 0.7})
+    sgd, other = record(old, {"opt": "sgd"}), record(old, {"opt": "momentum", "beta": 0.9})
+    assert carried(old, narrow, sgd) == {"opt": "sgd"}
+    assert carried(old, narrow, other) is None
+    fixed = momentum(beta=0.9)
+    assert carried(old, fixed, sgd) == {"opt": "sgd"}
+    assert carried(old, fixed, other) == {"opt": "momentum"}
+    assert carried(fixed, old, record(fixed, {"opt": "sgd"})) == {"opt": "sgd"}
+    assert carried(fixed, old, record(fixed, {"opt": "momentum"})) == {"opt": "momentum", "beta": 0.9}
+    always = Space(
+        tuple(Axis(a.name, a.key, a.low, a.high, choices=a.choices, zoomable=a.zoomable) for a in old.axes), {}
+    )
+    free = Space(always.axes, old.fixed)
+    assert carried(old, free, sgd) is None
+    assert carried(free, old, record(free, {"opt": "sgd", "beta": 0.9})) is None
+
+
+RICH_SPACE = searched(small(**RICH))
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_carried_is_the_same_in_the_same_space(data: st.DataObject) -> None:
+    """To the bit, at the ends of every range too."""
+    raws: dict[str, Raw] = {}
+    waiting = list(RICH_SPACE.axes)
+    while there := [a for a in waiting if a.counts(RICH_SPACE.point(raws))]:
+        axis = there[0]
+        waiting.remove(axis)
+        if not axis.zoomable:
+            raws[axis.key] = data.draw(st.sampled_from(axis.choices))
+        elif axis.whole:
+            raws[axis.key] = data.draw(st.integers(int(axis.low), int(axis.high)))
+        else:
+            ends = st.sampled_from([axis.low, axis.high])
+            raws[axis.key] = data.draw(st.one_of(ends, st.floats(axis.low, axis.high)))
+    assert carried(RICH_SPACE, RICH_SPACE, record(RICH_SPACE, raws)) == raws
