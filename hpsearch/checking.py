@@ -16,6 +16,7 @@ from hpsearch import dialects, document
 from hpsearch.build import builds
 from hpsearch.document import Document, Path_
 from hpsearch.errors import Mistake, SpecError
+from hpsearch.samplers import missing
 from hpsearch.section import Section
 from hpsearch.sources import SOURCES
 from hpsearch.space import Axis, Fixed, Parameter, Point, Range, Values, space
@@ -114,6 +115,8 @@ def _parameters(name: str, data: Any, errors: Errors) -> Parameters | None:
             errors.append(((name, key), f"a name has at most {LONGEST} characters, got {len(key)}"))
         elif posixpath.normpath(key) != key or key.startswith(("/", ".")):
             errors.append(((name, key), "a name must not look like a path: no / or . to begin with, no // and no /../"))
+        elif key != key.strip():
+            errors.append(((name, key), "a name must not begin or end with a space"))
     return {key: _valid((name, key), value, AnyParameter, errors) for key, value in data.items()}
 
 
@@ -306,6 +309,8 @@ def _stages(stages: tuple[Stage, ...]) -> Iterator[tuple[Path_, str]]:
     for number, stage in enumerate(stages):
         if stage.name in names[:number]:
             yield ("stages", number, "name"), f"stages must differ in name, got '{stage.name}' twice"
+        if lack := missing(stage.sampler):
+            yield ("stages", number, "sampler"), lack
         if stage.confirms and number == 0:
             yield ("stages", 0, "top"), "the first stage has no earlier trials to confirm"
         if stage.confirms and number < len(stages) - 1:

@@ -113,7 +113,7 @@ def _ordered(spec: Spec, records: Sequence[Record]) -> list[Record]:
 
 def _best_so_far(spec: Spec, record: Record) -> list[float]:
     """At each check the best of the watched curve until then, lower is better."""
-    values = [spec.metric.sign * v for v in record.history[spec.metric.watched]]
+    values = [spec.metric.sign * v for v in record.history.get(spec.metric.watched, [])]
     return list(accumulate((v if math.isfinite(v) else math.inf for v in values), min))
 
 

@@ -2,9 +2,9 @@
 
 Optuna's, with four things around it. What ended without a value is shown to it as the worst that was seen, for it
 leaves such trials out and would go where training diverges again and again. Whole numbers of many values are shown as
-fractions of their axis, which takes half the time. Until ten trials have ended, and for axes that count at some points
-only, the Sobol' sequence is drawn from. And it computes on one thread, because the number of threads is seen in the
-last bits of what it draws.
+fractions of their axis, which takes a third off the time. Until ten trials have ended, and for axes that count at some
+points only, the Sobol' sequence is drawn from. And it computes on one thread, because the number of threads is seen in
+the last bits of what it draws.
 """
 
 from collections.abc import Iterator

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from engine.registry import nearest
 from engine.types import Floats
-from hpsearch.errors import DataError
+from hpsearch.errors import DataError, printable
 from hpsearch.sources.base import Source, Table
 
 Array = npt.NDArray[Any]
@@ -92,6 +92,8 @@ class NpzSource(Source):
             raise self._error(f"{x_name} must hold numbers, got {x.dtype}")
         if y.dtype.kind not in "buifU":
             raise self._error(f"{y_name} must hold numbers or text, got {y.dtype}")
+        if not _is_unicode(y):
+            raise self._error(f"{y_name} holds text that is no Unicode")
         if not x.size:
             raise self._error(f"{x_name} holds nothing: its shape is {x.shape}")
         if x.ndim < 1:
@@ -150,11 +152,19 @@ class NpzSource(Source):
         return array.astype(np.int64)
 
     def _error(self, message: str) -> DataError:
-        return DataError(f"data: npz: {self.path}: {message}")
+        return DataError(printable(f"data: npz: {self.path}: {message}", 2000))
 
 
 def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(size for size in shape if size != 1)
+
+
+def _is_unicode(array: Array) -> bool:
+    """Whether text can be written: NumPy keeps four bytes a letter, whatever they are."""
+    if array.dtype.kind != "U" or not array.dtype.itemsize:
+        return True
+    codes = np.ascontiguousarray(array, array.dtype.newbyteorder("=")).view(np.uint32)
+    return not (((codes >= 0xD800) & (codes < 0xE000)) | (codes > 0x10FFFF)).any()
 
 
 def _some(values: Array) -> str:

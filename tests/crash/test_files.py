@@ -237,41 +237,15 @@ BASES = [
     *(json.dumps(cases.CONTENT | c, indent=1).encode() for c in ({}, cases.RICH)),
 ]
 CONTENTS = [YAML(typ="safe", pure=True).load(base) for base in BASES]
-TOKENS = [  # fmt: skip
-    *(
-        "&a",
-        "*a",
-        "<<: *a",
-        "!!python/object/apply:os.system",
-        "!!int",
-        "!!float",
-        "!!bool",
-        "!!null",
-        "!!str",
-        "!!map",
-    ),
-    *("!!seq", "!!set", "!!omap", "!!binary", "!!timestamp", "!!merge", "!a", "!", "? ", ": ", "- ", "|", "|9", "> "),
-    *(
-        "{",
-        "}",
-        "[",
-        "]",
-        ", ",
-        "#",
-        "%",
-        "%YAML 1.1\n",
-        "---\n",
-        "...\n",
-        "'",
-        '"',
-        "\\",
-        '"\\ud800"',
-        '"\\U00110000"',
-    ),
-    *("@", "`", "\0", "\x1b[31m", "\t", "\r", "\r\n", "\ufeff", "\u2028", "\x85", "\u202e", "\n", "\n  ", "\n\t", " "),
-    *("1e999", ".inf", "-.INF", ".nan", "-", "-_", "0x_", "0o8", "0b2", "0x1F", "1_000", "010", "9" * 22, "1", "~"),
-    *("null", "true", "2001-01-01", "12:30:45", "<<", "=", "name: a\n", "a", "name", "stages"),
-]
+TOKENS = [
+    *("&a", "*a", "<<: *a", "!!python/object/apply:os.system", "!!int", "!!float", "!!bool", "!!null", "!!str"),
+    *("!!map", "!!seq", "!!set", "!!omap", "!!binary", "!!timestamp", "!!merge", "!a", "!", "? ", ": ", "- "),
+    *("|", "|9", "> ", "{", "}", "[", "]", ", ", "#", "%", "%YAML 1.1\n", "---\n", "...\n", "'", '"', "\\"),
+    *("\"\\ud800\"", "\"\\U00110000\"", "@", "`", "\x00", "\x1b[31m", "\t", "\r", "\r\n", "\ufeff", "\u2028"),
+    *("\x85", "\u202e", "\n", "\n  ", "\n\t", " ", "1e999", ".inf", "-.INF", ".nan", "-", "-_", "0x_", "0o8"),
+    *("0b2", "0x1F", "1_000", "010", "9" * 22, "1", "~", "null", "true", "2001-01-01", "12:30:45", "<<", "="),
+    *("name: a\n", "a", "name", "stages"),
+]  # fmt: skip
 ODD: list[Any] = [
     *(None, True, False, 0, -1, 1, 2, 3.5, -0.0, 5e-324, 1e-300, 1e300, 10**18, 10**25, 10**299, -(10**299), 10**301),
     *(float("nan"), float("inf"), "", "a", "none", "full", "auto", "relu", "adam", "learning_rate", "val/loss"),
@@ -284,39 +258,12 @@ ODD: list[Any] = [
     *({"name": "adam", "settings": 3}, {"name": "residual", "layers": ["relu"]}, {"name": "residual", "layers": []}),
     *({"kind": "hyperband"}, {"kind": "median", "reduction": 3}, {"epoch": 1, "optimizer": "sgd"}),
 ]  # fmt: skip
-KEYS = [  # fmt: skip
-    *(
-        "pruning",
-        "repeats",
-        "max_failed",
-        "wave",
-        "workers",
-        "seed",
-        "timeout",
-        "top",
-        "seeds",
-        "points",
-        "zoom",
-        "name",
-    ),
-    *(
-        "min",
-        "max",
-        "kind",
-        "units",
-        "value",
-        "values",
-        "depth",
-        "hidden",
-        "layers",
-        "clip",
-        "switch",
-        "stop",
-        "augment",
-    ),
-    *("initializer", "shortcut", "log", "distribution", "low", "settings", "startup", "draw", "l1", "metric", "train"),
-    *("model", "\x1b[2J", "../x", "<<", "", "x" * 500, "a b"),
-]
+KEYS = [
+    *("pruning", "repeats", "max_failed", "wave", "workers", "seed", "timeout", "top", "seeds", "points"),
+    *("zoom", "name", "min", "max", "kind", "units", "value", "values", "depth", "hidden", "layers", "clip"),
+    *("switch", "stop", "augment", "initializer", "shortcut", "log", "distribution", "low", "settings"),
+    *("startup", "draw", "l1", "metric", "train", "model", "\x1b[2J", "../x", "<<", "", "x" * 500, "a b"),
+]  # fmt: skip
 
 
 def places(content: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

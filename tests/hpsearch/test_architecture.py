@@ -10,10 +10,11 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[2]
 FILES = sorted(p for package in ("hpsearch", "engine") for p in (REPOSITORY / package).rglob("*.py"))
-LATE = {"mlflow", "optuna", "sklearn", "plotly", "matplotlib"}
+LATE = {"mlflow", "optuna", "sklearn", "plotly", "matplotlib", "scipy", "torch", "cmaes"}
 FAMILIES = {
     "hpsearch/sources": "SOURCES",
     "hpsearch/executors": "EXECUTORS",
+    "hpsearch/samplers": "SAMPLERS",
     "hpsearch/trackers": "TRACKERS",
 }
 # Files of a family folder that are no member: the protocol, and a wrapper that takes any member.

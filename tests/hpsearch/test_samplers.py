@@ -19,7 +19,7 @@ from scipy.stats import qmc
 
 from hpsearch import samplers
 from hpsearch.samplers import SAMPLERS, Question, missing, suggest
-from hpsearch.samplers.base import place, unit
+from hpsearch.samplers.base import place, uniform, unit
 from hpsearch.seeds import derive
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -202,6 +202,14 @@ def test_what_becomes_of_running_trials_does_not_matter(name: str) -> None:
     assert after(other, name, question(40)) == after(history(), name, question(40))
 
 
+@pytest.mark.parametrize("name", ["random", "sobol", "cmaes"])
+def test_running_trials_are_not_there(name: str) -> None:
+    """For those that do not keep away from them; a population is not filled up with them."""
+    past = history()[:28]
+    running = [frozen(t.params, None) for t in history()[28:]]
+    assert after([*past, *running], name, question(40)) == after(past, name, question(40))
+
+
 @pytest.mark.parametrize("name", members("tpe", "gp", "cmaes"))
 def test_outcomes_matter(name: str) -> None:
     """Which tests above would not see if nothing were learned."""
@@ -351,6 +359,12 @@ def mixed_nothing(number: int, params: Params) -> Outcome:
 ENDS = {("COMPLETE", False), ("PRUNED", True), ("PRUNED", False), ("FAIL", False)}
 
 
+def test_cmaes_takes_nothing_else_from_earlier_stages() -> None:
+    """They were not drawn for its populations."""
+    past, best = history(0), min((t for t in history(0) if t.value is not None), key=lambda t: t.value or 0.0)
+    assert after(past, "cmaes", question(0, known=32)) == after([best], "cmaes", question(0, known=1))
+
+
 def test_cmaes_counts_what_has_no_value_as_worst() -> None:
     """Pruned trials by their last report, then diverged and failed ones: as if they had had such values."""
 
@@ -397,6 +411,32 @@ def test_gp_keeps_away_from_what_diverges(name: str) -> None:
 
     done = searched(name, outcome, 24, box=box, wave=5)
     assert sum(p["x"] > 0.6 for p, _ in done[15:]) <= 3
+
+
+@pytest.mark.parametrize("name", members("gp"))
+def test_gp_draws_the_same_on_any_number_of_threads(name: str) -> None:
+    """Sums over many rows depend on how they are split."""
+    import torch
+
+    trials = [p for p, _ in searched("random", lambda n, p: complete(0.0), 116, wave=58, box=SCALES)]
+    past = [frozen(p, complete(bowl(p)) if n < 100 else None, SCALES) for n, p in enumerate(trials)]
+    before, drawn = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            drawn.append(after(past, name, question(116, box=SCALES)))
+            assert torch.get_num_threads() == threads, "as it was"
+    finally:
+        torch.set_num_threads(before)
+    assert drawn[0] == drawn[1]
+
+
+def test_axes_drawn_alone_are_independent() -> None:
+    """Neither equal nor dependent on their order."""
+    one, other = uniform(1), uniform(1)
+    axis = FloatDistribution(0, 1)
+    assert one("a", axis) != one("b", axis)
+    assert other("b", axis) == one("b", axis) != uniform(2)("b", axis)
 
 
 def test_units_and_back() -> None:

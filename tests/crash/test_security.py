@@ -1,0 +1,253 @@
+"""Files are data: what is hidden in them is never run. Passwords in URLs are never said."""
+
+import json
+import os
+import pickle
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cases
+import numpy as np
+import pytest
+import test_cli
+from test_files import harmless
+from test_names import TINY
+
+from engine.state import State
+from engine.types import EngineError
+from hpsearch import checking, service
+from hpsearch.dataset import prepare
+from hpsearch.errors import DataError, HpsearchError, SpecError, redacted
+from hpsearch.models import Model
+from hpsearch.sources import SOURCES
+
+call = test_cli.call
+SECRET = "hunter2"
+
+
+class Canary:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.folder),)
+
+
+@pytest.fixture
+def canary(tmp_path: Path) -> Path:
+    """Must not be there at the end."""
+    return tmp_path / "canary"
+
+
+def objects(folder: Path) -> np.ndarray[Any, Any]:
+    return np.array([Canary(folder)] * 6, object)
+
+
+def test_the_canary_sings(canary: Path) -> None:
+    """What the other tests see nothing of."""
+    pickle.loads(pickle.dumps(Canary(canary)))
+    assert canary.is_dir()
+
+
+ARRAYS: dict[str, np.ndarray[Any, Any]] = {"x": np.eye(6), "y": np.arange(6) % 2}
+
+
+@pytest.mark.parametrize("which", ["x", "y", "test_x", "test_y", "raw pickle", "pickle in a zip"])
+def test_data_with_objects(which: str, canary: Path, tmp_path: Path) -> None:
+    path = tmp_path / "rows.npz"
+    arrays = ARRAYS | {"test_x": np.eye(6), "test_y": np.arange(6) % 2}
+    if which == "raw pickle":
+        path.write_bytes(pickle.dumps(Canary(canary)))
+    elif which == "pickle in a zip":
+        import zipfile
+
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("x.npy", pickle.dumps(Canary(canary)))
+            archive.writestr("y.npy", pickle.dumps(Canary(canary)))
+    else:
+        np.savez(path, allow_pickle=True, **(arrays | {which: objects(canary)}))
+    names = {"test_x": "test_x", "test_y": "test_y"} if which.startswith("test") else {}
+    with pytest.raises(DataError) as caught:
+        SOURCES["npz"].model_validate({"path": str(path), **names}).load()
+    assert str(caught.value).startswith(f"data: npz: {path}: ")
+    assert not canary.exists()
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sound model."""
+    from hpsearch.build import network
+    from hpsearch.seeds import derive
+
+    folder = tmp_path_factory.mktemp("saved")
+    spec = cases.small(**TINY)
+    dataset, scaling = prepare(spec.data, spec.seed, folder)
+    net = network(spec, dataset, {"hidden_units": 4, "learning_rate": 0.1, "beta": 0.9, "batch_size": 16, "l2": 0.0})
+    theta = np.random.default_rng(derive(0, "theta")).normal(size=(1, net.size)).astype(np.float32)
+    Model(net, theta, scaling, dataset.classes, {"study": "small"}).save(folder / "model")
+    return folder / "model"
+
+
+@pytest.mark.parametrize("which", ["theta", "x_mean", "x_std", "raw pickle", "network"])
+def test_models_with_objects(which: str, saved: Path, canary: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(saved, folder)
+    assert Model.load(folder).classes
+    with np.load(saved / "weights.npz", allow_pickle=False) as file:
+        arrays = dict(file)
+    if which == "raw pickle":
+        (folder / "weights.npz").write_bytes(pickle.dumps(Canary(canary)))
+    elif which == "network":
+        content = json.loads((folder / "model.json").read_text("utf-8"))
+        content["network"] = {"layer": "os.system", "command": f"mkdir {canary}"}
+        (folder / "model.json").write_text(json.dumps(content), "utf-8")
+    else:
+        known = sorted(arrays)
+        which = which if which in arrays else next(name for name in known if name.startswith("x_"))
+        np.savez(folder / "weights.npz", allow_pickle=True, **(arrays | {which: objects(canary)}))
+    with pytest.raises(DataError) as caught:
+        Model.load(folder)
+    assert str(caught.value).startswith(f"{folder}: holds no model that this version can read") and harmless(
+        str(caught.value)
+    )
+    assert not canary.exists()
+
+
+@pytest.mark.parametrize("which", ["meta", "theta", "best_theta", "calm", "slot_velocity", "raw pickle"])
+def test_checkpoints_with_objects(which: str, canary: Path, tmp_path: Path) -> None:
+    import io
+
+    names = ("meta", "theta", "best_theta", "best_value", "best_epoch", "last_value", "calm", "slot_velocity")
+    arrays = {name: np.zeros((1, 3)) for name in names}
+    arrays["meta"] = np.array(json.dumps({"epoch": 1, "step": 1, "generators": []}))
+    file = io.BytesIO()
+    np.savez(file, **arrays)  # type: ignore[arg-type]
+    assert State.from_bytes(file.getvalue()).epoch == 1
+    data = pickle.dumps(Canary(canary))
+    if which != "raw pickle":
+        file = io.BytesIO()
+        np.savez(file, allow_pickle=True, **(arrays | {which: objects(canary)}))
+        data = file.getvalue()
+    with pytest.raises(EngineError, match="not a checkpoint: "):
+        State.from_bytes(data)
+    assert not canary.exists()
+
+
+TAGS = (
+    "!!python/object/apply:os.mkdir [{}]",
+    "!!python/object/new:os.mkdir [{}]",
+    "!!python/object/apply:subprocess.check_call [[mkdir, {}]]",
+    "!<tag:yaml.org,2002:python/object/apply:os.mkdir> [{}]",
+    "!!python/name:os.mkdir {}",
+    "!!python/module:os {}",
+    "!!python/tuple [{}]",
+    "!!int {}",
+)
+
+
+@pytest.mark.parametrize("tag", TAGS)
+def test_tags(tag: str, canary: Path, tmp_path: Path) -> None:
+    """In the file, in `--set`, in a key, below an alias."""
+    evil = tag.replace("{}", str(canary))
+    sound = cases.write(tmp_path)
+    study = tmp_path / "evil.yaml"
+    for text in (
+        f"name: {evil}\n",
+        evil,
+        f"? {evil}\n: 1\n",
+        f"seed: &a {evil}\nname: *a\n",
+        f"data: {{<<: {evil}}}\n",
+    ):
+        study.write_text(text)
+        with pytest.raises(SpecError):
+            checking.load(study)
+    with pytest.raises(SpecError):
+        checking.load(sound, (f"seed={evil}",))
+    assert not canary.exists()
+
+
+# URLs with a password that lead nowhere; drivers need not be there.
+URLS = (
+    "postgresql://u:{}@127.0.0.1:1/db",
+    "postgresql+psycopg2://u:{}@127.0.0.1:1/db",
+    "postgresql+nonsense://u:{}@127.0.0.1:1/db",
+    "mysql+pymysql://u:{}@127.0.0.1:1/db",
+    "mssql://u:{}@127.0.0.1:1/db",
+    "nonsense://u:{}@127.0.0.1:1/db",
+    "postgresql://u:{}@127.0.0.1:port/db",
+    "postgresql://u:{}@127.0.0.1:99999999/db",
+    "postgresql://u:a@{}@127.0.0.1/db",
+    "postgresql://u:a {}@127.0.0.1/db",
+    "postgresql://127.0.0.1:1/db?user=u&password={}",
+    "sqlite://u:{}@127.0.0.1/a.db",
+    "sqlite://u:{}@/a.db",
+    "://u:{}@127.0.0.1/db",
+    "a b://u:{}@127.0.0.1/db",
+    "http://u:{}@127.0.0.1:1",
+)
+
+
+def silent(text: str) -> bool:
+    return SECRET not in text and harmless(text)
+
+
+@pytest.mark.filterwarnings("ignore")  # of drivers
+@pytest.mark.parametrize("url", URLS)
+def test_passwords_of_databases(url: str, call: test_cli.Call, tmp_path: Path) -> None:
+    full = url.replace("{}", SECRET)
+    study = cases.write(tmp_path, **TINY)
+    for arguments in (
+        ("run", study, "--storage", full, "--tracking-uri", "none"),
+        ("resume", full, "--tracking-uri", "none"),
+        ("show", full),
+        ("show", full, "--json"),
+        ("check", study, "--set", f"data.path={full}"),
+        ("check", full),
+    ):
+        said = call(*arguments)
+        assert said.code == 2 and said.out == "" and said.err.startswith("error: "), said
+        assert silent(said.err) and "Traceback" not in said.err
+    assert not [p for p in tmp_path.rglob("*") if SECRET in p.name]
+
+
+def test_passwords_of_trackers(tmp_path: Path) -> None:
+    """The study is done; the tracker's excuse holds none, nor does what is stored."""
+    study = cases.write(tmp_path, **TINY)
+    process = subprocess.run(
+        [test_cli.COMMAND, "run", study, "--tracking-uri", f"http://u:{SECRET}@127.0.0.1:1"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"},
+    )
+    assert process.returncode == 0 and "warning: MLflow" in process.stderr, process
+    assert silent(process.stdout) and silent(process.stderr)
+    for path in tmp_path.rglob("*"):
+        assert path.is_dir() or SECRET.encode() not in path.read_bytes()
+
+
+@pytest.mark.parametrize("url", URLS)
+def test_passwords_in_mlflow(url: str) -> None:
+    """Which database it is: a tag of the experiment."""
+    try:
+        assert silent(service.shown(url.replace("{}", SECRET)))
+    except HpsearchError as error:
+        assert silent(str(error))
+
+
+@pytest.mark.parametrize("url", URLS)
+def test_redacted(url: str) -> None:
+    full = url.replace("{}", SECRET)
+    for say in (redacted, lambda text: str(HpsearchError(text)), lambda text: str(DataError(f"a '{text}' b"))):
+        text: Callable[[str], str] = say
+        assert SECRET not in text(full) and SECRET not in text(f"{full} {full}")
+
+
+def test_what_is_no_password_stays() -> None:
+    for text in ("sqlite:///a@b.db", "http://127.0.0.1:5000/x", "a: b@c", "studies/a.yaml:3: x: got 'password=3'"):
+        assert redacted(text) == text
