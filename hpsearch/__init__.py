@@ -3,4 +3,4 @@
 study.yaml ─► spec ─► space ─► stages ─► study ─► trial ─► engine ─► trackers ─► report
 """
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"

@@ -43,6 +43,8 @@ class Display:
 
     def note(self, text: str) -> None:
         """Something a person should know, beside the picture."""
+        if self._quiet:
+            return
         if self._live is not None:
             self._live.console.print(f"note: {text}", markup=False, highlight=False, soft_wrap=True)
         else:

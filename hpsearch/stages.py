@@ -11,6 +11,7 @@ from hpsearch.spec import Spec, Zoom
 
 ROUNDING = 1e-9
 EDGE = 0.03  # of the range, on its own scale
+FEW = 3  # steps between the ends of whole numbers
 
 
 def box(spec: Spec, space: Space, stage: int, earlier: Sequence[Sequence[Record]], prior: Sequence[Record] = ()) -> Box:
@@ -63,7 +64,9 @@ def edges(space: Space, box: Box, best: Record | None) -> list[Edge]:
     found = []
     for axis in space.axes if best is not None else ():
         raw = best.raws.get(axis.key) if best is not None else None
-        if raw is None or isinstance(raw, str) or not axis.zoomable or axis.low == axis.high:
+        if raw is None or isinstance(raw, str) or not axis.zoomable:
+            continue
+        if axis.whole and axis.high - axis.low < FEW:  # always at an end, or next to it
             continue
         low, high = axis.position(axis.low), axis.position(axis.high)
         near = 0.0 if axis.whole and not axis.log else EDGE * (high - low)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from hpsearch.trackers.base import Silent, Subject, Tracker
+from hpsearch.trackers.base import Silent, Subject, Tracker, masked
 from hpsearch.trackers.beside import Beside
 from hpsearch.trackers.mlflow import MlflowTracker
 
@@ -10,4 +10,4 @@ TRACKERS: dict[str, Callable[[str], Tracker]] = {
     "mlflow": MlflowTracker,
 }
 
-__all__ = ["TRACKERS", "Beside", "MlflowTracker", "Silent", "Subject", "Tracker"]
+__all__ = ["TRACKERS", "Beside", "MlflowTracker", "Silent", "Subject", "Tracker", "masked"]

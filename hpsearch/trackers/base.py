@@ -1,9 +1,11 @@
 """Who is told of a study: a projection of its database, never the truth."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, final
+from urllib.parse import unquote, urlsplit
 
 from hpsearch.record import Record
 from hpsearch.spec import Spec
@@ -24,6 +26,10 @@ class Subject:
     identity: str
     created: float
     facts: Mapping[str, str]
+
+
+class Lost(Exception):
+    """What was sent before is gone as well."""
 
 
 class Tracker(Protocol):
@@ -66,3 +72,29 @@ class Silent:
 
     def close(self, seconds: float) -> str | None:
         return None
+
+
+def masked(text: str, *uris: str) -> str:
+    """A text without passwords.
+
+    Args:
+        uris: whose passwords must not be in it in any form; those of other URIs are found by their shape.
+    """
+    for uri in uris:
+        secret = _password(uri)
+        for form in {secret, unquote(secret)}:
+            if len(form) > 3:  # a shorter one would be found inside of words
+                text = text.replace(form, "***")
+    text = re.sub(r"(://[^\s:/@'\"]*):[^\s'\"]*@", r"\1:***@", text)
+    text = re.sub(r"(https?://)[^\s:/@'\"]+@", r"\1***@", text)  # a token for a name
+    return re.sub(r"(?i)((?:password|passwd|pwd|secret|token|api_?key)=)[^\s&;'\"]+", r"\1***", text)
+
+
+def _password(uri: str) -> str:
+    """As it stands in the URI; it may hold what a parser stops at."""
+    try:
+        found = urlsplit(uri).password
+    except ValueError:
+        found = None
+    user, at, _ = uri.partition("://")[2].rpartition("@")
+    return found or (user.partition(":")[2] if at else "")

@@ -16,9 +16,9 @@ from typing import Any
 import cases
 import pytest
 
+from hpsearch.database import url_of
 from hpsearch.errors import StorageError
 from hpsearch.service import summary
-from hpsearch.database import url_of
 
 COMMAND = [sys.executable, "-m", "hpsearch.cli"]
 COMMITS = 60  # at least so many does the study of killed.py make

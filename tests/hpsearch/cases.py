@@ -176,7 +176,7 @@ def table(database: Path) -> str:
         stored = storage.study()
         assert stored is not None
         spec = checking.restore(stored.spec, "the database")
-        lines = [stored.spec, stored.fingerprint, storage.champions(), storage.trials(PRIOR)]
+        lines = [{**stored.spec, "workers": None}, stored.fingerprint, storage.champions(), storage.trials(PRIOR)]
         lines += [s._replace(seconds=0.0) for s in storage.stages().values()]
         for number in range(len(spec.stages)):
             found, stands = load(spec, searched(spec), storage, spec.stages[number].name)

@@ -2,9 +2,11 @@
 
 import json
 import math
+import shutil
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from math import isfinite
 from pathlib import Path
@@ -17,14 +19,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hpsearch.database import url_of
 from hpsearch.dataset import prepare
 from hpsearch.models import Model
 from hpsearch.record import Record
+from hpsearch.service import summary
 from hpsearch.space import space
-from hpsearch.storage import Storage, url_of
-from hpsearch.study import load
+from hpsearch.storage import Storage
 from hpsearch.trackers import MlflowTracker, Subject
-from hpsearch.trackers.mlflow import PICTURES, POINTS, thinned
+from hpsearch.trackers.base import Lost, masked
+from hpsearch.trackers.beside import Call, Sender, reason_of
+from hpsearch.trackers.mlflow import PICTURES, POINTS, STATE, TAG, thinned
 
 # MLflow's own mappers; raised when its store is imported, with the SQLAlchemy that is there.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:sqlalchemy.exc.SADeprecationWarning")
@@ -67,17 +72,15 @@ def tracked(tmp_path_factory: pytest.TempPathFactory) -> Tracked:
 
     folder = tmp_path_factory.mktemp("tracked")
     process = hpsearch(folder, "run", cases.write(folder, **CHANGES), "--workers", "2")
-    assert process.returncode == 0 and process.stderr == "", process
+    assert process.returncode == 0 and "warning" not in process.stderr, process
     client = MlflowClient(f"sqlite:///{folder}/mlruns/mlflow.db")
     experiment = client.get_experiment_by_name("small")
     assert experiment is not None
-    found = client.search_runs([experiment.experiment_id], max_results=1000)
-    runs = {run.data.tags["hpsearch.trial"]: run for run in found}
-    assert len(runs) == len(found)
-    spec = cases.small(**CHANGES)
-    storage = Storage.open(url_of(str(folder / "small.db")), create=False)
-    records = {r.label: r for n in range(2) for r in load(spec, space(spec.parameters), storage, n)}
-    storage.close()
+    seen = client.search_runs([experiment.experiment_id], max_results=1000)
+    runs = {run.data.tags["hpsearch.trial"]: run for run in seen}
+    assert len(runs) == len(seen)
+    found = summary(url_of(str(folder / "small.db"))).records
+    records = {r.label: r for stage in found for r in stage}
     best = json.loads(hpsearch(folder, "show", folder / "small.db", "--json").stdout)["best"]
     return Tracked(folder, client, experiment, runs, records, best)
 
@@ -171,9 +174,9 @@ def test_champion(tracked: Tracked) -> None:
         assert [k for k, run in tracked.runs.items() if name in run.data.metrics] == [label]
     model = Model.load(artifact(tracked, label, "model"))
     storage = Storage.open(url_of(str(tracked.folder / "small.db")), create=False)
-    stored = storage.champion()
+    (stored,) = storage.champions().values()
     storage.close()
-    assert stored is not None and model.theta.tobytes() == stored.weights
+    assert model.theta.tobytes() == stored.weights
     spec = cases.small(**CHANGES)
     data = tracked.folder / "data"
     data.mkdir(exist_ok=True)
@@ -202,7 +205,7 @@ def test_told_again_adds_nothing(tracked: Tracked) -> None:
     before = counts(database)
     assert before["runs"] == 13 and before["metrics"] > 500
     process = hpsearch(tracked.folder, "resume", tracked.folder / "small.db", "--quiet")
-    assert process.returncode == 0 and process.stderr == "", process
+    assert process.returncode == 0 and "warning" not in process.stderr, process
     assert counts(database) == before
 
 
@@ -235,14 +238,14 @@ def test_broken_tracking_fails_no_study(tmp_path: Path, how: str) -> None:
     command = ("run", study, "--quiet", "--tracking-uri", f"sqlite:///{place}")
     process = hpsearch(tmp_path, *command, timeout=100)  # MLflow by itself tries for hundreds of seconds
     assert process.returncode == 0, process
-    assert process.stderr.startswith("warning: ") and "Traceback" not in process.stderr
-    assert "MLflow" in process.stderr and "run the study again" in process.stderr
+    assert "warning: " in process.stderr and "Traceback" not in process.stderr
+    assert "4 of 4 records not sent (" in process.stderr and "small.db --tracking-uri" in process.stderr
     shown = json.loads(hpsearch(tmp_path, "show", "small.db", "--json").stdout)
     assert [t["state"] for t in shown["trials"]] == ["complete"] * 4
     if how == "text":
         place.unlink()
         process = hpsearch(tmp_path, "run", study, "--quiet", "--tracking-uri", f"sqlite:///{place}")
-        assert process.returncode == 0 and process.stderr == "", process
+        assert process.returncode == 0 and "warning" not in process.stderr, process
         assert counts(place)["runs"] == 4
 
 
@@ -289,6 +292,309 @@ def test_another_study_of_the_same_name(tmp_path: Path) -> None:
         assert tracker.close(9) is None
     names = [e.name for e in MlflowClient(uri).search_experiments()]
     assert sorted(names) == ["Default", "small", "small second"]
+
+
+# ── the runs follow the records ───────────────────────────────────────────────────────────────────────────────────────
+AXES = space(cases.small().parameters)
+CURVE = {"train/loss": [1.0, 0.5, 0.25], "val/loss": [2.0, 1.5, 1.75]}
+
+
+def record(number: int, state: str, finished: float = 1e9, **others: Any) -> Record:
+    raws = {"learning_rate": 0.1, "one_minus_beta": 0.1, "hidden_units_index": 0, "batch_size_index": 1}
+    given: dict[str, Any] = {"epochs": 3, "seconds": 1.5, "metrics": {"val/loss": 1.5}, "history": CURVE}
+    if state in ("complete", "pruned"):
+        given |= {"value": 1.5 + number, "best_epoch": 2}
+    if state == "failed":
+        given = {"error": "ValueError: no"}
+    return Record("coarse", number, raws, AXES.point(raws), state, finished=finished, **{**given, **others})  # type: ignore[arg-type]
+
+
+STATES = [
+    record(0, "complete"),
+    record(1, "pruned"),
+    record(2, "diverged", value=None, best_epoch=0),
+    record(3, "failed"),
+    record(4, "complete", origin="coarse/0"),
+]
+SUBJECT = Subject(cases.small(), "identity", 1e9, {})
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("fresh") / "mlflow.db"
+    assert MlflowTracker(f"sqlite:///{path}").close(9) is None
+    return path
+
+
+@pytest.fixture
+def place(fresh: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copy(fresh, tmp_path / "mlflow.db"))
+
+
+def send(place: Path, records: list[Record], ranking: list[Record] | None = None) -> MlflowTracker:
+    """As a study does that is run, or run again."""
+    tracker = MlflowTracker(f"sqlite:///{place}")
+    tracker.begin(SUBJECT)
+    for r in records:
+        tracker.tell(r)
+    tracker.finish([] if ranking is None else ranking, None)
+    assert tracker.close(9) is None
+    return tracker
+
+
+def runs(place: Path) -> dict[str, Any]:
+    """All that is seen of the runs but their ids."""
+    found: dict[str, Any] = {}
+    with closing(sqlite3.connect(place)) as connection:
+        columns = "run_uuid, name, status, start_time, end_time, artifact_uri"
+        for run, name, *rest, uri in connection.execute(f"SELECT {columns} FROM runs WHERE lifecycle_stage = 'active'"):
+            assert name not in found, "twice"
+            tables = {"tags": "key, value", "params": "key, value", "metrics": "key, step, timestamp, value"}
+            files = Path(urlparse(uri).path)
+            found[name] = [
+                rest,
+                {p.relative_to(files): p.stat().st_size for p in files.rglob("*") if p.is_file()},
+                *(
+                    sorted(connection.execute(f"SELECT {keys} FROM {table} WHERE run_uuid = ?", [run]))
+                    for table, keys in tables.items()
+                ),
+            ]
+    return found
+
+
+def of(place: Path, label: str) -> Any:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{place}")
+    found = client.search_experiments(filter_string="name = 'small'")
+    (run,) = client.search_runs([found[0].experiment_id], f"tags.`hpsearch.trial` = '{label}'")
+    return run
+
+
+def test_states_stay_apart(place: Path) -> None:
+    send(place, STATES, [STATES[0], STATES[4]])
+    want = {"complete": "FINISHED", "pruned": "KILLED", "diverged": "FAILED", "failed": "FAILED"}
+    for r in STATES:
+        run = of(place, r.label)
+        assert (run.info.status, run.data.tags["hpsearch.state"]) == (want[r.state], r.state)
+        assert {"objective", "best_epoch"} & set(run.data.metrics) == (
+            {"objective", "best_epoch"} if r.state == "complete" else set()
+        )
+        assert run.data.tags.get("hpsearch.origin") == r.origin
+    assert of(place, "coarse/1").data.metrics["val/loss"] == 1.75  # a pruned one's curve is there
+
+
+class Gone(BaseException):
+    """What a kill is to those who wait."""
+
+
+class Dying:
+    """A client that is gone at its n-th change, before it is made or just after."""
+
+    def __init__(self, client: Any, limit: int, after: bool) -> None:
+        self._client, self._limit, self._after = client, limit, after
+        self.count = 0
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._client, name)
+        if not name.startswith(("create", "log", "set", "delete")):
+            return method
+
+        def call(*arguments: Any, **named: Any) -> Any:
+            self.count += 1
+            if self.count == self._limit and not self._after:
+                raise Gone
+            answer = method(*arguments, **named)
+            if self.count == self._limit:
+                raise Gone
+            return answer
+
+        return call
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_killed_at_any_change(fresh: Path, tmp_path: Path, after: bool) -> None:
+    """Told again, the runs are those of a study that was never killed; none twice, none left running."""
+    told, ranking = STATES[:2], [STATES[0]]
+    whole = Path(shutil.copy(fresh, tmp_path / "whole.db"))
+    send(whole, told, ranking)
+    limit, killed = 1, True
+    while killed:
+        (tmp_path / str(limit)).mkdir()
+        place = Path(shutil.copy(fresh, tmp_path / str(limit) / "mlflow.db"))
+        tracker = MlflowTracker(f"sqlite:///{place}")
+        tracker._client = Dying(tracker._client, limit, after)
+        try:
+            tracker.begin(SUBJECT)
+            for r in told:
+                tracker.tell(r)
+            tracker.finish(ranking, None)
+            killed = False
+        except Gone:
+            again = send(place, told, ranking)
+            assert again.sent + again.settled + again.there == 2
+        assert runs(place) == runs(whole), limit
+        limit += 1
+    assert limit > 8
+
+
+def test_trained_again(place: Path, tmp_path: Path, fresh: Path) -> None:
+    """Nothing old is seen of a failed trial that is trained again, nor of an outcome in the same state."""
+    outcomes = [
+        record(3, "failed"),
+        record(3, "pruned", 1e9 + 50),
+        record(3, "pruned", 1e9 + 60),
+        record(3, "complete"),
+    ]
+    for outcome in outcomes:
+        assert send(place, [STATES[0], outcome]).sent == (2 if outcome is outcomes[0] else 1)
+        with closing(sqlite3.connect(place)) as connection:
+            assert connection.execute("SELECT count(*) FROM runs WHERE status = 'RUNNING'").fetchone() == (0,)
+        assert runs(place)["coarse/3"][2:] == expected(tmp_path, fresh, outcome)
+
+
+def expected(tmp_path: Path, fresh: Path, r: Record) -> Any:
+    folder = tmp_path / f"{r.state}-{r.finished}"
+    folder.mkdir()
+    place = Path(shutil.copy(fresh, folder / "mlflow.db"))
+    send(place, [r])
+    return runs(place)[r.label][2:]
+
+
+def test_doubles(place: Path) -> None:
+    """Of two runs of one trial the whole one stays, whichever came first."""
+    send(place, STATES)
+    want = runs(place)
+    tracker = MlflowTracker(f"sqlite:///{place}")
+    tracker.begin(SUBJECT)
+    half = tracker._client.create_run(tracker._experiment, 999_999_998_500, {TAG: "coarse/0"}, "coarse/0")
+    whole = tracker._client.create_run(tracker._experiment, 5, {TAG: "coarse/1", STATE: "pruned"}, "coarse/1")
+    tracker._client.set_terminated(whole.info.run_id, "KILLED", 6)
+    assert half.info.status == "RUNNING"
+    with pytest.raises(AssertionError, match="twice"):
+        runs(place)
+    assert send(place, STATES).there == len(STATES)
+    assert runs(place) == want
+
+
+def test_an_older_copy_of_the_study(place: Path) -> None:
+    """What it does not know as finished: runs left running are settled, finished ones are left alone."""
+    send(place, STATES)
+    tracker = MlflowTracker(f"sqlite:///{place}")
+    tracker.begin(SUBJECT)
+    tracker._client.create_run(tracker._experiment, 5, {TAG: "coarse/9", STATE: "pruned"}, "coarse/9")
+    before = runs(place)
+    assert send(place, STATES[:1]).settled == 1
+    assert "does not know" in of(place, "coarse/9").data.tags["hpsearch.settled"]
+    assert of(place, "coarse/9").info.status == "KILLED"
+    after = runs(place)
+    del before["coarse/9"], after["coarse/9"]
+    assert after == before
+    send(place, [record(9, "pruned", 6.505)])  # it is finished after all
+    assert (
+        "hpsearch.settled" not in of(place, "coarse/9").data.tags and "val/loss" in of(place, "coarse/9").data.metrics
+    )
+
+
+def test_another_champion(place: Path) -> None:
+    """The one before keeps no test scores."""
+    first = STATES[0]._replace(metrics={"val/loss": 1.5, "test/loss": 3.0})
+    send(place, STATES, [first, STATES[4]])
+    send(place, STATES, [STATES[4]._replace(metrics={"val/loss": 1.0, "test/loss": 2.0}), STATES[0]])
+    old, new = of(place, "coarse/0").data, of(place, "coarse/4").data
+    assert "test/loss" not in old.metrics and "hpsearch.champion" not in old.tags and old.metrics["objective"] == 1.5
+    assert new.metrics["test/loss"] == 2.0 and new.tags["hpsearch.champion"] == "true"
+
+
+@pytest.mark.parametrize(
+    ("text", "uri"),
+    [
+        ("no route to http://me:hunter-22@host:5000/x", ""),
+        ("no route to postgresql+psycopg://me:hunter-22@host/db?x=1", ""),
+        ("('postgresql://me:hunt@r-hunter-22/3@host/db')", ""),
+        ("token hunter-22 refused", "http://me:hunter-22@host"),
+        ("p%40hunter-22 or p@hunter-22", "postgresql://me:p%40hunter-22@host/db"),
+        ("connect host=h password=hunter-22 port=5", ""),
+        ("https://hunter-22@host/x", ""),
+        ("mysql://host/db?user=me&password=hunter-22&x=1", ""),
+    ],
+)
+def test_passwords_are_masked(text: str, uri: str) -> None:
+    assert "hunter" not in masked(text, uri) and "***" in masked(text, uri)
+    assert "hunter" not in reason_of(OSError(text), uri)
+
+
+@pytest.mark.parametrize("text", ["http://host:5000/a", "/tmp/a@b:c", "me@host: no", "sqlite:////tmp/mlflow.db"])
+def test_what_is_no_password_stays(text: str) -> None:
+    assert masked(text, text) == text
+
+
+class Moody:
+    """A tracker that fails for some records, for a while, or for ever."""
+
+    def __init__(self, fails: Callable[[str, int], Exception | None]) -> None:
+        self.fails, self.calls, self.log = fails, 0, list[str]()
+
+    def __call__(self, uri: str) -> "Moody":
+        return self
+
+    def _do(self, what: str) -> None:
+        self.calls += 1
+        error = self.fails(what, self.calls)
+        if error is not None:
+            raise error
+        self.log.append(what)
+
+    def begin(self, subject: Subject) -> None:
+        self._do("begin")
+
+    def tell(self, record: Record) -> None:
+        self._do(record.label)
+
+    def finish(self, ranking: list[Record], model: Path | None) -> None:
+        self._do("finish")
+
+    def close(self, seconds: float) -> str | None:
+        self._do("close")
+        return None
+
+
+def conversation(tracker: Moody) -> Sender:
+    sender = Sender(tracker, "http://me:hunter-22@host")
+    sender.open()
+    for call in [Call("begin", (SUBJECT,)), *(Call("tell", (r,)) for r in STATES)]:
+        sender.add(call)
+        sender.work()
+    sender.add(Call("finish", ([], None)))
+    sender.end()
+    return sender
+
+
+LABELS = [r.label for r in STATES]
+
+
+@pytest.mark.parametrize(
+    ("fails", "want", "finished"),
+    [
+        (lambda what, n: None, 5, True),
+        (lambda what, n: OSError("no") if what == "coarse/1" else None, 4, True),
+        (lambda what, n: OSError("no") if n < 7 else None, 5, True),
+        (lambda what, n: OSError("no"), 0, False),
+        (lambda what, n: Lost("deleted") if n == 4 else None, 0, False),
+        (lambda what, n: Lost("deleted") if what == "close" else None, 0, False),
+        (lambda what, n: OSError("no") if what == "close" else None, 5, True),
+    ],
+    ids=["well", "one record", "a while", "for ever", "deleted", "deleted late", "tidying"],
+)
+def test_what_fails_is_tried_again(fails: Any, want: int, finished: bool) -> None:
+    """Each record once, the end after them, and the number that arrived is the number that is said."""
+    tracker = Moody(fails)
+    sender = conversation(tracker)
+    assert (sender.sent.records, sender.sent.finished) == (want, finished)
+    told = [what for what in tracker.log if what in LABELS]
+    assert len(told) == len(set(told)) and ("finish" in tracker.log[-2:]) >= finished
+    assert want == 5 or sender.sent.reason
+    assert want == 0 or len(told) == want
 
 
 @given(st.integers(0, 2000), st.integers(-1, 2000))

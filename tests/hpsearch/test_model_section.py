@@ -386,15 +386,15 @@ def test_short_and_full_models_are_frozen_sections() -> None:
 
 def test_a_wrong_model_stores_nothing(tmp_path: Path) -> None:
     """The database is as it was: a file that is mended can go on."""
-    from hpsearch.service import Session
     from hpsearch.database import url_of
+    from hpsearch.service import Options, Session
 
     database = tmp_path / "small.db"
     wrong = study({"layers": [CONV, "flatten"]})
     with pytest.raises(DataError, match="conv2d"):
-        Session(wrong, url_of(str(database)), 1, "none", lambda: False)
+        Session(wrong, url_of(str(database)), Options(1, "none"))
     right = study({"hidden": [4]})
-    with Session(right, url_of(str(database)), 1, "none", lambda: False) as session:
+    with Session(right, url_of(str(database)), Options(1, "none")) as session:
         for _ in session.run():
             pass
         assert len(session.summary().records[0]) == 2

@@ -15,13 +15,13 @@ from cases import run, small
 from engine.layers import Dense, Flatten
 from engine.network import Network
 from engine.scaling import SCALERS
+from hpsearch.database import url_of
 from hpsearch.dataset import DTYPE, Dataset, Scaling, prepare, split
 from hpsearch.errors import DataError, OutputError
 from hpsearch.models import Model, champion
 from hpsearch.seeds import derive
 from hpsearch.sources import Source
 from hpsearch.spec import Spec
-from hpsearch.database import url_of
 from hpsearch.storage import Storage
 
 KINDS = {"softmax": "iris", "sigmoid": "breast_cancer", "regression": "diabetes"}

@@ -1,0 +1,117 @@
+"""Sends MLflow what it has not got of a study, from the study's database alone; nothing is trained, nothing written."""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from hpsearch.database import shown
+from hpsearch.dataset import prepare
+from hpsearch.errors import DataError, HpsearchError, Interrupted, OutputError
+from hpsearch.lease import held
+from hpsearch.models import champion
+from hpsearch.record import FINISHED, Record
+from hpsearch.service import Summary, summary
+from hpsearch.storage import Storage
+from hpsearch.trackers import MlflowTracker, Subject
+from hpsearch.trackers.beside import Call, Sender
+
+
+class TrackingError(HpsearchError):
+    """MLflow cannot be used, or not for all of a study."""
+
+
+class SyncReport(NamedTuple):
+    """What `sync` did.
+
+    Attributes:
+        sent: runs made.
+        settled: runs that had been left unfinished, and are no more.
+        there: runs that were whole already.
+        notices: what else is worth a line.
+    """
+
+    sent: int
+    settled: int
+    there: int
+    notices: tuple[str, ...]
+
+    @property
+    def line(self) -> str:
+        """`12 runs sent, 1 settled, 68 there already`."""
+        return f"{self.sent} run{'s' * (self.sent != 1)} sent, {self.settled} settled, {self.there} there already"
+
+
+def sync(url: str, tracking: str, stop: Callable[[], bool] = lambda: False) -> SyncReport:
+    """Makes MLflow's runs those of the study's finished trials.
+
+    Args:
+        tracking: MLflow's URI.
+        stop: asked between records.
+
+    Raises:
+        StorageError: the database holds no study, or the study is being run.
+        TrackingError: MLflow cannot be used; what was sent stays.
+        Interrupted: somebody asked to stop; what was sent stays.
+    """
+    if tracking == "none":
+        raise TrackingError("--tracking-uri: 'none' is nowhere to send to")
+    found = summary(url)
+    records = [r for stage in found.records for r in stage if r.state in FINISHED]
+    made: list[MlflowTracker] = []
+
+    def tracker(uri: str) -> MlflowTracker:
+        made.append(MlflowTracker(uri))
+        return made[-1]
+
+    with tempfile.TemporaryDirectory(prefix="hpsearch-") as folder, _held(url) as storage:
+        ranking, model, notices = _ending(found, storage, Path(folder))
+        sender = Sender(tracker, tracking)
+        sender.add(Call("begin", (_subject(found, storage),)))
+        for record in records:
+            sender.add(Call("tell", (record,)))
+        sender.add(Call("finish", (ranking, model)))
+        sender.end(stop)
+    if stop():
+        raise Interrupted
+    sent = sender.sent
+    if not made or not sent.finished or sent.records < len(records):
+        left = len(records) - sent.records
+        what = f"{left} of {len(records)} records not sent" if left else "the champion not sent"
+        raise TrackingError(f"MLflow: {what} ({sent.reason})")
+    return SyncReport(made[0].sent, made[0].settled, made[0].there, tuple(notices))
+
+
+@contextmanager
+def _held(url: str) -> Iterator[Storage]:
+    """The study database, while nobody runs the study: two that send would send twice."""
+    storage = Storage.open(url, create=False)
+    try:
+        with held(url, storage.holder):
+            yield storage
+    finally:
+        storage.close()
+
+
+def _subject(found: Summary, storage: Storage) -> Subject:
+    study = storage.study()
+    assert study is not None  # the summary is from it
+    facts = {"version": study.version, "data": study.fingerprint, "database": shown(storage.url)}
+    return Subject(found.spec, study.identity, study.created, facts)
+
+
+def _ending(found: Summary, storage: Storage, folder: Path) -> tuple[list[Record], Path | None, list[str]]:
+    """The ranking when the study is done, else none; the champion's model, when the data can be read; what to say."""
+    best, study = found.champion, storage.study()
+    crowned = storage.champions().get((best.stage, best.number)) if best else None
+    if best is None or study is None or crowned is None or crowned.test is None:  # these are read at the very end
+        return [], None, []
+    try:
+        dataset, scaling = prepare(found.spec.data, found.spec.seed, folder)
+        if dataset.fingerprint != study.fingerprint:
+            raise DataError("the data have changed since the study began")
+        champion(found.spec, dataset, scaling, best, crowned.weights).save(folder / "model")
+    except (DataError, OutputError) as error:
+        return found.ranking, None, [f"sent without the champion's model: {error}"]
+    return found.ranking, folder / "model", []

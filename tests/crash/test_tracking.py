@@ -1,0 +1,371 @@
+"""MLflow follows: whatever becomes of it during a study, the study ends as ever, and a sync makes its runs whole."""
+
+import contextlib
+import os
+import re
+import shlex
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import unquote, urlparse
+
+import cases
+import pytest
+from filelock import FileLock
+
+from hpsearch import cli
+from hpsearch.dataset import prepare
+from hpsearch.errors import Interrupted, StorageError
+from hpsearch.sync import TrackingError, sync
+from hpsearch.trackers import MlflowTracker
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:sqlalchemy.exc.SADeprecationWarning"),
+    pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc"),
+]
+
+SECRET = "hunter-22"
+COMMAND = [sys.executable, "-m", "hpsearch.cli"]
+# Some trials diverge.
+SHORT: dict[str, Any] = {
+    "train.epochs": 3,
+    "stages.0.trials": 7,
+    "stages.1.trials": 3,
+    "parameters.learning_rate.max": 1e16,
+}
+TRIALS = 10
+LONG: dict[str, Any] = {**SHORT, "stages.0.trials": 24}  # for a moment to fall between two runs
+
+
+def uri_of(database: Path) -> str:
+    return f"sqlite:///{database}"
+
+
+def start(folder: Path, *arguments: str | Path, **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*COMMAND, *arguments],
+        cwd=folder,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def begin(folder: Path, uri: str, changes: dict[str, Any] = SHORT, **environment: str) -> subprocess.Popen[str]:
+    return start(folder, "run", cases.write(folder, **changes), "--tracking-uri", uri, **environment)
+
+
+def ended(process: subprocess.Popen[str]) -> str:
+    """What a study that went well says on stderr but notes; the limit is for one that hangs."""
+    out, errors = process.communicate(timeout=110)
+    assert process.returncode == 0, errors
+    assert "Best: " in out and "Database: " in out and SECRET not in out + errors
+    lines = [line for line in errors.splitlines() if not line.startswith("note: ")]
+    assert len(lines) <= 1, errors
+    return "".join(lines)
+
+
+def projection(database: Path) -> dict[str, Any]:
+    """All that MLflow holds of a study but times and ids, by trial; nothing twice, nothing left half way."""
+    result: dict[str, Any] = {}
+    with closing(sqlite3.connect(database)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        query = "SELECT run_uuid, name, status, start_time, end_time, artifact_uri FROM runs WHERE lifecycle_stage = ?"
+        for run, name, status, first, last, place in connection.execute(query, ["active"]):
+
+            def rows(query: str, run: str = run) -> list[Any]:
+                return sorted(connection.execute(query, [run]).fetchall())
+
+            tags = dict(rows("SELECT key, value FROM tags WHERE run_uuid = ?"))
+            label = tags["hpsearch.trial"]
+            assert label == name and label not in result and status != "RUNNING"
+            times = [t for (t,) in rows("SELECT timestamp FROM metrics WHERE run_uuid = ?")]
+            assert all(first <= t <= last for t in times)
+            folder = Path(unquote(urlparse(place).path))
+            result[label] = {
+                "status": status,
+                "tags": tags,
+                "params": rows("SELECT key, value FROM params WHERE run_uuid = ?"),
+                "metrics": rows("SELECT key, step, is_nan, value FROM metrics WHERE run_uuid = ? AND key != 'seconds'"),
+                "latest": rows("SELECT key, step, value FROM latest_metrics WHERE run_uuid = ? AND key != 'seconds'"),
+                "artifacts": sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()),
+                "history": (folder / "history.json").read_text("utf-8"),
+            }
+        for (value,) in connection.execute("SELECT value FROM experiment_tags UNION ALL SELECT value FROM tags"):
+            assert SECRET not in value
+    return result
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh database of MLflow's: its migrations take seconds."""
+    path = tmp_path_factory.mktemp("template") / "mlflow.db"
+    assert MlflowTracker(uri_of(path)).close(9) is None
+    return path
+
+
+@pytest.fixture
+def place(template: Path, tmp_path: Path) -> Path:
+    (tmp_path / "mlruns").mkdir()
+    return Path(shutil.copy(template, tmp_path / "mlruns" / "mlflow.db"))
+
+
+class Undisturbed(NamedTuple):
+    folder: Path
+    runs: dict[str, Any]
+
+
+def undisturbed(template: Path, folder: Path, changes: dict[str, Any]) -> Undisturbed:
+    (folder / "mlruns").mkdir()
+    database = Path(shutil.copy(template, folder / "mlruns" / "mlflow.db"))
+    assert ended(begin(folder, uri_of(database), changes)) == ""
+    return Undisturbed(folder, projection(database))
+
+
+@pytest.fixture(scope="module")
+def short(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    found = undisturbed(template, tmp_path_factory.mktemp("short"), SHORT)
+    assert len(found.runs) == TRIALS
+    assert {run["status"] for run in found.runs.values()} == {"FINISHED", "FAILED"}
+    assert any("model/weights.npz" in run["artifacts"] for run in found.runs.values())
+    return found
+
+
+@pytest.fixture(scope="module")
+def long(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    return undisturbed(template, tmp_path_factory.mktemp("long"), LONG)
+
+
+# ── what may be wrong with the place ──────────────────────────────────────────────────────────────────────────────────
+@contextlib.contextmanager
+def locked(place: Path) -> Iterator[str]:
+    """By another process; its own write-ahead log would let readers in, so there is none."""
+    with closing(sqlite3.connect(place, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode=DELETE")
+        connection.execute("BEGIN EXCLUSIVE")
+        yield uri_of(place)
+
+
+@contextlib.contextmanager
+def locked_to_writers(place: Path) -> Iterator[str]:
+    with closing(sqlite3.connect(place, isolation_level=None)) as connection:
+        connection.execute("BEGIN EXCLUSIVE")
+        yield uri_of(place)
+
+
+@contextlib.contextmanager
+def random_bytes(place: Path) -> Iterator[str]:
+    place.write_bytes(os.urandom(50_000))
+    yield from unchanged(place)
+
+
+@contextlib.contextmanager
+def truncated(place: Path) -> Iterator[str]:
+    os.truncate(place, place.stat().st_size // 2)
+    yield from unchanged(place)
+
+
+@contextlib.contextmanager
+def of_something_else(place: Path) -> Iterator[str]:
+    place.unlink()
+    with closing(sqlite3.connect(place)) as connection:
+        connection.execute("CREATE TABLE customers (name TEXT)")
+        connection.commit()
+    yield from unchanged(place)
+
+
+def unchanged(place: Path) -> Iterator[str]:
+    """It is not ours to overwrite."""
+    before = place.read_bytes()
+    yield uri_of(place)
+    assert place.read_bytes() == before
+    place.rename(place.with_suffix(".away"))
+
+
+@contextlib.contextmanager
+def unwritable(place: Path) -> Iterator[str]:
+    yield "sqlite:////proc/hpsearch/mlflow.db"
+
+
+@contextlib.contextmanager
+def nobody_listens(place: Path) -> Iterator[str]:
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        yield f"http://user:{SECRET}@127.0.0.1:{reserved.getsockname()[1]}"
+
+
+@contextlib.contextmanager
+def never_answers(place: Path) -> Iterator[str]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        held: list[socket.socket] = []
+
+        def accept() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    held.append(server.accept()[0])
+
+        thread = threading.Thread(target=accept)
+        thread.start()
+        yield f"http://user:{SECRET}@127.0.0.1:{server.getsockname()[1]}"
+        assert held
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join()
+        for connection in held:
+            connection.close()
+
+
+FAULTS: dict[Callable[[Path], contextlib.AbstractContextManager[str]], str] = {
+    locked: "locked",
+    locked_to_writers: "locked",
+    random_bytes: "move it away or restore it",
+    truncated: "move it away or restore it",
+    of_something_else: "not MLflow's",
+    unwritable: "/proc/hpsearch",
+    nobody_listens: "refused",
+    never_answers: "does not answer",
+}
+
+
+QUICK = (locked, random_bytes, truncated, never_answers)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [pytest.param(f, marks=[] if f in QUICK else pytest.mark.soak, id=f.__name__) for f in FAULTS],  # type: ignore[attr-defined]
+)
+def test_fails_no_study(
+    fault: Callable[[Path], contextlib.AbstractContextManager[str]], tmp_path: Path, place: Path, short: Undisturbed
+) -> None:
+    """Exit code 0, the usual output, one line that says what is missing, why, and how to send it; which then does."""
+    database = tmp_path / "small.db"
+    with fault(place) as uri:
+        line = ended(begin(tmp_path, uri, MLFLOW_HTTP_REQUEST_TIMEOUT="1"))
+        assert line.startswith(f"warning: MLflow: {TRIALS} of {TRIALS} records not sent (")
+        assert FAULTS[fault] in line
+        told = shlex.split(line[line.index("hpsearch sync") :])
+        assert told == ["hpsearch", "sync", str(database), "--tracking-uri", uri.replace(SECRET, "***")]
+        if fault is random_bytes:
+            with pytest.raises(TrackingError, match=r"10 of 10 records not sent \(.*move it away or restore it"):
+                sync(uri_of(database), uri)
+    report = sync(uri_of(database), uri_of(place))
+    assert report == (TRIALS, 0, 0, ())
+    assert projection(place) == short.runs
+
+
+def await_runs(process: subprocess.Popen[str], place: Path, count: int) -> None:
+    """Until MLflow has so many runs."""
+    while process.poll() is None:
+        with contextlib.suppress(sqlite3.OperationalError), closing(sqlite3.connect(place)) as connection:
+            if connection.execute("SELECT count(*) FROM runs").fetchone()[0] >= count:
+                return
+        time.sleep(0.002)
+    raise AssertionError(f"the study ended too early: {process.communicate()}")
+
+
+def who_writes(place: Path) -> int:
+    """The one process that has a file open."""
+    found = set()
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        with contextlib.suppress(OSError):
+            if os.readlink(link) == str(place) and int(link.parts[2]) != os.getpid():
+                found.add(int(link.parts[2]))
+    (pid,) = found
+    return pid
+
+
+def test_deleted_during_a_study(tmp_path: Path, place: Path, long: Undisturbed) -> None:
+    """SQLite writes on into a file that is gone; what had been sent is missing too."""
+    process = begin(tmp_path, uri_of(place), LONG)
+    await_runs(process, place, 2)
+    tracker = who_writes(place)
+    os.kill(tracker, signal.SIGSTOP)
+    for file in (place, place.with_name("mlflow.db-shm")):  # its log stays: nothing may play it into another database
+        file.unlink()
+    os.kill(tracker, signal.SIGCONT)
+    line = ended(process)
+    assert "27 of 27 records not sent" in line and "deleted" in line and not place.exists()
+    assert ended(start(tmp_path, "resume", "small.db", "--tracking-uri", uri_of(place))) == ""  # the next run sends it
+    assert projection(place) == long.runs
+
+
+def test_tracker_killed(tmp_path: Path, place: Path, long: Undisturbed) -> None:
+    process = begin(tmp_path, uri_of(place), LONG)
+    await_runs(process, place, 3)
+    os.kill(who_writes(place), signal.SIGKILL)
+    line = ended(process)
+    sent = 27 - int(re.findall(r"(\d+) of 27 records not sent", line)[0])
+    assert 2 <= sent < 27 and "-9" in line
+    report = sync(uri_of(tmp_path / "small.db"), uri_of(place))
+    assert (report.there, report.sent + report.settled) in [(sent, 27 - sent), (sent + 1, 26 - sent)]
+    assert report.settled <= 1  # the run that was being sent
+    assert projection(place) == long.runs
+    assert sync(uri_of(tmp_path / "small.db"), uri_of(place)) == (0, 0, 27, ())
+
+
+def test_coordinator_killed(tmp_path: Path, place: Path, long: Undisturbed) -> None:
+    process = begin(tmp_path, uri_of(place), LONG)
+    for count in (1, 9):
+        await_runs(process, place, count)
+        process.kill()
+        process.communicate()
+        process = start(tmp_path, "resume", "small.db", "--tracking-uri", uri_of(place))
+    assert ended(process) == ""
+    assert projection(place) == long.runs
+
+
+def test_unfinished_study_is_synced(tmp_path: Path, place: Path) -> None:
+    """As far as it is; nobody is champion yet. While it runs, it is refused."""
+    spec, database = cases.small(**SHORT), tmp_path / "small.db"
+    dataset, _ = prepare(spec.data, spec.seed, tmp_path)
+    limit = cases.Limit(4)
+    with pytest.raises(Interrupted):
+        cases.run(spec, dataset, database, tracker=limit, stop=limit.stop)
+    report = sync(uri_of(database), uri_of(place))
+    runs = projection(place)
+    assert report == (len(runs), 0, 0, ()) and 4 <= len(runs) < TRIALS
+    assert not any("hpsearch.champion" in run["tags"] for run in runs.values())
+    with FileLock(f"{database}.lock"), pytest.raises(StorageError, match="run"):
+        sync(uri_of(database), uri_of(place))
+
+
+def test_data_that_cannot_be_read(tmp_path: Path, place: Path, short: Undisturbed, monkeypatch: Any) -> None:
+    """The runs are sent without the model, which it says."""
+    from hpsearch import sync as module
+    from hpsearch.errors import DataError
+
+    def gone(*_: Any) -> None:
+        raise DataError("rows.npz: there is no such file")
+
+    monkeypatch.setattr(module, "prepare", gone)
+    report = sync(uri_of(short.folder / "small.db"), uri_of(place))
+    assert report[:3] == (TRIALS, 0, 0) and "rows.npz" in report.notices[0] and "model" in report.notices[0]
+    runs = projection(place)
+    (best,) = [label for label, run in runs.items() if "hpsearch.champion" in run["tags"]]
+    assert "model/weights.npz" in short.runs[best]["artifacts"] and "model/weights.npz" not in runs[best]["artifacts"]
+    for found in (runs[best], short.runs[best]):
+        found["artifacts"] = [name for name in found["artifacts"] if not name.startswith("model/")]
+    assert runs == short.runs
+
+
+@pytest.mark.skipif("sync" not in cli.commands.commands, reason="the command is not there yet")
+def test_the_command(tmp_path: Path, place: Path, short: Undisturbed) -> None:
+    def said(*arguments: str | Path) -> tuple[int, str, str]:
+        process = start(tmp_path, "sync", short.folder / "small.db", *arguments)
+        out, errors = process.communicate(timeout=100)
+        return process.returncode, out, errors
+
+    assert said() == (0, f"{TRIALS} runs sent, 0 settled, 0 there already\n", "")  # the default place
+    place.write_bytes(os.urandom(5000))
+    code, out, errors = said("--tracking-uri", uri_of(place))
+    assert (code, out) == (2, "") and errors.startswith("error: MLflow: 10 of 10 records not sent (its database")
+    assert errors.count("\n") == 1
