@@ -110,8 +110,23 @@ def show(database: str, as_json: bool, every: bool) -> None:
 def check(study: Path, overrides: tuple[str, ...]) -> None:
     """Check the study file STUDY, and say what it searches."""
     spec = _load(study, overrides)
-    stages = ", ".join(f"{s.name} {s.trials} × {s.sampler}" for s in spec.stages)
+    stages = ", ".join(f"{s.name} {s.trials}: {s.how}" for s in spec.stages)
     click.echo(f"{study}: ok: study '{spec.name}', {spec.metric.name}; {stages}")
+
+
+@commands.command()
+@click.argument("databases", nargs=-1, metavar="[DATABASE]...")
+@TRACKING
+def doctor(databases: tuple[str, ...], tracking_uri: str | None) -> None:
+    """Check the installation, the machine, MLflow and studies (those found here, when none is given)."""
+    from hpsearch.doctor import examine
+
+    failed = False
+    for finding in examine(databases, tracking_uri or f"sqlite:///{Path('mlruns/mlflow.db').absolute()}"):
+        click.echo(str(finding))
+        failed = failed or finding.level == "FAIL"
+    if failed:
+        sys.exit(1)
 
 
 @commands.command("range-test")

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from hpsearch.record import FINISHED, Record, best_of
 from hpsearch.space import Point, Raw
 from hpsearch.spec import Spec
+from hpsearch.stages import outcomes
 
 CONFIDENCE = 0.95
 
@@ -33,14 +34,14 @@ class Finalist(NamedTuple):
     @property
     def tied(self) -> bool:
         """Whether it cannot be told apart from the winner: the interval of the difference holds 0."""
-        return self.behind is not None and not self.behind - self.behind_half > 0
+        return self.behind is not None and self.behind - self.behind_half <= 0
 
 
 def finalists(spec: Spec, earlier: Sequence[Sequence[Record]], top: int) -> list[dict[str, Raw]]:
     """The best points before a confirming stage, by the mean over whatever seeds each was trained with, ties by age."""
     values: dict[str, list[float]] = {}
     points: dict[str, dict[str, Raw]] = {}
-    for r in (r for records in earlier for r in records if r.state == "complete" and r.origin is None):
+    for r in (r for r in outcomes(earlier) if r.state == "complete"):
         key = repr(sorted(r.raws.items()))
         values.setdefault(key, []).append(spec.metric.sign * (r.value or 0.0))
         points.setdefault(key, dict(r.raws))

@@ -1,6 +1,7 @@
 """Any database: its URL, its file, how it is opened, and what it refuses in words that say what to do."""
 
 import contextlib
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from hpsearch.errors import StorageError
 
 BUSY = 75.0  # seconds to wait for another process that writes
+DAMAGED = "is damaged; restore a copy of it, or start in another file"
 
 
 def url_of(database: str) -> str:
@@ -67,7 +69,8 @@ def _reason(error: BaseException) -> str:
         "unable to open": "cannot be opened or created: is the folder there, and may you write in it?",
         "locked": "another process is writing to it; wait for it, or stop it",
         "not a database": "is not a database",
-        "malformed": "is damaged; restore a copy of it, or start in another file",
+        "malformed": DAMAGED,
+        "Could not decode": DAMAGED,
     }.items():
         if sign in text:
             return words
@@ -75,10 +78,14 @@ def _reason(error: BaseException) -> str:
 
 
 def check_file(path: Path, create: bool) -> None:
+    log = path.with_name(f"{path.name}-wal")
     try:
         if path.is_dir():
             raise StorageError(f"{path}: is a folder, not a database")
+        logged = log.exists() and log.stat().st_size > 0
         if not path.exists() or path.stat().st_size == 0:
+            if logged:  # SQLite would delete it, and all that is in it
+                raise StorageError(f"{path}: is empty or gone, but not its log {log.name}; restore a copy of both")
             if not create:
                 raise StorageError(f"{path}: there is no such database")
             if not path.parent.is_dir():
@@ -90,6 +97,19 @@ def check_file(path: Path, create: bool) -> None:
         raise StorageError(f"{path}: cannot be read: {error.strerror}") from None
     if head != b"SQLite format 3\0":
         raise StorageError(f"{path}: is not a database")
+    if logged:
+        _check_logged(path)
+
+
+def _check_logged(path: Path) -> None:
+    """Whether a file is whole together with its log, reading only: else closing it would write the log into it."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", BUSY, uri=True)) as connection:
+            (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.Error as error:
+        raise StorageError(f"{path}: {_reason(error)}") from None
+    if verdict != "ok":
+        raise StorageError(f"{path}: {DAMAGED}")
 
 
 def tables_of(url: str) -> set[str]:

@@ -52,7 +52,8 @@ def prior(url: str, spec: Spec, fingerprint: str) -> Prior:
         found, total = [], 0
         for stage in (s for s in old.stages if not s.confirms):
             for r in load(old, before, storage, stage.name)[0]:
-                if r.state not in ("complete", "pruned", "diverged"):
+                repeat = r.origin is not None and ":" not in r.origin  # of one that is among these
+                if repeat or r.state not in ("complete", "pruned", "diverged"):
                     continue
                 total += 1
                 raws = carried(before, after, r)

@@ -18,6 +18,7 @@ from hpsearch.database import file_of, shown
 from hpsearch.errors import StorageError
 
 BEAT = 15.0  # seconds between two signs of life
+NAMED = 1.0  # seconds in which whoever has taken the lock says so
 SILENT = 120.0  # seconds without one after which a coordinator on another host counts as gone
 
 
@@ -68,7 +69,7 @@ def held(url: str, holder: Callable[[], Holder | None]) -> Iterator[None]:
             try:
                 lock.acquire(timeout=0)
             except Timeout:
-                raise _busy(url, holder()) from None
+                raise _busy(url, _named(holder)) from None
             except OSError as error:
                 raise StorageError(f"{path}: cannot be written: {error.strerror}") from None
             stack.callback(lock.release)
@@ -77,6 +78,14 @@ def held(url: str, holder: Callable[[], Holder | None]) -> Iterator[None]:
         if who is not None and not here and not who.gone:  # here the lock is ours, so its process is not
             raise _busy(url, who)
         yield
+
+
+def _named(holder: Callable[[], Holder | None]) -> Holder | None:
+    """Who has the lock; whoever has just taken it has not said so yet."""
+    deadline = time.monotonic() + NAMED
+    while ((who := holder()) is None or who.gone) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return None if who is None or who.gone else who
 
 
 def _busy(url: str, who: Holder | None) -> StorageError:

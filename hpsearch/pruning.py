@@ -67,8 +67,8 @@ def behind(spec: Spec, stage: Stage, rung: int, cohort: Sequence[Record], peers:
 
 def value(metric: Metric, record: Record, epoch: int, every: int) -> float:
     """The best of a trial's watched curve until an epoch, lower is better; +inf for one that had diverged or failed."""
-    if record.state in ("diverged", "failed") and record.epochs <= epoch:
-        return math.inf
+    if record.epochs < epoch + (record.state == "diverged") and record.state in ("diverged", "failed"):
+        return math.inf  # one that failed was sound as far as it stood before, one that diverged was not
     curve = record.history.get(metric.watched, [])[: epoch // every]
     return min((metric.sign * v for v in curve if math.isfinite(v)), default=math.inf)
 

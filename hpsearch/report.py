@@ -130,9 +130,8 @@ def _stages(summary: Summary) -> Table:
         table.add_column(escape(stage.name))
         begun = place < len(summary.boxes)
         done = sum(r.state in FINISHED for r in summary.records[place]) if begun else 0
-        how = f"top {stage.top} × {stage.seeds} seeds" if stage.confirms else stage.sampler
         searches = begun and not stage.confirms
-        cells = [how, f"{done}/{summary.totals[place]}", str(summary.reused[place]) if searches else ""]
+        cells = [stage.how, f"{done}/{summary.totals[place]}", str(summary.reused[place]) if searches else ""]
         for axis in searched(spec).axes:
             cells.append(_range(bounds(axis, summary.boxes[place]), axis.zoomable) if searches else "")
         for row, cell in zip(rows, cells, strict=True):

@@ -275,6 +275,11 @@ class Stage(Section):
         """Whether it trains points of earlier stages again."""
         return self.top is not None
 
+    @property
+    def how(self) -> str:
+        """Where its points come from, in a word or two."""
+        return f"top {self.top} × {self.seeds} seeds" if self.confirms else str(self.sampler)
+
     @model_validator(mode="after")
     def _enough(self) -> Self:
         if self.top is not None:

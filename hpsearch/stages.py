@@ -26,9 +26,7 @@ def box(spec: Spec, space: Space, stage: int, earlier: Sequence[Sequence[Record]
     for number in range(stage + 1):
         zoom = spec.stages[number].zoom
         if zoom is not None:
-            result = _narrowed(
-                spec, space, result, [r for records in (prior, *earlier[:number]) for r in records], zoom
-            )
+            result = _narrowed(spec, space, result, outcomes((prior, *earlier[:number])), zoom)
     return result
 
 
@@ -36,10 +34,14 @@ def reused(space: Space, box: Box, earlier: Sequence[Sequence[Record]]) -> list[
     """The complete and pruned trials of earlier stages that lie in the box: what a new sampler may know at once."""
     return [
         r
-        for records in earlier
-        for r in records
+        for r in outcomes(earlier)
         if r.state in ("complete", "pruned") and all(contains(axis, box, r.raws.get(axis.key)) for axis in space.axes)
     ]
+
+
+def outcomes(earlier: Sequence[Sequence[Record]]) -> list[Record]:
+    """All records, each outcome once: one that was taken over stands with the trial it is from, too."""
+    return list({r.origin or r.label: r for records in earlier for r in records}.values())
 
 
 class Edge(NamedTuple):

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, final
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
-from hpsearch.database import check_file, file_of, guard, options, pragmas, shown, tables_of
+from hpsearch.database import DAMAGED, check_file, file_of, guard, options, pragmas, shown, tables_of
 from hpsearch.errors import StorageError
 from hpsearch.lease import BEAT, Holder, held
 from hpsearch.space import Box, Raw
@@ -209,6 +209,7 @@ class Storage:
             StorageError: another process has it; the message says which.
         """
         with held(self.url, self.holder):
+            self.check()  # before anything is written
             before, mine = self._lease(), uuid.uuid4().hex
             with guard(self.url), self._engine.begin() as connection:
                 if before is not None:  # of a process that is gone
@@ -251,7 +252,7 @@ class Storage:
             with guard(self.url), self._engine.connect() as connection:
                 verdict = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
             if verdict != "ok":
-                raise StorageError(f"{shown(self.url)}: is damaged; restore a copy of it, or start in another file")
+                raise StorageError(f"{shown(self.url)}: {DAMAGED}")
 
     def study(self) -> StoredStudy | None:
         """The study in this database; None in a new one."""
@@ -259,7 +260,8 @@ class Storage:
             if not sa.inspect(connection).has_table(_STUDY.name):
                 return None
             row = connection.execute(sa.select(_STUDY)).first()
-        return None if row is None else StoredStudy(**{**row._mapping, "spec": json.loads(row.spec)})
+        with self._sound("its study"):
+            return None if row is None else StoredStudy(**{**row._mapping, "spec": json.loads(row.spec)})
 
     def begin(
         self,
@@ -295,8 +297,9 @@ class Storage:
         """The stages that have begun."""
         with guard(self.url), self._engine.connect() as connection:
             rows = connection.execute(sa.select(_STAGE)).all()
-        found = [StoredStage(**{**row._mapping, "box": json.loads(row.box)}) for row in rows]
-        return {s.stage: s._replace(box={key: (low, high) for key, (low, high) in s.box.items()}) for s in found}
+        with self._sound("what a stage searches"):
+            found = [StoredStage(**{**row._mapping, "box": json.loads(row.box)}) for row in rows]
+            return {s.stage: s._replace(box={key: (low, high) for key, (low, high) in s.box.items()}) for s in found}
 
     def begin_stage(self, stage: str, box: Box) -> StoredStage:
         """A stage begins, with what it searches."""
@@ -326,7 +329,11 @@ class Storage:
         waiting = sa.select(_CHECKPOINT).where(_CHECKPOINT.c.stage == stage)
         with guard(self.url), self._engine.connect() as connection:
             checkpoints = {row.number: row for row in connection.execute(waiting)}
-            return [_trial(row, checkpoints.get(row.number)) for row in connection.execute(query)]
+            found = []
+            for row in connection.execute(query):
+                with self._sound(f"trial {stage}/{row.number}"):
+                    found.append(_trial(row, checkpoints.get(row.number)))
+            return found
 
     def save(
         self,
@@ -373,15 +380,15 @@ class Storage:
         """Failed trials are to train again, and Optuna's study of their stage is to be told anew."""
         study = self.study()
         assert study is not None
-        again = {"state": "running", "error": None, "history": None, "finished": None, "epochs": 0, "seconds": 0.0}
-        with self._writing() as connection:
-            of_trial = sa.and_(_TRIAL.c.stage == stage, _TRIAL.c.number.in_(numbers))
-            connection.execute(_TRIAL.update().where(of_trial).values(again))
-        with guard(self.url):
+        with guard(self.url):  # first: a kill before the next step leaves failed trials, which are told again as such
             import optuna
 
             with contextlib.suppress(KeyError):
                 optuna.delete_study(study_name=f"{study.name}/{stage}", storage=self._optuna_storage())
+        again = {"state": "running", "error": None, "history": None, "finished": None, "epochs": 0, "seconds": 0.0}
+        with self._writing() as connection:
+            of_trial = sa.and_(_TRIAL.c.stage == stage, _TRIAL.c.number.in_(numbers))
+            connection.execute(_TRIAL.update().where(of_trial).values(again))
 
     def told(self, stage: str, sign: int) -> int:
         """How many trials of a stage Optuna's study of it has; the study is made when it is not there.
@@ -414,12 +421,13 @@ class Storage:
         """The trials whose weights are kept."""
         with guard(self.url), self._engine.connect() as connection:
             rows = connection.execute(sa.select(_CHAMPION)).all()
-        return {
-            (row.stage, row.number): Champion(
-                row.stage, row.number, row.weights, json.loads(row.test) if row.test else None
-            )
-            for row in rows
-        }
+        with self._sound("its champion"):
+            return {
+                (row.stage, row.number): Champion(
+                    row.stage, row.number, row.weights, json.loads(row.test) if row.test else None
+                )
+                for row in rows
+            }
 
     def crown(self, champion: Champion) -> None:
         """The champion with its test scores; nobody else's weights are kept any more."""
@@ -446,10 +454,36 @@ class Storage:
             if self._token is not None:
                 mine = _LEASE.update().where(_LEASE.c.token == self._token).values(beat=time.time())
                 if connection.execute(mine).rowcount != 1:
-                    who = self.holder()
-                    raise StorageError(f"{shown(self.url)}: this study was taken over{f' by {who}' if who else ''}")
+                    raise self._taken()
                 self._beaten = time.monotonic()
             yield connection
+
+    def _own(self) -> None:
+        """What Optuna writes, too, only who holds the lease may.
+
+        Raises:
+            StorageError: another one has taken the study over.
+        """
+        if self._token is not None:
+            row = self._lease()
+            if row is None or row.token != self._token:
+                raise self._taken()
+
+    def _taken(self) -> StorageError:
+        who = self.holder()
+        return StorageError(f"{shown(self.url)}: this study was taken over{f' by {who}' if who else ''}")
+
+    @contextlib.contextmanager
+    def _sound(self, what: str) -> Iterator[None]:
+        """What is read is as it was written.
+
+        Raises:
+            StorageError: it is not.
+        """
+        try:
+            yield
+        except (AttributeError, TypeError, ValueError, zlib.error) as error:
+            raise StorageError(f"{shown(self.url)}: {what} is damaged ({error}); restore a copy of it, or start in another file") from None
 
     def _lease(self) -> "sa.Row[Any] | None":
         with guard(self.url), self._engine.connect() as connection:
@@ -525,6 +559,9 @@ def _trial(row: Any, checkpoint: Any) -> StoredTrial:
         return StoredTrial(raws, found, row.finished, row.origin)
     if checkpoint is None:
         return StoredTrial(raws, None, 0.0, row.origin)
-    history = json.loads(zlib.decompress(checkpoint.history))
+    try:
+        history = json.loads(zlib.decompress(checkpoint.history))
+    except (TypeError, ValueError, zlib.error):  # like a checkpoint that cannot be read: nothing to go on from
+        return StoredTrial(raws, Result(row.number, "running", None, 0, 0, {}, 0.0, b""), 0.0, row.origin)
     stands = Result(row.number, "running", None, checkpoint.epochs, 0, history, checkpoint.seconds, checkpoint.state)
     return StoredTrial(raws, stands, 0.0, row.origin)

@@ -7,22 +7,20 @@ its seed, the same table comes out for any number of workers, in whatever order 
 coordinator or a worker is killed.
 """
 
-import dataclasses
-import heapq
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
-from itertools import count
+from concurrent.futures import BrokenExecutor
 from typing import NamedTuple, final
 
 from engine.state import State
 from engine.types import EngineError
 from hpsearch import confirm, pruning
 from hpsearch.asking import Asking
+from hpsearch.crew import Crew, onwards
 from hpsearch.dataset import Dataset
 from hpsearch.errors import Interrupted
-from hpsearch.executors import Executor, WorkerDied
+from hpsearch.executors import Executor
 from hpsearch.record import FINISHED, Record, best_of, came
 from hpsearch.seeds import derive
 from hpsearch.space import Box, Raw, Space, contains
@@ -30,13 +28,11 @@ from hpsearch.spec import Spec, Stage
 from hpsearch.stages import box, edges, reused
 from hpsearch.storage import PRIOR, Champion, Given, Label, Storage, StoredStage
 from hpsearch.trackers import Tracker
-from hpsearch.trial import Outcome, Result, Start, Task, failed, final_scores, groups, pruned
+from hpsearch.trial import Outcome, Result, Start, Task, final_scores, groups, pruned
 from hpsearch.uses import searched
 
 SLICE = 30.0  # seconds of training after which a group comes back to be stored
 POLL = 0.2  # seconds in which a wish to stop is heard
-AHEAD = 2  # tasks a worker is given before they are needed, so that it never waits
-DEATHS = 3  # workers a trial may cost before it has failed
 
 
 class Halted(Exception):
@@ -110,11 +106,7 @@ class Study:
         # Of the stage that runs:
         self._stands: dict[int, Result] = {}  # trials that train, as far as they were stored
         self._cohorts: list[_Cohort] = []
-        self._queue: list[tuple[int, int, Task]] = []  # by wave, then as they came
-        self._order = count()
-        self._waiting: dict[Future[Outcome], tuple[int, Task]] = {}
-        self._flying: set[int] = set()  # trials queued or with a worker
-        self._deaths: Counter[int] = Counter()
+        self._crew = Crew(executor)
         self._clock = 0.0
 
     @property
@@ -134,7 +126,7 @@ class Study:
             try:
                 yield from self._stage(number)
             except (Interrupted, Halted):
-                self._arrived(number, {f for f in self._waiting if f.done()})
+                self._arrived(number, 0)
                 raise
         self._test()
 
@@ -153,14 +145,14 @@ class Study:
         self.boxes.append(begun.box)
         self.records.append(records)
         self._stands = {r.number: r for r in stands if self._sound(stage, r)}
-        self._cohorts, self._queue, self._waiting, self._flying = [], [], {}, set()
-        self._deaths.clear()
+        self._cohorts, self._crew = [], Crew(self._executor)
         self.totals[number] = self._total(number, begun)
         self._clock = time.monotonic()
         deadline = self._clock + (stage.timeout or float("inf")) - begun.seconds
         for record in records:
             if record.state in FINISHED:
                 self._tracker.tell(record)
+        self._tolerate()
         size = self.totals[number] if stage.confirms else self.spec.wave
         judges = [
             r
@@ -264,7 +256,7 @@ class Study:
         news: list[Record] = []
         for cohort in self._cohorts:
             going = [n for n in cohort.numbers if self.records[stage][n].state == "running"]
-            if not going or any(n in self._flying for n in going):
+            if not going or any(map(self._crew.away, going)):
                 continue
             epoch = min(self._epochs(n) for n in going)
             rungs = pruning.rungs(self.spec, self.spec.stages[stage], cohort.numbers[0])
@@ -293,8 +285,8 @@ class Study:
     def _send(self, stage: int, wave: int, numbers: Sequence[int], epochs: int) -> None:
         """Queues trials, the longest groups first."""
         starts = [self._start(stage, n) for n in numbers]
-        for group in groups(self.spec, self.dataset, starts, self._executor.workers):
-            self._enqueue(wave, Task(self.spec, self.dataset, group, epochs, SLICE))
+        cut = groups(self.spec, self.dataset, starts, self._executor.workers)
+        self._crew.send(wave, [Task(self.spec, self.dataset, group, epochs, SLICE) for group in cut])
 
     def _start(self, stage: int, number: int) -> Start:
         """A trial as it goes to a worker: from its seed, or from where it stands."""
@@ -302,22 +294,15 @@ class Study:
         start = Start(
             number, record.point, train_seed(self.spec, self.spec.stages[stage], number, len(self.records[stage]))
         )
-        return _onwards(start, self._stands[number]) if number in self._stands else start
-
-    def _enqueue(self, wave: int, task: Task) -> None:
-        self._flying |= {t.number for t in task.trials}
-        heapq.heappush(self._queue, (wave, next(self._order), task))
+        return onwards(start, self._stands[number]) if number in self._stands else start
 
     def _feed(self) -> None:
-        """Gives the workers what they need next: of the older wave first."""
-        while self._queue and len(self._waiting) < AHEAD * self._executor.workers:
-            if self._stop():
-                raise Interrupted
-            wave, _, task = heapq.heappop(self._queue)
-            try:
-                self._waiting[self._executor.submit(task)] = wave, task
-            except BrokenExecutor as error:
-                raise self._halted(error) from None
+        if self._stop():
+            raise Interrupted
+        try:
+            self._crew.feed()
+        except BrokenExecutor as error:
+            raise self._halted(error) from None
 
     def _halted(self, error: BaseException) -> BaseException:
         if self._stop():  # whoever stopped us stopped our workers too
@@ -326,56 +311,27 @@ class Study:
 
     def _receive(self, stage: int) -> list[Record]:
         """Waits for outcomes, stores them, and sends on what is not finished."""
-        done, _ = wait(self._waiting, timeout=POLL, return_when=FIRST_COMPLETED)
+        news, error = self._arrived(stage, POLL)
         self._storage.beat()
-        news, error = self._arrived(stage, done)
         if self._stop():
             raise Interrupted
         if error is not None:
             raise self._halted(error) from error
         news += self._advance(stage)
+        self._tolerate()
+        return news
+
+    def _tolerate(self) -> None:
+        """Nothing more is trained, by a study that goes on either, once too much has failed."""
         failures = [r for records in self.records for r in records if r.state == "failed"]
         if self.spec.max_failed is not None and len(failures) > self.spec.max_failed:
             why = f"{len(failures)} trials have failed, and max_failed is {self.spec.max_failed}"
             raise Halted(f"{why}; {failures[0].label}: {failures[0].error}")
-        return news
 
-    def _arrived(self, stage: int, done: set[Future[Outcome]]) -> tuple[list[Record], BaseException | None]:
+    def _arrived(self, stage: int, seconds: float) -> tuple[list[Record], BaseException | None]:
         """Stores what has come: the records that have finished, and what ends the study, if anything does."""
-        news: list[Record] = []
-        error: BaseException | None = None
-        for future in done:
-            wave, task = self._waiting.pop(future)
-            problem = future.exception()
-            self._flying -= {t.number for t in task.trials}
-            if isinstance(problem, WorkerDied):
-                news += self._died(stage, wave, task, problem)
-            elif problem is not None:
-                error = problem
-            else:
-                outcome = future.result()
-                for r in outcome:
-                    del self._deaths[r.number]
-                news += self._save(stage, outcome)
-                self._on(stage, wave, task, outcome)
-        return news, error
-
-    def _on(self, stage: int, wave: int, task: Task, outcome: Outcome) -> None:
-        """Whoever ran out of time before the rung goes on with the same company."""
-        rest = [r.number for r in outcome if r.state == "running" and r.epochs < task.epochs]
-        if rest:
-            self._enqueue(wave, dataclasses.replace(task, trials=tuple(self._start(stage, n) for n in rest)))
-
-    def _died(self, stage: int, wave: int, task: Task, problem: WorkerDied) -> list[Record]:
-        """A worker is gone. Its trials go on alone, from where they stand: whose fault it was shows then."""
-        lost = []
-        for trial in task.trials:
-            self._deaths[trial.number] += 1
-            if self._deaths[trial.number] >= DEATHS:
-                lost.append(failed(trial, f"its worker process ended {DEATHS} times: {problem}"))
-            else:
-                self._enqueue(wave, dataclasses.replace(task, trials=(trial,)))
-        return self._save(stage, lost) if lost else []
+        outcomes, error = self._crew.arrivals(seconds)
+        return [record for outcome in outcomes for record in self._save(stage, outcome)], error
 
     # What has come.
 
@@ -446,10 +402,19 @@ class Study:
         """Weights that were not kept, because another study trained the trial: they come out the same again."""
         stage, number = (best.origin or best.label).rpartition(":")[2].rsplit("/", 1)
         start = Start(best.number, best.point, derive(self.spec.seed, stage, int(number), "train"))
-        future = self._executor.submit(Task(self.spec, self.dataset, (start,), self.spec.train.epochs))
-        (result,) = future.result()
+        self._crew = Crew(self._executor)
+        self._crew.send(0, [Task(self.spec, self.dataset, (start,), self.spec.train.epochs)])
+        outcomes: list[Outcome] = []
+        while not outcomes:
+            self._feed()
+            outcomes, error = self._crew.arrivals(POLL)
+            self._storage.beat()
+            if error is not None:
+                raise self._halted(error) from error
+        ((result,),) = outcomes
         if result.value != best.value or result.weights is None:
-            raise Halted(f"{best.label}: trained again it came out as {result.value}, not as {best.value}")
+            what = result.error or f"it came out as {result.value}, not as {best.value}"
+            raise Halted(f"{best.label}: trained again for its weights, {what}")
         return result.weights
 
 
@@ -475,10 +440,3 @@ def train_seed(spec: Spec, stage: Stage, number: int, asked: int) -> int:
     """
     seed = number // (asked // stage.seeds) if stage.confirms else number
     return derive(spec.seed, stage.name, seed, "train")
-
-
-def _onwards(start: Start, stands: Result) -> Start:
-    """A trial that goes on from where it stands."""
-    return start._replace(
-        epochs=stands.epochs, checkpoint=stands.checkpoint, history=stands.history, seconds=stands.seconds
-    )

@@ -17,6 +17,7 @@ def table(folder: Path, workers: int) -> Any:
     subprocess.run([*hpsearch, "run", str(STUDY), *options], check=True, capture_output=True)
     shown = subprocess.run([*hpsearch, "show", database, "--json"], check=True, capture_output=True)
     content = json.loads(shown.stdout)
+    assert content["stages"][0]["epochs_saved"] > 0 and len(content["confirmed"]) == 3
     for trial in [*content["trials"], content["best"]]:
         del trial["seconds"]
     return content
@@ -25,5 +26,5 @@ def table(folder: Path, workers: int) -> Any:
 def test_digits(tmp_path: Path) -> None:
     one, two = table(tmp_path, 1), table(tmp_path, 2)
     assert one == two
-    assert [stage["finished"] for stage in one["stages"]] == [48, 32]
+    assert [stage["finished"] for stage in one["stages"]] == [48, 32, 15]
     assert one["best"]["metrics"]["test/accuracy"] >= 0.97

@@ -490,7 +490,7 @@ def test_an_older_copy_of_the_study(place: Path) -> None:
     after = runs(place)
     del before["coarse/9"], after["coarse/9"]
     assert after == before
-    send(place, [record(9, "pruned", 6.505)])  # it is finished after all
+    send(place, [record(9, "pruned", 0.005, seconds=0.0)])  # it is finished after all
     assert (
         "hpsearch.settled" not in of(place, "coarse/9").data.tags and "val/loss" in of(place, "coarse/9").data.metrics
     )
@@ -504,6 +504,13 @@ def test_another_champion(place: Path) -> None:
     old, new = of(place, "coarse/0").data, of(place, "coarse/4").data
     assert "test/loss" not in old.metrics and "hpsearch.champion" not in old.tags and old.metrics["objective"] == 1.5
     assert new.metrics["test/loss"] == 2.0 and new.tags["hpsearch.champion"] == "true"
+
+
+def test_another_state_at_the_same_time(place: Path) -> None:
+    for state in ("diverged", "complete"):
+        send(place, [record(5, state, metrics={"val/loss": 1.5, "test/loss": 3.0})])
+        run = of(place, "coarse/5")
+        assert run.data.tags["hpsearch.state"] == state and "best/test/loss" not in run.data.metrics
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,48 @@
+"""Pruning digits: a fraction of the epochs, and a confirmed winner that is no worse."""
+
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+import cases
+import pytest
+
+from hpsearch import checking, confirm
+from hpsearch.dataset import prepare
+from hpsearch.executors import EXECUTORS
+
+STUDY = Path(__file__).parents[2] / "studies" / "digits.yaml"
+
+
+class Found(NamedTuple):
+    """Epochs of the stages that search, and the winner's mean val loss over the confirming seeds."""
+
+    epochs: int
+    loss: float
+
+
+def found(folder: Path, seed: int, pruning: str) -> Found:
+    spec, _ = checking.load(STUDY, (f"seed={seed}", f"pruning={pruning}"))
+    folder.mkdir()
+    dataset, _ = prepare(spec.data, spec.seed, folder)
+    executor = EXECUTORS["processes"](2, str(folder))
+    try:
+        study = cases.run(spec, dataset, folder / "digits.db", executor)
+    finally:
+        executor.close()
+    *search, confirming = study.records
+    return Found(sum(r.epochs for each in search for r in each), confirm.compared(spec, confirming)[0].mean)
+
+
+@pytest.mark.experiments
+@pytest.mark.parametrize("seeds", [3, pytest.param(10, marks=pytest.mark.soak)])
+def test_pruning_pays(tmp_path: Path, seeds: int) -> None:
+    pairs = [
+        tuple(found(tmp_path / f"{seed}-{kind}", seed, kind) for kind in ("none", "successive_halving"))
+        for seed in range(seeds)
+    ]
+    shares = [pruned.epochs / whole.epochs for whole, pruned in pairs]
+    losses = [median(each[kind].loss for each in pairs) for kind in (0, 1)]
+    print(f"epochs {min(shares):.2f} to {max(shares):.2f} of those without pruning; median losses {losses}")
+    assert max(shares) <= 0.4
+    assert losses[1] <= losses[0]
