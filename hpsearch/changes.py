@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any, NamedTuple, final
 
+from hpsearch.errors import redacted
 from hpsearch.record import Record
 from hpsearch.space import Axis, Fixed, Point, Range, Raw, Space, contains
 from hpsearch.spec import Spec, Stage
 
 LONGEST = 60  # characters of a value that are shown
 DIFFER = "results would differ"
-_PASSWORD = re.compile(r"(://[^:]*):.*@", re.DOTALL)  # up to the last @: a password may hold one
+_PASSWORD = re.compile(r"(://[^:]*):.*@", re.DOTALL)  # up to the last @, in other lines too: a password may hold one
 _Path = tuple[str, ...]
 
 
@@ -271,7 +272,7 @@ def _text(value: Any) -> str:
         case bool():
             return str(value).lower()
         case str():
-            return _PASSWORD.sub(r"\1:***@", value)
+            return redacted(_PASSWORD.sub(r"\1:***@", value))
         case dict():
             return f"{{{', '.join(f'{_text(k)}: {_text(v)}' for k, v in value.items() if v is not None)}}}"
         case list():

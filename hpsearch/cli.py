@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hpsearch import __version__
-from hpsearch.errors import HpsearchError, Interrupted
+from hpsearch.errors import HpsearchError, Interrupted, printable, redacted
 
 if TYPE_CHECKING:
     from hpsearch.service import Options
@@ -99,7 +99,7 @@ def show(database: str, as_json: bool, every: bool) -> None:
 
     found = summary(url_of(database))
     if as_json:
-        click.echo(json.dumps(report.as_json(found), indent=2, ensure_ascii=False, allow_nan=False))
+        click.echo(json.dumps(report.as_json(found), indent=2, allow_nan=False))
     else:
         report.console(Console()).print(report.as_text(found, every=every))
 
@@ -111,7 +111,7 @@ def check(study: Path, overrides: tuple[str, ...]) -> None:
     """Check the study file STUDY, and say what it searches."""
     spec = _load(study, overrides)
     stages = ", ".join(f"{s.name} {s.trials}: {s.how}" for s in spec.stages)
-    click.echo(f"{study}: ok: study '{spec.name}', {spec.metric.name}; {stages}")
+    _say(f"{study}: ok: study '{spec.name}', {spec.metric.name}; {stages}")
 
 
 @commands.command()
@@ -123,10 +123,28 @@ def doctor(databases: tuple[str, ...], tracking_uri: str | None) -> None:
 
     failed = False
     for finding in examine(databases, tracking_uri or f"sqlite:///{Path('mlruns/mlflow.db').absolute()}"):
-        click.echo(str(finding))
+        _say(str(finding))
         failed = failed or finding.level == "FAIL"
     if failed:
         sys.exit(1)
+
+
+@commands.command()
+@click.argument("database")
+@TRACKING
+@QUIET
+def sync(database: str, tracking_uri: str | None, quiet: bool) -> None:
+    """Send MLflow what it has not got of the study in DATABASE."""
+    from hpsearch import sync as syncing
+    from hpsearch.database import url_of
+    from hpsearch.service import default_tracking
+
+    with _stoppable() as stopping:
+        report = syncing.sync(url_of(database), tracking_uri or default_tracking(), lambda: bool(stopping))
+    for notice in report.notices:
+        _say(f"note: {notice}", err=True)
+    if not quiet:
+        _say(report.line)
 
 
 @commands.command("range-test")
@@ -161,7 +179,7 @@ def _load(study: Path, overrides: tuple[str, ...]) -> "Spec":
 
     spec, notices = load(study, overrides)
     for notice in notices:
-        click.echo(f"note: {notice}", err=True)
+        _say(f"note: {notice}", err=True)
     return spec
 
 
@@ -178,13 +196,13 @@ def _run(spec: "Spec | None", url: str, options: "Options", given: str | None, q
     tracking = options.tracking
     display = Display(console, quiet=quiet)
     onwards = f"Go on with: hpsearch resume {shlex.quote(shown(url))}"
-    if given and "@" not in given:  # an address with a password in it is not repeated
+    if given and redacted(given) == given:  # an address with a password in it is not repeated
         onwards += f" --tracking-uri {shlex.quote(given)}"
     with _stoppable() as stopping:
         try:
             with Session(spec, url, options._replace(stop=lambda: bool(stopping))) as session:
                 for notice in session.notices:
-                    click.echo(f"note: {notice}", err=True)
+                    _say(f"note: {notice}", err=True)
                 metric = session.spec.metric.name
                 with display.shown():
                     for progress in session.run():
@@ -193,22 +211,22 @@ def _run(spec: "Spec | None", url: str, options: "Options", given: str | None, q
                         display.update(progress, metric)
                 found = session.summary()
         except (Interrupted, KeyboardInterrupt):
-            click.echo(f"stopped; everything finished is saved. {onwards}", err=True)
+            _say(f"stopped; everything finished is saved. {onwards}", err=True)
             sys.exit(130)
         except Halted as error:
-            click.echo(f"error: {error}; everything finished is saved. {onwards}", err=True)
+            _say(f"error: {error}; everything finished is saved. {onwards}", err=True)
             sys.exit(1)
     if not quiet:
         report.console(console).print(report.as_text(found, every=False))
     elif found.ranking:
         console.print(report.best_line(found.ranking[0]), soft_wrap=True)
-    click.echo(f"Database: {shown(url)}   (hpsearch show {shlex.quote(shown(url))})")
+    _say(f"Database: {shown(url)}   (hpsearch show {shlex.quote(shown(url))})")
     if session.untracked:
-        click.echo(f"warning: {session.untracked}", err=True)
+        _say(f"warning: {session.untracked}", err=True)
     elif tracking.startswith("sqlite"):
-        click.echo(f"MLflow:   {_beside_python('mlflow')} server --workers 1 --backend-store-uri {_relative(tracking)}")
+        _say(f"MLflow:   {_beside_python('mlflow')} server --workers 1 --backend-store-uri {_relative(tracking)}")
     if not found.ranking:
-        click.echo("error: no trial is complete; nothing was found", err=True)
+        _say("error: no trial is complete; nothing was found", err=True)
         sys.exit(1)
 
 
@@ -230,6 +248,11 @@ def _stoppable() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
+def _say(text: str, *, err: bool = False) -> None:
+    """Lines that a terminal only shows, whatever a path or a message holds."""
+    click.echo("\n".join(printable(line, 5000) for line in text.split("\n")), err=err)
+
+
 def _beside_python(command: str) -> str:
     path = Path(sys.executable).with_name(command)
     return _under_here(path) if path.exists() else command
@@ -249,12 +272,12 @@ def main() -> None:
     try:
         sys.exit(commands.main(standalone_mode=False))
     except HpsearchError as error:
-        click.echo(f"error: {error}", err=True)
+        _say(f"error: {error}", err=True)
         sys.exit(2)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except click.Abort:
+    except (Interrupted, click.Abort):
         sys.exit(130)
 
 

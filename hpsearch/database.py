@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from hpsearch.errors import StorageError
+from hpsearch.errors import StorageError, redacted
 
 BUSY = 75.0  # seconds to wait for another process that writes
 DAMAGED = "is damaged; restore a copy of it, or start in another file"
@@ -28,7 +28,7 @@ def file_of(url: str) -> Path | None:
     """
     try:
         parsed = sa.make_url(url)
-    except SQLAlchemyError:
+    except (SQLAlchemyError, ValueError):  # the latter of a port that is no number
         raise StorageError(f"'{url}' is no database URL; write sqlite:///FILE, for example") from None
     if parsed.get_backend_name() != "sqlite" or parsed.database in (None, "", ":memory:"):
         return None
@@ -38,7 +38,7 @@ def file_of(url: str) -> Path | None:
 def shown(url: str) -> str:
     """A database as messages name it: its file, or its URL without the password."""
     path = file_of(url)
-    return str(path) if path else sa.make_url(url).render_as_string(hide_password=True)
+    return str(path) if path else redacted(sa.make_url(url).render_as_string(hide_password=True))
 
 
 @contextlib.contextmanager
@@ -78,7 +78,7 @@ def _reason(error: BaseException) -> str:
 
 
 def check_file(path: Path, create: bool) -> None:
-    log = path.with_name(f"{path.name}-wal")
+    log = Path(f"{path}-wal")
     try:
         if path.is_dir():
             raise StorageError(f"{path}: is a folder, not a database")

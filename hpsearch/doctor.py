@@ -109,6 +109,10 @@ def _file(name: str) -> Path | None:
 # The installation and the machine.
 
 
+def _many(count: int, word: str) -> str:
+    return f"{count} {word}{'s' * (count != 1)}"
+
+
 def python() -> Findings:
     from packaging.specifiers import SpecifierSet
 
@@ -203,26 +207,23 @@ def quota(root: Path = Path("/sys/fs/cgroup"), mine: Path = Path("/proc/self/cgr
 
 
 def disk(names: Sequence[str], tracking: str) -> Findings:
-    files = [_file(name) for name in (*names, tracking)] if names else [Path("here"), _file(tracking)]
+    files = [_file(name) for name in names] or [Path("here")]
+    files += [_file(tracking)] if tracking.startswith("sqlite") else []
     folders = [file.absolute().parent for file in files if file] + [Path(tempfile.gettempdir())]
-    there = [next(p for p in (folder, *folder.parents) if p.is_dir()) for folder in folders]
-    for folder in dict.fromkeys(p.resolve() for p in there):
-        free = shutil.disk_usage(folder).free
-        text = (
-            f"disk: {free / 1e9:.1f} GB free in {folder}"
-            if free >= LOW
-            else f"disk: {free / 1e6:.0f} MB free in {folder}"
-        )
+    there = (next(p for p in (folder, *folder.parents) if p.is_dir()).resolve() for folder in folders)
+    disks: dict[int, list[str]] = {}
+    for folder in dict.fromkeys(there):
         try:
             with tempfile.TemporaryFile(dir=folder):
-                pass
+                disks.setdefault(folder.stat().st_dev, []).append(str(folder))
         except OSError as error:
-            yield Finding(
-                "FAIL", f"disk: {folder} cannot be written: {error.strerror}", f"chmod u+w {folder}, or work elsewhere"
-            )
-            continue
+            remedy = f"chmod u+w {shlex.quote(str(folder))}, or work elsewhere"
+            yield Finding("FAIL", f"disk: {folder} cannot be written: {error.strerror}", remedy)
+    for together in disks.values():
+        free = shutil.disk_usage(together[0]).free
+        size = f"{free / 1e9:.1f} GB" if free >= LOW else f"{free / 1e6:.0f} MB"
         level = "FAIL" if free < LEAST else "warn" if free < LOW else "ok"
-        yield Finding(level, text, "free some space" * (level != "ok"))
+        yield Finding(level, f"disk: {size} free for {', '.join(together)}", "free some space" * (level != "ok"))
     for file in files:
         if file and file.is_file() and not os.access(file, os.W_OK):
             yield Finding("FAIL", f"{file}: cannot be written", f"chmod u+w {shlex.quote(str(file))}")
@@ -269,7 +270,8 @@ def reading(name: str) -> "Iterator[Connection]":
                 shutil.copy(journal, f"{copy}-journal")
                 path, mode = copy, "mode=rw"
             else:  # a log that is not there would be made, and stay
-                logged = path.open("rb").read(20)[18:] == b"\2\2"
+                with path.open("rb") as file:
+                    logged = file.read(20)[18:] == b"\2\2"
                 mode = "immutable=1" if logged and not wal.exists() else "mode=ro"
             address = f"file:{quote(str(path.absolute()))}?{mode}"
             stack.enter_context(guard(url))
@@ -337,7 +339,7 @@ def settings(where: str, connection: "Connection") -> Findings:
         checking.restore(json.loads(row["spec"]), where)
         yield Finding("ok", f"{where}: study '{row['name']}', whole and readable, begun with {row['version']}")
     except (HpsearchError, ValueError, TypeError) as error:
-        what = f"{where}: its settings cannot be read ({str(error).splitlines()[0]})"
+        what = f"{where}: its settings cannot be read ({str(error).splitlines()[0].removeprefix(f'{where}: ')})"
         yield Finding("FAIL", what, f"go on with what began it, {row['version']}, or {DAMAGED}")
 
 
@@ -351,25 +353,26 @@ def trials(where: str, connection: "Connection") -> Findings:
         except (AssertionError, TypeError, ValueError, zlib.error):
             yield Finding("FAIL", f"{where}: trial {row.stage}/{row.number} cannot be read", DAMAGED)
     states = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()) if count)
-    yield Finding("ok", f"{where}: {sum(counts.values())} trials{f': {states}' if states else ''}")
+    yield Finding("ok", f"{where}: {_many(sum(counts.values()), 'trial')}{f': {states}' if states else ''}")
 
 
 def checkpoints(where: str, connection: "Connection") -> Findings:
     from engine.state import State
     from engine.types import EngineError
 
-    rows = _rows(connection, "SELECT stage, number, history, state FROM hpsearch_checkpoint")
-    for row in rows:
+    readable = 0
+    for row in _rows(connection, "SELECT stage, number, history, state FROM hpsearch_checkpoint"):
         try:
             json.loads(zlib.decompress(row.history))
+            State.from_bytes(row.state)
+            readable += 1
         except (TypeError, ValueError, zlib.error):
             yield Finding("FAIL", f"{where}: the curves of {row.stage}/{row.number} cannot be read", DAMAGED)
-        try:
-            State.from_bytes(row.state)
         except EngineError:
             what = f"{where}: the checkpoint of {row.stage}/{row.number} cannot be read; that trial begins again"
             yield Finding("warn", what, f"hpsearch resume {shlex.quote(where)}")
-    yield Finding("ok", f"{where}: {len(rows)} checkpoints")
+    if readable:
+        yield Finding("ok", f"{where}: {_many(readable, 'checkpoint')} readable")
 
 
 def told(where: str, connection: "Connection") -> Findings:
@@ -390,17 +393,21 @@ def told(where: str, connection: "Connection") -> Findings:
     for full, count in theirs.items():
         if full.startswith(f"{study}/") and count > (finished := ours.get(full.removeprefix(f"{study}/"), 0)):
             wrong = True
-            what = f"{where}: Optuna's tables have {count} trials of '{full}', of which {finished} are finished"
+            what = (
+                f"{where}: Optuna's tables have {_many(count, 'trial')} of '{full}', of which {finished} are finished"
+            )
             drop = f"optuna delete-study --storage {shlex.quote(f'sqlite:///{where}')} --study-name {shlex.quote(full)}"
             yield Finding("FAIL", what, f"after a copy: {drop}; hpsearch resume makes it anew")
     if not wrong:
-        yield Finding("ok", f"{where}: Optuna's tables agree, {sum(theirs.values())} trials told")
+        yield Finding("ok", f"{where}: Optuna's tables agree, {_many(sum(theirs.values()), 'trial')} told")
 
 
 def lease(where: str, connection: "Connection") -> Findings:
     who, runs = _holder(where, connection)
     if who is None:
-        yield Finding("ok", f"{where}: nobody runs it")
+        query = "SELECT count(*) FROM hpsearch_trial WHERE state = 'running'"
+        onwards = f"; go on with: hpsearch resume {shlex.quote(where)}" * bool(_rows(connection, query)[0][0])
+        yield Finding("ok", f"{where}: nobody runs it{onwards}")
     elif runs:
         yield Finding("ok", f"{where}: is run by {who}")
     else:
@@ -504,7 +511,7 @@ def unsettled(tracking: str, connection: "Connection", names: Sequence[str]) -> 
             (row.name or "DATABASE", False),
         )
         if not runs:
-            what = f"MLflow: {row.runs} runs of {name} are left RUNNING, and nobody runs it"
+            what = f"MLflow: {_many(row.runs, 'run')} of {name} left RUNNING, which nobody runs"
             option = "" if Path("mlruns/mlflow.db").absolute() == _file(tracking) else f" --tracking-uri {tracking}"
             yield Finding("warn", what, f"hpsearch sync {shlex.quote(name)}{option}")
 

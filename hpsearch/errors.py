@@ -19,12 +19,13 @@ MOST = 15_000  # characters of all lines together
 
 
 _PASSWORD = re.compile(r"(:/{1,2}[^\s:/@]*:)[^\n@]*@(?:[^\s/]*@)?")  # of a URL, before its host; of a path that was one
-_QUERY = re.compile(r"([?&](?:password|passwd|pwd|token|secret|sslpassword)=)[^&\s'\"]+", re.IGNORECASE)
+_TOKEN = re.compile(r"(https?://)[^\s:/@'\"]+@")  # for a name
+_QUERY = re.compile(r"([?&](?:password|passwd|pwd|token|secret|sslpassword|api_?key)=)[^&\s;'\"]+", re.IGNORECASE)
 
 
 def redacted(text: str) -> str:
     """Text with no password of a URL in it."""
-    return _QUERY.sub(r"\1***", _PASSWORD.sub(r"\1***@", text))
+    return _QUERY.sub(r"\1***", _TOKEN.sub(r"\1***@", _PASSWORD.sub(r"\1***@", text)))
 
 
 def printable(text: str, longest: int = LONGEST) -> str:

@@ -67,8 +67,10 @@ def behind(spec: Spec, stage: Stage, rung: int, cohort: Sequence[Record], peers:
 
 def value(metric: Metric, record: Record, epoch: int, every: int) -> float:
     """The best of a trial's watched curve until an epoch, lower is better; +inf for one that had diverged or failed."""
-    if record.epochs < epoch + (record.state == "diverged") and record.state in ("diverged", "failed"):
-        return math.inf  # one that failed was sound as far as it stood before, one that diverged was not
+    # One that failed has the epochs that it stood at before, at which it was sound.
+    lost = {"diverged": record.epochs <= epoch, "failed": record.epochs < epoch}
+    if lost.get(record.state):
+        return math.inf
     curve = record.history.get(metric.watched, [])[: epoch // every]
     return min((metric.sign * v for v in curve if math.isfinite(v)), default=math.inf)
 

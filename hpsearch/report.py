@@ -16,6 +16,7 @@ from rich.text import Text
 
 from engine.reading import diagnose
 from hpsearch.confirm import CONFIDENCE, Finalist
+from hpsearch.errors import printable
 from hpsearch.record import FINISHED, Record, repeats
 from hpsearch.service import Summary
 from hpsearch.space import Value, bounds
@@ -114,7 +115,7 @@ def as_text(summary: Summary, *, every: bool) -> RenderableType:
     if every:
         parts.append(_trials(summary, "Every trial", [r for records in summary.records for r in records]))
     errors = Counter(r.error for records in summary.records for r in records if r.error)
-    parts += [Text(f"{count} failed: {error}") for error, count in errors.most_common()]
+    parts += [Text(printable(f"{count} failed: {error}")) for error, count in errors.most_common()]
     if ranking:
         parts.append(best_line(ranking[0]))
     return Group(*parts)

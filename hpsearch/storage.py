@@ -399,7 +399,8 @@ class Storage:
         import optuna
 
         if stage not in self._told:
-            with guard(self.url):
+            self._own()
+            with guard(self.url), self._sound("what Optuna has of it"):
                 study = self.study()
                 assert study is not None
                 self._told[stage] = optuna.create_study(
@@ -408,13 +409,14 @@ class Storage:
                     direction="minimize" if sign > 0 else "maximize",
                     load_if_exists=True,
                 )
-        with guard(self.url):
+        with guard(self.url), self._sound("what Optuna has of it"):
             return len(self._told[stage].get_trials(deepcopy=False))
 
     def tell(self, stage: str, trials: Sequence["FrozenTrial"]) -> None:
         """Adds finished trials to Optuna's study of a stage, after those it has (`told`)."""
-        with guard(self.url):
-            for trial in trials:
+        for trial in trials:
+            self._own()
+            with guard(self.url):
                 self._told[stage].add_trial(trial)
 
     def champions(self) -> dict[Label, Champion]:
@@ -482,8 +484,8 @@ class Storage:
         """
         try:
             yield
-        except (AttributeError, TypeError, ValueError, zlib.error) as error:
-            raise StorageError(f"{shown(self.url)}: {what} is damaged ({error}); restore a copy of it, or start in another file") from None
+        except (AttributeError, TypeError, ValueError, zlib.error):
+            raise StorageError(f"{shown(self.url)}: {what} {DAMAGED}") from None
 
     def _lease(self) -> "sa.Row[Any] | None":
         with guard(self.url), self._engine.connect() as connection:
@@ -491,26 +493,35 @@ class Storage:
 
     def _complete(self, names: set[str]) -> None:
         """Makes what is not there: all tables in a new database, in an older one what later versions have added."""
-        if not names >= set(_TABLES.tables):
-            _TABLES.create_all(self._engine)
-        inspector = sa.inspect(self._engine)
-        for table in _TABLES.sorted_tables:
-            there = {column["name"] for column in inspector.get_columns(table.name)} if table.name in names else None
-            for column in table.columns if there is not None else ():
-                if there is not None and column.name not in there:
-                    kind = column.type.compile(self._engine.dialect)
-                    with self._engine.begin() as connection:
-                        connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {column.name} {kind}")
+        if names >= set(_TABLES.tables):
+            with self._engine.connect() as connection:
+                if not _missing(connection):
+                    return
+        with self._engine.begin() as connection:  # all or nothing, be it killed; who comes at the same time waits
+            if self._engine.dialect.name == "sqlite":
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            _TABLES.create_all(connection)
+            for column in _missing(connection):
+                kind = column.type.compile(self._engine.dialect)
+                connection.exec_driver_sql(f"ALTER TABLE {column.table.name} ADD COLUMN {column.name} {kind}")
 
     def _optuna_storage(self) -> "optuna.storages.RDBStorage":
         import optuna
 
         if self._optuna is None:
-            self._optuna = optuna.storages.RDBStorage(self.url, engine_kwargs=options(self.url))
+            url = self.url.replace("{", "{{").replace("}", "}}")  # Optuna formats it
+            self._optuna = optuna.storages.RDBStorage(url, engine_kwargs=options(self.url))
             if self._engine.dialect.name == "sqlite":
                 sa.event.listen(self._optuna.engine, "connect", pragmas)
                 self._optuna.engine.dispose()  # its first connection came before the listener
         return self._optuna
+
+
+def _missing(connection: sa.Connection) -> list[sa.Column[Any]]:
+    """Columns that a database's tables of ours do not have yet."""
+    inspector = sa.inspect(connection)
+    there = {name: {c["name"] for c in inspector.get_columns(name)} for name in _TABLES.tables}
+    return [c for table in _TABLES.sorted_tables for c in table.columns if c.name not in there[table.name]]
 
 
 def digest(text: str) -> str:

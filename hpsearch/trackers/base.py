@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol, final
 from urllib.parse import unquote, urlsplit
 
+from hpsearch.errors import redacted
 from hpsearch.record import Record
 from hpsearch.spec import Spec
 
@@ -85,9 +86,8 @@ def masked(text: str, *uris: str) -> str:
         for form in {secret, unquote(secret)}:
             if len(form) > 3:  # a shorter one would be found inside of words
                 text = text.replace(form, "***")
-    text = re.sub(r"(://[^\s:/@'\"]*):[^\s'\"]*@", r"\1:***@", text)
-    text = re.sub(r"(https?://)[^\s:/@'\"]+@", r"\1***@", text)  # a token for a name
-    return re.sub(r"(?i)((?:password|passwd|pwd|secret|token|api_?key)=)[^\s&;'\"]+", r"\1***", text)
+    # As in `host=… password=…` too, which some drivers repeat.
+    return redacted(re.sub(r"(?i)((?:password|passwd|pwd)=)[^\s&;'\"]+", r"\1***", text))
 
 
 def _password(uri: str) -> str:
