@@ -66,7 +66,7 @@ def _reason(error: BaseException) -> str:
         "disk is full": f"the disk is full; {kept}: free some space and run again",
         "disk I/O error": f"the disk cannot be written ({text}); {kept}: run again when it can",
         "readonly": "cannot be written: the file or its folder is read-only",
-        "unable to open": "cannot be opened or created: is the folder there, and may you write in it?",
+        "unable to open": "cannot be opened or created: is its folder there, and not read-only for you?",
         "locked": "another process is writing to it; wait for it, or stop it",
         "not a database": "is not a database",
         "malformed": DAMAGED,
@@ -86,6 +86,8 @@ def check_file(path: Path, create: bool) -> None:
         if not path.exists() or path.stat().st_size == 0:
             if logged:  # SQLite would delete it, and all that is in it
                 raise StorageError(f"{path}: is empty or gone, but not its log {log.name}; restore a copy of both")
+            if path.exists() and (not create or Path(f"{path}.lock").exists()):
+                raise StorageError(f"{path}: is empty; restore a copy of it, or delete it to begin anew")
             if not create:
                 raise StorageError(f"{path}: there is no such database")
             if not path.parent.is_dir():

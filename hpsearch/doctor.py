@@ -318,6 +318,9 @@ def database(name: str) -> Findings:
         if damage := _damage(connection):
             yield Finding("FAIL", f"{where}: is damaged ({damage})", DAMAGED)
             return
+        if not _rows(connection, "SELECT name FROM hpsearch_study"):
+            yield Finding("warn", f"{where}: holds no study yet", "hpsearch run STUDY.yaml")
+            return
         for check in (settings, trials, checkpoints, told, lease):
             yield from _unbroken(f"{where}: {check.__name__}", partial(check, where, connection))
 
@@ -326,11 +329,7 @@ def settings(where: str, connection: "Connection") -> Findings:
     from hpsearch import checking
     from hpsearch.storage import digest
 
-    rows = connection.exec_driver_sql("SELECT * FROM hpsearch_study").mappings().all()
-    if not rows:
-        yield Finding("warn", f"{where}: holds no study yet", "hpsearch run STUDY.yaml")
-        return
-    row = rows[0]
+    row = connection.exec_driver_sql("SELECT * FROM hpsearch_study").mappings().all()[0]
     if row.get("hash") not in (None, digest(row["spec"])):
         yield Finding(
             "FAIL", f"{where}: the settings in it are not those that were stored (their hash differs)", DAMAGED

@@ -18,7 +18,7 @@ LONGEST = 1000  # characters of a line
 MOST = 15_000  # characters of all lines together
 
 
-_PASSWORD = re.compile(r"(:/{1,2}[^\s:/@]*:)[^\n@]*@(?:[^\s/]*@)?")  # of a URL, before its host; of a path that was one
+_PASSWORD = re.compile(r"(:/{1,2}[^\s:/@]*:)[^\n@]*@(?:\S*@)?")  # of a URL, before its host; of a path that was one
 _TOKEN = re.compile(r"(https?://)[^\s:/@'\"]+@")  # for a name
 _QUERY = re.compile(r"([?&](?:password|passwd|pwd|token|secret|sslpassword|api_?key)=)[^&\s;'\"]+", re.IGNORECASE)
 

@@ -399,7 +399,7 @@ class Storage:
         import optuna
 
         if stage not in self._told:
-            self._own()
+            self._wait()
             with guard(self.url), self._sound("what Optuna has of it"):
                 study = self.study()
                 assert study is not None
@@ -414,9 +414,9 @@ class Storage:
 
     def tell(self, stage: str, trials: Sequence["FrozenTrial"]) -> None:
         """Adds finished trials to Optuna's study of a stage, after those it has (`told`)."""
-        for trial in trials:
-            self._own()
-            with guard(self.url):
+        self._wait()
+        with guard(self.url):
+            for trial in trials:
                 self._told[stage].add_trial(trial)
 
     def champions(self) -> dict[Label, Champion]:
@@ -456,24 +456,19 @@ class Storage:
             if self._token is not None:
                 mine = _LEASE.update().where(_LEASE.c.token == self._token).values(beat=time.time())
                 if connection.execute(mine).rowcount != 1:
-                    raise self._taken()
+                    who = self.holder()
+                    raise StorageError(f"{shown(self.url)}: this study was taken over{f' by {who}' if who else ''}")
                 self._beaten = time.monotonic()
             yield connection
 
-    def _own(self) -> None:
-        """What Optuna writes, too, only who holds the lease may.
+    def _wait(self) -> None:
+        """Until Optuna may write: it knows nothing of the lease, and of a lock it tries five times.
 
         Raises:
-            StorageError: another one has taken the study over.
+            StorageError: another one has taken the study over, or the database refuses.
         """
-        if self._token is not None:
-            row = self._lease()
-            if row is None or row.token != self._token:
-                raise self._taken()
-
-    def _taken(self) -> StorageError:
-        who = self.holder()
-        return StorageError(f"{shown(self.url)}: this study was taken over{f' by {who}' if who else ''}")
+        with self._writing():
+            pass
 
     @contextlib.contextmanager
     def _sound(self, what: str) -> Iterator[None]:

@@ -1,10 +1,14 @@
-"""A process that runs one study again and again, each time in a child that exits hard at another database commit.
+"""A process that runs one study, and goes on with what each of its database commits would leave if it died there.
 
-Run: python killed.py FOLDER FIRST STEP [full|rich|mlflow]: the kills FIRST, FIRST + STEP, … until a run gets through.
+Run: python killed.py FOLDER FIRST STEP [full|rich|mlflow]: the commits FIRST, FIRST + STEP, … until the study is done.
 The studies: all that the loop does (full); conditional parameters, given points, dropout and batch norm (rich); the
-first one with MLflow told of it in the same process, whose commits count too (mlflow). The children are forked after
-everything is imported, so that a kill costs little more than the trials it loses. Each kill is followed by a run that
-goes on; a line `n same|other` says whether the database, and what MLflow has, is then that of an unbroken study.
+first one with MLflow told of it in the same process, whose commits count too (mlflow).
+
+The study waits at each of these commits, before it is written. Its files as they lie there, write-ahead log and all, are
+what a process killed at that moment leaves: a copy of them, in the place of the originals, is run to the end by another
+process, with trials that end in another order. A line `n same|other` says whether the database, and what MLflow has, is
+then that of an unbroken study; the last one, `none same|other`, is about the study that waited. All processes are forked
+after everything is imported, so that a kill costs little more than the trials it loses.
 """
 
 import functools
@@ -15,6 +19,7 @@ import sqlite3
 import sys
 import traceback
 from collections import Counter
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -27,15 +32,17 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "hpsearch"))
 import cases
 
 from hpsearch import study as loop
+from hpsearch.database import url_of
 from hpsearch.dataset import Dataset, prepare
 from hpsearch.service import summary
 from hpsearch.spec import Spec
 from hpsearch.stages import reused
 from hpsearch.storage import Storage
+from hpsearch.study import Study
 from hpsearch.trackers import TRACKERS, Silent, Subject, Tracker
 
-KILLED = 9
 STUDIES: dict[str, dict[str, Any]] = {"full": cases.FULL, "rich": cases.RICH, "mlflow": cases.FULL}
+Stops = Callable[[sa.Connection], None]  # called before a commit is written
 CLOCKS = ("identity", "created", "seconds", "finished", "datetime_start", "datetime_complete")  # columns
 
 
@@ -52,26 +59,16 @@ def dump(database: Path) -> str:
     return "\n".join(lines)
 
 
-def child(spec: Spec, dataset: Dataset, folder: Path, limit: int, mlflow: bool) -> int:
-    """Runs the study in a fork, which exits at its `limit`-th commit, before it is written; never for limits below 0.
-
-    Trials end in an order that depends on the limit.
-    """
+def forked(spec: Spec, dataset: Dataset, folder: Path, seed: int, mlflow: bool, stops: Stops | None = None) -> int:
+    """Runs the study in a process of its own, whose number is returned."""
     pid = os.fork()
     if pid:
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    count = 0
-
-    def commit(_connection: sa.Connection) -> None:
-        nonlocal count
-        count += 1
-        if count == limit:
-            os._exit(KILLED)
-
+        return pid
     code = 1
     try:
-        sa.event.listen(sa.Engine, "commit", commit)
-        run(spec, dataset, folder, limit, mlflow)
+        if stops is not None:
+            sa.event.listen(sa.Engine, "commit", stops)
+        run(spec, dataset, folder, seed, mlflow)
         code = 0
     except BaseException:
         traceback.print_exc()
@@ -79,22 +76,23 @@ def child(spec: Spec, dataset: Dataset, folder: Path, limit: int, mlflow: bool) 
         os._exit(code)
 
 
-def run(spec: Spec, dataset: Dataset, folder: Path, limit: int, mlflow: bool) -> None:
-    """The study in a folder, with its tracker told of it in this process."""
-    executor = cases.Held(random.Random(str(limit)).randrange)
+def run(spec: Spec, dataset: Dataset, folder: Path, seed: int, mlflow: bool) -> Study:
+    """The study in a folder, with its tracker told of it in this process. Trials end in an order that `seed` draws."""
+    executor = cases.Held(random.Random(seed).randrange)
     tracker: Tracker = TRACKERS["mlflow"](f"sqlite:///{folder / 'mlflow.db'}") if mlflow else Silent()
     database = folder / "small.db"
     with cases.opened(spec, dataset, database, executor, tracker) as study:
         if mlflow:
             tracker.begin(subject(spec, database))
         cases.drive(study, executor)
-    tracker.finish(summary(cases.url_of(str(database))).ranking, None)
+    tracker.finish(summary(url_of(str(database))).ranking, None)
     tracker.close(5)
+    return study
 
 
 def subject(spec: Spec, database: Path) -> Subject:
     """What the tracker is told about, as a session does."""
-    storage = Storage.open(cases.url_of(str(database)), create=False)
+    storage = Storage.open(url_of(str(database)), create=False)
     try:
         stored = storage.study()
         assert stored is not None
@@ -121,33 +119,51 @@ def main(folder: Path, first: int, step: int, which: str) -> None:
     quicken()
     spec, mlflow = cases.small(**STUDIES[which]), which == "mlflow"
     dataset, _ = prepare(spec.data, spec.seed, folder)
-    template = folder / "template"
-    template.mkdir()
+    whole, place, aside = folder / "unbroken", folder / "place", folder / "aside"
+    whole.mkdir()
     if mlflow:  # made once: its migrations take longer than a study
-        TRACKERS["mlflow"](f"sqlite:///{template / 'mlflow.db'}").close(5)
-    whole = folder / "unbroken"
-    shutil.copytree(template, whole)
-    study = cases.run(spec, dataset, folder / "first.db")  # here: the children need not import what it imports
+        TRACKERS["mlflow"](f"sqlite:///{whole / 'mlflow.db'}").close(5)
+    shutil.copytree(whole, place)
+    study = run(spec, dataset, whole, 0, mlflow)  # here: the children need not import what it imports
     states = Counter(r.state for r in cases.rows(study))
     if which == "rich":
         assert len(reused(study.space, study.boxes[1], study.records[:1])) > 10 and states.keys() == {"complete"}
     else:
         assert states.keys() == {"complete", "pruned", "diverged"} and len(study.records) == 3
         assert len(study.records[0]) + len(study.records[1]) >= 24
-    run(spec, dataset, whole, 0, mlflow)
     unbroken = outcome(whole, mlflow)
-    limit = first
-    while True:
-        place = folder / str(limit)
-        shutil.copytree(template, place)
-        code = child(spec, dataset, place, limit, mlflow)
-        if code == 0:
-            break
-        again = child(spec, dataset, place, -limit, mlflow) if code == KILLED else code
-        verdict = f"exit code {again}" if again else "same" if outcome(place, mlflow) == unbroken else "other"
-        print(limit, verdict, flush=True)
+    (ready, say), (hear, go) = os.pipe(), os.pipe()
+    count = 0
+
+    def stop(_connection: sa.Connection) -> None:
+        nonlocal count
+        count += 1
+        if count >= first and (count - first) % step == 0:
+            os.write(say, count.to_bytes(8))
+            os.read(hear, 1)
+
+    recorder = forked(spec, dataset, place, first, mlflow, stop)
+    os.close(say)
+    while limit := int.from_bytes(os.read(ready, 8)):
+        place.rename(aside)
+        shutil.copytree(aside, place)
+        code = ended(forked(spec, dataset, place, -limit, mlflow))
+        print(limit, verdict(code, place, mlflow, unbroken), flush=True)
         shutil.rmtree(place)
-        limit += step
+        aside.rename(place)
+        os.write(go, b".")
+    print("none", verdict(ended(recorder), place, mlflow, unbroken))
+
+
+def ended(pid: int) -> int:
+    """A child's exit code, once it has one."""
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def verdict(code: int, place: Path, mlflow: bool, unbroken: str) -> str:
+    if code:
+        return f"exit code {code}"
+    return "same" if outcome(place, mlflow) == unbroken else "other"
 
 
 if __name__ == "__main__":

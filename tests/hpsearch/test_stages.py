@@ -1,17 +1,20 @@
 """Coarse to fine: boxes that narrow on each axis' own scale, and what is taken over from earlier stages."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pytest
 from cases import small
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
 from hpsearch.record import Record, ranked
 from hpsearch.space import Box, Raw, Space, contains, space
-from hpsearch.spec import Spec
-from hpsearch.stages import box, reused
+from hpsearch.spec import AnyParameter, Spec
+from hpsearch.stages import _ordered, box, edges, outcomes, reused
+from hpsearch.trial import TrialState
 
 PARAMETERS = {
     "learning_rate": {"min": 1e-4, "max": 1.0, "scale": "log"},
@@ -218,3 +221,186 @@ def test_an_axis_that_few_of_the_best_have_stays_as_it_was(having: int, narrowed
     assert found["hidden_units"] == ((64, 64) if narrowed else (1, 1024))
     assert found["batch_size_index"] == (3, 3)
     assert len(reused(axes, found, [records])) == 8, "a trial without the axis lies in any box"
+
+
+# Trials that were pruned.
+
+
+def curve(number: int, losses: Sequence[float], state: TrialState = "complete", at: float = 0.1) -> Record:
+    """A trial with its curve of losses, as long as it got; of a learning rate."""
+    _, axes = zoomed(0.5, 0.0)
+    point = raws(at, 0.01, 1.0, 8, 1)
+    best = min(losses) if state in ("complete", "pruned") else None
+    return Record(
+        *("coarse", number, point, axes.point(point), state, best, len(losses)), history={"val/loss": list(losses)}
+    )
+
+
+def numbers(records: Sequence[Record]) -> list[int]:
+    return [r.number for r in records]
+
+
+def test_pruned_trials_among_the_best() -> None:
+    """By the epoch that both have come to: nobody is worse for having ended early, nor better for having gone on."""
+    spec, _ = zoomed(0.5, 0.0)
+    slow = curve(0, [0.9, 0.8, 0.1])
+    ahead, between, last = curve(1, [0.5], "pruned"), curve(2, [0.7, 0.65], "pruned"), curve(3, [0.95, 0.9], "pruned")
+    fast = curve(4, [0.4, 0.35, 0.3])
+    lost = curve(5, [0.01, math.nan], "diverged")
+    # fast is ahead of all but slow, ahead of all but fast; slow is ahead of last alone and, complete, of fast.
+    assert numbers(_ordered(spec, [slow, ahead, between, last, fast, lost])) == [4, 1, 2, 0, 3]
+    assert numbers(_ordered(spec, [slow, last])) == [0, 3]
+    assert numbers(_ordered(spec, [slow, ahead])) == [1, 0], "0.5 after an epoch against 0.9, whatever came then"
+    assert numbers(_ordered(spec, [between, ahead])) == [1, 2]
+    assert numbers(_ordered(spec, [slow, fast])) == [0, 4], "of complete trials the values count"
+    stopped = curve(6, [0.6], "complete")
+    assert numbers(_ordered(spec, [between, stopped])) == [6, 2], "0.6 is carried forward against 0.65"
+    assert numbers(_ordered(spec, [curve(7, [0.7, 0.55], "pruned"), stopped])) == [7, 6]
+    assert numbers(_ordered(spec, [curve(8, [math.nan, math.inf], "pruned"), last])) == [3, 8]
+
+
+def test_a_box_of_pruned_trials_too() -> None:
+    """The best half of six, of which one was pruned behind better company; reused are all but the diverged."""
+    spec, axes = zoomed(0.5, 0.0)
+    first = [
+        curve(0, [0.2, 0.1], at=1e-2),
+        curve(1, [0.3], "pruned", at=1e-1),
+        curve(2, [0.9], "pruned", at=1.0),
+        curve(3, [0.8, 0.7], at=1e-4),
+        curve(4, [0.4, 0.35], at=2e-2),
+        curve(5, [0.95, 0.9], at=3e-4),
+        curve(6, [0.01, math.inf], "diverged", at=5e-2),
+    ]
+    found = box(spec, axes, 1, [first])
+    assert close(found["learning_rate"], 1e-2, 1e-1)
+    assert numbers(reused(axes, found, [first])) == [0, 1, 4]
+
+
+CURVES = st.lists(st.one_of(st.sampled_from([0.0, 0.5, math.nan, math.inf]), st.floats(-5, 5)), min_size=1, max_size=5)
+
+
+@given(st.lists(st.tuples(VALUES, CURVES), max_size=10), st.sampled_from(["minimize", "maximize"]))
+def test_complete_trials_are_ordered_by_value(rows: list[tuple[float | None, list[float]]], goal: str) -> None:
+    """Whatever their curves: as they are ranked."""
+    spec, axes = zoomed(0.5, 0.0, goal)
+    point = raws(0.1, 0.01, 1.0, 8, 1)
+    records = [
+        record(axes, n, point, value)._replace(history={spec.metric.watched: losses}, epochs=len(losses))
+        for n, (value, losses) in enumerate(rows)
+    ]
+    assert _ordered(spec, records) == ranked(records, spec.metric.sign, ["coarse"])
+
+
+@given(st.lists(CURVES, min_size=2, max_size=8), st.data())
+def test_pruned_at_one_rung_are_ordered_by_their_best(curves: list[list[float]], data: st.DataObject) -> None:
+    """At equal epochs; and who is ahead of all at the first epoch is first, if all ended there."""
+    spec, _ = zoomed(0.5, 0.0)
+    length = data.draw(st.integers(1, min(map(len, curves))))
+    cut = [[v if math.isfinite(v) else math.inf for v in losses[:length]] for losses in curves]
+    records = [curve(n, losses, "pruned") for n, losses in enumerate(cut)]
+    assert numbers(_ordered(spec, records)) == sorted(range(len(cut)), key=lambda n: min(cut[n]))
+
+
+def test_an_outcome_counts_once() -> None:
+    """A trial that a fork took over stands with the study it is from and in its stage: the zoom sees it once."""
+    spec, axes = zoomed(0.5, 0.0)
+    own = [
+        record(axes, 0, raws(1e-3, 0.01, 2.0, 8, 1), 0.1)._replace(origin="old:coarse/0"),
+        record(axes, 1, raws(1e-1, 0.01, 6.0, 8, 1), 0.2),
+        record(axes, 2, raws(1e-2, 0.01, 9.0, 8, 1), 0.15),
+        record(axes, 3, raws(1e-3, 0.01, 2.0, 8, 1), 0.1)._replace(origin="old:coarse/0"),
+        record(axes, 4, raws(1e-1, 0.01, 9.0, 8, 1), 0.4),
+        record(axes, 5, raws(1e-2, 0.01, 9.5, 8, 1), 0.1)._replace(origin="coarse/2"),
+    ]
+    prior = [
+        record(axes, 0, raws(1e-3, 0.01, 2.0, 8, 1), 0.1, "@prior")._replace(origin="old:coarse/0"),
+        record(axes, 1, raws(1.0, 0.01, 9.0, 8, 1), 0.9, "@prior")._replace(origin="old:coarse/7"),
+    ]
+    assert [(r.origin or r.label) for r in outcomes([prior, own])] == [
+        *("old:coarse/0", "old:coarse/7", "coarse/1", "coarse/2", "coarse/4")
+    ]
+    assert len(reused(axes, axes.whole(), [prior, own])) == 5
+    assert box(spec, axes, 1, [own], prior)["l2"] == (2.0, 9.5)  # three of five: 2, 9.5 and 6
+    assert box(spec, axes, 1, [own], prior) == box(spec, axes, 1, [outcomes([prior, own])])
+
+
+# Ends of ranges.
+
+EDGES: dict[str, tuple[dict[str, Any], Any, str | None]] = {
+    "log, on the low end": ({"min": 1e-4, "max": 1.0, "scale": "log"}, 1e-4, "lower min"),
+    "log, on the high end": ({"min": 1e-4, "max": 1.0, "scale": "log"}, 1.0, "raise max"),
+    "log, near it": ({"min": 1e-4, "max": 1.0, "scale": "log"}, 0.8, "raise max"),  # 0.1 of 4 decades
+    "log, off it": ({"min": 1e-4, "max": 1.0, "scale": "log"}, 0.7, None),  # 0.15
+    "log, near the low end": ({"min": 1e-4, "max": 1.0, "scale": "log"}, 1.25e-4, "lower min"),
+    "log, off the low end": ({"min": 1e-4, "max": 1.0, "scale": "log"}, 1.5e-4, None),
+    "linear, on the high end": ({"min": 1.0, "max": 11.0}, 11.0, "raise max"),
+    "linear, near it": ({"min": 1.0, "max": 11.0}, 10.8, "raise max"),
+    "linear, off it": ({"min": 1.0, "max": 11.0}, 10.6, None),
+    "linear, near the low end": ({"min": 1.0, "max": 11.0}, 1.2, "lower min"),
+    "linear, off the low end": ({"min": 1.0, "max": 11.0}, 1.4, None),
+    "linear, at its natural end": ({"min": 0.0, "max": 0.5}, 0.0, None),
+    "linear, below zero": ({"min": -1.0, "max": 0.0}, -1.0, "lower min"),
+    "complement, on the low end": ({"min": 0.9, "max": 0.999, "scale": "one_minus_log"}, 0.9, "lower min"),
+    "complement, on the high end": ({"min": 0.9, "max": 0.999, "scale": "one_minus_log"}, 0.999, "raise max"),
+    "complement, near the low end": ({"min": 0.9, "max": 0.999, "scale": "one_minus_log"}, 0.91, "lower min"),
+    "complement, off the low end": ({"min": 0.9, "max": 0.999, "scale": "one_minus_log"}, 0.92, None),
+    "complement, near the high end": ({"min": 0.9, "max": 0.999, "scale": "one_minus_log"}, 0.9989, "raise max"),
+    "complement, off the high end": ({"min": 0.9, "max": 0.999, "scale": "one_minus_log"}, 0.998, None),
+    "int, on the low end": ({"type": "int", "min": 1, "max": 100}, 1, "lower min"),
+    "int, one off it": ({"type": "int", "min": 1, "max": 100}, 2, None),
+    "int, on the high end": ({"type": "int", "min": 1, "max": 100}, 100, "raise max"),
+    "int, one off the high end": ({"type": "int", "min": 1, "max": 100}, 99, None),
+    "int, at its natural end": ({"type": "int", "min": 0, "max": 3}, 0, None),
+    "int, at the other end": ({"type": "int", "min": 0, "max": 3}, 3, "raise max"),
+    "int and log, near the end": ({"type": "int", "min": 16, "max": 256, "scale": "log"}, 240, "raise max"),
+    "int and log, off it": ({"type": "int", "min": 16, "max": 256, "scale": "log"}, 230, None),
+    "ordered, first": ({"values": [16, 32, 64, 128], "ordered": True}, 16, "add lower values"),
+    "ordered, last": ({"values": [16, 32, 64, 128], "ordered": True}, 128, "add higher values"),
+    "ordered, within": ({"values": [16, 32, 64, 128], "ordered": True}, 64, None),
+    "ordered, only one": ({"values": [16], "ordered": True}, 16, None),
+    "names": ({"values": ["relu", "tanh"]}, "relu", None),
+}
+
+
+@pytest.mark.parametrize("case", EDGES)
+def test_edges(case: str) -> None:
+    """On an end of the whole range, or within 3 % of its width, on its own scale; whole steps are on it or not."""
+    parameter, value, wider = EDGES[case]
+    axes = space(TypeAdapter(dict[str, AnyParameter]).validate_python({"q": {"min": 0.1, "max": 0.9}, "p": parameter}))
+    axis = axes.axes[1]
+    point: dict[str, Raw] = {"q": 0.5, axis.key: axis.raw_of(value)}
+    best = Record("coarse", 0, point, axes.point(point), "complete", 0.1)
+    found = edges(axes, axes.whole(), best)
+    assert [(e.name, e.wider) for e in found] == ([] if wider is None else [("p", wider)])
+    for e in found:
+        assert e.value == pytest.approx(value) and e.end in (
+            *(parameter.get("min"), parameter.get("max")),
+            *parameter.get("values", ()),
+        )
+        text = str(e)
+        assert text.startswith("the best p so far, ") and f"{value:g}" in text and f"{e.end:g}" in text
+        assert text.endswith(wider or "?")
+    assert edges(axes, axes.whole(), None) == []
+    if axis.zoomable and axis.low < axis.high:
+        inner = {**axes.whole(), axis.key: (axis.low + 0.5, axis.high - 0.5)}
+        assert edges(axes, inner, best) == [], "the box leaves room on that side already"
+
+
+def test_edges_of_what_does_not_count() -> None:
+    """A trial without the parameter says nothing of its range."""
+    axes = space(TypeAdapter(dict[str, AnyParameter]).validate_python({"q": {"min": 0.1, "max": 0.9}}))
+    assert edges(axes, axes.whole(), Record("coarse", 0, {}, {}, "complete", 0.1)) == []
+
+
+def test_edges_on_both_ends() -> None:
+    """Of two parameters, in their order, each by its own name."""
+    _, axes = zoomed(0.5, 0.0)
+    best = record(axes, 0, raws(1.0, 0.1, 5.0, 1, 5), 0.1)
+    found = edges(axes, axes.whole(), best)
+    assert [(e.name, e.wider, e.value) for e in found] == [
+        ("learning_rate", "raise max", 1.0),
+        ("beta", "lower min", 0.9),
+        ("hidden_units", "lower min", 1),
+        ("batch_size", "add higher values", 256),
+    ]
+    assert str(found[1]) == "the best beta so far, 0.9, lies at the end of its range, 0.9: lower min"
