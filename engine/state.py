@@ -146,7 +146,7 @@ class State:
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
                 meta = json.loads(str(arrays["meta"]))
-                return cls(
+                state = cls(
                     theta=arrays["theta"],
                     slots={n.removeprefix("slot_"): arrays[n] for n in arrays.files if n.startswith("slot_")},
                     generators=[_generator(state) for state in meta["generators"]],
@@ -160,6 +160,9 @@ class State:
                 )
         except _BROKEN as error:
             raise EngineError(f"not a checkpoint: {error}") from None
+        if state.to_bytes() != data:  # a damaged file may still be one, with an array less
+            raise EngineError("not a checkpoint: it is damaged")
+        return state
 
 
 def _generator(state: dict[str, object]) -> np.random.Generator:

@@ -94,13 +94,15 @@ def check_file(path: Path, create: bool) -> None:
                 raise StorageError(f"{path}: there is no folder {path.parent}")
             return
         with path.open("rb") as file:
-            head = file.read(16)
+            head, size = file.read(18), path.stat().st_size
     except OSError as error:
         raise StorageError(f"{path}: cannot be read: {error.strerror}") from None
-    if head != b"SQLite format 3\0":
+    if head[:16] != b"SQLite format 3\0":
         raise StorageError(f"{path}: is not a database")
     if logged:
         _check_logged(path)
+    elif size % max(512, int.from_bytes(head[16:18], "big")):  # a page of 65536 bytes is written as 1
+        raise StorageError(f"{path}: {DAMAGED}")
 
 
 def _check_logged(path: Path) -> None:

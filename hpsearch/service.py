@@ -121,7 +121,6 @@ class Session:
         self._storage = Storage.open(url, create=spec is not None)
         self._exit.callback(self._storage.close)
         self._exit.enter_context(self._storage.lease())
-        self._storage.check()
         stored = self._storage.study()
         self.spec = spec or checking.restore(stored.spec if stored else {}, shown(url))
         if stored is not None:

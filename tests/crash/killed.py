@@ -4,11 +4,11 @@ Run: python killed.py FOLDER FIRST STEP [full|rich|mlflow]: the commits FIRST, F
 The studies: all that the loop does (full); conditional parameters, given points, dropout and batch norm (rich); the
 first one with MLflow told of it in the same process, whose commits count too (mlflow).
 
-The study waits at each of these commits, before it is written. Its files as they lie there, write-ahead log and all, are
-what a process killed at that moment leaves: a copy of them, in the place of the originals, is run to the end by another
-process, with trials that end in another order. A line `n same|other` says whether the database, and what MLflow has, is
-then that of an unbroken study; the last one, `none same|other`, is about the study that waited. All processes are forked
-after everything is imported, so that a kill costs little more than the trials it loses.
+The study waits at each of these commits, before it is written. Its files as they lie there, write-ahead log and all,
+are what a process killed at that moment leaves: a copy of them, in the place of the originals, is run to the end by
+another process, with trials that end in another order. A line `n same|other` says whether the database, and what MLflow
+has, is then that of an unbroken study; the last one, `none same|other`, is about the study that waited. All processes
+are forked after everything is imported, so that a kill costs little more than the trials it loses.
 """
 
 import functools
@@ -110,7 +110,7 @@ def outcome(folder: Path, mlflow: bool) -> str:
 def quicken() -> None:
     """What takes time and proves nothing here: waiting, and Optuna reading its own migrations for each database."""
     loop.POLL = 0.0
-    versions = optuna.storages._rdb.storage._VersionManager
+    versions: Any = optuna.storages._rdb.storage._VersionManager
     versions.get_head_version = functools.cache(versions.get_head_version)
     versions.check_table_schema_compatibility = lambda _: None
 

@@ -37,7 +37,8 @@ def exits(memory: Path, step: int, *study: str) -> int:
     for first in (1, 1 + step):
         folder = memory / str(first)
         folder.mkdir()
-        script = [sys.executable, Path(__file__).with_name("killed.py"), folder, str(first), str(2 * step), *study]
+        killed = str(Path(__file__).with_name("killed.py"))
+        script = [sys.executable, killed, str(folder), str(first), str(2 * step), *study]
         children.append(subprocess.Popen(script, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
     outputs = [child.communicate() for child in children]
     assert [child.returncode for child in children] == [0, 0], outputs

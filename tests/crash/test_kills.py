@@ -38,7 +38,7 @@ class Life:
     def __init__(self, folder: Path) -> None:
         database = folder / "small.db"
         begun = database.exists() and holder(database) is not None
-        what = ["resume", database] if begun else ["run", cases.write(folder, **CHANGES)]
+        what: list[str | Path] = ["resume", database] if begun else ["run", cases.write(folder, **CHANGES)]
         self.process = subprocess.Popen(
             [sys.executable, "-m", "hpsearch.cli", *what, "--workers", "2", "--tracking-uri", "none", "--quiet"],
             cwd=folder,

@@ -117,7 +117,7 @@ def content(**changes: Any) -> dict[str, Any]:
         inner: Any = result
         for key in outer:
             inner = inner[int(key)] if isinstance(inner, list) else inner[key]
-        inner[last] = value
+        inner[last] = copy.deepcopy(value)
     return result
 
 

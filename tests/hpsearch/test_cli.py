@@ -8,7 +8,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -296,47 +296,6 @@ def test_second_coordinator(call: Call, study: Path, tmp_path: Path) -> None:
         assert call("show", tmp_path / "small.db").code == 0
     storage.close()
     assert run(call, study).code == 0
-
-
-@contextlib.contextmanager
-def disk(folder: Path) -> Iterator[Callable[[int], None]]:
-    """A disk of a size that can be changed."""
-
-    def size(kilobytes: int, *how: str) -> None:
-        command = ["mount", *how, "-o", f"{'' if how else 'remount,'}size={kilobytes}k", "tmpfs", folder]
-        subprocess.run(command, check=True, capture_output=True)
-
-    folder.mkdir()
-    try:
-        size(64, "-t", "tmpfs")
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("needs to mount a disk")
-    try:
-        yield size
-    finally:
-        subprocess.run(["umount", "-l", folder], check=True)
-
-
-def test_full_disk(call: Call, study: Path, tmp_path: Path) -> None:
-    """One message each time; what was finished stays, and with more room the table is that of an unbroken study."""
-    assert run(call, study, "--storage", "whole.db").code == 0
-    finished = []
-    with disk(tmp_path / "disk") as size:
-        database = tmp_path / "disk" / "small.db"
-        for kilobytes in (64, 96, 120, 300, 600, 4096):
-            size(kilobytes)
-            said = run(call, study, "--storage", database, "--quiet")
-            if said.code == 0:
-                break
-            refused(said, str(database))
-            assert "disk" in said.err
-            shown = call("show", database, "--json")
-            if shown.code == 0:
-                finished.append(sum(t["state"] == "complete" for t in strict(shown.out)["trials"]))
-        assert said.code == 0, said
-        assert finished == sorted(finished)
-        assert any(0 < n < 8 for n in finished), "the disk was never full in the middle"
-        assert cases.table(database) == cases.table(tmp_path / "whole.db")
 
 
 @pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="needs a limit on files")

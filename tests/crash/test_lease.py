@@ -1,0 +1,222 @@
+"""One coordinator a study: a second one hears who has it, and one that is gone is replaced without asking."""
+
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import cases
+import pytest
+import test_cli
+import test_crash
+import test_faults
+from test_faults import LONG, SHORT, TRIALS, Begun, Call, command, ended, finished, refused, run
+
+from hpsearch import lease
+from hpsearch.storage import Storage
+from hpsearch.study import Study
+
+call, memory = test_cli.call, test_crash.memory
+study, file = test_faults.study, test_faults.file
+short, long, stopped = test_faults.short, test_faults.long, test_faults.stopped
+
+HERE = socket.gethostname()
+
+
+def rows(file: Path) -> list[tuple[Any, ...]]:
+    """The lease: host, process, since, beat, token."""
+    with closing(sqlite3.connect(file)) as connection:
+        return connection.execute("SELECT host, pid, since, beat, token FROM hpsearch_lease").fetchall()
+
+
+def put(file: Path, host: str, pid: int, silent: float, token: str = "another's") -> None:
+    """A lease of somebody else, who was last heard of so many seconds ago."""
+    beat = time.time() - silent
+    with closing(sqlite3.connect(file, 60)) as connection:
+        connection.execute("DELETE FROM hpsearch_lease")
+        row = ("coordinator", token, host, pid, beat - 60, beat)
+        connection.execute("INSERT INTO hpsearch_lease (name, token, host, pid, since, beat) VALUES (?,?,?,?,?,?)", row)
+        connection.commit()
+
+
+def dump(file: Path) -> str:
+    """All that a database holds."""
+    with closing(sqlite3.connect(file)) as connection:
+        return "\n".join(connection.iterdump())
+
+
+# ── real processes ────────────────────────────────────────────────────────────────────────────────────────────────────
+def test_two_coordinators(call: Call, tmp_path: Path, study: Path, file: Path, long: str) -> None:
+    """The second exits at once and the first is undisturbed; looking is allowed."""
+    begun = time.time()
+    first = command(tmp_path, LONG, file)
+    assert test_crash.await_trials(first, file, 1)
+    second = command(tmp_path, LONG, file)
+    ((host, pid, since, _, token),) = rows(file)
+    assert (host, pid) == (HERE, first.pid) and begun < since < time.time()
+    who = f"run by process {first.pid} on {HERE}, since {datetime.fromtimestamp(since):%Y-%m-%d %H:%M:%S}"
+    for arguments in (("run", study, "--storage", file), ("resume", file)):
+        refused(call(*arguments, "--tracking-uri", "none"), str(file), who)
+    shown = call("show", file)
+    assert shown.code == 0 and "coarse" in shown.out
+    refused(ended(second), str(file), who)
+    assert [row[4] for row in rows(file)] == [token] and first.poll() is None, "it was to run all the time"
+    said = ended(first)
+    assert said.code == 0, said
+    assert cases.table(file) == long and rows(file) == []
+
+
+def test_killed_coordinator(call: Call, tmp_path: Path, file: Path, long: str) -> None:
+    """Its lease is taken over at once, without a word."""
+    first = command(tmp_path, LONG, file)
+    assert test_crash.await_trials(first, file, 2)
+    first.kill()
+    first.communicate()
+    assert [row[:2] for row in rows(file)] == [(HERE, first.pid)]
+    said = ended(command(tmp_path, LONG, file))
+    assert said.code == 0 and "process" not in said.err, said
+    assert cases.table(file) == long and rows(file) == []
+
+
+def test_stopped_coordinator(tmp_path: Path, file: Path) -> None:
+    """After Ctrl-C there is no lease."""
+    process = command(tmp_path, LONG, file)
+    assert test_crash.await_trials(process, file, 1)
+    assert rows(file)
+    process.send_signal(signal.SIGINT)
+    assert ended(process).code == 130
+    assert rows(file) == []
+
+
+TEN = textwrap.dedent(
+    """
+    import os, sys
+    from pathlib import Path
+    import hpsearch.cli, hpsearch.service
+    from hpsearch.executors import Inline
+    hpsearch.service.EXECUTORS["processes"] = Inline
+    study, file, folder = sys.argv[1:]
+    sys.argv = ["hpsearch", "run", study, "--storage", file, "--tracking-uri", "none", "--quiet"]
+    ready, go = os.pipe()
+    children = []
+    for number in range(10):
+        child = os.fork()
+        if child == 0:
+            os.close(go)
+            out = os.open(f"{folder}/{number}.txt", os.O_WRONLY | os.O_CREAT)
+            os.dup2(out, 1)
+            os.dup2(out, 2)
+            os.read(ready, 1)  # all at once, when the other end is closed
+            hpsearch.cli.main()
+        children.append(child)
+    os.close(go)
+    print(*(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children))
+    """
+)
+
+
+@pytest.mark.parametrize("again", [0, *(pytest.param(n, marks=pytest.mark.soak) for n in range(1, 20))])
+def test_ten_at_once(memory: Path, tmp_path: Path, file: Path, again: int) -> None:
+    """On a file that is not there yet."""
+    long = cases.write(memory, **{**SHORT, "train": {"optimizer": "momentum", "epochs": 400}})
+    script = [sys.executable, "-c", TEN, long, file, tmp_path]
+    process = subprocess.run(script, capture_output=True, text=True, timeout=180)
+    assert process.returncode == 0, process
+    codes = [int(code) for code in process.stdout.split()]
+    said = [(tmp_path / f"{number}.txt").read_text() for number in range(10)]
+    assert sorted(codes) == [0, *[2] * 9], said
+    for code, text in zip(codes, said, strict=True):
+        line = text.splitlines()[-1]
+        assert code == 0 or (line.startswith("error: ") and f"run by process {os.getpid()}" not in line), text
+        assert code == 0 or f" on {HERE}, since " in line, text
+    assert finished(file) == TRIALS and rows(file) == []
+
+
+# ── leases that are found ─────────────────────────────────────────────────────────────────────────────────────────────
+def test_lease_of_another_host(call: Call, study: Path, file: Path, stopped: Begun, short: str) -> None:
+    """On a shared disk, where no lock tells: respected as long as it beats."""
+    stopped.put(file)
+    put(file, "elsewhere", 77, lease.SILENT - 20)
+    before = dump(file)
+    for arguments in (("run", study, "--storage", file), ("resume", file)):
+        said = call(*arguments, "--tracking-uri", "none")
+        refused(said, str(file), "process 77 on elsewhere, since 20")
+    assert dump(file) == before
+    assert call("show", file).code == 0
+    put(file, "elsewhere", 77, lease.SILENT + 5)
+    assert run(call, study, file).code == 0
+    assert cases.table(file) == short and rows(file) == []
+
+
+@pytest.mark.parametrize("silent", [0.0, 1e6])
+def test_number_of_a_dead_process_that_another_has(
+    call: Call, study: Path, file: Path, stopped: Begun, short: str, silent: float
+) -> None:
+    """The lock of the file says that nobody runs the study, whoever has the number now."""
+    stopped.put(file)
+    put(file, HERE, os.getppid(), silent)
+    assert run(call, study, file).code == 0
+    assert cases.table(file) == short and rows(file) == []
+
+
+# ── a lease that is lost ──────────────────────────────────────────────────────────────────────────────────────────────
+WRITES = ("begin_stage", "ask", "save", "told", "tell", "crown", "beat")
+
+
+@pytest.mark.parametrize("method", WRITES)
+@pytest.mark.parametrize("number", [1, pytest.param(2, marks=pytest.mark.soak)])
+def test_taken_over(
+    call: Call, study: Path, file: Path, short: str, method: str, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it was about to write, be it by Optuna's hands, is not written, nor anything after it."""
+    sound: Callable[..., Any] = getattr(Storage, method)
+    seen: list[str] = []
+    count = 0
+
+    def taken(self: Storage, *arguments: Any, **named: Any) -> Any:
+        nonlocal count
+        count += 1
+        if count == number or (method == "crown" and not seen):
+            put(file, "elsewhere", 77, 0.0)
+            seen.append(dump(file))
+        return sound(self, *arguments, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Storage, method, taken)
+        patch.setattr("hpsearch.storage.BEAT", 0.0)
+        said = run(call, study, file)
+    refused(said, str(file), "this study was taken over by process 77 on elsewhere, since 20")
+    assert [dump(file)] == seen
+    put(file, "elsewhere", 77, 1e6)
+    assert run(call, study, file).code == 0
+    assert cases.table(file) == short
+
+
+@pytest.mark.parametrize("moment", ["_advance", "_receive", "_test"])
+def test_no_lease_after_an_error(
+    call: Call, study: Path, file: Path, short: str, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor after one of ours."""
+
+    def broken(*_: Any) -> None:
+        assert len(rows(file)) == 1
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
+        patch.setattr(Study, moment, broken)
+        run(call, study, file)
+    assert rows(file) == []
+    changed = cases.write(study.parent, **{**SHORT, "seed": 6})
+    said = run(call, changed, file)
+    assert said.code == 2 and "seed" in said.err and rows(file) == []
+    assert run(call, cases.write(study.parent, **SHORT), file).code == 0
+    assert cases.table(file) == short and rows(file) == []

@@ -1,0 +1,387 @@
+"""Confirming: who is trained again, with which seeds, what is said of their means, and whose weights the model has."""
+
+import contextlib
+import json
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import cases
+import numpy as np
+import pytest
+import test_cli
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from hpsearch import study as loop
+from hpsearch.confirm import Finalist, compared, finalists, leader, winner
+from hpsearch.database import url_of
+from hpsearch.dataset import Dataset, Scaling, prepare
+from hpsearch.errors import Interrupted
+from hpsearch.executors import Inline
+from hpsearch.models import Model, champion
+from hpsearch.record import Record
+from hpsearch.report import verdict
+from hpsearch.spec import Spec
+from hpsearch.storage import Champion, Storage
+from hpsearch.study import Study, train_seed
+from hpsearch.trial import Start, Task, advance, final_scores
+
+call = test_cli.call  # a fixture
+
+
+def made(top: int, seeds: int, metric: str = "val/loss", **others: Any) -> Spec:
+    stages = [{"name": "coarse", "trials": 8}, {"name": "fine", "trials": 4}]
+    stages.append({"name": "confirm", "top": top, "seeds": seeds})
+    return cases.small(stages=stages, metric={"name": metric}, **others)
+
+
+def record(
+    stage: str, number: int, point: int, value: float | None, state: Any = None, origin: str | None = None
+) -> Record:
+    """A trial of one of several points."""
+    state = state or ("diverged" if value is None else "complete")
+    return Record(stage, number, {"x": point}, {"x": point}, state, value, origin=origin)
+
+
+def points(found: Sequence[Any]) -> list[Any]:
+    return [raws["x"] for raws in found]
+
+
+# Who is confirmed.
+
+
+def test_finalists_by_their_means() -> None:
+    """Over whatever seeds each had; a lucky one is not the best of those trained twice."""
+    coarse = [
+        record("coarse", 0, 1, 0.1),
+        record("coarse", 1, 2, 0.3),
+        record("coarse", 2, 3, 0.25),
+        record("coarse", 3, 1, 0.7),
+        record("coarse", 4, 4, 0.0, "pruned"),
+        record("coarse", 5, 5, None),
+    ]
+    fine = [record("fine", 0, 2, 0.1), record("fine", 1, 6, 0.9)]
+    study = made(3, 2)
+    assert points(finalists(study, [coarse, fine], 3)) == [2, 3, 1]  # .2, .25, .4
+    assert points(finalists(study, [coarse, fine], 1)) == [2]
+    assert points(finalists(study, [coarse, fine], 9)) == [2, 3, 1, 6], "fewer than the top"
+    assert points(finalists(made(3, 2, "val/accuracy"), [coarse, fine], 9)) == [6, 1, 3, 2]
+    assert finalists(study, [[], coarse[4:]], 3) == []
+
+
+def test_finalists_that_tie() -> None:
+    """The older one first, whichever it is."""
+    coarse = [record("coarse", n, point, 0.5) for n, point in enumerate([7, 3, 9, 1])]
+    assert points(finalists(made(2, 2), [coarse], 2)) == [7, 3]
+    assert points(finalists(made(2, 2), [[], coarse], 3)) == [7, 3, 9]
+
+
+def test_an_outcome_counts_once() -> None:
+    """That a fork took over, and stands with the study it is from, too; or that stood for a repeated point."""
+    prior = [record("@prior", 0, 1, 0.2, origin="old:coarse/0"), record("@prior", 1, 2, 0.35, origin="old:coarse/1")]
+    coarse = [
+        record("coarse", 0, 1, 0.2, origin="old:coarse/0"),
+        record("coarse", 1, 3, 0.3),
+        record("coarse", 2, 1, 0.5),
+        record("coarse", 3, 1, 0.2, origin="old:coarse/0"),
+    ]
+    assert points(finalists(made(3, 2), [prior, coarse], 3)) == [3, 1, 2]  # .3, (.2 + .5) / 2 = .35, .35
+    assert points(finalists(made(3, 2), [prior[:1], coarse[:1]], 3)) == [1]
+
+
+# What is said of them.
+
+TABLES = st.integers(2, 6).flatmap(
+    lambda seeds: st.lists(
+        st.lists(st.floats(-3, 3).map(lambda v: round(v, 3)), min_size=seeds, max_size=seeds), min_size=2, max_size=5
+    )
+)
+
+
+def stage(values: Sequence[Sequence[float | None]]) -> list[Record]:
+    """Trials of a confirming stage: a row of values a point, a column a seed; seed by seed all the points."""
+    count, seeds = len(values), len(values[0])
+    return [record("confirm", n, n % count, values[n % count][n // count]) for n in range(count * seeds)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(TABLES, st.booleans())
+def test_as_scipy(table: list[list[float]], goes_up: bool) -> None:
+    """Means and intervals, by Student's tests of one sample and of pairs, and the order."""
+    rows = np.array(table)
+    assume(all(np.ptp(r) > 0.01 for r in rows))
+    study = made(len(table), len(table[0]), "val/accuracy" if goes_up else "val/loss")
+    found = compared(study, stage(table))
+    sign = -1 if goes_up else 1
+    means = [sign * np.mean(table[int(f.point["x"])]) for f in found]
+    assert means == sorted(means) and sorted(f.point["x"] for f in found) == list(range(len(table)))
+    first = found[0]
+    assert first.behind is None and not first.tied
+    for f in found:
+        values = rows[int(f.point["x"])]
+        assert [r.value for r in f.trials] == values.tolist()
+        interval = stats.ttest_1samp(values, 0.0).confidence_interval(0.95)
+        assert (f.mean - f.half, f.mean + f.half) == pytest.approx((interval.low, interval.high), rel=1e-9, abs=1e-9)
+        if f is first:
+            continue
+        differences = sign * (values - rows[int(first.point["x"])])
+        assert f.behind is not None and f.behind >= -1e-12
+        if np.ptp(differences) < 1e-9:
+            continue
+        test = stats.ttest_rel(sign * values, sign * rows[int(first.point["x"])])
+        interval = test.confidence_interval(0.95)
+        ends = (f.behind - f.behind_half, f.behind + f.behind_half)
+        assert ends == pytest.approx((interval.low, interval.high), rel=1e-9, abs=1e-9)
+        if abs(test.pvalue - 0.05) > 1e-6:
+            assert f.tied == (test.pvalue > 0.05)
+
+
+def test_tied_or_not() -> None:
+    """Pairing tells apart what two intervals would not, when a seed is hard on all alike."""
+    hard = [0.1, 0.5, 0.9]
+    table = [hard, [v + d for v, d in zip(hard, (0.01, 0.011, 0.012), strict=True)], [0.2, 0.9, 0.5]]
+    a, b, c = compared(made(3, 3), stage(table))
+    assert (a.point["x"], b.point["x"], c.point["x"]) == (0, 1, 2)
+    assert abs(a.mean - b.mean) < a.half, "by their own intervals they could be the same"
+    assert not b.tied and c.tied
+    assert verdict([a, b]) == "A is the winner."
+    assert verdict([a, b, c]) == "A is the winner by its mean, but A and C cannot be told apart."
+    assert verdict([a, c, c]) == "A is the winner by its mean, but A, B and C cannot be told apart."
+    twins = compared(made(2, 2), stage([[0.1, 0.2], [0.1, 0.2]]))
+    assert twins[1].tied and twins[0].point["x"] == 0, "of equals the older one"
+    shifted = compared(made(2, 2), stage([[0.125, 0.25], [0.25, 0.375]]))
+    assert not shifted[1].tied, "worse by the same at each seed"
+
+
+@pytest.mark.parametrize("metric", ["val/loss", "val/accuracy"])
+def test_a_seed_that_diverges_loses(metric: str) -> None:
+    """However good the others are; it is behind, not tied."""
+    best = 0.01 if metric == "val/loss" else 0.99
+    study = made(3, 3, metric)
+    records = stage([[best, best, None], [0.5, 0.6, 0.7], [best, None, None]])
+    found = compared(study, records)
+    assert [f.point["x"] for f in found] == [1, 0, 2]
+    assert math.isfinite(found[0].mean) and not any(math.isfinite(f.mean) for f in found[1:])
+    assert not any(f.tied for f in found)
+    assert verdict(found) == "A is the winner."
+    best_of_it = {"val/loss": 0.5, "val/accuracy": 0.7}[metric]
+    won = winner(study, records)
+    assert won is not None and (won.point["x"], won.value) == (1, best_of_it)
+
+
+def test_without_a_winner() -> None:
+    """The search's best is the champion when every point has a seed that diverged, and while they train."""
+    study = made(2, 2)
+    coarse = [record("coarse", 0, 0, 0.3), record("coarse", 1, 1, 0.2)]
+    lost = stage([[0.1, None], [None, 0.1]])
+    assert winner(study, lost) is None
+    assert leader(study, [coarse, [], lost]) == coarse[1]
+    half = stage([[0.1, 0.1], [0.4, 0.5]])
+    assert leader(study, [coarse, [], half]) == half[0]
+    assert leader(study, [coarse, [], [*half[:3], half[3]._replace(state="running", value=None)]]) == coarse[1]
+    assert leader(study, [coarse, [], []]) == coarse[1]
+    assert leader(study, [coarse]) == coarse[1]
+    assert winner(study, []) is None and compared(study, []) == []
+
+
+# Whole studies.
+
+STAGES = [{"name": "coarse", "trials": 9}, {"name": "confirm", "top": 3, "seeds": 3}]
+CHANGES: dict[str, Any] = {"stages": STAGES, "wave": 4, "seed": 1}  # the best trial of all is none of the winner's
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, Scaling]:
+    small = cases.small(**CHANGES)
+    return prepare(small.data, small.seed, tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def confirmed(rows: tuple[Dataset, Scaling], tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, Path]:
+    database = tmp_path_factory.mktemp("study") / "small.db"
+    return cases.run(cases.small(**CHANGES), rows[0], database), database
+
+
+def test_paired_seeds(confirmed: tuple[Study, Path], rows: tuple[Dataset, Scaling]) -> None:
+    """Trial n is point n mod 3 trained with seed n div 3: one seed for all points, new, and another one each time."""
+    study, _ = confirmed
+    records, stage = study.records[1], study.spec.stages[1]
+    assert len(records) == 9 and {r.state for r in records} == {"complete"}
+    best = sorted(study.records[0], key=lambda r: r.value or 0.0)[:3]
+    assert [r.raws for r in records] == [r.raws for r in best] * 3
+    seeds = [train_seed(study.spec, stage, n, 9) for n in range(9)]
+    assert [len({*seeds[i : i + 3]}) for i in (0, 3, 6)] == [1, 1, 1] and len({*seeds}) == 3
+    assert not {*seeds} & {train_seed(study.spec, study.spec.stages[0], n, 9) for n in range(9)}
+    for r, seed in zip(records, seeds, strict=True):
+        (again,) = advance(Task(study.spec, rows[0], (Start(r.number, r.point, seed),), study.spec.train.epochs))
+        assert (again.value, again.history) == (r.value, r.history)
+
+
+def test_more_seeds_keep_the_first(
+    confirmed: tuple[Study, Path], rows: tuple[Dataset, Scaling], tmp_path: Path
+) -> None:
+    """Fewer of them are the beginning of more: a study may be given more."""
+    fewer = cases.small(**{**CHANGES, "stages": [STAGES[0], {**STAGES[1], "seeds": 2}]})
+    again = cases.run(fewer, rows[0], tmp_path / "a.db")
+    assert [r.history for r in again.records[1]] == [r.history for r in confirmed[0].records[1][:6]]
+
+
+def test_the_winner_is_the_champion(
+    confirmed: tuple[Study, Path], rows: tuple[Dataset, Scaling], tmp_path: Path
+) -> None:
+    """By its mean, not by a lucky trial; and its weights are those of the model."""
+    study, database = confirmed
+    records = study.records[1]
+    means = [np.mean([r.value for r in records[p::3] if r.value is not None]) for p in range(3)]
+    place = int(np.argmin(means))
+    want = min(records[place::3], key=lambda r: r.value or 0.0)
+    best = study.best
+    assert best is not None and best.label == want.label
+    assert any((r.value or 9) < (best.value or 0) for each in study.records for r in each), "the luckiest as well"
+    storage = Storage.open(url_of(str(database)), create=False)
+    (stored,) = storage.champions().values()
+    storage.close()
+    assert (stored.stage, stored.number) == ("confirm", best.number)
+    scores = final_scores(study.spec, rows[0], best.point, stored.weights)
+    assert scores == stored.test == {k: v for k, v in best.metrics.items() if k[:4] in ("test", "fit/")}
+    seed = train_seed(study.spec, study.spec.stages[1], best.number, 9)
+    (again,) = advance(Task(study.spec, rows[0], (Start(0, best.point, seed),), study.spec.train.epochs))
+    assert again.weights == stored.weights
+    model = champion(study.spec, rows[0], rows[1], best, stored.weights)
+    model.save(tmp_path / "model")
+    loaded = Model.load(tmp_path / "model")
+    x = study.spec.data.load().x
+    assert loaded.scores(x).tobytes() == model.scores(x).tobytes()
+    assert loaded.about["trial"] == best.label
+    assert [r for each in study.records for r in each if "test/loss" in r.metrics] == [best]
+
+
+@contextlib.contextmanager
+def readings(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+    """Calls that read the test rows."""
+    found: list[Any] = []
+
+    def counted(*arguments: Any) -> dict[str, float]:
+        found.append(arguments[2])
+        return final_scores(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "final_scores", counted)
+        yield found
+
+
+@pytest.mark.parametrize("limit", [10, 16])
+def test_test_rows_are_read_once(
+    confirmed: tuple[Study, Path],
+    rows: tuple[Dataset, Scaling],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    limit: int,
+) -> None:
+    """Over a stop, its resumption, and another one when all is done; and the table is that of the unbroken study."""
+    spec, database = cases.small(**CHANGES), tmp_path / "small.db"
+    tracker, executor = cases.Limit(limit), cases.Held(lambda waiting: waiting - 1, single=True)
+    with readings(monkeypatch) as read:
+        with (
+            pytest.raises(Interrupted),
+            cases.opened(spec, rows[0], database, executor, tracker=tracker, stop=tracker.stop) as study,
+        ):
+            cases.drive(study, executor)
+        assert read == []
+        cases.run(spec, rows[0], database)
+        cases.run(spec, rows[0], database)
+        assert len(read) == 1
+    assert cases.table(database) == cases.table(confirmed[1])
+
+
+def test_fewer_points_than_the_top(rows: tuple[Dataset, Scaling], tmp_path: Path) -> None:
+    """A space of four points, so that some were trained with several seeds: all four, and the study's total says so."""
+    grid = {"learning_rate": {"values": [0.05, 0.2]}, "hidden_units": {"values": [4, 8]}, "beta": 0.9, "batch_size": 16}
+    stages = [{"name": "coarse", "trials": 12}, {"name": "confirm", "top": 6, "seeds": 2}]
+    spec = cases.small(parameters=grid, stages=stages)
+    with cases.opened(spec, rows[0], tmp_path / "a.db") as study:
+        for progress in study.run():
+            last = progress
+    assert last.total == 12 + 8 and last.finished == 20
+    by_mean: dict[str, list[float]] = {}
+    for r in study.records[0]:
+        by_mean.setdefault(repr(r.point), []).append(r.value or 0.0)
+    assert len(by_mean) == 4 and max(map(len, by_mean.values())) > 2
+    order = sorted(by_mean, key=lambda p: np.mean(by_mean[p]))
+    assert [repr(r.point) for r in study.records[1]] == order * 2
+    again = cases.run(spec, rows[0], tmp_path / "a.db")
+    assert again.totals == [12, 8] and cases.rows(again) == cases.rows(study)
+
+
+def test_nothing_to_confirm(rows: tuple[Dataset, Scaling], tmp_path: Path) -> None:
+    """Every trial diverged: the study ends without a champion."""
+    spec = cases.small(**CHANGES, **{"parameters.learning_rate": {"min": 1e30, "max": 1e36, "scale": "log"}})
+    study = cases.run(spec, rows[0], tmp_path / "a.db")
+    assert study.best is None and study.records[1] == [] and study.totals == [9, 0]
+
+
+# What is printed.
+
+
+def test_report(call: Any, tmp_path: Path) -> None:
+    """Letters by the mean, intervals, who cannot be told apart; and all of it as JSON."""
+    file = cases.write(tmp_path, **CHANGES, **{"train.epochs": 2})
+    said = call("run", file, "--tracking-uri", "none")
+    assert said.code == 0 and said.err == ""
+    content = json.loads(call("show", tmp_path / "small.db", "--json").out)
+    found = content["confirmed"]
+    assert len(found) == 3 and {len(f["trials"]) for f in found} == {3}
+    assert sorted(label for f in found for label in f["trials"]) == [f"confirm/{n}" for n in range(9)]
+    trials = {f"{t['stage']}/{t['number']}": t for t in content["trials"]}
+    values = [[trials[label]["value"] for label in f["trials"]] for f in found]
+    assert [f["mean"] for f in found] == pytest.approx([np.mean(v) for v in values])
+    assert all(trials[label]["params"] == f["params"] for f in found for label in f["trials"])
+    assert found[0]["behind"] is None and found[0]["behind_half_width"] is None and not found[0]["tied"]
+    assert f"{content['best']['stage']}/{content['best']['number']}" in found[0]["trials"]
+    assert "test/accuracy" in content["best"]["metrics"]
+    tied = []
+    for letter, f, v in zip("BC", found[1:], values[1:], strict=True):
+        test = stats.ttest_rel(v, values[0])
+        assert f["tied"] == (test.pvalue > 0.05) and f["behind"] == pytest.approx(np.mean(np.subtract(v, values[0])))
+        tied += [letter] * f["tied"]
+    shown = call("show", tmp_path / "small.db").out
+    assert "confirm: means over 3 seeds, 95% intervals" in shown and "top 3 × 3 seeds" in shown
+    for letter, f in zip("ABC", found, strict=True):
+        (line,) = [x for x in shown.splitlines() if x.strip().startswith(f"{letter} ") and "±" in x]
+        assert f"{f['mean']:.4g} ± {f['half_width']:.2g}" in line
+        assert f["behind"] is None or f"{f['behind']:.4g} ± {f['behind_half_width']:.2g}" in line
+    names = {(): None, ("B",): "A and B", ("C",): "A and C", ("B", "C"): "A, B and C"}[tuple(tied)]
+    assert (f"but {names} cannot be told apart." if names else "A is the winner.") in shown
+    assert shown in said.out
+
+
+def test_report_of_a_seed_that_diverged() -> None:
+    """It says so in place of a mean."""
+    found = compared(made(2, 2), stage([[0.1, None], [0.2, 0.3]]))
+    assert [type(f) for f in found] == [Finalist, Finalist]
+    assert verdict(found) == "A is the winner."
+
+
+def test_weights_of_a_fallen_leader(rows: tuple[Dataset, Scaling], tmp_path: Path, monkeypatch: Any) -> None:
+    """No point has a mean: the best of the search is the champion, with the weights that it had."""
+    spec, sound = cases.small(**CHANGES), advance
+
+    def broken(task: Task) -> Any:
+        confirms = {train_seed(spec, spec.stages[1], n, 9) for n in range(3)}
+        return tuple(
+            r._replace(state="diverged", value=None, weights=None, best_epoch=0) if t.seed in confirms else r
+            for t, r in zip(task.trials, sound(task), strict=True)
+        )
+
+    study = cases.run(spec, rows[0], tmp_path / "a.db", Inline(work=broken))
+    states = [r.state for r in study.records[1]]
+    assert states == ["diverged"] * 3 + ["complete"] * 6
+    best = study.best
+    assert best is not None and best.stage == "coarse" and "test/loss" in best.metrics
+    storage = Storage.open(url_of(str(tmp_path / "a.db")), create=False)
+    assert [type(c) for c in storage.champions().values()] == [Champion]
+    assert ("coarse", best.number) in storage.champions()
+    storage.close()

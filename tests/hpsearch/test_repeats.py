@@ -1,0 +1,209 @@
+"""A point that is proposed again: with one more seed, or with the outcome that it had."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cases
+import pytest
+import test_cli
+
+from hpsearch.dataset import Dataset, prepare
+from hpsearch.executors import Inline
+from hpsearch.record import Record, repeats
+from hpsearch.spec import Spec
+from hpsearch.study import Study
+from hpsearch.trial import Task
+
+call = test_cli.call  # a fixture
+
+# Eight points, thirty trials and six more: most of them are there already, and TPE is beyond its start-up.
+GRID: dict[str, Any] = {
+    "parameters": {
+        "learning_rate": {"values": [0.03, 0.3], "ordered": True},
+        "beta": 0.9,
+        "hidden_units": {"values": [4, 8], "ordered": True},
+        "batch_size": {"values": [16, 32]},
+    },
+    "train": {"optimizer": "momentum", "epochs": 2},
+    "stages": [
+        {"name": "coarse", "trials": 30, "sampler": "tpe"},
+        {"name": "fine", "trials": 6, "sampler": "random"},
+    ],
+    "wave": 6,
+}
+WAVE = 6
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    small = cases.small()
+    return prepare(small.data, small.seed, tmp_path_factory.mktemp("data"))[0]
+
+
+class Counted:
+    """Trains inline, and counts what trains."""
+
+    workers = 1
+
+    def __init__(self) -> None:
+        self.trials: list[tuple[int, int]] = []  # number and seed, in the order of training
+
+    def submit(self, task: Task) -> Any:
+        self.trials += [(t.number, t.seed) for t in task.trials]
+        return Inline().submit(task)
+
+    def close(self) -> None:
+        return
+
+
+def grid(**changes: Any) -> Spec:
+    return cases.small(**{**GRID, **changes})
+
+
+@pytest.fixture(scope="module")
+def reuse(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Study, Counted, str]]:
+    database, executor = tmp_path_factory.mktemp("reuse") / "small.db", Counted()
+    study = cases.run(grid(repeats="reuse"), dataset, database, executor)
+    yield study, executor, cases.table(database)
+
+
+def flat(study: Study) -> list[Record]:
+    return [r for records in study.records for r in records]
+
+
+def key(record: Record) -> str:
+    return repr(sorted(record.point.items()))
+
+
+def test_one_more_seed(dataset: Dataset, tmp_path: Path) -> None:
+    """Each trial of a repeated point has its own seed, hence its own curve; none has the outcome of another."""
+    executor = Counted()
+    study = cases.run(grid(), dataset, tmp_path / "a.db", executor)
+    records = flat(study)
+    counts = Counter(map(key, records))
+    assert len(counts) <= 8 and sum(counts.values()) == 36 and max(counts.values()) > 6
+    assert len(executor.trials) == 36 == len({seed for _, seed in executor.trials})
+    assert all(r.origin is None for r in records)
+    losses = [repr(r.history["train/loss"]) for r in records]
+    assert len(set(losses)) == len(losses)
+    for point in counts:
+        assert len({r.value for r in records if key(r) == point}) > 1
+
+
+def test_show_says_of_which(call: Any, tmp_path: Path) -> None:
+    """The first trial with the same point, of whatever stage, in the table and as JSON."""
+    file = cases.write(tmp_path, **GRID)
+    assert call("run", file, "--tracking-uri", "none", "--quiet").code == 0
+    content = json.loads(call("show", tmp_path / "small.db", "--json").out)
+    first: dict[str, str] = {}
+    again = 0
+    for t in content["trials"]:
+        label, point = f"{t['stage']}/{t['number']}", json.dumps(t["params"], sort_keys=True)
+        if point in first:
+            again += 1
+            assert t["repeats"] == first[point] and "origin" not in t
+        else:
+            assert "repeats" not in t
+        first.setdefault(point, label)
+    assert again >= 28
+    lines = call("show", tmp_path / "small.db", "--all").out.split("Every trial")[1].splitlines()
+    for t in content["trials"]:
+        label = f"{t['stage']}/{t['number']}"
+        (line,) = [x for x in lines if x.split()[:1] == [label]]
+        assert (line.split()[1] == t["repeats"]) if "repeats" in t else ("/" not in line.split()[1])
+
+
+def test_reuse(reuse: tuple[Study, Counted, str]) -> None:
+    """The outcome of the first one that was there to be seen; a repeat of one that trains is trained, too."""
+    study, executor, _ = reuse
+    trained: list[Record] = []
+    kinds = Counter()  # type: Counter[str]
+    for stage, records in enumerate(study.records):
+        for r in records:
+            visible = records[: max(0, (r.number // WAVE - 1) * WAVE)]
+            like = [x for x in [*(x for each in study.records[:stage] for x in each), *visible] if key(x) == key(r)]
+            if not like:
+                assert r.origin is None
+                trained.append(r)
+                kinds["beside" if any(key(x) == key(r) for x in records[: r.number]) else "new"] += 1
+                continue
+            kinds["reused"] += 1
+            assert r.origin == like[0].label
+            same = (like[0].state, like[0].value, like[0].epochs, like[0].best_epoch, like[0].history)
+            assert (r.state, r.value, r.epochs, r.best_epoch, r.history) == same
+            assert (
+                r.seconds == 0.0 and {k: v for k, v in like[0].metrics.items() if k[:3] in ("val", "tra")} == r.metrics
+            )
+    assert min(kinds.values()) >= 3 and kinds["reused"] >= 16 and len(kinds) == 3
+    assert sorted(number for number, _ in executor.trials) == [r.number for r in trained], "the others do not train"
+    assert all(r.origin for r in study.records[1])
+    assert study.best is not None and study.best.origin is None
+    assert study.best.value == min(r.value for r in flat(study) if r.value is not None)
+
+
+def test_reuse_is_told_to_optuna(reuse: tuple[Study, Counted, str]) -> None:
+    """All trials of a stage, with their values."""
+    study, _, table = reuse
+    values = [r.value for r in study.records[0]]
+    assert table.count("<TrialState.COMPLETE: 1>") == 36
+    assert all(f"[{value!r}]" in table for value in values)
+    assert repeats(flat(study)).keys() >= {r.label for r in flat(study) if r.origin}
+
+
+@pytest.mark.parametrize("order", ["last", "random"])
+def test_reuse_in_any_order(dataset: Dataset, reuse: tuple[Study, Counted, str], tmp_path: Path, order: str) -> None:
+    """What is there to be seen is fixed by the wave, not by who is done."""
+    picks: dict[str, Any] = {"last": lambda n: n - 1, "random": lambda n: (7 * n) // 11}
+    executor = cases.Held(picks[order], single=order == "last")
+    with cases.opened(grid(repeats="reuse"), dataset, tmp_path / "small.db", executor) as study:
+        cases.drive(study, executor)
+    assert cases.table(tmp_path / "small.db") == reuse[2]
+
+
+def test_reuse_of_what_ended_otherwise(dataset: Dataset, tmp_path: Path) -> None:
+    """Pruned and diverged ones give their outcome, too; a failed one is tried again."""
+    spec = grid(
+        repeats="reuse",
+        train={"optimizer": "momentum", "epochs": 3},
+        pruning={"kind": "median", "min_epochs": 2, "startup": 3},
+        stages=[{"name": "coarse", "trials": 48, "sampler": "random"}],
+        **{"parameters": {**GRID["parameters"], "l2": 0.01, "learning_rate": {"values": [0.03, 0.3, 1e35]}}},
+    )
+    sound = Inline()
+
+    def broken(task: Task) -> Any:
+        results = sound.work(task)
+        return tuple(
+            r._replace(state="failed", value=None, checkpoint=None, weights=None, error="broken")
+            if (t.point["hidden_units"], t.point["batch_size"], t.point["learning_rate"]) == (4, 16, 0.03)
+            else r
+            for t, r in zip(task.trials, results, strict=True)
+        )
+
+    study = cases.run(spec, dataset, tmp_path / "a.db", Inline(work=broken))
+    by_origin = {r.label: r for r in flat(study)}
+    states = Counter(r.state for r in flat(study) if r.origin)
+    assert states["pruned"] and states["diverged"] and states["complete"] and not states["failed"]
+    assert sum(r.state == "failed" for r in flat(study)) > 1
+    for r in flat(study):
+        if r.origin:
+            first = by_origin[r.origin]
+            assert (r.state, r.value, r.epochs, repr(r.history)) == (
+                first.state,
+                first.value,
+                first.epochs,
+                repr(first.history),
+            )
+
+
+def test_points_that_are_given_are_trained(dataset: Dataset, tmp_path: Path) -> None:
+    """Each with its seeds, whatever is known of them: that is what they are there for."""
+    point = {"learning_rate": 0.3, "hidden_units": 8, "batch_size": 16}
+    stages = [{"name": "coarse", "trials": 14, "points": [point], "seeds": 12}]
+    executor = Counted()
+    study = cases.run(grid(repeats="reuse", stages=stages, wave=2), dataset, tmp_path / "a.db", executor)
+    assert all(r.origin is None for r in study.records[0][:12])
+    assert len({r.value for r in study.records[0][:12]}) > 6 and len({s for _, s in executor.trials}) >= 12

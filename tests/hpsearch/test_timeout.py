@@ -1,0 +1,215 @@
+"""A stage whose time is over: it ends with a wave, the table is the beginning of the untimed one, and stays so."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cases
+import pytest
+import test_cli
+
+from hpsearch import study as loop
+from hpsearch.asking import Asking
+from hpsearch.database import url_of
+from hpsearch.dataset import Dataset, prepare
+from hpsearch.errors import Interrupted
+from hpsearch.executors import EXECUTORS, Inline
+from hpsearch.record import Record
+from hpsearch.spec import Spec
+from hpsearch.storage import Storage, StoredStage
+from hpsearch.study import Study
+from hpsearch.trial import Task
+
+call = test_cli.call  # a fixture
+
+
+class Clock:
+    """Goes on by a second with each trial that trains."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(name)
+
+    def work(self, task: Task) -> Any:
+        self.now += len(task.trials)
+        return Inline().work(task)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """In place of the loop's."""
+    found = Clock()
+    monkeypatch.setattr(loop, "time", found)
+    return found
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    small = cases.small()
+    return prepare(small.data, small.seed, tmp_path_factory.mktemp("data"))[0]
+
+
+# The small study, whose first stage has fifteen trials in waves of three; the second one zooms on what there is.
+CHANGES: dict[str, Any] = {"train.epochs": 2, "stages.1.trials": 6}
+
+
+def timed(seconds: float | str | None) -> Spec:
+    return cases.small(**CHANGES, **({"stages.0.timeout": seconds} if seconds is not None else {}))
+
+
+@pytest.fixture(scope="module")
+def untimed(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    return cases.run(timed(None), dataset, tmp_path_factory.mktemp("untimed") / "small.db")
+
+
+def bare(records: list[Record]) -> list[Record]:
+    """But for times and test scores."""
+    return [
+        r._replace(
+            seconds=0.0, finished=0.0, metrics={k: v for k, v in r.metrics.items() if k[:4] not in ("test", "fit/")}
+        )
+        for r in records
+    ]
+
+
+def watched(spec: Spec, dataset: Dataset, database: Path, executor: Any) -> tuple[Study, list[str]]:
+    """The study, run to its end, and its notes."""
+    notes: list[str] = []
+    with cases.opened(spec, dataset, database, executor) as study:
+        for progress in study.run():
+            notes += progress.notes
+            assert progress.finished + progress.running <= progress.total
+        assert progress.finished == progress.total
+    return study, [n for n in notes if "time is over" in n]
+
+
+def stages(database: Path) -> dict[str, StoredStage]:
+    storage = Storage.open(url_of(str(database)), create=False)
+    try:
+        return storage.stages()
+    finally:
+        storage.close()
+
+
+# Wave k + 1 is asked when wave k − 1 is done: at each of these times the stage has so many trials in the end.
+@pytest.mark.parametrize(("seconds", "trials"), [(0.5, 3), (3.5, 6), (9.5, 12), (12.5, 15)])
+def test_a_stage_ends_with_a_wave(
+    dataset: Dataset, untimed: Study, clock: Clock, tmp_path: Path, seconds: float, trials: int
+) -> None:
+    """Its table is the beginning of the untimed one, to the bit, and the next stage goes on from there."""
+    study, notes = watched(timed(seconds), dataset, tmp_path / "a.db", Inline(work=clock.work))
+    assert len(study.records[0]) == trials and study.totals == [trials, 6]
+    assert bare(study.records[0]) == bare(untimed.records[0][:trials])
+    assert [len(study.records[1])] == [6] and study.best is not None
+    assert notes == ([] if trials == 15 else [f"coarse: its time is over after {trials} of 15 trials"])
+    assert stages(tmp_path / "a.db")["coarse"].ended == (None if trials == 15 else trials)
+    if trials == 15:
+        assert bare(study.records[1]) == bare(untimed.records[1])
+        return
+    shorter = cases.run(cases.small(**CHANGES, **{"stages.0.trials": trials}), dataset, tmp_path / "b.db")
+    assert bare(study.records[1]) == bare(shorter.records[1]), "as that of a study with so many"
+    assert study.boxes == shorter.boxes
+
+
+def test_resuming_does_not_extend_it(dataset: Dataset, clock: Clock, tmp_path: Path) -> None:
+    """However often; nothing trains."""
+    watched(timed(3.5), dataset, tmp_path / "a.db", Inline(work=clock.work))
+    before = cases.table(tmp_path / "a.db")
+    for _ in range(2):
+        clock.now += 1e6
+        _, notes = watched(timed(3.5), dataset, tmp_path / "a.db", cases.Held(lambda _: 0))
+        assert notes == [] and cases.table(tmp_path / "a.db") == before
+
+
+@pytest.mark.parametrize(("limits", "trials"), [((1, 2), 6), ((2, 4, 5), 6)])
+def test_over_restarts(
+    dataset: Dataset, untimed: Study, clock: Clock, tmp_path: Path, limits: tuple[int, ...], trials: int
+) -> None:
+    """What has been used of it stays used; while nobody runs the study none is."""
+    spec, database = timed(4.5), tmp_path / "a.db"
+    for limit in limits:
+        tracker, finished = cases.Limit(limit), 0
+        with (
+            pytest.raises(Interrupted),
+            cases.opened(spec, dataset, database, Single(clock), tracker=tracker, stop=tracker.stop) as study,
+        ):
+            for progress in study.run():
+                finished = progress.finished
+        assert finished < 12
+        clock.now += 1e6
+    study, _ = watched(spec, dataset, database, Inline(work=clock.work))
+    assert trials <= len(study.records[0]) <= trials + 3
+    assert bare(study.records[0]) == bare(untimed.records[0][: len(study.records[0])])
+    assert 4.5 < stages(database)["coarse"].seconds < 15
+
+
+@pytest.mark.xfail(strict=True, reason="Study._end does not store the time that was used until then")
+def test_time_between_waves_is_used_up_too(
+    dataset: Dataset, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It runs out when nothing trains, while Optuna's database is told: resuming does not extend the stage."""
+    sound, delays = Asking.tell, [100.0]
+
+    def slow(self: Asking, records: list[Record]) -> None:
+        sound(self, records)
+        clock.now += delays.pop() if delays else 0.0
+
+    monkeypatch.setattr(Asking, "tell", slow)
+    _, notes = watched(timed(20.0), dataset, tmp_path / "a.db", Single(clock))
+    assert notes == ["coarse: its time is over after 6 of 15 trials"]
+    before = cases.table(tmp_path / "a.db")
+    watched(timed(20.0), dataset, tmp_path / "a.db", Single(clock))
+    assert cases.table(tmp_path / "a.db") == before
+
+
+class Single:
+    """Trains every trial by itself."""
+
+    workers = 10_000
+
+    def __init__(self, clock: Clock) -> None:
+        self._inline = Inline(work=clock.work)
+        self.submit: Callable[[Task], Any] = self._inline.submit
+
+    def close(self) -> None:
+        return
+
+
+def test_through_the_commands(call: Any, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The note is printed; more time in the file goes on where it ended; less does not take anything back."""
+    monkeypatch.setitem(EXECUTORS, "processes", lambda *_: Inline(work=clock.work))
+
+    def run(timeout: str | None, name: str = "small.db", **others: Any) -> Any:
+        stage = {"name": "coarse", "trials": 15, **({"timeout": timeout} if timeout else {})}
+        file = cases.write(tmp_path, **{"train.epochs": 2, "stages": [stage], **others})
+        return call("run", file, "--tracking-uri", "none", "--storage", name)
+
+    def trials(name: str = "small.db") -> list[tuple[Any, ...]]:
+        content = json.loads(call("show", tmp_path / name, "--json").out)
+        (stage,) = content["stages"]
+        assert stage["trials"] == stage["finished"] == len(content["trials"])
+        return [(t["params"], t["value"]) for t in content["trials"]]
+
+    assert run(None, "whole.db").code == 0
+    whole = trials("whole.db")
+    said = run("3.5s")
+    assert said.code == 0 and "note: coarse: its time is over after 6 of 15 trials\n" in said.err
+    assert trials() == whole[:6]
+    assert "6/6" in call("show", tmp_path / "small.db").out
+    assert call("resume", tmp_path / "small.db", "--tracking-uri", "none").err == ""
+    assert trials() == whole[:6]
+    said = run("9.5s")
+    assert said.code == 0 and "stages.coarse.timeout: 3.5 → 9.5" in said.err
+    assert "its time is over after 12 of 15 trials" in said.err
+    assert trials() == whole[:12]
+    said = run("1s")
+    assert said.code == 0 and "stages.coarse.timeout: 9.5 → 1.0" in said.err
+    assert trials() == whole[:12]
+    assert run(None).code == 0 and trials() == whole
+    assert stages(tmp_path / "small.db")["coarse"].ended is None
