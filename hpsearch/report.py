@@ -184,6 +184,8 @@ def _letters() -> Iterator[str]:
 
 def verdict(finalists: Sequence[Finalist]) -> str:
     """Who is the winner, and from whom it cannot be told apart."""
+    if not math.isfinite(finalists[0].mean):
+        return "There is no winner: none of them completed with every seed."
     named = list(zip(_letters(), finalists, strict=False))
     tied = [letter for letter, f in named[1:] if f.tied]
     if not tied:

@@ -32,11 +32,12 @@ def box(spec: Spec, space: Space, stage: int, earlier: Sequence[Sequence[Record]
 
 def reused(space: Space, box: Box, earlier: Sequence[Sequence[Record]]) -> list[Record]:
     """The complete and pruned trials of earlier stages that lie in the box: what a new sampler may know at once."""
-    return [
-        r
-        for r in outcomes(earlier)
-        if r.state in ("complete", "pruned") and all(contains(axis, box, r.raws.get(axis.key)) for axis in space.axes)
-    ]
+    return [r for r in outcomes(earlier) if r.state in ("complete", "pruned") and within(space, box, r)]
+
+
+def within(space: Space, box: Box, record: Record) -> bool:
+    """Whether a trial lies in the box."""
+    return all(contains(axis, box, record.raws.get(axis.key)) for axis in space.axes)
 
 
 def outcomes(earlier: Sequence[Sequence[Record]]) -> list[Record]:
@@ -86,7 +87,7 @@ def _short(value: Value) -> str:
 
 
 def _narrowed(spec: Spec, space: Space, outer: Box, records: Sequence[Record], zoom: Zoom) -> Box:
-    inside = [r for r in records if all(contains(a, outer, r.raws.get(a.key)) for a in space.axes)]
+    inside = [r for r in records if within(space, outer, r)]
     best = _ordered(spec, inside)
     best = best[: max(1, math.ceil(zoom.keep_top * len(best)))]
     if not best:

@@ -307,10 +307,16 @@ class Storage:
             connection.execute(_STAGE.insert().values(stage=stage, box=json.dumps(box), seconds=0.0))
         return StoredStage(stage, box, 0.0, None)
 
-    def end_stage(self, stage: str, trials: int | None) -> None:
-        """A stage ends with so many trials, its time being over; None for one that goes on after all."""
+    def end_stage(self, stage: str, trials: int | None, seconds: float = 0.0) -> None:
+        """A stage ends with so many trials, its time being over; None for one that goes on after all.
+
+        Args:
+            seconds: it has run since the last time.
+        """
         with self._writing() as connection:
-            connection.execute(_STAGE.update().where(_STAGE.c.stage == stage).values(ended=trials))
+            connection.execute(
+                _STAGE.update().where(_STAGE.c.stage == stage).values(ended=trials, seconds=_STAGE.c.seconds + seconds)
+            )
 
     def ask(self, stage: str, first: int, trials: Sequence[Given]) -> float:
         """New trials of a stage, numbered from `first`, all or none.

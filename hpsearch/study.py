@@ -23,9 +23,9 @@ from hpsearch.errors import Interrupted
 from hpsearch.executors import Executor
 from hpsearch.record import FINISHED, Record, best_of, came
 from hpsearch.seeds import derive
-from hpsearch.space import Box, Raw, Space, contains
+from hpsearch.space import Box, Raw, Space
 from hpsearch.spec import Spec, Stage
-from hpsearch.stages import box, edges, reused
+from hpsearch.stages import box, edges, outcomes, reused, within
 from hpsearch.storage import PRIOR, Champion, Given, Label, Storage, StoredStage
 from hpsearch.trackers import Tracker
 from hpsearch.trial import Outcome, Result, Start, Task, final_scores, groups, pruned
@@ -154,12 +154,7 @@ class Study:
                 self._tracker.tell(record)
         self._tolerate()
         size = self.totals[number] if stage.confirms else self.spec.wave
-        judges = [
-            r
-            for each in earlier
-            for r in each
-            if r.state in FINISHED and all(contains(a, begun.box, r.raws.get(a.key)) for a in self.space.axes)
-        ]
+        judges = [r for r in outcomes(earlier) if r.state in FINISHED and within(self.space, begun.box, r)]
         self._open(number, asking, 0, judges)
         yield self._progress(number, ())
         wave = 0
@@ -200,7 +195,7 @@ class Study:
 
     def _end(self, number: int, trials: int) -> None:
         name = self.spec.stages[number].name
-        self._storage.end_stage(name, trials)
+        self._storage.end_stage(name, trials, self._ran())
         self._notes.append(f"{name}: its time is over after {trials} of {self.totals[number]} trials")
         self.totals[number] = trials
 
@@ -344,8 +339,7 @@ class Study:
         wanted = self._wanted(stage)
         keep = [r for r in done if (name, r.number) in wanted and r.weights is not None]
         drop = self._kept - wanted if wanted else set()
-        seconds, self._clock = time.monotonic() - self._clock, time.monotonic()
-        when = self._storage.save(name, outcome, keep, sorted(drop), seconds)
+        when = self._storage.save(name, outcome, keep, sorted(drop), self._ran())
         self._kept = self._kept - drop | {(name, r.number) for r in keep}
         for r in outcome:
             self._stands.pop(r.number, None)
@@ -355,6 +349,11 @@ class Study:
             records[r.number] = came(records[r.number], r, when)
             self._tracker.tell(records[r.number])
         return [records[r.number] for r in done]
+
+    def _ran(self) -> float:
+        """Seconds since the last time they were stored."""
+        seconds, self._clock = time.monotonic() - self._clock, time.monotonic()
+        return seconds
 
     def _wanted(self, stage: int) -> set[Label]:
         """Whose weights are to be kept: the best's, and while points are confirmed the best's of each."""

@@ -52,8 +52,9 @@ def exits(memory: Path, step: int, *study: str) -> int:
     return min(counts)
 
 
-def test_exits_at_every_commit(memory: Path) -> None:
-    assert exits(memory, 1, "full") >= COMMITS
+@pytest.mark.parametrize("step", [3, pytest.param(1, marks=pytest.mark.soak)], ids=["third", "single"])
+def test_exits_at_every_commit(memory: Path, step: int) -> None:
+    assert exits(memory, step, "full") >= COMMITS
 
 
 @pytest.mark.parametrize("step", [23, pytest.param(1, marks=pytest.mark.soak)], ids=["some", "every"])

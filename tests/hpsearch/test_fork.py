@@ -206,7 +206,6 @@ def test_what_was_pruned_is_trained_again(place: Any) -> None:
     same(found, place.show("fresh.db"))
 
 
-@pytest.mark.xfail(strict=True, reason="Study._stage: judges hold a trial that was taken over twice")
 def test_those_compared_with_count_once(place: Any) -> None:
     """A second stage that prunes is compared with the first one's trials, however the study came to them."""
     train = {"train": {"optimizer": "momentum", "epochs": 4}}

@@ -149,7 +149,6 @@ def test_over_restarts(
     assert 4.5 < stages(database)["coarse"].seconds < 15
 
 
-@pytest.mark.xfail(strict=True, reason="Study._end does not store the time that was used until then")
 def test_time_between_waves_is_used_up_too(
     dataset: Dataset, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
