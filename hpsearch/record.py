@@ -6,7 +6,7 @@ from typing import NamedTuple
 from hpsearch.space import Point, Raw
 from hpsearch.trial import History, Result, TrialState
 
-FINISHED = ("complete", "pruned", "diverged", "failed")
+FINISHED: tuple[TrialState, ...] = ("complete", "pruned", "diverged", "failed")
 
 
 class Record(NamedTuple):

@@ -21,6 +21,7 @@ from hpsearch.record import FINISHED, Record, repeats
 from hpsearch.service import Summary
 from hpsearch.space import Value, bounds
 from hpsearch.spec import Spec
+from hpsearch.trial import TrialState
 from hpsearch.uses import searched
 
 TOP = 10
@@ -123,17 +124,27 @@ def as_text(summary: Summary, *, every: bool) -> RenderableType:
 
 def _stages(summary: Summary) -> Table:
     """A column a stage, a row a parameter."""
-    spec = summary.spec
+    spec, axes = summary.spec, searched(summary.spec).axes
     table = Table(title=f"Study {escape(spec.name)}", box=SIMPLE_HEAD, title_justify="left")
     table.add_column("")
-    rows = [["sampler"], ["finished"], ["reused"], *([a.name] for a in searched(spec).axes)]
+    states = [Counter(r.state for r in records) for records in summary.records]
+    apart = [s for s in FINISHED[1:] if any(counts[s] for counts in states)]  # what is not complete
+    rows: list[list[str]] = [
+        ["sampler"],
+        ["finished"],
+        *([str(s)] for s in apart),
+        ["reused"],
+        *([a.name] for a in axes),
+    ]
     for place, stage in enumerate(spec.stages):
         table.add_column(escape(stage.name))
         begun = place < len(summary.boxes)
-        done = sum(r.state in FINISHED for r in summary.records[place]) if begun else 0
+        counts: Counter[TrialState] = states[place] if begun else Counter()
         searches = begun and not stage.confirms
-        cells = [stage.how, f"{done}/{summary.totals[place]}", str(summary.reused[place]) if searches else ""]
-        for axis in searched(spec).axes:
+        cells = [stage.how, f"{sum(counts[s] for s in FINISHED)}/{summary.totals[place]}"]
+        cells += [str(counts[s]) if begun else "" for s in apart]
+        cells.append(str(summary.reused[place]) if searches else "")
+        for axis in axes:
             cells.append(_range(bounds(axis, summary.boxes[place]), axis.zoomable) if searches else "")
         for row, cell in zip(rows, cells, strict=True):
             row.append(cell)

@@ -327,8 +327,10 @@ def test_worker_that_dies(study: Path, tmp_path: Path) -> None:
         "            worker.kill()\n"
         "    return sound(self, *outcome)\n"
         "study.Study._save = save\n"
-        "cli.main()\n"
-        "assert len(told) > 2\n"
+        "try:\n"
+        "    cli.main()\n"
+        "finally:\n"
+        "    assert len(told) > 2\n"
     )
     arguments = ["run", study, "--tracking-uri", "none", "--workers", "2", "--quiet"]
     for name, script in (("killed.db", code), ("whole.db", "from hpsearch import cli; cli.main()")):
