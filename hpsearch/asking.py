@@ -69,13 +69,15 @@ class Asking:
         if had < last:
             memory = optuna.create_study(direction="minimize" if spec.metric.sign > 0 else "maximize")
             told, running = records[: self.visible(wave)], records[self.visible(wave) :]
-            memory.add_trials([self.frozen(r) for r in [*self._known, *told]])
+            taken = {r.origin for r in told}  # these are told already
+            known = [r for r in self._known if (r.origin or r.label) not in taken]
+            memory.add_trials([self.frozen(r) for r in [*known, *told]])
             # Whatever has become of them meanwhile, those of the wave before count as running.
             memory.add_trials([self.frozen(r._replace(state="running", value=None)) for r in running])
-            finished = {_key(r.raws): r for r in reversed([*self._known, *told]) if r.state != "failed"}
+            finished = {_key(r.raws): r for r in reversed([*known, *told]) if r.state != "failed"}
             given = []
             for number in range(had, last):
-                memory.sampler = SAMPLERS[self._stage.sampler](self._question(number))
+                memory.sampler = SAMPLERS[self._stage.sampler](self._question(number, len(known)))
                 raws = self._suggest(memory, number)
                 given.append(self._given(number, raws, finished))
             when = self._storage.ask(name, had, given)
@@ -84,14 +86,14 @@ class Asking:
                 records.append(came(record, trial.result, when) if trial.result else record)
         return records[first:last]
 
-    def _question(self, number: int) -> Question:
+    def _question(self, number: int, known: int) -> Question:
         name, spec = self._stage.name, self._spec
         return Question(
             stage_seed=derive(spec.seed, name, "ask"),
             seed=derive(spec.seed, name, number, "ask"),
             number=number,
             wave=spec.wave,
-            known=len(self._known),
+            known=known,
             box=self._distributions,
             conditional=frozenset(a.key for a in self._space.axes if a.when),
         )

@@ -189,8 +189,14 @@ def _of_begun(files: _Files, name: str, field: _Path) -> str | None:
         return None if new.seeds >= old.seeds else "seeds may be added, not taken away"
     if field not in (("trials",), ("timeout",)):
         return DIFFER
-    enough = field == ("timeout",) or new.trials >= files.asked[name]
-    return None if enough else f"{files.asked[name]} trials are asked already"
+    asked, wave = files.asked[name], files.new.wave
+    if field == ("timeout",):
+        return None
+    if new.trials < asked:
+        return f"{asked} trials are asked already"
+    if (new.pruning or files.new.pruning).kind != "none" and asked % wave and asked == old.trials:
+        return f"its last wave of {asked % wave} was pruned as it is, and would have been of {wave}"
+    return None
 
 
 def _stages(spec: Spec) -> list[str]:
@@ -216,6 +222,9 @@ def _order(what: str, old: list[str], new: list[str], refusal: str | None) -> It
 def _tree(spec: Spec) -> dict[str, Any]:
     """The file as nested mappings, its stages by name."""
     content = spec.model_dump(mode="json", exclude={"name"})
+    for stage in content["stages"]:
+        if stage["top"] is not None:  # what follows from it and from seeds
+            del stage["trials"]
     return content | {"stages": {s.pop("name"): s for s in content["stages"]}}
 
 

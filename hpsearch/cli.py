@@ -95,13 +95,15 @@ def show(database: str, as_json: bool, every: bool) -> None:
 
     from hpsearch import report
     from hpsearch.database import url_of
-    from hpsearch.service import summary
+    from hpsearch.service import standing, summary
 
     found = summary(url_of(database))
     if as_json:
         click.echo(json.dumps(report.as_json(found), indent=2, allow_nan=False))
     else:
         report.console(Console()).print(report.as_text(found, every=every))
+        if (state := standing(url_of(database), found)) is not None:
+            _say(state)
 
 
 @commands.command()
@@ -224,7 +226,8 @@ def _run(spec: "Spec | None", url: str, options: "Options", given: str | None, q
     if session.untracked:
         _say(f"warning: {session.untracked}", err=True)
     elif tracking.startswith("sqlite"):
-        _say(f"MLflow:   {_beside_python('mlflow')} server --workers 1 --backend-store-uri {_relative(tracking)}")
+        store = shlex.quote(_relative(tracking))
+        _say(f"MLflow:   {_beside_python('mlflow')} server --workers 1 --backend-store-uri {store}")
     if not found.ranking:
         _say("error: no trial is complete; nothing was found", err=True)
         sys.exit(1)

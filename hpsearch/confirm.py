@@ -1,6 +1,7 @@
 """Luck or skill: the best points trained again, each with the same new seeds, and what can be said of them then."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from statistics import fmean, stdev
 from typing import NamedTuple
@@ -38,25 +39,32 @@ class Finalist(NamedTuple):
 
 
 def finalists(spec: Spec, earlier: Sequence[Sequence[Record]], top: int) -> list[dict[str, Raw]]:
-    """The best points before a confirming stage, by the mean over whatever seeds each was trained with, ties by age."""
+    """The best points before a confirming stage, by the mean over the seeds with which each completed, ties by age.
+
+    Points that were left behind with more seeds than they completed with come last: one was luck.
+    """
     values: dict[str, list[float]] = {}
+    lost: Counter[str] = Counter()
     points: dict[str, dict[str, Raw]] = {}
-    for r in (r for r in outcomes(earlier) if r.state == "complete"):
+    for r in outcomes(earlier):
         key = repr(sorted(r.raws.items()))
-        values.setdefault(key, []).append(spec.metric.sign * (r.value or 0.0))
-        points.setdefault(key, dict(r.raws))
-    return [points[key] for key in sorted(values, key=lambda k: fmean(values[k]))[:top]]
+        lost[key] += r.state in ("pruned", "diverged")
+        if r.state == "complete":
+            values.setdefault(key, []).append(spec.metric.sign * (r.value or 0.0))
+            points.setdefault(key, dict(r.raws))
+    order = sorted(values, key=lambda k: (lost[k] > len(values[k]), fmean(values[k])))
+    return [points[key] for key in order[:top]]
 
 
 def compared(spec: Spec, records: Sequence[Record]) -> list[Finalist]:
-    """The points of a confirming stage, the best mean first.
-
-    Args:
-        records: all of the stage; trial n has point n mod p and seed n div p.
-    """
-    seeds = spec.stages[-1].seeds
-    count = len(records) // seeds
-    found = [_finalist(spec, tuple(records[place::count])) for place in range(count)]
+    """The points of a confirming stage, the best mean first; none before all of them are trained with every seed."""
+    points: dict[str, list[Record]] = {}
+    for r in records:
+        points.setdefault(repr(sorted(r.raws.items())), []).append(r)
+    whole = all(len(trials) == spec.stages[-1].seeds for trials in points.values())
+    if not whole or not all(r.state in FINISHED for r in records):
+        return []
+    found = [_finalist(spec, tuple(trials)) for trials in points.values()]
     order = sorted(found, key=lambda f: spec.metric.sign * f.mean if math.isfinite(f.mean) else math.inf)
     return [order[0], *(_against(spec, order[0], f) for f in order[1:])] if order else []
 
@@ -69,10 +77,9 @@ def leader(spec: Spec, records: Sequence[Sequence[Record]]) -> Record | None:
     """
     stages = [s.name for s in spec.stages]
     confirming = spec.stages[-1].confirms and len(records) == len(stages)
-    if confirming and records[-1] and all(r.state in FINISHED for r in records[-1]):
-        found = winner(spec, records[-1])
-        if found is not None:
-            return found
+    found = winner(spec, records[-1]) if confirming else None
+    if found is not None:
+        return found
     searched = records[: len(records) - confirming]
     return best_of((r for each in searched for r in each), spec.metric.sign, stages)
 

@@ -16,8 +16,16 @@ DAMAGED = "is damaged; restore a copy of it, or start in another file"
 
 
 def url_of(database: str) -> str:
-    """A path or a URL → a URL."""
-    return database if "://" in database else f"sqlite:///{Path(database)}"
+    """A path or a URL → a URL.
+
+    Raises:
+        StorageError: a path that a URL cannot hold.
+    """
+    if "://" in database:
+        return database
+    if "?" in database:
+        raise StorageError(f"{database}: a path with a question mark cannot be used; rename the file or its folder")
+    return f"sqlite:///{Path(database)}"
 
 
 def file_of(url: str) -> Path | None:

@@ -6,8 +6,10 @@ from hpsearch.changes import carried, forked
 from hpsearch.checking import restore
 from hpsearch.database import shown
 from hpsearch.errors import StorageError
+from hpsearch.record import Record
 from hpsearch.spec import Spec
-from hpsearch.storage import Given, Storage
+from hpsearch.stages import outcomes
+from hpsearch.storage import PRIOR, Given, Storage
 from hpsearch.study import load
 from hpsearch.trial import Result
 from hpsearch.uses import searched
@@ -27,13 +29,16 @@ class Prior(NamedTuple):
     note: str
 
 
-def prior(url: str, spec: Spec, fingerprint: str) -> Prior:
+def prior(url: str, spec: Spec, fingerprint: str, version: str) -> Prior:
     """The trials of a study that another one may use: those that would come out the same, where they lie in its space.
+
+    Of another version they are known to the new study's samplers, but none is taken over for one of its own.
 
     Args:
         url: of the study that is forked.
         spec: of the new one.
         fingerprint: of the new one's data.
+        version: of what trains the new one.
 
     Raises:
         StorageError: there is no study to fork.
@@ -49,19 +54,25 @@ def prior(url: str, spec: Spec, fingerprint: str) -> Prior:
             why = f"{', '.join(differing)} differ{'s' * (len(differing) == 1)}, so its trials would come out otherwise"
             return Prior([], stored.name, f"forked from '{stored.name}'; {why}: none is used again")
         before, after = searched(old), searched(spec)
-        found, total = [], 0
-        for stage in (s for s in old.stages if not s.confirms):
-            for r in load(old, before, storage, stage.name)[0]:
-                repeat = r.origin is not None and ":" not in r.origin  # of one that is among these
-                if repeat or r.state not in ("complete", "pruned", "diverged"):
-                    continue
-                total += 1
-                raws = carried(before, after, r)
-                if raws is not None:
-                    history = dict(r.history)
-                    result = Result(r.number, r.state, r.value, r.epochs, r.best_epoch, history, r.seconds)
-                    found.append(Given(raws, result, r.origin or f"{stored.name}:{r.label}"))
-        note = f"forked from '{stored.name}': {len(found)} of its {total} finished trials are used again"
+        stages = [PRIOR, *(stage.name for stage in old.stages if not stage.confirms)]
+        records = outcomes([_own(load(old, before, storage, name)[0]) for name in stages])
+        finished = [r for r in records if r.state in ("complete", "pruned", "diverged")]
+        same = stored.version == version
+        found = []
+        for r in finished:
+            raws = carried(before, after, r)
+            if raws is not None:
+                history = dict(r.history)
+                result = Result(r.number, r.state, r.value, r.epochs, r.best_epoch, history, r.seconds)
+                found.append(Given(raws, result, (r.origin or f"{stored.name}:{r.label}") if same else None))
+        note = f"forked from '{stored.name}': {len(found)} of its {len(finished)} finished trials are used again"
+        if not same:
+            note += f", by samplers alone: it was begun with {stored.version}, now {version}"
         return Prior(found, stored.name, note)
     finally:
         storage.close()
+
+
+def _own(records: list[Record]) -> list[Record]:
+    """Without those that have the outcome of another trial of the same study."""
+    return [r for r in records if r.origin is None or ":" in r.origin]

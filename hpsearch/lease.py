@@ -65,7 +65,7 @@ def held(url: str, holder: Callable[[], Holder | None]) -> Iterator[None]:
     path = file_of(url)
     with contextlib.ExitStack() as stack:
         if path is not None:
-            lock = FileLock(f"{path}.lock")
+            lock = FileLock(f"{path.resolve()}.lock")  # one for all links to it
             try:
                 lock.acquire(timeout=0)
             except Timeout:

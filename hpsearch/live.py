@@ -25,7 +25,7 @@ class Display:
         self._quiet = quiet
         self._live: Live | None = None
         self._started = time.monotonic()
-        self._begun: int | None = None  # finished when this run began
+        self._trained = 0  # trials that have finished since
         self._last = (0.0, "")
         self._bar = Bar(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rest]}")
@@ -54,8 +54,7 @@ class Display:
         """The next state of the study."""
         if self._quiet:
             return
-        if self._begun is None:
-            self._begun = progress.finished
+        self._trained += len(progress.news)
         best = progress.best
         best_words = f"best {metric} {number(best.value or 0.0)} ({best.label})" if best else "no best yet"
         counts = ", ".join(
@@ -85,8 +84,7 @@ class Display:
             self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def _left(self, progress: Progress) -> str:
-        new = progress.finished - (self._begun or 0)
-        if not new or progress.finished == progress.total:
+        if not self._trained or progress.finished == progress.total:
             return ""
-        seconds = (time.monotonic() - self._started) / new * (progress.total - progress.finished)
+        seconds = (time.monotonic() - self._started) / self._trained * (progress.total - progress.finished)
         return f"about {seconds:.0f} s left" if seconds < 120 else f"about {seconds / 60:.0f} min left"

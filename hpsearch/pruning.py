@@ -12,6 +12,7 @@ from hpsearch.record import Record
 from hpsearch.spec import Metric, Pruning, Spec, Stage
 
 GOLDEN = (math.sqrt(5) - 1) / 2
+REPEATED = -1  # the bracket of given points with several seeds
 STARTUP = 4  # trials at a rung before the median says anything
 
 
@@ -25,6 +26,8 @@ def of(spec: Spec, stage: Stage) -> Pruning:
 def rungs(spec: Spec, stage: Stage, number: int) -> tuple[int, ...]:
     """The epochs, below the last, at which a trial is judged: those of its bracket, going up."""
     pruning = of(spec, stage)
+    if bracket(spec, stage, number) == REPEATED:
+        return ()
     everyone = _rungs(pruning, spec.train.epochs, spec.train.check_every)
     return everyone[bracket(spec, stage, number) :] if pruning.kind == "hyperband" else everyone
 
@@ -32,10 +35,14 @@ def rungs(spec: Spec, stage: Stage, number: int) -> tuple[int, ...]:
 def bracket(spec: Spec, stage: Stage, number: int) -> int:
     """Which bracket of Hyperband a trial is in: it skips so many of the rungs. Elsewhere there is one.
 
+    Points that are given with several seeds are in one of their own, which is not pruned: their spread is wanted.
+
     The shares are Li et al. 2018's, algorithm 1: of `s` rungs to come ⌈(s_max + 1) / (s + 1) · ηˢ⌉ trials. Trials are
     dealt by the golden ratio, so that any run of numbers has about these shares.
     """
     pruning = of(spec, stage)
+    if stage.seeds > 1 and number < len(stage.points) * stage.seeds:
+        return REPEATED
     if pruning.kind != "hyperband":
         return 0
     most = len(_rungs(pruning, spec.train.epochs, spec.train.check_every))

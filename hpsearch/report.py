@@ -18,6 +18,7 @@ from engine.reading import diagnose
 from hpsearch.confirm import CONFIDENCE, Finalist
 from hpsearch.errors import printable
 from hpsearch.record import FINISHED, Record, repeats
+from hpsearch.samplers import MEMORYLESS
 from hpsearch.service import Summary
 from hpsearch.space import Value, bounds
 from hpsearch.spec import Spec
@@ -143,7 +144,7 @@ def _stages(summary: Summary) -> Table:
         searches = begun and not stage.confirms
         cells = [stage.how, f"{sum(counts[s] for s in FINISHED)}/{summary.totals[place]}"]
         cells += [str(counts[s]) if begun else "" for s in apart]
-        cells.append(str(summary.reused[place]) if searches else "")
+        cells.append(str(summary.reused[place]) if searches and stage.sampler not in MEMORYLESS else "")
         for axis in axes:
             cells.append(_range(bounds(axis, summary.boxes[place]), axis.zoomable) if searches else "")
         for row, cell in zip(rows, cells, strict=True):
@@ -199,10 +200,13 @@ def verdict(finalists: Sequence[Finalist]) -> str:
         return "There is no winner: none of them completed with every seed."
     named = list(zip(_letters(), finalists, strict=False))
     tied = [letter for letter, f in named[1:] if f.tied]
+    if len(finalists) == 1:
+        return "A was the only point to confirm."
     if not tied:
         return "A is the winner."
-    *others, last = ["A", *tied]
-    return f"A is the winner by its mean, but {', '.join(others)} and {last} cannot be told apart."
+    *others, last = tied
+    them = f"{', '.join(others)} and {last}" if others else last
+    return f"A is the winner by its mean, but cannot be told apart from {them}."
 
 
 def _over_seeds(summary: Summary) -> Iterator[Table]:
@@ -219,11 +223,12 @@ def _over_seeds(summary: Summary) -> Iterator[Table]:
             repeated = records[place : len(points) * stage.seeds : len(points)]
             if any(r.point != repeated[0].point for r in repeated):
                 continue  # what the point leaves open was sampled
-            values = [r.value for r in repeated if r.value is not None]
+            values = [r.value for r in repeated if r.state == "complete" and r.value is not None]
             cells = [number(point[name]) if name in point else "–" for name in names]
             spread = [number(float(f(values))) for f in (median, min, max)] if values else ["–"] * 3
             table.add_row(*map(escape, [*cells, f"{len(values)}/{stage.seeds}", *spread]))
-        yield table
+        if table.row_count:
+            yield table
 
 
 def _trials(summary: Summary, title: str, records: Sequence[Record]) -> Table:
@@ -238,7 +243,7 @@ def _trials(summary: Summary, title: str, records: Sequence[Record]) -> Table:
         table.add_column("state", no_wrap=True)
     if again:
         table.add_column("as", no_wrap=True)
-    own = [] if metric == "epochs" else ["epochs"]
+    own = [] if metric == "epochs" and all(r.state == "complete" for r in records) else ["epochs"]
     for column in (metric, *(a.name for a in axes), *own):
         table.add_column(escape(column), justify="right", overflow="fold")
     for r in records:

@@ -1,6 +1,7 @@
 """What the commands do: a spec and a database → a study that runs; a database → what it holds."""
 
 import os
+import shlex
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -10,7 +11,7 @@ from typing import NamedTuple, final
 
 from hpsearch import __version__, checking
 from hpsearch.build import check_fit
-from hpsearch.changes import compare
+from hpsearch.changes import compare, forked
 from hpsearch.confirm import Finalist, compared, leader
 from hpsearch.database import file_of, shown, url_of
 from hpsearch.dataset import Dataset, prepare
@@ -52,8 +53,7 @@ class Summary(NamedTuple):
     def finalists(self) -> list[Finalist]:
         """The points that were confirmed, the winner first, once all of them are."""
         confirming = self.spec.stages[-1].confirms and len(self.records) == len(self.spec.stages)
-        over = confirming and all(r.state in FINISHED for r in self.records[-1])
-        return compared(self.spec, self.records[-1]) if over else []
+        return compared(self.spec, self.records[-1]) if confirming else []
 
     @property
     def edges(self) -> list[list[Edge]]:
@@ -116,8 +116,9 @@ class Session:
 
     def _open(self, spec: Spec | None, url: str, options: Options) -> None:
         self.url = url
-        if spec is None:
-            stored_spec(url)  # before anything is written beside it
+        source = url if spec is None else options.parent
+        if source is not None:
+            stored_spec(source)  # before anything is written beside it
         self._storage = Storage.open(url, create=spec is not None)
         self._exit.callback(self._storage.close)
         self._exit.enter_context(self._storage.lease())
@@ -185,7 +186,7 @@ class Session:
 
 
 def summary(url: str) -> Summary:
-    """What a database holds, reading only.
+    """What a database holds; nothing is written, but that one of an older version is brought up to date.
 
     Raises:
         StorageError: it is no database of a study.
@@ -219,6 +220,22 @@ def summary(url: str) -> Summary:
         return Summary(spec, records, boxes, known, totals, best)
     finally:
         storage.close()
+
+
+def standing(url: str, found: Summary) -> str | None:
+    """Who runs a study, or how to go on with it; None for one that is done."""
+    storage = Storage.open(url, create=False)
+    try:
+        who = storage.holder()
+    finally:
+        storage.close()
+    if who is not None and not who.gone:
+        return f"Run by {who}."
+    done = len(found.records) == len(found.spec.stages) and all(
+        sum(r.state in FINISHED for r in records) == total
+        for records, total in zip(found.records, found.totals, strict=True)
+    )
+    return None if done else f"Not finished, and nobody runs it; go on with: hpsearch resume {shlex.quote(shown(url))}"
 
 
 def stored_spec(url: str) -> Spec:
@@ -256,7 +273,7 @@ def forked_url(url: str, name: str) -> str:
 
 def default_tracking() -> str:
     """`mlruns/mlflow.db` under the current folder, as an absolute URI: MLflow's defaults move with the folder."""
-    return f"sqlite:///{Path('mlruns/mlflow.db').absolute()}"
+    return url_of(str(Path("mlruns/mlflow.db").absolute()))
 
 
 def versions() -> str:
@@ -285,6 +302,8 @@ def _changes(storage: Storage, stored: StoredStudy, spec: Spec) -> list[str]:
     asked = {s.name: len(storage.trials(s.name)) for s in old.stages}
     asked = {name: count for name, count in asked.items() if count or name in begun}
     changes = compare(old, spec, asked)
+    if not asked and storage.trials(PRIOR) and (differing := forked(old, spec)):
+        raise StorageError(f"{where}: was forked with another {', '.join(differing)}, which its trials depend on")
     if changes.refused:
         raise StorageError(
             f"{where}: holds study '{stored.name}', made from another file, and cannot go on with what differs:\n"
@@ -302,7 +321,7 @@ def _begun(storage: Storage, spec: Spec, dataset: Dataset, parent: str | None) -
     """
     stored, content = storage.study(), spec.model_dump(mode="json")
     if stored is None and parent is not None:
-        trials, name, note = prior(parent, spec, dataset.fingerprint)
+        trials, name, note = prior(parent, spec, dataset.fingerprint, versions())
         return storage.begin(spec.name, content, dataset.fingerprint, versions(), trials, name), [note]
     if stored is None:
         return storage.begin(spec.name, content, dataset.fingerprint, versions()), []

@@ -428,7 +428,7 @@ class Storage:
     def champions(self) -> dict[Label, Champion]:
         """The trials whose weights are kept."""
         with guard(self.url), self._engine.connect() as connection:
-            rows = connection.execute(sa.select(_CHAMPION)).all()
+            rows = connection.execute(sa.select(_CHAMPION).order_by(_CHAMPION.c.stage, _CHAMPION.c.number)).all()
         with self._sound("its champion"):
             return {
                 (row.stage, row.number): Champion(
@@ -438,9 +438,11 @@ class Storage:
             }
 
     def crown(self, champion: Champion) -> None:
-        """The champion with its test scores; nobody else's weights are kept any more."""
+        """The champion with its test scores, which nobody else has any more."""
         with self._writing() as connection:
-            connection.execute(_CHAMPION.delete())
+            this = sa.and_(_CHAMPION.c.stage == champion.stage, _CHAMPION.c.number == champion.number)
+            connection.execute(_CHAMPION.delete().where(this))
+            connection.execute(_CHAMPION.update().values(test=None))
             row = champion._asdict() | {"test": json.dumps(champion.test)}
             connection.execute(_CHAMPION.insert().values(row))
 

@@ -129,6 +129,7 @@ class Study:
                 self._arrived(number, 0)
                 raise
         self._test()
+        yield self._progress(len(self.spec.stages) - 1, ())
 
     @property
     def _names(self) -> list[str]:
@@ -187,7 +188,10 @@ class Study:
         """How many trials the stage has: as the file says, fewer when there was no time or nothing to confirm."""
         stage = self.spec.stages[number]
         if stage.top is not None:
-            return len(self._finalists(number)) * stage.seeds
+            points = len(self._finalists(number))
+            if points < stage.top:
+                self._notes.append(f"{stage.name}: only {points} of {stage.top} points are there to confirm")
+            return points * stage.seeds
         if begun.ended is not None and begun.seconds < (stage.timeout or float("inf")):
             self._storage.end_stage(stage.name, None)  # there is more time now
             return stage.trials
@@ -209,7 +213,9 @@ class Study:
     def _sound(self, stage: Stage, stands: Result) -> bool:
         """Whether a stored checkpoint can be read; a trial whose cannot begins again, which changes no result."""
         try:
-            State.from_bytes(stands.checkpoint or b"")
+            if not stands.checkpoint:
+                raise EngineError("not a checkpoint: its curves cannot be read")
+            State.from_bytes(stands.checkpoint)
         except EngineError as error:
             self._notes.append(f"{stage.name}/{stands.number}: {error}; it trains from its start")
             return False
@@ -225,7 +231,9 @@ class Study:
         for record in records[had:]:
             if record.state in FINISHED:  # it had an outcome already
                 self._tracker.tell(record)
-        visible = [] if stage.confirms else [*judges, *records[: asking.visible(wave)]]
+        visible = records[: asking.visible(wave)]
+        taken = {r.origin for r in [*visible, *asked]}  # these stand here already
+        visible = [*(r for r in judges if (r.origin or r.label) not in taken), *visible]
         brackets: dict[int, list[int]] = {}
         for record in asked:
             brackets.setdefault(pruning.bracket(self.spec, stage, record.number), []).append(record.number)
@@ -321,7 +329,8 @@ class Study:
         failures = [r for records in self.records for r in records if r.state == "failed"]
         if self.spec.max_failed is not None and len(failures) > self.spec.max_failed:
             why = f"{len(failures)} trials have failed, and max_failed is {self.spec.max_failed}"
-            raise Halted(f"{why}; {failures[0].label}: {failures[0].error}")
+            mend = "raise it in the file, or give --retry-failed"
+            raise Halted(f"{why} ({failures[0].label}: {failures[0].error}); {mend}")
 
     def _arrived(self, stage: int, seconds: float) -> tuple[list[Record], BaseException | None]:
         """Stores what has come: the records that have finished, and what ends the study, if anything does."""
@@ -392,15 +401,21 @@ class Study:
         scores = champion.test if champion else None
         if scores is None:
             weights = champion.weights if champion else self._again(best)
+            if weights is None:
+                return
             scores = final_scores(self.spec, self.dataset, best.point, weights)
             self._storage.crown(Champion(best.stage, best.number, weights, scores))
         stage = self._names.index(best.stage)
         self.records[stage][best.number] = best._replace(metrics={**best.metrics, **scores})
 
-    def _again(self, best: Record) -> bytes:
+    def _again(self, best: Record) -> bytes | None:
         """Weights that were not kept, because another study trained the trial: they come out the same again."""
-        stage, number = (best.origin or best.label).rpartition(":")[2].rsplit("/", 1)
-        start = Start(best.number, best.point, derive(self.spec.seed, stage, int(number), "train"))
+        name, number = (best.origin or best.label).rpartition(":")[2].rsplit("/", 1)
+        stage = next((s for s in self.spec.stages if s.name == best.stage and best.origin is None), None)
+        seed = derive(self.spec.seed, name, int(number), "train")
+        if stage is not None:
+            seed = train_seed(self.spec, stage, best.number, len(self.records[self._names.index(stage.name)]))
+        start = Start(best.number, best.point, seed)
         self._crew = Crew(self._executor)
         self._crew.send(0, [Task(self.spec, self.dataset, (start,), self.spec.train.epochs)])
         outcomes: list[Outcome] = []
@@ -411,9 +426,9 @@ class Study:
             if error is not None:
                 raise self._halted(error) from error
         ((result,),) = outcomes
-        if result.value != best.value or result.weights is None:
-            what = result.error or f"it came out as {result.value}, not as {best.value}"
-            raise Halted(f"{best.label}: trained again for its weights, {what}")
+        if result.value != best.value:
+            came_out = result.error or f"it came out as {result.value}, not as {best.value}"
+            self._notes.append(f"{best.label} was trained again for its weights: {came_out}")
         return result.weights
 
 

@@ -57,8 +57,6 @@ def sync(url: str, tracking: str, stop: Callable[[], bool] = lambda: False) -> S
     """
     if tracking == "none":
         raise TrackingError("--tracking-uri: 'none' is nowhere to send to")
-    found = summary(url)
-    records = [r for stage in found.records for r in stage if r.state in FINISHED]
     made: list[MlflowTracker] = []
 
     def tracker(uri: str) -> MlflowTracker:
@@ -66,6 +64,8 @@ def sync(url: str, tracking: str, stop: Callable[[], bool] = lambda: False) -> S
         return made[-1]
 
     with tempfile.TemporaryDirectory(prefix="hpsearch-") as folder, _held(url) as storage:
+        found = summary(url)
+        records = [r for stage in found.records for r in stage if r.state in FINISHED]
         ranking, model, notices = _ending(found, storage, Path(folder))
         sender = Sender(tracker, tracking)
         sender.add(Call("begin", (_subject(found, storage),)))

@@ -122,8 +122,8 @@ def advance(task: Task) -> Outcome:
 
 
 def failed(trial: Start, error: str) -> Result:
-    """A trial that went wrong, with what it had."""
-    return Result(trial.number, "failed", None, trial.epochs, 0, trial.history or {}, trial.seconds, error=error)
+    """A trial that went wrong. How far it was when it was last stored is a matter of time, so nothing of it is kept."""
+    return Result(trial.number, "failed", None, 0, 0, {}, trial.seconds, error=error)
 
 
 def pruned(spec: Spec, result: Result) -> Result:

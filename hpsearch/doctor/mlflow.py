@@ -85,7 +85,7 @@ def unsettled(tracking: str, database: Reader, names: Sequence[str]) -> Findings
         if not runs:
             what = f"MLflow: {many(row.runs, 'run')} of {name} left RUNNING, which nobody runs"
             usual = Path("mlruns/mlflow.db").absolute() == file_at(tracking)
-            remedy = f"hpsearch sync {shlex.quote(name)}" + f" --tracking-uri {tracking}" * (not usual)
+            remedy = f"hpsearch sync {shlex.quote(name)}" + f" --tracking-uri {shlex.quote(tracking)}" * (not usual)
             yield Finding("warn", what, remedy)
 
 

@@ -7,7 +7,7 @@ import zlib
 from collections import Counter
 from pathlib import Path
 
-from hpsearch.doctor.base import ELSEWHERE, Finding, Findings, Reader, file_at, many, reading, unbroken
+from hpsearch.doctor.base import ELSEWHERE, Finding, Findings, Reader, many, reading, unbroken
 from hpsearch.errors import HpsearchError
 
 DAMAGED = "restore a copy of it, or start in another file: hpsearch run STUDY.yaml --storage NEW.db"
@@ -81,17 +81,17 @@ def checkpoints(where: str, study: Reader) -> Findings:
             State.from_bytes(row.state)
             json.loads(zlib.decompress(row.history))
             readable += 1
-        except EngineError:
+        except (EngineError, TypeError, ValueError, zlib.error):
             what = f"{where}: the checkpoint of {row.stage}/{row.number} cannot be read; that trial begins again"
             yield Finding("warn", what, f"hpsearch resume {shlex.quote(where)}")
-        except (TypeError, ValueError, zlib.error):
-            yield Finding("FAIL", f"{where}: the curves of {row.stage}/{row.number} cannot be read", DAMAGED)
     if readable:
         yield Finding("ok", f"{where}: {many(readable, 'checkpoint')} readable")
 
 
 def told(where: str, study: Reader) -> Findings:
     """Optuna's tables first: ours may grow meanwhile, and are ahead."""
+    from hpsearch.database import url_of
+
     if not {"studies", "trials"} <= study.tables():
         yield Finding("ok", f"{where}: Optuna's tables are not made yet")
         return
@@ -103,7 +103,7 @@ def told(where: str, study: Reader) -> Findings:
     ahead = [(full, count) for full, count in theirs if full.startswith(f"{name}/") and count > ours[full]]
     for full, count in ahead:
         what = f"Optuna's tables have {many(count, 'trial')} of '{full}', of which {ours[full]} are finished"
-        drop = f"optuna delete-study --storage {shlex.quote(f'sqlite:///{where}')} --study-name {shlex.quote(full)}"
+        drop = f"optuna delete-study --storage {shlex.quote(url_of(where))} --study-name {shlex.quote(full)}"
         yield Finding("FAIL", f"{where}: {what}", f"after a copy: {drop}; hpsearch resume makes it anew")
     if not ahead:
         yield Finding("ok", f"{where}: Optuna's tables agree, {many(sum(n for _, n in theirs), 'trial')} told")
@@ -131,7 +131,7 @@ def holder(where: str, study: Reader) -> tuple[object, bool]:
     found = study.rows("SELECT host, pid, since, beat FROM hpsearch_lease") if has else []
     if not found:
         return None, False
-    who, lock = Holder(*found[0]), Path(f"{file_at(where)}.lock")
+    who, lock = Holder(*found[0]), Path(f"{(file_at(where) or Path(where)).resolve()}.lock")
     if not who.gone and who.host == Holder.me().host and lock.exists():
         with contextlib.suppress(Timeout, OSError), FileLock(lock, timeout=0):
             return who, False

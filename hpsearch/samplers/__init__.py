@@ -21,6 +21,7 @@ SAMPLERS: dict[str, "Callable[[Question], BaseSampler]"] = {
     "gp": gp,
     "cmaes": cmaes,
 }
+MEMORYLESS = ("random", "sobol")  # which know no history
 EXTRAS = {"gp": "torch"}  # what a sampler needs and `pip install hpsearch` does not bring; the extra is called like it
 
 
@@ -32,4 +33,4 @@ def missing(name: str) -> str | None:
     return f"sampler {name} needs {module}: pip install 'hpsearch[{name}]'"
 
 
-__all__ = ["SAMPLERS", "Question", "missing", "suggest"]
+__all__ = ["MEMORYLESS", "SAMPLERS", "Question", "missing", "suggest"]

@@ -60,6 +60,7 @@ def test_two_coordinators(call: Call, tmp_path: Path, study: Path, file: Path, l
     begun = time.time()
     first = command(tmp_path, LONG, file)
     assert test_crash.await_trials(first, file, 1)
+    first.send_signal(signal.SIGSTOP)  # so that it runs as long as the others look
     second = command(tmp_path, LONG, file)
     ((host, pid, since, _, token),) = rows(file)
     assert (host, pid) == (HERE, first.pid) and begun < since < time.time()
@@ -69,7 +70,8 @@ def test_two_coordinators(call: Call, tmp_path: Path, study: Path, file: Path, l
     shown = call("show", file)
     assert shown.code == 0 and "coarse" in shown.out
     refused(ended(second), str(file), who)
-    assert [row[4] for row in rows(file)] == [token] and first.poll() is None, "it was to run all the time"
+    assert [row[4] for row in rows(file)] == [token]
+    first.send_signal(signal.SIGCONT)
     said = ended(first)
     assert said.code == 0, said
     assert cases.table(file) == long and rows(file) == []

@@ -89,7 +89,7 @@ GROWN: dict[str, tuple[dict[str, Any], dict[str, Any], str, int]] = {
         4,
     ),
     "a stage appended": ({}, {"stages": [COARSE, FINE, LAST]}, "stages.last: not given → {trials: 4, ", 4),
-    "one that confirms": ({}, {"stages": [COARSE, FINE, CONFIRM]}, "stages.confirm: not given → {trials: 4, ", 4),
+    "one that confirms": ({}, {"stages": [COARSE, FINE, CONFIRM]}, "stages.confirm: not given → {", 4),
     "more seeds": (
         {"stages": [COARSE, CONFIRM]},
         {"stages": [COARSE, {**CONFIRM, "seeds": 4}]},

@@ -246,7 +246,7 @@ def test_checkpoints(made: Made, half: Path) -> None:
         f"ATTACH '{made.half}' AS a",
         f"UPDATE hpsearch_checkpoint SET state = (SELECT state FROM a.hpsearch_checkpoint) {of_it}",
     )
-    only(examined(half), "FAIL", f"the curves of {stage}/{number} cannot be read")
+    only(examined(half), "warn", f"the checkpoint of {stage}/{number} cannot be read")
 
 
 def test_optuna_is_ahead(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -272,7 +272,7 @@ def test_closing_twice(opened: Opened, name: str) -> None:
         (("send", 2, 9), "killed by signal 9 (SIGKILL)"),
         (("send", 0, 9), "killed by signal 9 (SIGKILL)"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else value[0],
 )
 def test_death_is_one_task_s(opened: Opened, order: Any, text: str) -> None:
     """Of one worker, so that it is replaced or nothing goes on; those before and after have their outcomes."""

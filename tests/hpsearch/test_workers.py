@@ -272,7 +272,6 @@ def test_a_worker_that_dies_while_the_best_is_trained_again(
     plain: Given, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Weights that were not kept, as of a study that was forked: two workers may die of it, not three."""
-    from hpsearch import study as loop
     from hpsearch.storage import Storage
 
     monkeypatch.setattr(Storage, "champions", lambda _: {})
@@ -285,16 +284,9 @@ def test_a_worker_that_dies_while_the_best_is_trained_again(
             return again and left[0] >= 0
 
         with cases().opened(plain.spec, plain.dataset, tmp_path / f"{deaths}.db", Mortal(dies)) as study:
-            running = study.run()
-            if deaths == 2:
-                for _ in running:
-                    pass
-            else:
-                with pytest.raises(
-                    loop.Halted, match="trained again for its weights, its worker process ended 3 times"
-                ):
-                    for _ in running:
-                        pass
+            notes = [note for progress in study.run() for note in progress.notes]
+            lost = "trained again for its weights: its worker process ended 3 times"
+            assert any(lost in note for note in notes) == (deaths == 3)
     monkeypatch.undo()
     assert done(tmp_path / "2.db") == plain.table
 
@@ -469,7 +461,7 @@ def test_too_many_failures_end_the_study(plain: Given, call: Call, tmp_path: Pat
     work = partial(faulty, seeds)
     said = call("run", study, work=work)
     assert said.code == 1 and said.out == ""
-    assert " trials have failed, and max_failed is 1; coarse/0: ArithmeticError: no such number;" in said.err
+    assert " trials have failed, and max_failed is 1 (coarse/0: ArithmeticError: no such number); raise it" in said.err
     assert said.err.startswith("error: ") and f"hpsearch resume {database}" in said.err
     before = states(database)
     assert before["failed"] in (2, 3) and before["complete"] > 0 and before["running"] > 0
