@@ -52,17 +52,20 @@ def exits(memory: Path, step: int, *study: str) -> int:
     return min(counts)
 
 
+@pytest.mark.crash
 @pytest.mark.parametrize("step", [3, pytest.param(1, marks=pytest.mark.soak)], ids=["third", "single"])
 def test_exits_at_every_commit(memory: Path, step: int) -> None:
     assert exits(memory, step, "full") >= COMMITS
 
 
+@pytest.mark.crash
 @pytest.mark.parametrize("step", [23, pytest.param(1, marks=pytest.mark.soak)], ids=["some", "every"])
 def test_exits_with_mlflow(memory: Path, step: int) -> None:
     """Its commits count as well, and its runs are compared as well."""
     assert exits(memory, step, "mlflow") >= 3 * COMMITS
 
 
+@pytest.mark.crash
 def test_exits_of_a_study_with_conditional_parameters(memory: Path) -> None:
     assert exits(memory, 11, "rich") >= COMMITS / 2
 

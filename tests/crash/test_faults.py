@@ -30,6 +30,8 @@ from hpsearch.dataset import prepare
 from hpsearch.errors import Interrupted
 from hpsearch.storage import Storage
 
+pytestmark = pytest.mark.crash  # real processes, seconds each
+
 call, memory = test_cli.call, test_crash.memory
 Call, Said = test_cli.Call, test_cli.Said
 

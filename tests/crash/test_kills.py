@@ -19,7 +19,7 @@ import killed
 import pytest
 from test_crash import descendants
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")
+pytestmark = [pytest.mark.crash, pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")]
 
 # The study of killed.py, with enough epochs for a moment to fall into training.
 CHANGES: dict[str, Any] = {

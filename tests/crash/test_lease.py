@@ -25,6 +25,8 @@ from hpsearch import lease
 from hpsearch.storage import Storage
 from hpsearch.study import Study
 
+pytestmark = pytest.mark.crash  # real processes, seconds each
+
 call, memory = test_cli.call, test_crash.memory
 study, file = test_faults.study, test_faults.file
 short, long, stopped = test_faults.short, test_faults.long, test_faults.stopped

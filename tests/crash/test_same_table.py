@@ -79,6 +79,7 @@ def test_slices(spec: Spec, dataset: Dataset, table: str, tmp_path: Path, monkey
     assert cases.table(tmp_path / "small.db") == table
 
 
+@pytest.mark.crash
 def test_stopped_after_every_trial(spec: Spec, dataset: Dataset, table: str, tmp_path: Path) -> None:
     """Begun again and again, each time for one more trial; what was finished before is told again first."""
     database, total = tmp_path / "small.db", sum(s.trials for s in spec.stages)
