@@ -28,7 +28,8 @@ from hpsearch.errors import Interrupted, StorageError
 from hpsearch.sync import TrackingError, sync
 from hpsearch.trackers import MlflowTracker
 
-pytestmark = [pytest.mark.crash, []
+pytestmark = [
+    pytest.mark.crash,
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:sqlalchemy.exc.SADeprecationWarning"),
     pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc"),
 ]

@@ -231,6 +231,7 @@ def broken(folder: Path, how: str) -> Path:
     return path
 
 
+@pytest.mark.crash
 @pytest.mark.parametrize("how", ["text", "a file for a folder", "a folder for a file", "another program's"])
 def test_broken_tracking_fails_no_study(tmp_path: Path, how: str) -> None:
     """A warning, exit code 0 and a whole study; and the next run sends what is missing."""
