@@ -4,6 +4,7 @@ HpsearchError          exit code 2: says where, what must hold, what it got, and
 ├── SpecError          the study file: all its mistakes at once, each with its line
 ├── DataError          the data cannot be read, or cannot be learned from
 ├── StorageError       the study database: no database, another study's, busy, unwritable, a full disk
+├── TrackingError      MLflow cannot be used, or not for all of a study
 └── OutputError        another file or folder that cannot be written
 
 Interrupted            exit code 130: Ctrl-C or SIGTERM; everything finished is saved
@@ -77,6 +78,10 @@ class DataError(HpsearchError):
 
 class StorageError(HpsearchError):
     """A study database that cannot be used."""
+
+
+class TrackingError(HpsearchError):
+    """MLflow that cannot be used, or did not take all of a study."""
 
 
 class OutputError(HpsearchError):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from hpsearch.database import shown
 from hpsearch.dataset import prepare
-from hpsearch.errors import DataError, HpsearchError, Interrupted, OutputError
+from hpsearch.errors import DataError, Interrupted, OutputError, TrackingError
 from hpsearch.lease import held
 from hpsearch.models import champion
 from hpsearch.record import FINISHED, Record
@@ -16,10 +16,6 @@ from hpsearch.service import Summary, summary
 from hpsearch.storage import Storage
 from hpsearch.trackers import MlflowTracker, Subject
 from hpsearch.trackers.beside import Call, Sender
-
-
-class TrackingError(HpsearchError):
-    """MLflow cannot be used, or not for all of a study."""
 
 
 class SyncReport(NamedTuple):

@@ -24,8 +24,8 @@ from filelock import FileLock
 
 from hpsearch import cli
 from hpsearch.dataset import prepare
-from hpsearch.errors import Interrupted, StorageError
-from hpsearch.sync import TrackingError, sync
+from hpsearch.errors import Interrupted, StorageError, TrackingError
+from hpsearch.sync import sync
 from hpsearch.trackers import MlflowTracker
 
 pytestmark = [
