@@ -3,7 +3,7 @@
 Five epochs of digits (1400 rows of 64, ten classes), one hidden layer of ReLUs, softmax, cross-entropy, momentum, L2.
 Ours also counts loss and accuracy of every epoch, which the others do not.
 
-    pip install -e ".[bench]" && python -m pytest -m bench -s tests/benchmarks
+    pip install -e ".[bench]" && python -m pytest -n 0 -m bench -s tests/benchmarks
 """
 
 from collections.abc import Iterator

@@ -2,7 +2,7 @@
 
 Ratios of the shortest of several runs in turns, in one process on one thread.
 
-    pip install -e ".[bench]" && python -m pytest -m bench -s tests/benchmarks
+    pip install -e ".[bench]" && python -m pytest -n 0 -m bench -s tests/benchmarks
 """
 
 from collections.abc import Callable, Iterator, Sequence
