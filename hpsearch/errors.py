@@ -12,7 +12,6 @@ Interrupted            exit code 130: Ctrl-C or SIGTERM; everything finished is 
 
 import re
 from collections.abc import Sequence
-from itertools import accumulate
 from typing import NamedTuple
 
 LONGEST = 1000  # characters of a line
@@ -35,6 +34,8 @@ def printable(text: str, longest: int = LONGEST) -> str:
     text = redacted(text)
     if len(text) > longest:
         text = f"{text[: longest * 2 // 3]} … {text[-longest // 3 :]}"
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
@@ -42,9 +43,12 @@ class HpsearchError(Exception):
     """The base of the family; its text is what the person reads: it may hold whatever a file does."""
 
     def __str__(self) -> str:
-        lines = [printable(line) for line in super().__str__().split("\n")]
-        ends = accumulate(len(line) for line in lines)
-        shown = [line for line, end in zip(lines, ends, strict=True) if end <= MOST]
+        lines, shown, length = super().__str__().split("\n"), list[str](), 0
+        for line in map(printable, lines):
+            length += len(line)
+            if length > MOST:
+                break
+            shown.append(line)
         more = len(lines) - len(shown)
         return "\n".join([*shown, *([f"… and {more} more"] if more else [])])
 

@@ -30,7 +30,7 @@ call = test_cli.call
 CORPUS = sorted((Path(__file__).parent / "corpus").iterdir())
 STUDIES = sorted((Path(__file__).parents[2] / "studies").glob("*.yaml"))
 SOUND = {"bom_utf8", "line_ends_cr", "line_ends_crlf"}  # of the corpus
-SECONDS = 5.0  # of this process
+SECONDS = 2.0  # of this process
 HANGS = 30
 LONGEST = 20_000  # characters of a message
 
