@@ -10,7 +10,7 @@ from engine.augmentation import augment
 from engine.data import Batches, Block, Rows
 from engine.gradient import bind_gradient
 from engine.hyperparameters import Hyperparameters
-from engine.metrics import Scores, Tally
+from engine.tally import Scores, Tally
 from engine.network import Network
 from engine.optimizers import Matrices, Optimizer
 from engine.state import State

@@ -8,7 +8,7 @@ from sklearn.metrics import accuracy_score, log_loss, mean_squared_error, r2_sco
 
 from engine.data import rows_adjacent
 from engine.losses import LOSSES, Logistic, SoftmaxCrossEntropy, SquaredError
-from engine.metrics import Tally
+from engine.tally import Tally
 from engine.types import EngineError
 
 RNG = np.random.default_rng(3)
