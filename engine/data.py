@@ -18,13 +18,25 @@ BLOCK = 1 << 20  # numbers of one trial gathered at a time, 4 MB in float32
 @final
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Inputs `x (rows, …)` and targets `y (rows, outputs)`, both in the network's dtype."""
+    """Inputs `x (rows, …)` and targets `y (rows, outputs)`, both in the network's dtype.
+
+    There may be several sets of as many rows, one after the other: the folds of a cross-validation. Trial t of a state
+    has set t mod `sets`; `len` is the number of rows that one trial has.
+    """
 
     x: Floats
     y: Floats
+    sets: int = 1
 
     def __len__(self) -> int:
-        return len(self.x)
+        return len(self.x) // self.sets
+
+    def of(self, trial: int) -> "Rows":
+        """Those that a trial has."""
+        if self.sets == 1:
+            return self
+        start, rows = trial % self.sets * len(self), len(self)
+        return Rows(self.x[start : start + rows], self.y[start : start + rows])
 
 
 class Block(NamedTuple):
@@ -52,6 +64,8 @@ class Batches:
 
     def __init__(self, rows: Rows, trials: int, batch: int, draw: "Draw", least: int = 1) -> None:
         self._rows = rows
+        self._each = [rows.of(trial) for trial in range(trials)]
+        self._starts = len(rows) * (np.arange(trials) % rows.sets)[:, None]
         self._draw = draw
         width = max(prod(rows.x.shape[1:]), rows.y.shape[1])
         whole, rest = divmod(len(rows), batch)
@@ -68,7 +82,9 @@ class Batches:
 
     def epoch(self, generators: Sequence[np.random.Generator]) -> Iterator[Block]:
         """Blocks, each valid until the next one."""
-        order = np.stack([self._draw.order(self._rows, generator) for generator in generators])
+        order = np.stack([self._draw.order(*given) for given in zip(self._each, generators, strict=True)])
+        if self._rows.sets > 1:
+            order += self._starts
         for (start, stop), block in zip(self._spans, self._blocks, strict=True):
             picked = order[:, start:stop].reshape(block.x.shape[:3])
             np.take(self._rows.x, picked, axis=0, out=block.x, mode="clip")  # "raise" would gather into a copy first

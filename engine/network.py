@@ -140,7 +140,7 @@ class Network:
 
         Args:
             theta: `(trials, size)`.
-            x: `(rows, *inputs)`, the same for all trials.
+            x: `(rows, *inputs)`, the same for all trials, or `(sets, rows, *inputs)`: trial t has set t mod `sets`.
 
         Returns:
             `(trials, rows, outputs)`, computed a chunk of rows at a time.
@@ -148,13 +148,17 @@ class Network:
         Raises:
             EngineError: the rows are of another shape.
         """
-        if x.shape[1:] != self.inputs:
-            raise EngineError(f"rows must be {self.inputs}, got {x.shape[1:]}")
+        if x.ndim != len(self.inputs) + 2 or (len(x) and len(theta) % len(x)):
+            x = x[None]
+        if x.shape[2:] != self.inputs:
+            raise EngineError(f"rows must be {self.inputs}, got {x.shape[2:]}")
         chunk = min(CHUNK, max(16, WIDEST // max(map(prod, self.shapes))))
-        logits = rows_adjacent((len(theta), len(x), self.outputs), theta.dtype)
+        logits = rows_adjacent((len(theta), x.shape[1], self.outputs), theta.dtype)
         bound: list[Bound] = []
-        for start in range(0, len(x), chunk):
-            a = x[None, start : start + chunk].astype(theta.dtype, copy=False)
+        for start in range(0, x.shape[1], chunk):
+            a = x[:, start : start + chunk].astype(theta.dtype, copy=False)
+            if 1 < len(a) < len(theta):
+                a = np.concatenate([a] * (len(theta) // len(a)))
             if not bound or a.shape[1] != chunk:
                 bound = self.bind(theta, None, a.shape[1])
             with np.errstate(all="ignore"):  # a diverged trial's logits are not finite, which is a result

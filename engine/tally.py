@@ -21,12 +21,14 @@ class Tally:
 
     Args:
         loss: whose values are summed; without regularization, so that train, val and test compare.
-        targets: `(rows, outputs)`, all of them: R² needs their mean.
+        targets: `(rows, outputs)`, all of them, whose mean R² needs; or `(sets, rows, outputs)`, trial t having
+            set t mod `sets`.
     """
 
     def __init__(self, loss: Loss, trials: int, targets: Floats) -> None:
         self._loss = loss
-        self._targets = targets
+        self._trials = trials
+        self._targets = targets.reshape(-1, *targets.shape[-2:])
         self._rows = 0
         self._values = np.zeros(trials)
         self._correct: Floats | None = np.zeros(trials)
@@ -45,8 +47,8 @@ class Tally:
         if self._correct is not None:
             return Scores(loss, self._correct / self._rows)
         # ½ Σ (a − y)² is the loss, so that R² = 1 − 2 · mean loss / variance; undefined when all targets are equal.
-        spread = np.square(self._targets - self._targets.mean(axis=0)).sum(dtype=np.float64) / len(self._targets)
-        return Scores(loss, 1 - 2 * loss / (spread or np.nan))
+        spreads = [np.square(y - y.mean(axis=0)).sum(dtype=np.float64) / len(y) or np.nan for y in self._targets]
+        return Scores(loss, 1 - 2 * loss / np.resize(spreads, self._trials))
 
 
 def _side_by_side(block: Floats) -> Floats:

@@ -1,8 +1,8 @@
 """Training as a generator: it yields an epoch, and is sent who goes on."""
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import TYPE_CHECKING, final
 
 import numpy as np
 
@@ -10,11 +10,14 @@ from engine.augmentation import augment
 from engine.data import Batches, Block, Rows
 from engine.gradient import bind_gradient
 from engine.hyperparameters import Hyperparameters
-from engine.tally import Scores, Tally
 from engine.network import Network
 from engine.optimizers import Matrices, Optimizer
 from engine.state import State
+from engine.tally import Scores, Tally
 from engine.types import Booleans, EngineError, Floats
+
+if TYPE_CHECKING:
+    from engine.metrics import Metric
 
 
 @final
@@ -26,11 +29,13 @@ class Epoch:
         number: counted from 1.
         train: of each batch as it was seen, before the step it led to: the mean over the epoch, at no extra pass.
         val: of all validation rows after the epoch; None when there are none.
+        others: metrics of `val` that were asked for beside, `(trials,)` each.
     """
 
     number: int
     train: Scores
     val: Scores | None
+    others: Mapping[str, Floats]
 
 
 def train(
@@ -40,6 +45,7 @@ def train(
     rows: Rows,
     val: Rows | None = None,
     every: int = 1,
+    metrics: "Mapping[str, Metric] | None" = None,
 ) -> Generator[Epoch, Booleans | None, None]:
     """Trains for as long as somebody goes on; the caller stops by closing the generator.
 
@@ -52,9 +58,11 @@ def train(
         rows: to learn from; each trial draws their order anew every epoch by its own generator.
         val: to measure after each epoch.
         every: how many epochs lie between those that are measured and yielded.
+        metrics: of `val`, beside loss and accuracy.
 
     Yields:
-        An epoch; it is sent which rows of the state go on, `(trials,)` of bool, or None for all.
+        An epoch; it is sent which rows of the state go on, `(trials,)` of bool, or None for all. Where there are
+        several sets of rows, the trials of all of them go on together.
 
     Raises:
         EngineError: the trials cannot train together, or the rows do not fit the network.
@@ -65,7 +73,7 @@ def train(
         raise EngineError(f"every must be at least 1, got {every}")
     _check(networks, trials, state, rows)
     while trials:
-        epochs = _epochs(networks, trials, state, rows, val, every)
+        epochs = _epochs(networks, trials, state, rows, val, every, metrics or {})
         going = None
         while going is None or going.all():
             going = yield next(epochs)
@@ -76,10 +84,24 @@ def train(
 
 def evaluate(network: Network, theta: Floats, rows: Rows) -> Scores:
     """Loss and accuracy of each trial on rows, `(trials,)` each."""
-    tally = Tally(network.loss, len(theta), rows.y)
+    return measure(network, theta, rows, {})[0]
+
+
+def measure(
+    network: Network, theta: Floats, rows: Rows, metrics: "Mapping[str, Metric]"
+) -> tuple[Scores, dict[str, Floats]]:
+    """The same, and other metrics, in the order they are given."""
+    x, y = (array.reshape(rows.sets, len(rows), *array.shape[1:]) for array in (rows.x, rows.y))
+    tally = Tally(network.loss, len(theta), y)
     with np.errstate(all="ignore"):
-        tally.add(network.forward(theta, rows.x), rows.y[None])
-    return tally.scores()
+        logits = network.forward(theta, x)
+        tally.add(logits, y if rows.sets in (1, len(theta)) else np.concatenate([y] * (len(theta) // rows.sets)))
+        predicted = network.loss.predict(logits) if metrics else logits
+    others = {
+        name: np.array([metric.of(trial, y[t % rows.sets]) for t, trial in enumerate(predicted)])
+        for name, metric in metrics.items()
+    }
+    return tally.scores(), others
 
 
 def _epochs(
@@ -89,6 +111,7 @@ def _epochs(
     rows: Rows,
     val: Rows | None,
     every: int,
+    metrics: "Mapping[str, Metric]",
 ) -> Generator[Epoch, None, None]:
     """Epoch after epoch of a fixed set of trials: memory is allocated here, once."""
     network, common, theta = networks[0], trials[0], state.theta
@@ -99,7 +122,7 @@ def _epochs(
         for size in batches.sizes
     }
     while True:
-        tally = Tally(network.loss, len(trials), rows.y)
+        tally = Tally(network.loss, len(trials), rows.y.reshape(rows.sets, -1, network.outputs))
         measured = (state.epoch + 1) % every == 0
         optimizers, rates, first = _phase(trials, state, batches.steps)
         update = type(optimizers[0]).bind(optimizers, rates, matrices)
@@ -115,7 +138,8 @@ def _epochs(
                     tally.add(block.logits, block.y)
         state.epoch += 1
         if measured:
-            yield Epoch(state.epoch, tally.scores(), evaluate(network, theta, val) if val else None)
+            scores, others = measure(network, theta, val, metrics) if val else (None, {})
+            yield Epoch(state.epoch, tally.scores(), scores, others)
 
 
 def _phase(trials: Sequence[Hyperparameters], state: State, steps: int) -> tuple[list[Optimizer], list[float], int]:
@@ -159,6 +183,8 @@ def _check(networks: Sequence[Network], trials: Sequence[Hyperparameters], state
     if any(t.kind != trials[0].kind for t in trials):
         raise EngineError("trials that train together must have one batch size and one kind of everything else")
     check_rows(network, rows, state.theta)
+    if len(trials) % rows.sets:
+        raise EngineError(f"{rows.sets} sets of rows need as many trials, or a multiple, got {len(trials)}")
     for trial in trials:
         check_fit(network, trial, len(rows))
 

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from engine import trainer
 from engine.activations import ACTIVATIONS
 from engine.augmentation import AUGMENTATIONS
@@ -13,6 +15,7 @@ from engine.draws import DRAWS
 from engine.hyperparameters import Hyperparameters, Switch
 from engine.initializers import INITIALIZERS, HeNormal, Initializer, XavierNormal
 from engine.layers import LAYERS, BatchNorm, Dense, Dropout, Flatten, Layer
+from engine.metrics import METRICS
 from engine.network import Network
 from engine.optimizers import OPTIMIZERS
 from engine.registry import Menu
@@ -43,6 +46,7 @@ def network(spec: Spec, dataset: Dataset, point: Point) -> Network:
     Raises:
         EngineError: units or settings that cannot be, or layers that do not fit the data or each other.
     """
+    dataset = dataset.at(point)
     output = output_activation(spec.model, point)
     if output != ACTIVATIONS["identity"]():
         _check_output(spec, dataset)
@@ -63,12 +67,32 @@ def _check_output(spec: Spec, dataset: Dataset) -> None:
         )
 
 
+def _check_metric(spec: Spec, dataset: Dataset) -> None:
+    """Whether what is searched on can be measured on these rows: perfect predictions have a score."""
+    name = spec.metric.of
+    if name not in METRICS:
+        return
+    metric = METRICS[name]()
+    if metric.classifies != dataset.loss.classifies:
+        kind, others = ("classification", "regression") if dataset.classes else ("regression", "classification")
+        fitting = ", ".join(n for n, m in METRICS.items() if m.classifies == dataset.loss.classifies)
+        raise DataError(f"metric.name: {spec.metric.name} is for a {others}, the data are a {kind}; there is {fitting}")
+    val = dataset.part("val")
+    if val is not None:
+        for fold in range(dataset.folds):
+            y = val.of(fold).y
+            if np.isnan(metric.of(y, y)):
+                why = "some class is not among them" if dataset.classes else "their targets are all equal"
+                raise DataError(f"metric.name: {spec.metric.name} cannot be measured on the rows to choose by: {why}")
+
+
 def check_fit(spec: Spec, dataset: Dataset) -> None:
     """Whether the study's networks suit the data, at both ends of every range and for each of values.
 
     Raises:
         DataError: with the layer and both shapes, or whatever else does not fit.
     """
+    _check_metric(spec, dataset)
     rows = dict(dataset.rows)["train"]
     ends = [(point, hyperparameters(spec.train, point)) for point in space(spec.parameters).ends()]
     smallest = min((hyper for _, hyper in ends), key=lambda h: h.batch_size)

@@ -18,7 +18,7 @@ from hpsearch.document import Document, Path_
 from hpsearch.errors import Mistake, SpecError
 from hpsearch.samplers import missing
 from hpsearch.section import Section
-from hpsearch.sources import SOURCES
+from hpsearch.sources import SOURCES, Source
 from hpsearch.space import Axis, Fixed, Parameter, Point, Range, Values, space
 from hpsearch.spec import SECTIONS, AnyParameter, Metric, Model, Spec, Stage, Train
 from hpsearch.uses import Parameters, Use, conditions, uses
@@ -202,21 +202,22 @@ def _between(parts: dict[str, Any]) -> Errors:
     parameters: Parameters | None = parts.get("parameters")
     if parameters is None:
         return errors
-    places = list(uses(model, train, parameters))
+    data: Source | None = parts.get("data")
+    places = list(uses(model, train, data, parameters))
     used: set[str] = set()
     misfits = list(islice(((use.path, message) for use in places if (message := _fits(use, parameters, used))), ENOUGH))
     errors += misfits
-    if misfits or model is None or train is None:
+    if misfits or model is None or train is None or data is None:
         return errors
     settings = {use.name: use.path for use in places if use.name}
     for name in islice((name for name in parameters if name not in used), ENOUGH):
         path = ".".join(map(str, settings.get(name, ())))
         why = f": {path} is given" if path else _nearest(name, sorted(settings))
-        errors.append((("parameters", name), f"used nowhere in model or train{why}"))
+        errors.append((("parameters", name), f"used nowhere in model, train or data{why}"))
     sound = {name: p for name, p in parameters.items() if p is not None}
     if len(sound) < len(parameters):
         return errors
-    axes = space(sound, conditions(model, train, sound)).axes
+    axes = space(sound, conditions(model, train, data, sound)).axes
     keys = [a.key for a in axes]
     for key in {k for k in keys if keys.count(k) > 1}:
         errors.append((("parameters",), f"two of them are '{key}' to Optuna; rename one"))
@@ -246,6 +247,8 @@ def _fits(use: Use, parameters: Parameters, used: set[str]) -> str | None:
         return f"'{name}' is {what}{_nearest(name, words)}"
     used.add(name)
     parameter = parameters[name]
+    if isinstance(parameter, Range) and use.path[0] == "data":
+        return f"rows are prepared once for each value, so parameter '{name}' must have values: […], got a range"
     return None if parameter is None else _gives(parameter, name, use)
 
 

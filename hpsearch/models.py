@@ -1,15 +1,16 @@
 """The champion as a folder: saved without pickle, loaded elsewhere, predicting to the same bits.
 
-model.json     network, classes, how rows are scaled, the trial it comes from and its scores
-weights.npz    theta, and the arrays of the scaling fitted on the training rows
+model.json     network, classes, how rows are prepared, the study file, the trial it comes from and its scores
+weights.npz    theta, and what was found in the training rows
 """
 
 import io
 import json
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any, Self, final
+from typing import TYPE_CHECKING, Any, Self, final
 from zipfile import BadZipFile
 
 import numpy as np
@@ -17,60 +18,120 @@ import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from engine.network import Network
-from engine.registry import describe, restore
-from engine.scaling import SCALERS, Scaler
+from engine.registry import describe, nearest, restore
 from engine.types import Floats
 from hpsearch.build import network
-from hpsearch.dataset import DTYPE, Dataset, Scaling
+from hpsearch.dataset import Dataset
 from hpsearch.errors import DataError, OutputError
+from hpsearch.frame import Frame, frame_of, numbers
+from hpsearch.preprocessing import DTYPE, Preprocessing
 from hpsearch.record import Record
 from hpsearch.spec import Spec
 
-FORMAT = 2  # 1 knew no scaling but the standard one, and did not name it
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMAT = 3  # 1 knew no scaling but the standard one, and did not name it; 2 knew columns of numbers alone
+Arrays = Mapping[str, Floats]
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A trained network and everything it needs to predict.
+    """A trained network and everything it needs to predict; from a cross-validation one of each fold, which predict
+    together, as the mean of what each says.
 
     Attributes:
-        theta: `(1, parameters)`.
+        theta: `(folds, parameters)`.
+        preprocessing: of each fold.
         classes: a name for each; empty for a regression.
         about: the study, the trial, its parameters and scores.
     """
 
     network: Network
     theta: Floats
-    scaling: Scaling
+    preprocessing: tuple[Preprocessing, ...]
     classes: tuple[str, ...]
     about: dict[str, Any]
 
-    def scores(self, x: npt.ArrayLike) -> Floats:
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The columns it needs, in the order in which an array has them."""
+        return self.preprocessing[0].features
+
+    def scores(self, x: "npt.ArrayLike | pd.DataFrame | Frame") -> Floats:
         """Probabilities `(rows, classes)`, or predicted values `(rows, 1)` in their own units.
 
         Args:
-            x: `(rows, features)` as the source gives them, unscaled; images as `(rows, channels, height, width)` too.
+            x: rows as they come, unscaled: a pandas frame whose columns may be in any order and more than are needed,
+                or an array `(rows, features)`; images as `(rows, channels, height, width)` too. A table may have
+                missing cells and names that were not there in training.
 
         Raises:
-            DataError: another number of features, or images of another shape.
+            DataError: a column is not there, or holds text where numbers were; another number of features, or images
+                of another shape.
         """
-        rows: Floats = np.asarray(x, np.float64)
+        rows = self._rows(x)
+        each = []
+        with threadpool_limits(1):  # as in training: two threads give other bits
+            for theta, preprocessing in zip(self.theta, self.preprocessing, strict=True):
+                inputs = preprocessing.inputs(rows, self.network.inputs)
+                outputs = self.network.predict(theta[None], inputs)[0]
+                if preprocessing.y is not None:
+                    outputs = preprocessing.y.invert(outputs.astype(np.float64))
+                each.append(outputs)
+        outputs = each[0] if len(each) == 1 else np.mean(each, axis=0, dtype=np.float64)
+        return np.hstack([1 - outputs, outputs]) if len(self.classes) == 2 else outputs
+
+    def predict(self, x: "npt.ArrayLike | pd.DataFrame | Frame") -> npt.NDArray[Any]:
+        """Names of classes, or values, `(rows,)`; otherwise as `scores`."""
+        return self._said(self.scores(x))
+
+    def predictions(self, x: "npt.ArrayLike | pd.DataFrame | Frame") -> "pd.DataFrame":
+        """The same as a table: `prediction`, and for classes `probability of …` for each; otherwise as `scores`."""
+        import pandas as pd
+
+        scores = self.scores(x)
+        columns: dict[str, Any] = {"prediction": self._said(scores)}
+        columns |= {f"probability of {name}": scores[:, k] for k, name in enumerate(self.classes)}
+        return pd.DataFrame(columns)
+
+    def _said(self, scores: Floats) -> npt.NDArray[Any]:
+        return np.array(self.classes)[scores.argmax(axis=1)] if self.classes else scores[:, 0]
+
+    def _rows(self, x: Any) -> Floats | Frame:
+        """As preprocessing takes them."""
+        tabular, reading = self.preprocessing[0].tabular, self.preprocessing[0].reading
+        if not isinstance(x, Frame) and not hasattr(x, "columns"):
+            if not tabular:
+                return self._array(x)
+            x = self._named(np.asarray(x, object))
+        if not isinstance(x, Frame):
+            x = frame_of(x, reading.get("missing", ()), self.features)
+        for name in self.features:
+            if name not in x.columns:
+                raise DataError(f"rows must have the column '{name}'{nearest(name, list(x.columns))}")
+        if tabular:
+            return Frame({name: x.columns[name] for name in self.features})
+        return self._array(np.stack([_present(name, x) for name in self.features], axis=1))
+
+    def _array(self, x: npt.ArrayLike) -> Floats:
+        try:
+            rows: Floats = np.asarray(x, np.float64)
+        except (TypeError, ValueError) as error:
+            raise DataError(f"rows must hold numbers: {error}") from None
         inputs, features = self.network.inputs, prod(self.network.inputs)
         if rows.ndim < 2 or rows.shape[1:] not in (inputs, (features,)):
             images = f" or be images of {inputs}" if len(inputs) > 1 else ""
             raise DataError(f"rows must have {features} features{images}, got an array of shape {rows.shape}")
-        scaled = self.scaling.inputs(rows.reshape(len(rows), features), inputs)
-        with threadpool_limits(1):  # as in training: two threads give other bits
-            outputs = self.network.predict(self.theta, scaled)[0]
-        if self.scaling.y is not None:
-            return self.scaling.y.invert(outputs.astype(np.float64))
-        return np.hstack([1 - outputs, outputs]) if len(self.classes) == 2 else outputs
+        return rows.reshape(len(rows), features)
 
-    def predict(self, x: npt.ArrayLike) -> npt.NDArray[Any]:
-        """Names of classes, or values, `(rows,)`; otherwise as `scores`."""
-        scores = self.scores(x)
-        return np.array(self.classes)[scores.argmax(axis=1)] if self.classes else scores[:, 0]
+    def _named(self, x: npt.NDArray[Any]) -> "pd.DataFrame":
+        import pandas as pd
+
+        if x.ndim != 2 or x.shape[1] != len(self.features):
+            raise DataError(f"rows must have {len(self.features)} features, got an array of shape {x.shape}")
+        return pd.DataFrame(x, columns=list(self.features)).infer_objects()
 
     def save(self, folder: Path) -> None:
         """Writes the folder.
@@ -78,22 +139,17 @@ class Model:
         Raises:
             OutputError: it cannot be written.
         """
-        arrays = {"theta": self.theta}
-        scale: dict[str, str | None] = {"x": None, "y": None}
-        for name, scaler in (("x", self.scaling.x), ("y", self.scaling.y)):
-            if scaler is not None:
-                scale[name] = next(word for word, kind in SCALERS.items() if type(scaler) is kind)
-                arrays |= {f"{name}_{field}": getattr(scaler, field) for field in _fields(type(scaler))}
+        described, arrays = pack(self.preprocessing)
         content = {
             "format": FORMAT,
             "network": describe(self.network),
             "classes": list(self.classes),
-            "scale": scale,
+            **described,
             "about": self.about,
         }
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            np.savez(folder / "weights.npz", allow_pickle=False, **arrays)
+            np.savez(folder / "weights.npz", allow_pickle=False, theta=self.theta, **arrays)
             (folder / "model.json").write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
         except OSError as error:
             raise OutputError(f"{folder}: cannot be written: {error.strerror}") from None
@@ -107,48 +163,76 @@ class Model:
         """
         try:
             content = json.loads((folder / "model.json").read_text("utf-8"))
-            if content["format"] not in (1, FORMAT):
-                raise ValueError(f"its format is {content['format']}, this version reads 1 and {FORMAT}")
+            if content["format"] not in range(1, FORMAT + 1):
+                raise ValueError(f"its format is {content['format']}, this version reads 1 to {FORMAT}")
             with np.load(io.BytesIO((folder / "weights.npz").read_bytes()), allow_pickle=False) as file:
                 arrays = dict(file)
             net: Network = restore(content["network"])
-            if arrays["theta"].shape != (1, net.size):
+            folds = unpack(content, arrays) if content["format"] == FORMAT else (_before(content, arrays, net),)
+            if arrays["theta"].shape != (len(folds), net.size):
                 raise ValueError(f"its weights are {arrays['theta'].shape}, its network has {net.size} parameters")
-            scale = content["scale"] if content["format"] > 1 else _unnamed(arrays)
-            return cls(
-                net,
-                arrays["theta"],
-                Scaling(_scaler("x", scale, arrays), _scaler("y", scale, arrays)),
-                tuple(content["classes"]),
-                content["about"],
-            )
+            return cls(net, arrays["theta"], folds, tuple(content["classes"]), content["about"])
         except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, BadZipFile) as error:
             raise DataError(f"{folder}: holds no model that this version can read: {error}") from None
 
 
-def _unnamed(arrays: dict[str, Floats]) -> dict[str, str | None]:
-    """The scaling of a model of format 1."""
-    return {name: "standard" if f"{name}_mean" in arrays else None for name in ("x", "y")}
+def pack(folds: Sequence[Preprocessing]) -> tuple[dict[str, Any], dict[str, Floats]]:
+    """What is done to rows as plain JSON and arrays; `unpack` makes it again."""
+    described = [fold.describe() for fold in folds]
+    content = {"features": list(folds[0].features), "reading": dict(folds[0].reading)}
+    arrays = {f"{number}_{name}": array for number, (_, of_it) in enumerate(described) for name, array in of_it.items()}
+    return content | {"preprocessing": [content for content, _ in described]}, arrays
 
 
-def _scaler(name: str, scale: dict[str, str | None], arrays: dict[str, Floats]) -> Scaler | None:
-    word = scale[name]
-    if word is None:
-        return None
-    kind = SCALERS[word]
-    return kind(**{field: arrays[f"{name}_{field}"] for field in _fields(kind)})
+def unpack(content: Mapping[str, Any], arrays: Arrays) -> tuple[Preprocessing, ...]:
+    """What `pack` was given.
+
+    Raises:
+        KeyError, TypeError: it is something else.
+    """
+    features, reading = tuple(content["features"]), content["reading"]
+    return tuple(
+        Preprocessing.restore(described, _of(f"{number}_", arrays), features, reading)
+        for number, described in enumerate(content["preprocessing"])
+    )
 
 
-def _fields(kind: Any) -> list[str]:
-    return [field.name for field in fields(kind)]
+def _before(content: Mapping[str, Any], arrays: Arrays, net: Network) -> Preprocessing:
+    """Of a model of an earlier format: columns of numbers that it did not name."""
+    names = [str(place) for place in range(prod(net.inputs))]
+    unnamed = {name: "standard" if f"{name}_mean" in arrays else None for name in ("x", "y")}
+    scale = unnamed if content["format"] == 1 else content["scale"]
+    described = {"scale": scale, "numbers": names, "flags": [], "names": {}}
+    return Preprocessing.restore(described, arrays, tuple(names), {})
 
 
-def champion(spec: Spec, dataset: Dataset, scaling: Scaling, record: Record, weights: bytes) -> Model:
-    """The model of a finished trial."""
+def _of(prefix: str, arrays: Arrays) -> dict[str, Floats]:
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def _present(name: str, frame: Frame) -> Floats:
+    """A column of numbers, none of which is missing."""
+    values, text = numbers(frame.columns[name])
+    if text is not None:
+        raise DataError(f"column '{name}' must hold numbers, got {text.first!r} in row {text.row + 1}")
+    if np.isnan(values).any():
+        raise DataError(f"column '{name}' must not have missing cells, as none had in training")
+    return values
+
+
+def champion(
+    spec: Spec, dataset: Dataset, folds: Sequence[Preprocessing], record: Record, weights: bytes, version: str = ""
+) -> Model:
+    """The model of a finished trial.
+
+    Args:
+        folds: what was done to the rows that it learned from.
+        version: of what it was made with.
+    """
     return Model(
         network=network(spec, dataset, record.point),
-        theta=np.frombuffer(weights, DTYPE)[None],
-        scaling=scaling,
+        theta=np.frombuffer(weights, DTYPE).reshape(len(folds), -1),
+        preprocessing=tuple(folds),
         classes=dataset.classes,
         about={
             "study": spec.name,
@@ -156,5 +240,7 @@ def champion(spec: Spec, dataset: Dataset, scaling: Scaling, record: Record, wei
             "parameters": dict(record.point),
             "metrics": dict(record.metrics),
             "data": dataset.fingerprint,
+            "version": version,
+            "spec": spec.model_dump(mode="json"),
         },
     )

@@ -19,7 +19,7 @@ from hpsearch.errors import DataError
 from hpsearch.seeds import derive
 from hpsearch.space import Axis, Point, Value
 from hpsearch.spec import Spec
-from hpsearch.uses import searched
+from hpsearch.uses import choices, searched
 
 LINES, WIDTH = 16, 40  # of the picture
 
@@ -53,9 +53,9 @@ def tried(spec: Spec, low: float, high: float, steps: int) -> Tried:
     """
     point = middle(spec)
     with tempfile.TemporaryDirectory(prefix="hpsearch-") as folder:
-        dataset, _ = prepare(spec.data, spec.seed, Path(folder))
+        dataset, _ = prepare(spec.data, spec.seed, Path(folder), choices(spec))
         check_fit(spec, dataset)
-        rows = dataset.part("train")
+        rows = dataset.at(point).part("train")
         if rows is None:
             raise DataError("data.split: there are no training rows")
         generator = np.random.default_rng(derive(spec.seed, "range test"))

@@ -257,7 +257,7 @@ def _trials(summary: Summary, title: str, records: Sequence[Record]) -> Table:
 def best_line(record: Record) -> Text:
     """The best trial: its scores and its parameters."""
     scores = ", ".join(
-        f"{name} {number(value)}" for name, value in record.metrics.items() if name[:3] in ("val", "tes")
+        f"{name} {number(value)}" for name, value in record.metrics.items() if name.startswith(("val/", "test/"))
     )
     text = Text.assemble((f"Best: {record.label}", "bold"), f"   {scores}")
     text.append(f"\n  {parameters(record)}" if record.point else "")
@@ -266,11 +266,15 @@ def best_line(record: Record) -> Text:
 
 def reading(record: Record) -> str:
     """Bias and variance of the champion by its accuracies (R² for a regression); nothing where it has not both."""
-    errors = [1 - record.metrics.get(f"{part}/accuracy", math.nan) for part in ("fit", "val")]
+    errors = [1 - _accuracy(record.metrics, part) for part in ("fit", "val")]
     if not all(map(math.isfinite, errors)):
         return ""
     diagnosis = str(diagnose(*(max(0.0, error) for error in errors)))
     return f"{diagnosis[0].upper()}{diagnosis[1:]}."
+
+
+def _accuracy(metrics: Mapping[str, float], part: str) -> float:
+    return metrics.get(f"{part}/accuracy", metrics.get(f"{part}/r2", math.nan))
 
 
 def parameters(record: Record) -> str:

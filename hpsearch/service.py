@@ -26,7 +26,7 @@ from hpsearch.stages import Edge, box, edges, reused
 from hpsearch.storage import PRIOR, Storage, StoredStudy
 from hpsearch.study import Progress, Study, load
 from hpsearch.trackers import TRACKERS, Beside, Silent, Subject, Tracker
-from hpsearch.uses import searched
+from hpsearch.uses import choices, searched
 
 FLUSH, FLUSH_STOPPED = 120.0, 3.0  # seconds a tracker gets at the end, and when somebody waits for us to stop
 
@@ -137,9 +137,10 @@ class Session:
         if options.tracking != "none":  # while it is imported and opened, the data are read
             self._tracker = Beside("MLflow", TRACKERS["mlflow"], options.tracking, str(folder), options.stop)
             self._exit.callback(self._tracker.close, FLUSH_STOPPED)
-        self.dataset, self.scaling = prepare(self.spec.data, self.spec.seed, folder)
+        self.dataset, self.prepared = prepare(self.spec.data, self.spec.seed, folder, choices(self.spec))
         check_fit(self.spec, self.dataset)
-        stored, self.notices = _begun(self._storage, self.spec, self.dataset, options.parent)
+        stored, notices = _begun(self._storage, self.spec, self.dataset, options.parent)
+        self.notices = [*self.dataset.notices, *notices]
         if options.retry_failed:
             self.notices += _retried(self._storage, self.spec)
         facts = {"version": versions(), "data": self.dataset.fingerprint, "database": shown(url)}
@@ -181,7 +182,8 @@ class Session:
         if best is None or stored is None:
             return None
         folder = self._folder / "model"
-        champion(self.spec, self.dataset, self.scaling, best, stored.weights).save(folder)
+        dataset = self.dataset.at(best.point)
+        champion(self.spec, dataset, self.prepared[dataset.number], best, stored.weights, versions()).save(folder)
         return folder
 
 

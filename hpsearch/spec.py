@@ -13,6 +13,7 @@ from pydantic import (
     model_validator,
 )
 
+from engine.metrics import METRICS
 from hpsearch.samplers import SAMPLERS
 from hpsearch.section import Listed, Name, Number, Section
 from hpsearch.sources import Source
@@ -163,7 +164,21 @@ class Train(Section):
         return self
 
 
-MetricName = Literal["val/loss", "val/accuracy", "train/loss", "train/accuracy", "epochs"]
+MetricName = Literal[
+    "val/loss",
+    "val/accuracy",
+    "val/balanced_accuracy",
+    "val/f1",
+    "val/roc_auc",
+    "val/log_loss",
+    "val/r2",
+    "val/rmse",
+    "val/mae",
+    "train/loss",
+    "train/accuracy",
+    "train/r2",
+    "epochs",
+]
 
 
 @final
@@ -171,7 +186,8 @@ class Metric(Section):
     """What is searched for, and what early stopping watches: its best over the epochs of a trial.
 
     What is better by no more than early stopping's `min_delta` does not count as better. `epochs` is how many a trial
-    took to reach `train.stop.value`; one that did not counts one check more than there are.
+    took to reach `train.stop.value`; one that did not counts one check more than there are. In a cross-validation it is
+    the mean over the folds, at an epoch that is one for all.
     """
 
     name: MetricName = "val/loss"
@@ -179,19 +195,24 @@ class Metric(Section):
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
-        if self.goal and (self.goal == "minimize") == self.name.endswith("accuracy"):
+        if self.goal and (self.goal == "minimize") == (self.sign < 0):
             raise ValueError(f"goal: one does not {self.goal} {self.name}; leave goal out, or write the other one")
         return self
 
     @property
+    def of(self) -> str:
+        """What is measured: `roc_auc` of `val/roc_auc`."""
+        return str(self.name).rpartition("/")[2]
+
+    @property
     def sign(self) -> int:
         """+1 where lower is better, −1 where higher is."""
-        return -1 if self.name.endswith("accuracy") else 1
+        return METRICS[self.of].sign if self.of in METRICS else 1
 
     @property
     def watched(self) -> str:
         """The curve that stopping and the choice of the best epoch go by."""
-        return "val/loss" if self.name == "epochs" else self.name
+        return "val/loss" if self.name == "epochs" else str(self.name)
 
 
 @final

@@ -16,6 +16,7 @@ from hpsearch.service import Summary, summary
 from hpsearch.storage import Storage
 from hpsearch.trackers import MlflowTracker, Subject
 from hpsearch.trackers.beside import Call, Sender
+from hpsearch.uses import choices
 
 
 class SyncReport(NamedTuple):
@@ -104,10 +105,11 @@ def _ending(found: Summary, storage: Storage, folder: Path) -> tuple[list[Record
     if best is None or study is None or crowned is None or crowned.test is None:  # these are read at the very end
         return [], None, []
     try:
-        dataset, scaling = prepare(found.spec.data, found.spec.seed, folder)
+        dataset, prepared = prepare(found.spec.data, found.spec.seed, folder, choices(found.spec))
         if dataset.fingerprint != study.fingerprint:
             raise DataError("the data have changed since the study began")
-        champion(found.spec, dataset, scaling, best, crowned.weights).save(folder / "model")
+        folds = prepared[dataset.at(best.point).number]
+        champion(found.spec, dataset.at(best.point), folds, best, crowned.weights, study.version).save(folder / "model")
     except (DataError, OutputError) as error:
         return found.ranking, None, [f"sent without the champion's model: {error}"]
     return found.ranking, folder / "model", []

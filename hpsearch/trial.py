@@ -9,16 +9,18 @@ from typing import Any, Literal, NamedTuple, final
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from engine.data import Rows
 from engine.hyperparameters import Hyperparameters
+from engine.metrics import METRICS
 from engine.network import Network
 from engine.state import State
 from engine.stopping import EarlyStopping, Reached, Settled
 from engine.trainer import Epoch, evaluate, train
-from engine.types import Booleans, EngineError
+from engine.types import Booleans, EngineError, Floats
 from hpsearch.build import hyperparameters, network
-from hpsearch.dataset import DTYPE, Dataset
+from hpsearch.dataset import Dataset
 from hpsearch.errors import DataError
-from hpsearch.sources import Part
+from hpsearch.preprocessing import DTYPE
 from hpsearch.space import Point
 from hpsearch.spec import Spec
 
@@ -65,7 +67,7 @@ class Result(NamedTuple):
         best_epoch: counted from 1, 0 when there is none.
         history: a number for each epoch.
         checkpoint: to go on from, when it is running.
-        weights: `(1, parameters)` of the best epoch, as bytes, when it is complete.
+        weights: `(folds, parameters)` of the best epoch, as bytes, when it is complete.
         seconds: of training so far, its share when it trains in company.
         error: the first line, when it failed.
     """
@@ -91,7 +93,7 @@ def shape(spec: Spec, dataset: Dataset, point: Point) -> tuple[Network, tuple[ob
     Raises:
         EngineError: a network or hyperparameters that cannot be.
     """
-    return network(spec, dataset, point).alike, hyperparameters(spec.train, point).kind
+    return network(spec, dataset, point).alike, (hyperparameters(spec.train, point).kind, dataset.at(point).number)
 
 
 def cost(spec: Spec, dataset: Dataset, point: Point) -> float:
@@ -100,7 +102,7 @@ def cost(spec: Spec, dataset: Dataset, point: Point) -> float:
         hyper, net = hyperparameters(spec.train, point), network(spec, dataset, point)
     except EngineError:
         return 0.0
-    rows = dict(dataset.rows)["train"]
+    rows = dict(dataset.rows)["train"] * dataset.folds
     return rows * net.work * 3 + (rows / min(hyper.batch_size, rows)) * (500_000 + net.size * 40)
 
 
@@ -140,22 +142,24 @@ def pruned(spec: Spec, result: Result) -> Result:
 def _train(task: Task) -> list[Result]:
     clock = time.monotonic()
     deadline = math.inf if task.seconds is None else clock + task.seconds
-    spec, dataset = task.spec, task.dataset
-    rows, val = dataset.part("train"), dataset.part("val")
+    spec, dataset = task.spec, task.dataset.at(task.trials[0].point)
+    rows, val, folds = dataset.part("train"), dataset.part("val"), dataset.folds
     if rows is None:
         raise DataError("data.split: there are no training rows")
     nets = [network(spec, dataset, t.point) for t in task.trials]
     hypers = [hyperparameters(spec.train, t.point) for t in task.trials]
-    state = State.join([_state(*given) for given in zip(task.trials, nets, hypers, strict=True)])
-    stopping = Stopping.of(spec)
-    going = list(range(len(task.trials)))  # trial of each row of the state
+    # One row for each fold of each trial, a trial's next to each other; they stop and go on together.
+    state = State.join([_state(*given, folds) for given in zip(task.trials, nets, hypers, strict=True)])
+    all_nets, all_hypers = [n for n in nets for _ in range(folds)], [h for h in hypers for _ in range(folds)]
+    stopping = Stopping.of(spec, folds)
+    going = list(range(len(task.trials)))  # those that are rows of the state
     histories: list[History] = [{k: list(v) for k, v in (t.history or {}).items()} for t in task.trials]
     seconds = [t.seconds for t in task.trials]
     results: dict[int, Result] = {}
-    training = train(nets, hypers, state, rows, val, spec.train.check_every)
+    training = train(all_nets, all_hypers, state, rows, val, spec.train.check_every, _watched(spec, dataset))
     epoch = next(training)
     while True:
-        scores = _scores(epoch)
+        scores = _scores(epoch, spec, dataset)
         before, clock = clock, time.monotonic()
         for row, trial in enumerate(going):
             seconds[trial] += (clock - before) / len(going)
@@ -169,87 +173,143 @@ def _train(task: Task) -> list[Result]:
             so_far = Result(
                 task.trials[trial].number, "running", None, state.epoch, 0, histories[trial], seconds[trial]
             )
-            never = not goes[row] and state.best_epoch[row] == 0  # its metric has not been a number in any epoch
+            of_it = np.arange(row * folds, (row + 1) * folds)
+            never = not goes[row] and state.best_epoch[of_it[0]] == 0  # its metric has not been a number in any epoch
             if not finite[row] or never:
                 results[trial] = so_far._replace(state="diverged")
             elif not goes[row]:
-                results[trial] = _complete(so_far, spec, state, row, bool(reached[row]))
+                results[trial] = _complete(so_far, spec, state, of_it, bool(reached[row]))
             elif paused:
-                results[trial] = so_far._replace(checkpoint=state.take(np.array([row])).to_bytes())
+                results[trial] = so_far._replace(checkpoint=state.take(of_it).to_bytes())
         going = [trial for row, trial in enumerate(going) if goes[row]]
         if paused or not going:
             return [results[trial] for trial in range(len(task.trials))]
-        epoch = training.send(goes)
+        epoch = training.send(np.repeat(goes, folds))
 
 
 class Stopping(NamedTuple):
     """All that may end a trial before its last epoch."""
 
     spec: Spec
+    folds: int
     early: EarlyStopping
     reached: Reached | None
     settled: Settled | None
 
     @classmethod
-    def of(cls, spec: Spec) -> "Stopping":
+    def of(cls, spec: Spec, folds: int) -> "Stopping":
         """What a study file asks for."""
         early, stop, every = spec.train.early_stopping, spec.train.stop, spec.train.check_every
         value = stop.value if stop else None
         return cls(
             spec,
+            folds,
             EarlyStopping(early.patience * every, early.min_delta) if early else EarlyStopping(),
             None if value is None else Reached(spec.metric.sign * value),
             Settled(stop.change, stop.checks) if stop and stop.change else None,
         )
 
     def update(self, state: State, scores: Mapping[str, np.ndarray]) -> tuple[Booleans, Booleans]:
-        """Who goes on, and who has reached the value to stop at, `(trials,)` each; the best weights are in `state`."""
-        values = self.spec.metric.sign * scores[self.spec.metric.watched]
+        """Who goes on, and who has reached the value to stop at, `(trials,)` each; the best weights are in `state`.
+
+        The folds of a trial have one value.
+        """
+        values = np.repeat(self.spec.metric.sign * scores[self.spec.metric.watched], self.folds)
         goes = self.early.update(state, values)
         on_the_way = self.reached.update(state, values) if self.reached else np.ones(len(state), dtype=np.bool_)
         if self.settled:
             goes &= self.settled.update(state, values)
-        return goes & on_the_way, ~on_the_way
+        return (goes & on_the_way)[:: self.folds], ~on_the_way[:: self.folds]
 
 
-def _state(trial: Start, net: Network, hyper: Hyperparameters) -> State:
+def _state(trial: Start, net: Network, hyper: Hyperparameters, folds: int) -> State:
     if trial.checkpoint is not None:
         return State.from_bytes(trial.checkpoint)
-    return State.start(net, hyper.slots, [np.random.default_rng(trial.seed)], DTYPE)
+    seeds: list[Any] = [trial.seed, *([trial.seed, fold] for fold in range(1, folds))]
+    return State.start(net, hyper.slots, [np.random.default_rng(seed) for seed in seeds], DTYPE)
 
 
-def _scores(epoch: Epoch) -> dict[str, np.ndarray]:
-    scores = {"train/loss": epoch.train.loss, "train/accuracy": epoch.train.accuracy}
+def _watched(spec: Spec, dataset: Dataset) -> dict[str, Any]:
+    """What the engine is to measure beside loss and accuracy."""
+    name = spec.metric.of
+    return {} if name not in METRICS or name == _accuracy(dataset) else {name: METRICS[name]()}
+
+
+def _accuracy(dataset: Dataset) -> str:
+    """What the engine's accuracy is called: it is R² for a regression."""
+    return "accuracy" if dataset.classes else "r2"
+
+
+def _scores(epoch: Epoch, spec: Spec, dataset: Dataset) -> dict[str, np.ndarray]:
+    """`(trials,)` each: means over folds, and the deviation of what is watched."""
+    accuracy = _accuracy(dataset)
+    each = {"train/loss": epoch.train.loss, f"train/{accuracy}": epoch.train.accuracy}
     if epoch.val is not None:
-        scores |= {"val/loss": epoch.val.loss, "val/accuracy": epoch.val.accuracy}
-    return scores
+        each |= {"val/loss": epoch.val.loss, f"val/{accuracy}": epoch.val.accuracy}
+    for name, values in epoch.others.items():
+        each[f"val/{name}"] = values * np.resize([_unit(name, *unit) for unit in dataset.units], len(values))
+    if dataset.folds == 1:
+        return each
+    folds = {name: values.reshape(-1, dataset.folds) for name, values in each.items()}
+    with np.errstate(invalid="ignore"):  # inf − inf of a diverged trial
+        spread = folds[spec.metric.watched].std(axis=1, ddof=1)
+        return {name: values.mean(axis=1) for name, values in folds.items()} | {f"{spec.metric.watched}_std": spread}
 
 
-def _complete(so_far: Result, spec: Spec, state: State, row: int, reached: bool) -> Result:
+def _unit(metric: str, _center: float, unit: float) -> float:
+    """What a metric of standardized targets is multiplied by, to be one of their own units."""
+    return unit if metric in ("rmse", "mae") else 1.0
+
+
+def _complete(so_far: Result, spec: Spec, state: State, rows: np.ndarray, reached: bool) -> Result:
     last = spec.train.keep == "last"
-    best = state.epoch if last else int(state.best_epoch[row])
+    best = state.epoch if last else int(state.best_epoch[rows[0]])
     if spec.metric.name == "epochs":
         value = float(state.epoch if reached else spec.train.epochs + spec.train.check_every)
     else:
         value = so_far.history[spec.metric.name][best // spec.train.check_every - 1]
-    weights = (state.theta if last else state.best_theta)[row]
+    weights = (state.theta if last else state.best_theta)[rows]
     return so_far._replace(state="complete", value=value, best_epoch=best, weights=weights.tobytes())
 
 
 def final_scores(spec: Spec, dataset: Dataset, point: Point, weights: bytes) -> dict[str, float]:
-    """Loss and accuracy of a finished trial's weights on the test rows, if there are any, and on those it learned from.
+    """Scores of a finished trial's weights on the test rows, if there are any, and on those it learned from.
 
-    The latter are called `fit/…`: `train/…` was measured while the weights changed, with dropout and all.
+    The latter are called `fit/…`: `train/…` was measured while the weights changed, with dropout and all. The nets of
+    folds predict the test rows together, as the mean of what each says; on what it learned from each is scored alone.
     """
-    theta = np.frombuffer(weights, DTYPE)[None]
+    dataset = dataset.at(point)
+    net, theta = network(spec, dataset, point), np.frombuffer(weights, DTYPE).reshape(dataset.folds, -1)
     scores: dict[str, float] = {}
-    parts: dict[str, Part] = {"test": "test", "fit": "train"}
-    for name, part in parts.items():
-        rows = dataset.part(part)
+    rows, learned = dataset.part("test"), dataset.part("train")
+    with threadpool_limits(1):  # as in training: two threads give other bits
         if rows is not None:
-            with threadpool_limits(1):  # as in training: two threads give other bits
-                found = evaluate(network(spec, dataset, point), theta, rows)
-            scores |= {f"{name}/loss": float(found.loss[0]), f"{name}/accuracy": float(found.accuracy[0])}
+            scores |= {f"test/{name}": value for name, value in _test_scores(net, theta, rows, dataset).items()}
+        if learned is not None:
+            found = evaluate(net, theta, learned)
+            scores["fit/loss"] = float(found.loss.mean())
+            scores[f"fit/{_accuracy(dataset)}"] = float(found.accuracy.mean())
+    return {name: value for name, value in scores.items() if math.isfinite(value)}
+
+
+def _test_scores(net: Network, theta: Floats, rows: Rows, dataset: Dataset) -> dict[str, float]:
+    """Every metric there is of such a target; the loss is without regularization, and of standardized targets."""
+    said = net.predict(theta, rows.x.reshape(rows.sets, len(rows), *net.inputs))
+    truth = rows.of(0).y
+    if dataset.folds == 1:
+        found = evaluate(net, theta, rows)
+        scores = {"loss": float(found.loss[0]), _accuracy(dataset): float(found.accuracy[0])}
+    elif dataset.classes:
+        said = said.mean(axis=0, dtype=np.float64)[None]
+        scores = {"loss": METRICS["log_loss"]().of(said[0], truth)}
+    else:  # each fold has its own units, so the mean is taken in the target's
+        center, unit = (np.array(numbers)[:, None, None] for numbers in zip(*dataset.units, strict=True))
+        mean = (said.astype(np.float64) * unit + center).mean(axis=0)
+        said = ((mean - center[0]) / unit[0])[None]
+        scores = {"loss": float(np.square(said[0] - truth).mean() / 2)}
+    for name, kind in METRICS.items():
+        if kind.classifies == net.loss.classifies and name not in scores:
+            scores[name] = kind().of(said[0], truth) * _unit(name, *dataset.units[0])
     return scores
 
 

@@ -18,7 +18,9 @@ from engine.registry import Menu, nearest
 from engine.schedules import SCHEDULES
 from hpsearch.build import HIDDEN, NESTED, PARTS
 from hpsearch.document import Path_
-from hpsearch.space import Clause, Condition, Fixed, Parameter, Space, Values, space
+from hpsearch.preprocessing import IMPUTES, SCALES
+from hpsearch.sources import Source
+from hpsearch.space import Clause, Condition, Fixed, Parameter, Space, Value, Values, space
 from hpsearch.spec import Choice, Model, Spec, Train
 
 FILLED = ("epochs",)  # settings that follow from another one when they are not given
@@ -50,21 +52,44 @@ class Use(NamedTuple):
 
 def searched(spec: Spec) -> Space:
     """The space that a study searches, each axis with the condition under which it counts."""
-    return space(spec.parameters, conditions(spec.model, spec.train, spec.parameters))
+    return space(spec.parameters, conditions(spec.model, spec.train, spec.data, spec.parameters))
 
 
-def conditions(model: Model, train: Train, parameters: Parameters) -> dict[str, tuple[Condition, ...]]:
+def conditions(
+    model: Model, train: Train, data: Source | None, parameters: Parameters
+) -> dict[str, tuple[Condition, ...]]:
     """Parameter → when it counts: where any of these holds, or always when there are none."""
     found: dict[str, list[Condition]] = {}
-    for use in uses(model, train, parameters):
+    for use in uses(model, train, data, parameters):
         name = use.name if use.value is None else use.value
         if isinstance(name, str) and name in parameters and not (use.menu is not None and name in use.menu):
             found.setdefault(name, []).append(use.when)
     return {name: () if () in some else tuple(some) for name, some in found.items()}
 
 
-def uses(model: Model | None, train: Train | None, parameters: Parameters) -> Iterator[Use]:
+def choices(spec: Spec) -> dict[str, tuple[Value, ...]]:
+    """Parameters that say how rows are prepared → all their values."""
+    found: dict[str, tuple[Value, ...]] = {}
+    for use in _data(spec.data):
+        parameter = spec.parameters.get(use.value) if isinstance(use.value, str) else None
+        if isinstance(parameter, Values) and use.value not in (use.menu or ()):
+            found[use.value] = parameter.values
+        elif isinstance(parameter, Fixed) and use.value not in (use.menu or ()):
+            found[use.value] = (parameter.value,)
+    return found
+
+
+def _data(data: Source) -> Iterator[Use]:
+    """How rows are prepared."""
+    for name, menu in (("scale", SCALES), ("impute", IMPUTES), ("rare", None), ("categories", None)):
+        if hasattr(data, name):
+            yield Use(("data", name), getattr(data, name), "", "name" if menu else "whole number", menu)
+
+
+def uses(model: Model | None, train: Train | None, data: Source | None, parameters: Parameters) -> Iterator[Use]:
     """Every place of a study file that a parameter could fill."""
+    if data:
+        yield from _data(data)
     if model:
         yield from _model(model, parameters)
     if train:

@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, Literal, Self, final
 
 import numpy as np
@@ -10,7 +10,10 @@ import numpy.typing as npt
 from pydantic import BeforeValidator, Field, model_validator
 
 from engine.types import Floats
+from hpsearch.frame import Frame
+from hpsearch.preprocessing import Recipe
 from hpsearch.section import Section
+from hpsearch.space import Point
 
 Part = Literal["train", "val", "test"]
 Size = Annotated[int, Field(ge=1)]
@@ -24,11 +27,18 @@ def _image(value: Any) -> Any:
 
 @final
 class Split(Section):
-    """Fractions of the rows; `test` may be 0. What is not given of `test`, when both others are, is what they leave."""
+    """Which rows are for what: fractions, folds, or as a column or a file says.
+
+    Of fractions `test` may be 0. What is not given of it, when both others are, is what they leave. With `folds` the
+    rows that are not for the test are all learned from and chosen by, in turn.
+    """
 
     train: Annotated[float, Field(gt=0, lt=1, description="fraction to learn from")] = 0.6
     val: Annotated[float, Field(gt=0, lt=1, description="fraction to choose by")] = 0.2
     test: Annotated[float, Field(ge=0, lt=1, description="fraction that is read once, at the end")] = 0.2
+    folds: Annotated[int, Field(ge=2, le=100)] | None = Field(None, description="of a cross-validation")
+    column: str | int | None = Field(None, description="the column of a table that says train, val or test in each row")
+    file: str | None = Field(None, description="a word in each line, or an .npz file with the row numbers of each part")
 
     @model_validator(mode="before")
     @classmethod
@@ -40,8 +50,21 @@ class Split(Section):
         return data
 
     @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        """What says which rows are for what stands alone; fractions that are left out are there as defaults."""
+        for name, others in (
+            ("folds", ("train", "val")),
+            ("column", ("train", "val", "test", "folds")),
+            ("file", ("train", "val", "test", "folds", "column")),
+        ):
+            beside = [other for other in others if getattr(self, other) != type(self).model_fields[other].default]
+            if getattr(self, name) is not None and beside:
+                raise ValueError(f"{name} says which rows are for what, so {beside[0]} cannot stand beside it")
+        return self
+
+    @model_validator(mode="after")
     def _whole(self) -> Self:
-        if abs(self.train + self.val + self.test - 1) > 1e-9:
+        if self.folds is None and abs(self.train + self.val + self.test - 1) > 1e-9:
             raise ValueError(
                 f"train, val and test must add up to 1, got {self.train} + {self.val} + {self.test}"
                 f" = {self.train + self.val + self.test:g}"
@@ -55,21 +78,25 @@ class Table:
     """Rows as they come.
 
     Attributes:
-        x: `(rows, features)`, float64, or float32 where that holds every value.
+        x: `(rows, features)`, float64, or float32 where that holds every value; or columns, of numbers and of names.
         y: `(rows,)`: class numbers 0…k−1 (int64) for a classification, values (float64) for a regression.
         features: a name for each column.
         classes: a name for each class; empty for a regression.
         parts: the numbers of rows that the source itself fixes as a part, in order; a row may be in two of them. Rows
             in none are split over the parts that are not fixed.
         split: the fractions where the study file gives none; None for what suits the number of rows.
+        notices: what a person should know of how the rows were read.
+        reading: how new rows are read alike, as `pandas.read_csv` takes it; with `missing` and `labels`.
     """
 
-    x: Floats
+    x: Floats | Frame
     y: npt.NDArray[np.int64] | npt.NDArray[np.float64]
     features: tuple[str, ...]
     classes: tuple[str, ...]
     parts: Mapping[Part, npt.NDArray[np.intp]] = field(default_factory=dict)
     split: Split | None = None
+    notices: tuple[str, ...] = ()
+    reading: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Source(Section, abc.ABC):
@@ -77,13 +104,20 @@ class Source(Section, abc.ABC):
 
     source: str
     split: Split | None = Field(None, description="by the number of rows when not given: 60/20/20, 80/10/10 or 98/1/1")
-    scale: Literal["standard", "minmax", "robust", "quantile", "none"] = Field(
+    scale: str = Field(
         "standard", description="of the inputs, fitted on the training rows: by column, images by channel"
     )
     target_scale: Literal["standard", "none"] = Field("standard", description="of the targets of a regression")
     image: Annotated[tuple[Size, Size, Size] | None, BeforeValidator(_image)] = Field(
         None, description="[channels, height, width] when each row is an image, in that order"
     )
+
+    def recipe(self, point: Point) -> Recipe:
+        """How rows are prepared at a point: each setting as given, or as its parameter says."""
+        words = (field.name for field in fields(Recipe) if hasattr(self, field.name))
+        values: dict[str, Any] = {name: getattr(self, name) for name in words}
+        values = {name: point[v] if isinstance(v, str) and v in point else v for name, v in values.items()}
+        return Recipe(**values)
 
     @abc.abstractmethod
     def load(self) -> Table:

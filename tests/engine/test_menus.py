@@ -22,6 +22,7 @@ from engine.draws import DRAWS
 from engine.initializers import INITIALIZERS, Normal
 from engine.layers import LAYERS, Dense
 from engine.losses import LOSSES, SoftmaxCrossEntropy
+from engine.metrics import METRICS
 from engine.network import NETWORKS, Network
 from engine.optimizers import OPTIMIZERS, Adam, Momentum
 from engine.registry import Menu, UnknownName, describe, nearest, restore
@@ -30,7 +31,7 @@ from engine.types import EngineError
 
 MENUS = [
     *(LAYERS, ACTIVATIONS, INITIALIZERS, LOSSES, OPTIMIZERS, SCHEDULES),
-    *(NETWORKS, AUGMENTATIONS, CLIPS, DRAWS),
+    *(NETWORKS, AUGMENTATIONS, CLIPS, DRAWS, METRICS),
 ]
 ENTRIES = [(menu, name) for menu in MENUS for name in menu]
 IDS = [f"{menu.kind}-{name}" for menu, name in ENTRIES]

@@ -18,10 +18,11 @@ from scipy import stats
 from hpsearch import study as loop
 from hpsearch.confirm import Finalist, compared, finalists, leader, winner
 from hpsearch.database import url_of
-from hpsearch.dataset import Dataset, Scaling, prepare
+from hpsearch.dataset import Dataset, prepare
 from hpsearch.errors import Interrupted
 from hpsearch.executors import Inline
 from hpsearch.models import Model, champion
+from hpsearch.preprocessing import Preprocessing
 from hpsearch.record import Record
 from hpsearch.report import verdict
 from hpsearch.spec import Spec
@@ -30,6 +31,8 @@ from hpsearch.study import Study, train_seed
 from hpsearch.trial import Start, Task, advance, final_scores
 
 call = test_cli.call  # a fixture
+
+Prepared = tuple[Dataset, tuple[tuple[Preprocessing, ...], ...]]
 
 
 def made(top: int, seeds: int, metric: str = "val/loss", **others: Any) -> Spec:
@@ -194,18 +197,18 @@ CHANGES: dict[str, Any] = {"stages": STAGES, "wave": 4, "seed": 1}  # the best t
 
 
 @pytest.fixture(scope="module")
-def rows(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, Scaling]:
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     small = cases.small(**CHANGES)
     return prepare(small.data, small.seed, tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")
-def confirmed(rows: tuple[Dataset, Scaling], tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, Path]:
+def confirmed(rows: Prepared, tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, Path]:
     database = tmp_path_factory.mktemp("study") / "small.db"
     return cases.run(cases.small(**CHANGES), rows[0], database), database
 
 
-def test_paired_seeds(confirmed: tuple[Study, Path], rows: tuple[Dataset, Scaling]) -> None:
+def test_paired_seeds(confirmed: tuple[Study, Path], rows: Prepared) -> None:
     """Trial n is point n mod 3 trained with seed n div 3: one seed for all points, new, and another one each time."""
     study, _ = confirmed
     records, stage = study.records[1], study.spec.stages[1]
@@ -220,18 +223,14 @@ def test_paired_seeds(confirmed: tuple[Study, Path], rows: tuple[Dataset, Scalin
         assert (again.value, again.history) == (r.value, r.history)
 
 
-def test_more_seeds_keep_the_first(
-    confirmed: tuple[Study, Path], rows: tuple[Dataset, Scaling], tmp_path: Path
-) -> None:
+def test_more_seeds_keep_the_first(confirmed: tuple[Study, Path], rows: Prepared, tmp_path: Path) -> None:
     """Fewer of them are the beginning of more: a study may be given more."""
     fewer = cases.small(**{**CHANGES, "stages": [STAGES[0], {**STAGES[1], "seeds": 2}]})
     again = cases.run(fewer, rows[0], tmp_path / "a.db")
     assert [r.history for r in again.records[1]] == [r.history for r in confirmed[0].records[1][:6]]
 
 
-def test_the_winner_is_the_champion(
-    confirmed: tuple[Study, Path], rows: tuple[Dataset, Scaling], tmp_path: Path
-) -> None:
+def test_the_winner_is_the_champion(confirmed: tuple[Study, Path], rows: Prepared, tmp_path: Path) -> None:
     """By its mean, not by a lucky trial; and its weights are those of the model."""
     study, database = confirmed
     records = study.records[1]
@@ -253,7 +252,7 @@ def test_the_winner_is_the_champion(
     seed = train_seed(study.spec, study.spec.stages[1], best.number, 9)
     (again,) = advance(Task(study.spec, rows[0], (Start(0, best.point, seed),), study.spec.train.epochs))
     assert again.weights == stored.weights
-    model = champion(study.spec, rows[0], rows[1], best, stored.weights)
+    model = champion(study.spec, rows[0], rows[1][0], best, stored.weights)
     model.save(tmp_path / "model")
     loaded = Model.load(tmp_path / "model")
     x = study.spec.data.load().x
@@ -279,7 +278,7 @@ def readings(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
 @pytest.mark.parametrize("limit", [10, 16])
 def test_test_rows_are_read_once(
     confirmed: tuple[Study, Path],
-    rows: tuple[Dataset, Scaling],
+    rows: Prepared,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     limit: int,
@@ -300,7 +299,7 @@ def test_test_rows_are_read_once(
     assert cases.table(database) == cases.table(confirmed[1])
 
 
-def test_fewer_points_than_the_top(rows: tuple[Dataset, Scaling], tmp_path: Path) -> None:
+def test_fewer_points_than_the_top(rows: Prepared, tmp_path: Path) -> None:
     """A space of four points, so that some were trained with several seeds: all four, and the study's total says so."""
     grid = {"learning_rate": {"values": [0.05, 0.2]}, "hidden_units": {"values": [4, 8]}, "beta": 0.9, "batch_size": 16}
     stages = [{"name": "coarse", "trials": 12}, {"name": "confirm", "top": 6, "seeds": 2}]
@@ -319,7 +318,7 @@ def test_fewer_points_than_the_top(rows: tuple[Dataset, Scaling], tmp_path: Path
     assert again.totals == [12, 8] and cases.rows(again) == cases.rows(study)
 
 
-def test_nothing_to_confirm(rows: tuple[Dataset, Scaling], tmp_path: Path) -> None:
+def test_nothing_to_confirm(rows: Prepared, tmp_path: Path) -> None:
     """Every trial diverged: the study ends without a champion."""
     spec = cases.small(**CHANGES, **{"parameters.learning_rate": {"min": 1e30, "max": 1e36, "scale": "log"}})
     study = cases.run(spec, rows[0], tmp_path / "a.db")
@@ -368,7 +367,7 @@ def test_report_of_a_seed_that_diverged() -> None:
     assert verdict(found) == "A is the winner."
 
 
-def test_weights_of_a_fallen_leader(rows: tuple[Dataset, Scaling], tmp_path: Path, monkeypatch: Any) -> None:
+def test_weights_of_a_fallen_leader(rows: Prepared, tmp_path: Path, monkeypatch: Any) -> None:
     """No point has a mean: the best of the search is the champion, with the weights that it had."""
     spec, sound = cases.small(**CHANGES), advance
 

@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 from engine.losses import Logistic, SoftmaxCrossEntropy, SquaredError
 from engine.scaling import SCALERS, MinMax
 from hpsearch import dataset as module
-from hpsearch.dataset import Dataset, Scaling, by_size, fingerprint, prepare, split
+from hpsearch.dataset import Dataset, fingerprint, prepare
 from hpsearch.errors import DataError
+from hpsearch.preprocessing import Preprocessing
 from hpsearch.sources import Part, Source, Split, Table
 from hpsearch.sources.formula import FormulaSource
 from hpsearch.sources.npz import NpzSource
 from hpsearch.sources.sklearn import SklearnSource
+from hpsearch.splits import by_size, split
 
 PARTS: tuple[Part, ...] = ("train", "val", "test")
 MNIST = Path(__file__).parents[2].parent / "shared" / "data" / "mnist.npz"
@@ -221,7 +223,7 @@ def test_split_that_leaves_a_part_empty() -> None:
 
 def test_scaling_is_of_the_training_rows(tmp_path: Path) -> None:
     """Mean 0 and deviation 1 there; val and test by the same numbers, so not exactly."""
-    dataset, scaling = prepare(source("wine"), 1, tmp_path)
+    dataset, [[scaling]] = prepare(source("wine"), 1, tmp_path)
     train, val, test = (dataset.part(p) for p in PARTS)
     assert train is not None and val is not None and test is not None
     assert np.allclose(train.x.mean(axis=0), 0, atol=1e-5) and np.allclose(train.x.std(axis=0), 1, atol=1e-4)
@@ -236,7 +238,7 @@ def test_scaling_is_of_the_training_rows(tmp_path: Path) -> None:
 @pytest.mark.parametrize("scale", [*SCALERS, "none"])
 def test_every_scaling(scale: str, tmp_path: Path) -> None:
     """By the training rows alone; each part is what the scaler gives of the source's rows."""
-    dataset, scaling = prepare(source("wine", scale=scale), 1, tmp_path)
+    dataset, [[scaling]] = prepare(source("wine", scale=scale), 1, tmp_path)
     rows = source("wine").load()
     parts = split(rows, None, module.derive(1, "split"))
     fitted = SCALERS[scale].fit(rows.x[parts["train"]]) if scale != "none" else None
@@ -266,7 +268,7 @@ def test_images_are_scaled_by_channel(
     table = pictures(40, channels)
     give(monkeypatch, table)
     monkeypatch.setattr(module, "BLOCK", 7 * channels * 6)
-    dataset, scaling = prepare(source("iris", scale=scale, image=[channels, 2, 3]), 1, tmp_path)
+    dataset, [[scaling]] = prepare(source("iris", scale=scale, image=[channels, 2, 3]), 1, tmp_path)
     assert dataset.inputs == (channels, 2, 3)
     parts = split(table, None, module.derive(1, "split"))
     images = table.x.reshape(-1, channels, 2, 3)
@@ -325,7 +327,7 @@ def test_written_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_float32_rows(dtype: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = table([0, 1] * 20)
     give(monkeypatch, Table(rows.x.astype(dtype), rows.y, rows.features, rows.classes))
-    dataset, scaling = prepare(source("iris", scale="minmax"), 1, tmp_path)
+    dataset, [[scaling]] = prepare(source("iris", scale="minmax"), 1, tmp_path)
     assert isinstance(scaling.x, MinMax) and scaling.x.minimum.dtype == np.float64
     assert inputs(dataset, "train").dtype == np.float32 and inputs(dataset, "train").max() == 1
 
@@ -333,7 +335,7 @@ def test_float32_rows(dtype: type, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("target_scale", ["standard", "none"])
 def test_targets(target_scale: str, tmp_path: Path) -> None:
     made = FormulaSource.model_validate({"name": "curve", "target_scale": target_scale})
-    dataset, scaling = prepare(made, 1, tmp_path)
+    dataset, [[scaling]] = prepare(made, 1, tmp_path)
     train, test = dataset.part("train"), dataset.part("test")
     assert train is not None and test is not None
     assert dataset.rows == (("train", 900), ("val", 100), ("test", 200))
@@ -346,7 +348,7 @@ def test_targets(target_scale: str, tmp_path: Path) -> None:
 
 def test_scaled_targets_are_of_a_regression(tmp_path: Path) -> None:
     """Classes stay what they are."""
-    assert prepare(source("iris", target_scale="standard"), 1, tmp_path)[1].y is None
+    assert prepare(source("iris", target_scale="standard"), 1, tmp_path)[1][0][0].y is None
 
 
 def test_overfit_val_is_test(tmp_path: Path) -> None:
@@ -370,7 +372,7 @@ def test_mnist(tmp_path: Path) -> None:
     """Images over 255 by min-max; the test rows are the file's own, val is a ninth of the others."""
     names = {"x": "Xtr", "y": "ytr", "test_x": "Xte", "test_y": "yte"}
     made = NpzSource.model_validate({"path": str(MNIST), **names, "image": [1, 28, 28], "scale": "minmax"})
-    dataset, scaling = prepare(made, 1, tmp_path)
+    dataset, [[scaling]] = prepare(made, 1, tmp_path)
     assert dataset.inputs == (1, 28, 28) and dataset.outputs == 10
     assert dataset.rows == (("train", 53_333), ("val", 6_667), ("test", 10_000))
     assert isinstance(scaling.x, MinMax) and (scaling.x.minimum, scaling.x.width) == (0, 255)
@@ -383,7 +385,7 @@ def test_mnist(tmp_path: Path) -> None:
 
 
 def test_unscaled(tmp_path: Path) -> None:
-    dataset, scaling = prepare(source("iris", scale="none"), 1, tmp_path)
+    dataset, [[scaling]] = prepare(source("iris", scale="none"), 1, tmp_path)
     assert scaling.x is None
     parts = [dataset.part(p) for p in PARTS]
     found = np.concatenate([rows.x for rows in parts if rows])
@@ -401,7 +403,7 @@ def test_unscaled(tmp_path: Path) -> None:
     ],
 )
 def test_bundled_data(name: str, features: int, outputs: int, loss: object, rows: int, tmp_path: Path) -> None:
-    dataset, scaling = prepare(source(name), 1, tmp_path)
+    dataset, [[scaling]] = prepare(source(name), 1, tmp_path)
     assert (dataset.inputs, dataset.outputs, dataset.loss) == ((features,), outputs, loss)
     assert sum(dict(dataset.rows).values()) == rows
     assert len(dataset.classes) == {"diabetes": 0, "breast_cancer": 2, "digits": 10}.get(name, 3)
@@ -501,5 +503,5 @@ def test_no_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_unscaled_rows_are_shaped_too() -> None:
-    assert Scaling(None, None).inputs(np.zeros((4, 6)), (1, 2, 3)).shape == (4, 1, 2, 3)
-    assert Scaling(None, None).inputs(np.zeros((4, 6)), (6,)).dtype == np.float32
+    assert Preprocessing(None, None).inputs(np.zeros((4, 6)), (1, 2, 3)).shape == (4, 1, 2, 3)
+    assert Preprocessing(None, None).inputs(np.zeros((4, 6)), (6,)).dtype == np.float32

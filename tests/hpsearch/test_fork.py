@@ -147,10 +147,10 @@ def test_a_champion_that_was_taken_over(place: Any, tmp_path: Path) -> None:
     assert (stored.stage, stored.number) == ("coarse", best["number"]) and stored.weights != weights
     assert stored.test == {k: v for k, v in best["metrics"].items() if k[:4] in ("test", "fit/")}
     spec = cases.small(**{"train.epochs": 4, "stages": [COARSE]})
-    dataset, scaling = prepare(spec.data, spec.seed, tmp_path)
+    dataset, [[scaling]] = prepare(spec.data, spec.seed, tmp_path)
     study = cases.run(spec, dataset, tmp_path / "fresh.db")
     assert study.best is not None and stored.weights == champions(tmp_path / "fresh.db")[0].weights
-    model = champion(spec, dataset, scaling, study.best, stored.weights)
+    model = champion(spec, dataset, [scaling], study.best, stored.weights)
     assert stored.test is not None
     rows = spec.data.load()
     right = np.mean(model.predict(rows.x) == np.array(dataset.classes)[rows.y.ravel().astype(int)])

@@ -16,12 +16,14 @@ from engine.layers import Dense, Flatten
 from engine.network import Network
 from engine.scaling import SCALERS
 from hpsearch.database import url_of
-from hpsearch.dataset import DTYPE, Dataset, Scaling, prepare, split
+from hpsearch.dataset import Dataset, prepare
 from hpsearch.errors import DataError, OutputError
 from hpsearch.models import Model, champion
+from hpsearch.preprocessing import DTYPE, Preprocessing
 from hpsearch.seeds import derive
 from hpsearch.sources import Source
 from hpsearch.spec import Spec
+from hpsearch.splits import split
 from hpsearch.storage import Storage
 
 KINDS = {"softmax": "iris", "sigmoid": "breast_cancer", "regression": "diabetes"}
@@ -35,13 +37,13 @@ def trained(
     """A model of each kind, as a study leaves it, and the champion's scores."""
     folder = tmp_path_factory.mktemp(request.param)
     spec = small(**CHANGES, **{"data": {"source": "sklearn", "name": KINDS[request.param]}})
-    dataset, scaling = prepare(spec.data, spec.seed, folder)
+    dataset, [[scaling]] = prepare(spec.data, spec.seed, folder)
     study = run(spec, dataset, folder / "small.db")
     storage = Storage.open(url_of(str(folder / "small.db")), create=False)
     (stored,) = storage.champions().values()
     storage.close()
     assert study.best is not None and stored is not None
-    return spec, dataset, champion(spec, dataset, scaling, study.best, stored.weights), dict(study.best.metrics)
+    return spec, dataset, champion(spec, dataset, [scaling], study.best, stored.weights), dict(study.best.metrics)
 
 
 def test_save_and_load(trained: tuple[Spec, Dataset, Model, dict[str, float]], tmp_path: Path) -> None:
@@ -90,8 +92,8 @@ def test_scores_are_those_of_the_study(trained: tuple[Spec, Dataset, Model, dict
     assert scores.shape == (len(rows.x), len(dataset.classes))
     assert np.allclose(scores.sum(axis=1), 1) and (scores >= 0).all()
     assert set(names) <= set(dataset.classes)
-    assert model.scaling.x is not None
-    unscaled = model.scaling.x.invert(test.x.astype(np.float64))
+    assert model.preprocessing[0].x is not None
+    unscaled = model.preprocessing[0].x.invert(test.x.astype(np.float64))
     truth = test.y.argmax(axis=1) if test.y.shape[1] > 1 else test.y[:, 0].astype(int)
     right = np.mean(model.predict(unscaled) == np.array(dataset.classes)[truth])
     assert right == pytest.approx(metrics["test/accuracy"])
@@ -116,12 +118,12 @@ def test_wrong_rows(trained: tuple[Spec, Dataset, Model, dict[str, float]]) -> N
 def build(source: Source, folder: Path) -> tuple[Dataset, Model]:
     """A model of a source's rows with weights as they are drawn: how it was trained does not matter here."""
     spec = small().model_copy(update={"data": source})
-    dataset, scaling = prepare(source, 3, folder)
+    dataset, [[scaling]] = prepare(source, 3, folder)
     outputs = Dense(dataset.outputs)
     layers = (outputs,) if len(dataset.inputs) == 1 else (Flatten(), outputs)
     net = Network(dataset.inputs, layers, dataset.loss)
     theta = net.initialize(np.random.default_rng(1), DTYPE)[None]
-    return dataset, Model(net, theta, scaling, dataset.classes, {"study": spec.name})
+    return dataset, Model(net, theta, (scaling,), dataset.classes, {"study": spec.name})
 
 
 SOURCES_BY_TASK: dict[str, dict[str, Any]] = {
@@ -145,16 +147,16 @@ def test_every_scaling_comes_back(scale: str, task: str, tmp_path: Path) -> None
     again = Model.load(tmp_path / "model")
     assert again.scores(rows.x).tobytes() == model.scores(rows.x).tobytes()
     for name in ("x", "y"):
-        one, other = getattr(model.scaling, name), getattr(again.scaling, name)
+        one, other = getattr(model.preprocessing[0], name), getattr(again.preprocessing[0], name)
         assert type(one) is type(other)
         if one is not None:
             assert all((getattr(one, f.name) == getattr(other, f.name)).all() for f in dataclasses.fields(one))
     raw = rows.x[split(rows, source.split, derive(3, "split"))["test"]]
     outputs = model.network.predict(model.theta, test.x)[0].astype(np.float64)
-    if model.scaling.y is not None:
-        outputs = outputs * model.scaling.y.deviation + model.scaling.y.mean  # type: ignore[attr-defined]
+    if model.preprocessing[0].y is not None:
+        outputs = outputs * model.preprocessing[0].y.deviation + model.preprocessing[0].y.mean  # type: ignore[attr-defined]
     assert np.allclose(again.scores(raw), outputs, rtol=1e-6, atol=1e-6)
-    assert (again.scaling.inputs(raw, dataset.inputs) == test.x).all()
+    assert (again.preprocessing[0].inputs(raw, dataset.inputs) == test.x).all()
 
 
 @pytest.mark.parametrize("task", ["images", "channels"])
@@ -175,18 +177,22 @@ def test_images_in_both_shapes(task: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["softmax", "regression"])
-def test_models_of_the_first_format(kind: str, tmp_path: Path) -> None:
-    """Which named no scaling: what there are means of is standardized."""
+def test_models_of_earlier_formats(kind: str, tmp_path: Path) -> None:
+    """The first named no scaling: what there are means of is standardized."""
     _, model = build(small(data={"source": "sklearn", "name": KINDS[kind]}).data, tmp_path)
     x = np.random.default_rng(0).normal(size=(9, *model.network.inputs))
     model.save(tmp_path / "model")
     file = tmp_path / "model" / "model.json"
     content = json.loads(file.read_text("utf-8"))
-    assert content["format"] == 2 and set(content.pop("scale")) == {"x", "y"}
-    file.write_text(json.dumps(content | {"format": 1}), "utf-8")
-    again = Model.load(tmp_path / "model")
-    assert again.scores(x).tobytes() == model.scores(x).tobytes()
-    assert (again.scaling.y is None) == (kind == "softmax") and again.scaling.x is not None
+    ((described,), weights) = (content.pop("preprocessing"), dict(np.load(file.with_name("weights.npz"))))
+    assert content.pop("format") == 3 and set(described["scale"]) == {"x", "y"} and len(content.pop("features")) > 3
+    np.savez(file.with_name("weights.npz"), **{name.removeprefix("0_"): array for name, array in weights.items()})
+    assert not content.pop("reading")
+    for before in ({"format": 1}, {"format": 2, "scale": described["scale"]}):
+        file.write_text(json.dumps(content | before), "utf-8")
+        again = Model.load(tmp_path / "model")
+        assert again.scores(x).tobytes() == model.scores(x).tobytes()
+        assert (again.preprocessing[0].y is None) == (kind == "softmax") and again.preprocessing[0].x is not None
 
 
 @pytest.mark.parametrize("damage", ["unknown scaler", "no arrays", "no scale"])
@@ -198,9 +204,9 @@ def test_bad_scaling(damage: str, tmp_path: Path) -> None:
     content = json.loads((folder / "model.json").read_text("utf-8"))
     message = {"unknown scaler": "did you mean 'minmax'", "no arrays": "x_minimum", "no scale": "scale"}[damage]
     if damage == "unknown scaler":
-        content["scale"]["x"] = "minmaxx"
+        content["preprocessing"][0]["scale"]["x"] = "minmaxx"
     elif damage == "no scale":
-        del content["scale"]
+        del content["preprocessing"][0]["scale"]
     else:
         np.savez(folder / "weights.npz", allow_pickle=False, theta=model.theta)
     (folder / "model.json").write_text(json.dumps(content), "utf-8")
@@ -212,14 +218,14 @@ def test_bad_scaling(damage: str, tmp_path: Path) -> None:
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("saved")
     spec = small(**CHANGES)
-    dataset, scaling = prepare(spec.data, spec.seed, folder)
+    dataset, [[scaling]] = prepare(spec.data, spec.seed, folder)
     study = run(spec, dataset, folder / "small.db")
     assert study.best is not None
     from hpsearch.trial import network
 
     size = network(spec, dataset, study.best.point).size
     weights = np.zeros(size, np.float32).tobytes()
-    champion(spec, dataset, Scaling(scaling.x, None), study.best, weights).save(folder / "model")
+    champion(spec, dataset, [Preprocessing(scaling.x, None)], study.best, weights).save(folder / "model")
     return folder / "model"
 
 
@@ -287,8 +293,8 @@ def test_bad_folders(saved: Path, tmp_path: Path, damage: str) -> None:
 def test_later_format(saved: Path, tmp_path: Path) -> None:
     shutil.copytree(saved, tmp_path / "model")
     content = tmp_path / "model" / "model.json"
-    content.write_text(content.read_text("utf-8").replace('"format": 2', '"format": 999'))
-    with pytest.raises(DataError, match="its format is 999, this version reads 1 and 2"):
+    content.write_text(content.read_text("utf-8").replace('"format": 3', '"format": 999'))
+    with pytest.raises(DataError, match="its format is 999, this version reads 1 to 3"):
         Model.load(tmp_path / "model")
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import optuna
 import pytest
 
+from engine.metrics import METRICS
 from engine.types import EngineError
 from hpsearch import study as loop
 from hpsearch import trial
@@ -221,7 +222,8 @@ def test_test_scores_of_the_champion_alone(
     assert again.history == best.history and again.weights is not None
     scores = trial.final_scores(spec, dataset, best.point, again.weights)
     assert scores == {name: value for name, value in best.metrics.items() if name.startswith(("test/", "fit/"))}
-    assert set(scores) == {"test/loss", "test/accuracy", "fit/loss", "fit/accuracy"}
+    of_classes = {f"test/{name}" for name, metric in METRICS.items() if metric.classifies}
+    assert set(scores) == {"test/loss", "fit/loss", "fit/accuracy"} | of_classes
 
 
 def test_maximize(dataset: Dataset, tmp_path: Path) -> None:

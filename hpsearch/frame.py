@@ -1,0 +1,241 @@
+"""Columns of a table: numbers, or names as codes; gathered from pandas piece by piece, so that a file may be large."""
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, NamedTuple, final
+from uuid import UUID
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.types import Floats
+from hpsearch.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Codes = npt.NDArray[np.int32]
+MISSING = -1  # the code of a cell that is empty
+_SWITCH = re.compile("true|false", re.IGNORECASE)
+_CELLS = (str, bool, int, float, Decimal, UUID, np.bool_, np.number)  # what names may be written as
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Column:
+    """One column of a table.
+
+    Attributes:
+        values: `(rows,)`: float64, NaN where missing; or int32 codes into `names`, −1 where missing.
+        names: of a column of names, what its codes stand for; None for numbers.
+    """
+
+    values: Floats | Codes
+    names: tuple[str, ...] | None = None
+
+    def take(self, rows: npt.NDArray[np.intp] | slice) -> "Column":
+        """Some rows."""
+        return Column(self.values[rows], self.names)
+
+    @property
+    def missing(self) -> npt.NDArray[np.bool_]:
+        """`(rows,)`."""
+        found: npt.NDArray[np.bool_] = np.isnan(self.values) if self.names is None else self.values == MISSING
+        return found
+
+    def as_names(self) -> "Column":
+        """Numbers as names: a whole one is written without a point."""
+        if self.names is not None:
+            return self
+        known, codes = np.unique(self.values[~self.missing], return_inverse=True)
+        values = np.full(len(self.values), MISSING, np.int32)
+        values[~self.missing] = codes
+        return Column(values, tuple(key(value) for value in known.tolist()))
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """Columns by name, of as many rows each."""
+
+    columns: Mapping[str, Column]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values())).values) if self.columns else 0
+
+    def take(self, rows: npt.NDArray[np.intp] | slice) -> "Frame":
+        """Some rows."""
+        return Frame({name: column.take(rows) for name, column in self.columns.items()})
+
+
+class Mixed(Exception):
+    """Columns that were numbers in one piece and text in another: read them as text.
+
+    Args:
+        names: of these columns.
+    """
+
+    def __init__(self, names: frozenset[str]) -> None:
+        self.names = names
+        super().__init__(", ".join(sorted(names)))
+
+
+def key(cell: object) -> str:
+    """What a cell of a column of names is known by, however it was read: 7, 7.0 and "7 " are the same name.
+
+    A whole number is written without a point, truth values are `True` and `False`, spaces around text do not count.
+    """
+    if isinstance(cell, bool | np.bool_):
+        return str(bool(cell))
+    if isinstance(cell, int | float | Decimal | np.integer | np.floating):
+        return str(int(cell)) if float(cell).is_integer() else repr(float(cell))
+    text = str(cell).strip()
+    return text.capitalize() if _SWITCH.fullmatch(text) else text
+
+
+class Text(NamedTuple):
+    """What is wrong with a column of numbers: text in it.
+
+    Attributes:
+        first: the first such cell.
+        row: where, from 0.
+        cells: how many there are.
+    """
+
+    first: str
+    row: int
+    cells: int
+
+
+@final
+class Builder:
+    """Gathers pieces of a table into a frame.
+
+    Args:
+        missing: what stands for a missing cell, beside what pandas takes for one.
+        written: names stay as they are written, but for spaces around them: "1.0" and "1" are two; of these columns.
+
+    Attributes:
+        declared: columns whose type says that they hold names, whatever these look like.
+    """
+
+    def __init__(self, missing: Sequence[str] = (), written: frozenset[str] = frozenset()) -> None:
+        self._marks = frozenset(missing)
+        self._none = [number for number in map(_number, missing) if not np.isnan(number)]  # marks among numbers
+        self._written = written
+        self._pieces: dict[str, list[Floats | Codes]] = {}
+        self._codes: dict[str, dict[str, int]] = {}  # of columns of names
+        self._numbers: set[str] = set()  # columns that have had a number
+        self._mixed: set[str] = set()
+        self.declared: set[str] = set()
+
+    def add(self, piece: "pd.DataFrame") -> None:
+        """One more piece, with the columns of those before.
+
+        Raises:
+            DataError: a column holds what is neither a number nor text.
+        """
+        if not self._pieces:
+            self._pieces = {str(name): [] for name in piece.columns}
+        for name, cells in zip(self._pieces, (piece[c] for c in piece.columns), strict=True):
+            self._pieces[name].append(self._cells(name, cells))
+
+    def frame(self) -> Frame:
+        """All of them; column by column, so that no more than one is held twice.
+
+        Raises:
+            Mixed: some columns are numbers in one piece and text in another.
+        """
+        if self._mixed:
+            raise Mixed(frozenset(self._mixed))
+        columns = {}
+        for name in list(self._pieces):
+            pieces = self._pieces.pop(name)
+            if name in self._codes:  # pieces before the first text held nothing but missing cells
+                pieces = [p if p.dtype == np.int32 else np.full(len(p), MISSING, np.int32) for p in pieces]
+            names = tuple(self._codes[name]) if name in self._codes else None
+            values: Any = np.concatenate(pieces) if pieces else np.empty(0)
+            columns[name] = Column(values, names)
+        return Frame(columns)
+
+    def _cells(self, name: str, cells: "pd.Series[Any]") -> Floats | Codes:
+        import pandas as pd
+
+        kind = cells.dtype
+        if pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_bool_dtype(kind):
+            if kind.kind == "c":
+                raise DataError(f"column '{name}' holds complex numbers; it must hold numbers or text")
+            values: Floats = np.array(cells.to_numpy(np.float64, na_value=np.nan))
+            values[np.isin(values, self._none)] = np.nan
+            there = not np.isnan(values).all()
+            if there and name in self._codes:
+                self._mixed.add(name)
+            elif there:
+                self._numbers.add(name)
+            return np.full(len(values), MISSING, np.int32) if name in self._codes else values
+        if kind.kind in "mM":
+            raise DataError(f"column '{name}' holds times ({kind}); drop it, or give it as numbers")
+        if isinstance(kind, pd.CategoricalDtype):
+            self.declared.add(name)
+            cells = cells.astype(object)
+        try:
+            found, uniques = pd.factorize(cells)
+        except TypeError:  # lists and the like cannot be hashed
+            raise DataError(f"column '{name}' holds lists or mappings; it must hold numbers or text: drop it") from None
+        return self._coded(name, found, uniques)
+
+    def _coded(self, name: str, found: npt.NDArray[np.intp], uniques: Any) -> Floats | Codes:
+        """Cells as codes; a column that has had nothing at all is not one of names yet."""
+        if not len(uniques) and name not in self._codes:
+            return np.full(len(found), np.nan)
+        if name in self._numbers:
+            self._mixed.add(name)
+        codes = self._codes.setdefault(name, {})
+        lookup = np.empty(len(uniques) + 1, np.int32)
+        lookup[-1] = MISSING
+        for place, cell in enumerate(uniques):
+            if not isinstance(cell, _CELLS):
+                what = type(cell).__name__
+                raise DataError(f"column '{name}' holds {what} ({cell!r:.50}); it must hold numbers or text: drop it")
+            known = str(cell).strip() if name in self._written else key(cell)
+            lookup[place] = MISSING if not known or known in self._marks else codes.setdefault(known, len(codes))
+        return lookup[found]
+
+
+def numbers(column: Column) -> tuple[Floats, Text | None]:
+    """A column as numbers, NaN where it holds text, and what is wrong with it if anything."""
+    if column.names is None:
+        return column.values.astype(np.float64, copy=False), None
+    known = np.array([_number(name) for name in column.names] + [np.nan])
+    values: Floats = known[column.values]
+    bad = np.flatnonzero(np.isnan(values) & ~column.missing)
+    if not len(bad):
+        return values, None
+    return values, Text(column.names[column.values[bad[0]]], int(bad[0]), len(bad))
+
+
+def _number(text: str) -> float:
+    """NaN for what is none; `1_000` and `nan` are none."""
+    try:
+        return float("nan") if "_" in text else float(text)
+    except ValueError:
+        return float("nan")
+
+
+def frame_of(data: "pd.DataFrame", missing: Sequence[str] = (), wanted: Collection[str] | None = None) -> Frame:
+    """A whole pandas frame, or those of its columns that are wanted.
+
+    Raises:
+        DataError: a column holds what is neither a number nor text, or two have one name.
+    """
+    names = [str(name) for name in data.columns]
+    twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
+    if twice:
+        raise DataError(f"two columns are called '{twice[0]}'")
+    builder = Builder(missing)
+    if wanted is not None:
+        data = data.loc[:, [name in wanted for name in names]]
+    builder.add(data)
+    return builder.frame()

@@ -1,0 +1,173 @@
+"""Tables in text files."""
+
+import codecs
+import csv
+import gzip
+import warnings
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, final
+
+from pydantic import Field
+
+from hpsearch.errors import DataError
+from hpsearch.sources.tables import ColumnName, Piece, TableSource, as_written
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ROWS = 50_000  # read at a time
+BROKEN = (OSError, EOFError, UnicodeError, ValueError, csv.Error, zlib.error)
+
+
+@final
+class CsvSource(TableSource):
+    """`{source: csv, path: adult.csv, target: -1}`; a path that ends in .gz is unpacked.
+
+    A first line without a number in it is a header, unless `header` says; without one columns are called 0, 1, …
+    """
+
+    source: Literal["csv"] = "csv"
+    path: Annotated[str, Field(min_length=1, description="relative to the current folder")]
+    test_path: Annotated[str, Field(min_length=1)] | None = Field(None, description="the test rows, if they are apart")
+    header: bool | None = Field(None, description="whether the first line holds names")
+    separator: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    encoding: str = "utf-8"
+
+    def pieces(self, text: frozenset[ColumnName]) -> Iterator[Piece]:
+        first: list[str] | None = None
+        for path, test in ((self.path, False), (self.test_path, True)):
+            if path is not None:
+                file = self._file(path)
+                for cells in file.pieces(as_written(text, first or file.names)):
+                    yield Piece(self.alike(cells, first, path), test)
+                first = file.names
+
+    def reading(self) -> dict[str, Any]:
+        more = {"header": self._file(self.path).header, "separator": self.separator, "encoding": self.encoding}
+        return {"missing": list(self.missing), **more}
+
+    def _file(self, path: str) -> "CsvFile":
+        return CsvFile(Path(path), self.header, self.separator, self.encoding, self.missing)
+
+
+@final
+class CsvFile:
+    """A text file of rows, read piece by piece.
+
+    Raises:
+        DataError: it is not there, or empty.
+    """
+
+    def __init__(
+        self, path: Path, header: bool | None, separator: str, encoding: str, missing: tuple[str, ...]
+    ) -> None:
+        self._path, self._separator, self._missing = path, separator, missing
+        self._packed = path.suffix.lower() == ".gz"
+        self._encoding = self._marked(encoding)
+        first = self._first()
+        self.header = header if header is not None else not any(map(_is_number, first))
+        self.names = _named(first) if self.header else [str(place) for place in range(len(first))]
+
+    def pieces(self, text: set[str]) -> Iterator["pd.DataFrame"]:
+        """Rows, some at a time.
+
+        Args:
+            text: columns whose cells are to come as they are written.
+
+        Raises:
+            DataError: it cannot be read, or has rows of another length; the message names the line.
+        """
+        import pandas as pd
+
+        twice = next((name for name in self.names if self.names.count(name) > 1), None)
+        if twice is not None:
+            raise self._error(f"two columns are called '{twice}'")
+        some = checked = False
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", pd.errors.ParserWarning)  # a row that is too long, among the first
+                for piece in pd.read_csv(
+                    self._path,
+                    sep=self._separator,
+                    names=self.names,
+                    header=0 if self.header else None,
+                    index_col=False,
+                    dtype=dict.fromkeys(text, str),
+                    na_values=list(self._missing),
+                    skipinitialspace=True,
+                    encoding=self._encoding,
+                    compression="gzip" if self._packed else None,
+                    low_memory=False,
+                    chunksize=ROWS,
+                ):
+                    if not checked and len(piece) and piece.iloc[:, -1].isna().any():
+                        self._check_lengths()  # pandas fills rows that are too short
+                        checked = True
+                    some = some or len(piece) > 0
+                    yield piece
+        except pd.errors.ParserWarning:
+            self._check_lengths()
+            raise self._error("has rows of unequal length") from None
+        except pd.errors.ParserError as error:
+            self._check_lengths()
+            raise self._error(
+                f"cannot be read: {str(error).removeprefix('Error tokenizing data. C error: ')}"
+            ) from None
+        except BROKEN as error:
+            raise self._error(self._reason(error)) from None
+        if not some:
+            raise self._error("holds no rows")
+
+    def _lines(self) -> Iterator[tuple[int, list[str]]]:
+        """Lines, each with the number of its last one in the file, but for empty ones."""
+        try:
+            with (gzip.open if self._packed else open)(self._path, "rt", encoding=self._encoding, newline="") as file:
+                reader = csv.reader(file, delimiter=self._separator, skipinitialspace=True)
+                for cells in reader:
+                    if cells and not (len(cells) == 1 and not cells[0].strip()):  # as pandas skips them
+                        yield reader.line_num, cells
+        except BROKEN as error:
+            raise self._error(self._reason(error)) from None
+
+    def _first(self) -> list[str]:
+        for _, cells in self._lines():
+            return [cell.strip() for cell in cells]
+        raise self._error("is empty")
+
+    def _check_lengths(self) -> None:
+        for line, cells in self._lines():
+            if len(cells) != len(self.names):
+                raise self._error(f"line {line} has {len(cells)} cells, the first line {len(self.names)}")
+
+    def _marked(self, encoding: str) -> str:
+        """The encoding; of UTF-8 the one that takes the mark that some editors begin a file with."""
+        try:
+            return "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
+        except LookupError:
+            raise self._error(f"there is no encoding '{encoding}'") from None
+
+    def _reason(self, error: Exception) -> str:
+        if isinstance(error, FileNotFoundError):
+            return "there is no such file; a relative path starts at the current folder"
+        if isinstance(error, UnicodeError):
+            text = self._encoding.removesuffix("-sig")
+            return f"is not {text} text: {str(error).replace(self._encoding, text)}; say which: encoding: latin-1"
+        return f"cannot be read: {getattr(error, 'strerror', None) or error}"
+
+    def _error(self, message: str) -> DataError:
+        return DataError(f"data: csv: {self._path}: {message}")
+
+
+def _named(cells: list[str]) -> list[str]:
+    """Names of columns; one without is called by its place."""
+    return [cell or f"column {place}" for place, cell in enumerate(cells)]
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,328 @@
+"""What sources of tables have in common: columns of numbers and of names, one of which is to be predicted."""
+
+import abc
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, get_args
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from engine.registry import nearest
+from hpsearch.errors import DataError
+from hpsearch.frame import Builder, Column, Frame, Mixed, numbers
+from hpsearch.section import Listed
+from hpsearch.sources.base import Part, Source, Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FEW = 20  # different whole numbers in a target, up to which they are taken for classes when nothing is said
+MOST_CLASSES = 1000
+MOSTLY = 0.5  # of a column's cells are numbers: then the others are taken for mistakes
+
+ColumnName = str | int  # or the place, from 0, or from −1 backwards
+
+
+class Piece(NamedTuple):
+    """Some rows of a table.
+
+    Attributes:
+        test: they are of the test rows that the source has apart.
+    """
+
+    cells: "pd.DataFrame"
+    test: bool = False
+
+
+class Read(NamedTuple):
+    """A table as it was read.
+
+    Attributes:
+        frame: all columns but those that are dropped, the rows of the test last.
+        test: how many of the rows are these.
+        names: of all columns there are.
+        target: the one to predict.
+        classes: whether it holds classes.
+        declared: columns that are names by their type, whatever these look like.
+    """
+
+    frame: Frame
+    test: int
+    names: Sequence[str]
+    target: str
+    classes: bool
+    declared: frozenset[str]
+
+
+class TableSource(Source, abc.ABC):
+    """Rows of named columns, with or without missing cells. Text is names, each of which becomes a column of 0 and 1,
+    unless it is nothing but numbers.
+
+    Columns are told by their name, or by their place from 0, or from −1 backwards.
+    """
+
+    target: ColumnName = Field(description="the column to predict")
+    task: Literal["classification", "regression"] | None = Field(None, description="guessed from the target, and said")
+    labels: dict[str, str] = Field(default_factory=dict, description="classes as written → as meant")
+    drop: Annotated[tuple[ColumnName, ...], Listed] = Field((), description="columns not to learn from")
+    categorical: Annotated[tuple[ColumnName, ...], Listed] = Field((), description="columns of numbers that are names")
+    missing: Annotated[tuple[str, ...], Listed] = Field(
+        (), description="marks of missing cells, beside NA, NaN, null …"
+    )
+    impute: str = Field(
+        "indicator", description="median, most_frequent, or indicator: the median and a column that says so"
+    )
+    rare: Annotated[int, Field(ge=1)] | str = Field(1, description="names of fewer training rows share a column")
+    categories: Annotated[int, Field(ge=2)] | str = Field(100, description="columns that names of one become at most")
+
+    @abc.abstractmethod
+    def pieces(self, text: frozenset[ColumnName]) -> Iterator[Piece]:
+        """The rows, piece by piece: those to learn from and then those of the test, all with the same columns.
+
+        Args:
+            text: columns whose cells are to come as they are written.
+
+        Raises:
+            DataError: they cannot be read.
+        """
+
+    def reading(self) -> dict[str, Any]:
+        """How new rows are read alike, as `pandas.read_csv` takes it."""
+        return {"missing": list(self.missing)}
+
+    def notices(self) -> Iterator[str]:
+        """What a person should know of how the rows are read."""
+        yield from ()
+
+    def load(self) -> Table:
+        notices = list(self.notices())
+        classes = self.task == "classification"
+        if self.task is None:
+            classes, guessed = self._guess()
+            notices.append(guessed)
+        read = self._read(classes)
+        frame, names = read.frame, read.names
+        by = None
+        if self.split is not None and self.split.column is not None:
+            by = self._column(self.split.column, "split.column", names)
+        if by is not None and by not in frame.columns:
+            raise self.error(f"split.column '{by}' cannot be dropped")
+        if by == read.target:
+            raise self.error(f"target '{by}' cannot say which rows are for what")
+        y, known = self._targets(read)
+        as_names = {self._column(name, "categorical", names) for name in self.categorical}
+        features = {}
+        for name, column in frame.columns.items():
+            if name not in (read.target, by):
+                declared = name in read.declared
+                features[name] = column.as_names() if name in as_names else self._sound(name, column, declared, notices)
+        parts: dict[Part, npt.NDArray[np.intp]] = {}
+        if read.test:
+            parts["test"] = np.arange(len(frame) - read.test, len(frame))
+        if by is not None:
+            parts = self._parts(by, frame.columns[by], bool(read.test))
+        reading = {**self.reading(), "columns": list(names), "target": read.target}
+        return Table(Frame(features), y, tuple(features), known, parts, notices=tuple(notices), reading=reading)
+
+    def error(self, message: str) -> DataError:
+        """What is wrong, and where."""
+        return DataError(f"data: {self.source}: {message}")
+
+    def alike(self, cells: "pd.DataFrame", names: Sequence[str] | None, where: str) -> "pd.DataFrame":
+        """Columns of another file or query in the order of the first one's names; others that it has are left out.
+
+        Raises:
+            DataError: it lacks one.
+        """
+        if names is None:
+            return cells
+        for name in names:
+            if name not in cells.columns:
+                there = [str(column) for column in cells.columns]
+                raise self.error(f"{where}: there is no column '{name}'{nearest(name, there)}")
+        return cells[list(names)]
+
+    def _read(self, classes: bool) -> Read:
+        """All rows."""
+        text = frozenset({self.target} if classes else ())
+        while True:
+            builder, test = None, 0
+            for piece in self.pieces(text):
+                if builder is None:
+                    names, target = self._names(piece.cells)
+                    dropped = {self._column(name, "drop", names) for name in self.drop}
+                    if target in dropped:
+                        raise self.error(f"target '{target}' cannot be dropped")
+                    kept = [place for place, name in enumerate(names) if name not in dropped]
+                    builder = Builder(self.missing, frozenset({target} if classes else ()))
+                self._add(builder, piece.cells.iloc[:, kept])
+                test += piece.test * len(piece.cells)
+            if builder is None:
+                raise self.error("there are no rows")
+            try:
+                return Read(builder.frame(), test, names, target, classes, frozenset(builder.declared))
+            except Mixed as mixed:
+                if mixed.names <= text:
+                    raise self.error(f"columns of numbers and of text: {mixed}") from None
+                text |= mixed.names
+
+    def _add(self, builder: Builder, cells: "pd.DataFrame") -> None:
+        try:
+            builder.add(cells)
+        except DataError as error:
+            raise self.error(str(error)) from None
+
+    def _guess(self) -> tuple[bool, str]:
+        """Whether the target is classes, from the first piece."""
+        first = next(self.pieces(frozenset({self.target})), None)
+        if first is None:
+            raise self.error("there are no rows")
+        names, target = self._names(first.cells)
+        builder = Builder(self.missing, frozenset({target}))
+        self._add(builder, first.cells.iloc[:, [names.index(target)]])
+        column = builder.frame().columns[target]
+        values, text = numbers(column)
+        known = np.unique(values[~np.isnan(values)])
+        few = len(known) <= FEW and bool((known == np.floor(known)).all())
+        if few or text is not None or target in builder.declared:
+            return True, f"task: classification, for '{target}' holds names or few whole numbers; task: says otherwise"
+        return False, f"task: regression, for '{target}' holds numbers; task: classification says otherwise"
+
+    def _names(self, cells: "pd.DataFrame") -> tuple[list[str], str]:
+        """Those of the columns, and of the one to predict."""
+        names = [str(name) for name in cells.columns]
+        twice = next((name for name, count in Counter(names).items() if count > 1), None)
+        if twice is not None:
+            raise self.error(f"two columns are called '{twice}'")
+        return names, self._column(self.target, "target", names)
+
+    def _column(self, given: ColumnName, key: str, names: Sequence[str]) -> str:
+        """The name of a column that is given by its name or its place."""
+        if isinstance(given, int):
+            if not -len(names) <= given < len(names):
+                raise self.error(
+                    f"{key}: there are {len(names)} columns, so a place from 0 to {len(names) - 1}, got {given}"
+                )
+            return names[given]
+        if given not in names:
+            raise self.error(f"{key}: there is no column '{given}'{nearest(given, list(names))}")
+        return given
+
+    def _targets(self, read: Read) -> tuple[npt.NDArray[np.int64] | npt.NDArray[np.float64], tuple[str, ...]]:
+        """Classes, by number or by name, or values."""
+        name, column = read.target, read.frame.columns[read.target]
+        missing = np.flatnonzero(column.missing)
+        if len(missing):
+            raise self.error(
+                f"target '{name}' is missing in {len(missing)} of {len(column.values)} rows, the first of them row"
+                f" {missing[0] + 1}; a row without it can neither be learned from nor tested"
+            )
+        if not read.classes:
+            values, text = numbers(column)
+            if text is not None:
+                raise self.error(
+                    f"task is regression, so target '{name}' must hold numbers,"
+                    f" got {text.first!r} in row {text.row + 1}"
+                )
+            return values.astype(np.float64), ()
+        column = self._meant(column.as_names())
+        assert column.names is not None
+        if len(column.names) > MOST_CLASSES:
+            raise self.error(
+                f"target '{name}' must have at most {MOST_CLASSES:,} classes, got {len(column.names):,};"
+                " is it task: regression?"
+            )
+        used = np.bincount(column.values[: len(column.values) - read.test], minlength=len(column.names))
+        new = [label for label, count in zip(column.names, used, strict=True) if not count]
+        if new:
+            known = [label for label, count in zip(column.names, used, strict=True) if count]
+            raise self.error(
+                f"the test rows have a class {new[0]!r} that the others have not; if it means one of them:"
+                f" labels: {{{new[0]!r}: …}}{nearest(new[0], known)}"
+            )
+        order = sorted(range(len(column.names)), key=lambda code: _ordered(column.names[code]))  # type: ignore[index]
+        place = np.argsort(order)
+        return place[column.values].astype(np.int64), tuple(column.names[code] for code in order)
+
+    def _meant(self, column: Column) -> Column:
+        """Labels as they are meant."""
+        assert column.names is not None
+        unknown = next((label for label in self.labels if label not in column.names), None)
+        if unknown is not None:
+            raise self.error(
+                f"labels: there is no class {unknown!r}{nearest(unknown, list(column.names[:MOST_CLASSES]))}"
+            )
+        meant = [self.labels.get(name, name) for name in column.names]
+        known = {name: code for code, name in enumerate(dict.fromkeys(meant))}
+        lookup = np.array([known[name] for name in meant], np.int32)
+        return Column(lookup[column.values], tuple(known))
+
+    def _sound(self, name: str, column: Column, declared: bool, notices: list[str]) -> Column:
+        """A column to learn from; text is taken for numbers when it is nothing else, and a few words among numbers for
+        a mistake."""
+        values, text = numbers(column)
+        if declared or column.missing.all():
+            return column
+        if text is None:
+            if column.names is not None:
+                notices.append(
+                    f"column '{name}' is text, but holds nothing but numbers: it is taken for numbers;"
+                    f" categorical: ['{name}'] says otherwise"
+                )
+            endless = np.flatnonzero(np.isinf(values))
+            if len(endless):
+                raise self.error(
+                    f"column '{name}' must hold finite numbers, got {values[endless[0]]} in row {endless[0] + 1}"
+                )
+            return Column(values)
+        there = int((~column.missing).sum())
+        if there - text.cells > MOSTLY * there:
+            raise self.error(
+                f"column '{name}' holds numbers, and text in {text.cells} of {len(values)} rows: {text.first!r} in row"
+                f" {text.row + 1}; if that stands for a missing cell: missing: [{text.first!r}];"
+                f" if the numbers are names: categorical: [{name!r}]"
+            )
+        return column
+
+    def _parts(self, name: str, column: Column, test: bool) -> dict[Part, npt.NDArray[np.intp]]:
+        """What a column says of each row."""
+        if test:
+            raise self.error(f"split.column '{name}' says which rows are for the test, so no others can be")
+        column = column.as_names()
+        assert column.names is not None
+        words = np.array([*column.names, ""])[column.values]
+        return by_words(words.tolist(), len(words), f"data: {self.source}: column '{name}'")
+
+
+def by_words(words: Sequence[str], rows: int, where: str) -> dict[Part, npt.NDArray[np.intp]]:
+    """Row numbers from the words train, val and test, one a row.
+
+    Raises:
+        DataError: another word, or another number of them.
+    """
+    if len(words) != rows:
+        raise DataError(f"{where}: must hold a word for each of {rows} rows, got {len(words)}")
+    array, names = np.array(words), get_args(Part)
+    unknown = np.flatnonzero(~np.isin(array, names))
+    if len(unknown):
+        raise DataError(f"{where}: row {unknown[0] + 1} must be train, val or test, got {str(array[unknown[0]])!r}")
+    parts: dict[Part, npt.NDArray[np.intp]] = {part: np.flatnonzero(array == part) for part in names}
+    if not len(parts["train"]):
+        raise DataError(f"{where}: no row is train")
+    return {part: numbers for part, numbers in parts.items() if len(numbers) or (part == "test" and len(parts["val"]))}
+
+
+def as_written(text: Iterable[ColumnName], names: Sequence[str]) -> set[str]:
+    """The names of columns that are given by name or by place, as far as they are there."""
+    there = range(-len(names), len(names))
+    return {names[c] if isinstance(c, int) else c for c in text if (c in there if isinstance(c, int) else c in names)}
+
+
+def _ordered(label: str) -> tuple[bool, float, str]:
+    """Numbers by their size, then names."""
+    try:
+        return False, float(label), label
+    except ValueError:
+        return True, 0.0, label
