@@ -43,6 +43,29 @@ def load(path: Path, overrides: tuple[str, ...] = ()) -> tuple[Spec, list[str]]:
     doc = document.read(path)
     for assignment in overrides:
         doc.override(assignment)
+    return _checked(doc)
+
+
+def read(content: Mapping[str, Any], name: str) -> tuple[Spec, list[str]]:
+    """What would stand in a study file, and notices likewise.
+
+    Args:
+        name: what messages call it.
+
+    Raises:
+        SpecError: everything that is wrong with it.
+    """
+    return _checked(Document(name, _plain(content), {}))
+
+
+def _plain(value: Any) -> Any:
+    """As YAML would give it, and nobody else's to change."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _checked(doc: Document) -> tuple[Spec, list[str]]:
     notices, mistakes = dialects.translate(doc.content, doc.moved, doc.where)
     spec, errors = _build(doc.content)
     mistakes += [Mistake(doc.where(p), ".".join(map(str, p)), message) for p, message in errors]

@@ -5,7 +5,9 @@ import multiprocessing
 import os
 import shutil
 import signal
+import sys
 import threading
+import types
 from collections.abc import Iterator
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import wait
@@ -30,7 +32,20 @@ def warm() -> None:
 
 @contextlib.contextmanager
 def undisturbed() -> Iterator[None]:
-    """Children that are started now are deaf to Ctrl-C from their first instruction on; ours waits until after."""
+    """Children that are started now are deaf to Ctrl-C from their first instruction on; ours waits until after.
+
+    Nor do they run the script that started us again, as Python would have it: they need nothing of it.
+    """
+    main, sys.modules["__main__"] = sys.modules["__main__"], types.ModuleType("__main__")
+    try:
+        with _deaf():
+            yield
+    finally:
+        sys.modules["__main__"] = main
+
+
+@contextlib.contextmanager
+def _deaf() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return

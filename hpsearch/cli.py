@@ -149,6 +149,40 @@ def sync(database: str, tracking_uri: str | None, quiet: bool) -> None:
         _say(report.line)
 
 
+@commands.command()
+@click.argument("database")
+@click.option("--to", "folder", type=click.Path(path_type=Path), required=True, help="A new folder, or a model's.")
+@click.option("--onnx", is_flag=True, help="Write model.onnx too: the whole pipeline.")
+def export(database: str, folder: Path, onnx: bool) -> None:
+    """Write the best model of the study in DATABASE to a folder that needs nothing else."""
+    from hpsearch import report
+    from hpsearch.api import load_study
+    from hpsearch.database import url_of
+    from hpsearch.models import check_folder
+
+    check_folder(folder)
+    model = load_study(url_of(database)).model
+    model.save(folder)
+    if onnx:
+        from hpsearch import onnx as exchange
+
+        exchange.save(model, folder / "model.onnx")
+    _say(f"{folder}: {model.about['study']} {model.about['trial']}, {report.scores(model.about['metrics'])}")
+
+
+@commands.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("rows", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The CSV file to write.")
+def predict(model: Path, rows: Path, out: Path) -> None:
+    """Predict the ROWS of a CSV or Parquet file with the exported MODEL."""
+    from hpsearch import prediction
+    from hpsearch.models import Model
+
+    count = prediction.predict(Model.load(model), rows, out)
+    _say(f"{out}: {count:,} predictions")
+
+
 @commands.command("range-test")
 @click.argument("study", type=click.Path(path_type=Path))
 @click.option("--low", type=float, default=1e-5, show_default=True, help="The first learning rate.")

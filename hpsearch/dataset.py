@@ -70,7 +70,7 @@ class Dataset:
 
     def at(self, point: Point) -> "Dataset":
         """The rows as they are prepared at a point."""
-        return dict(self.variants)[tuple(point[name] for name in self.choices)] if self.choices else self
+        return dict(self.variants)[tuple(point[name] for name in self.choices)] if self.variants else self
 
     def part(self, part: Part) -> Rows | None:
         """The rows of a part; None when it has none."""

@@ -8,6 +8,7 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, final
@@ -26,12 +27,15 @@ from hpsearch.errors import DataError, OutputError
 from hpsearch.frame import Frame, frame_of, numbers
 from hpsearch.preprocessing import DTYPE, Preprocessing
 from hpsearch.record import Record
+from hpsearch.space import Point
 from hpsearch.spec import Spec
+from hpsearch.uses import choices
 
 if TYPE_CHECKING:
     import pandas as pd
 
 FORMAT = 3  # 1 knew no scaling but the standard one, and did not name it; 2 knew columns of numbers alone
+BROKEN = (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, BadZipFile)
 Arrays = Mapping[str, Floats]
 
 
@@ -172,8 +176,22 @@ class Model:
             if arrays["theta"].shape != (len(folds), net.size):
                 raise ValueError(f"its weights are {arrays['theta'].shape}, its network has {net.size} parameters")
             return cls(net, arrays["theta"], folds, tuple(content["classes"]), content["about"])
-        except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, BadZipFile) as error:
+        except BROKEN as error:
             raise DataError(f"{folder}: holds no model that this version can read: {error}") from None
+
+
+def check_folder(folder: Path) -> None:
+    """That a model can go there: nothing is, or another model.
+
+    Raises:
+        OutputError: something else is there.
+    """
+    if folder.is_dir():
+        others = [file.name for file in folder.iterdir()]
+        if others and "model.json" not in others:
+            raise OutputError(f"{folder}: holds something else ({min(others)}); name a new folder")
+    elif folder.exists():
+        raise OutputError(f"{folder}: must be a folder, is a file")
 
 
 def pack(folds: Sequence[Preprocessing]) -> tuple[dict[str, Any], dict[str, Floats]]:
@@ -218,6 +236,59 @@ def _present(name: str, frame: Frame) -> Floats:
     if np.isnan(values).any():
         raise DataError(f"column '{name}' must not have missing cells, as none had in training")
     return values
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Blueprint:
+    """All that a model needs of the data that it learned from, so that it can be made when these are gone.
+
+    Attributes:
+        dataset: without its rows.
+        folds: what was done to them.
+    """
+
+    dataset: Dataset
+    folds: tuple[Preprocessing, ...]
+
+    @classmethod
+    def each(cls, dataset: Dataset, prepared: Sequence[Sequence[Preprocessing]]) -> list[Self]:
+        """One for each way of preparing rows, as `dataset.prepare` gives them."""
+        variants = [variant for _, variant in dataset.variants] or [dataset]
+        return [cls(variant, tuple(folds)) for variant, folds in zip(variants, prepared, strict=True)]
+
+    @classmethod
+    def at(cls, blueprints: Sequence[Self], spec: Spec, point: Point) -> Self:
+        """That of the rows as they are prepared at a point."""
+        values = tuple(point[name] for name in choices(spec))
+        return blueprints[list(product(*choices(spec).values())).index(values)]
+
+    def to_bytes(self) -> bytes:
+        """An `.npz` file without pickle."""
+        content, arrays = pack(self.folds)
+        kept = ("inputs", "outputs", "classes", "fingerprint", "rows", "units")
+        content["dataset"] = {name: getattr(self.dataset, name) for name in kept}
+        file = io.BytesIO()
+        np.savez(file, allow_pickle=False, content=np.array(json.dumps(content)), **arrays)
+        return file.getvalue()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """What `to_bytes` wrote.
+
+        Raises:
+            DataError: it is something else.
+        """
+        try:
+            with np.load(io.BytesIO(data), allow_pickle=False) as file:
+                arrays = dict(file)
+            content = json.loads(str(arrays.pop("content")))
+            given = content["dataset"].items()
+            kept: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in given}
+            folds = unpack(content, arrays)
+            return cls(Dataset(folder="", folds=len(folds), **kept), folds)
+        except BROKEN as error:
+            raise DataError(f"how rows were prepared cannot be read: {error}") from None
 
 
 def champion(

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.registry import Menu
+from engine.registry import nearest
 from engine.scaling import SCALERS, Scaler, Standard
 from engine.types import DType, Floats, Shape
 from hpsearch.errors import DataError
@@ -129,6 +130,9 @@ class Preprocessing:
         return np.ascontiguousarray(np.moveaxis(scaled.reshape(len(x), height, width, channels), -1, 1))
 
     def _frame(self, frame: Frame) -> Floats:
+        for name in (*self.numbers, *self.names):
+            if name not in frame.columns:
+                raise DataError(f"there is no column '{name}'{nearest(name, list(frame.columns))}")
         rows = len(frame)
         out = np.zeros((rows, self.width), DTYPE)
         count = len(self.numbers)

@@ -256,12 +256,20 @@ def _trials(summary: Summary, title: str, records: Sequence[Record]) -> Table:
 
 def best_line(record: Record) -> Text:
     """The best trial: its scores and its parameters."""
-    scores = ", ".join(
-        f"{name} {number(value)}" for name, value in record.metrics.items() if name.startswith(("val/", "test/"))
-    )
-    text = Text.assemble((f"Best: {record.label}", "bold"), f"   {scores}")
+    text = Text.assemble((f"Best: {record.label}", "bold"), f"   {scores(record.metrics)}")
     text.append(f"\n  {parameters(record)}" if record.point else "")
     return text.append(f"\n  {diagnosis}" if (diagnosis := reading(record)) else "")
+
+
+def scores(metrics: Mapping[str, float]) -> str:
+    """Those of the rows to choose by, with their deviation over folds, and the same of the test rows."""
+    words = []
+    for name, value in metrics.items():
+        part, _, what = name.partition("/")
+        if (part == "val" and not what.endswith("_std")) or (part == "test" and f"val/{what}" in metrics):
+            spread = metrics.get(f"{name}_std")
+            words.append(f"{name} {number(value)}" + (f" ± {number(spread)}" if spread is not None else ""))
+    return ", ".join(words)
 
 
 def reading(record: Record) -> str:

@@ -17,8 +17,9 @@ from hpsearch.database import file_of, shown, url_of
 from hpsearch.dataset import Dataset, prepare
 from hpsearch.errors import OutputError, StorageError
 from hpsearch.executors import EXECUTORS
+from hpsearch.export import model_of
 from hpsearch.fork import prior
-from hpsearch.models import champion
+from hpsearch.models import Blueprint
 from hpsearch.record import FINISHED, Record, best_of, came, ranked
 from hpsearch.space import Box
 from hpsearch.spec import Spec
@@ -141,6 +142,8 @@ class Session:
         check_fit(self.spec, self.dataset)
         stored, notices = _begun(self._storage, self.spec, self.dataset, options.parent)
         self.notices = [*self.dataset.notices, *notices]
+        if not self._storage.prepared():
+            self._storage.keep_prepared([b.to_bytes() for b in Blueprint.each(self.dataset, self.prepared)])
         if options.retry_failed:
             self.notices += _retried(self._storage, self.spec)
         facts = {"version": versions(), "data": self.dataset.fingerprint, "database": shown(url)}
@@ -182,8 +185,7 @@ class Session:
         if best is None or stored is None:
             return None
         folder = self._folder / "model"
-        dataset = self.dataset.at(best.point)
-        champion(self.spec, dataset, self.prepared[dataset.number], best, stored.weights, versions()).save(folder)
+        model_of(self.spec, self._storage, best, stored).save(folder)
         return folder
 
 

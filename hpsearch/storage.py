@@ -1,10 +1,10 @@
 """The study database: opened once, checked, written whole.
 
-One database holds one study. Ours are the study, its stages, its trials, the checkpoints of those that train, and the
-weights of its best: a wave's points are written in one transaction when they are asked, and what a worker brings in one
-the moment it arrives. A coordinator writes as long as it holds the lease. Beside them stand Optuna's tables with a
-study `<name>/<stage>` for each stage, which any Optuna tool reads: finished trials, whole, in the order of their
-numbers, added wave by wave.
+One database holds one study. Ours are the study, how its rows are prepared, its stages, its trials, the checkpoints
+of those that train, and the weights of its best: a wave's points are written in one transaction when they are asked,
+and what a worker brings in one the moment it arrives. A coordinator writes as long as it holds the lease. Beside them
+stand Optuna's tables with a study `<name>/<stage>` for each stage, which any Optuna tool reads: finished trials,
+whole, in the order of their numbers, added wave by wave.
 """
 
 import contextlib
@@ -85,6 +85,12 @@ _CHAMPION = sa.Table(
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("weights", sa.LargeBinary, nullable=False),
     sa.Column("test", sa.Text),  # scores, once they have been read
+)
+_PREPARED = sa.Table(
+    "hpsearch_prepared",
+    _TABLES,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),  # among the ways to prepare rows
+    sa.Column("content", sa.LargeBinary, nullable=False),  # `models.Blueprint.to_bytes`
 )
 _LEASE = sa.Table(
     "hpsearch_lease",
@@ -286,6 +292,18 @@ class Storage:
                     _TRIAL.insert(), [_asked(PRIOR, n, given, study.created) for n, given in enumerate(prior)]
                 )
         return study
+
+    def prepared(self) -> list[bytes]:
+        """How rows are prepared, each way; none in a study that has not said so."""
+        with guard(self.url), self._engine.connect() as connection:
+            rows = connection.execute(sa.select(_PREPARED).order_by(_PREPARED.c.number)).all()
+        return [row.content for row in rows]
+
+    def keep_prepared(self, contents: Sequence[bytes]) -> None:
+        """Remembers how rows are prepared: a model needs that, and the data may be gone by then."""
+        with self._writing() as connection:
+            connection.execute(_PREPARED.delete())
+            connection.execute(_PREPARED.insert(), [{"number": n, "content": c} for n, c in enumerate(contents)])
 
     def change(self, spec: dict[str, Any]) -> None:
         """Goes on with another spec."""

@@ -7,16 +7,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hpsearch.database import shown
-from hpsearch.dataset import prepare
 from hpsearch.errors import DataError, Interrupted, OutputError, TrackingError
+from hpsearch.export import model_of
 from hpsearch.lease import held
-from hpsearch.models import champion
 from hpsearch.record import FINISHED, Record
 from hpsearch.service import Summary, summary
 from hpsearch.storage import Storage
 from hpsearch.trackers import MlflowTracker, Subject
 from hpsearch.trackers.beside import Call, Sender
-from hpsearch.uses import choices
 
 
 class SyncReport(NamedTuple):
@@ -105,11 +103,7 @@ def _ending(found: Summary, storage: Storage, folder: Path) -> tuple[list[Record
     if best is None or study is None or crowned is None or crowned.test is None:  # these are read at the very end
         return [], None, []
     try:
-        dataset, prepared = prepare(found.spec.data, found.spec.seed, folder, choices(found.spec))
-        if dataset.fingerprint != study.fingerprint:
-            raise DataError("the data have changed since the study began")
-        folds = prepared[dataset.at(best.point).number]
-        champion(found.spec, dataset.at(best.point), folds, best, crowned.weights, study.version).save(folder / "model")
+        model_of(found.spec, storage, best, crowned).save(folder / "model")
     except (DataError, OutputError) as error:
         return found.ranking, None, [f"sent without the champion's model: {error}"]
     return found.ranking, folder / "model", []

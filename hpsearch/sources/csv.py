@@ -86,22 +86,21 @@ class CsvFile:
             raise self._error(f"two columns are called '{twice}'")
         some = checked = False
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("error", pd.errors.ParserWarning)  # a row that is too long, among the first
-                for piece in pd.read_csv(
-                    self._path,
-                    sep=self._separator,
-                    names=self.names,
-                    header=0 if self.header else None,
-                    index_col=False,
-                    dtype=dict.fromkeys(text, str),
-                    na_values=list(self._missing),
-                    skipinitialspace=True,
-                    encoding=self._encoding,
-                    compression="gzip" if self._packed else None,
-                    low_memory=False,
-                    chunksize=ROWS,
-                ):
+            with pd.read_csv(
+                self._path,
+                sep=self._separator,
+                names=self.names,
+                header=0 if self.header else None,
+                index_col=False,
+                dtype=dict.fromkeys(text, str),
+                na_values=list(self._missing),
+                skipinitialspace=True,
+                encoding=self._encoding,
+                compression="gzip" if self._packed else None,
+                low_memory=False,
+                chunksize=ROWS,
+            ) as reader:
+                while (piece := _next(reader)) is not None:
                     if not checked and len(piece) and piece.iloc[:, -1].isna().any():
                         self._check_lengths()  # pandas fills rows that are too short
                         checked = True
@@ -158,6 +157,15 @@ class CsvFile:
 
     def _error(self, message: str) -> DataError:
         return DataError(f"data: csv: {self._path}: {message}")
+
+
+def _next(reader: Iterator["pd.DataFrame"]) -> "pd.DataFrame | None":
+    """Some more rows; a row that is too long, of which pandas only warns when it is among the first, is an error."""
+    import pandas as pd
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        return next(reader, None)
 
 
 def _named(cells: list[str]) -> list[str]:

@@ -1,0 +1,150 @@
+"""From Python: a study is run and its result is frames and a model."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
+
+from hpsearch import checking
+from hpsearch.database import shown, url_of
+from hpsearch.errors import StorageError
+from hpsearch.export import model_of
+from hpsearch.models import Model
+from hpsearch.record import Record
+from hpsearch.service import Options, Session, Summary, default_tracking, default_url, summary
+from hpsearch.spec import Spec
+from hpsearch.storage import Storage
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Result:
+    """A study as far as it has come.
+
+    Attributes:
+        url: of its database.
+        summary: all that it holds.
+    """
+
+    url: str
+    summary: Summary
+
+    @property
+    def best(self) -> Record:
+        """The champion.
+
+        Raises:
+            StorageError: no trial is complete.
+        """
+        if self.summary.champion is None:
+            raise StorageError(f"{shown(self.url)}: no trial is complete")
+        return self.summary.champion
+
+    @property
+    def best_params(self) -> dict[str, Any]:
+        """Its parameters."""
+        return dict(self.best.point)
+
+    @property
+    def best_value(self) -> float:
+        """Its metric."""
+        assert self.best.value is not None  # it is complete
+        return self.best.value
+
+    @property
+    def best_metrics(self) -> dict[str, float]:
+        """Its scores: at its best epoch, and once the study has ended on the test rows."""
+        return dict(self.best.metrics)
+
+    @cached_property
+    def trials(self) -> "pd.DataFrame":
+        """A row for each trial, in the order in which they were asked: `stage`, `number`, `state`, `value`, `epochs`,
+        `seconds`, a column for each parameter and one for each metric."""
+        import pandas as pd
+
+        rows = [
+            {
+                **{name: getattr(r, name) for name in ("stage", "number", "state", "value", "epochs", "seconds")},
+                **{f"params/{name}": value for name, value in r.point.items()},
+                **r.metrics,
+            }
+            for records in self.summary.records
+            for r in records
+        ]
+        return pd.DataFrame(rows)
+
+    @cached_property
+    def model(self) -> Model:
+        """The champion's.
+
+        Raises:
+            StorageError: no trial is complete.
+        """
+        storage = Storage.open(self.url, create=False)
+        try:
+            stored = storage.champions().get((self.best.stage, self.best.number))
+            if stored is None:
+                raise StorageError(f"{shown(self.url)}: the weights of {self.best.label} are not there")
+            return model_of(self.summary.spec, storage, self.best, stored)
+        finally:
+            storage.close()
+
+
+def run(
+    study: str | os.PathLike[str] | Mapping[str, Any],
+    *,
+    storage: str | os.PathLike[str] | None = None,
+    tracking_uri: str | None = None,
+    workers: int | None = None,
+    retry_failed: bool = False,
+) -> Result:
+    """Starts a study, or goes on with it, as `hpsearch run` does, without printing anything.
+
+    Args:
+        study: a study file, or what would stand in one.
+        storage: the study database, a file or a URL; `NAME.db` beside the study file, or in the current folder.
+        tracking_uri: where MLflow is, "none" for nowhere; mlruns/mlflow.db in the current folder.
+        workers: processes that train; changes no result.
+        retry_failed: failed trials are trained again.
+
+    Raises:
+        SpecError, DataError, StorageError: what a person has to mend; nothing finished is lost.
+    """
+    spec, folder = _spec(study)
+    url = url_of(os.fspath(storage)) if storage is not None else default_url(folder / "study.yaml", spec.name)
+    options = Options(workers, tracking_uri or default_tracking(), retry_failed=retry_failed)
+    with Session(spec, url, options) as session:
+        for _ in session.run():
+            pass
+        return Result(url, session.summary())
+
+
+def load_study(database: str | os.PathLike[str]) -> Result:
+    """What a study database holds, without going on with it.
+
+    Raises:
+        StorageError: it is none.
+    """
+    url = url_of(os.fspath(database))
+    return Result(url, summary(url))
+
+
+def load_model(folder: str | os.PathLike[str]) -> Model:
+    """A model that was exported.
+
+    Raises:
+        DataError: the folder holds none.
+    """
+    return Model.load(Path(folder))
+
+
+def _spec(study: str | os.PathLike[str] | Mapping[str, Any]) -> tuple[Spec, Path]:
+    """The spec, and the folder that its database goes to."""
+    if isinstance(study, Mapping):
+        return checking.read(study, "study")[0], Path()
+    return checking.load(Path(study))[0], Path(study).parent

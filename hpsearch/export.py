@@ -1,0 +1,31 @@
+"""A study's champion out of its database: a model, made without the data."""
+
+import tempfile
+from pathlib import Path
+
+from hpsearch.dataset import prepare
+from hpsearch.errors import DataError
+from hpsearch.models import Blueprint, Model, champion
+from hpsearch.record import Record
+from hpsearch.spec import Spec
+from hpsearch.storage import Champion, Storage
+from hpsearch.uses import choices
+
+
+def model_of(spec: Spec, storage: Storage, best: Record, stored: Champion) -> Model:
+    """The model of a complete trial whose weights are stored.
+
+    Raises:
+        DataError: the study was begun by an earlier version, and its data cannot be read any more.
+    """
+    study = storage.study()
+    assert study is not None  # it has a champion
+    blueprints = [Blueprint.from_bytes(content) for content in storage.prepared()]
+    if not blueprints:
+        with tempfile.TemporaryDirectory(prefix="hpsearch-") as folder:
+            dataset, prepared = prepare(spec.data, spec.seed, Path(folder), choices(spec))
+        if dataset.fingerprint != study.fingerprint:
+            raise DataError("the data have changed since the study began")
+        blueprints = Blueprint.each(dataset, prepared)
+    made = Blueprint.at(blueprints, spec, best.point)
+    return champion(spec, made.dataset, made.folds, best, stored.weights, study.version)

@@ -1,0 +1,156 @@
+"""Rows as they come, as a network takes them: what `hpsearch.preprocessing` does, and what scalers do, as nodes."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from engine.scaling import MinMax, Quantile, Robust, Scaler, Standard
+from engine.types import Floats, Shape
+from hpsearch.onnx.nodes import TEXT, Nodes
+from hpsearch.preprocessing import DTYPE, Names, Preprocessing
+
+NUMBERS = "numbers; NaN is a missing one"
+WORDS = "names; the empty text is a missing one"
+
+
+def prepared(nodes: Nodes, folds: Sequence[Preprocessing], shape: Shape) -> str:
+    """The graph's inputs, and what becomes of them: `(folds, rows, *shape)`, float32."""
+    if folds[0].tabular:
+        return _table(nodes, folds)
+    x = nodes.input("x", np.float64, ("rows", *shape), "rows as they come, unscaled")
+    along = (shape[0], *(1,) * (len(shape) - 1))  # images are scaled by channel
+    scaled = [x if fold.x is None else scale(nodes, fold.x, x, along) for fold in folds]
+    return nodes.cast(nodes.together(scaled), DTYPE)
+
+
+def scale(nodes: Nodes, scaler: Scaler, x: str, along: Shape) -> str:
+    """`scaler.apply`, in float64; its columns lie along x as arrays of shape `along` do."""
+    return SCALINGS[type(scaler)].apply(nodes, scaler, x, along)
+
+
+def unscale(nodes: Nodes, scaler: Scaler, x: str) -> str:
+    """`scaler.invert` of `(rows, columns)`, in float64."""
+    return SCALINGS[type(scaler)].invert(nodes, scaler, x)
+
+
+def _table(nodes: Nodes, folds: Sequence[Preprocessing]) -> str:
+    first, column = folds[0], ("rows", 1)
+    for name in first.features:
+        of_names = name in first.names
+        nodes.input(name, TEXT if of_names else np.float64, column, WORDS if of_names else NUMBERS)
+    raw = missing = ""
+    if first.numbers:
+        raw = nodes("Concat", *first.numbers, axis=1)
+        missing = nodes("IsNaN", raw)
+    return nodes.together([_frame(nodes, fold, raw, missing) for fold in folds])
+
+
+def _frame(nodes: Nodes, fold: Preprocessing, raw: str, missing: str) -> str:
+    """Numbers `(rows, numbers)` and the columns of names, as one fold takes them: `(rows, width)`."""
+    parts = []
+    if fold.numbers and fold.fills is not None:
+        filled = nodes("Where", missing, fold.fills, raw)
+        scaled = filled if fold.x is None else scale(nodes, fold.x, filled, fold.fills.shape)
+        parts.append(nodes.cast(scaled, DTYPE))
+    if fold.flags:
+        parts.append(nodes.cast(nodes("Gather", missing, np.array(fold.flags), axis=1), DTYPE))
+    parts += [_one_hot(nodes, name, names) for name, names in fold.names.items() if names.width]
+    return nodes("Concat", *parts, axis=1)
+
+
+def _one_hot(nodes: Nodes, name: str, names: Names) -> str:
+    """A column of names `(rows, 1)` → `(rows, width)`."""
+    places = {**names.places, "": names.missing}
+    nowhere = names.width  # OneHot leaves 0 in all columns where a place is beyond them; −1 would be the last one
+    values = [place if place >= 0 else nowhere for place in (*places.values(), names.other)]
+    found = nodes("LabelEncoder", name, keys_strings=list(places), values_int64s=values[:-1], default_int64=values[-1])
+    place = nodes("Squeeze", found, np.array([1]))
+    return nodes("OneHot", place, np.array(names.width), np.array([0, 1], DTYPE), axis=-1)
+
+
+class Scaling(NamedTuple):
+    """A scaler as nodes: as `scale` and `unscale` say."""
+
+    apply: Callable[[Nodes, Any, str, Shape], str]
+    invert: Callable[[Nodes, Any, str], str]
+
+
+def _affine(center: str, spread: str) -> Scaling:
+    """(x − center) / spread, by the names of its arrays."""
+
+    def apply(nodes: Nodes, scaler: Scaler, x: str, along: Shape) -> str:
+        moved = nodes("Sub", x, getattr(scaler, center).reshape(along))
+        return nodes("Div", moved, getattr(scaler, spread).reshape(along))
+
+    def invert(nodes: Nodes, scaler: Scaler, x: str) -> str:
+        return nodes("Add", nodes("Mul", x, getattr(scaler, spread)), getattr(scaler, center))
+
+    return Scaling(apply, invert)
+
+
+def _quantile(nodes: Nodes, scaler: Quantile, x: str, along: Shape) -> str:
+    """Between the last quantile ≤ x and the first one ≥ x: these are neighbors, or x is one of equal ones."""
+    q = scaler.quantiles
+    levels, columns = q.shape
+    starts = (np.arange(columns) * levels).reshape(along)
+    flat = q.T.ravel()
+    before = _below(nodes, q, x, along, "LessOrEqual")  # how many are ≤ x
+    lower = nodes("Max", nodes("Sub", before, np.array(1)), np.array(0))
+    upper = nodes("Min", _below(nodes, q, x, along, "Less"), np.array(levels - 1))
+    q_lower, q_upper = (nodes("Gather", flat, nodes("Add", place, starts)) for place in (lower, upper))
+    low, high = (_level(nodes, place, levels) for place in (lower, upper))
+    gap = nodes("Sub", q_upper, q_lower)
+    share = nodes("Div", nodes("Sub", x, q_lower), nodes("Where", nodes("Greater", gap, _double(0)), gap, _double(1)))
+    between = nodes("Add", low, nodes("Mul", share, nodes("Sub", high, low)))
+    middle = nodes("Mul", nodes("Add", low, high), _double(0.5))
+    inside = nodes("Where", nodes("Equal", q_lower, q_upper), middle, between)
+    first, last = q[0].reshape(along), q[-1].reshape(along)
+    top = _double(1 if levels > 1 else 0)
+    result = nodes("Where", nodes("GreaterOrEqual", x, last), top, inside)
+    return nodes("Where", nodes("LessOrEqual", x, first), _double(0), result)
+
+
+def _below(nodes: Nodes, q: Floats, x: str, along: Shape, compare: str) -> str:
+    """How many of each column's ascending quantiles are less (or equal), by halving: int64, shaped like x."""
+    levels, columns = q.shape
+    steps = 1 << levels.bit_length()  # more than there are levels; those beyond are greater than any x
+    padded = np.full((columns, steps), np.inf)
+    padded[:, :levels] = q.T
+    flat, count = padded.ravel(), ""
+    starts = (np.arange(columns) * steps).reshape(along)
+    while steps := steps // 2:
+        place = nodes("Add", count, starts + steps - 1) if count else nodes("Add", nodes.cast(x, np.int64), starts)
+        is_below = nodes(compare, nodes("Gather", flat, place), x)
+        more = nodes("Where", is_below, np.array(steps), np.array(0))
+        count = nodes("Add", count, more) if count else more
+    return nodes("Min", count, np.array(levels))
+
+
+def _level(nodes: Nodes, place: str, levels: int) -> str:
+    """The fraction of rows at a quantile's place."""
+    return nodes("Div", nodes.cast(place, np.float64), _double(max(1, levels - 1)))
+
+
+def _double(value: float) -> Floats:
+    return np.array(value, np.float64)
+
+
+def _quantile_inverse(nodes: Nodes, scaler: Quantile, x: str) -> str:
+    """By interpolation between quantiles, which stand at equal steps."""
+    levels, columns = scaler.quantiles.shape
+    flat, starts = scaler.quantiles.T.ravel(), np.arange(columns) * levels
+    place = nodes("Mul", nodes("Clip", x, _double(0), _double(1)), _double(levels - 1))
+    floor = nodes("Floor", place)
+    lower = nodes.cast(floor, np.int64)
+    upper = nodes("Min", nodes("Add", lower, np.array(1)), np.array(levels - 1))
+    low, high = (nodes("Gather", flat, nodes("Add", p, starts)) for p in (lower, upper))
+    return nodes("Add", low, nodes("Mul", nodes("Sub", place, floor), nodes("Sub", high, low)))
+
+
+SCALINGS: dict[type[Scaler], Scaling] = {
+    Standard: _affine("mean", "deviation"),
+    MinMax: _affine("minimum", "width"),
+    Robust: _affine("median", "spread"),
+    Quantile: Scaling(_quantile, _quantile_inverse),
+}

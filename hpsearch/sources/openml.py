@@ -1,0 +1,97 @@
+"""Data sets of openml.org, fetched once and then read from scikit-learn's cache."""
+
+import contextlib
+import socket
+import sys
+import warnings
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any, Literal, final
+from urllib.error import HTTPError, URLError
+
+from pydantic import Field
+
+from hpsearch.sources.tables import ColumnName, Piece, TableSource, as_written
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TIMEOUT = 10.0  # seconds without an answer
+
+
+@final
+class OpenmlSource(TableSource):
+    """`{source: openml, id: 1590}`: the data set's own target is its last column, and is predicted unless `target` says
+    otherwise. Nominal columns are names, whatever these look like."""
+
+    source: Literal["openml"] = "openml"
+    id: Annotated[int, Field(ge=1, description="number of the data set: openml.org/d/61 is 61")]
+    target: ColumnName = Field(-1, description="the column to predict; the data set's own when not given")
+    cache: str | None = Field(None, description="folder for what is fetched; scikit-learn's own when not given")
+
+    def notices(self) -> Iterator[str]:
+        yield from self._fetch()[1]
+
+    def pieces(self, text: frozenset[ColumnName]) -> Iterator[Piece]:
+        cells, _ = self._fetch()
+        yield Piece(cells.astype(dict.fromkeys(as_written(text, list(cells.columns)), object)))
+
+    def _fetch(self) -> tuple["pd.DataFrame", list[str]]:
+        """The table, its own target last, and what openml.org says of it.
+
+        Raises:
+            DataError: there is none, or it cannot be fetched.
+        """
+        from sklearn.datasets import fetch_openml
+
+        own = self.target == -1
+        try:
+            with _once() as notices:
+                found: Any = fetch_openml(
+                    data_id=self.id,
+                    data_home=self.cache,
+                    target_column="default-target" if own else None,
+                    as_frame=True,
+                    parser="auto",
+                    n_retries=1,
+                )
+        except HTTPError as error:
+            error.close()
+            raise self.error(f"id {self.id}: openml.org answers {error.code} {error.reason}; try again later") from None
+        except (URLError, TimeoutError, ConnectionError) as error:
+            reason = getattr(error, "reason", error)
+            raise self.error(
+                f"id {self.id}: openml.org cannot be reached ({reason}); what was fetched once is read without it:"
+                " connect and run again"
+            ) from None
+        except (OSError, ValueError, KeyError) as error:
+            raise self.error(f"id {self.id}: {_reason(error)}") from None
+        if own and len(found.target_names) != 1:
+            names = ", ".join(found.target_names) or "none"
+            raise self.error(f"id {self.id}: a target must be given, for the data set has {names} of its own")
+        return found.frame[[*found.feature_names, *found.target_names]], notices
+
+
+@contextlib.contextmanager
+def _once() -> Iterator[list[str]]:
+    """Warnings as a list; the first network error ends it, where scikit-learn tries four times and waits for ever."""
+    found: list[str] = []
+
+    def note(message: Warning | str, *_: Any) -> None:
+        error = sys.exception()
+        if str(message).startswith("A network error occurred"):  # before it tries again
+            raise error if isinstance(error, URLError) else URLError(str(error or message))
+        found.append(str(message))
+
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(TIMEOUT)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")
+            warnings.showwarning = note  # type: ignore[assignment]
+            yield found
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error.args[0] if error.args else type(error).__name__)

@@ -1,0 +1,61 @@
+"""Tables in Parquet files."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, final
+
+from pydantic import Field
+
+from hpsearch.errors import DataError
+from hpsearch.sources.tables import ColumnName, Piece, TableSource, as_written
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ROWS = 50_000  # read at a time
+
+
+@final
+class ParquetSource(TableSource):
+    """`{source: parquet, path: adult.parquet, target: income}`.
+
+    Dictionary columns are names, whatever these look like; decimals are taken for float64.
+    """
+
+    source: Literal["parquet"] = "parquet"
+    path: Annotated[str, Field(min_length=1, description="relative to the current folder")]
+    test_path: Annotated[str, Field(min_length=1)] | None = Field(None, description="the test rows, if they are apart")
+
+    def pieces(self, text: frozenset[ColumnName]) -> Iterator[Piece]:
+        first: list[str] | None = None
+        for path, test in ((self.path, False), (self.test_path, True)):
+            if path is not None:
+                for cells in self._batches(path):
+                    cells = self.alike(cells, first, path)
+                    first = first or list(cells.columns)
+                    yield Piece(cells.astype(dict.fromkeys(as_written(text, first), object)), test)
+
+    def _batches(self, path: str) -> Iterator["pd.DataFrame"]:
+        """Rows, some at a time."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            with Path(path).open("rb") as opened, pq.ParquetFile(opened) as file:
+                if not file.metadata.num_rows:
+                    raise self._error(path, "holds no rows")
+                for batch in file.iter_batches(batch_size=ROWS):
+                    for place, field in enumerate(batch.schema):
+                        if pa.types.is_decimal(field.type):
+                            numbers = batch.column(place).cast(pa.float64())
+                            batch = batch.set_column(place, field.name, numbers)
+                    if batch.num_rows:
+                        yield batch.to_pandas().rename(columns=str)
+        except FileNotFoundError:
+            raise self._error(path, "there is no such file; a relative path starts at the current folder") from None
+        except (OSError, ValueError, pa.ArrowException) as error:
+            reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+            raise self._error(path, f"is no Parquet file that can be read: {reason}") from None
+
+    def _error(self, path: str, message: str) -> DataError:
+        return self.error(f"{path}: {message}")
