@@ -36,8 +36,8 @@ class ClipNorm:
 
     @classmethod
     def bind(cls, trials: Sequence[Self], grad: Floats) -> Callable[[], None]:
-        limit = np.asarray(column([t.limit for t in trials], grad.dtype)).reshape(-1, 1, 1)
         scale = np.empty((len(grad), 1, 1), grad.dtype)
+        limit = np.broadcast_to(np.reshape(column([t.limit for t in trials], grad.dtype), (-1, 1, 1)), scale.shape)
         row, one = grad[:, None, :], grad.dtype.type(1)
         tiny = np.finfo(grad.dtype).tiny
 

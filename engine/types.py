@@ -41,7 +41,7 @@ def column(values: Sequence[float], dtype: DType) -> Column:
         dtype: that of the parameters.
 
     Returns:
-        `(trials, 1)`, or a scalar for a single trial, which NumPy multiplies with less overhead and to the same bits.
+        `(trials, 1)`, or a scalar where all are equal, which NumPy multiplies with less overhead and to the same bits.
     """
     cast = np.asarray(values, dtype=np.float64).astype(dtype)
-    return cast[0] if len(cast) == 1 else cast[:, None]
+    return cast[0] if (cast == cast[0]).all() else cast[:, None]
