@@ -16,6 +16,7 @@ from hpsearch.spec import Spec, Stage
 
 LONGEST = 60  # characters of a value that are shown
 DIFFER = "results would differ"
+PLACES = ("path", "test_path", "url", "cache")  # of data: that these are the same is told from the rows themselves
 _PASSWORD = re.compile(r"(://[^:]*):.*@", re.DOTALL)  # up to the last @, in other lines too: a password may hold one
 _Path = tuple[str, ...]
 
@@ -77,7 +78,8 @@ def forked(old: Spec, new: Spec) -> tuple[str, ...]:
     """
     before, after = _tree(old), _tree(new)
     sections = ("data", "model", "train", "metric", "seed")
-    return tuple(s for s in sections if any(_leaves(before[s], after[s], (s,))))
+    leaves = ((s, path) for s in sections for path, _, _ in _leaves(before[s], after[s], (s,)))
+    return tuple(dict.fromkeys(s for s, path in leaves if path[0] != "data" or path[-1] not in PLACES))
 
 
 def carried(old_space: Space, new_space: Space, record: Record) -> dict[str, Raw] | None:
@@ -146,6 +148,8 @@ def _refusal(files: _Files, path: _Path) -> str | None:
         return None
     match path:
         case ("workers" | "max_failed",):
+            return None
+        case ("data", place) if place in PLACES:
             return None
         case ("stages", name) if name not in files.begun:
             return _inserted(files, name)

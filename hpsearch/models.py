@@ -84,7 +84,7 @@ class Model:
                 if preprocessing.y is not None:
                     outputs = preprocessing.y.invert(outputs.astype(np.float64))
                 each.append(outputs)
-        outputs = each[0] if len(each) == 1 else np.mean(each, axis=0, dtype=np.float64)
+        outputs = each[0] if len(each) == 1 else np.mean(each, axis=0, dtype=np.float64).astype(each[0].dtype)
         return np.hstack([1 - outputs, outputs]) if len(self.classes) == 2 else outputs
 
     def predict(self, x: "npt.ArrayLike | pd.DataFrame | Frame") -> npt.NDArray[Any]:
@@ -110,11 +110,12 @@ class Model:
             if not tabular:
                 return self._array(x)
             x = self._named(np.asarray(x, object))
+        names = [str(name) for name in x.columns]
+        for name in self.features:
+            if name not in names:
+                raise DataError(f"rows must have the column '{name}'{nearest(name, names)}")
         if not isinstance(x, Frame):
             x = frame_of(x, reading.get("missing", ()), self.features)
-        for name in self.features:
-            if name not in x.columns:
-                raise DataError(f"rows must have the column '{name}'{nearest(name, list(x.columns))}")
         if tabular:
             return Frame({name: x.columns[name] for name in self.features})
         return self._array(np.stack([_present(name, x) for name in self.features], axis=1))

@@ -300,7 +300,7 @@ def _test_scores(net: Network, theta: Floats, rows: Rows, dataset: Dataset) -> d
         found = evaluate(net, theta, rows)
         scores = {"loss": float(found.loss[0]), _accuracy(dataset): float(found.accuracy[0])}
     elif dataset.classes:
-        said = said.mean(axis=0, dtype=np.float64)[None]
+        said = said.mean(axis=0, dtype=np.float64)[None].astype(DTYPE)
         scores = {"loss": METRICS["log_loss"]().of(said[0], truth)}
     else:  # each fold has its own units, so the mean is taken in the target's
         center, unit = (np.array(numbers)[:, None, None] for numbers in zip(*dataset.units, strict=True))

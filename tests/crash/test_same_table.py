@@ -14,22 +14,28 @@ from hpsearch.dataset import Dataset, prepare
 from hpsearch.errors import Interrupted
 from hpsearch.executors import EXECUTORS, Inline
 from hpsearch.spec import Spec
+from hpsearch.uses import choices
 
 KINDS: dict[str, Any] = {
     "halving": cases.FULL,
     "hyperband": {**cases.FULL, "pruning": {"kind": "hyperband", "min_epochs": 1, "reduction": 2}},
     "median": {**cases.FULL, "pruning": {"kind": "median", "min_epochs": 1, "startup": 3}},
+    "folds": {  # of rows that are prepared in two ways
+        **cases.FULL,
+        "data": {"source": "sklearn", "name": "iris", "split": {"folds": 3}, "scale": "scaling"},
+        "parameters.scaling": {"values": ["standard", "minmax"]},
+    },
 }
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module", params=[*list(KINDS)[:-1], pytest.param("folds", marks=pytest.mark.crash)])
 def spec(request: pytest.FixtureRequest) -> Spec:
     return cases.small(**KINDS[request.param])
 
 
 @pytest.fixture(scope="module")
 def dataset(spec: Spec, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    return prepare(spec.data, spec.seed, tmp_path_factory.mktemp("data"))[0]
+    return prepare(spec.data, spec.seed, tmp_path_factory.mktemp("data"), choices(spec))[0]
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,289 @@
+"""The champion out of its database, predicting elsewhere; and the same from Python."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import cases
+import numpy as np
+import pandas as pd
+import pytest
+import test_cli
+
+import hpsearch
+from hpsearch.build import network
+from hpsearch.database import url_of
+from hpsearch.dataset import prepare
+from hpsearch.errors import DataError, OutputError, SpecError, StorageError
+from hpsearch.storage import Storage
+from hpsearch.uses import choices
+
+Call = test_cli.Call
+call = test_cli.call  # a fixture
+COMMAND = test_cli.COMMAND
+
+
+def people(rows: int = 150, seed: int = 5) -> pd.DataFrame:
+    """Numbers and names with missing cells, and something to learn."""
+    generator = np.random.default_rng(seed)
+    age, pay = generator.normal(40, 12, rows), generator.lognormal(3, 1, rows)
+    town = generator.choice(["Bonn", "Köln", 'the "Ruhr", west', "Ulm"], rows).astype(object)
+    happy = np.where(age / 12 + (town == "Bonn") * 2 + generator.normal(0, 0.5, rows) > 3.6, "yes", "no")
+    age[generator.random(rows) < 0.1] = np.nan
+    town[generator.random(rows) < 0.1] = None
+    return pd.DataFrame({"age": age, "happy": happy, "town": town, "pay": pay, "member": generator.random(rows) < 0.5})
+
+
+def content(folder: Path, table: pd.DataFrame, **data: Any) -> dict[str, Any]:
+    table.to_csv(folder / "people.csv", index=False)
+    given = {"source": "csv", "path": str(folder / "people.csv"), "target": "happy", **data}
+    return cases.content(**{"data": given, "train.epochs": 3, "stages.0.trials": 4, "stages.1.trials": 3})
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, hpsearch.Result]:
+    """A study of folds and of ways to prepare rows, and where it is."""
+    folder = tmp_path_factory.mktemp("study")
+    given = content(folder, people(), split={"folds": 3}, impute="filling")
+    given["parameters"]["filling"] = {"values": ["indicator", "most_frequent"]}
+    return folder, hpsearch.run(given, storage=folder / "small.db", tracking_uri="none", workers=1)
+
+
+# --- from Python
+
+
+def test_result(ran: tuple[Path, hpsearch.Result]) -> None:
+    folder, result = ran
+    assert len(result.trials) == 7 and list(result.trials["stage"]) == ["coarse"] * 4 + ["fine"] * 3
+    best = result.trials.loc[result.trials["value"].idxmin()]
+    assert result.best_value == best["value"] and set(result.best_params) == set(cases.CONTENT["parameters"]) | {
+        "filling"
+    }
+    assert all(best[f"params/{name}"] == value for name, value in result.best_params.items())
+    assert best["test/roc_auc"] == result.best_metrics["test/roc_auc"] and result.trials["test/f1"].notna().sum() == 1
+    again = hpsearch.load_study(folder / "small.db")
+    pd.testing.assert_frame_equal(again.trials, result.trials)
+    assert again.best_params == result.best_params
+
+
+def test_going_on(ran: tuple[Path, hpsearch.Result], tmp_path: Path) -> None:
+    """Nothing is trained twice, and what a database holds is not the mapping's to change."""
+    shutil.copy(ran[0] / "small.db", tmp_path / "small.db")
+    given = content(ran[0], people(), split={"folds": 3}, impute="filling")
+    given["parameters"]["filling"] = {"values": ["indicator", "most_frequent"]}
+    given["stages"][1]["trials"] = 5
+    more = hpsearch.run(given, storage=tmp_path / "small.db", tracking_uri="none", workers=1)
+    assert len(more.trials) == 9 and (more.trials["value"][:7] == ran[1].trials["value"]).all()
+
+
+def test_predictions_are_the_study_s(ran: tuple[Path, hpsearch.Result], tmp_path: Path) -> None:
+    """To the bit: what the study's own rows and weights give, for every test row."""
+    _, result = ran
+    spec = result.summary.spec
+    dataset, prepared = prepare(spec.data, spec.seed, tmp_path, choices(spec))
+    storage = Storage.open(result.url, create=False)
+    weights = storage.champions()[result.best.stage, result.best.number].weights
+    storage.close()
+    at = dataset.at(result.best.point)
+    test = at.part("test")
+    assert test is not None and at.folds == 3
+    theta = np.frombuffer(weights, np.float32).reshape(3, -1)
+    each = [network(spec, at, result.best.point).predict(theta[k : k + 1], test.of(k).x)[0] for k in range(3)]
+    expected = np.mean(each, axis=0, dtype=np.float64).astype(np.float32)[:, 0]
+    said = result.model.scores(people())[:, 1]
+    assert len(said) == 150
+    places = [np.flatnonzero(said == value) for value in expected]
+    assert all(len(place) for place in places), "a test row is predicted otherwise than in the study"
+    assert prepared[at.number][0].describe()[0] == result.model.preprocessing[0].describe()[0]
+
+
+def test_frames_of_all_kinds(ran: tuple[Path, hpsearch.Result]) -> None:
+    """Columns in any order, more than are needed, other types of the same values, missing cells, unknown names."""
+    model, table = ran[1].model, people()
+    whole = model.predictions(table)
+    assert list(whole) == ["prediction", "probability of no", "probability of yes"]
+    assert set(whole["prediction"]) == {"yes", "no"} and len(whole) == 150
+    for other in (
+        table[table.columns[::-1]],
+        table.drop(columns="happy").assign(more=1),
+        table.assign(member=table["member"].astype(str).str.lower(), town=table["town"].astype("category")),
+        table.astype({"age": "Float64", "town": "string", "member": object}),
+        table.assign(age=table["age"].astype(object).where(table["age"].notna(), "NaN")),
+    ):
+        pd.testing.assert_frame_equal(model.predictions(other), whole)
+    pd.testing.assert_frame_equal(model.predictions(table[list(model.features)].to_numpy(object)), whole)
+    strange = table.assign(town="Mars", age=np.nan)
+    assert np.isfinite(model.scores(strange)).all() and (model.scores(strange) != model.scores(table)).any()
+    assert len(model.predictions(table[:0])) == 0
+    one = model.scores(table[7:8])
+    np.testing.assert_allclose(one, model.scores(table)[7:8], atol=1e-6)
+
+
+def test_frames_that_do_not_fit(ran: tuple[Path, hpsearch.Result]) -> None:
+    model, table = ran[1].model, people()
+    for frame, message in (
+        (table.drop(columns="age"), "rows must have the column 'age'"),
+        (table.rename(columns={"town": "twon"}), "the column 'town'; did you mean 'twon'?"),
+        (table.assign(age="forty"), "column 'age' must hold numbers, got 'forty' in row 1"),
+        (table.assign(pay=np.inf), "column 'pay' must hold finite numbers, got inf in row 1"),
+        (np.zeros((3, 2)), "rows must have 4 features, got an array of shape"),
+    ):
+        with pytest.raises(DataError) as caught:
+            model.predict(frame)
+        assert message in str(caught.value)
+
+
+def test_mistakes_from_python(tmp_path: Path) -> None:
+    given = content(tmp_path, people())
+    given["train"]["optimizer"] = "momentm"
+    with pytest.raises(SpecError, match=r"study: train.optimizer: .*did you mean 'momentum'"):
+        hpsearch.run(given)
+    with pytest.raises(StorageError, match="none.db"):
+        hpsearch.load_study(tmp_path / "none.db")
+    with pytest.raises(DataError, match="holds no model"):
+        hpsearch.load_model(tmp_path)
+    with pytest.raises(AttributeError, match="no attribute 'runn'"):
+        hpsearch.runn  # type: ignore[attr-defined]  # noqa: B018
+    assert all(getattr(hpsearch, name) for name in hpsearch.__all__)
+
+
+def test_a_script_without_a_guard(tmp_path: Path) -> None:
+    """Worker processes need nothing of the script that starts them, and do not run it again."""
+    (tmp_path / "study.json").write_text(json.dumps(content(tmp_path, people())), "utf-8")
+    script = "import hpsearch; print(len(hpsearch.run('study.json', tracking_uri='none', workers=2).trials))"
+    (tmp_path / "script.py").write_text(script, "utf-8")
+    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "7\n", "")
+
+
+# --- the commands
+
+
+def test_exported_and_used_elsewhere(ran: tuple[Path, hpsearch.Result], tmp_path: Path) -> None:
+    """By a fresh process in another folder, when the data are gone: to the bit."""
+    database = tmp_path / "a" / "small.db"
+    database.parent.mkdir()
+    shutil.copy(ran[0] / "small.db", database)
+    (tmp_path / "b").mkdir()
+    people().drop(columns="happy").to_csv(tmp_path / "b" / "new.csv", index=False)
+    for command in (
+        ["export", "../a/small.db", "--to", "model"],
+        ["export", "../a/small.db", "--to", "model"],  # over a model
+        ["predict", "model", "new.csv", "--out", "said.csv"],
+    ):
+        done = subprocess.run([COMMAND, *command], cwd=tmp_path / "b", capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0 and not done.stderr, done.stderr
+    assert "150 predictions" in done.stdout
+    said, whole = pd.read_csv(tmp_path / "b" / "said.csv"), ran[1].model.predictions(people())
+    assert (said["prediction"] == whole["prediction"]).all()
+    for name in whole.columns[1:]:
+        assert (said[name].to_numpy(np.float32) == whole[name].to_numpy()).all()
+    assert sorted(p.name for p in (tmp_path / "b").iterdir()) == ["model", "new.csv", "said.csv"]
+    about = json.loads((tmp_path / "b" / "model" / "model.json").read_text("utf-8"))["about"]
+    assert about["study"] == "small" and about["spec"]["data"]["target"] == "happy" and len(about["data"]) == 16
+    assert about["metrics"]["test/accuracy"] and f"hpsearch {hpsearch.__version__}" in about["version"]
+
+
+def test_files_without_a_header(call: Call, tmp_path: Path) -> None:
+    """Columns are told by their place; the target's may be there or not."""
+    table = people()
+    table.to_csv(tmp_path / "people.csv", index=False, header=False, sep=";")
+    data = {"source": "csv", "path": "people.csv", "target": 1, "separator": ";", "header": False}
+    hpsearch.run(cases.content(**{"data": data, "train.epochs": 2}), storage="a.db", tracking_uri="none", workers=1)
+    assert call("export", "a.db", "--to", "model").code == 0
+    table.to_csv("with.csv", index=False, header=False, sep=";")
+    table.drop(columns="happy").to_csv("without.csv", index=False, header=False, sep=";")
+    for name in ("with", "without"):
+        assert call("predict", "model", f"{name}.csv", "--out", f"{name}.said").code == 0
+    assert Path("with.said").read_bytes() == Path("without.said").read_bytes()
+    table.drop(columns=["happy", "pay"]).to_csv("few.csv", index=False, header=False, sep=";")
+    said = call("predict", "model", "few.csv", "--out", "few.said")
+    assert said.code == 2 and "rows must have the column '3'" in said.err and not Path("few.said").exists()
+
+
+def test_parquet_and_pieces(ran: tuple[Path, hpsearch.Result], call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is read in pieces gives what it gives in one, and so does the other format."""
+    from hpsearch.sources import csv
+
+    table = pd.concat([people(), people(seed=6)], ignore_index=True)
+    table.to_csv("new.csv", index=False)
+    table.to_parquet("new.parquet")
+    ran[1].model.save(Path("model"))
+    assert call("predict", "model", "new.csv", "--out", "whole.csv").code == 0
+    assert call("predict", "model", "new.parquet", "--out", "parquet.csv").code == 0
+    monkeypatch.setattr(csv, "ROWS", 64)
+    assert call("predict", "model", "new.csv", "--out", "pieces.csv").code == 0
+    whole, pieces = pd.read_csv("whole.csv"), pd.read_csv("pieces.csv")
+    assert Path("parquet.csv").read_text() == Path("whole.csv").read_text() and len(pieces) == len(whole) == 300
+    assert (whole["prediction"] == pieces["prediction"]).all()
+    np.testing.assert_allclose(whole.iloc[:, 1:], pieces.iloc[:, 1:], atol=1e-6)
+
+
+def test_mistakes(ran: tuple[Path, hpsearch.Result], call: Call, tmp_path: Path) -> None:
+    """Each is one line and exit 2, and leaves no file."""
+    ran[1].model.save(Path("model"))
+    table = people()
+    table.assign(age="forty").to_csv("text.csv", index=False)
+    table.drop(columns="age").to_csv("lacking.csv", index=False)
+    table.to_csv("new.csv", index=False)
+    Path("empty.csv").touch()
+    Path("broken.parquet").write_text("no")
+    Path("other").mkdir()
+    Path("other/thing").touch()
+    Storage.open(url_of("none.db"), create=True).close()
+    for command, message in {
+        ("export", "missing.db", "--to", "x"): "missing.db",
+        ("export", "none.db", "--to", "x"): "holds no study yet",
+        ("export", str(ran[0] / "small.db"), "--to", "other"): "holds something else (thing)",
+        ("export", str(ran[0] / "small.db"), "--to", "new.csv"): "must be a folder",
+        ("predict", "other", "new.csv", "--out", "out.csv"): "holds no model",
+        ("predict", "model", "gone.csv", "--out", "out.csv"): "there is no such file",
+        ("predict", "model", "empty.csv", "--out", "out.csv"): "is empty",
+        ("predict", "model", "broken.parquet", "--out", "out.csv"): "is no Parquet file",
+        ("predict", "model", "text.csv", "--out", "out.csv"): "text.csv: column 'age' must hold numbers, got 'forty'",
+        ("predict", "model", "lacking.csv", "--out", "out.csv"): "lacking.csv: rows must have the column 'age'",
+        ("predict", "model", "new.csv", "--out", "no/such/out.csv"): "no/such/out.csv: cannot be written",
+    }.items():
+        said = call(*command)
+        assert said.code == 2 and message in said.err and len(said.err.splitlines()) == 1, (command, said)
+    assert not list(tmp_path.glob("out.csv*")) and not Path("x").exists()
+
+
+def test_a_study_of_an_earlier_version(ran: tuple[Path, hpsearch.Result], tmp_path: Path) -> None:
+    """Which did not keep how rows were prepared: they are prepared again, and must be the same rows."""
+    import sqlite3
+    from contextlib import closing
+
+    shutil.copy(ran[0] / "small.db", tmp_path / "small.db")
+    with closing(sqlite3.connect(tmp_path / "small.db")) as connection:
+        connection.execute("DROP TABLE hpsearch_prepared")
+        connection.commit()
+    again = hpsearch.load_study(tmp_path / "small.db").model
+    assert again.scores(people()).tobytes() == ran[1].model.scores(people()).tobytes()
+    file = ran[0] / "people.csv"
+    before = file.read_bytes()
+    try:
+        people(seed=8).to_csv(file, index=False)
+        with pytest.raises(DataError, match="the data have changed since the study began"):
+            _ = hpsearch.load_study(tmp_path / "small.db").model
+    finally:
+        file.write_bytes(before)
+
+
+def test_no_model_yet(tmp_path: Path) -> None:
+    given = content(tmp_path, people())
+    given["parameters"]["learning_rate"] = {"min": 1e30, "max": 1e31, "scale": "log"}
+    result = hpsearch.run(given, storage=tmp_path / "small.db", tracking_uri="none", workers=1)
+    with pytest.raises(StorageError, match="no trial is complete"):
+        _ = result.model
+    with pytest.raises(StorageError, match="no trial is complete"):
+        _ = result.best_params
+
+
+def test_folder_that_cannot_be_written(ran: tuple[Path, hpsearch.Result], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="cannot be written"):
+        ran[1].model.save(tmp_path / "file" / "model")
