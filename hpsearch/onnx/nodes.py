@@ -12,8 +12,11 @@ if TYPE_CHECKING:
     import onnx
 
 IR_VERSION = 10
-OPSETS = {"": 21, "ai.onnx.ml": 4}  # by domain: the earliest that IR version 10 came with, so that many runtimes read it
-OF_TREES = {"LabelEncoder"}  # what comes from the domain ai.onnx.ml
+OPSETS = {
+    "": 21,
+    "ai.onnx.ml": 4,
+}  # by domain: the earliest that IR version 10 came with, so that many runtimes read it
+OF_ML = {"LabelEncoder"}  # what comes from the domain ai.onnx.ml
 Operand = str | npt.NDArray[Any]  # what another node puts out, by its name; or a constant
 TEXT = np.dtype(object)  # of tensors of strings
 
@@ -56,6 +59,13 @@ class Nodes:
             name += "_"
         self._outputs.append(self._tensor(self._node(name, "Identity", [x], {}), dtype, shape, about))
 
+    def constant(self, value: npt.NDArray[Any]) -> str:
+        """For several nodes; one that a single node takes can be given to it as it is."""
+        name = self._free(f"constant_{len(self._constants)}")
+        value = np.ascontiguousarray(value).reshape(value.shape)  # which would make a row of a scalar
+        self._constants.append(self._onnx.numpy_helper.from_array(value, name))
+        return name
+
     def cast(self, x: str, dtype: npt.DTypeLike) -> str:
         """The same numbers in another type."""
         return self("Cast", x, to=self._type(dtype))
@@ -82,14 +92,9 @@ class Nodes:
         return model
 
     def _node(self, name: str, kind: str, operands: Sequence[Operand], attributes: Mapping[str, Any]) -> str:
-        names = [x if isinstance(x, str) else self._constant(x) for x in operands]
-        domain = "ai.onnx.ml" if kind in OF_TREES else ""
+        names = [x if isinstance(x, str) else self.constant(x) for x in operands]
+        domain = "ai.onnx.ml" if kind in OF_ML else ""
         self._nodes.append(self._onnx.helper.make_node(kind, names, [name], name, domain=domain, **attributes))
-        return name
-
-    def _constant(self, value: npt.NDArray[Any]) -> str:
-        name = self._free(f"constant_{len(self._constants)}")
-        self._constants.append(self._onnx.numpy_helper.from_array(np.ascontiguousarray(value).reshape(value.shape), name))
         return name
 
     def _free(self, name: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from engine.scaling import MinMax, Quantile, Robust, Scaler, Standard
-from engine.types import Floats, Shape
+from engine.types import Floats, Integers, Shape
 from hpsearch.onnx.nodes import TEXT, Nodes
 from hpsearch.preprocessing import DTYPE, Names, Preprocessing
 
@@ -90,41 +90,42 @@ def _affine(center: str, spread: str) -> Scaling:
 
 
 def _quantile(nodes: Nodes, scaler: Quantile, x: str, along: Shape) -> str:
-    """Between the last quantile ≤ x and the first one ≥ x: these are neighbors, or x is one of equal ones."""
+    """Between the last quantile ≤ x and the first one ≥ x: these are neighbors, or one, or equal to x."""
     q = scaler.quantiles
     levels, columns = q.shape
-    starts = (np.arange(columns) * levels).reshape(along)
-    flat = q.T.ravel()
-    before = _below(nodes, q, x, along, "LessOrEqual")  # how many are ≤ x
-    lower = nodes("Max", nodes("Sub", before, np.array(1)), np.array(0))
-    upper = nodes("Min", _below(nodes, q, x, along, "Less"), np.array(levels - 1))
-    q_lower, q_upper = (nodes("Gather", flat, nodes("Add", place, starts)) for place in (lower, upper))
-    low, high = (_level(nodes, place, levels) for place in (lower, upper))
+    steps = 1 << levels.bit_length()  # more than there are levels
+    padded = np.full((columns, steps), np.inf)
+    padded[:, :levels] = q.T
+    starts = (np.arange(columns) * steps).reshape(along)
+    table = nodes.constant(padded.ravel())
+    lower = nodes("Max", nodes("Sub", _below(nodes, table, x, starts, steps, "LessOrEqual"), np.array(1)), starts)
+    upper = nodes("Min", _below(nodes, table, x, starts, steps, "Less"), starts + levels - 1)
+    lower = nodes("Min", lower, starts + levels - 1)  # an infinite x is not below what pads
+    q_lower, q_upper = (nodes("Gather", table, place) for place in (lower, upper))
+    low, high = (_level(nodes, nodes("Sub", place, starts), levels) for place in (lower, upper))
     gap = nodes("Sub", q_upper, q_lower)
     share = nodes("Div", nodes("Sub", x, q_lower), nodes("Where", nodes("Greater", gap, _double(0)), gap, _double(1)))
     between = nodes("Add", low, nodes("Mul", share, nodes("Sub", high, low)))
     middle = nodes("Mul", nodes("Add", low, high), _double(0.5))
-    inside = nodes("Where", nodes("Equal", q_lower, q_upper), middle, between)
+    inside = nodes("Where", nodes("Equal", x, q_lower), middle, between)
     first, last = q[0].reshape(along), q[-1].reshape(along)
     top = _double(1 if levels > 1 else 0)
     result = nodes("Where", nodes("GreaterOrEqual", x, last), top, inside)
     return nodes("Where", nodes("LessOrEqual", x, first), _double(0), result)
 
 
-def _below(nodes: Nodes, q: Floats, x: str, along: Shape, compare: str) -> str:
-    """How many of each column's ascending quantiles are less (or equal), by halving: int64, shaped like x."""
-    levels, columns = q.shape
-    steps = 1 << levels.bit_length()  # more than there are levels; those beyond are greater than any x
-    padded = np.full((columns, steps), np.inf)
-    padded[:, :levels] = q.T
-    flat, count = padded.ravel(), ""
-    starts = (np.arange(columns) * steps).reshape(along)
+def _below(nodes: Nodes, table: str, x: str, starts: Integers, steps: int, compare: str) -> str:
+    """Where the first number is that is not less (or equal), in each column's `steps` ascending ones: by halving.
+
+    Args:
+        table: the columns one after another, each from its place in `starts` on.
+    """
+    place: str | Integers = starts
     while steps := steps // 2:
-        place = nodes("Add", count, starts + steps - 1) if count else nodes("Add", nodes.cast(x, np.int64), starts)
-        is_below = nodes(compare, nodes("Gather", flat, place), x)
-        more = nodes("Where", is_below, np.array(steps), np.array(0))
-        count = nodes("Add", count, more) if count else more
-    return nodes("Min", count, np.array(levels))
+        is_below = nodes(compare, nodes("Gather", table, nodes("Add", place, np.array(steps - 1))), x)
+        place = nodes("Add", place, nodes("Where", is_below, np.array(steps), np.array(0)))
+    assert isinstance(place, str)
+    return place
 
 
 def _level(nodes: Nodes, place: str, levels: int) -> str:
