@@ -88,7 +88,7 @@ class Batches:
         for (start, stop), block in zip(self._spans, self._blocks, strict=True):
             picked = order[:, start:stop].reshape(block.x.shape[:3])
             np.take(self._rows.x, picked, axis=0, out=block.x, mode="clip")  # "raise" would gather into a copy first
-            block.y[...] = self._rows.y[picked]
+            block.y[...] = np.take(self._rows.y, picked, axis=0, mode="clip")  # half the time of an index
             yield block
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, final
 import numpy as np
 
 from engine.augmentation import augment
-from engine.data import Batches, Block, Rows
+from engine.data import Batches, Block, Rows, rows_adjacent
 from engine.gradient import bind_gradient
 from engine.hyperparameters import Hyperparameters
 from engine.network import Network
@@ -91,8 +91,10 @@ def measure(
     network: Network, theta: Floats, rows: Rows, metrics: "Mapping[str, Metric]"
 ) -> tuple[Scores, dict[str, Floats]]:
     """The same, and other metrics, in the order they are given."""
-    x, y = (array.reshape(rows.sets, len(rows), *array.shape[1:]) for array in (rows.x, rows.y))
-    tally = Tally(network.loss, len(theta), y)
+    x, given = (array.reshape(rows.sets, len(rows), *array.shape[1:]) for array in (rows.x, rows.y))
+    y = rows_adjacent(given.shape, given.dtype)  # as the logits lie, or losses take twice as long
+    y[...] = given
+    tally = Tally(network.loss, len(theta), given)
     with np.errstate(all="ignore"):
         logits = network.forward(theta, x)
         tally.add(logits, y if rows.sets in (1, len(theta)) else np.concatenate([y] * (len(theta) // rows.sets)))

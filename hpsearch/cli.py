@@ -78,11 +78,10 @@ def run(
 def resume(database: str, tracking_uri: str | None, workers: int | None, retry_failed: bool, quiet: bool) -> None:
     """Go on with the study in DATABASE, a file or a URL; its study file is not needed."""
     _warm()
-    from hpsearch.database import url_of
     from hpsearch.service import Options, default_tracking
 
     options = Options(workers, tracking_uri or default_tracking(), retry_failed=retry_failed)
-    _run(None, url_of(database), options, tracking_uri, quiet)
+    _run(None, _url(database), options, tracking_uri, quiet)
 
 
 @commands.command()
@@ -94,15 +93,14 @@ def show(database: str, as_json: bool, every: bool) -> None:
     from rich.console import Console
 
     from hpsearch import report
-    from hpsearch.database import url_of
     from hpsearch.service import standing, summary
 
-    found = summary(url_of(database))
+    found = summary(_url(database))
     if as_json:
         click.echo(json.dumps(report.as_json(found), indent=2, allow_nan=False))
     else:
         report.console(Console()).print(report.as_text(found, every=every))
-        if (state := standing(url_of(database), found)) is not None:
+        if (state := standing(_url(database), found)) is not None:
             _say(state)
 
 
@@ -114,6 +112,24 @@ def check(study: Path, overrides: tuple[str, ...]) -> None:
     spec = _load(study, overrides)
     stages = ", ".join(f"{s.name} {s.trials}: {s.how}" for s in spec.stages)
     _say(f"{study}: ok: study '{spec.name}', {spec.metric.name}; {stages}")
+
+
+@commands.command()
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option(
+    "--target", metavar="COLUMN", help="The column to predict: its name, or its place from 0, or from -1 backwards."
+)
+@click.option("--out", type=click.Path(path_type=Path), help="The file to write. [default: DATA.yaml in this folder]")
+@click.option("--test", type=click.Path(path_type=Path), help="The file of the test rows, if they are apart.")
+@click.option("--task", type=click.Choice(["classification", "regression"]), help="[default: guessed from the target]")
+@click.option("--force", is_flag=True, help="Overwrite the file.")
+def init(data: Path, target: str | None, out: Path | None, test: Path | None, task: Any, force: bool) -> None:
+    """Write a study file for the table DATA, a CSV or Parquet file, that runs as it is."""
+    from hpsearch.init import write
+
+    written = write(data, target, out, test, task, force=force)
+    _say("\n".join([f"{written.out}: written", *(f"  {line}" for line in written.said)]))
+    _say(f"Run it: hpsearch run {shlex.quote(str(written.out))}")
 
 
 @commands.command()
@@ -138,11 +154,10 @@ def doctor(databases: tuple[str, ...], tracking_uri: str | None) -> None:
 def sync(database: str, tracking_uri: str | None, quiet: bool) -> None:
     """Send MLflow what it has not got of the study in DATABASE."""
     from hpsearch import sync as syncing
-    from hpsearch.database import url_of
     from hpsearch.service import default_tracking
 
     with _stoppable() as stopping:
-        report = syncing.sync(url_of(database), tracking_uri or default_tracking(), lambda: bool(stopping))
+        report = syncing.sync(_url(database), tracking_uri or default_tracking(), lambda: bool(stopping))
     for notice in report.notices:
         _say(f"note: {notice}", err=True)
     if not quiet:
@@ -157,11 +172,10 @@ def export(database: str, folder: Path, onnx: bool) -> None:
     """Write the best model of the study in DATABASE to a folder that needs nothing else."""
     from hpsearch import report
     from hpsearch.api import load_study
-    from hpsearch.database import url_of
     from hpsearch.models import check_folder
 
     check_folder(folder)
-    model = load_study(url_of(database)).model
+    model = load_study(_url(database)).model
     model.save(folder)
     if onnx:
         from hpsearch import onnx as exchange
@@ -208,6 +222,16 @@ def _warm() -> None:
     from hpsearch import children
 
     children.warm()
+
+
+def _url(database: str) -> str:
+    """Of a database, or of that of a study file."""
+    from hpsearch.database import url_of
+    from hpsearch.service import default_url
+
+    if database.endswith((".yaml", ".yml")):
+        return default_url(Path(database), _load(Path(database), ()).name)
+    return url_of(database)
 
 
 def _load(study: Path, overrides: tuple[str, ...]) -> "Spec":

@@ -141,7 +141,7 @@ def test_mistakes_from_python(tmp_path: Path) -> None:
     given["train"]["optimizer"] = "momentm"
     with pytest.raises(SpecError, match=r"study: train.optimizer: .*did you mean 'momentum'"):
         hpsearch.run(given)
-    with pytest.raises(StorageError, match="none.db"):
+    with pytest.raises(StorageError, match=r"none\.db"):
         hpsearch.load_study(tmp_path / "none.db")
     with pytest.raises(DataError, match="holds no model"):
         hpsearch.load_model(tmp_path)

@@ -1,0 +1,50 @@
+"""What the folds of a cross-validation cost beside a single net: digits, 32 units, batches of 32, as a trial trains.
+
+    pip install -e ".[bench]" && python -m pytest -n 0 -m bench -s tests/benchmarks/test_folds_speed.py
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rivals import interleaved, report
+from threadpoolctl import threadpool_limits
+
+from hpsearch import checking
+from hpsearch.dataset import Dataset, prepare
+from hpsearch.spec import Spec
+from hpsearch.trial import Start, Task, advance
+
+pytestmark = pytest.mark.bench
+FOLDS, MOST, EPOCHS = 5, 2.5, 20
+
+
+def prepared(split: dict[str, Any], folder: Path) -> tuple[Spec, Dataset]:
+    content = {
+        "name": "folds",
+        "data": {"source": "sklearn", "name": "digits", "split": split},
+        "model": {"hidden": [{"units": 32}]},
+        "train": {"optimizer": "momentum", "learning_rate": 0.05, "batch_size": 32, "l2": 1e-4, "epochs": EPOCHS},
+        "parameters": {},
+        "stages": [{"name": "coarse", "trials": 1}],
+    }
+    spec = checking.restore(content, "test_folds_speed.py")
+    folder.mkdir()
+    return spec, prepare(spec.data, spec.seed, folder)[0]
+
+
+def trained(spec: Spec, dataset: Dataset) -> float:
+    (result,) = advance(Task(spec, dataset, (Start(0, {}, 3),), EPOCHS))
+    assert result.state == "complete"
+    return result.history["val/accuracy"][-1]
+
+
+def test_five_folds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of as many rows as the one net has: four fifths to learn from, one to choose by."""
+    five = prepared({"folds": FOLDS, "test": 0.2}, tmp_path / "five")
+    one = prepared({"train": 0.64, "val": 0.16, "test": 0.2}, tmp_path / "one")
+    with threadpool_limits(1):
+        times = interleaved({"five": lambda: trained(*five), "one": lambda: trained(*one)}, repeats=40)
+    ratio = times["five"] / times["one"]
+    report(capsys, f"{FOLDS} folds at (32, 32): {ratio:.2f} times the training time of one (at most {MOST})")
+    assert ratio <= MOST
