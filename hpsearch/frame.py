@@ -110,22 +110,51 @@ class Text(NamedTuple):
 
 
 @final
+class _Cells:
+    """One column as it grows: in one piece of memory from the beginning, so that nothing is held twice at the end."""
+
+    def __init__(self, values: Floats | Codes, rows: int) -> None:
+        self._memory: Any = np.empty(max(rows, len(values)), values.dtype)  # what is not touched takes no memory
+        self._used = 0
+        self.add(values)
+
+    def add(self, values: Floats | Codes) -> None:
+        """More cells; codes after numbers find that these were all missing."""
+        if values.dtype != self._memory.dtype:
+            self._memory = np.full(len(self._memory), MISSING, values.dtype)
+        end = self._used + len(values)
+        if end > len(self._memory):
+            larger = np.empty(max(end, 2 * len(self._memory)), self._memory.dtype)
+            larger[: self._used] = self._memory[: self._used]
+            self._memory = larger
+        self._memory[self._used : end] = values
+        self._used = end
+
+    @property
+    def values(self) -> Any:
+        """All of them."""
+        return self._memory[: self._used]
+
+
+@final
 class Builder:
     """Gathers pieces of a table into a frame.
 
     Args:
         missing: what stands for a missing cell, beside what pandas takes for one.
         written: names stay as they are written, but for spaces around them: "1.0" and "1" are two; of these columns.
+        rows: about how many there will be, if that is known.
 
     Attributes:
         declared: columns whose type says that they hold names, whatever these look like.
     """
 
-    def __init__(self, missing: Sequence[str] = (), written: frozenset[str] = frozenset()) -> None:
+    def __init__(self, missing: Sequence[str] = (), written: frozenset[str] = frozenset(), rows: int = 0) -> None:
+        self._rows = rows
         self._marks = frozenset(missing)
         self._none = [number for number in map(_number, missing) if not np.isnan(number)]  # marks among numbers
         self._written = written
-        self._pieces: dict[str, list[Floats | Codes]] = {}
+        self._cells: dict[str, _Cells | None] = {}
         self._codes: dict[str, dict[str, int]] = {}  # of columns of names
         self._numbers: set[str] = set()  # columns that have had a number
         self._mixed: set[str] = set()
@@ -137,30 +166,29 @@ class Builder:
         Raises:
             DataError: a column holds what is neither a number nor text.
         """
-        if not self._pieces:
-            self._pieces = {str(name): [] for name in piece.columns}
-        for name, cells in zip(self._pieces, (piece[c] for c in piece.columns), strict=True):
-            self._pieces[name].append(self._cells(name, cells))
+        if not self._cells:
+            self._cells = {str(name): None for name in piece.columns}
+        for name, cells in zip(self._cells, (piece[c] for c in piece.columns), strict=True):
+            values, column = self._read(name, cells), self._cells[name]
+            if column is None:
+                self._cells[name] = _Cells(values, self._rows)
+            else:
+                column.add(values)
 
     def frame(self) -> Frame:
-        """All of them; column by column, so that no more than one is held twice.
+        """All of them.
 
         Raises:
             Mixed: some columns are numbers in one piece and text in another.
         """
         if self._mixed:
             raise Mixed(frozenset(self._mixed))
-        columns = {}
-        for name in list(self._pieces):
-            pieces = self._pieces.pop(name)
-            if name in self._codes:  # pieces before the first text held nothing but missing cells
-                pieces = [p if p.dtype == np.int32 else np.full(len(p), MISSING, np.int32) for p in pieces]
-            names = tuple(self._codes[name]) if name in self._codes else None
-            values: Any = np.concatenate(pieces) if pieces else np.empty(0)
-            columns[name] = Column(values, names)
-        return Frame(columns)
+        names = {name: tuple(codes) for name, codes in self._codes.items()}
+        return Frame(
+            {name: Column(c.values if c else np.empty(0), names.get(name)) for name, c in self._cells.items()}
+        )
 
-    def _cells(self, name: str, cells: "pd.Series[Any]") -> Floats | Codes:
+    def _read(self, name: str, cells: "pd.Series[Any]") -> Floats | Codes:
         import pandas as pd
 
         kind = cells.dtype

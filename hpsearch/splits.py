@@ -167,7 +167,7 @@ def split(table: Table, fractions: Split | None, seed: int) -> dict[Part, npt.ND
         raise DataError(f"data: {len(rows)} of {len(free)} rows are in no part")
     parts = {**table.parts, **_draw(table, rows, drawn, np.random.default_rng(seed))}
     for part in PARTS:
-        if not len(parts[part]) and drawn.get(part, 1):
+        if not len(parts[part]) and drawn.get(part, part != "test"):
             raise DataError(f"data.split: {len(rows)} rows leave none for {part}")
     return {part: parts[part] for part in PARTS}
 

@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ROWS = 50_000  # read at a time
+SAMPLE = 1 << 20  # bytes that the number of rows is told from
+# What stands for a missing cell in any text file; those of pandas.
+EMPTY = (
+    *("", " ", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A"),
+    *("NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
+)
 BROKEN = (OSError, EOFError, UnicodeError, ValueError, csv.Error, zlib.error)
 
 
@@ -37,19 +43,20 @@ class CsvSource(TableSource):
 
     def pieces(self, text: frozenset[ColumnName]) -> Iterator[Piece]:
         first: list[str] | None = None
+        rows = sum(self._file(path).rows for path in (self.path, self.test_path) if path is not None)
         for path, test in ((self.path, False), (self.test_path, True)):
             if path is not None:
                 file = self._file(path)
                 for cells in file.pieces(as_written(text, first or file.names)):
-                    yield Piece(self.alike(cells, first, path), test)
+                    yield Piece(self.alike(cells, first, path), test, rows)
                 first = file.names
 
     def reading(self) -> dict[str, Any]:
         more = {"header": self._file(self.path).header, "separator": self.separator, "encoding": self.encoding}
-        return {"missing": list(self.missing), **more}
+        return {"missing": [*EMPTY, *self.missing], **more}
 
     def _file(self, path: str) -> "CsvFile":
-        return CsvFile(Path(path), self.header, self.separator, self.encoding, self.missing)
+        return CsvFile(Path(path), self.header, self.separator, self.encoding, (*EMPTY, *self.missing))
 
 
 @final
@@ -94,6 +101,7 @@ class CsvFile:
                 index_col=False,
                 dtype=dict.fromkeys(text, str),
                 na_values=list(self._missing),
+                keep_default_na=False,
                 skipinitialspace=True,
                 encoding=self._encoding,
                 compression="gzip" if self._packed else None,
@@ -118,6 +126,19 @@ class CsvFile:
             raise self._error(self._reason(error)) from None
         if not some:
             raise self._error("holds no rows")
+
+    @property
+    def rows(self) -> int:
+        """About how many there are, a little more rather than less; 0 where the file is packed."""
+        if self._packed:
+            return 0
+        try:
+            with self._path.open("rb") as file:
+                lines = file.read(SAMPLE).count(b"\n") + 1
+            size = self._path.stat().st_size
+        except OSError as error:
+            raise self._error(self._reason(error)) from None
+        return int(lines * max(1, size / SAMPLE) * 1.02) + 1
 
     def _lines(self) -> Iterator[tuple[int, list[str]]]:
         """Lines, each with the number of its last one in the file, but for empty ones."""

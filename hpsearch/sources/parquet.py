@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, final
 from pydantic import Field
 
 from hpsearch.errors import DataError
-from hpsearch.sources.tables import ColumnName, Piece, TableSource, as_written
+from hpsearch.sources.tables import ColumnName, Piece, TableSource, as_objects, as_written
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,7 +19,7 @@ ROWS = 50_000  # read at a time
 class ParquetSource(TableSource):
     """`{source: parquet, path: adult.parquet, target: income}`.
 
-    Dictionary columns are names, whatever these look like; decimals are taken for float64.
+    Dictionaries of text are names, whatever these look like; decimals are taken for float64.
     """
 
     source: Literal["parquet"] = "parquet"
@@ -33,7 +33,7 @@ class ParquetSource(TableSource):
                 for cells in self._batches(path):
                     cells = self.alike(cells, first, path)
                     first = first or list(cells.columns)
-                    yield Piece(cells.astype(dict.fromkeys(as_written(text, first), object)), test)
+                    yield Piece(as_objects(cells, as_written(text, first)), test)
 
     def _batches(self, path: str) -> Iterator["pd.DataFrame"]:
         """Rows, some at a time."""

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 ROWS = 50_000  # fetched at a time
 CONNECT = 10  # seconds until a server counts as unreachable
-EXAMPLE = "'postgresql://me:${PGPASSWORD}@host/database'"
 _NAME = re.compile(r"\$\{(\w+)\}")
 _SECRET = re.compile(r"pass|pwd|secret|token|api_?key|odbc_connect", re.IGNORECASE)  # settings of a URL
 _ORDER = re.compile(r"\border\s+by\b", re.IGNORECASE)
@@ -50,7 +49,10 @@ class SqlSource(TableSource):
         if not _NAME.fullmatch(url):
             literal = [value for value in _secrets(_parsed(url)) if not _NAME.fullmatch(value)]
             if literal:
-                raise ValueError(f"a password must not be written into a file: write {EXAMPLE} and set the variable")
+                raise ValueError(
+                    "a password must not be written into a file: write ${NAME} in its place, the URL in quotes,"
+                    " and set the environment variable NAME"
+                )
         return url
 
     def notices(self) -> Iterator[str]:
@@ -123,7 +125,10 @@ class _Database:
             missing = error.name or ""
             raise DataError(f"{self._shown}: needs {missing}: pip install {_DRIVERS.get(missing, missing)}") from None
         except sa.exc.NoSuchModuleError:
-            raise DataError(f"there is no kind of database '{self.url.drivername}'") from None
+            kinds = ["postgresql", "sqlite", "mysql", "mariadb", "oracle", "mssql"]
+            raise DataError(
+                f"there is no kind of database '{self.url.drivername}'{nearest(self.url.drivername, kinds)}"
+            ) from None
         except (sa.exc.SQLAlchemyError, sqlite3.Error, OSError, ValueError, TypeError) as error:
             self._refuse(error)
 
@@ -149,7 +154,8 @@ class _Database:
         if no_table:
             reason += self._nearest(no_table[1] or no_table[2])
         for secret in _secrets(self.url):
-            for form in {secret, quote(secret), quote(secret, safe=""), quote_plus(secret), repr(secret)[1:-1]}:
+            quoted = {quote(secret, safe=safe) for safe in ("", "/", " +")}
+            for form in {secret, *quoted, quote_plus(secret), repr(secret)[1:-1]}:
                 reason = reason.replace(form, "***")
         raise DataError(f"{self._shown}: {reason}") from None
 
@@ -233,7 +239,7 @@ def _parsed(url: str) -> "sa.URL":
     try:
         return sa.make_url(url)
     except (sa.exc.SQLAlchemyError, ValueError):  # the latter of a port that is no number
-        raise ValueError(f"must be a database URL, as sqlite:///FILE or {EXAMPLE}") from None
+        raise ValueError("must be a database URL, as sqlite:///FILE or postgresql://HOST/DATABASE") from None
 
 
 def _secrets(url: "sa.URL") -> list[str]:

@@ -3,11 +3,11 @@
 import abc
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from engine.registry import nearest
 from hpsearch.errors import DataError
@@ -30,10 +30,12 @@ class Piece(NamedTuple):
 
     Attributes:
         test: they are of the test rows that the source has apart.
+        rows: about how many there are in all, where that can be told.
     """
 
     cells: "pd.DataFrame"
     test: bool = False
+    rows: int = 0
 
 
 class Read(NamedTuple):
@@ -76,6 +78,12 @@ class TableSource(Source, abc.ABC):
     )
     rare: Annotated[int, Field(ge=1)] | str = Field(1, description="names of fewer training rows share a column")
     categories: Annotated[int, Field(ge=2)] | str = Field(100, description="columns that names of one become at most")
+
+    @model_validator(mode="after")
+    def _no_image(self) -> Self:
+        if self.image is not None:
+            raise ValueError("image: rows of a table are no images; images are arrays of a file, source: npz")
+        return self
 
     @abc.abstractmethod
     def pieces(self, text: frozenset[ColumnName]) -> Iterator[Piece]:
@@ -156,7 +164,7 @@ class TableSource(Source, abc.ABC):
                     if target in dropped:
                         raise self.error(f"target '{target}' cannot be dropped")
                     kept = [place for place, name in enumerate(names) if name not in dropped]
-                    builder = Builder(self.missing, frozenset({target} if classes else ()))
+                    builder = Builder(self.missing, frozenset({target} if classes else ()), piece.rows)
                 self._add(builder, piece.cells.iloc[:, kept])
                 test += piece.test * len(piece.cells)
             if builder is None:
@@ -318,6 +326,14 @@ def as_written(text: Iterable[ColumnName], names: Sequence[str]) -> set[str]:
     """The names of columns that are given by name or by place, as far as they are there."""
     there = range(-len(names), len(names))
     return {names[c] if isinstance(c, int) else c for c in text if (c in there if isinstance(c, int) else c in names)}
+
+
+def as_objects(cells: "pd.DataFrame", names: set[str]) -> "pd.DataFrame":
+    """Some columns of numbers as objects, so that they are taken for names."""
+    import pandas as pd
+
+    words = {name for name, kind in cells.dtypes.items() if name in names and pd.api.types.is_numeric_dtype(kind)}
+    return cells.astype(dict.fromkeys(words, object))
 
 
 def _ordered(label: str) -> tuple[bool, float, str]:

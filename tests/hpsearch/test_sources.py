@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import table_cases
 from pydantic import ValidationError
 from sklearn import datasets
 
@@ -41,6 +42,9 @@ EXAMPLES: dict[str, Callable[[Path], dict[str, Any]]] = {
     "sklearn": lambda folder: {"name": "iris"},
     "formula": lambda folder: {"name": "arc"},
     "npz": lambda folder: {"path": written(folder, x=np.eye(4, 3, dtype=np.uint8), y=np.array([0, 1, 1, 0]))},
+    "parquet": lambda folder: {**table_cases.written(folder, "parquet", table_cases.people()), "target": "income"},
+    "sql": lambda folder: {**table_cases.written(folder, "sql", table_cases.people()), "target": "income"},
+    "openml": table_cases.cached,
     "csv": lambda folder: {"path": text(folder, "a,b,c\n1,x,no\n,y,yes\n3,,no\n"), "target": "c"},
 }
 

@@ -504,10 +504,14 @@ def fenced(path: Path) -> list[str]:
 
 
 def whole(text: str) -> str:
-    """A study as it is shown; what begins with `model` takes the other sections from the first one that is shown."""
+    """A study as it is shown; what begins with `model` or `data` takes the others from the first one that is shown."""
     if text.startswith("name:"):
         return text
     first = fenced(REPOSITORY / "README.md")[0]
+    if text.startswith("data:"):
+        data, parameters = text.split("parameters:\n")
+        after = first[first.index("model:") :].replace("parameters:\n", f"parameters:\n{parameters}")
+        return first[: first.index("data:")] + data + after
     before, after = first[: first.index("model:")], first[first.index("train: {opt") : first.index("parameters:")]
     rate = "  learning_rate: {min: 1e-4, max: 1.0, scale: log}\n"
     return before + after + text + rate + first[first.index("stages:") :]

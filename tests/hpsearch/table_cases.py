@@ -1,0 +1,142 @@
+"""One table in several formats, for the tests of what reads tables."""
+
+import gzip
+import hashlib
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hpsearch.errors import DataError
+from hpsearch.frame import Column, Frame
+from hpsearch.sources import SOURCES, Table
+
+DATA = Path(__file__).parents[2].parent / "shared" / "data"
+
+
+def people(rows: int = 60, seed: int = 3) -> pd.DataFrame:
+    """Numbers of every size, missing cells, names with commas and quotes, whole numbers, two classes."""
+    generator = np.random.default_rng(seed)
+    size = generator.normal(size=rows) * 10.0 ** generator.integers(-9, 9, rows)
+    size[generator.random(rows) < 0.2] = np.nan
+    words = np.array(["tall", "short, thin", 'say "hi"', "two\nlines", "ünï"], object)[generator.integers(0, 5, rows)]
+    words[generator.random(rows) < 0.1] = None
+    return pd.DataFrame(
+        {
+            "size": size,
+            "word": words,
+            "count": generator.integers(0, 1000, rows),
+            "income": np.array(["<=50K", ">50K"], object)[np.arange(rows) % 2],
+        }
+    )
+
+
+def written(folder: Path, kind: str, data: pd.DataFrame, name: str = "people") -> dict[str, Any]:
+    """The table as a file, and the settings of the source that reads it."""
+    path = folder / f"{name}.{kind}"
+    match kind:
+        case "csv":
+            data.to_csv(path, index=False)
+        case "parquet":
+            data.to_parquet(path)
+        case _:
+            with closing(sqlite3.connect(path)) as connection:
+                data.to_sql(name, connection, index=False)
+            return {"source": "sql", "url": f"sqlite:///{path}", "query": f"SELECT * FROM {name} ORDER BY rowid"}
+    return {"source": kind, "path": str(path)}
+
+
+def table(source: str, **settings: Any) -> Table:
+    """What a source reads."""
+    return SOURCES[source].model_validate({"target": -1, **settings}).load()
+
+
+def column(read: Table, name: str) -> Column:
+    assert isinstance(read.x, Frame)
+    return read.x.columns[name]
+
+
+def cells(read: Table, name: str) -> list[Any]:
+    """Of a column, None where missing: numbers, or names."""
+    found = column(read, name)
+    if found.names is None:
+        return [None if np.isnan(value) else value for value in found.values.tolist()]
+    return [None if code < 0 else found.names[code] for code in found.values.tolist()]
+
+
+def targets(read: Table) -> list[Any]:
+    """By name where they are classes."""
+    return [read.classes[int(y)] for y in read.y] if read.classes else read.y.tolist()
+
+
+def refusal(source: str, **settings: Any) -> str:
+    """What a source says that cannot be read, as a person sees it: one line."""
+    with pytest.raises(DataError) as caught:
+        table(source, **settings)
+    message = str(caught.value)
+    assert message.startswith("data: ") and "\n" not in message
+    return message
+
+
+# --- what openml.org answers
+
+ARFF = """@relation small
+@attribute who {a,b,c}
+@attribute code {1,2,3}
+@attribute size numeric
+@attribute number numeric
+@attribute class {7,8}
+@data
+"""
+ROWS = [f"{'abc'[k % 3]},{k % 3 + 1},{'?' if k == 4 else k / 2},{k},{7 + k % 2}" for k in range(12)]
+
+
+def answers(number: int = 77, *, targets: tuple[str, ...] = ("class",), status: str = "active") -> dict[str, bytes]:
+    """Path → answer, for one data set of five columns of which `number` says who."""
+    arff = (ARFF + "\n".join(ROWS) + "\n").encode()
+    kinds = {"who": "nominal", "code": "nominal", "size": "numeric", "number": "numeric", "class": "nominal"}
+    features = [
+        {
+            "index": str(place),
+            "name": name,
+            "data_type": kind,
+            "is_target": str(name in targets).lower(),
+            "is_ignore": "false",
+            "is_row_identifier": str(name == "number").lower(),
+            "number_of_missing_values": str(int(name == "size")),
+        }
+        for place, (name, kind) in enumerate(kinds.items())
+    ]
+    description = {
+        "id": str(number),
+        "name": "small",
+        "version": "1",
+        "description": "made for a test",
+        "format": "ARFF",
+        "status": status,
+        "url": f"https://api.openml.org/data/v1/download/{number}/small.arff",
+        "md5_checksum": hashlib.md5(arff, usedforsecurity=False).hexdigest(),
+    }
+    api = "api/v1/json/data"
+    return {
+        f"{api}/{number}": json.dumps({"data_set_description": description}).encode(),
+        f"{api}/features/{number}": json.dumps({"data_features": {"feature": features}}).encode(),
+        f"{api}/qualities/{number}": json.dumps(
+            {"data_qualities": {"quality": [{"name": "NumberOfInstances", "value": str(len(ROWS))}]}}
+        ).encode(),
+        f"data/v1/download/{number}/small.arff": arff,
+    }
+
+
+def cached(folder: Path, **settings: Any) -> dict[str, Any]:
+    """A folder as scikit-learn leaves it when all is fetched, and the settings of the source that reads it."""
+    for path, content in answers(**settings).items():
+        place = folder / "openml" / "openml.org" / f"{path}.gz"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(gzip.compress(content))
+    return {"id": settings.get("number", 77), "cache": str(folder)}
