@@ -1,0 +1,497 @@
+"""`hpsearch init`: the study files that it writes load, say what was seen, and run."""
+
+import gzip
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from table_cases import DATA
+
+from hpsearch import checking, cli, document, init, service
+from hpsearch.dataset import Dataset, prepare
+from hpsearch.errors import DataError, HpsearchError, OutputError
+from hpsearch.executors import Inline
+from hpsearch.sources.csv import CsvFile
+from hpsearch.sources.tables import TableSource
+from hpsearch.spec import Spec
+from hpsearch.survey import _separator
+
+Call = Callable[..., tuple[int, str, str]]
+HOSTILE = (
+    'a: b\n  evil: 1 # "x"',
+    "yes",
+    "null",
+    "~",
+    "12",
+    "- x",
+    "{a: 1}",
+    "[b]",
+    "&a *a !!python/object:os.system",
+    "üñí 😀 名前",
+    "'\"\\",
+    "%YAML 1.1",
+    "\x1b[31mred",
+    "\u202eback",
+    "a\u2028b\x85c",
+    "---",
+    "<<",
+    "=",
+    "tab\tname",
+)
+
+
+def table(rows: int = 60, **more: Any) -> pd.DataFrame:
+    generator = np.random.default_rng(2)
+    x = generator.normal(size=(rows, 2)).round(3)
+    y = more.pop("y", np.where(x.sum(axis=1) > 0, "up", "down"))
+    return pd.DataFrame({"a": x[:, 0], "b": x[:, 1], **more, "y": y})
+
+
+def written(folder: Path, data: Path | pd.DataFrame | str | bytes, target: str | None = "y", **more: Any) -> Spec:
+    """The study that is written for a table."""
+    if isinstance(data, pd.DataFrame):
+        data.to_csv(folder / "t.csv", index=False)
+    elif isinstance(data, str | bytes):
+        (folder / "t.csv").write_bytes(data.encode() if isinstance(data, str) else data)
+    path = data if isinstance(data, Path) else folder / "t.csv"
+    out = folder / "t.yaml"
+    init.write(path, target, out, more.get("test"), more.get("task"), force=True)
+    return checking.load(out)[0]
+
+
+def source(spec: Spec) -> TableSource:
+    assert isinstance(spec.data, TableSource)
+    return spec.data
+
+
+def prepared(spec: Spec, folder: Path) -> Dataset:
+    from hpsearch.uses import choices
+
+    (folder / "prepared").mkdir()
+    return prepare(spec.data, spec.seed, folder / "prepared", choices(spec))[0]
+
+
+def comments(folder: Path) -> str:
+    return (folder / "t.yaml").read_text("utf-8")
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Call:
+    """The installed command's function in this process, in a folder of its own: exit code, stdout, stderr."""
+    monkeypatch.setitem(service.EXECUTORS, "processes", Inline)
+    monkeypatch.chdir(tmp_path)
+
+    def hpsearch(*arguments: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["hpsearch", *map(str, arguments)])
+        capsys.readouterr()
+        code: Any = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = end.code or 0
+        return code, *capsys.readouterr()
+
+    return hpsearch
+
+
+def given_file(name: str) -> Path:
+    path = DATA / name
+    if not path.exists():
+        pytest.skip(f"{path} is not there")
+    return path
+
+
+# --- real tables
+
+
+def test_titanic(tmp_path: Path) -> None:
+    spec = written(tmp_path, given_file("titanic.csv"), "survived")
+    data = source(spec)
+    assert (data.target, data.task, data.drop, data.categorical) == ("survived", "classification", ("alive",), ())
+    assert data.missing == () and data.split is not None and (data.split.folds, data.split.test) == (5, 0.2)
+    assert spec.metric.name == "val/loss"
+    assert "- alive  # the target in other words" in comments(tmp_path)
+    assert "# categorical: [pclass, sibsp, parch]" in comments(tmp_path)
+    assert prepared(spec, tmp_path).folds == 5
+
+
+def test_adult(tmp_path: Path) -> None:
+    spec = written(tmp_path, given_file("adult-train.csv"), "-1", test=given_file("adult-test.csv"))
+    data = source(spec)
+    assert (data.target, data.missing, data.drop) == (14, ("?",), ())
+    assert data.labels == {"<=50K.": "<=50K", ">50K.": ">50K"}
+    assert getattr(data, "header", None) is False
+    assert spec.metric.name == "val/accuracy"
+    rows = dict(prepared(spec, tmp_path).rows)
+    assert rows == {"train": 29305, "val": 3256, "test": 16281}
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "task", "metric", "folds"),
+    [
+        ("california", "median_house_value", "regression", "val/rmse", None),
+        ("german", "-1", "classification", "val/loss", 5),
+        ("phoneme", "5", "classification", "val/loss", None),
+    ],
+)
+def test_others(name: str, target: str, task: str, metric: str, folds: int | None, tmp_path: Path) -> None:
+    spec = written(tmp_path, given_file(f"{name}.csv"), target)
+    data = source(spec)
+    assert (data.task, data.drop, data.missing, data.labels) == (task, (), (), {})
+    assert spec.metric.name == metric and data.split is not None and data.split.folds == folds
+    assert len(prepared(spec, tmp_path).rows) == 3
+
+
+@pytest.mark.parametrize(("name", "target"), [("titanic", "survived"), ("german", "-1")])
+def test_it_runs(name: str, target: str, call: Call, tmp_path: Path) -> None:
+    code, out, err = call("init", given_file(f"{name}.csv"), "--target", target)
+    assert (code, err) == (0, "")
+    assert out.splitlines()[-1] == f"Run it: hpsearch run {name}.yaml"
+    assert 4 <= len(out.splitlines()) <= 8 and "classification" in out
+    few = {"stages.0.trials": 3, "stages.1.trials": 2, "stages.2.top": 1, "stages.2.seeds": 2, "train.epochs": 12}
+    changed = [word for key, value in few.items() for word in ("--set", f"{key}={value}")]
+    code, out, err = call("run", f"{name}.yaml", "--tracking-uri", "none", *changed)
+    assert code == 0, err
+    assert "Best: " in out and "test/accuracy" in out and (tmp_path / f"{name}.db").exists()
+
+
+# --- what is seen
+
+
+def test_marks_are_missing_cells(tmp_path: Path) -> None:
+    cells = table(
+        size=["?" if k % 9 == 0 else str(k * 1.5) for k in range(60)],
+        dose=["-" if k % 11 == 0 else str(k % 7) for k in range(60)],
+        sex=["?" if k % 13 == 0 else "mf"[k % 2] for k in range(60)],
+        wild=[np.inf if k == 7 else k / 7 for k in range(60)],
+    )
+    spec = written(tmp_path, cells)
+    assert set(source(spec).missing) == {"?", "-", "inf"}
+    prepared(spec, tmp_path)
+
+
+def test_no_mark_is_what_another_column_means(tmp_path: Path) -> None:
+    """+ and - are classes here; M is a sex, and among the numbers of another column."""
+    cells = table(
+        dose=["-" if k % 11 == 0 else str(k % 7) for k in range(60)],
+        size=["M" if k % 9 == 0 else str(k % 50) for k in range(60)],
+        sex=["M" if k % 2 else "F" for k in range(60)],
+        y=["+-"[k % 2] for k in range(60)],
+    )
+    spec = written(tmp_path, cells)
+    assert source(spec).missing == ()
+    assert source(spec).categorical == ("dose", "size")
+    assert prepared(spec, tmp_path).classes == ("+", "-")
+
+
+@pytest.mark.parametrize(
+    ("cells", "why"),
+    {
+        "constant": ([7] * 60, "the same in all rows"),
+        "constant-name": (["x"] * 60, "the same in all rows"),
+        "empty": ([None] * 60, "all cells are missing"),
+        "names": ([f"n{k}" for k in range(60)], "different in almost every row"),
+        "row": (list(range(1, 61)), "the number of the row"),
+        "other-words": (["no" if k % 3 else "yes" for k in range(60)], "the target in other words"),
+    }.values(),
+)
+def test_columns_that_are_dropped(cells: list[Any], why: str, tmp_path: Path) -> None:
+    spec = written(tmp_path, table(odd=cells, y=["l" if k % 3 else "r" for k in range(60)]))
+    assert source(spec).drop == ("odd",)
+    assert f"- odd  # {why}\n" in comments(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["id", "ID", "customer_id", "userId", "PassengerId", "row"])
+def test_identifiers(name: str, tmp_path: Path) -> None:
+    numbers = np.random.default_rng(0).permutation(60) * 17 + 1000
+    assert source(written(tmp_path, table(**{name: numbers}))).drop == (name,)
+
+
+@pytest.mark.parametrize("name", ["price", "acid", "width", "paid"])
+def test_no_identifiers(name: str, tmp_path: Path) -> None:
+    numbers = np.random.default_rng(0).permutation(60) * 17 + 1000
+    assert source(written(tmp_path, table(**{name: numbers}))).drop == ()
+
+
+def test_what_looks_like_other_words_and_is_not(tmp_path: Path) -> None:
+    """One row too many the other way, more names than classes, and numbers that differ in every row."""
+    classes = [k % 3 == 0 for k in range(60)]
+    nearly = ["a" if c else "b" for c in classes[:-1]] + ["a" if not classes[-1] else "b"]
+    finer = [f"a{k % 2}" if c else "b" for k, c in enumerate(classes)]
+    assert source(written(tmp_path, table(nearly=nearly, finer=finer, y=classes))).drop == ()
+    values = np.random.default_rng(1).normal(size=60)
+    spec = written(tmp_path, table(other=np.roll(values, 1), cubed=values**3, y=values))
+    assert source(spec).drop == ("cubed",) and source(spec).task == "regression"
+
+
+def test_codes(tmp_path: Path) -> None:
+    spec = written(tmp_path, table(rooms=[k % 4 for k in range(60)], zip_code=[1000 + k % 6 for k in range(60)]))
+    assert source(spec).categorical == ("zip_code",)
+    assert "# categorical: [rooms]" in comments(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("values", "task"),
+    [
+        ([k % 2 for k in range(60)], "classification"),
+        ([k % 7 + 1.0 for k in range(60)], "classification"),
+        (["a", "b"] * 30, "classification"),
+        ([True, False] * 30, "classification"),
+        ([k % 50 for k in range(60)], "regression"),
+        ([k / 7 for k in range(60)], "regression"),
+        ([(k % 4) / 8 for k in range(60)], "regression"),
+    ],
+)
+def test_the_task_is_guessed(values: list[Any], task: str, tmp_path: Path) -> None:
+    assert source(written(tmp_path, table(y=values))).task == task
+
+
+def test_the_task_is_given(tmp_path: Path) -> None:
+    spec = written(tmp_path, table(y=[k % 2 for k in range(60)]), task="regression")
+    assert source(spec).task == "regression" and spec.metric.name == "val/rmse"
+
+
+@pytest.mark.parametrize(
+    ("rare", "rows", "classes", "metric"),
+    [
+        (60, 600, 2, "val/roc_auc"),
+        (300, 600, 2, "val/loss"),
+        (40, 600, 3, "val/balanced_accuracy"),
+        (8, 60, 2, "val/loss"),
+    ],
+)
+def test_the_metric(rare: int, rows: int, classes: int, metric: str, tmp_path: Path) -> None:
+    y = ["rare"] * rare + [f"c{k % (classes - 1)}" for k in range(rows - rare)]
+    assert written(tmp_path, table(rows, y=y)).metric.name == metric
+
+
+@pytest.mark.parametrize(
+    ("rows", "parts"),
+    [(2600, (0.6, 0.2, 0.2)), (20_100, (0.8, 0.1, 0.1)), (200_100, (0.98, 0.01, 0.01))],
+)
+def test_the_split(rows: int, parts: tuple[float, ...], tmp_path: Path) -> None:
+    split = source(written(tmp_path, table(rows))).split
+    assert split is not None and split.folds is None and (split.train, split.val, split.test) == parts
+
+
+def test_a_class_too_rare_for_folds(tmp_path: Path) -> None:
+    split = source(written(tmp_path, table(y=["rare"] * 4 + ["a", "b"] * 28))).split
+    assert split is not None and split.folds is None
+
+
+def test_many_columns(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(60, 2000)).round(2)
+    spec = written(tmp_path, pd.DataFrame(x, columns=[f"f{k}" for k in range(2000)]).assign(y=["a"] * 5 + ["b"] * 55))
+    text = comments(tmp_path)
+    assert "… and 1,971 more" in text and len(text.splitlines()) < 100
+    assert source(spec).drop == ()
+
+
+def test_only_text(tmp_path: Path) -> None:
+    cells = {"a": list("pqr") * 20, "b": list("stuv") * 15, "y": ["yes", "no"] * 30}
+    spec = written(tmp_path, pd.DataFrame(cells))
+    assert prepared(spec, tmp_path).inputs == (7,)
+
+
+# --- how the file is read
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("header", [True, False])
+def test_separators(separator: str, header: bool, tmp_path: Path) -> None:
+    text = table(w=["p;q, r|s", "t"] * 30).to_csv(index=False, sep=separator, header=header)
+    spec = written(tmp_path, text, "-1")
+    assert (getattr(spec.data, "separator", None), getattr(spec.data, "header", None)) == (separator, header)
+    assert source(spec).target == ("y" if header else 3)
+
+
+@pytest.mark.parametrize(
+    ("start", "separator"),
+    [
+        ("1,5;2,5;3\n2,5;1,0;4\n", ";"),
+        ("a;b\n1,5;2,5\n", ";"),
+        ("1,2,a;b\n3,4,c;d\n", ","),
+        ('1,"a;b"\n2,"c;d"\n', ","),
+        ("a\n1\n2\n", ","),
+        (f"a;b\n1;{'.' * 100_000}x\n", ";"),
+        ("", ","),
+    ],
+)
+def test_the_separator_is_guessed(start: str, separator: str) -> None:
+    assert _separator(start) == separator
+
+
+def test_packed_and_encoded(tmp_path: Path) -> None:
+    text = table(town=["Köln", "Bern", "Genf"] * 20).to_csv(index=False)
+    spec = written(tmp_path, text.encode("latin-1"))
+    assert getattr(spec.data, "encoding", None) == "latin-1"
+    packed = tmp_path / "p.csv.gz"
+    packed.write_bytes(gzip.compress(text.encode()))
+    assert getattr(written(tmp_path, packed).data, "encoding", None) == "utf-8"
+
+
+def test_parquet(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    table(when=pd.date_range("2020", periods=60), kind=pd.Categorical(["1", "2"] * 30)).to_parquet(path)
+    spec = written(tmp_path, path)
+    assert (source(spec).source, source(spec).drop) == ("parquet", ("when",))
+    prepared(spec, tmp_path)
+
+
+def test_numbers_that_cannot_be_read_as_such(tmp_path: Path) -> None:
+    written(tmp_path, table(price=[f"{k % 30},{k % 7}5" for k in range(60)]))
+    assert "  # numbers written in another way than 1234.5\n" in comments(tmp_path)
+
+
+# --- names
+
+
+@example("\ud800")
+@given(st.text())
+def test_any_text_comes_back(text: str) -> None:
+    word = init.scalar(text)
+    content: Any = document._Reader("", "").value(
+        document._compose("", f"k: [{word}, x]\nm:\n  {word}: {word}  # c\n"), ()
+    )
+    assert content == {"k": [text, "x"], "m": {text: text}}
+    assert word.isprintable()
+
+
+def test_hostile_words_come_back() -> None:
+    for text in HOSTILE:
+        test_any_text_comes_back.hypothesis.inner_test(text)  # type: ignore[attr-defined]
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    names=st.lists(
+        st.one_of(st.sampled_from(HOSTILE), st.text(min_size=1, max_size=12)),
+        min_size=4,
+        max_size=4,
+        unique_by=str.strip,
+    ),
+    classes=st.lists(st.sampled_from(HOSTILE), min_size=2, max_size=2, unique=True),
+)
+def test_hostile_names(names: list[str], classes: list[str], tmp_path: Path) -> None:
+    """Columns and classes that are called anything: read and written as they are, or refused in a line."""
+    cells = pd.DataFrame(dict(enumerate([table()["a"], table()["b"], ["same"] * 60, classes * 30])))
+    cells.columns = names
+    path = tmp_path / "t.csv"
+    cells.to_csv(path, index=False)
+    try:
+        spec = written(tmp_path, path, "-1")
+    except HpsearchError as error:
+        assert isinstance(error, DataError) and str(error).isprintable() == ("\n" not in str(error))
+        return
+    file = CsvFile(path, getattr(spec.data, "header", None), getattr(spec.data, "separator", ","), "utf-8", ())
+    there: list[Any] = file.names if file.header else list(range(len(file.names)))
+    assert source(spec).target == there[-1]
+    assert set(source(spec).drop) <= set(there) and (there[2] in source(spec).drop or not file.header)
+    if file.header:
+        assert set(source(spec).load().classes) == {c.strip() for c in classes}
+    document_text = comments(tmp_path)
+    assert all(line.isprintable() for line in document_text.split("\n"))
+
+
+def test_a_terminal_only_shows(call: Call, tmp_path: Path) -> None:
+    name = "\x1b[31m\u202ered\nname: evil"
+    cells = table(**{name: ["same"] * 60}).rename(columns={"y": "t\x1b]0;x\x07"})
+    cells.to_csv(tmp_path / "a b\x1b.csv", index=False)
+    code, out, err = call("init", "a b\x1b.csv", "--target", "-1")
+    assert (code, err) == (0, "")
+    assert all(line.isprintable() for line in out.splitlines())
+    spec = checking.load(tmp_path / "a b\x1b.yaml")[0]
+    assert spec.name == "a-b" and source(spec).drop == (name,) and source(spec).target == "t\x1b]0;x\x07"
+
+
+# --- what is refused
+
+
+@pytest.mark.parametrize(
+    ("content", "target", "fragments"),
+    {
+        "no-file": (None, "y", ["t.csv", "no such file"]),
+        "empty": ("", "y", ["is empty"]),
+        "no-rows": ("a,b,y\n", "y", ["holds no rows"]),
+        "no-target": ("a,b,y\n1,2,3\n", None, ["--target", "'a', 'b', 'y'", "perhaps --target 'y'"]),
+        "many-columns": (",".join(f"c{k}" for k in range(99)) + "\n", None, ["… and 69 more", "--target 'c98'"]),
+        "misspelt": ("a,size,y\n1,2,3\n", "szie", ["no column 'szie'", "did you mean 'size'?"]),
+        "place": ("a,b,y\n1,2,3\n", "3", ["there are 3 columns", "from 0 to 2"]),
+        "one-column": ("y\na\nb\na\nb\n", "y", ["no column to learn from"]),
+        "all-dropped": ("a,y\n" + "1,p\n1,q\n" * 20, "y", ["no column to learn from", "'a' (the same in all rows)"]),
+        "constant": ("a,y\n1,p\n2,p\n3,p\n", "y", ["target 'y' is 'p' in all 3 rows"]),
+        "constant-number": ("a,y\n1,0.5\n2,0.5\n", "y", ["target 'y' is '0.5' in all 2 rows"]),
+        "missing": ("a,y\n" + "1,p\n2,q\n3,\n" * 20, "y", ["target 'y' is missing in 20 of 60 rows"]),
+        "ragged": ("a,b,y\n1,2,p\n1,2\n", "y", ["line 3 has 2 cells, the first line 3"]),
+        "twice": ("a,a,y\n1,2,p\n1,2,q\n", "y", ["two columns are called 'a'"]),
+        "few": ("a,y\n1,p\n2,q\n", "y", ["data"]),
+    }.values(),
+)
+def test_refused(content: str | None, target: str | None, fragments: list[str], call: Call, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / "t.csv").write_text(content)
+    code, out, err = call("init", "t.csv", *(["--target", target] if target else []))
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ") and len(err.splitlines()) == 1
+    assert all(fragment in err for fragment in fragments), err
+    assert not (tmp_path / "t.yaml").exists()
+
+
+def test_the_wrong_task(call: Call, tmp_path: Path) -> None:
+    table().to_csv(tmp_path / "t.csv", index=False)
+    code, _, err = call("init", "t.csv", "--target", "y", "--task", "regression")
+    assert (code == 2 and "must hold numbers, got 'down'" in err) or "got 'up'" in err
+    assert call("init", "t.csv", "--target", "y", "--task", "ranking")[0] == 2
+
+
+def test_nothing_is_overwritten(call: Call, tmp_path: Path) -> None:
+    table().to_csv(tmp_path / "t.csv", index=False)
+    (tmp_path / "t.yaml").write_text("mine")
+    code, _, err = call("init", "t.csv", "--target", "y")
+    assert code == 2 and "--force" in err and (tmp_path / "t.yaml").read_text() == "mine"
+    assert call("init", "t.csv", "--target", "y", "--force")[0] == 0
+    assert call("init", "t.csv", "--target", "y", "--out", "other.yaml")[0] == 0
+    assert (tmp_path / "other.yaml").read_text().count("name: other") == 1
+    before = (tmp_path / "t.csv").read_bytes()
+    assert call("init", "t.csv", "--target", "y", "--out", "t.csv", "--force")[0] == 2
+    assert (tmp_path / "t.csv").read_bytes() == before
+
+
+def test_a_file_that_appears_meanwhile_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table().to_csv(tmp_path / "t.csv", index=False)
+    out = tmp_path / "t.yaml"
+
+    def meanwhile(*arguments: Any) -> Any:
+        out.write_text("mine")
+        return prepare(*arguments)
+
+    monkeypatch.setattr(init, "prepare", meanwhile)
+    with pytest.raises(OutputError, match="File exists"):
+        init.write(tmp_path / "t.csv", "y", out, None, None, force=False)
+    assert out.read_text() == "mine"
+
+
+@pytest.mark.parametrize("out", ["nowhere/t.yaml", "folder", "\x00"])
+def test_where_nothing_can_be_written(out: str, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    table().to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(OutputError):
+        init.write(tmp_path / "t.csv", "y", tmp_path / out, None, None, force=True)
+
+
+def test_labels_of_the_test_rows(tmp_path: Path) -> None:
+    """Those that are only written otherwise are mapped; one that is new is left to a person."""
+    rest = table().to_csv(index=False)
+    (tmp_path / "test.csv").write_text(rest.replace("up", "Up").replace("down", "sideways"))
+    with pytest.raises(DataError, match="sideways"):
+        written(tmp_path, rest, test=tmp_path / "test.csv")
+    (tmp_path / "test.csv").write_text(rest.replace("up", "UP ").replace("down", "Down."))
+    spec = written(tmp_path, rest, test=tmp_path / "test.csv")
+    assert source(spec).labels == {"UP": "up", "Down.": "down"}
+    assert dict(prepared(spec, tmp_path).rows)["test"] == 60
