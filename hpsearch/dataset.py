@@ -16,7 +16,7 @@ from engine.data import Rows
 from engine.losses import Logistic, Loss, SoftmaxCrossEntropy, SquaredError
 from engine.types import Floats, Shape
 from hpsearch.errors import DataError, OutputError
-from hpsearch.frame import Frame
+from hpsearch.frame import Column, Frame
 from hpsearch.preprocessing import DTYPE, Preprocessing, fit
 from hpsearch.seeds import derive
 from hpsearch.sources import Part, Source, Table
@@ -25,6 +25,7 @@ from hpsearch.splits import PARTS, Cut, cut
 
 BLOCK = 1 << 20  # numbers prepared and written at a time
 MOST = 64  # ways of preparing that a study may try
+SHOWN, CELLS = 3, 3000  # rows and cells of an example
 MANY = 1000  # names in a column, beyond which it may be one that says who and not what
 
 
@@ -130,7 +131,8 @@ def _prepared(
     """One way of preparing the rows: fitted, applied and written."""
     x, folder = table.x, Path(dataset.folder)
     recipe = source.recipe(point)
-    described = (table.features, table.reading, source.image, recipe, rows.train)
+    reading = {**table.reading, "example": example(x, rows.train[0])}
+    described = (table.features, reading, source.image, recipe, rows.train)
     folds = fit(x, table.y, *described, regression=not table.classes)
     inputs: Shape = (folds[0].width,) if isinstance(x, Frame) else source.image or x.shape[1:]
     if not prod(inputs):
@@ -151,6 +153,24 @@ def _prepared(
         )
         _write(folder / f"{part}_x.npy", (sum(map(len, each)), *inputs), blocks)
     return replace(dataset, inputs=inputs, units=tuple(p.unit for p in folds)), folds
+
+
+def example(x: Floats | Frame, rows: npt.NDArray[np.intp]) -> list[list[float | str | None]]:
+    """The first of some rows as they came, to show what a model takes: numbers and names, None where a cell is missing.
+
+    Few enough for a person to read: three, or less where they are long.
+    """
+    width = len(x.columns) if isinstance(x, Frame) else x.shape[1]
+    first = rows[: min(SHOWN, max(1, CELLS // width))]
+    if not isinstance(x, Frame):
+        return [[float(cell) for cell in row] for row in x[first]]
+    return [list(row) for row in zip(*(_cells(column.take(first)) for column in x.columns.values()), strict=True)]
+
+
+def _cells(column: Column) -> list[float | str | None]:
+    names, missing = column.names, column.missing
+    there = column.values.tolist() if names is None else [names[code] for code in column.values]
+    return [None if gap else cell for cell, gap in zip(there, missing, strict=True)]
 
 
 def fingerprint(table: Table) -> str:

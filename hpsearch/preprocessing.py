@@ -12,8 +12,7 @@ from typing import Any, Self, final
 import numpy as np
 import numpy.typing as npt
 
-from engine.registry import Menu
-from engine.registry import nearest
+from engine.registry import Menu, nearest
 from engine.scaling import SCALERS, Scaler, Standard
 from engine.types import DType, Floats, Shape
 from hpsearch.errors import DataError

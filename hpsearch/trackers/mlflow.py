@@ -26,6 +26,7 @@ from hpsearch.database import file_of
 from hpsearch.record import Record, checked_every
 from hpsearch.space import Axis
 from hpsearch.trackers.base import Lost, Subject, masked
+from hpsearch.trackers.registry import FOLDER, register
 from hpsearch.uses import searched
 
 BUSY = 5.0  # seconds to wait for another process that writes
@@ -86,7 +87,7 @@ class MlflowTracker:
         self._client = _client(uri, self._file, self._artifacts)
         self._inode = self._file.stat().st_ino if self._file else 0
         self._axes: tuple[Axis, ...] = ()
-        self._experiment = ""
+        self._experiment = self._name = self._identity = ""
         self._runs: dict[str, list[_Run]] = {}  # by trial; one each, once it is told
         self._told: set[str] = set()
         self.sent = self.settled = self.there = 0
@@ -96,7 +97,8 @@ class MlflowTracker:
 
         self._usable()
         self._axes = searched(subject.spec).axes
-        self._experiment = self._experiment_of(subject)
+        self._experiment, self._name = self._experiment_of(subject)
+        self._identity = subject.identity
         self._runs = {}
         token = None
         while True:
@@ -142,8 +144,9 @@ class MlflowTracker:
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the file is whole by itself when copied
         return None
 
-    def _experiment_of(self, subject: Subject) -> str:
-        """The study's experiment; under its name and a part of its identity, when another study has the name."""
+    def _experiment_of(self, subject: Subject) -> tuple[str, str]:
+        """The study's experiment and what it is called: as the study, with a part of its identity when another study
+        has the name."""
         facts = {f"hpsearch.{name}": masked(value) for name, value in subject.facts.items()}
         for name in (subject.spec.name, f"{subject.spec.name} {subject.identity[:8]}"):
             found = self._client.get_experiment_by_name(name)
@@ -151,10 +154,10 @@ class MlflowTracker:
                 folder = self._artifacts and self._artifacts / re.sub(r"[^A-Za-z0-9._-]+", "-", name)
                 location = folder.as_uri() if folder else None
                 tags = {"hpsearch.study": subject.identity, **facts}
-                return str(self._client.create_experiment(name, artifact_location=location, tags=tags))
+                return str(self._client.create_experiment(name, artifact_location=location, tags=tags)), name
             if found.tags.get("hpsearch.study") == subject.identity:
                 if found.lifecycle_stage == "active":
-                    return str(found.experiment_id)
+                    return str(found.experiment_id), name
                 raise RuntimeError(
                     f"its experiment was deleted; restore it: mlflow experiments restore -x {found.experiment_id}"
                 )
@@ -200,7 +203,7 @@ class MlflowTracker:
         with tempfile.TemporaryDirectory() as folder:
             (Path(folder) / "history.json").write_text(json.dumps(finite), "utf-8")
             # by the run's own address: the client would read the whole run again to find it
-            artifacts: Any = get_artifact_repository(run.info.artifact_uri)
+            artifacts: Any = get_artifact_repository(run.info.artifact_uri, self._uri)
             artifacts.log_artifact(f"{folder}/history.json")
         if begun is not None and begun.settled:
             self._client.delete_tag(run_id, SETTLED)
@@ -256,14 +259,16 @@ class MlflowTracker:
                     self._client.delete_tag(run.id, CHAMPION)
 
     def _crown(self, record: Record, model: Path | None) -> None:
-        """The champion: its test scores and its model."""
+        """The champion: its test scores and its model, which is registered."""
         from mlflow.entities import Metric, RunTag
 
         run, end = self._runs[record.label][0].id, _times(record)[1]
         scores = [Metric(k, v, end, 0) for k, v in record.metrics.items() if k.startswith(FINAL) and isfinite(v)]
         self._client.log_batch(run, metrics=scores, tags=[RunTag(CHAMPION, "true")])
         if model is not None:
-            self._client.log_artifacts(run, str(model), "model")
+            self._client.log_artifacts(run, str(model), FOLDER)
+            study = (self._name.replace(" ", "-"), self._identity)  # no space: it is typed in a shell
+            register(self._client, run, record.label, model, study)
 
 
 def _times(record: Record) -> tuple[int, int]:
@@ -286,6 +291,7 @@ def _client(uri: str, file: Path | None, artifacts: Path | None) -> Any:
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "CRITICAL")  # what it logs it raises too, and we say it in one line
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # a server that is down: seconds, not minutes
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # of each run that ends, on our stdout
     for name in ("alembic", "sqlalchemy", "urllib3"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     gc.disable()  # an import makes objects that stay: collecting among them takes a quarter of its time

@@ -34,6 +34,9 @@ import cases
 from hpsearch import study as loop
 from hpsearch.database import url_of
 from hpsearch.dataset import Dataset, prepare
+from hpsearch.models import champion
+from hpsearch.preprocessing import Preprocessing
+from hpsearch.record import Record
 from hpsearch.service import summary
 from hpsearch.spec import Spec
 from hpsearch.stages import reused
@@ -42,6 +45,7 @@ from hpsearch.study import Study
 from hpsearch.trackers import TRACKERS, Silent, Subject, Tracker
 
 STUDIES: dict[str, dict[str, Any]] = {"full": cases.FULL, "rich": cases.RICH, "mlflow": cases.FULL}
+Prepared = tuple[Dataset, tuple[tuple[Preprocessing, ...], ...]]
 Stops = Callable[[sa.Connection], None]  # called before a commit is written
 CLOCKS = ("identity", "created", "seconds", "finished", "datetime_start", "datetime_complete")  # columns
 
@@ -59,7 +63,7 @@ def dump(database: Path) -> str:
     return "\n".join(lines)
 
 
-def forked(spec: Spec, dataset: Dataset, folder: Path, seed: int, mlflow: bool, stops: Stops | None = None) -> int:
+def forked(spec: Spec, rows: Prepared, folder: Path, seed: int, mlflow: bool, stops: Stops | None = None) -> int:
     """Runs the study in a process of its own, whose number is returned."""
     pid = os.fork()
     if pid:
@@ -68,7 +72,7 @@ def forked(spec: Spec, dataset: Dataset, folder: Path, seed: int, mlflow: bool, 
     try:
         if stops is not None:
             sa.event.listen(sa.Engine, "commit", stops)
-        run(spec, dataset, folder, seed, mlflow)
+        run(spec, rows, folder, seed, mlflow)
         code = 0
     except BaseException:
         traceback.print_exc()
@@ -76,18 +80,31 @@ def forked(spec: Spec, dataset: Dataset, folder: Path, seed: int, mlflow: bool, 
         os._exit(code)
 
 
-def run(spec: Spec, dataset: Dataset, folder: Path, seed: int, mlflow: bool) -> Study:
+def run(spec: Spec, rows: Prepared, folder: Path, seed: int, mlflow: bool) -> Study:
     """The study in a folder, with its tracker told of it in this process. Trials end in an order that `seed` draws."""
     executor = cases.Held(random.Random(seed).randrange)
     tracker: Tracker = TRACKERS["mlflow"](f"sqlite:///{folder / 'mlflow.db'}") if mlflow else Silent()
     database = folder / "small.db"
-    with cases.opened(spec, dataset, database, executor, tracker) as study:
+    with cases.opened(spec, rows[0], database, executor, tracker) as study:
         if mlflow:
             tracker.begin(subject(spec, database))
         cases.drive(study, executor)
-    tracker.finish(summary(url_of(str(database))).ranking, None)
+    ranking = summary(url_of(str(database))).ranking
+    tracker.finish(ranking, model(spec, rows, database, ranking[0], folder / "model") if mlflow else None)
     tracker.close(5)
     return study
+
+
+def model(spec: Spec, rows: Prepared, database: Path, best: Record, folder: Path) -> Path:
+    """The champion's, as a session saves it."""
+    storage = Storage.open(url_of(str(database)), create=False)
+    try:
+        weights = storage.champions()[best.stage, best.number].weights
+    finally:
+        storage.close()
+    dataset, folds = rows[0].at(best.point), rows[1][rows[0].at(best.point).number]
+    champion(spec, dataset, folds, best, weights).save(folder)
+    return folder
 
 
 def subject(spec: Spec, database: Path) -> Subject:
@@ -118,13 +135,13 @@ def quicken() -> None:
 def main(folder: Path, first: int, step: int, which: str) -> None:
     quicken()
     spec, mlflow = cases.small(**STUDIES[which]), which == "mlflow"
-    dataset, _ = prepare(spec.data, spec.seed, folder)
+    rows = prepare(spec.data, spec.seed, folder)
     whole, place, aside = folder / "unbroken", folder / "place", folder / "aside"
     whole.mkdir()
     if mlflow:  # made once: its migrations take longer than a study
         TRACKERS["mlflow"](f"sqlite:///{whole / 'mlflow.db'}").close(5)
     shutil.copytree(whole, place)
-    study = run(spec, dataset, whole, 0, mlflow)  # here: the children need not import what it imports
+    study = run(spec, rows, whole, 0, mlflow)  # here: the children need not import what it imports
     states = Counter(r.state for r in cases.rows(study))
     if which == "rich":
         assert len(reused(study.space, study.boxes[1], study.records[:1])) > 10 and states.keys() == {"complete"}
@@ -142,12 +159,12 @@ def main(folder: Path, first: int, step: int, which: str) -> None:
             os.write(say, count.to_bytes(8))
             os.read(hear, 1)
 
-    recorder = forked(spec, dataset, place, first, mlflow, stop)
+    recorder = forked(spec, rows, place, first, mlflow, stop)
     os.close(say)
     while limit := int.from_bytes(os.read(ready, 8)):
         place.rename(aside)
         shutil.copytree(aside, place)
-        code = ended(forked(spec, dataset, place, -limit, mlflow))
+        code = ended(forked(spec, rows, place, -limit, mlflow))
         print(limit, verdict(code, place, mlflow, unbroken), flush=True)
         shutil.rmtree(place)
         aside.rename(place)

@@ -25,12 +25,14 @@ from filelock import FileLock
 from hpsearch import cli
 from hpsearch.dataset import prepare
 from hpsearch.errors import Interrupted, StorageError, TrackingError
+from hpsearch.storage import Storage
 from hpsearch.sync import sync
 from hpsearch.trackers import MlflowTracker
 
 pytestmark = [
     pytest.mark.crash,
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:sqlalchemy.exc.SADeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:.*Any type hint is inferred:UserWarning"),
     pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc"),
 ]
 
@@ -101,7 +103,10 @@ def projection(database: Path) -> dict[str, Any]:
                 "latest": rows("SELECT key, step, value FROM latest_metrics WHERE run_uuid = ? AND key != 'seconds'"),
                 "artifacts": sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()),
                 "history": (folder / "history.json").read_text("utf-8"),
+                "registered": cases.registered(connection, run),
             }
+        (versions,) = connection.execute("SELECT count(*) FROM model_versions").fetchone()
+        assert versions == sum(len(run["registered"]) for run in result.values()) <= 1
         for (value,) in connection.execute("SELECT value FROM experiment_tags UNION ALL SELECT value FROM tags"):
             assert SECRET not in value
     return result
@@ -138,7 +143,10 @@ def short(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Undisturb
     found = undisturbed(template, tmp_path_factory.mktemp("short"), SHORT)
     assert len(found.runs) == TRIALS
     assert {run["status"] for run in found.runs.values()} == {"FINISHED", "FAILED"}
-    assert any("model/weights.npz" in run["artifacts"] for run in found.runs.values())
+    ((label, registered),) = [(label, run["registered"]) for label, run in found.runs.items() if run["registered"]]
+    assert {"model/weights.npz", "model/MLmodel"} <= set(found.runs[label]["artifacts"])
+    ((name, version, tags, aliases),) = registered
+    assert (name, version, tags["hpsearch.trial"], aliases) == ("small", 1, label, ["champion"])
     return found
 
 
@@ -339,23 +347,32 @@ def test_unfinished_study_is_synced(tmp_path: Path, place: Path) -> None:
         sync(uri_of(database), uri_of(place))
 
 
-def test_data_that_cannot_be_read(tmp_path: Path, place: Path, short: Undisturbed, monkeypatch: Any) -> None:
-    """The runs are sent without the model, which it says."""
-    from hpsearch import sync as module
+@pytest.mark.parametrize("stored", [True, False], ids=["whole", "of an earlier version"])
+def test_data_that_cannot_be_read(
+    stored: bool, tmp_path: Path, place: Path, short: Undisturbed, monkeypatch: Any
+) -> None:
+    """The study database holds what the model needs; one of an earlier version does not: the runs are sent without it,
+    which it says."""
+    from hpsearch import export as module
     from hpsearch.errors import DataError
 
     def gone(*_: Any) -> None:
         raise DataError("rows.npz: there is no such file")
 
     monkeypatch.setattr(module, "prepare", gone)
+    if not stored:
+        monkeypatch.setattr(Storage, "prepared", lambda self: [])
     report = sync(uri_of(short.folder / "small.db"), uri_of(place))
-    assert report[:3] == (TRIALS, 0, 0) and "rows.npz" in report.notices[0] and "model" in report.notices[0]
     runs = projection(place)
+    if stored:
+        assert report == (TRIALS, 0, 0, ()) and runs == short.runs
+        return
+    assert report[:3] == (TRIALS, 0, 0) and "rows.npz" in report.notices[0] and "model" in report.notices[0]
     (best,) = [label for label, run in runs.items() if "hpsearch.champion" in run["tags"]]
-    assert "model/weights.npz" in short.runs[best]["artifacts"] and "model/weights.npz" not in runs[best]["artifacts"]
-    for found in (runs[best], short.runs[best]):
-        found["artifacts"] = [name for name in found["artifacts"] if not name.startswith("model/")]
-    assert runs == short.runs
+    assert not runs[best]["registered"] and not any(name.startswith("model/") for name in runs[best]["artifacts"])
+    want = {**short.runs[best], "registered": []}
+    want["artifacts"] = [name for name in want["artifacts"] if not name.startswith("model/")]
+    assert runs == {**short.runs, best: want}
 
 
 @pytest.mark.skipif("sync" not in cli.commands.commands, reason="the command is not there yet")

@@ -201,7 +201,8 @@ VOLATILE = ("seconds", "mlflow.user", "mlflow.source.git.commit")
 
 
 def tracked(mlflow: Path) -> str:
-    """All that an MLflow database holds of a study's runs but times: none twice, tags, parameters, metrics, files."""
+    """All that an MLflow database holds of a study's runs but times: none twice, tags, parameters, metrics, files; and
+    what is registered: versions by run, aliases."""
     with closing(sqlite3.connect(mlflow)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         lines = []
@@ -216,7 +217,23 @@ def tracked(mlflow: Path) -> str:
                 lines += [row for row in found if row[0] not in VOLATILE]
             history = folder / "history.json"
             lines.append(history.read_text("utf-8") if history.exists() else None)
+            lines += registered(connection, run)
         return "\n".join(map(repr, lines))
+
+
+def registered(connection: sqlite3.Connection, run: str) -> list[Any]:
+    """Of an MLflow database: which versions of which models are of a run, with their tags and aliases."""
+    lines = []
+    of_run = connection.execute("SELECT name, version FROM model_versions WHERE run_id = ?", (run,)).fetchall()
+    for one in of_run:
+        tags, aliases = (
+            connection.execute(
+                f"SELECT {columns} FROM {table} WHERE name = ? AND version = ? ORDER BY 1", one
+            ).fetchall()
+            for columns, table in (("key, value", "model_version_tags"), ("alias", "registered_model_aliases"))
+        )
+        lines.append((*one, {k: v for k, v in tags if k != "hpsearch.study"}, [alias for (alias,) in aliases]))
+    return lines
 
 
 class Limit:

@@ -17,10 +17,10 @@ FAMILIES = {
     "hpsearch/samplers": "SAMPLERS",
     "hpsearch/trackers": "TRACKERS",
 }
-# Files of a family folder that are no member: the protocol, and a wrapper that takes any member.
-NO_MEMBERS = {"__init__", "base", "beside", "tables"}
+# Files of a family folder that are no member: the protocol, a wrapper that takes any member, parts of members.
+NO_MEMBERS = {"__init__", "base", "beside", "registry", "tables"}
 # What nothing else in the packages imports; who asks for it has the library.
-DOORS = {"hpsearch/estimators.py": {"sklearn"}}
+DOORS = {"hpsearch/estimators.py": {"sklearn"}, "hpsearch/serving.py": {"mlflow", "pandas"}}
 
 
 def name(path: Path) -> str:

@@ -19,9 +19,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hpsearch.build import network
 from hpsearch.database import url_of
 from hpsearch.dataset import prepare
-from hpsearch.models import Model
+from hpsearch.models import Model, champion
 from hpsearch.record import Record
 from hpsearch.service import summary
 from hpsearch.space import space
@@ -31,8 +32,11 @@ from hpsearch.trackers.base import Lost, masked
 from hpsearch.trackers.beside import Call, Sender, reason_of
 from hpsearch.trackers.mlflow import PICTURES, POINTS, STATE, TAG, thinned
 
-# MLflow's own mappers; raised when its store is imported, with the SQLAlchemy that is there.
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:sqlalchemy.exc.SADeprecationWarning")
+# Raised when MLflow is imported: of its own mappers, with the SQLAlchemy that is there, and of its own type hints.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:sqlalchemy.exc.SADeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:.*Any type hint is inferred:UserWarning"),
+]
 
 # Long enough for a curve to be thinned, and some trials diverge.
 CHANGES: dict[str, Any] = {
@@ -172,6 +176,8 @@ def test_champion(tracked: Tracked) -> None:
     for name in ("test/loss", "test/accuracy"):
         assert tracked.runs[label].data.metrics[name] == tracked.best["metrics"][name]
         assert [k for k, run in tracked.runs.items() if name in run.data.metrics] == [label]
+    assert tracked.client.get_model_version_by_alias("small", "champion").run_id == tracked.runs[label].info.run_id
+    assert [v.name for v in tracked.client.search_model_versions()] == ["small"]
     model = Model.load(artifact(tracked, label, "model"))
     storage = Storage.open(url_of(str(tracked.folder / "small.db")), create=False)
     (stored,) = storage.champions().values()
@@ -332,15 +338,59 @@ def place(fresh: Path, tmp_path: Path) -> Path:
     return Path(shutil.copy(fresh, tmp_path / "mlflow.db"))
 
 
-def send(place: Path, records: list[Record], ranking: list[Record] | None = None) -> MlflowTracker:
+def send(
+    place: Path,
+    records: list[Record],
+    ranking: list[Record] | None = None,
+    model: Path | None = None,
+    subject: Subject = SUBJECT,
+) -> MlflowTracker:
     """As a study does that is run, or run again."""
     tracker = MlflowTracker(f"sqlite:///{place}")
-    tracker.begin(SUBJECT)
+    tracker.begin(subject)
     for r in records:
         tracker.tell(r)
-    tracker.finish([] if ranking is None else ranking, None)
+    tracker.finish([] if ranking is None else ranking, model)
     assert tracker.close(9) is None
     return tracker
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Of a study's champion: two, with other weights."""
+    folder = tmp_path_factory.mktemp("models")
+    spec = cases.small()
+    dataset, [folds] = prepare(spec.data, spec.seed, folder)
+    size = network(spec, dataset, STATES[0].point).size
+    weights = [np.random.default_rng(k).normal(size=size).astype(np.float32).tobytes() for k in range(2)]
+    for k in range(2):
+        champion(spec, dataset, folds, STATES[0], weights[k]).save(folder / str(k))
+    return [folder / "0", folder / "1"]
+
+
+class Version(NamedTuple):
+    name: str
+    number: int
+    run: str  # its trial
+    alias: str | None
+
+
+def versions(place: Path) -> list[Version]:
+    """What is registered, in the order in which it was, and that all of it can be loaded."""
+    query = """
+        SELECT v.name, v.version, t.value, a.alias, v.source, r.artifact_uri FROM model_versions v
+        JOIN runs r ON r.run_uuid = v.run_id JOIN tags t ON t.run_uuid = v.run_id AND t.key = ?
+        LEFT JOIN registered_model_aliases a ON a.name = v.name AND a.version = v.version
+        ORDER BY v.creation_time, v.name, v.version
+    """
+    with closing(sqlite3.connect(place)) as connection:
+        found = connection.execute(query, [TAG]).fetchall()
+        (count,) = connection.execute("SELECT count(*) FROM model_versions").fetchone()
+        (names,) = connection.execute("SELECT count(*) FROM registered_models").fetchone()
+    assert len(found) == count and names == len({name for name, *_ in found})
+    for *_, source, artifacts in found:
+        assert source == f"{artifacts}/model" and Model.load(Path(urlparse(source).path)).features
+    return [Version(*row[:4]) for row in found]
 
 
 def runs(place: Path) -> dict[str, Any]:
@@ -414,11 +464,13 @@ class Dying:
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-def test_killed_at_any_change(fresh: Path, tmp_path: Path, after: bool) -> None:
-    """Told again, the runs are those of a study that was never killed; none twice, none left running."""
-    told, ranking = STATES[:2], [STATES[0]]
-    whole = Path(shutil.copy(fresh, tmp_path / "whole.db"))
-    send(whole, told, ranking)
+def test_killed_at_any_change(fresh: Path, tmp_path: Path, models: list[Path], after: bool) -> None:
+    """Told again, the runs are those of a study that was never killed; none twice, none left running; and the champion
+    is registered once."""
+    told, ranking, model = STATES[:2], [STATES[0]], models[0]
+    (tmp_path / "whole").mkdir()
+    whole = Path(shutil.copy(fresh, tmp_path / "whole" / "mlflow.db"))
+    send(whole, told, ranking, model)
     limit, killed = 1, True
     while killed:
         (tmp_path / str(limit)).mkdir()
@@ -429,14 +481,15 @@ def test_killed_at_any_change(fresh: Path, tmp_path: Path, after: bool) -> None:
             tracker.begin(SUBJECT)
             for r in told:
                 tracker.tell(r)
-            tracker.finish(ranking, None)
+            tracker.finish(ranking, model)
             killed = False
         except Gone:
-            again = send(place, told, ranking)
+            again = send(place, told, ranking, model)
             assert again.sent + again.settled + again.there == 2
         assert runs(place) == runs(whole), limit
+        assert versions(place) == [("small", 1, "coarse/0", "champion")], limit
         limit += 1
-    assert limit > 8
+    assert limit > 13
 
 
 def test_trained_again(place: Path, tmp_path: Path, fresh: Path) -> None:
@@ -505,6 +558,101 @@ def test_another_champion(place: Path) -> None:
     old, new = of(place, "coarse/0").data, of(place, "coarse/4").data
     assert "test/loss" not in old.metrics and "hpsearch.champion" not in old.tags and old.metrics["objective"] == 1.5
     assert new.metrics["test/loss"] == 2.0 and new.tags["hpsearch.champion"] == "true"
+
+
+def test_registered_once(place: Path, models: list[Path]) -> None:
+    """Told again nothing is written, not even its files; with other weights, or another champion, it is one more."""
+    from mlflow import MlflowClient
+
+    client, (first, second) = MlflowClient(f"sqlite:///{place}"), models
+    send(place, STATES, [STATES[0], STATES[4]], first)
+    before, stored = counts(place), described(place, "coarse/0")
+    for _ in range(2):
+        send(place, STATES, [STATES[0], STATES[4]], first)
+    assert counts(place) == before and described(place, "coarse/0") == stored
+    assert versions(place) == [("small", 1, "coarse/0", "champion")]
+    tags = client.get_model_version("small", "1").tags
+    assert tags["hpsearch.trial"] == "coarse/0" and len(tags["hpsearch.weights"]) == 64
+    assert client.get_registered_model("small").tags == {"hpsearch.study": "identity"}
+    send(place, STATES, [STATES[0], STATES[4]], second)
+    assert versions(place) == [("small", 1, "coarse/0", None), ("small", 2, "coarse/0", "champion")]
+    send(place, STATES, [STATES[4], STATES[0]], second)
+    moved = [("small", 1, "coarse/0", None), ("small", 2, "coarse/0", None), ("small", 3, "coarse/4", "champion")]
+    assert versions(place) == moved
+    send(place, STATES, [STATES[4], STATES[0]])  # no model at hand: what is served stays
+    assert versions(place) == moved
+    client.set_registered_model_alias("small", "champion", "1")  # by a person
+    send(place, STATES, [STATES[4], STATES[0]], second)
+    assert versions(place) == moved
+    client.delete_registered_model("small")
+    send(place, STATES, [STATES[4], STATES[0]], second)
+    assert versions(place) == [("small", 1, "coarse/4", "champion")]
+
+
+def described(place: Path, label: str) -> str:
+    return (Path(urlparse(of(place, label).info.artifact_uri).path) / "model" / "MLmodel").read_text("utf-8")
+
+
+def test_registered_names(place: Path, models: list[Path]) -> None:
+    """Studies of one name, and what a person has registered, stay apart; each finds its own again."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{place}")
+    subjects = [Subject(cases.small(), f"{k}23456789", 1e9, {}) for k in range(3)]
+    for subject in (*subjects[:2], *subjects[:2]):
+        send(place, STATES[:1], [STATES[0]], models[0], subject)
+    assert [(v.name, v.number, v.alias) for v in versions(place)] == [
+        ("small", 1, "champion"),
+        ("small-12345678", 1, "champion"),
+    ]
+    client.create_registered_model("small-22345678")
+    for _ in range(2):
+        send(place, STATES[:1], [STATES[0]], models[0], subjects[2])
+    with closing(sqlite3.connect(place)) as connection:
+        found = connection.execute("SELECT name, version FROM model_versions ORDER BY name").fetchall()
+    assert found == [("small", 1), ("small-12345678", 1), ("small-22345678-22345678", 1)]
+
+
+class Refusing:
+    """A client whose server has no registry of models."""
+
+    def __init__(self, client: Any, words: str) -> None:
+        self._client, self._words = client, words
+
+    def __getattr__(self, name: str) -> Any:
+        if "registered" in name or "version" in name:
+            raise OSError(self._words)
+        return getattr(self._client, name)
+
+
+def test_a_registry_that_fails(place: Path, tmp_path: Path, fresh: Path, models: list[Path]) -> None:
+    """The run is whole all the same, it is said in a line without passwords, and the next run makes up for it."""
+    (tmp_path / "whole").mkdir()
+    whole = Path(shutil.copy(fresh, tmp_path / "whole" / "mlflow.db"))
+    send(whole, STATES[:2], [STATES[0]], models[0])
+    made: list[MlflowTracker] = []
+
+    def factory(uri: str) -> MlflowTracker:
+        made.append(MlflowTracker(uri))
+        made[-1]._client = Refusing(made[-1]._client, "no http://me:hunter-22@host/registry\nnor another")
+        return made[-1]
+
+    sender = Sender(factory, f"sqlite:///{place}")
+    for call in [Call("begin", (SUBJECT,)), *(Call("tell", (r,)) for r in STATES[:2])]:
+        sender.add(call)
+        sender.work()
+    sender.add(Call("finish", ([STATES[0]], models[0])))
+    sender.end()
+    assert (sender.sent.records, sender.sent.finished) == (2, False)
+    assert "its model is not registered: OSError: no http://me:***@host/registry" in sender.sent.reason
+    assert versions(place) == [] and len(made) == 1
+    beside = ("MLmodel", "serving.py", "requirements.txt", "python_env.yaml", "input_example.json")
+    found, want = runs(place), runs(whole)
+    for path in [p for p in want["coarse/0"][1] if p.name.endswith(beside)]:
+        del want["coarse/0"][1][path]
+    assert found == want and Path("model/weights.npz") in found["coarse/0"][1]
+    send(place, STATES[:2], [STATES[0]], models[0])
+    assert versions(place) == versions(whole) and runs(place) == runs(whole)
 
 
 def test_another_state_at_the_same_time(place: Path) -> None:
