@@ -1,7 +1,7 @@
 """From Python: a study is run and its result is frames and a model."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -98,6 +98,7 @@ class Result:
 def run(
     study: str | os.PathLike[str] | Mapping[str, Any],
     *,
+    overrides: Sequence[str] = (),
     storage: str | os.PathLike[str] | None = None,
     tracking_uri: str | None = None,
     workers: int | None = None,
@@ -107,6 +108,7 @@ def run(
 
     Args:
         study: a study file, or what would stand in one.
+        overrides: `KEY=VALUE` each, as `--set` takes them; of a study file.
         storage: the study database, a file or a URL; `NAME.db` beside the study file, or in the current folder.
         tracking_uri: where MLflow is, "none" for nowhere; mlruns/mlflow.db in the current folder.
         workers: processes that train; changes no result.
@@ -115,7 +117,7 @@ def run(
     Raises:
         SpecError, DataError, StorageError: what a person has to mend; nothing finished is lost.
     """
-    spec, folder = _spec(study)
+    spec, folder = _spec(study, tuple(overrides))
     url = url_of(os.fspath(storage)) if storage is not None else default_url(folder / "study.yaml", spec.name)
     options = Options(workers, tracking_uri or default_tracking(), retry_failed=retry_failed)
     with Session(spec, url, options) as session:
@@ -143,8 +145,10 @@ def load_model(folder: str | os.PathLike[str]) -> Model:
     return Model.load(Path(folder))
 
 
-def _spec(study: str | os.PathLike[str] | Mapping[str, Any]) -> tuple[Spec, Path]:
+def _spec(study: str | os.PathLike[str] | Mapping[str, Any], overrides: tuple[str, ...]) -> tuple[Spec, Path]:
     """The spec, and the folder that its database goes to."""
     if isinstance(study, Mapping):
+        if overrides:
+            raise ValueError("overrides are of a study file; a mapping holds what it says")
         return checking.read(study, "study")[0], Path()
-    return checking.load(Path(study))[0], Path(study).parent
+    return checking.load(Path(study), overrides)[0], Path(study).parent
