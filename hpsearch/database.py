@@ -1,6 +1,7 @@
 """Any database: its URL, its file, how it is opened, and what it refuses in words that say what to do."""
 
 import contextlib
+import re
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,12 +59,21 @@ def guard(url: str) -> Iterator[None]:
     """
     try:
         yield
-    except (SQLAlchemyError, ImportError) as error:
-        raise StorageError(f"{shown(url)}: {_reason(error)}") from error
+    except (SQLAlchemyError, ImportError, UnicodeError) as error:  # the last of host names
+        raise StorageError(f"{shown(url)}: {_scrubbed(_reason(error), url)}") from error
     except Exception as error:
         if type(error).__module__.startswith("optuna."):  # its StorageInternalError wraps ours
             raise StorageError(f"{shown(url)}: {_reason(error.__cause__ or error)}") from error
         raise
+
+
+def _scrubbed(text: str, url: str) -> str:
+    """What a driver says, without what stands between the user's name and the host: a password may be cut anywhere."""
+    secret = url.rpartition("@")[0].partition("://")[2].partition(":")[2]
+    for part in sorted({secret, *re.split(r"[:@/]", secret)}, key=len, reverse=True):
+        if len(part) > 2:
+            text = text.replace(part, "***")
+    return text
 
 
 def _reason(error: BaseException) -> str:
