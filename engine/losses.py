@@ -65,7 +65,8 @@ class SquaredError:
     classifies: ClassVar[bool] = False
 
     def targets(self, labels: Floats | Integers, outputs: int, dtype: DType) -> Floats:
-        y = np.asarray(labels, dtype).reshape(len(labels), -1)
+        y = np.asarray(labels, dtype)
+        y = y[:, None] if y.ndim == 1 else y
         if y.shape[1] != outputs:
             raise EngineError(f"squared_error: targets must have {outputs} columns, got {y.shape[1]}")
         return y

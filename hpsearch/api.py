@@ -29,10 +29,12 @@ class Result:
     Attributes:
         url: of its database.
         summary: all that it holds.
+        notices: what a person should know of this run: what was guessed of the data, what has changed.
     """
 
     url: str
     summary: Summary
+    notices: tuple[str, ...] = ()
 
     @property
     def best(self) -> Record:
@@ -117,13 +119,15 @@ def run(
     Raises:
         SpecError, DataError, StorageError: what a person has to mend; nothing finished is lost.
     """
-    spec, folder = _spec(study, tuple(overrides))
+    spec, notices, folder = _spec(study, tuple(overrides))
     url = url_of(os.fspath(storage)) if storage is not None else default_url(folder / "study.yaml", spec.name)
     options = Options(workers, tracking_uri or default_tracking(), retry_failed=retry_failed)
     with Session(spec, url, options) as session:
-        for _ in session.run():
-            pass
-        return Result(url, session.summary())
+        notices = [*notices, *session.notices]
+        for progress in session.run():
+            notices += progress.notes
+        found = session.summary()
+    return Result(url, found, (*notices, *([session.untracked] if session.untracked else [])))
 
 
 def load_study(database: str | os.PathLike[str]) -> Result:
@@ -145,10 +149,12 @@ def load_model(folder: str | os.PathLike[str]) -> Model:
     return Model.load(Path(folder))
 
 
-def _spec(study: str | os.PathLike[str] | Mapping[str, Any], overrides: tuple[str, ...]) -> tuple[Spec, Path]:
-    """The spec, and the folder that its database goes to."""
+def _spec(
+    study: str | os.PathLike[str] | Mapping[str, Any], overrides: tuple[str, ...]
+) -> tuple[Spec, list[str], Path]:
+    """The spec, what to say of it, and the folder that its database goes to."""
     if isinstance(study, Mapping):
         if overrides:
             raise ValueError("overrides are of a study file; a mapping holds what it says")
-        return checking.read(study, "study")[0], Path()
-    return checking.load(Path(study), overrides)[0], Path(study).parent
+        return *checking.read(study, "study"), Path()
+    return *checking.load(Path(study), overrides), Path(study).parent

@@ -72,6 +72,8 @@ def _check_metric(spec: Spec, dataset: Dataset) -> None:
     name = spec.metric.of
     if name not in METRICS:
         return
+    if name == "accuracy" and not dataset.classes:
+        name = "r2"  # as it was called in earlier versions
     metric = METRICS[name]()
     if metric.classifies != dataset.loss.classifies:
         kind, others = ("classification", "regression") if dataset.classes else ("regression", "classification")

@@ -1,5 +1,6 @@
 """YAML → Spec: every mistake at once, each with its line and the nearest right word."""
 
+import os
 import posixpath
 import re
 import typing
@@ -8,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from engine import registry
@@ -62,6 +64,10 @@ def _plain(value: Any) -> Any:
     """As YAML would give it, and nobody else's to change."""
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 

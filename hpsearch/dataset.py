@@ -17,11 +17,11 @@ from engine.losses import Logistic, Loss, SoftmaxCrossEntropy, SquaredError
 from engine.types import Floats, Shape
 from hpsearch.errors import DataError, OutputError
 from hpsearch.frame import Column, Frame
-from hpsearch.preprocessing import DTYPE, Preprocessing, fit
+from hpsearch.preprocessing import DTYPE, LARGEST, Preprocessing, fit
 from hpsearch.seeds import derive
 from hpsearch.sources import Part, Source, Table
 from hpsearch.space import Point, Value
-from hpsearch.splits import PARTS, Cut, cut
+from hpsearch.splits import PARTS, Cut, cut, fixed
 
 BLOCK = 1 << 20  # numbers prepared and written at a time
 MOST = 64  # ways of preparing that a study may try
@@ -97,7 +97,7 @@ def prepare(
     ways = prod(map(len, choices.values()))
     if ways > MOST:
         raise DataError(f"data: {', '.join(choices)} give {ways} ways to prepare the rows; at most {MOST}")
-    table = source.load()
+    table = fixed(source.load(), source.split)
     _check(table, source)
     rows = cut(table, source.split, derive(seed, "split"))
     first = Dataset(
@@ -180,6 +180,7 @@ def fingerprint(table: Table) -> str:
     arrays: list[tuple[str, npt.NDArray[Any]]]
     if isinstance(table.x, Frame):
         arrays = [(f"{name}{column.names or ''}", column.values) for name, column in table.x.columns.items()]
+        arrays.append((f"{table.classes}", np.empty(0)))
     else:
         arrays = [("", table.x)]
     for name, array in (*arrays, ("", table.y), *fixed):
@@ -216,6 +217,13 @@ def _check(table: Table, source: Source) -> None:
     if isinstance(table.x, Frame):
         if not len(table.x) or not table.x.columns:
             raise DataError(f"data: {source.source}: there must be rows and columns to learn from, got none")
+        for name, column in table.x.columns.items():
+            large = np.flatnonzero(np.abs(column.values) > LARGEST)  # which no code is
+            if len(large):
+                got = f"{column.values[large[0]]} in row {large[0] + 1}"
+                raise DataError(
+                    f"data: {source.source}: column '{name}' must hold numbers within ±{LARGEST:.3g}, got {got}"
+                )
     else:
         _check_array(table, table.x, source)
     _check_finite(source, ("the target",), table.y[:, None])

@@ -152,7 +152,7 @@ class Builder:
     def __init__(self, missing: Sequence[str] = (), written: frozenset[str] = frozenset(), rows: int = 0) -> None:
         self._rows = rows
         self._marks = frozenset(missing)
-        self._none = [number for number in map(_number, missing) if not np.isnan(number)]  # marks among numbers
+        self._none = [value for value in map(number, missing) if not np.isnan(value)]  # marks among numbers
         self._written = written
         self._cells: dict[str, _Cells | None] = {}
         self._codes: dict[str, dict[str, int]] = {}  # of columns of names
@@ -236,7 +236,7 @@ def numbers(column: Column) -> tuple[Floats, Text | None]:
     """A column as numbers, NaN where it holds text, and what is wrong with it if anything."""
     if column.names is None:
         return column.values.astype(np.float64, copy=False), None
-    known = np.array([_number(name) for name in column.names] + [np.nan])
+    known = np.array([number(name) for name in column.names] + [np.nan])
     values: Floats = known[column.values]
     bad = np.flatnonzero(np.isnan(values) & ~column.missing)
     if not len(bad):
@@ -244,7 +244,7 @@ def numbers(column: Column) -> tuple[Floats, Text | None]:
     return values, Text(column.names[column.values[bad[0]]], int(bad[0]), len(bad))
 
 
-def _number(text: str) -> float:
+def number(text: str) -> float:
     """NaN for what is none; `1_000` and `nan` are none."""
     try:
         return float("nan") if "_" in text else float(text)

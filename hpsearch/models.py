@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from math import prod
+from math import isfinite, prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, final
 from zipfile import BadZipFile
@@ -66,6 +66,8 @@ class Model:
     def scores(self, x: "npt.ArrayLike | pd.DataFrame | Frame") -> Floats:
         """Probabilities `(rows, classes)`, or predicted values `(rows, 1)` in their own units.
 
+        The last bits may depend on how many rows are given at once, as they do in any matrix product.
+
         Args:
             x: rows as they come, unscaled: a pandas frame whose columns may be in any order and more than are needed,
                 or an array `(rows, features)`; images as `(rows, channels, height, width)` too. A table may have
@@ -88,7 +90,7 @@ class Model:
         return np.hstack([1 - outputs, outputs]) if len(self.classes) == 2 else outputs
 
     def predict(self, x: "npt.ArrayLike | pd.DataFrame | Frame") -> npt.NDArray[Any]:
-        """Names of classes, or values, `(rows,)`; otherwise as `scores`."""
+        """Names of classes, text as it stands in the table, or values, `(rows,)`; otherwise as `scores`."""
         return self._said(self.scores(x))
 
     def predictions(self, x: "npt.ArrayLike | pd.DataFrame | Frame") -> "pd.DataFrame":
@@ -154,8 +156,13 @@ class Model:
         }
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            np.savez(folder / "weights.npz", allow_pickle=False, theta=self.theta, **arrays)
-            (folder / "model.json").write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
+            drafts = {name: folder / f"{name}.part" for name in ("weights.npz", "model.json")}
+            with drafts["weights.npz"].open("wb") as file:
+                np.savez(file, allow_pickle=False, theta=self.theta, **arrays)
+            text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+            drafts["model.json"].write_text(f"{text}\n", "utf-8")
+            for name, draft in drafts.items():  # over a model that is there, once both are whole
+                draft.replace(folder / name)
         except OSError as error:
             raise OutputError(f"{folder}: cannot be written: {error.strerror}") from None
 
@@ -300,17 +307,23 @@ def champion(
     Args:
         folds: what was done to the rows that it learned from.
         version: of what it was made with.
+
+    Raises:
+        DataError: the weights are those of another network.
     """
+    net, theta = network(spec, dataset, record.point), np.frombuffer(weights, DTYPE)
+    if len(theta) != len(folds) * net.size:
+        raise DataError(f"{record.label}: {len(theta)} weights are not those of {len(folds)} × {net.size} parameters")
     return Model(
-        network=network(spec, dataset, record.point),
-        theta=np.frombuffer(weights, DTYPE).reshape(len(folds), -1),
+        network=net,
+        theta=theta.reshape(len(folds), -1),
         preprocessing=tuple(folds),
         classes=dataset.classes,
         about={
             "study": spec.name,
             "trial": record.label,
             "parameters": dict(record.point),
-            "metrics": dict(record.metrics),
+            "metrics": {name: value for name, value in record.metrics.items() if isfinite(value)},
             "data": dataset.fingerprint,
             "version": version,
             "spec": spec.model_dump(mode="json"),

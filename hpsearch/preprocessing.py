@@ -6,7 +6,8 @@ plain arrays and JSON, and looked up when rows are taken through.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
+from math import isnan
 from typing import Any, Self, final
 
 import numpy as np
@@ -16,9 +17,10 @@ from engine.registry import Menu, nearest
 from engine.scaling import SCALERS, Scaler, Standard
 from engine.types import DType, Floats, Shape
 from hpsearch.errors import DataError
-from hpsearch.frame import MISSING, Column, Frame, numbers
+from hpsearch.frame import MISSING, Column, Frame, number, numbers
 
 DTYPE: DType = np.dtype(np.float32)
+LARGEST = float(np.finfo(DTYPE).max)
 Integers = npt.NDArray[np.intp]
 
 
@@ -57,17 +59,24 @@ class Names:
         other: that of rare and unknown names; −1 for none, so that such a row has 0 in all of them.
         missing: that of missing cells; −1 likewise.
         width: how many there are.
+        own_gap: missing cells have a column of their own.
     """
 
     places: Mapping[str, int]
     other: int
     missing: int
     width: int
+    own_gap: bool = False
 
     def apply(self, column: Column, out: Floats) -> None:
-        """Writes 1 into `out (rows, width)`, which is 0."""
+        """Writes 1 into `out (rows, width)`, which is 0.
+
+        A name that is a number is known by its value too: what is `7` in one file may be `7.0` or `007` in another.
+        """
         assert column.names is not None
-        lookup = np.array([self.places.get(name, self.other) for name in column.names] + [self.missing])
+        by_value = {value: place for name, place in self.places.items() if not isnan(value := number(name))}
+        places = [self.places.get(name, by_value.get(number(name), self.other)) for name in column.names]
+        lookup = np.array([*places, self.missing])
         place = lookup[column.values]  # the code of a missing cell is −1
         rows = np.flatnonzero(place >= 0)
         out[rows, place[rows]] = 1
@@ -277,7 +286,7 @@ def _layout(column: Column, rows: Integers, recipe: Recipe) -> Names:
     there = codes[codes >= 0][:, None]
     own_gap = recipe.impute == "indicator" and len(there) < len(codes)
     if not len(there):
-        return Names({}, -1, 0 if own_gap else -1, int(own_gap))
+        return Names({}, -1, 0 if own_gap else -1, int(own_gap), own_gap)
     encoder = OneHotEncoder(
         min_frequency=recipe.rare,
         max_categories=recipe.categories,
@@ -290,18 +299,21 @@ def _layout(column: Column, rows: Integers, recipe: Recipe) -> Names:
     places = {name: place for place, name in enumerate(kept)}
     other = len(kept) if rare else -1
     width = len(kept) + bool(rare)
-    most = ordered[int(np.bincount(there[:, 0]).argmax())]
-    return Names(places, other, width if own_gap else places.get(most, other), width + own_gap)
+    return Names(places, other, width if own_gap else -1, width + own_gap, own_gap)
 
 
 def _within(names: Names, column: Column, rows: Integers) -> Names:
-    """The same columns as a fold knows them: names that it has not seen are unknown to it."""
+    """The same columns as a fold knows them: names that it has not seen are unknown to it, and a missing cell is its
+    own most frequent name, the first of several."""
     assert column.names is not None
     codes = column.values[rows]
     counts = np.bincount(codes[codes >= 0], minlength=len(column.names))
-    seen = {name for name, count in zip(column.names, counts, strict=True) if count}
+    seen = {name: int(count) for name, count in zip(column.names, counts, strict=True) if count}
     places = {name: place for name, place in names.places.items() if name in seen}
-    return Names(places, names.other, names.missing, names.width)
+    if names.own_gap or not seen:
+        return replace(names, places=places)
+    most = min(seen, key=lambda name: (-seen[name], name))
+    return replace(names, places=places, missing=places.get(most, names.other))
 
 
 def _joined(scalers: Sequence[Scaler | None]) -> Scaler | None:
@@ -317,9 +329,10 @@ def _as_numbers(name: str, column: Column) -> Floats:
     values, text = numbers(column)
     if text is not None:
         raise DataError(f"column '{name}' must hold numbers, got {text.first!r} in row {text.row + 1}")
-    endless = np.flatnonzero(np.isinf(values))
+    endless = np.flatnonzero(np.abs(values) > LARGEST)  # which a missing one is not
     if len(endless):
-        raise DataError(f"column '{name}' must hold finite numbers, got {values[endless[0]]} in row {endless[0] + 1}")
+        got, row = values[endless[0]], endless[0] + 1
+        raise DataError(f"column '{name}' must hold numbers within ±{LARGEST:.3g}, got {got} in row {row}")
     return values
 
 

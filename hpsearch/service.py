@@ -142,8 +142,7 @@ class Session:
         check_fit(self.spec, self.dataset)
         stored, notices = _begun(self._storage, self.spec, self.dataset, options.parent)
         self.notices = [*self.dataset.notices, *notices]
-        if not self._storage.prepared():
-            self._storage.keep_prepared([b.to_bytes() for b in Blueprint.each(self.dataset, self.prepared)])
+        _keep_prepared(self._storage, self.spec, Blueprint.each(self.dataset, self.prepared))
         if options.retry_failed:
             self.notices += _retried(self._storage, self.spec)
         facts = {"version": versions(), "data": self.dataset.fingerprint, "database": shown(url)}
@@ -315,6 +314,13 @@ def _changes(storage: Storage, stored: StoredStudy, spec: Spec) -> list[str]:
             + "\nStart a new study that uses again what it can: hpsearch run STUDY.yaml --fork NEWNAME"
         )
     return [f"changed since the study began: {change}" for change in changes.changes]
+
+
+def _keep_prepared(storage: Storage, spec: Spec, blueprints: list[Blueprint]) -> None:
+    """Of a study that has asked no trial everything may have changed, and how rows are prepared with it."""
+    contents, stored = [b.to_bytes() for b in blueprints], storage.prepared()
+    if not stored or (stored != contents and not any(storage.trials(stage.name) for stage in spec.stages)):
+        storage.keep_prepared(contents)
 
 
 def _begun(storage: Storage, spec: Spec, dataset: Dataset, parent: str | None) -> tuple[StoredStudy, list[str]]:

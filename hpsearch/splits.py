@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hpsearch.errors import DataError
+from hpsearch.frame import Frame
 from hpsearch.sources import Part, Split, Table
 from hpsearch.sources.tables import by_words
 
@@ -32,19 +33,30 @@ class Cut(NamedTuple):
         return ("train", len(self.train[0])), ("val", len(self.val[0])), ("test", len(self.test))
 
 
+def fixed(table: Table, asked: Split | None) -> Table:
+    """A table with the parts that a file fixes, when the study file names one.
+
+    Raises:
+        DataError: the file cannot be read or does not go with the rows, or the rows have no columns to say it.
+    """
+    if asked is not None and asked.column is not None and not isinstance(table.x, Frame):
+        raise DataError("data.split.column: only tables (csv, parquet, sql, openml) have columns that can say it")
+    if asked is None or asked.file is None:
+        return table
+    if table.parts:
+        own = ", ".join(table.parts)
+        raise DataError(f"data.split.file: the source itself says which rows are {own}; leave the file out")
+    return replace(table, parts=by_file(Path(asked.file), len(table.y)))
+
+
 def cut(table: Table, asked: Split | None, seed: int) -> Cut:
     """A table's rows, as its study file or its source says.
 
     Raises:
         DataError: a part that should have rows would have none, or what is asked does not go with the rows.
     """
-    if asked is not None and asked.file is not None:
-        if table.parts:
-            own = ", ".join(table.parts)
-            raise DataError(f"data.split.file: the source itself says which rows are {own}; leave the file out")
-        table, asked = replace(table, parts=by_file(Path(asked.file), len(table.y))), None
-    if asked is not None and asked.column is not None:
-        asked = None  # which its source has read
+    if asked is not None and (asked.file is not None or asked.column is not None):
+        asked = None  # which says what the table holds
     if "test" in table.parts and "val" not in table.parts and "train" in table.parts:
         table = replace(table, parts={"test": table.parts["test"]})  # some of the others are to choose by
     if asked is not None and asked.folds is not None:
@@ -69,6 +81,8 @@ def folds(table: Table, asked: Split, count: int, seed: int) -> Cut:
     rows = np.arange(len(table.y))
     if "test" in table.parts:
         test = table.parts["test"]
+        if asked.test not in (0, Split().test):
+            raise DataError(f"data.split: the source has {len(test)} test rows of its own, so leave test out")
         rows = np.setdiff1d(rows, test)
     else:
         drawn = _draw(table, rows, {"train": 1 - asked.test, "test": asked.test}, generator)

@@ -153,7 +153,7 @@ def _train(task: Task) -> list[Result]:
     all_nets, all_hypers = [n for n in nets for _ in range(folds)], [h for h in hypers for _ in range(folds)]
     stopping = Stopping.of(spec, folds)
     going = list(range(len(task.trials)))  # those that are rows of the state
-    histories: list[History] = [{k: list(v) for k, v in (t.history or {}).items()} for t in task.trials]
+    histories = [_history(t.history or {}, spec, dataset) for t in task.trials]
     seconds = [t.seconds for t in task.trials]
     results: dict[int, Result] = {}
     training = train(all_nets, all_hypers, state, rows, val, spec.train.check_every, _watched(spec, dataset))
@@ -231,7 +231,7 @@ def _state(trial: Start, net: Network, hyper: Hyperparameters, folds: int) -> St
 
 def _watched(spec: Spec, dataset: Dataset) -> dict[str, Any]:
     """What the engine is to measure beside loss and accuracy."""
-    name = spec.metric.of
+    name = spec.metric.of if dataset.classes or spec.metric.of != "accuracy" else "r2"
     return {} if name not in METRICS or name == _accuracy(dataset) else {name: METRICS[name]()}
 
 
@@ -240,12 +240,26 @@ def _accuracy(dataset: Dataset) -> str:
     return "accuracy" if dataset.classes else "r2"
 
 
+def _history(before: History, spec: Spec, dataset: Dataset) -> History:
+    """The curves that a trial goes on with, by the names they have now."""
+    curves = {_now(name, dataset): list(values) for name, values in before.items()}
+    legacy = spec.metric.watched if _now(spec.metric.watched, dataset) in curves else ""
+    return {**curves, legacy: list(curves[_now(legacy, dataset)])} if legacy and legacy not in curves else curves
+
+
+def _now(name: str, dataset: Dataset) -> str:
+    """A curve's name in an earlier version, as it is called now."""
+    return name if dataset.classes else name.replace("/accuracy", "/r2")
+
+
 def _scores(epoch: Epoch, spec: Spec, dataset: Dataset) -> dict[str, np.ndarray]:
     """`(trials,)` each: means over folds, and the deviation of what is watched."""
     accuracy = _accuracy(dataset)
     each = {"train/loss": epoch.train.loss, f"train/{accuracy}": epoch.train.accuracy}
     if epoch.val is not None:
         each |= {"val/loss": epoch.val.loss, f"val/{accuracy}": epoch.val.accuracy}
+    if _now(spec.metric.watched, dataset) != spec.metric.watched:
+        each[spec.metric.watched] = each[_now(spec.metric.watched, dataset)]
     for name, values in epoch.others.items():
         each[f"val/{name}"] = values * np.resize([_unit(name, *unit) for unit in dataset.units], len(values))
     if dataset.folds == 1:

@@ -256,8 +256,8 @@ def test_every_metric_can_be_searched_on(name: str, tmp_path: Path) -> None:
         ),
         (
             "diabetes",
-            "val/accuracy",
-            "metric.name: val/accuracy is for a classification, the data are a regression; there is r2",
+            "val/roc_auc",
+            "metric.name: val/roc_auc is for a classification, the data are a regression; there is r2",
         ),
         ("diabetes", "val/f1", "there is r2, rmse, mae"),
     ],

@@ -18,7 +18,7 @@ from table_cases import DATA, table
 
 from engine.scaling import SCALERS
 from hpsearch.errors import DataError
-from hpsearch.frame import Frame, frame_of
+from hpsearch.frame import Column, Frame, frame_of
 from hpsearch.preprocessing import Preprocessing, Recipe, fit
 
 RIVALS = {"standard": StandardScaler, "minmax": MinMaxScaler, "robust": RobustScaler}
@@ -239,7 +239,7 @@ def test_rows_that_do_not_fit() -> None:
     ours = fitted(frame, range(4), Recipe())
     with pytest.raises(DataError, match=r"column 'n' must hold numbers, got 'x' in row 2"):
         ours.inputs(frame_of(pd.DataFrame({"n": ["1", "x"], "w": ["a", "b"]})), ())
-    with pytest.raises(DataError, match=r"column 'n' must hold finite numbers, got inf in row 1"):
+    with pytest.raises(DataError, match=r"column 'n' must hold numbers within ±3.4e\+38, got inf in row 1"):
         ours.inputs(frame_of(pd.DataFrame({"n": [np.inf], "w": ["a"]})), ())
     with pytest.raises(DataError, match=r"there is no column 'w'; there is n, ww|did you mean 'ww'"):
         ours.inputs(frame_of(pd.DataFrame({"n": [1.0], "ww": ["a"]})), ())
@@ -257,3 +257,13 @@ def test_names_that_are_read_as_numbers() -> None:
     want = ours.inputs(frame.take(np.array([0, 3])), ())
     for values in ([7, 8], [7.0, 8.0], ["7 ", " 8"], pd.Categorical([7, 8])):
         assert ours.inputs(frame_of(pd.DataFrame({"w": values})), ()).tobytes() == want.tobytes()
+
+
+def test_the_most_frequent_name_is_a_fold_s_own() -> None:
+    """What a missing cell becomes is found in each fold's training rows."""
+    names = np.array([0] * 4 + [1] * 6 + [-1], np.int32)
+    frame = Frame({"word": Column(names, ("a", "b"))})
+    folds = [np.array([0, 1, 2, 3, 4, 5, 10]), np.array([0, 4, 5, 6, 7, 8, 9, 10])]
+    made = fit(frame, np.zeros(11), ("word",), {}, None, Recipe(impute="most_frequent"), folds, regression=False)
+    rows = [fold.inputs(frame, (2,))[-1].tolist() for fold in made]
+    assert rows == [[1.0, 0.0], [0.0, 1.0]]

@@ -10,7 +10,11 @@ from hypothesis import strategies as st
 
 from hpsearch.errors import DataError
 from hpsearch.sources import Part, Split, Table
-from hpsearch.splits import by_file, by_size, cut
+from hpsearch.splits import Cut, by_file, by_size, cut, fixed
+
+
+def parted(rows: Table, asked: Split | None, seed: int) -> Cut:
+    return cut(fixed(rows, asked), asked, seed)
 
 
 def table(labels: list[int] | int, parts: dict[Part, Any] | None = None, classes: int | None = None) -> Table:
@@ -36,7 +40,7 @@ def test_folds(count: int, extra: list[int], test: float, seed: int) -> None:
     """Equal sizes; every row is chosen by once, or always learned from, or of the test; classes in proportion."""
     labels = [k for k, more in enumerate(extra) for _ in range(3 * count + more)]
     rows = table(labels)
-    found = cut(rows, folded(count, test), seed)
+    found = parted(rows, folded(count, test), seed)
     assert len(found.train) == len(found.val) == count
     assert {len(t) for t in found.train} == {len(found.train[0])} and {len(v) for v in found.val} == {len(found.val[0])}
     assert abs(len(found.test) - test * len(labels)) <= 1
@@ -49,21 +53,21 @@ def test_folds(count: int, extra: list[int], test: float, seed: int) -> None:
         assert np.isin(always, train).all()
     of_class = np.array([np.bincount(rows.y[val], minlength=len(extra)) for val in found.val])  # (folds, classes)
     assert (np.ptp(of_class, axis=0) <= 1).all() and of_class.min() >= 1
-    again = cut(rows, folded(count, test), seed)
+    again = parted(rows, folded(count, test), seed)
     assert all(np.array_equal(a, b) for a, b in zip(found.train + found.val, again.train + again.val, strict=True))
     assert dict(found.counts) == {"train": len(found.train[0]), "val": len(found.val[0]), "test": len(found.test)}
 
 
 def test_folds_depend_on_the_seed() -> None:
     rows = table([0, 1] * 30)
-    one, other = cut(rows, folded(3), 1), cut(rows, folded(3), 2)
+    one, other = parted(rows, folded(3), 1), parted(rows, folded(3), 2)
     assert not np.array_equal(one.val[0], other.val[0])
 
 
 def test_folds_of_a_regression_and_of_fixed_test_rows() -> None:
-    found = cut(table(23), folded(4, 0), 1)
+    found = parted(table(23), folded(4, 0), 1)
     assert [len(v) for v in found.val] == [5] * 4 and [len(t) for t in found.train] == [18] * 4 and not len(found.test)
-    found = cut(table([0, 1] * 10, {"test": [3, 4, 5]}), folded(3), 1)
+    found = parted(table([0, 1] * 10, {"test": [3, 4, 5]}), folded(3), 1)
     assert found.test.tolist() == [3, 4, 5]
     assert not np.isin(found.test, np.concatenate(found.train + found.val)).any()
     assert len(found.val[0]) == 5 and len(found.train[0]) == 12
@@ -74,7 +78,7 @@ def test_a_class_of_as_many_rows_as_folds_is_in_each() -> None:
     for labels in ([0] * 4 + [1] * 23, [1] * 4 + [0] * 23, [0] * 13 + [1] * 4 + [2] * 10):
         rows = table(labels)
         for seed in range(5):
-            for val in cut(rows, folded(4, 0), seed).val:
+            for val in parted(rows, folded(4, 0), seed).val:
                 assert set(rows.y[val].tolist()) == set(labels)
 
 
@@ -93,13 +97,13 @@ def test_a_class_of_as_many_rows_as_folds_is_in_each() -> None:
 def test_rows_that_cannot_be_split(rows: Table, asked: Split | None, words: str | None) -> None:
     if words is not None:
         with pytest.raises(DataError) as caught:
-            cut(rows, asked, 1)
+            parted(rows, asked, 1)
         assert words in str(caught.value)
         return
     outcomes = set()
     for seed in range(30):  # wherever the only row of a class falls
         try:
-            assert 30 in cut(rows, asked, seed).train[0]
+            assert 30 in parted(rows, asked, seed).train[0]
             outcomes.add("train")
         except DataError as error:
             assert "class 'c1' (1 row) has none among the training rows" in str(error)
@@ -115,11 +119,11 @@ def test_words_in_a_file(tmp_path: Path) -> None:
     words = ["train", "val", "test", "train", "train"] * 4
     for content in ("\n".join(words), "\ufeff" + "\r\n".join(words) + "\r\n", " " + " \n ".join(words)):
         path.write_text(content, "utf-8", newline="")
-        found = cut(table([0, 1] * 10), Split(file=str(path)), 1)
+        found = parted(table([0, 1] * 10), Split(file=str(path)), 1)
         assert found.train[0].tolist() == [k for k, word in enumerate(words) if word == "train"]
         assert found.val[0].tolist() == list(range(1, 20, 5)) and found.test.tolist() == list(range(2, 20, 5))
     path.write_text("\n".join(words).replace("test", "val"), "utf-8")  # no test rows at all
-    found = cut(table([0, 1] * 10), Split(file=str(path)), 1)
+    found = parted(table([0, 1] * 10), Split(file=str(path)), 1)
     assert len(found.val[0]) == 8 and len(found.test) == 0
 
 
@@ -127,12 +131,12 @@ def test_numbers_in_a_file(tmp_path: Path) -> None:
     """What they leave out is nobody's; without test rows there are none; without val some of train are to choose by."""
     path = tmp_path / "split.npz"
     np.savez(path, allow_pickle=False, train=np.arange(12), val=np.arange(12, 18), test=np.array([19, 18], np.uint8))
-    found = cut(table([0, 1] * 10), Split(file=str(path)), 1)
+    found = parted(table([0, 1] * 10), Split(file=str(path)), 1)
     assert found.train[0].tolist() == list(range(12)) and found.test.tolist() == [19, 18]
     np.savez(path, allow_pickle=False, train=np.arange(12), val=np.arange(12, 20))
-    assert len(cut(table([0, 1] * 10), Split(file=str(path)), 1).test) == 0
+    assert len(parted(table([0, 1] * 10), Split(file=str(path)), 1).test) == 0
     np.savez(path, allow_pickle=False, train=np.arange(16), test=np.arange(16, 20))
-    found = cut(table([0, 1] * 10), Split(file=str(path)), 1)
+    found = parted(table([0, 1] * 10), Split(file=str(path)), 1)
     assert found.test.tolist() == [16, 17, 18, 19] and len(found.val[0]) == 4 and len(found.train[0]) == 12
 
 
@@ -157,7 +161,7 @@ def test_numbers_that_do_not_fit(arrays: dict[str, Any], words: str, tmp_path: P
     path = tmp_path / "split.npz"
     np.savez(path, allow_pickle=False, **{name: np.array(value) for name, value in arrays.items()})
     with pytest.raises(DataError) as caught:
-        cut(table([0, 1] * 10), Split(file=str(path)), 1)
+        parted(table([0, 1] * 10), Split(file=str(path)), 1)
     assert words in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -187,7 +191,7 @@ def test_a_file_beside_rows_that_are_fixed(tmp_path: Path) -> None:
     path = tmp_path / "split.txt"
     path.write_text("train\n" * 20, "utf-8")
     with pytest.raises(DataError, match=r"the source itself says which rows are test; leave the file out"):
-        cut(table([0, 1] * 10, {"test": [1]}), Split(file=str(path)), 1)
+        parted(table([0, 1] * 10, {"test": [1]}), Split(file=str(path)), 1)
 
 
 # --- by size
@@ -199,4 +203,4 @@ def test_a_file_beside_rows_that_are_fixed(tmp_path: Path) -> None:
 def test_fractions_by_size(rows: int, val: int, test: int) -> None:
     chosen = by_size(rows)
     assert abs(chosen.val * rows - val) < 1 and abs(chosen.test * rows - test) < 1
-    assert abs(dict(cut(table(rows), None, 1).counts)["val"] - val) <= 1
+    assert abs(dict(parted(table(rows), None, 1).counts)["val"] - val) <= 1
