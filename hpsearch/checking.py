@@ -299,6 +299,11 @@ def _gives(parameter: Parameter, name: str, use: Use) -> str | None:
     whole = parameter.type == "int" if isinstance(parameter, Range) else all(isinstance(v, int) for v in numbers)
     if use.needs == "whole number" and not whole:
         return f"parameter '{name}' must give whole numbers; add type: int"
+    if use.kind is not None:
+        errors: Errors = []
+        for value in values:
+            _valid((), value, use.kind, errors)
+        return f"parameter '{name}' {errors[0][1]}" if errors else None
     return None
 
 

@@ -89,7 +89,9 @@ def key(cell: object) -> str:
     """
     if isinstance(cell, bool | np.bool_):
         return str(bool(cell))
-    if isinstance(cell, int | float | Decimal | np.integer | np.floating):
+    if isinstance(cell, int | np.integer):
+        return str(int(cell))  # which may be too large for a float
+    if isinstance(cell, float | Decimal | np.floating):
         return str(int(cell)) if float(cell).is_integer() else repr(float(cell))
     text = str(cell).strip()
     return text.capitalize() if _SWITCH.fullmatch(text) else text
@@ -184,9 +186,7 @@ class Builder:
         if self._mixed:
             raise Mixed(frozenset(self._mixed))
         names = {name: tuple(codes) for name, codes in self._codes.items()}
-        return Frame(
-            {name: Column(c.values if c else np.empty(0), names.get(name)) for name, c in self._cells.items()}
-        )
+        return Frame({name: Column(c.values if c else np.empty(0), names.get(name)) for name, c in self._cells.items()})
 
     def _read(self, name: str, cells: "pd.Series[Any]") -> Floats | Codes:
         import pandas as pd
@@ -227,7 +227,10 @@ class Builder:
             if not isinstance(cell, _CELLS):
                 what = type(cell).__name__
                 raise DataError(f"column '{name}' holds {what} ({cell!r:.50}); it must hold numbers or text: drop it")
-            known = str(cell).strip() if name in self._written else key(cell)
+            try:
+                known = str(cell).strip() if name in self._written else key(cell)
+            except ValueError:  # Python's limit
+                raise DataError(f"column '{name}' holds a number of thousands of digits") from None
             lookup[place] = MISSING if not known or known in self._marks else codes.setdefault(known, len(codes))
         return lookup[found]
 

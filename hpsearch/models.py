@@ -125,7 +125,7 @@ class Model:
     def _array(self, x: npt.ArrayLike) -> Floats:
         try:
             rows: Floats = np.asarray(x, np.float64)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise DataError(f"rows must hold numbers: {error}") from None
         inputs, features = self.network.inputs, prod(self.network.inputs)
         if rows.ndim < 2 or rows.shape[1:] not in (inputs, (features,)):

@@ -1,12 +1,14 @@
 """New rows in a file → what a model says of them, in another; piece by piece, so that files may be large."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpsearch.errors import DataError, OutputError
 from hpsearch.models import Model
-from hpsearch.sources.csv import CsvFile
+from hpsearch.sources.csv import EMPTY, CsvFile
+from hpsearch.sources.parquet import ParquetFile
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,10 +26,12 @@ def predict(model: Model, file: Path, out: Path) -> int:
 
     Raises:
         DataError: the file cannot be read, or lacks a column.
-        OutputError: the other file cannot be written.
+        OutputError: the other file cannot be written, or is the first one.
     """
     rows = 0
     draft = out.with_name(f"{out.name}.part")
+    if any(_same(file, written) for written in (out, draft)):
+        raise OutputError(f"{out}: writing it would overwrite the rows, {file}; name another file: --out")
     try:
         for cells in _pieces(model, file):
             try:
@@ -44,14 +48,24 @@ def predict(model: Model, file: Path, out: Path) -> int:
     return rows
 
 
+def _same(one: Path, other: Path) -> bool:
+    """Whether two paths lead to one file that is there."""
+    try:
+        return os.path.samefile(one, other)
+    except (OSError, ValueError):  # the latter of a name with a zero byte
+        return False
+
+
 def _pieces(model: Model, file: Path) -> Iterator["pd.DataFrame"]:
     """Rows of a file, some at a time, with the names of columns that the model knows."""
-    if file.suffix == ".parquet":
-        yield from _parquet(file)
+    if file.suffix.lower() == ".parquet":
+        yield from ParquetFile(file).pieces()
         return
     reading: Any = model.preprocessing[0].reading
+    meant = {name for fold in model.preprocessing for names in fold.names.values() for name in names.places}
+    marks = [*reading.get("missing", ()), *(mark for mark in EMPTY if mark not in meant)]
     described = (reading.get("header"), reading.get("separator", ","), reading.get("encoding", "utf-8"))
-    source = CsvFile(file, *described, tuple(reading.get("missing", ())))
+    source = CsvFile(file, *described, tuple(dict.fromkeys(marks)), reading.get("decimal", "."))
     named = {}
     if not source.header:
         known = [name for name in reading.get("columns", model.features) if name != reading.get("target")]
@@ -60,15 +74,3 @@ def _pieces(model: Model, file: Path) -> Iterator["pd.DataFrame"]:
     text = {back for back in source.names if named.get(back, back) in model.preprocessing[0].names}
     for cells in source.pieces(text):
         yield cells.rename(columns=named)
-
-
-def _parquet(file: Path) -> Iterator["pd.DataFrame"]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        with pq.ParquetFile(file) as opened:
-            for batch in opened.iter_batches():
-                yield batch.to_pandas()
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{file}: is no Parquet file that can be read: {error}") from None

@@ -36,6 +36,7 @@ class Use(NamedTuple):
         needs: "number", "whole number", "name", "switch", or what is wrong already.
         menu: of names.
         words: what may stand there beside numbers and parameters.
+        kind: what values must be valid as, where only their section says.
         required: it has no default.
         when: what must hold at a point for this place to exist there.
     """
@@ -46,6 +47,7 @@ class Use(NamedTuple):
     needs: str
     menu: Menu[Any] | None = None
     words: tuple[Any, ...] = ()
+    kind: Any = None
     required: bool = False
     when: Condition = ()
 
@@ -83,7 +85,8 @@ def _data(data: Source) -> Iterator[Use]:
     """How rows are prepared."""
     for name, menu in (("scale", SCALES), ("impute", IMPUTES), ("rare", None), ("categories", None)):
         if hasattr(data, name):
-            yield Use(("data", name), getattr(data, name), "", "name" if menu else "whole number", menu)
+            kind = None if menu else type(data).model_fields[name].rebuild_annotation()
+            yield Use(("data", name), getattr(data, name), "", "name" if menu else "whole number", menu, kind=kind)
 
 
 def uses(model: Model | None, train: Train | None, data: Source | None, parameters: Parameters) -> Iterator[Use]:

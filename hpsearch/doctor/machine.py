@@ -25,23 +25,28 @@ def python() -> Findings:
     yield Finding("ok", what) if fine else Finding("FAIL", what, "make a venv with a newer one, and install there")
 
 
+EXTRAS = {"gp": "sampler gp", "onnx": "hpsearch export --onnx", "postgres": "a table in PostgreSQL"}
+
+
 def packages() -> Findings:
     from packaging.requirements import Requirement
 
     found = []
     for needed in map(Requirement, metadata.requires("hpsearch") or ()):
-        gp = needed.marker is not None and not needed.marker.evaluate({"extra": ""})
-        if gp and not needed.marker.evaluate({"extra": "gp"}):  # type: ignore[union-attr]  # there is one
+        marker = needed.marker
+        always = marker is None or marker.evaluate({"extra": ""})
+        use = next((use for extra, use in EXTRAS.items() if marker and marker.evaluate({"extra": extra})), None)
+        if not always and use is None:
             continue
         name, get = needed.name, f"{PIP} {shlex.quote(f'{needed.name}{needed.specifier}')}"
         version = next((d.version for d in metadata.distributions(name=name)), "")
         if version and needed.specifier.contains(version, prereleases=True):
             found.append(f"{name} {version}")
-        elif gp and not version:
-            yield Finding("ok", f"{name} is not installed; only sampler gp needs it: {get}")
+        elif not always and not version:
+            yield Finding("ok", f"{name} is not installed; only {use} needs it: {get}")
         else:
             what = f"{name} {version or 'is not installed'}, {needed.specifier} needed"
-            yield Finding("warn" if gp else "FAIL", what, get)
+            yield Finding("FAIL" if always else "warn", what, get)
     yield Finding("ok", f"packages as needed: {', '.join(found)}")
 
 

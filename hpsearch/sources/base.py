@@ -86,7 +86,9 @@ class Table:
             in none are split over the parts that are not fixed.
         split: the fractions where the study file gives none; None for what suits the number of rows.
         notices: what a person should know of how the rows were read.
-        reading: how new rows are read alike, as `pandas.read_csv` takes it; with `missing` and `labels`.
+        reading: how new rows are read alike, as plain JSON; empty where rows are no table. `missing` are marks of
+            missing cells, `columns` the names of all columns in the order of the file, the `target` among them; from
+            a text file also `header` (whether its first line holds names), `separator`, `decimal` and `encoding`.
     """
 
     x: Floats | Frame

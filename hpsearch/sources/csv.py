@@ -3,11 +3,12 @@
 import codecs
 import csv
 import gzip
+import re
 import warnings
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, final
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, final
 
 from pydantic import Field
 
@@ -24,6 +25,7 @@ EMPTY = (
     *("", " ", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A"),
     *("NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
 )
+_NUMBER = re.compile(r"\s*[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?\s*")
 BROKEN = (OSError, EOFError, UnicodeError, ValueError, csv.Error, zlib.error)
 
 
@@ -34,11 +36,14 @@ class CsvSource(TableSource):
     A first line without a number in it is a header, unless `header` says; without one columns are called 0, 1, …
     """
 
+    decimal_hint: ClassVar[str] = "decimal: ',' reads it as numbers"
+
     source: Literal["csv"] = "csv"
     path: Annotated[str, Field(min_length=1, description="relative to the current folder")]
     test_path: Annotated[str, Field(min_length=1)] | None = Field(None, description="the test rows, if they are apart")
     header: bool | None = Field(None, description="whether the first line holds names")
     separator: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    decimal: Annotated[str, Field(min_length=1, max_length=1, description="what stands before decimals")] = "."
     encoding: str = "utf-8"
 
     def pieces(self, text: frozenset[ColumnName]) -> Iterator[Piece]:
@@ -52,11 +57,15 @@ class CsvSource(TableSource):
                 first = file.names
 
     def reading(self) -> dict[str, Any]:
-        more = {"header": self._file(self.path).header, "separator": self.separator, "encoding": self.encoding}
-        return {"missing": [*EMPTY, *self.missing], **more}
+        written = {"separator": self.separator, "decimal": self.decimal, "encoding": self.encoding}
+        return {"missing": [*EMPTY, *self.missing], "header": self._file(self.path).header, **written}
+
+    def no_column(self) -> str:
+        guessed = self.header is None and not self._file(self.path).header
+        return "; header: true says that the first line holds names" if guessed else ""
 
     def _file(self, path: str) -> "CsvFile":
-        return CsvFile(Path(path), self.header, self.separator, self.encoding, (*EMPTY, *self.missing))
+        return CsvFile(Path(path), self.header, self.separator, self.encoding, (*EMPTY, *self.missing), self.decimal)
 
 
 @final
@@ -68,13 +77,19 @@ class CsvFile:
     """
 
     def __init__(
-        self, path: Path, header: bool | None, separator: str, encoding: str, missing: tuple[str, ...]
+        self,
+        path: Path,
+        header: bool | None,
+        separator: str,
+        encoding: str,
+        missing: tuple[str, ...],
+        decimal: str = ".",
     ) -> None:
-        self._path, self._separator, self._missing = path, separator, missing
+        self._path, self._separator, self._missing, self._decimal = path, separator, missing, decimal
         self._packed = path.suffix.lower() == ".gz"
         self._encoding = self._marked(encoding)
         first = self._first()
-        self.header = header if header is not None else not any(map(_is_number, first))
+        self.header = header if header is not None else not any(_is_number(_pointed(cell, decimal)) for cell in first)
         self.names = _named(first) if self.header else [str(place) for place in range(len(first))]
 
     def pieces(self, text: set[str]) -> Iterator["pd.DataFrame"]:
@@ -98,6 +113,7 @@ class CsvFile:
                 sep=self._separator,
                 names=self.names,
                 header=0 if self.header else None,
+                decimal=self._decimal,
                 index_col=False,
                 dtype=dict.fromkeys(text, str),
                 na_values=list(self._missing),
@@ -113,7 +129,7 @@ class CsvFile:
                         self._check_lengths()  # pandas fills rows that are too short
                         checked = True
                     some = some or len(piece) > 0
-                    yield piece
+                    yield piece if self._decimal == "." else _with_points(piece, self._decimal)
         except pd.errors.ParserWarning:
             self._check_lengths()
             raise self._error("has rows of unequal length") from None
@@ -192,6 +208,26 @@ def _next(reader: Iterator["pd.DataFrame"]) -> "pd.DataFrame | None":
 def _named(cells: list[str]) -> list[str]:
     """Names of columns; one without is called by its place."""
     return [cell or f"column {place}" for place, cell in enumerate(cells)]
+
+
+def _with_points(piece: "pd.DataFrame", decimal: str) -> "pd.DataFrame":
+    """Numbers in columns that pandas takes for text, because there is text among them, as numbers are written here."""
+    import pandas as pd
+
+    for place in range(piece.shape[1]):
+        cells = piece.iloc[:, place]
+        if not pd.api.types.is_numeric_dtype(cells.dtype):
+            found = {cell: _pointed(cell, decimal) for cell in cells.dropna().unique()}
+            if any(cell is not point for cell, point in found.items()):
+                piece.isetitem(place, cells.map(found))
+    return piece
+
+
+def _pointed(cell: Any, decimal: str) -> Any:
+    """A number with a decimal point."""
+    if isinstance(cell, str) and _NUMBER.fullmatch(point := cell.replace(decimal, ".")):
+        return point
+    return cell
 
 
 def _is_number(cell: str) -> bool:

@@ -30,20 +30,32 @@ class ParquetSource(TableSource):
         first: list[str] | None = None
         for path, test in ((self.path, False), (self.test_path, True)):
             if path is not None:
-                for cells in self._batches(path):
+                for cells in ParquetFile(Path(path)).pieces():
                     cells = self.alike(cells, first, path)
                     first = first or list(cells.columns)
                     yield Piece(as_objects(cells, as_written(text, first)), test)
 
-    def _batches(self, path: str) -> Iterator["pd.DataFrame"]:
-        """Rows, some at a time."""
+
+@final
+class ParquetFile:
+    """A file of rows, read piece by piece."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def pieces(self) -> Iterator["pd.DataFrame"]:
+        """Rows, some at a time; names of columns are text.
+
+        Raises:
+            DataError: it is not there, cannot be read, or holds no rows.
+        """
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         try:
-            with Path(path).open("rb") as opened, pq.ParquetFile(opened) as file:
+            with self._path.open("rb") as opened, pq.ParquetFile(opened) as file:
                 if not file.metadata.num_rows:
-                    raise self._error(path, "holds no rows")
+                    raise self._error("holds no rows")
                 for batch in file.iter_batches(batch_size=ROWS):
                     for place, field in enumerate(batch.schema):
                         if pa.types.is_decimal(field.type):
@@ -52,10 +64,10 @@ class ParquetSource(TableSource):
                     if batch.num_rows:
                         yield batch.to_pandas().rename(columns=str)
         except FileNotFoundError:
-            raise self._error(path, "there is no such file; a relative path starts at the current folder") from None
+            raise self._error("there is no such file; a relative path starts at the current folder") from None
         except (OSError, ValueError, pa.ArrowException) as error:
             reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
-            raise self._error(path, f"is no Parquet file that can be read: {reason}") from None
+            raise self._error(f"is no Parquet file that can be read: {reason}") from None
 
-    def _error(self, path: str, message: str) -> DataError:
-        return self.error(f"{path}: {message}")
+    def _error(self, message: str) -> DataError:
+        return DataError(f"data: parquet: {self._path}: {message}")

@@ -3,15 +3,16 @@
 import abc
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from engine.registry import nearest
+from hpsearch import remarks
 from hpsearch.errors import DataError
-from hpsearch.frame import Builder, Column, Frame, Mixed, numbers
+from hpsearch.frame import Builder, Column, Frame, Mixed, key, numbers
 from hpsearch.section import Listed
 from hpsearch.sources.base import Part, Source, Table
 
@@ -23,6 +24,13 @@ MOST_CLASSES = 1000
 MOSTLY = 0.5  # of a column's cells are numbers: then the others are taken for mistakes
 
 ColumnName = str | int  # or the place, from 0, or from −1 backwards
+
+
+def _word(value: Any) -> Any:
+    return str(value) if isinstance(value, bool | int | float) else value
+
+
+Word = Annotated[str, BeforeValidator(_word)]  # a cell: what YAML reads as a number or a truth value is text here
 
 
 class Piece(NamedTuple):
@@ -57,6 +65,11 @@ class Read(NamedTuple):
     classes: bool
     declared: frozenset[str]
 
+    @property
+    def learned(self) -> slice:
+        """The rows that are not of the test."""
+        return slice(len(self.frame) - self.test)
+
 
 class TableSource(Source, abc.ABC):
     """Rows of named columns, with or without missing cells. Text is names, each of which becomes a column of 0 and 1,
@@ -65,12 +78,14 @@ class TableSource(Source, abc.ABC):
     Columns are told by their name, or by their place from 0, or from −1 backwards.
     """
 
+    decimal_hint: ClassVar[str] = "give it as numbers"
+
     target: ColumnName = Field(description="the column to predict")
     task: Literal["classification", "regression"] | None = Field(None, description="guessed from the target, and said")
-    labels: dict[str, str] = Field(default_factory=dict, description="classes as written → as meant")
+    labels: dict[Word, Word] = Field(default_factory=dict, description="classes as written → as meant")
     drop: Annotated[tuple[ColumnName, ...], Listed] = Field((), description="columns not to learn from")
     categorical: Annotated[tuple[ColumnName, ...], Listed] = Field((), description="columns of numbers that are names")
-    missing: Annotated[tuple[str, ...], Listed] = Field(
+    missing: Annotated[tuple[Word, ...], Listed] = Field(
         (), description="marks of missing cells, beside NA, NaN, null …"
     )
     impute: str = Field(
@@ -97,20 +112,20 @@ class TableSource(Source, abc.ABC):
         """
 
     def reading(self) -> dict[str, Any]:
-        """How new rows are read alike, as `pandas.read_csv` takes it."""
+        """How new rows are read alike, as `Table.reading` says."""
         return {"missing": list(self.missing)}
 
     def notices(self) -> Iterator[str]:
         """What a person should know of how the rows are read."""
         yield from ()
 
+    def no_column(self) -> str:
+        """What to add where there is no column of a name."""
+        return ""
+
     def load(self) -> Table:
         notices = list(self.notices())
-        classes = self.task == "classification"
-        if self.task is None:
-            classes, guessed = self._guess()
-            notices.append(guessed)
-        read = self._read(classes)
+        read = self._rows(notices)
         frame, names = read.frame, read.names
         by = None
         if self.split is not None and self.split.column is not None:
@@ -120,10 +135,13 @@ class TableSource(Source, abc.ABC):
         if by == read.target:
             raise self.error(f"target '{by}' cannot say which rows are for what")
         y, known = self._targets(read)
+        if read.classes and read.target not in read.declared:
+            notices += remarks.of_classes(read.target, frame.columns[read.target], self.decimal_hint)
         as_names = {self._column(name, "categorical", names) for name in self.categorical}
         features = {}
         for name, column in frame.columns.items():
             if name not in (read.target, by):
+                notices += remarks.of_numbers(name, names.index(name), column.take(read.learned))
                 declared = name in read.declared
                 features[name] = column.as_names() if name in as_names else self._sound(name, column, declared, notices)
         parts: dict[Part, npt.NDArray[np.intp]] = {}
@@ -151,6 +169,24 @@ class TableSource(Source, abc.ABC):
                 there = [str(column) for column in cells.columns]
                 raise self.error(f"{where}: there is no column '{name}'{nearest(name, there)}")
         return cells[list(names)]
+
+    def _rows(self, notices: list[str]) -> Read:
+        """All rows, by a task that is guessed when it is not given."""
+        if self.task is not None:
+            return self._read(self.task == "classification")
+        classes = self._guess()
+        read = self._read(classes)
+        target = read.frame.columns[read.target].take(read.learned)
+        if classes and not _classifies(target, read.target in read.declared):  # as later rows show
+            del read
+            classes = False
+            read = self._read(classes)
+        notices.append(
+            f"task: classification, for '{read.target}' holds names or few whole numbers; task: says otherwise"
+            if classes
+            else f"task: regression, for '{read.target}' holds numbers; task: classification says otherwise"
+        )
+        return read
 
     def _read(self, classes: bool) -> Read:
         """All rows."""
@@ -182,7 +218,7 @@ class TableSource(Source, abc.ABC):
         except DataError as error:
             raise self.error(str(error)) from None
 
-    def _guess(self) -> tuple[bool, str]:
+    def _guess(self) -> bool:
         """Whether the target is classes, from the first piece."""
         first = next(self.pieces(frozenset({self.target})), None)
         if first is None:
@@ -190,13 +226,7 @@ class TableSource(Source, abc.ABC):
         names, target = self._names(first.cells)
         builder = Builder(self.missing, frozenset({target}))
         self._add(builder, first.cells.iloc[:, [names.index(target)]])
-        column = builder.frame().columns[target]
-        values, text = numbers(column)
-        known = np.unique(values[~np.isnan(values)])
-        few = len(known) <= FEW and bool((known == np.floor(known)).all())
-        if few or text is not None or target in builder.declared:
-            return True, f"task: classification, for '{target}' holds names or few whole numbers; task: says otherwise"
-        return False, f"task: regression, for '{target}' holds numbers; task: classification says otherwise"
+        return _classifies(builder.frame().columns[target], target in builder.declared)
 
     def _names(self, cells: "pd.DataFrame") -> tuple[list[str], str]:
         """Those of the columns, and of the one to predict."""
@@ -206,16 +236,16 @@ class TableSource(Source, abc.ABC):
             raise self.error(f"two columns are called '{twice}'")
         return names, self._column(self.target, "target", names)
 
-    def _column(self, given: ColumnName, key: str, names: Sequence[str]) -> str:
+    def _column(self, given: ColumnName, where: str, names: Sequence[str]) -> str:
         """The name of a column that is given by its name or its place."""
         if isinstance(given, int):
             if not -len(names) <= given < len(names):
                 raise self.error(
-                    f"{key}: there are {len(names)} columns, so a place from 0 to {len(names) - 1}, got {given}"
+                    f"{where}: there are {len(names)} columns, so a place from 0 to {len(names) - 1}, got {given}"
                 )
             return names[given]
         if given not in names:
-            raise self.error(f"{key}: there is no column '{given}'{nearest(given, list(names))}")
+            raise self.error(f"{where}: there is no column '{given}'{nearest(given, list(names))}{self.no_column()}")
         return given
 
     def _targets(self, read: Read) -> tuple[npt.NDArray[np.int64] | npt.NDArray[np.float64], tuple[str, ...]]:
@@ -232,7 +262,7 @@ class TableSource(Source, abc.ABC):
             if text is not None:
                 raise self.error(
                     f"task is regression, so target '{name}' must hold numbers,"
-                    f" got {text.first!r} in row {text.row + 1}"
+                    f" got {text.first!r} in row {text.row + 1}{remarks.of_cell(text.first, self.decimal_hint)}"
                 )
             return values.astype(np.float64), ()
         column = self._meant(column.as_names())
@@ -240,7 +270,7 @@ class TableSource(Source, abc.ABC):
         if len(column.names) > MOST_CLASSES:
             raise self.error(
                 f"target '{name}' must have at most {MOST_CLASSES:,} classes, got {len(column.names):,};"
-                " is it task: regression?"
+                f" is it task: regression?{remarks.of_cell(column.names[0], self.decimal_hint)}"
             )
         used = np.bincount(column.values[: len(column.values) - read.test], minlength=len(column.names))
         new = [label for label, count in zip(column.names, used, strict=True) if not count]
@@ -257,12 +287,14 @@ class TableSource(Source, abc.ABC):
     def _meant(self, column: Column) -> Column:
         """Labels as they are meant."""
         assert column.names is not None
-        unknown = next((label for label in self.labels if label not in column.names), None)
+        there = {*column.names, *map(key, column.names)}
+        unknown = next((label for label in self.labels if label not in there and key(label) not in there), None)
         if unknown is not None:
             raise self.error(
                 f"labels: there is no class {unknown!r}{nearest(unknown, list(column.names[:MOST_CLASSES]))}"
             )
-        meant = [self.labels.get(name, name) for name in column.names]
+        by_key = {key(label): meant for label, meant in self.labels.items()}  # true is True
+        meant = [self.labels.get(name, by_key.get(key(name), name)) for name in column.names]
         known = {name: code for code, name in enumerate(dict.fromkeys(meant))}
         lookup = np.array([known[name] for name in meant], np.int32)
         return Column(lookup[column.values], tuple(known))
@@ -290,8 +322,9 @@ class TableSource(Source, abc.ABC):
             raise self.error(
                 f"column '{name}' holds numbers, and text in {text.cells} of {len(values)} rows: {text.first!r} in row"
                 f" {text.row + 1}; if that stands for a missing cell: missing: [{text.first!r}];"
-                f" if the numbers are names: categorical: [{name!r}]"
+                f" if the numbers are names: categorical: [{name!r}]{remarks.of_cell(text.first, self.decimal_hint)}"
             )
+        notices += remarks.of_names(name, column, self.decimal_hint)
         return column
 
     def _parts(self, name: str, column: Column, test: bool) -> dict[Part, npt.NDArray[np.intp]]:
@@ -302,6 +335,13 @@ class TableSource(Source, abc.ABC):
         assert column.names is not None
         words = np.array([*column.names, ""])[column.values]
         return by_words(words.tolist(), len(words), f"data: {self.source}: column '{name}'")
+
+
+def _classifies(target: Column, declared: bool) -> bool:
+    """Whether a target is classes: names, or few whole numbers."""
+    values, text = numbers(target)
+    known = np.unique(values[~np.isnan(values)])
+    return declared or text is not None or (len(known) <= FEW and bool((known == np.floor(known)).all()))
 
 
 def by_words(words: Sequence[str], rows: int, where: str) -> dict[Part, npt.NDArray[np.intp]]:

@@ -1,6 +1,6 @@
 """What the folds of a cross-validation cost beside a single net: digits, 32 units, batches of 32, as a trial trains.
 
-    pip install -e ".[bench]" && python -m pytest -n 0 -m bench -s tests/benchmarks/test_folds_speed.py
+pip install -e ".[bench]" && python -m pytest -n 0 -m bench -s tests/benchmarks/test_folds_speed.py
 """
 
 from pathlib import Path

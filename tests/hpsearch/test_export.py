@@ -4,6 +4,8 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -220,6 +222,80 @@ def test_parquet_and_pieces(ran: tuple[Path, hpsearch.Result], call: Call, monke
     assert Path("parquet.csv").read_text() == Path("whole.csv").read_text() and len(pieces) == len(whole) == 300
     assert (whole["prediction"] == pieces["prediction"]).all()
     np.testing.assert_allclose(whole.iloc[:, 1:], pieces.iloc[:, 1:], atol=1e-6)
+
+
+def test_parquet_is_read_as_in_training(ran: tuple[Path, hpsearch.Result], call: Call) -> None:
+    """Decimals as numbers, whatever the letters of its ending; without rows in the words of a CSV file."""
+    table, model = people(), ran[1].model
+    model.save(Path("model"))
+    table["pay"] = [Decimal(f"{pay:.2f}") for pay in table["pay"]]
+    table.to_parquet("new.PARQUET")
+    assert call("predict", "model", "new.PARQUET", "--out", "said.csv").code == 0
+    assert (pd.read_csv("said.csv")["prediction"] == model.predict(table.astype({"pay": float}))).all()
+    table[:0].to_parquet("empty.parquet")
+    table[:0].to_csv("empty.csv", index=False)
+    for name, message in {
+        "empty.parquet": "data: parquet: empty.parquet: holds no rows",
+        "empty.csv": "data: csv: empty.csv: holds no rows",
+        "gone.parquet": "there is no such file; a relative path",
+    }.items():
+        said = call("predict", "model", name, "--out", "none.csv")
+        assert said.code == 2 and message in said.err and not Path("none.csv").exists()
+
+
+def test_rows_are_not_overwritten(ran: tuple[Path, hpsearch.Result], call: Call, tmp_path: Path) -> None:
+    """However their path is written, nor by what is written first."""
+    ran[1].model.save(Path("model"))
+    people().to_csv("t.csv", index=False)
+    shutil.copy("t.csv", "u.csv.part")
+    Path("link.csv").symlink_to("t.csv")
+    Path("folder").symlink_to(".")
+    before = Path("t.csv").read_bytes()
+    for file, out in (
+        ("t.csv", "t.csv"),
+        ("t.csv", "./model/../t.csv"),
+        ("t.csv", str(tmp_path / "t.csv")),
+        ("t.csv", "link.csv"),
+        ("link.csv", "t.csv"),
+        ("t.csv", "folder/t.csv"),
+        ("u.csv.part", "u.csv"),
+    ):
+        said = call("predict", "model", file, "--out", out)
+        assert said.code == 2 and "writing it would overwrite the rows" in said.err, (file, out, said)
+        assert Path(file).read_bytes() == before and len(said.err.splitlines()) == 1
+    Path("old.csv").touch()
+    assert call("predict", "model", "t.csv", "--out", "old.csv").code == 0
+    assert len(pd.read_csv("old.csv")) == 150
+
+
+def test_a_model_of_another_source(ran: tuple[Path, hpsearch.Result], call: Call) -> None:
+    """Which knew no marks of missing cells: a CSV file has its own, but for those that are names to the model."""
+    table, model = people(), ran[1].model
+    folds = tuple(replace(fold, reading={"columns": [], "missing": []}) for fold in model.preprocessing)
+    bare = replace(model, preprocessing=folds)
+    bare.save(Path("model"))
+    table.to_csv("new.csv", index=False, na_rep="NA")
+    assert call("predict", "model", "new.csv", "--out", "said.csv").code == 0
+    assert (pd.read_csv("said.csv")["prediction"] == model.predict(table)).all()
+    town = folds[0].names["town"]
+    named = replace(town, places={**town.places, "NA": town.places["Ulm"]})
+    folds = tuple(replace(fold, names={**fold.names, "town": named}) for fold in folds)
+    replace(model, preprocessing=folds).save(Path("model"))
+    table["age"], table["town"] = table["age"].fillna(40.0), "Ulm"
+    expected = model.scores(table)
+    table.assign(town="NA").to_csv("new.csv", index=False)
+    assert call("predict", "model", "new.csv", "--out", "said.csv").code == 0
+    np.testing.assert_allclose(pd.read_csv("said.csv").iloc[:, 1:], expected, atol=1e-6)
+
+
+def test_decimal_commas(ran: tuple[Path, hpsearch.Result], call: Call) -> None:
+    """New rows are written as those were."""
+    table, model = people(), ran[1].model
+    reading = {**model.preprocessing[0].reading, "separator": ";", "decimal": ","}
+    replace(model, preprocessing=tuple(replace(f, reading=reading) for f in model.preprocessing)).save(Path("model"))
+    table.to_csv("new.csv", index=False, sep=";", decimal=",")
+    assert call("predict", "model", "new.csv", "--out", "said.csv").code == 0
+    assert (pd.read_csv("said.csv")["prediction"] == model.predict(table)).all()
 
 
 def test_mistakes(ran: tuple[Path, hpsearch.Result], call: Call, tmp_path: Path) -> None:

@@ -41,6 +41,8 @@ def cells(found: Column) -> list[Any]:
         (0.1, "0.1"),
         (np.float64(1e20), "100000000000000000000"),
         (np.int8(-3), "-3"),
+        (10**400, f"1{'0' * 400}"),
+        (2**63 + 1, "9223372036854775809"),
         (Decimal("2.0"), "2"),
         (Decimal("2.5"), "2.5"),
         (True, "True"),
@@ -103,6 +105,17 @@ def test_types(name: str) -> None:
 def test_what_is_neither_number_nor_text(values: Any, words: str) -> None:
     with pytest.raises(DataError, match=f"column 'a' holds {words}"):
         column(values)
+
+
+def test_numbers_that_no_float_holds() -> None:
+    """Names as any other; as numbers infinite, which is refused where numbers are used."""
+    found = column(np.array([10**400, "x"], object))
+    assert cells(found) == [f"1{'0' * 400}", "x"]
+    values, text = numbers(column(np.array([10**400, -(10**400), 1], object)))
+    assert text is None and values.tolist() == [np.inf, -np.inf, 1]
+    for written in (frozenset[str](), frozenset({"a"})):
+        with pytest.raises(DataError, match="column 'a' holds a number of thousands of digits"):
+            column(np.array([10**5000], object), written=written)
 
 
 def test_marks() -> None:

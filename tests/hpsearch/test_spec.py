@@ -565,6 +565,39 @@ def test_json_and_back(parameters: dict[str, object], optimizer: object, seed: i
     assert checking.restore(json.loads(json.dumps(spec.model_dump(mode="json"))), "there") == spec
 
 
+TABLE = "  source: csv\n  path: t.csv\n  target: y\n"
+
+
+def of_table(text: str, parameters: str = "") -> str:
+    """The base with a table."""
+    start, end = BASE.index("  source"), BASE.index("model:")
+    return (BASE[:start] + TABLE + text + BASE[end:]).replace("parameters:\n", f"parameters:\n{parameters}")
+
+
+@pytest.mark.parametrize("parameter", ["{values: [0, 5]}", "{values: [5, 0]}", "{value: 0}", "0"])
+@pytest.mark.parametrize(("setting", "least"), [("rare", 1), ("categories", 2)])
+def test_how_rows_are_prepared_is_checked_at_every_value(study: Path, setting: str, least: int, parameter: str) -> None:
+    """As the setting itself is."""
+    lines = refused(study, of_table(f"  {setting}: r\n", f"  r: {parameter}\n"))
+    assert lines == [f"study.yaml:7: data.{setting}: parameter 'r' must be greater than or equal to {least}, got 0"]
+    spec, _ = load(study, of_table(f"  {setting}: r\n", "  r: {values: [2, 5]}\n"))
+    assert spec.parameters["r"].values == (2, 5)
+
+
+def test_cells_are_written_as_yaml_reads_them(study: Path) -> None:
+    """Numbers and truth values are text in a table; the spec survives JSON."""
+    text = of_table("  missing: [-1, 2.5, -999.0, true, x]\n  labels: {0: 1, true: no, b: false}\n")
+    spec, _ = load(study, text)
+    assert spec.data.missing == ("-1", "2.5", "-999.0", "True", "x")  # type: ignore[attr-defined]
+    assert spec.data.labels == {"0": "1", "true": "no", "b": "False"}  # type: ignore[attr-defined]
+    dumped = json.loads(json.dumps(spec.model_dump(mode="json")))
+    assert checking.restore(dumped, "a database") == spec
+    dumped["data"]["labels"] = {0: "no", True: 1.5}
+    assert checking.restore(dumped, "here").data.labels == {"0": "no", "True": "1.5"}  # type: ignore[attr-defined]
+    lines = refused(study, of_table("  missing: [[1]]\n"))
+    assert len(lines) == 1 and "data.missing.0: must be a valid string, got [1]" in lines[0]
+
+
 def test_frozen(study: Path) -> None:
     spec, _ = load(study, BASE)
     with pytest.raises(ValueError, match="frozen"):

@@ -126,8 +126,9 @@ def test_a_short_row_among_cells_that_are_missing(tmp_path: Path) -> None:
         (many().encode() + b"\xe9,1,u\n", "say which: encoding: latin-1"),
         ('a,y\n1,"u\n2,v\n', "EOF inside string"),
         ("a,y\ninf,u\n1,v\n", "column 'a' must hold finite numbers, got inf in row 1"),
+        (f"a,y\n1{'0' * 400},u\n1,v\n", "column 'a' must hold finite numbers, got inf in row 1"),
     ],
-    ids=["empty", "lines", "header", "twice", "latin", "latin-far", "quote", "inf"],
+    ids=["empty", "lines", "header", "twice", "latin", "latin-far", "quote", "inf", "huge"],
 )
 def test_broken_text(content: str | bytes, words: str, tmp_path: Path) -> None:
     assert words in refusal("csv", path=file(tmp_path, content))
@@ -385,7 +386,15 @@ def test_no_column_is_left(tmp_path: Path) -> None:
 
 
 def test_settings_are_checked(tmp_path: Path) -> None:
-    wrongs = ({"separator": ",,"}, {"path": ""}, {"target": 1.5}, {"rare": 0}, {"categories": 1}, {"missing": "?"})
+    wrongs = (
+        {"separator": ",,"},
+        {"decimal": ""},
+        {"path": ""},
+        {"target": 1.5},
+        {"rare": 0},
+        {"categories": 1},
+        {"missing": "?"},
+    )
     for wrong in (*wrongs, {"image": [1, 1, 2]}):
         with pytest.raises(ValidationError):
             CsvSource.model_validate({"path": "x.csv", "target": 0, **wrong})

@@ -1,0 +1,192 @@
+"""Columns that are not what they seem: each is said, with what to do, which then works."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from table_cases import cells, refusal, table, targets, written
+
+from hpsearch import dataset, remarks
+from hpsearch.frame import Builder, Column
+from hpsearch.sources import csv
+
+
+def names(*cells: str) -> Column:
+    builder = Builder()
+    builder.add(pd.DataFrame({"a": np.array(cells, object)}))
+    return builder.frame().columns["a"]
+
+
+def file(folder: Path, content: str, name: str = "t.csv") -> str:
+    (folder / name).write_text(content, "utf-8")
+    return str(folder / name)
+
+
+def said(source: str, **settings: Any) -> list[str]:
+    return [notice for notice in table(source, **settings).notices if not notice.startswith("task:")]
+
+
+LOOKS = {
+    "decimal": (("-0,13", "1,5", ",25", "3,1e-4", "7"), "decimal comma ('-0,13')"),
+    "small": (("0,130", "0,250"), "decimal comma ('0,130')"),
+    "thousands": (("1,000", "12,345,678", "800"), "marks between their digits ('1,000')"),
+    "european": (("1.234,50", "12.345,00"), "marks between their digits ('1.234,50')"),
+    "spaces": (("1 000", "2 500"), "marks between their digits ('1 000')"),
+    "iso": (("2020-01-31", "2021-12-01"), "dates ('2020-01-31')"),
+    "times": (("2020-01-31T10:00:00Z", "2020-02-01 11:30"), "dates ('2020-01-31T10:00:00Z')"),
+    "german": (("31.1.2020", "1.12.2021"), "dates ('31.1.2020')"),
+    "american": (("1/31/20", "12/1/2021"), "dates ('1/31/20')"),
+}
+
+
+@pytest.mark.parametrize("name", LOOKS)
+def test_what_text_looks_like(name: str) -> None:
+    column, words = LOOKS[name]
+    (remark,) = remarks.of_names("a", names(*column), "do this")
+    assert remark.startswith("column 'a' is text that looks like ") and words in remark
+    assert ("do this" in remark) == any("," in cell for cell in column)
+    (remark,) = remarks.of_classes("a", names(*column), "do this")
+    assert remark.startswith("target 'a' ") and words in remark
+
+
+@pytest.mark.parametrize(
+    "column",
+    [("x", "y"), ("1,5", "x", "y"), ("1.2.3", "1.2.4"), ("a,b", "c,d"), ("12-3", "4-5"), ("yes", "no", "2020-01-01")],
+    ids=str,
+)
+def test_names_that_are_names(column: tuple[str, ...]) -> None:
+    assert not [*remarks.of_names("a", names(*column), "")]
+
+
+def test_names_that_are_held_once() -> None:
+    """Of very many the dataset says so."""
+    who = [f"w{k}" for k in range(30)]
+    (remark,) = remarks.of_names("who", names(*who, *["x"] * 10), "")
+    assert "30 of its 40 cells are held once" in remark and remark.endswith("drop: ['who']")
+    assert not [*remarks.of_names("who", names(*who, *["x"] * 30), "")]
+    assert not [*remarks.of_names("who", names(*who[:10]), "")]
+    assert not [*remarks.of_names("who", names(*map("w{}".format, range(remarks.MANY + 1))), "")]
+    assert remarks.MANY == dataset.MANY
+
+
+def test_decimal_commas(tmp_path: Path) -> None:
+    """Said of columns and targets; then read, where text stands among them too, with or without a header."""
+    content = "a;b;y\n" + "".join(f"-{k},13;{k},5;{k},25\n" for k in range(60))
+    path = file(tmp_path, content)
+    settings: dict[str, Any] = {"path": path, "separator": ";"}
+    notices = said("csv", **settings)
+    assert len(notices) == 3 and all(n.endswith("decimal: ',' reads it as numbers") for n in notices)
+    assert notices[0].startswith("target 'y'") and "decimal comma ('0,25')" in notices[0]
+    settings["decimal"] = ","
+    assert said("csv", **settings) == []
+    read = table("csv", **settings)
+    assert cells(read, "a") == [float(f"-{k}.13") for k in range(60)] and read.y.tolist() == [
+        k + 0.25 for k in range(60)
+    ]
+    assert read.reading["decimal"] == "," and table("csv", path=path, separator=";").reading["decimal"] == "."
+    bare = table("csv", **{**settings, "path": file(tmp_path, content.partition("\n")[2])})
+    assert bare.features == ("0", "1") and len(bare.y) == 60
+    gaps = file(tmp_path, content + "?;1,5;2,5\n")
+    assert cells(table("csv", **{**settings, "path": gaps}, missing=["?"]), "a")[-2:] == [-59.13, None]
+    assert "text in 1 of 61 rows: '?' in row 61" in refusal("csv", **{**settings, "path": gaps})
+
+
+def test_decimal_commas_between_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numbers in one piece and text in the next."""
+    monkeypatch.setattr(csv, "ROWS", 10)
+    path = file(tmp_path, "a;y\n" + "0,5;u\n1,5;v\n" * 10 + "x;u\n")
+    message = refusal("csv", path=path, separator=";", decimal=",")
+    assert "column 'a' holds numbers, and text in 1 of 21 rows: 'x' in row 21" in message
+    names = cells(table("csv", path=path, separator=";", decimal=",", categorical=["a"]), "a")
+    assert names[:2] == ["0.5", "1.5"] and names[-1] == "x"
+
+
+def test_decimal_commas_where_numbers_are_needed(tmp_path: Path) -> None:
+    """What is refused says it as well."""
+    path = file(tmp_path, "a;y\n" + "1;2\n" * 9 + "1,5;2,5\n")
+    assert refusal("csv", path=path, separator=";").endswith("one, decimal: ',' reads it as numbers")
+    message = refusal("csv", path=path, separator=";", task="regression", drop=["a"])
+    assert "got '2,5' in row 10; if its comma is a decimal one, decimal: ','" in message
+    many = file(tmp_path, "a;y\n" + "".join(f"1;{k},5\n" for k in range(1001)))
+    assert "is it task: regression?; if its comma" in refusal("csv", path=many, separator=";")
+
+
+@pytest.mark.parametrize("kind", ["parquet", "sql"])
+def test_other_sources_have_no_such_setting(kind: str, tmp_path: Path) -> None:
+    data = pd.DataFrame({"a": ["0,5", "1,5"] * 3, "y": ["u", "v", "w"] * 2})
+    (notice,) = said(**written(tmp_path, kind, data))
+    assert notice.endswith("decimal comma ('0,5'), and each is a name of its own: give it as numbers")
+
+
+def test_names_that_are_meant(tmp_path: Path) -> None:
+    """By the study file, or by their type."""
+    data = pd.DataFrame({"a": ["0,5", "1,5"] * 3, "y": ["u", "v", "w"] * 2})
+    assert not said(**written(tmp_path, "csv", data), categorical=["a"])
+    assert not said(**written(tmp_path, "parquet", data.astype({"a": "category"})))
+
+
+def test_an_index(tmp_path: Path) -> None:
+    """As pandas writes one, also of shuffled rows, and read from such a file and written again."""
+    data = pd.DataFrame({"a": [0.5] * 30, "y": ["u"] * 15 + ["v"] * 15})
+    for frame in (data, data.sample(frac=0.7, random_state=1), data.rename_axis("index")):
+        frame.to_csv(tmp_path / "t.csv")
+        (notice,) = said("csv", path=str(tmp_path / "t.csv"))
+        assert "numbers the rows" in notice and notice.endswith("drop: [0]")
+        assert table("csv", path=str(tmp_path / "t.csv"), drop=[0]).features == ("a",)
+        assert not said("csv", path=str(tmp_path / "t.csv"), drop=[0])
+    pd.concat([data[["a"]], data.reset_index()], axis=1).rename(columns={"index": "Unnamed: 0"}).iloc[
+        :, [1, 3, 0]
+    ].to_csv(tmp_path / "t.csv", index=False)
+    assert "column 'Unnamed: 0'" in said("csv", path=str(tmp_path / "t.csv"), target="y")[0]
+
+
+def test_what_is_no_index(tmp_path: Path) -> None:
+    for first in (["0", "1", "1"], ["0.5", "1", "2"], ["0", "", "2"], ["x", "y", "z"]):
+        path = file(tmp_path, ",a,y\n" + "".join(f"{cell},1,{k % 2}\n" for k, cell in enumerate(first)))
+        assert not said("csv", path=path)
+    assert not said("csv", path=file(tmp_path, "k,a,y\n0,1,u\n1,1,v\n"))
+
+
+def test_a_header_of_years(tmp_path: Path) -> None:
+    path = file(tmp_path, "2019,2020,y\n1,2,u\n3,4,v\n")
+    for settings in ({"target": "y"}, {"target": 2, "drop": ["2019"]}):
+        assert refusal("csv", path=path, **settings).endswith("; header: true says that the first line holds names")
+    assert table("csv", path=path, target="y", header=True).features == ("2019", "2020")
+    for settings in ({"header": False}, {"header": True, "target": "z"}):
+        assert "header:" not in refusal("csv", path=path, **{"target": "y", **settings})
+    assert "header:" not in refusal("csv", path=file(tmp_path, "a,y\n1,u\n2,v\n"), target="z")
+
+
+def test_a_target_is_looked_at_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sorted numbers begin with few; what is said is what was done. Of test rows nothing follows."""
+    monkeypatch.setattr(csv, "ROWS", 50)
+    for later in (range(40), [0.5]):
+        path = file(tmp_path, "a,y\n" + "1,0\n2,1\n" * 30 + "".join(f"3,{value}\n" for value in later))
+        read = table("csv", path=path)
+        assert read.classes == () and read.y.tolist() == [0, 1] * 30 + list(later)
+        assert [n for n in read.notices if n.startswith("task")] == [
+            "task: regression, for 'y' holds numbers; task: classification says otherwise"
+        ]
+        assert table("csv", path=path, task="classification").classes
+    path = file(tmp_path, "a,y\n" + "1,0\n2,1\n" * 30)
+    assert table("csv", path=path).classes == ("0", "1")
+    test = file(tmp_path, "a,y\n1,0.5\n", "test.csv")
+    assert "the test rows have a class '0.5'" in refusal("csv", path=path, test_path=test)
+
+
+# --- what YAML reads as numbers and truth values
+
+
+def test_cells_as_yaml_reads_them(tmp_path: Path) -> None:
+    path = file(tmp_path, "a,b,y\n-1,k,0\n2.5,true,1\n3,2.5,0\n4,m,1\n")
+    read = table("csv", path=path, missing=[-1, 2.5, True], labels={0: "no", 1: True})
+    assert cells(read, "a") == [None, None, 3, 4] and cells(read, "b") == ["k", None, None, "m"]
+    assert targets(read) == ["no", "True", "no", "True"]
+    for spelling in ("true", "True", "TRUE"):
+        path = file(tmp_path, f"a,y\n1,{spelling}\n2,x\n")
+        assert targets(table("csv", path=path, labels={True: "yes"})) == ["yes", "x"]
+    data = pd.DataFrame({"a": [1, 2], "y": [True, False]})
+    assert targets(table(**written(tmp_path, "parquet", data), labels={True: "yes", False: "no"})) == ["yes", "no"]
+    assert "labels: there is no class '3'" in refusal("csv", path=path, labels={3: "x"})
