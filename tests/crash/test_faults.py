@@ -526,7 +526,7 @@ def test_killed_while_tables_are_made(call: Call, study: Path, file: Path, state
         finally:
             os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 9
-    for tables in (0, 6):
+    for tables in (0, 7):
         with closing(sqlite3.connect(file)) as connection:
             found = connection.execute("SELECT 1 FROM sqlite_master WHERE name LIKE 'hpsearch%'").fetchall()
         assert len(found) == tables
