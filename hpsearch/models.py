@@ -140,13 +140,18 @@ class Model:
             raise DataError(f"rows must have {len(self.features)} features, got an array of shape {x.shape}")
         return pd.DataFrame(x, columns=list(self.features)).infer_objects()
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Path, *, example: bool = False) -> None:
         """Writes the folder.
+
+        Args:
+            example: with the few training rows that a tracker shows.
 
         Raises:
             OutputError: it cannot be written.
         """
         described, arrays = pack(self.preprocessing)
+        if not example:
+            described["reading"].pop("example", None)
         content = {
             "format": FORMAT,
             "network": describe(self.network),

@@ -184,7 +184,7 @@ class Session:
         if best is None or stored is None:
             return None
         folder = self._folder / "model"
-        model_of(self.spec, self._storage, best, stored).save(folder)
+        model_of(self.spec, self._storage, best, stored).save(folder, example=True)
         return folder
 
 

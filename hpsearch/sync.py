@@ -103,7 +103,7 @@ def _ending(found: Summary, storage: Storage, folder: Path) -> tuple[list[Record
     if best is None or study is None or crowned is None or crowned.test is None:  # these are read at the very end
         return [], None, []
     try:
-        model_of(found.spec, storage, best, crowned).save(folder / "model")
+        model_of(found.spec, storage, best, crowned).save(folder / "model", example=True)
     except (DataError, OutputError) as error:
         return found.ranking, None, [f"sent without the champion's model: {error}"]
     return found.ranking, folder / "model", []

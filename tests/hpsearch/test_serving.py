@@ -94,7 +94,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 def saved(model: Model, folder: Path) -> Path:
     """The folder as it is in MLflow."""
-    model.save(folder)
+    model.save(folder, example=True)
     describe(model, folder)
     return folder
 
@@ -232,7 +232,7 @@ def test_files(kind: str, tmp_path: Path) -> None:
 def test_without_an_example(tmp_path: Path) -> None:
     """As of a folder that an earlier version wrote."""
     model, rows = built(tmp_path, "iris")
-    model.save(tmp_path / "model")
+    model.save(tmp_path / "model", example=True)
     file = tmp_path / "model" / "model.json"
     file.write_text(json.dumps({**json.loads(file.read_text("utf-8")), "reading": {}}), "utf-8")
     describe(Model.load(tmp_path / "model"), tmp_path / "model")
