@@ -3,6 +3,7 @@
 import contextlib
 import re
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -149,5 +150,13 @@ def options(url: str) -> dict[str, Any]:
 
 def pragmas(connection: Any, _record: Any) -> None:
     """Write-ahead log: readers never wait, and a commit costs a third. A kill loses nothing; the file stays whole."""
-    connection.execute("PRAGMA journal_mode=WAL")
+    end = time.monotonic() + BUSY
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            break
+        except sqlite3.OperationalError as error:  # of several that make a file SQLite lets one, and none wait
+            if "locked" not in str(error) or time.monotonic() > end:
+                raise
+            time.sleep(0.01)
     connection.execute("PRAGMA synchronous=NORMAL")
