@@ -222,7 +222,9 @@ def _regions(
     # Every fold prepares rows in its own way: what the first one sees here, the others see as they would.
     raw = grid if first.x is None else first.x.invert(grid.astype(np.float64))
     each = [grid if fold.x is None else fold.x.apply(raw).astype(DTYPE) for fold in folds] or [grid]
-    _, said = _together(dataset, net, theta, Rows(np.concatenate(each), np.zeros((len(grid) * len(each), 1)), len(each)))
+    _, said = _together(
+        dataset, net, theta, Rows(np.concatenate(each), np.zeros((len(grid) * len(each), 1)), len(each))
+    )
     shape = (GRID, GRID)
     values = _classes(said) if dataset.classes else said[:, 0]
     winner = said.max(axis=1) if said.shape[1] > 1 else np.maximum(said[:, 0], 1 - said[:, 0])

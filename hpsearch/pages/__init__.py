@@ -1,0 +1,62 @@
+"""A study → one HTML file that tells the whole of it, and its pictures as PNG; made from the database alone."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from hpsearch.database import file_of
+from hpsearch.errors import OutputError
+from hpsearch.pages.story import Story
+
+if TYPE_CHECKING:
+    from hpsearch.pages.figures import Picture
+
+
+class Written(NamedTuple):
+    """What was written: the page, and the pictures beside it."""
+
+    page: Path
+    pictures: tuple[Path, ...]
+
+
+def report(url: str, out: Path | None = None, *, png: bool = True) -> Written:
+    """Writes the report of a study, be it finished or under way.
+
+    Args:
+        url: of its database, which is only read.
+        out: the HTML file; `NAME-report.html` beside the database when None. Pictures go to a folder beside it that is
+            called like it.
+        png: whether to write these.
+
+    Raises:
+        StorageError: the database holds no study.
+        OutputError: a file cannot be written.
+    """
+    story = Story.of(url)
+    from hpsearch.pages import champion, pictures
+    from hpsearch.pages.page import page
+
+    found = list(pictures.pictures(story)), list(champion.pictures(story))
+    file = out or (file_of(url) or Path("study.db")).with_name(f"{story.spec.name}-report.html")
+    try:
+        _write(file, page(story, *found))
+        return Written(file, tuple(_drawn(file.with_suffix(""), [*found[0], *found[1]])) if png else ())
+    except OSError as error:
+        raise OutputError(f"{error.filename or file}: cannot be written: {error.strerror or error}") from None
+
+
+def _write(file: Path, text: str) -> None:
+    """Whole or not at all: whoever has the old one open keeps it."""
+    draft = file.with_name(f"{file.name}.part")
+    draft.write_text(text, "utf-8")
+    draft.replace(file)
+
+
+def _drawn(folder: Path, pictures: "list[Picture]") -> Iterator[Path]:
+    from hpsearch.pages.png import draw
+
+    folder.mkdir(exist_ok=True)
+    for number, picture in enumerate(pictures, 1):
+        file = folder / f"{number:02}-{picture.name}.png"
+        draw(picture, file)
+        yield file

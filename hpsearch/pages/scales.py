@@ -1,0 +1,64 @@
+"""A parameter on a picture's axis: on its own scale, β as 1 − β, choices side by side."""
+
+from collections.abc import Sequence
+from html import escape
+from math import log10
+from typing import Any
+
+from hpsearch.errors import printable
+from hpsearch.report import number
+from hpsearch.space import Axis, Raw
+
+GOLDEN = 0.6180339887498949
+LONGEST = 40  # characters of a label
+
+
+def safe(text: object) -> str:
+    """Text from a file as plotly shows it: it reads tags, as a page does."""
+    return escape(printable(str(text), LONGEST))
+
+
+def title(axis: Axis) -> str:
+    """`1 − beta` where that is what was sampled."""
+    return f"1 − {safe(axis.name)}" if axis.complement else safe(axis.name)
+
+
+def place(axis: Axis, raw: Raw) -> float:
+    """Where a raw coordinate stands: choices by their number."""
+    return float(raw) if axis.zoomable else float(axis.choices.index(raw))
+
+
+def spread(axis: Axis, raw: Raw, trial: int) -> float:
+    """The same, a little aside for choices, so that trials do not cover each other."""
+    return place(axis, raw) + (0.4 * (trial * GOLDEN % 1) - 0.2 if axis.choices else 0.0)
+
+
+def drawn(axis: Axis) -> dict[str, Any]:
+    """The axis for plotly, from end to end of the whole range, with a little room."""
+    if axis.choices:
+        last = len(axis.choices) - 1
+        named = [safe(number(choice)) for choice in axis.choices]
+        return {"tickvals": list(range(last + 1)), "ticktext": named, "range": [-0.5, last + 0.5]}
+    low, high = (log10(end) if axis.log else end for end in (axis.low, axis.high))
+    room = 0.04 * (high - low) or 0.5
+    found: dict[str, Any] = {"range": [low - room, high + room]}
+    return found | ({"type": "log"} | _ticks(axis.low, axis.high) if axis.log else {})
+
+
+def _ticks(low: float, high: float) -> dict[str, Any]:
+    """Powers of ten within; where that is fewer than two, 1, 2 and 5 times such."""
+    first, last = int(log10(low)) - 2, int(log10(high)) + 2
+    tens = [10.0**e for e in range(first, last) if low <= 10.0**e * 1.0001 and 10.0**e <= high * 1.0001]
+    if len(tens) < 2:
+        tens = [m * 10.0**e for e in range(first, last) for m in (1, 2, 5) if low <= m * 10.0**e <= high]
+    if len(tens) < 2:
+        tens = [low, high]
+    tens = tens[:: -(-len(tens) // 8)]
+    return {"tickvals": tens, "ticktext": [f"{v:g}" for v in tens]}
+
+
+def values(found: Sequence[float]) -> dict[str, Any]:
+    """An axis for values of a metric: logarithmic where they are above 0 and far apart."""
+    if len(found) > 1 and min(found) > 0 and max(found) / min(found) > 20:
+        return {"type": "log"} | _ticks(min(found), max(found))
+    return {}

@@ -1,0 +1,156 @@
+"""All that a report tells, out of a study's database."""
+
+from collections import Counter
+from collections.abc import Iterator
+from math import isfinite
+from typing import NamedTuple, Self
+
+from hpsearch.confirm import CONFIDENCE
+from hpsearch.database import shown
+from hpsearch.dataset import Dataset
+from hpsearch.errors import DataError
+from hpsearch.importance import importance
+from hpsearch.models import Blueprint
+from hpsearch.portrait import Portrait
+from hpsearch.record import Record
+from hpsearch.report import number, reading, saved, verdict
+from hpsearch.service import Summary, standing, summary
+from hpsearch.space import Axis
+from hpsearch.spec import Spec
+from hpsearch.storage import Storage, StoredStudy
+from hpsearch.uses import searched
+
+
+class Story(NamedTuple):
+    """A study as a report tells it.
+
+    Attributes:
+        where: its database, as messages name it.
+        standing: who runs it, or how to go on with it; None for one that is done.
+        study: what the database says of it.
+        dataset: what its rows were, without them; None where an early version did not store that.
+        portrait: of the champion; None before the study has ended.
+        importance: of the parameters that were searched, the most important first.
+    """
+
+    where: str
+    standing: str | None
+    study: StoredStudy
+    found: Summary
+    dataset: Dataset | None
+    portrait: Portrait | None
+    importance: dict[str, float]
+
+    @classmethod
+    def of(cls, url: str) -> Self:
+        """That of a database.
+
+        Raises:
+            StorageError: it holds no study.
+        """
+        found = summary(url)
+        storage = Storage.open(url, create=False)
+        try:
+            study, best = storage.study(), found.champion
+            assert study is not None  # the summary is from it
+            stored = storage.champions().get((best.stage, best.number)) if best else None
+            seen = Portrait.from_bytes(stored.portrait) if stored and stored.portrait else None
+            prepared = storage.prepared()
+        finally:
+            storage.close()
+        try:
+            dataset = Blueprint.from_bytes(prepared[0]).dataset if prepared else None
+        except DataError:
+            dataset = None
+        records = [r for each in found.records for r in each]
+        weights = importance(found.spec, records)
+        return cls(shown(url), standing(url, found), study, found, dataset, seen, weights)
+
+    @property
+    def spec(self) -> Spec:
+        """The study file."""
+        return self.found.spec
+
+    @property
+    def trials(self) -> list[Record]:
+        """All, stage by stage."""
+        return [r for each in self.found.records for r in each]
+
+    @property
+    def axes(self) -> list[Axis]:
+        """What was searched, the most important first, the others in the file's order."""
+        order = list(self.importance)
+        axes = searched(self.spec).axes
+        return sorted(axes, key=lambda a: order.index(a.name) if a.name in order else len(order))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Their names; none of a regression."""
+        return self.dataset.classes if self.dataset else ()
+
+    def sure(self) -> Iterator[str]:
+        """How sure the answer is, in sentences."""
+        best, spec = self.found.champion, self.spec
+        if best is None:
+            return
+        finalists = self.found.finalists
+        if finalists:
+            first = finalists[0]
+            seeds = f"over {len(first.trials)} seeds"
+            if isfinite(first.mean):
+                half = f" ± {first.half:.2g} ({CONFIDENCE:.0%} interval)" if isfinite(first.half) else ""
+                yield f"Trained again {seeds}: mean {spec.metric.name} {first.mean:.4g}{half}. {verdict(finalists)}"
+            else:
+                yield verdict(finalists)
+        else:
+            yield (
+                f"The best of {len(self.found.ranking):,} complete trials, each trained with one seed: part of its lead "
+                "is luck. A stage with top and seeds confirms the best with new seeds."
+            )
+        spread = best.metrics.get(f"{spec.metric.name}_std")
+        if spread is not None and self.dataset is not None:
+            yield f"Its {spec.metric.name} is the mean over {self.dataset.folds} folds; it varies by {number(spread)}."
+        if interval := self._of_test(best):
+            yield interval
+
+    def _of_test(self, best: Record) -> str:
+        """Wilson 1927: what the test rows, being few or many, say of the accuracy on other rows."""
+        share, rows = best.metrics.get("test/accuracy"), dict(self.dataset.rows).get("test", 0) if self.dataset else 0
+        if share is None or not rows:
+            return ""
+        from scipy.stats import binomtest
+
+        found = binomtest(round(share * rows), rows).proportion_ci(CONFIDENCE, method="wilson")
+        return (
+            f"Of {rows:,} test rows, read once, {share:.1%} are predicted right; that is {found.low:.1%} to "
+            f"{found.high:.1%} of rows like them ({CONFIDENCE:.0%} interval)."
+        )
+
+    def warnings(self) -> Iterator[str]:
+        """What a reader should know: ranges that end too early, trials that came to nothing."""
+        for stage, edges in zip(self.spec.stages, self.found.edges, strict=False):
+            yield from (f"{stage.name}: {edge}." for edge in edges)
+        states = Counter(r.state for r in self.trials)
+        if states["diverged"]:
+            yield f"{states['diverged']:,} of {len(self.trials):,} trials diverged: their numbers grew beyond bounds."
+        errors = Counter(r.error for r in self.trials if r.error)
+        yield from (f"{count} failed: {error}" for error, count in errors.most_common(5))
+
+    def reading(self) -> str:
+        """Bias and variance of the champion, with advice."""
+        return reading(self.found.champion) if self.found.champion else ""
+
+    def epochs(self) -> Iterator[str]:
+        """What early stopping and pruning saved."""
+        spec, own = self.spec, [r for r in self.trials if r.origin is None]
+        complete = [r for r in own if r.state == "complete"]
+        if complete:
+            early = [r for r in complete if r.epochs < spec.train.epochs]
+            used, most = sum(r.epochs for r in complete), spec.train.epochs * len(complete)
+            yield (
+                f"{len(early):,} of {len(complete):,} complete trials stopped early; they used {used:,} of {most:,} "
+                f"epochs that were allowed ({used / most:.0%})."
+            )
+        ended = sum(r.state == "pruned" for r in own)
+        if ended:
+            yield f"{ended:,} trials were pruned, which saved at most {saved(spec, own):,} epochs."
