@@ -23,7 +23,7 @@ from hpsearch.spec import Spec
 CLASSES = 100  # beyond which a confusion matrix cannot be read
 SHOWN = 1000  # rows of a scatter of predictions; all of them are in the histogram of residuals
 DOTS = 600  # rows drawn over decision regions
-GRID = 61  # points of a decision region's side
+GRID = 101  # points of a decision region's side
 BATCH = 256  # rows of which activations and gradients are taken
 BINS = 40
 MARGIN = 0.08  # of the range of the rows, on each side of the regions
@@ -81,7 +81,7 @@ class Weights(NamedTuple):
 
     layer: str
     total: float
-    count: int
+    numbers: int
     little: int
     zero: int
 
@@ -112,12 +112,10 @@ class Portrait(NamedTuple):
         return zlib.compress(json.dumps(content, separators=(",", ":")).encode(), 6)
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Self:
-        """What `to_bytes` wrote.
-
-        Raises:
-            ValueError: it is something else.
-        """
+    def from_bytes(cls, data: bytes | None) -> Self | None:
+        """What `to_bytes` wrote; None where there is nothing, or nothing that this version reads: it is made anew."""
+        if data is None:
+            return None
         try:
             content = json.loads(zlib.decompress(data))
             return cls(
@@ -128,8 +126,8 @@ class Portrait(NamedTuple):
                 gradients=[Spread(**s) for s in content["gradients"]],
                 weights=[Weights(**w) for w in content["weights"]],
             )
-        except (TypeError, KeyError, ValueError, zlib.error) as error:
-            raise ValueError(f"no portrait: {error}") from None
+        except (TypeError, KeyError, ValueError, zlib.error):
+            return None
 
 
 def portrait(spec: Spec, dataset: Dataset, folds: Sequence[Preprocessing], point: Point, weights: bytes) -> Portrait:
@@ -229,7 +227,7 @@ def _regions(
     values = _classes(said) if dataset.classes else said[:, 0]
     winner = said.max(axis=1) if said.shape[1] > 1 else np.maximum(said[:, 0], 1 - said[:, 0])
     some = _evenly(len(own), DOTS)
-    dots = own.x[some].astype(np.float64)
+    dots: Floats = own.x[some].astype(np.float64)
     of_dots = _classes(own.y[some]) if dataset.classes else own.y[some, 0] * dataset.units[0][1] + dataset.units[0][0]
     places = lines if first.x is None else first.x.invert(lines)
     dots = dots if first.x is None else first.x.invert(dots)

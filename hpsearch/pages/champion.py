@@ -48,8 +48,8 @@ _ACTIVATIONS = (
     "that says nothing; a width that grows or shrinks from layer to layer is what an initializer should prevent."
 )
 _GRADIENTS = (
-    "The loss's derivatives by each layer's weights and biases, of the same batch. Widths that shrink towards the first "
-    "layer are gradients that vanish."
+    "The loss's derivatives by each layer's weights and biases, of the same batch. Widths that shrink towards the "
+    "first layer are gradients that vanish."
 )
 
 
@@ -69,11 +69,11 @@ def _learning(best: Record) -> Picture:
                 made.add_trace(trace, 1, column)
         if ends:
             stop = [best.best_epoch, best.best_epoch]
-            mark = lined("best epoch", BEST, stop, [min(ends), max(ends)], legendgroup="best", showlegend=column == 1)
-            mark.update(line={"dash": "dot", "width": 1.5}, hoverinfo="skip")
+            mark = lined("best epoch", BEST, stop, [min(ends), max(ends)], legendgroup="best")
+            mark.update(line={"dash": "dot", "width": 1.5}, hoverinfo="skip", showlegend=column == 1)
             made.add_trace(mark, 1, column)
         made.update_xaxes(title="epoch", row=1, col=column)
-        made.update_yaxes(**scales.values(ends), row=1, col=column)
+        made.update_yaxes(**scales.values(ends, 5), row=1, col=column)
     made.update_layout(legend={"y": 1.12})
     caption = f"{best.label}, with the weights of epoch {best.best_epoch} kept of {best.epochs}."
     return Picture("learning", "How the best learned", caption, made)
@@ -120,11 +120,8 @@ def _right(fit: Fit) -> int:
 
 def _worst(fit: Fit, classes: Sequence[str]) -> str:
     wrong = [(count, t, p) for t, row in enumerate(fit.confusion) for p, count in enumerate(row) if p != t and count]
-    if not wrong:
-        return ""
-    count, true, said = max(wrong, key=lambda w: w[0])
-    times = "once" if count == 1 else f"{count:,} times"
-    return f"Most often, {times}, {classes[true]} is taken for {classes[said]}."
+    count, true, said = max(wrong, key=lambda w: w[0], default=(0, 0, 0))
+    return f"Most often, {count:,} times, {classes[true]} is taken for {classes[said]}." if count > 1 else ""
 
 
 def _predicted(values: Sequence[tuple[str, Fit]]) -> Picture:
@@ -215,17 +212,17 @@ def _weights(seen: Portrait) -> Picture:
     names = [safe(w.layer) for w in layers]
     titles = ["mean |w|", "share of |w| ≤ 0.01"]
     made = figure(140 + 28 * len(layers), 1, 2, subplot_titles=titles, shared_yaxes=True, horizontal_spacing=0.06)
-    sizes = [w.total / max(1, w.count) for w in layers]
-    shares = [w.little / max(1, w.count) for w in layers]
+    sizes = [w.total / max(1, w.numbers) for w in layers]
+    shares = [w.little / max(1, w.numbers) for w in layers]
     for column, (values, words, shade) in enumerate(
         [(sizes, [f"{v:.3g}" for v in sizes], COLORS[0]), (shares, [f"{v:.1%}" for v in shares], COLORS[4])], 1
     ):
-        bars = go.Bar(x=values, y=names, orientation="h", text=words, textposition="auto", marker={"color": shade})
-        bars.update(showlegend=False, hoverinfo="skip")
+        bars = go.Bar(x=values, y=names, orientation="h", text=words, textposition="outside", marker={"color": shade})
+        bars.update(showlegend=False, hoverinfo="skip", cliponaxis=False)
         made.add_trace(bars, 1, column)
     made.update_xaxes(tickformat=".0%", range=[0, 1], row=1, col=2)
     made.update_yaxes(autorange="reversed", type="category")
-    total, count = sum(w.total for w in seen.weights), sum(w.count for w in seen.weights)
+    total, count = sum(w.total for w in seen.weights), sum(w.numbers for w in seen.weights)
     zero, little = sum(w.zero for w in seen.weights), sum(w.little for w in seen.weights)
     caption = (
         f"{count:,} weights without biases, Σ|W| {total:,.4g}; {little:,} are at most 0.01, {zero:,} at most 0.0001."

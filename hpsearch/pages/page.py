@@ -176,7 +176,7 @@ def _rows(story: Story) -> list[list[Cell]]:
 
 
 def _cell(value: bool | float | str | None) -> Cell:
-    if value is None or (isinstance(value, float) and value != value):
+    if value is None or value != value:
         return Cell("–")
     if isinstance(value, bool | str):
         return Cell(number(value))
@@ -196,12 +196,12 @@ def _facts(story: Story) -> Iterator[tuple[str, str]]:
 
 
 def _file(story: Story) -> str:
-    """The study file as YAML, without what is as it is by default."""
+    """The study file as YAML, with all defaults."""
     from ruamel.yaml import YAML
 
     text, yaml = StringIO(), YAML(typ="safe", pure=True)
-    yaml.default_flow_style = None
-    yaml.sort_base_mapping_type_on_output = False
+    yaml.default_flow_style = None  # short lists and mappings in a line
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # as they come
     yaml.width = 110
     yaml.dump(story.spec.model_dump(mode="json"), text)
     return text.getvalue()

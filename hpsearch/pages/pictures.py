@@ -1,7 +1,7 @@
 """The pictures of a search: its stages, its history, what mattered, what it cost."""
 
 from collections.abc import Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, product
 from math import isfinite, log10
 
 import plotly.graph_objects as go
@@ -18,11 +18,15 @@ from hpsearch.space import Axis
 MOST = 12  # parameters in a picture
 CURVES = 10
 POINTS = 300  # of a curve
+LOOKS = {"complete": {}, "pruned": {"symbol": "circle-open", "opacity": 0.6}}
+PRUNED = " A pruned trial stands at the best that it had come to."
+STRIP = 50  # pixels between two strips
 
 
 def pictures(story: Story) -> Iterator[Picture]:
     """Those that the study has something to show for, in the order in which they are told."""
-    trials = [r for r in story.trials if r.state == "complete" and r.value is not None and isfinite(r.value)]
+    shown = [r for r in story.trials if r.state in ("complete", "pruned") and isfinite(r.value or 0.0)]
+    trials = [r for r in shown if r.state == "complete"]
     axes = story.axes[:MOST]
     if story.found.finalists and trials:
         yield _confirmed(story)
@@ -32,9 +36,9 @@ def pictures(story: Story) -> Iterator[Picture]:
         yield _history(story)
     if story.importance:
         yield _importance(story)
-    if axes and len(trials) > 1:
-        yield _parallel(story, axes, trials)
-        yield _slices(story, axes, trials)
+    if axes and len(shown) > 1:
+        yield _parallel(story, axes, shown)
+        yield _slices(story, axes, shown)
     if trials:
         yield _curves(story)
     if any(r.epochs for r in story.trials):
@@ -57,7 +61,8 @@ def _stages(story: Story, axes: Sequence[Axis]) -> Picture:
     found, spec = story.found, story.spec
     begun = [s for s, _ in zip(spec.stages, found.boxes, strict=False) if not s.confirms]
     names = [s.name for s in spec.stages]
-    made = figure(70 + (34 + 26 * len(begun)) * len(axes), rows=len(axes), vertical_spacing=0.34 / max(2, len(axes)))
+    height = 90 + (STRIP + 26 * len(begun)) * len(axes)
+    made = figure(height, rows=len(axes), vertical_spacing=STRIP / (height - 90) if len(axes) > 1 else 0)
     best = found.champion
     for row, axis in enumerate(axes, 1):
         for line, stage in enumerate(begun):
@@ -69,11 +74,12 @@ def _stages(story: Story, axes: Sequence[Axis]) -> Picture:
             label = f"{safe(stage.name)}: {_ends(axis, low, high)}"
             made.add_trace(_band([low, high], line, shade, 15, label), row, 1)
             inside = [r for r in found.records[place] if axis.key in r.raws]
-            at = [scales.spread(axis, r.raws[axis.key], r.number) for r in inside]
+            at = [scales.place(axis, r.raws[axis.key]) for r in inside]
+            lines = [line + scales.aside(r.number) for r in inside]
             text = [f"{hover(r)}<br>{safe(axis.name)} {safe(number(r.point[axis.name]))}" for r in inside]
             look = {"size": 4, "opacity": 0.8, "color": INK}
             made.add_trace(
-                dotted("", INK, at, [line] * len(at), marker=look, text=text, hoverinfo="text", showlegend=False),
+                dotted("", INK, at, lines, marker=look, text=text, hoverinfo="text", showlegend=False),
                 row,
                 1,
             )
@@ -92,8 +98,8 @@ def _stages(story: Story, axes: Sequence[Axis]) -> Picture:
         ticks = {"tickvals": list(range(len(begun))), "ticktext": [safe(s.name) for s in begun]}
         made.update_yaxes(range=[len(begun) - 0.5, -0.5], showgrid=False, **ticks, row=row, col=1)
     caption = (
-        "Each strip is a parameter on the scale on which it was sampled; the thin line is its whole range, the bar what a "
-        "stage searched of it, the dots its trials, the star the best one."
+        "Each strip is a parameter on the scale on which it was sampled; the thin line is its whole range, the bar "
+        "what a stage searched of it, the dots its trials, the star the best one."
     )
     return Picture("stages", "Stages", caption, made)
 
@@ -121,7 +127,7 @@ def _history(story: Story) -> Picture:
     made = figure()
     shown = [r for r in story.trials if r.value is not None and isfinite(r.value) and r.state in ("complete", "pruned")]
     for name in names:
-        for state, look in (("complete", {}), ("pruned", {"symbol": "circle-open", "opacity": 0.6})):
+        for state, look in LOOKS.items():
             of_it = [r for r in shown if r.stage == name and r.state == state]
             if of_it:
                 words = safe(name) if state == "complete" else f"{safe(name)}, pruned"
@@ -135,7 +141,8 @@ def _history(story: Story) -> Picture:
     made.update_xaxes(title="trial")
     made.update_yaxes(title=_metric(story), **scales.values([r.value or 0.0 for r in shown]))
     lost = sum(r.state in ("diverged", "failed") for r in story.trials)
-    caption = "Every trial in the order in which it was asked; a pruned one at the best it had come to."
+    caption = "Every trial in the order in which it was asked."
+    caption += PRUNED if any(r.state == "pruned" for r in shown) else ""
     caption += f" {lost:,} that diverged or failed are not shown." if lost else ""
     return Picture("history", "History", caption, made)
 
@@ -158,14 +165,14 @@ def _importance(story: Story) -> Picture:
     made.update_xaxes(title="share", tickformat=".0%", range=[0, 1.12 * max(share for _, share in shares)])
     made.update_yaxes(type="category")
     caption = (
-        "By which parameters the best tenth of all trials stands out from the others (PED-ANOVA, Watanabe et al. 2023). "
-        "It says what decided between these ranges, not what a net needs in general."
+        "By which parameters the best tenth of all trials stands out from the others (PED-ANOVA, Watanabe et al. "
+        "2023). It says what decided between these ranges, not what a net needs in general."
     )
     return Picture("importance", "What mattered", caption, made)
 
 
 def _parallel(story: Story, axes: Sequence[Axis], trials: Sequence[Record]) -> Picture:
-    """Complete trials as lines over all parameters; those at which one does not count are left out."""
+    """Trials as lines over all parameters; those at which one does not count are left out."""
     whole = [r for r in trials if all(a.key in r.raws for a in axes)] or list(trials)
     axes = [a for a in axes if all(a.key in r.raws for r in whole)]
     values = [r.value or 0.0 for r in whole]
@@ -185,7 +192,8 @@ def _parallel(story: Story, axes: Sequence[Axis], trials: Sequence[Record]) -> P
         )
     )
     made.update_layout(margin={"l": 80, "r": 60, "t": 60, "b": 24})
-    caption = "Complete trials, the better the darker. Drag along an axis to keep what runs through that stretch."
+    caption = "The better the darker. Drag along an axis to keep what runs through that stretch."
+    caption += PRUNED if any(r.state == "pruned" for r in whole) else ""
     left = len(trials) - len(whole)
     caption += f" {left:,} are left out, where one of the parameters does not count." if left else ""
     return Picture("parallel", "Parallel coordinates", caption, made)
@@ -216,24 +224,24 @@ def _slices(story: Story, axes: Sequence[Axis], trials: Sequence[Record]) -> Pic
     values = scales.values([r.value or 0.0 for r in trials])
     for place, axis in enumerate(axes):
         at = {"row": place // columns + 1, "col": place % columns + 1}
-        for name in names:
-            of_it = [r for r in trials if r.stage == name and axis.key in r.raws]
+        for name, state in product(names, ("complete", "pruned")):
+            of_it = [r for r in trials if (r.stage, r.state) == (name, state) and axis.key in r.raws]
             if not of_it:
                 continue
+            words = safe(name) if state == "complete" else f"{safe(name)}, pruned"
             x = [scales.spread(axis, r.raws[axis.key], r.number) for r in of_it]
             text = [f"{hover(r)}<br>{safe(axis.name)} {safe(number(r.point[axis.name]))}" for r in of_it]
             text = [f"{t}<br>{_metric(story)} {number(r.value or 0.0)}" for t, r in zip(text, of_it, strict=True)]
-            first = not any(t.name == safe(name) for t in made.data)
-            dots = dotted(
-                safe(name), color(names, name), x, [r.value or 0.0 for r in of_it], text=text, hoverinfo="text"
-            )
-            dots.update(legendgroup=name, showlegend=first)
+            first = not any(t.name == words for t in made.data)
+            dots = dotted(words, color(names, name), x, [r.value or 0.0 for r in of_it], text=text, hoverinfo="text")
+            dots.update(legendgroup=words, showlegend=first, marker=LOOKS[state])
             made.add_trace(dots, **at)
         made.update_xaxes(title={"text": scales.title(axis), "standoff": 4}, **scales.drawn(axis), **at)
         made.update_yaxes(**values, **at)
         if at["col"] == 1:
             made.update_yaxes(title=_metric(story), **at)
-    caption = "The metric of complete trials along each parameter, on the scale on which that was sampled."
+    caption = "The metric along each parameter, on the scale on which that was sampled."
+    caption += PRUNED if any(r.state == "pruned" for r in trials) else ""
     return Picture("slices", "Slices", caption, made)
 
 
@@ -249,7 +257,7 @@ def _curves(story: Story) -> Picture:
         trace.update(hovertemplate=f"{safe(r.label)}<br>epoch %{{x}}: %{{y:.4g}}<extra></extra>")
         made.add_trace(trace)
     made.update_xaxes(title="epoch")
-    made.update_yaxes(title=safe(watched), **scales.values(seen))
+    made.update_yaxes(title=safe(watched), **scales.values(seen, 5))
     made.update_layout(legend={"orientation": "v", "x": 1.01, "xanchor": "left", "y": 1, "yanchor": "top"})
     return Picture("curves", "Curves of the best", f"{watched} by epoch; the best trial has the thick line.", made)
 

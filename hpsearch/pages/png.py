@@ -5,7 +5,7 @@ It draws the kinds of traces that our pictures are made of, and refuses any othe
 
 from html import unescape
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
 import numpy as np
@@ -20,7 +20,8 @@ from hpsearch.pages.figures import GRID, INK, Picture
 WIDTH, DPI = 1000, 144  # pixels as a page has them, of which an inch has 96
 SYMBOLS = {"star": "*", "circle-open": "o"}
 DASHES = {"dot": ":", "dash": "--"}
-STYLE = {"text.parse_math": False, "font.size": 9, "axes.edgecolor": "#B8C0C7", "axes.labelcolor": INK}
+STYLE: Any = {"text.parse_math": False, "font.size": 9, "axes.edgecolor": "#B8C0C7", "axes.labelcolor": INK}
+STYLE |= dict.fromkeys(("text.color", "xtick.color", "ytick.color"), INK)
 
 
 def draw(picture: Picture, file: Path) -> None:
@@ -30,7 +31,7 @@ def draw(picture: Picture, file: Path) -> None:
         TypeError: a trace of a kind that is not drawn.
     """
     layout = picture.figure.layout
-    with mpl.rc_context({**STYLE, "text.color": INK, "xtick.color": INK, "ytick.color": INK}):
+    with mpl.rc_context(STYLE):
         made = Figure(figsize=(WIDTH / 96, (layout.height + 40) / 96), facecolor="white")
         FigureCanvasAgg(made)
         made.suptitle(picture.title, x=0.01, y=1 - 6 / (layout.height + 40), ha="left", va="top", weight="bold")
@@ -163,7 +164,7 @@ def _colors(scale: Any) -> LinearSegmentedColormap:
     return LinearSegmentedColormap.from_list("plotly", [(float(at), color) for at, color in scale], N=1024)
 
 
-def _scale(axes: Axes, axis: Any, side: str) -> None:
+def _scale(axes: Axes, axis: Any, side: Literal["x", "y"]) -> None:
     """What plotly knows of an axis, for matplotlib."""
     logarithmic = axis.type == "log"
     if logarithmic:
@@ -215,7 +216,7 @@ def _parallel(axes: Axes, trace: Any) -> None:
         axes.text(place, 1.06, _plain(dimension.label), ha="center", va="bottom")
         marks = zip(dimension.tickvals, dimension.ticktext, strict=True) if dimension.tickvals is not None else ()
         for at, text in marks or [(v, f"{v:.4g}") for v in np.linspace(low, high, 5)]:
-            words = {"ha": "left", "va": "center", "fontsize": 8, "zorder": 6}
+            words: dict[str, Any] = {"ha": "left", "va": "center", "fontsize": 8, "zorder": 6}
             axes.text(place + 0.02, (at - low) / (high - low), _plain(text), **words)
     shown = np.asarray(trace.line.color, float)
     order = np.argsort(shown if trace.line.reversescale else -shown)  # the best on top

@@ -10,6 +10,7 @@ from hpsearch.report import number
 from hpsearch.space import Axis, Raw
 
 GOLDEN = 0.6180339887498949
+FEW = 12  # whole numbers that each have a mark
 LONGEST = 40  # characters of a label
 
 
@@ -30,7 +31,12 @@ def place(axis: Axis, raw: Raw) -> float:
 
 def spread(axis: Axis, raw: Raw, trial: int) -> float:
     """The same, a little aside for choices, so that trials do not cover each other."""
-    return place(axis, raw) + (0.4 * (trial * GOLDEN % 1) - 0.2 if axis.choices else 0.0)
+    return place(axis, raw) + (aside(trial) if axis.choices else 0.0)
+
+
+def aside(trial: int) -> float:
+    """A step of at most 0.2 to either side, another one for each trial."""
+    return 0.4 * (trial * GOLDEN % 1) - 0.2
 
 
 def drawn(axis: Axis) -> dict[str, Any]:
@@ -39,6 +45,10 @@ def drawn(axis: Axis) -> dict[str, Any]:
         last = len(axis.choices) - 1
         named = [safe(number(choice)) for choice in axis.choices]
         return {"tickvals": list(range(last + 1)), "ticktext": named, "range": [-0.5, last + 0.5]}
+    if axis.whole and not axis.log and axis.high - axis.low <= FEW:
+        whole = range(int(axis.low), int(axis.high) + 1)
+        named = [f"{v}" for v in whole]
+        return {"tickvals": list(whole), "ticktext": named, "range": [axis.low - 0.5, axis.high + 0.5]}
     low, high = (log10(end) if axis.log else end for end in (axis.low, axis.high))
     room = 0.04 * (high - low) or 0.5
     found: dict[str, Any] = {"range": [low - room, high + room]}
@@ -46,10 +56,10 @@ def drawn(axis: Axis) -> dict[str, Any]:
 
 
 def _ticks(low: float, high: float) -> dict[str, Any]:
-    """Powers of ten within; where that is fewer than two, 1, 2 and 5 times such."""
+    """Powers of ten within; where that is fewer than three, 1, 2 and 5 times such."""
     first, last = int(log10(low)) - 2, int(log10(high)) + 2
     tens = [10.0**e for e in range(first, last) if low <= 10.0**e * 1.0001 and 10.0**e <= high * 1.0001]
-    if len(tens) < 2:
+    if len(tens) < 3:
         tens = [m * 10.0**e for e in range(first, last) for m in (1, 2, 5) if low <= m * 10.0**e <= high]
     if len(tens) < 2:
         tens = [low, high]
@@ -57,8 +67,8 @@ def _ticks(low: float, high: float) -> dict[str, Any]:
     return {"tickvals": tens, "ticktext": [f"{v:g}" for v in tens]}
 
 
-def values(found: Sequence[float]) -> dict[str, Any]:
-    """An axis for values of a metric: logarithmic where they are above 0 and far apart."""
-    if len(found) > 1 and min(found) > 0 and max(found) / min(found) > 20:
+def values(found: Sequence[float], apart: float = 20) -> dict[str, Any]:
+    """An axis for values of a metric: logarithmic where all are above 0 and the ends so many times apart."""
+    if len(found) > 1 and min(found) > 0 and max(found) / min(found) > apart:
         return {"type": "log"} | _ticks(min(found), max(found))
     return {}

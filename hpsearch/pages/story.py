@@ -1,5 +1,6 @@
 """All that a report tells, out of a study's database."""
 
+import shlex
 from collections import Counter
 from collections.abc import Iterator
 from math import isfinite
@@ -54,7 +55,7 @@ class Story(NamedTuple):
             study, best = storage.study(), found.champion
             assert study is not None  # the summary is from it
             stored = storage.champions().get((best.stage, best.number)) if best else None
-            seen = Portrait.from_bytes(stored.portrait) if stored and stored.portrait else None
+            seen = Portrait.from_bytes(stored.portrait) if stored else None
             prepared = storage.prepared()
         finally:
             storage.close()
@@ -104,8 +105,8 @@ class Story(NamedTuple):
                 yield verdict(finalists)
         else:
             yield (
-                f"The best of {len(self.found.ranking):,} complete trials, each trained with one seed: part of its lead "
-                "is luck. A stage with top and seeds confirms the best with new seeds."
+                f"The best of {len(self.found.ranking):,} complete trials, each trained with one seed: part of its "
+                "lead is luck. A stage with top and seeds confirms the best with new seeds."
             )
         spread = best.metrics.get(f"{spec.metric.name}_std")
         if spread is not None and self.dataset is not None:
@@ -133,6 +134,9 @@ class Story(NamedTuple):
         states = Counter(r.state for r in self.trials)
         if states["diverged"]:
             yield f"{states['diverged']:,} of {len(self.trials):,} trials diverged: their numbers grew beyond bounds."
+        if self.standing is None and self.found.champion is not None and self.portrait is None:
+            again = f"hpsearch resume {shlex.quote(self.where)}"
+            yield f"What the best predicts, and its layers, are not in the database yet: {again} puts them there."
         errors = Counter(r.error for r in self.trials if r.error)
         yield from (f"{count} failed: {error}" for error, count in errors.most_common(5))
 
