@@ -206,38 +206,31 @@ def _classes(outputs: Floats) -> npt.NDArray[np.intp]:
 def _regions(
     dataset: Dataset, net: Network, theta: Floats, folds: Sequence[Preprocessing], train: Rows
 ) -> Regions | None:
-    """The grid is even as the network takes rows; its coordinates are what these were before."""
+    """Over the range of the training rows and a little beyond, in their own units."""
     first = folds[0] if folds else Preprocessing(None, None)
     names = list(first.numbers or first.features) or ["x", "y"]
     if net.inputs != (2,) or len(names) != 2:  # a column of names is no coordinate
         return None
     own = train.of(0)
-    low, high = own.x.min(axis=0).astype(np.float64), own.x.max(axis=0).astype(np.float64)
-    low, high = low - MARGIN * (high - low), high + MARGIN * (high - low)
-    lines = np.linspace(low, high, GRID)  # (grid, 2)
-    x, y = np.meshgrid(lines[:, 0], lines[:, 1])
-    grid = np.stack([x.ravel(), y.ravel()], axis=1).astype(DTYPE)
-    # Every fold prepares rows in its own way: what the first one sees here, the others see as they would.
-    raw = grid if first.x is None else first.x.invert(grid.astype(np.float64))
-    each = [grid if fold.x is None else fold.x.apply(raw).astype(DTYPE) for fold in folds] or [grid]
-    _, said = _together(
-        dataset, net, theta, Rows(np.concatenate(each), np.zeros((len(grid) * len(each), 1)), len(each))
-    )
-    shape = (GRID, GRID)
+    raw = own.x.astype(np.float64) if first.x is None else first.x.invert(own.x.astype(np.float64))
+    low, high = raw.min(axis=0), raw.max(axis=0)
+    room = MARGIN * (high - low)
+    lines = np.linspace(low - room, high + room, GRID)  # (grid, 2)
+    grid = np.stack([side.ravel() for side in np.meshgrid(lines[:, 0], lines[:, 1])], axis=1)
+    each = [(grid if fold.x is None else fold.x.apply(grid)).astype(DTYPE) for fold in folds or [first]]
+    stacked = Rows(np.concatenate(each), np.zeros((len(grid) * len(each), 1)), len(each))
+    _, said = _together(dataset, net, theta, stacked)
     values = _classes(said) if dataset.classes else said[:, 0]
     winner = said.max(axis=1) if said.shape[1] > 1 else np.maximum(said[:, 0], 1 - said[:, 0])
     some = _evenly(len(own), DOTS)
-    dots: Floats = own.x[some].astype(np.float64)
     of_dots = _classes(own.y[some]) if dataset.classes else own.y[some, 0] * dataset.units[0][1] + dataset.units[0][0]
-    places = lines if first.x is None else first.x.invert(lines)
-    dots = dots if first.x is None else first.x.invert(dots)
     return Regions(
         names=names,
-        x=_short(places[:, 0]),
-        y=_short(places[:, 1]),
-        said=[_short(row) for row in values.reshape(shape)],
-        sure=[[round(float(v), 3) for v in row] for row in winner.reshape(shape)] if dataset.classes else [],
-        dots=[_short(row) for row in np.column_stack([dots, of_dots])],
+        x=_short(lines[:, 0]),
+        y=_short(lines[:, 1]),
+        said=[_short(row) for row in values.reshape(GRID, GRID)],
+        sure=[[round(float(v), 3) for v in row] for row in winner.reshape(GRID, GRID)] if dataset.classes else [],
+        dots=[_short(row) for row in np.column_stack([raw[some], of_dots])],
     )
 
 

@@ -37,10 +37,13 @@ def report(url: str, out: Path | None = None, *, png: bool = True) -> Written:
     from hpsearch.pages.page import page
 
     found = list(pictures.pictures(story)), list(champion.pictures(story))
+    if out is not None and out.is_dir():
+        raise OutputError(f"{out}: cannot be written: is a folder; name a file in it")
     file = out or (file_of(url) or Path("study.db")).with_name(f"{story.spec.name}-report.html")
     try:
         _write(file, page(story, *found))
-        return Written(file, tuple(_drawn(file.with_suffix(""), [*found[0], *found[1]])) if png else ())
+        folder = file.with_suffix("") if file.suffix else file.with_name(f"{file.name}-pictures")
+        return Written(file, tuple(_drawn(folder, [*found[0], *found[1]])) if png else ())
     except OSError as error:
         raise OutputError(f"{error.filename or file}: cannot be written: {error.strerror or error}") from None
 

@@ -172,12 +172,13 @@ def _importance(story: Story) -> Picture:
 
 
 def _parallel(story: Story, axes: Sequence[Axis], trials: Sequence[Record]) -> Picture:
-    """Trials as lines over all parameters; those at which one does not count are left out."""
-    whole = [r for r in trials if all(a.key in r.raws for a in axes)] or list(trials)
-    axes = [a for a in axes if all(a.key in r.raws for r in whole)]
+    """Trials as lines over all parameters: those at which one does not count are left out, or, being many, it is."""
+    whole = [r for r in trials if all(a.key in r.raws for a in axes)]
+    whole = whole if 2 * len(whole) >= len(trials) else list(trials)
+    always = [a for a in axes if all(a.key in r.raws for r in whole)]
     values = [r.value or 0.0 for r in whole]
     dimensions = [
-        _dimension(scales.title(a), scales.drawn(a), [scales.place(a, r.raws[a.key]) for r in whole]) for a in axes
+        _dimension(scales.title(a), scales.drawn(a), [scales.place(a, r.raws[a.key]) for r in whole]) for a in always
     ]
     dimensions.append(_dimension(_metric(story), scales.values(values), values))
     shown = dimensions[-1]["values"]  # where the metric's axis is logarithmic, its colors are
@@ -196,6 +197,8 @@ def _parallel(story: Story, axes: Sequence[Axis], trials: Sequence[Record]) -> P
     caption += PRUNED if any(r.state == "pruned" for r in whole) else ""
     left = len(trials) - len(whole)
     caption += f" {left:,} are left out, where one of the parameters does not count." if left else ""
+    unsteady = [a.name for a in axes if a not in always]
+    caption += f" Not drawn, as they do not count everywhere: {', '.join(unsteady)}." if unsteady else ""
     return Picture("parallel", "Parallel coordinates", caption, made)
 
 

@@ -45,10 +45,12 @@ def draw(picture: Picture, file: Path) -> None:
 def _plots(made: Figure, figure: Any) -> None:
     layout, plots = figure.layout, dict[tuple[str, str], Axes]()
     for trace in figure.data:
+        if trace.type not in KINDS:
+            raise TypeError(f"a trace of type {trace.type} is not drawn")
         names = (trace.xaxis or "x", trace.yaxis or "y")
         if names not in plots:
             plots[names] = _axes(made, layout, *names)
-        _trace(plots[names], trace, layout.barmode == "stack")
+        KINDS[trace.type](plots[names], trace)
     for names, axes in plots.items():
         x, y = (layout[f"{name[0]}axis{name[1:]}"] for name in names)
         _scale(axes, x, "x")
@@ -79,21 +81,10 @@ def _axes(made: Figure, layout: Any, x: str, y: str) -> Axes:
     return axes
 
 
-def _trace(axes: Axes, trace: Any, stacked: bool) -> None:
-    if trace.type == "scatter":
-        _scatter(axes, trace)
-    elif trace.type == "bar":
-        _bars(axes, trace, stacked)
-    elif trace.type == "heatmap":
-        _cells(axes, trace)
-    else:
-        raise TypeError(f"a trace of type {trace.type} is not drawn")
-
-
 def _scatter(axes: Axes, trace: Any) -> None:
     label = _plain(trace.name) if trace.name and trace.showlegend is not False else None
     alpha = 1.0 if trace.opacity is None else trace.opacity
-    if "lines" in trace.mode:
+    if "lines" in (trace.mode or ""):
         line = trace.line
         style = DASHES.get(line.dash or "", "-")
         steps = "steps-post" if line.shape == "hv" else "default"
@@ -117,20 +108,19 @@ def _scatter(axes: Axes, trace: Any) -> None:
         )
 
 
-def _bars(axes: Axes, trace: Any, stacked: bool) -> None:
+def _bars(axes: Axes, trace: Any) -> None:
+    """One trace upon another where there are several: ours are stacked then."""
     across = trace.orientation == "h"
     places, lengths = (trace.y, trace.x) if across else (trace.x, trace.y)
     places = [_plain(p) for p in places] if isinstance(places[0], str) else places
     width = 0.7 if trace.width is None else trace.width
-    before = axes.__dict__.setdefault("_stacked", np.zeros(len(lengths))) if stacked else np.zeros(len(lengths))
+    before = np.sum([[bar.get_width() if across else bar.get_height() for bar in c] for c in axes.containers], axis=0)
     label = _plain(trace.name) if trace.name and trace.showlegend is not False else None
     color = trace.marker.color
     if across:
         bars = axes.barh(places, lengths, width, before, color=color, label=label, zorder=3)
     else:
         bars = axes.bar(places, lengths, width, before, color=color, label=label, zorder=3)
-    if stacked:
-        axes.__dict__["_stacked"] = before + np.asarray(lengths, float)
     if trace.text is not None:
         axes.bar_label(bars, list(map(_plain, trace.text)), padding=3, fontsize=8)
         axes.margins(x=0.12)
@@ -158,6 +148,9 @@ def _cells(axes: Axes, trace: Any) -> None:
             for column, word in enumerate(words):
                 shade = "white" if z[row, column] > 0.55 * high else INK
                 axes.text(column + 0.5, row + 0.5, word, ha="center", va="center", fontsize=8, color=shade)
+
+
+KINDS = {"scatter": _scatter, "bar": _bars, "heatmap": _cells}
 
 
 def _colors(scale: Any) -> LinearSegmentedColormap:

@@ -1,0 +1,416 @@
+"""The report of a study: what its pictures hold, what the page says, and that it asks nothing of the net."""
+
+import base64
+import json
+import math
+import re
+import shutil
+import sqlite3
+import zlib
+from collections.abc import Iterator
+from contextlib import closing
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import cases
+import matplotlib.image
+import numpy as np
+import pandas as pd
+import pytest
+import test_cli
+
+from hpsearch import api, pages, service
+from hpsearch.dataset import prepare
+from hpsearch.errors import Interrupted
+from hpsearch.executors import Inline
+from hpsearch.pages import champion, pictures, png, scales
+from hpsearch.pages.figures import Picture, figure
+from hpsearch.pages.png import draw
+from hpsearch.pages.story import Story
+from hpsearch.space import Axis, bounds
+from hpsearch.uses import searched
+
+call = test_cli.call
+
+EVIL = ["<img src=x onerror=alert(1)>", "</script><script>alert(2)</script>", 'a $x^2$ & "b" {{ 7*7 }} [red]%{x}']
+STUDIES: dict[str, dict[str, Any]] = {
+    "full": {**cases.FULL, "parameters.activation": {"values": ["tanh", "relu"]}, "model.hidden": [
+        {"units": "hidden_units", "activation": "activation"}]},
+    "maximize": {"metric": {"name": "val/accuracy"}, "stages": [{"name": "only", "trials": 6}]},
+    "conditional": cases.RICH,
+    "one point": {
+        "parameters": {}, "train.learning_rate": 0.1, "model.hidden": [4], "stages": [{"name": "seeds", "seeds": 3}]},
+    "values": {"data": {"source": "sklearn", "name": "diabetes"}, "metric": {"name": "val/rmse"}},
+    "folds": {"data": {"source": "sklearn", "name": "wine", "split": {"folds": 3}}},
+    "evil": {"train.epochs": 2},
+}  # fmt: skip
+
+
+class Seen(HTMLParser):
+    """The tags of a page, what they refer to, and the text of its cells and paragraphs."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.outside: list[str] = []
+        self.text: list[str] = []
+        self.handlers: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        for name, value in attrs:
+            if name in ("src", "href", "action", "data", "srcset") and not (value or "").startswith("#"):
+                self.outside.append(f"{tag} {name}={value}")
+            if name.startswith("on"):
+                self.handlers.append(name)
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Name → URL of a study that has run to its end, once each."""
+    folder, urls = tmp_path_factory.mktemp("studies"), dict[str, str]()
+
+    def url(name: str) -> str:
+        if name not in urls:
+            content = cases.content(**STUDIES[name])
+            if name == "evil":
+                path, generator = folder / "evil.csv", np.random.default_rng(1)
+                x = generator.normal(size=(90, 2))
+                said = [EVIL[int(v)] for v in np.clip(x[:, 0] + 1.5, 0, 2)]
+                pd.DataFrame({EVIL[0]: x[:, 0], EVIL[2]: x[:, 1], "t": said}).to_csv(path, index=False)
+                content["data"] = {"source": "csv", "path": str(path), "target": "t"}
+                content["parameters"]["activation"] = {"values": ["tanh", "relu"]}
+                content["model"]["hidden"] = [{"units": "hidden_units", "activation": "activation"}]
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setitem(service.EXECUTORS, "processes", Inline)
+                urls[name] = api.run(content, storage=folder / f"{name}.db", tracking_uri="none").url
+        return urls[name]
+
+    yield url
+
+
+def told(url: str) -> dict[str, Picture]:
+    story = Story.of(url)
+    return {p.name: p for p in (*pictures.pictures(story), *champion.pictures(story))}
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_study_has_its_report(ran: Any, name: str, tmp_path: Path) -> None:
+    """Whatever the study is like; nothing in it refers to anything outside."""
+    text = pages.report(ran(name), tmp_path / "r.html", png=False).page.read_text("utf-8")
+    found = Seen(text)
+    assert found.outside == [] and found.handlers == [] and "default-src 'none'" in text
+    assert found.tags.count("figure") == len(told(ran(name)))
+    assert found.tags.count("script") == 3  # figures, plotly, ours
+    assert list(tmp_path.iterdir()) == [tmp_path / "r.html"]
+
+
+def test_every_picture_is_drawn(ran: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As PNG, one of each kind, and something is in it."""
+    monkeypatch.setattr(png, "DPI", 48)  # quicker, and the same picture
+    kinds: dict[str, Picture] = {}
+    for name in ("evil", "full", "values"):
+        kinds |= told(ran(name))
+    for name, picture in kinds.items():
+        draw(picture, tmp_path / f"{name}.png")
+        image = matplotlib.image.imread(tmp_path / f"{name}.png")
+        assert image.shape[:2] == ((picture.figure.layout.height + 40) // 2, 500), name
+        assert len(np.unique(image[::2, ::2, :3].reshape(-1, 3), axis=0)) > 10 and image.std() > 0.01, name
+
+
+def test_the_pictures_of_each(ran: Any) -> None:
+    """Those, and no others, that there is something to show for."""
+    search = ["stages", "history", "parallel", "slices", "curves", "epochs", "saved", "time"]
+    layers = ["activations", "gradients", "weights"]
+    full = list(told(ran("full")))
+    assert full == ["confirmed", *search[:2], "importance", *search[2:], "learning", "confusion", *layers]
+    assert list(told(ran("one point"))) == ["history", *search[4:], "learning", "confusion", *layers]
+    values = list(told(ran("values")))
+    assert "predicted" in values and "confusion" not in values and "confirmed" not in values
+    assert "regions" in told(ran("evil")) and "regions" not in full
+
+
+def test_plotly_is_in_it_whole(ran: Any, tmp_path: Path) -> None:
+    from plotly.offline import get_plotlyjs
+
+    text = pages.report(ran("folds"), tmp_path / "r.html", png=False).page.read_text("utf-8")
+    packed = re.search(r'<script type="text/plain" id="plotly">([^<]*)</script>', text)
+    assert packed and zlib.decompress(base64.b64decode(packed[1])).decode() == get_plotlyjs()
+
+
+def test_names_from_files_are_text(ran: Any, tmp_path: Path) -> None:
+    """In the page escaped, and in figures too, where plotly would read tags."""
+    written = pages.report(ran("evil"), tmp_path / "r.html", png=False)
+    text = written.page.read_text("utf-8")
+    found = Seen(text)
+    assert "img" not in found.tags and found.tags.count("script") == 3 and "49" not in found.text
+    figures = re.search(r'id="figures">(.*?)</script>', text, re.S)
+    assert figures
+    loaded = json.loads(figures[1])
+
+    def strings(value: Any) -> Iterator[str]:
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, dict | list):
+            for part in value.values() if isinstance(value, dict) else value:
+                yield from strings(part)
+
+    every = list(strings(loaded))
+    assert any("&lt;img" in s for s in every)
+    tags = {tag for s in every for tag in re.findall(r"<[^>]*>", s)}
+    assert tags <= {"<br>", "<extra>", "</extra>"}, tags
+    assert "<" not in figures[1]
+
+
+def test_a_template_in_a_name_is_not_filled_in(ran: Any) -> None:
+    """plotly replaces `%{x}` in texts of hovers: names stand in fields, and not in its templates."""
+    for picture in told(ran("evil")).values():
+        for trace in picture.figure.data:
+            template = getattr(trace, "hovertemplate", None) or ""
+            assert "[red]" not in template, picture.name
+
+
+def test_stages_are_drawn_as_they_were_searched(ran: Any) -> None:
+    """For each parameter the whole range as a thin line and each stage's box as a bar, on the axis' own scale."""
+    story = Story.of(ran("full"))
+    made = told(ran("full"))["stages"].figure
+    axes = story.axes
+    assert {a.name for a in axes} == {a.name for a in searched(story.spec).axes}
+    for number, axis in enumerate(axes, 1):
+        side = "x" if number == 1 else f"x{number}"
+        layout = made.layout[f"xaxis{'' if number == 1 else number}"]
+        assert layout.title.text == (f"1 − {axis.name}" if axis.complement else axis.name)
+        assert (layout.type == "log") == axis.log
+        bars = [t for t in made.data if t.xaxis == side and t.mode == "lines" and t.line.width == 15]
+        thin = [t for t in made.data if t.xaxis == side and t.mode == "lines" and t.line.width == 3]
+        assert len(bars) == len(thin) == 2  # the confirming stage searches nothing
+        for bar, line, box in zip(bars, thin, story.found.boxes, strict=False):
+            ends = box[axis.key] if axis.zoomable else (0, len(axis.choices) - 1)
+            assert tuple(bar.x) == pytest.approx(ends) and min(line.x) <= ends[0] <= ends[1] <= max(line.x)
+        dots = [t for t in made.data if t.xaxis == side and t.mode == "markers" and t.marker.symbol is None]
+        for records, points in zip(story.found.records, dots, strict=False):
+            raws = [r.raws[axis.key] for r in records]
+            assert list(points.x) == [axis.choices.index(r) if not axis.zoomable else r for r in raws]
+    zoomed = [a for a in axes if a.zoomable and story.found.boxes[1][a.key] != story.found.boxes[0][a.key]]
+    assert zoomed, "the second stage is to be a zoom"
+    low, high = bounds(next(a for a in axes if a.complement), story.found.boxes[0])
+    assert (low, high) == (0.5, 0.99)
+
+
+@pytest.mark.parametrize("name", ["full", "maximize", "values"])
+def test_history(ran: Any, name: str) -> None:
+    """Every finished trial with a value at its number, and a line that only gets better."""
+    story = Story.of(ran(name))
+    made = told(ran(name))["history"].figure
+    trials = [r for each in story.found.records for r in each]
+    points = {int(x): y for t in made.data if t.mode == "markers" for x, y in zip(t.x, t.y, strict=True)}
+    want = {n: r.value for n, r in enumerate(trials, 1) if r.state in ("complete", "pruned")}
+    assert points == want
+    best = next(t for t in made.data if t.name == "best so far")
+    steps = np.diff(best.y) * story.spec.metric.sign
+    values = [r.value for r in trials if r.state == "complete" and r.value is not None]
+    assert (steps <= 0).all() and best.y[-1] == (min if story.spec.metric.sign > 0 else max)(values)
+    pruned = [t for t in made.data if t.marker.symbol == "circle-open"]
+    assert bool(pruned) == any(r.state == "pruned" for r in trials)
+
+
+def test_slices_and_parallel(ran: Any) -> None:
+    """Each trial once on each parameter's own scale; 1 − β is drawn as such; parallel axes have exponents."""
+    story = Story.of(ran("full"))
+    drawn = told(ran("full"))
+    trials = [r for r in story.trials if r.state in ("complete", "pruned")]
+    beta = next(a for a in story.axes if a.name == "beta")
+    place = story.axes.index(beta) + 1
+    side = "x" if place == 1 else f"x{place}"
+    shown = [v for t in drawn["slices"].figure.data if t.xaxis == side for v in t.x]
+    assert sorted(shown) == pytest.approx(sorted(1 - float(r.point["beta"]) for r in trials))
+    assert drawn["slices"].figure.layout[f"xaxis{'' if place == 1 else place}"].type == "log"
+    lines = drawn["parallel"].figure.data[0]
+    of_beta = next(d for d in lines.dimensions if d.label == "1 − beta")
+    assert list(of_beta["values"]) == pytest.approx([math.log10(1 - float(r.point["beta"])) for r in trials])
+    assert lines.dimensions[-1].label == "val/loss" and len(lines.line.color) == len(trials)
+    assert list(of_beta.ticktext) == [f"{10**v:g}" for v in of_beta.tickvals]
+
+
+def test_parallel_leaves_out_where_a_parameter_does_not_count(ran: Any) -> None:
+    story = Story.of(ran("conditional"))
+    drawn = told(ran("conditional"))["parallel"]
+    trials = [r for r in story.trials if r.state == "complete"]
+    always = {a.name for a in story.axes if all(a.key in r.raws for r in trials)}
+    assert len(drawn.figure.data[0].line.color) == len(trials) > len(always) > 1
+    shown = {d.label.removeprefix("1 − ") for d in drawn.figure.data[0].dimensions} - {"val/loss"}
+    assert shown == always and all(a.name in drawn.caption for a in story.axes if a.name not in always)
+    some = [r for r in trials if "beta1" in r.point][:9]
+    sure = pictures._parallel(story, [a for a in story.axes if a.name == "beta1"], [*some, *trials[:1], trials[-1]])
+    assert len(sure.figure.data[0].line.color) in (9, 10, 11) and ("left out" in sure.caption) == (
+        sum("beta1" in r.point for r in (trials[0], trials[-1])) < 2
+    )
+
+
+@pytest.mark.parametrize("name", ["full", "conditional", "one point"])
+def test_epochs_add_up(ran: Any, name: str) -> None:
+    """Of what trials were allowed: trained, saved by stopping early, saved by pruning; every trial in one bin."""
+    story, drawn = Story.of(ran(name)), told(ran(name))
+    counted = [r for r in story.trials if r.origin is None and r.state in ("complete", "pruned", "diverged")]
+    assert sum(sum(t.y) for t in drawn["epochs"].figure.data) == len(counted)
+    bars = drawn["saved"].figure.data
+    lost = sum(story.spec.train.epochs - r.epochs for r in counted if r.state == "diverged")
+    assert sum(sum(t.x) for t in bars) + lost == story.spec.train.epochs * len(counted)
+    assert sum(bars[0].x) == sum(r.epochs for r in counted)
+
+
+def test_confirmed(ran: Any) -> None:
+    story = Story.of(ran("full"))
+    made = told(ran("full"))["confirmed"].figure
+    means = [t for t in made.data if t.error_x.array is not None]
+    assert [t.x[0] for t in means] == [f.mean for f in story.found.finalists if math.isfinite(f.mean)]
+    assert [t.error_x.array[0] for t in means] == [f.half for f in story.found.finalists if math.isfinite(f.mean)]
+    sure = " ".join(story.sure())
+    assert f"{story.found.finalists[0].mean:.4g}" in sure and "2 seeds" in sure
+
+
+def test_confusion_and_curves(ran: Any) -> None:
+    story, drawn = Story.of(ran("full")), told(ran("full"))
+    assert story.portrait is not None and story.portrait.test is not None and story.found.champion is not None
+    table = drawn["confusion"].figure.data[1]
+    np.testing.assert_array_equal(np.array(table.customdata), story.portrait.test.confusion)
+    best = story.found.champion
+    rows = np.array(story.portrait.test.confusion)
+    assert np.trace(rows) / rows.sum() == pytest.approx(best.metrics["test/accuracy"], abs=1e-6)
+    curve = next(t for t in drawn["learning"].figure.data if t.name == "val")
+    assert list(curve.y) == best.history["val/loss"] and list(curve.x) == list(range(1, best.epochs + 1))
+    thick = [t for t in drawn["curves"].figure.data if t.line.width == 3]
+    assert [t.name for t in thick] == [best.label]
+
+
+def test_what_it_says(ran: Any, tmp_path: Path) -> None:
+    """The answer first: scores and parameters as `hpsearch show` prints them, how sure, ranges, every trial."""
+    story = Story.of(ran("full"))
+    best = story.found.champion
+    assert best is not None
+    text = pages.report(ran("full"), tmp_path / "r.html", png=False).page.read_text("utf-8")
+    words = " ".join(Seen(text).text)
+    for name in ("val/loss", "val/accuracy", "test/loss", "test/accuracy"):
+        assert name in words and f"{best.metrics[name]:.4g}" in words
+    for name, value in best.point.items():
+        assert name in words and (f"{value:.4g}" if isinstance(value, float) else str(value)) in words
+    for line in (*story.sure(), *story.warnings(), *story.epochs()):
+        assert line in words
+    assert all(r.label in words for r in story.trials)
+    places = [text.index(f'id="{name}"') for name in ("answer", "search", "best", "trials", "made")]
+    assert places == sorted(places) and text.index("Best parameters") < places[1]
+    assert re.search(r"Of \d+ test rows, read once, [\d.]+% are predicted right; that is [\d.]+% to [\d.]+%", words)
+
+
+def test_the_interval_of_test_rows(ran: Any) -> None:
+    """Wilson's, by his formula: (p + z²/2n ± z √(p(1−p)/n + z²/4n²)) / (1 + z²/n)."""
+    story = Story.of(ran("full"))
+    best = story.found.champion
+    assert best is not None and story.dataset is not None
+    p, n, z = best.metrics["test/accuracy"], dict(story.dataset.rows)["test"], 1.959964
+    middle, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    low, high = ((middle + sign * half) / (1 + z * z / n) for sign in (-1, 1))
+    assert f"{low:.1%} to {high:.1%}" in " ".join(story.sure())
+
+
+def test_a_study_under_way(ran: Any, tmp_path: Path) -> None:
+    """Without a portrait, without test scores, with trials that run, or with none at all."""
+    spec = cases.small(**cases.FULL)
+    (tmp_path / "rows").mkdir()
+    dataset, _ = prepare(spec.data, spec.seed, tmp_path / "rows")
+    for trials in (1, 9, 23):
+        limit, database = cases.Limit(trials), tmp_path / f"{trials}.db"
+        with pytest.raises(Interrupted):
+            cases.run(spec, dataset, database, tracker=limit, stop=limit.stop)
+        url = f"sqlite:///{database}"
+        text = pages.report(url, tmp_path / f"{trials}.html", png=trials == 9).page.read_text("utf-8")
+        assert "Not finished, and nobody runs it" in text
+        assert ("No trial is complete yet" in text) == (Story.of(url).found.champion is None)
+
+
+def test_it_only_reads(ran: Any, tmp_path: Path) -> None:
+    database = tmp_path / "copy.db"
+    shutil.copyfile(ran("full").removeprefix("sqlite:///"), database)
+    before = database.read_bytes()
+    pages.report(f"sqlite:///{database}", tmp_path / "out.html", png=False)
+    assert database.read_bytes() == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["copy.db", "out.html"]
+
+
+def test_a_study_without_a_portrait_says_how_to_get_one(ran: Any, tmp_path: Path) -> None:
+    """One of an earlier version: the pictures that need it are not there, and running it again brings them."""
+    database = tmp_path / "full.db"
+    shutil.copyfile(ran("full").removeprefix("sqlite:///"), database)
+    with closing(sqlite3.connect(database)) as connection:
+        kept = connection.execute("SELECT portrait FROM hpsearch_champion WHERE portrait IS NOT NULL").fetchall()
+        connection.execute("UPDATE hpsearch_champion SET portrait = NULL")
+        connection.commit()
+    url = f"sqlite:///{database}"
+    assert "confusion" not in told(url) and "learning" in told(url)
+    assert any("hpsearch resume" in line for line in Story.of(url).warnings())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(service.EXECUTORS, "processes", Inline)
+        api.run(cases.content(**STUDIES["full"]), storage=database, tracking_uri="none")
+    with closing(sqlite3.connect(database)) as connection:
+        again = connection.execute("SELECT portrait FROM hpsearch_champion WHERE portrait IS NOT NULL").fetchall()
+    assert again == kept and len(kept) == 1
+    assert "confusion" in told(url) and not any("hpsearch resume" in line for line in Story.of(url).warnings())
+
+
+def test_a_trace_that_is_not_drawn(tmp_path: Path) -> None:
+    import plotly.graph_objects as go
+
+    made = figure()
+    made.add_trace(go.Scatter(x=[1], y=[2], mode="lines"))
+    made.add_trace(go.Pie(values=[1]))
+    with pytest.raises(TypeError, match="pie"):
+        draw(Picture("a", "A", "", made), tmp_path / "a.png")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [(1e-4, 1.0, ["0.0001", "0.001", "0.01", "0.1", "1"]), (16, 256, ["20", "50", "100", "200"]), (3, 4, ["3", "4"])],
+)
+def test_marks_of_a_log_axis(low: float, high: float, ticks: list[str]) -> None:
+    found = scales.drawn(Axis("a", "a", low, high, log=True))
+    assert found["ticktext"] == ticks and found["type"] == "log"
+    assert 10 ** found["range"][0] < low < high < 10 ** found["range"][1]
+
+
+@pytest.mark.parametrize(
+    ("values", "log"),
+    [([0.1, 5.0], True), ([0.1, 0.2], False), ([0.0, 5.0], False), ([-1.0, 5.0], False), ([0.1], False), ([], False)],
+)
+def test_values_far_apart_have_a_log_axis(values: list[float], log: bool) -> None:
+    assert (scales.values(values).get("type") == "log") == log
+
+
+def test_the_command(call: test_cli.Call, ran: Any, tmp_path: Path) -> None:
+    database = tmp_path / "x.db"
+    shutil.copyfile(ran("folds").removeprefix("sqlite:///"), database)
+    said = call("report", database)
+    assert said.code == 0 and "small-report.html" in said.out and "pictures" in said.out, said
+    assert (tmp_path / "small-report.html").exists() and len(list((tmp_path / "small-report").glob("*.png"))) > 9
+    assert call("report", database, "--out", tmp_path / "b.html", "--no-png").code == 0
+    assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["none.db"], "there is no such database"),
+        (["x.db", "--out", "."], "cannot be written"),
+        (["x.db", "--out", "no/such/folder/r.html"], "cannot be written"),
+        (["text.db"], "is not a database"),
+    ],
+)
+def test_mistakes(call: test_cli.Call, ran: Any, tmp_path: Path, arguments: list[str], words: str) -> None:
+    shutil.copyfile(ran("folds").removeprefix("sqlite:///"), tmp_path / "x.db")
+    (tmp_path / "text.db").write_text("no database at all, but text of some length")
+    said = call("report", *arguments)
+    assert said.code == 2 and words in said.err and "Traceback" not in said.err, said
