@@ -9,11 +9,20 @@ async function inflated(id) {
   return new Response(stream).text();
 }
 
+// No button that would send a picture to plotly's servers.
+const config = {
+  responsive: true,
+  displaylogo: false,
+  showSendToCloud: false,
+  plotlyServerURL: "",
+  modeBarButtonsToRemove: ["select2d", "lasso2d"],
+};
+
 function draw(plot) {
   if (plot.dataset.drawn) return;
   plot.dataset.drawn = "begun";
   const { data, layout } = figures[plot.dataset.figure];
-  Plotly.newPlot(plot, data, layout, { responsive: true, displaylogo: false }).then(() => (plot.dataset.drawn = "done"));
+  Plotly.newPlot(plot, data, layout, config).then(() => (plot.dataset.drawn = "done"));
 }
 
 async function begin() {

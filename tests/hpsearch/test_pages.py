@@ -9,6 +9,7 @@ import sqlite3
 import zlib
 from collections.abc import Iterator
 from contextlib import closing
+from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -94,8 +95,17 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     yield url
 
 
+@cache
+def of(url: str) -> Story:
+    return Story.of(url)
+
+
+@cache
 def told(url: str) -> dict[str, Picture]:
-    story = Story.of(url)
+    return drawn(of(url))
+
+
+def drawn(story: Story) -> dict[str, Picture]:
     return {p.name: p for p in (*pictures.pictures(story), *champion.pictures(story))}
 
 
@@ -177,7 +187,7 @@ def test_a_template_in_a_name_is_not_filled_in(ran: Any) -> None:
 
 def test_stages_are_drawn_as_they_were_searched(ran: Any) -> None:
     """For each parameter the whole range as a thin line and each stage's box as a bar, on the axis' own scale."""
-    story = Story.of(ran("full"))
+    story = of(ran("full"))
     made = told(ran("full"))["stages"].figure
     axes = story.axes
     assert {a.name for a in axes} == {a.name for a in searched(story.spec).axes}
@@ -205,7 +215,7 @@ def test_stages_are_drawn_as_they_were_searched(ran: Any) -> None:
 @pytest.mark.parametrize("name", ["full", "maximize", "values"])
 def test_history(ran: Any, name: str) -> None:
     """Every finished trial with a value at its number, and a line that only gets better."""
-    story = Story.of(ran(name))
+    story = of(ran(name))
     made = told(ran(name))["history"].figure
     trials = [r for each in story.found.records for r in each]
     points = {int(x): y for t in made.data if t.mode == "markers" for x, y in zip(t.x, t.y, strict=True)}
@@ -221,7 +231,7 @@ def test_history(ran: Any, name: str) -> None:
 
 def test_slices_and_parallel(ran: Any) -> None:
     """Each trial once on each parameter's own scale; 1 − β is drawn as such; parallel axes have exponents."""
-    story = Story.of(ran("full"))
+    story = of(ran("full"))
     drawn = told(ran("full"))
     trials = [r for r in story.trials if r.state in ("complete", "pruned")]
     beta = next(a for a in story.axes if a.name == "beta")
@@ -238,7 +248,7 @@ def test_slices_and_parallel(ran: Any) -> None:
 
 
 def test_parallel_leaves_out_where_a_parameter_does_not_count(ran: Any) -> None:
-    story = Story.of(ran("conditional"))
+    story = of(ran("conditional"))
     drawn = told(ran("conditional"))["parallel"]
     trials = [r for r in story.trials if r.state == "complete"]
     always = {a.name for a in story.axes if all(a.key in r.raws for r in trials)}
@@ -255,7 +265,7 @@ def test_parallel_leaves_out_where_a_parameter_does_not_count(ran: Any) -> None:
 @pytest.mark.parametrize("name", ["full", "conditional", "one point"])
 def test_epochs_add_up(ran: Any, name: str) -> None:
     """Of what trials were allowed: trained, saved by stopping early, saved by pruning; every trial in one bin."""
-    story, drawn = Story.of(ran(name)), told(ran(name))
+    story, drawn = of(ran(name)), told(ran(name))
     counted = [r for r in story.trials if r.origin is None and r.state in ("complete", "pruned", "diverged")]
     assert sum(sum(t.y) for t in drawn["epochs"].figure.data) == len(counted)
     bars = drawn["saved"].figure.data
@@ -265,7 +275,7 @@ def test_epochs_add_up(ran: Any, name: str) -> None:
 
 
 def test_confirmed(ran: Any) -> None:
-    story = Story.of(ran("full"))
+    story = of(ran("full"))
     made = told(ran("full"))["confirmed"].figure
     means = [t for t in made.data if t.error_x.array is not None]
     assert [t.x[0] for t in means] == [f.mean for f in story.found.finalists if math.isfinite(f.mean)]
@@ -275,7 +285,7 @@ def test_confirmed(ran: Any) -> None:
 
 
 def test_confusion_and_curves(ran: Any) -> None:
-    story, drawn = Story.of(ran("full")), told(ran("full"))
+    story, drawn = of(ran("full")), told(ran("full"))
     assert story.portrait is not None and story.portrait.test is not None and story.found.champion is not None
     table = drawn["confusion"].figure.data[1]
     np.testing.assert_array_equal(np.array(table.customdata), story.portrait.test.confusion)
@@ -290,7 +300,7 @@ def test_confusion_and_curves(ran: Any) -> None:
 
 def test_what_it_says(ran: Any, tmp_path: Path) -> None:
     """The answer first: scores and parameters as `hpsearch show` prints them, how sure, ranges, every trial."""
-    story = Story.of(ran("full"))
+    story = of(ran("full"))
     best = story.found.champion
     assert best is not None
     text = pages.report(ran("full"), tmp_path / "r.html", png=False).page.read_text("utf-8")
@@ -309,7 +319,7 @@ def test_what_it_says(ran: Any, tmp_path: Path) -> None:
 
 def test_the_interval_of_test_rows(ran: Any) -> None:
     """Wilson's, by his formula: (p + z²/2n ± z √(p(1−p)/n + z²/4n²)) / (1 + z²/n)."""
-    story = Story.of(ran("full"))
+    story = of(ran("full"))
     best = story.found.champion
     assert best is not None and story.dataset is not None
     p, n, z = best.metrics["test/accuracy"], dict(story.dataset.rows)["test"], 1.959964
@@ -328,7 +338,7 @@ def test_a_study_under_way(ran: Any, tmp_path: Path) -> None:
         with pytest.raises(Interrupted):
             cases.run(spec, dataset, database, tracker=limit, stop=limit.stop)
         url = f"sqlite:///{database}"
-        text = pages.report(url, tmp_path / f"{trials}.html", png=trials == 9).page.read_text("utf-8")
+        text = pages.report(url, tmp_path / f"{trials}.html", png=False).page.read_text("utf-8")
         assert "Not finished, and nobody runs it" in text
         assert ("No trial is complete yet" in text) == (Story.of(url).found.champion is None)
 
@@ -351,15 +361,17 @@ def test_a_study_without_a_portrait_says_how_to_get_one(ran: Any, tmp_path: Path
         connection.execute("UPDATE hpsearch_champion SET portrait = NULL")
         connection.commit()
     url = f"sqlite:///{database}"
-    assert "confusion" not in told(url) and "learning" in told(url)
-    assert any("hpsearch resume" in line for line in Story.of(url).warnings())
+    before = Story.of(url)
+    assert "confusion" not in drawn(before) and "learning" in drawn(before)
+    assert any("hpsearch resume" in line for line in before.warnings())
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(service.EXECUTORS, "processes", Inline)
         api.run(cases.content(**STUDIES["full"]), storage=database, tracking_uri="none")
     with closing(sqlite3.connect(database)) as connection:
         again = connection.execute("SELECT portrait FROM hpsearch_champion WHERE portrait IS NOT NULL").fetchall()
     assert again == kept and len(kept) == 1
-    assert "confusion" in told(url) and not any("hpsearch resume" in line for line in Story.of(url).warnings())
+    after = Story.of(url)
+    assert "confusion" in drawn(after) and not any("hpsearch resume" in line for line in after.warnings())
 
 
 def test_a_trace_that_is_not_drawn(tmp_path: Path) -> None:
@@ -390,7 +402,8 @@ def test_values_far_apart_have_a_log_axis(values: list[float], log: bool) -> Non
     assert (scales.values(values).get("type") == "log") == log
 
 
-def test_the_command(call: test_cli.Call, ran: Any, tmp_path: Path) -> None:
+def test_the_command(call: test_cli.Call, ran: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(png, "DPI", 24)
     database = tmp_path / "x.db"
     shutil.copyfile(ran("folds").removeprefix("sqlite:///"), database)
     said = call("report", database)
