@@ -82,7 +82,7 @@ def _learning(best: Record) -> Picture:
 def _confusion(tables: Sequence[tuple[str, Fit]], classes: Sequence[str]) -> Picture:
     size = min(620, max(300, 130 + 26 * len(classes)))
     titles = [f"{name}: {_right(fit):,} of {fit.rows:,} right" for name, fit in tables]
-    made = figure(size + 60, 1, len(tables), subplot_titles=titles, horizontal_spacing=0.14)
+    made = figure(size + 60, 1, len(tables), subplot_titles=titles, shared_yaxes=True, horizontal_spacing=0.06)
     names = [safe(name) for name in classes]
     for column, (_, fit) in enumerate(tables, 1):
         shares = [[count / max(1, sum(row)) for count in row] for row in fit.confusion]

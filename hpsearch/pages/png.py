@@ -49,13 +49,13 @@ def _plots(made: Figure, figure: Any) -> None:
             raise TypeError(f"a trace of type {trace.type} is not drawn")
         names = (trace.xaxis or "x", trace.yaxis or "y")
         if names not in plots:
-            plots[names] = _axes(made, layout, *names)
+            plots[names] = _axes(made, figure, *names)
         KINDS[trace.type](plots[names], trace)
     for names, axes in plots.items():
         x, y = (layout[f"{name[0]}axis{name[1:]}"] for name in names)
         _scale(axes, x, "x")
         _scale(axes, y, "y")
-    frame = _frame(layout)
+    frame = _frame(figure)
     for note in layout.annotations:
         x = frame[0] + note.x * frame[2]
         y = frame[1] + note.y * frame[3] + 0.006
@@ -63,17 +63,20 @@ def _plots(made: Figure, figure: Any) -> None:
     _legend(made, plots)
 
 
-def _frame(layout: Any) -> tuple[float, float, float, float]:
+def _frame(figure: Any) -> tuple[float, float, float, float]:
     """Where plots are, in shares of the figure: left, bottom, width, height."""
-    height = layout.height + 40
-    left, right, top, bottom = 0.105, 0.985, 1 - 78 / height, 54 / height
+    height = figure.layout.height + 40
+    names = [v for trace in figure.data for v in (trace.y if trace.type != "parcoords" else ()) if isinstance(v, str)]
+    names += [text for axis in figure.select_yaxes() for text in axis.ticktext or ()]
+    longest = max((len(_plain(name)) for name in names), default=0)
+    left, right, top, bottom = max(0.105, 0.04 + 0.0066 * longest), 0.985, 1 - 78 / height, 54 / height
     return left, bottom, right - left, top - bottom
 
 
-def _axes(made: Figure, layout: Any, x: str, y: str) -> Axes:
-    left, bottom, width, height = _frame(layout)
-    across = layout[f"xaxis{x[1:]}"].domain or (0.0, 1.0)
-    up = layout[f"yaxis{y[1:]}"].domain or (0.0, 1.0)
+def _axes(made: Figure, figure: Any, x: str, y: str) -> Axes:
+    left, bottom, width, height = _frame(figure)
+    across = figure.layout[f"xaxis{x[1:]}"].domain or (0.0, 1.0)
+    up = figure.layout[f"yaxis{y[1:]}"].domain or (0.0, 1.0)
     place = (left + across[0] * width, bottom + up[0] * height, (across[1] - across[0]) * width)
     axes = made.add_axes((*place, (up[1] - up[0]) * height))
     axes.spines[["top", "right"]].set_visible(False)

@@ -16,7 +16,7 @@ LONGEST = 40  # characters of a label
 
 def safe(text: object) -> str:
     """Text from a file as plotly shows it: it reads tags, as a page does."""
-    return escape(printable(str(text), LONGEST))
+    return escape(printable(str(text), LONGEST), quote=False)
 
 
 def title(axis: Axis) -> str:
