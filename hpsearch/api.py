@@ -15,7 +15,7 @@ from hpsearch.models import Model
 from hpsearch.record import Record
 from hpsearch.service import Options, Session, Summary, default_tracking, default_url, summary
 from hpsearch.spec import Spec
-from hpsearch.storage import Storage
+from hpsearch.storage import Storage, read
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,16 +69,7 @@ class Result:
         `seconds`, a column for each parameter and one for each metric."""
         import pandas as pd
 
-        rows = [
-            {
-                **{name: getattr(r, name) for name in ("stage", "number", "state", "value", "epochs", "seconds")},
-                **{f"params/{name}": value for name, value in r.point.items()},
-                **r.metrics,
-            }
-            for records in self.summary.records
-            for r in records
-        ]
-        return pd.DataFrame(rows)
+        return pd.DataFrame(self.summary.rows)
 
     @cached_property
     def model(self) -> Model:
@@ -87,14 +78,13 @@ class Result:
         Raises:
             StorageError: no trial is complete.
         """
-        storage = Storage.open(self.url, create=False)
-        try:
-            stored = storage.champions().get((self.best.stage, self.best.number))
-            if stored is None:
-                raise StorageError(f"{shown(self.url)}: the weights of {self.best.label} are not there")
-            return model_of(self.summary.spec, storage, self.best, stored)
-        finally:
-            storage.close()
+        return read(self.url, self._model)
+
+    def _model(self, storage: Storage) -> Model:
+        stored = storage.champions().get((self.best.stage, self.best.number))
+        if stored is None:
+            raise StorageError(f"{shown(self.url)}: the weights of {self.best.label} are not there")
+        return model_of(self.summary.spec, storage, self.best, stored)
 
 
 def run(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, final
 
 from hpsearch import pruning
 from hpsearch.record import Record, came
-from hpsearch.samplers import SAMPLERS, Question, suggest
+from hpsearch.samplers import MEMORYLESS, SAMPLERS, Question, suggest
 from hpsearch.seeds import derive
 from hpsearch.space import Box, Raw, Space
 from hpsearch.spec import Spec
@@ -71,9 +71,10 @@ class Asking:
             told, running = records[: self.visible(wave)], records[self.visible(wave) :]
             taken = {r.origin for r in told}  # these are told already
             known = [r for r in self._known if (r.origin or r.label) not in taken]
-            memory.add_trials([self.frozen(r) for r in [*known, *told]])
-            # Whatever has become of them meanwhile, those of the wave before count as running.
-            memory.add_trials([self.frozen(r._replace(state="running", value=None)) for r in running])
+            if self._stage.sampler not in MEMORYLESS:  # who does not look back need not be told
+                memory.add_trials([self.frozen(r) for r in [*known, *told]])
+                # Whatever has become of them meanwhile, those of the wave before count as running.
+                memory.add_trials([self.frozen(r._replace(state="running", value=None)) for r in running])
             finished = {_key(r.raws): r for r in reversed([*known, *told]) if r.state != "failed"}
             given = []
             for number in range(had, last):

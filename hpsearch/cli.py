@@ -87,20 +87,35 @@ def resume(database: str, tracking_uri: str | None, workers: int | None, retry_f
 @commands.command()
 @click.argument("database")
 @click.option("--json", "as_json", is_flag=True, help="Everything, for programs.")
+@click.option("--csv", "as_csv", is_flag=True, help="A row for every trial, for tables.")
 @click.option("--all", "every", is_flag=True, help="Every trial, not only the best.")
-def show(database: str, as_json: bool, every: bool) -> None:
-    """Print stages, best trials and every trial of the study in DATABASE."""
+@click.option("--watch", is_flag=True, help="Follow the study while it runs; Ctrl-C ends that, not the study.")
+def show(database: str, as_json: bool, as_csv: bool, every: bool, watch: bool) -> None:
+    """Print stages, best trials, what made them so, and every trial of the study in DATABASE; nothing is written."""
+    if as_json + as_csv + watch > 1:
+        raise click.UsageError("--json, --csv and --watch exclude each other")
     from rich.console import Console
 
     from hpsearch import report
     from hpsearch.service import standing, summary
 
-    found = summary(_url(database))
+    url, console = _url(database), Console()
+    if watch:
+        from hpsearch import watch as watching
+
+        try:
+            found = watching.watch(url, console)
+        except KeyboardInterrupt:  # somebody has seen enough
+            return
+    else:
+        found = summary(url)
     if as_json:
         click.echo(json.dumps(report.as_json(found), indent=2, allow_nan=False))
+    elif as_csv:
+        click.echo(report.as_csv(found), nl=False)
     else:
-        report.console(Console()).print(report.as_text(found, every=every))
-        if (state := standing(_url(database), found)) is not None:
+        report.console(console).print(report.as_text(found, every=every, closer=True))
+        if not (watch and found.trained) and (state := standing(url, found)) is not None:
             _say(state)
 
 
@@ -165,6 +180,45 @@ def sync(database: str, tracking_uri: str | None, quiet: bool) -> None:
 
 
 @commands.command()
+@click.argument("study", required=False, metavar="[DATABASE or STUDY.yaml]")
+@click.option("--tracking-uri", help="MLflow's file, or a server's address. [default: mlruns/mlflow.db]")
+@click.option("--port", type=click.IntRange(0, 65535), help="0 for any. [default: 5000, or the next that is free]")
+@click.option("--no-open", "closed", is_flag=True, help="Print the link; open no browser.")
+def ui(study: str | None, tracking_uri: str | None, port: int | None, closed: bool) -> None:
+    """Show a study, or the latest, in MLflow's page, until Ctrl-C."""
+    from hpsearch import ui as page
+    from hpsearch.service import default_tracking
+
+    url = study and _url(study)
+    with _stoppable() as stopping:
+        try:
+            for line in page.shown(tracking_uri or default_tracking(), url, port, not closed, lambda: bool(stopping)):
+                _say(line)
+        except page.ServerEnded as error:
+            _say(f"error: {error}", err=True)
+            sys.exit(1)
+
+
+@commands.group()
+def db() -> None:
+    """Look after MLflow's database."""
+
+
+@db.command()
+@click.option("--tracking-uri", help="MLflow's file. [default: mlruns/mlflow.db]")
+def upgrade(tracking_uri: str | None) -> None:
+    """Bring MLflow's database to the schema of the installed MLflow; a copy of what it was stays beside it."""
+    from hpsearch import upgrade as upgrading
+    from hpsearch.service import default_tracking
+
+    done = upgrading.upgrade(tracking_uri or default_tracking())
+    if done.backup is None:
+        _say(f"{done.path}: schema {done.after}, as the installed MLflow expects; nothing to do")
+    else:
+        _say(f"{done.path}: upgraded from schema {done.before} to {done.after}\nAs it was: {done.backup}")
+
+
+@commands.command()
 @click.argument("database")
 @click.option("--to", "folder", type=click.Path(path_type=Path), required=True, help="A new folder, or a model's.")
 @click.option("--onnx", is_flag=True, help="Write model.onnx too: the whole pipeline.")
@@ -182,6 +236,20 @@ def export(database: str, folder: Path, onnx: bool) -> None:
 
         exchange.save(model, folder / "model.onnx")
     _say(f"{folder}: {model.about['study']} {model.about['trial']}, {report.scores(model.about['metrics'])}")
+
+
+@commands.command()
+@click.argument("database")
+@click.option("--out", type=click.Path(path_type=Path), help="The HTML file. [default: NAME-report.html beside it]")
+@click.option("--png/--no-png", default=True, help="Pictures too, in a folder beside it.  [default: --png]")
+def report(database: str, out: Path | None, png: bool) -> None:
+    """Write the whole story of the study in DATABASE to one HTML file, and its pictures as PNG."""
+    from hpsearch import pages
+
+    written = pages.report(_url(database), out, png=png)
+    _say(f"{written.page}: {written.page.stat().st_size / 1e6:.1f} MB, needs nothing else")
+    if written.pictures:
+        _say(f"{written.pictures[0].parent}: {len(written.pictures)} pictures")
 
 
 @commands.command()

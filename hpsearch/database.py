@@ -2,7 +2,9 @@
 
 import contextlib
 import re
+import shutil
 import sqlite3
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -124,10 +126,54 @@ def check_file(path: Path, create: bool) -> None:
         raise StorageError(f"{path}: {DAMAGED}")
 
 
+@contextlib.contextmanager
+def readable(path: Path) -> Iterator[str]:
+    """SQLite's address of a file that is only read: nothing beside it is made, and what is there is left.
+
+    A file that nobody has open is read as it is, without locks; together with what an interrupted write has left
+    beside it in a copy, for SQLite would settle that first.
+    """
+    log, index, journal = (Path(f"{path}{end}") for end in ("-wal", "-shm", "-journal"))
+    with contextlib.ExitStack() as stack:
+        try:
+            beside = [f for f in (log, journal) if _size(f)]
+            with path.open("rb") as file:
+                logs = file.read(20)[18:] == b"\2\2"
+            mode = "immutable=1" if logs and not (log.exists() and index.exists()) else "mode=ro"
+            if beside and (mode == "immutable=1" or not logs):
+                copy = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hpsearch-"))) / "copy.db"
+                for one in (path, *beside):
+                    shutil.copyfile(one, f"{copy}{one.name.removeprefix(path.name)}")
+                path, mode = copy, "mode=rw"
+        except OSError as error:
+            raise StorageError(f"{path}: cannot be read: {error.strerror}") from None
+        yield f"{path.absolute().as_uri()}?{mode}"
+
+
+def stamp(path: Path) -> list[tuple[int, int]]:
+    """What changes when a SQLite file or its log does."""
+    found = []
+    for end in ("", "-wal"):
+        with contextlib.suppress(FileNotFoundError):
+            status = Path(f"{path}{end}").stat()
+            found.append((status.st_mtime_ns, status.st_size))
+    return found
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
 def _check_logged(path: Path) -> None:
     """Whether a file is whole together with its log, reading only: else closing it would write the log into it."""
     try:
-        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", BUSY, uri=True)) as connection:
+        with (
+            readable(path) as address,
+            contextlib.closing(sqlite3.connect(address, BUSY, uri=True)) as connection,
+        ):
             (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     except sqlite3.Error as error:
         raise StorageError(f"{path}: {_reason(error)}") from None

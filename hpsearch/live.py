@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 
 import click
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bar
@@ -50,8 +50,8 @@ class Display:
         else:
             click.echo(f"note: {text}", err=True)
 
-    def update(self, progress: Progress, metric: str) -> None:
-        """The next state of the study."""
+    def update(self, progress: Progress, metric: str, *below: RenderableType) -> None:
+        """The next state of the study, and on a terminal what else there is to see, as far as it has room."""
         if self._quiet:
             return
         self._trained += len(progress.news)
@@ -74,7 +74,7 @@ class Display:
                 self._task, description=stage, completed=progress.finished, total=progress.total, rest=rest
             )
             lines = Text(f"{best_words}\n  {parameters(best)}" if best else best_words)
-            self._live.update(Group(self._bar, lines))
+            self._live.update(Group(self._bar, lines, *below))
             return
         now = time.monotonic()
         done = progress.finished == progress.total

@@ -1,5 +1,7 @@
-"""A study → text and JSON."""
+"""A study → text, JSON and CSV."""
 
+import csv
+import io
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,15 +19,19 @@ from rich.text import Text
 from engine.reading import diagnose
 from hpsearch.confirm import CONFIDENCE, Finalist
 from hpsearch.errors import printable
-from hpsearch.record import FINISHED, Record, repeats
+from hpsearch.importance import importance
+from hpsearch.record import FINISHED, Record, checked_every, repeats
 from hpsearch.samplers import MEMORYLESS
-from hpsearch.service import Summary
+from hpsearch.service import COLUMNS, Summary
 from hpsearch.space import Value, bounds
 from hpsearch.spec import Spec
 from hpsearch.trial import TrialState
 from hpsearch.uses import searched
 
 TOP = 10
+BAR = 40  # columns of the longest bar
+CURVE = 60  # of a curve
+HEIGHTS = "▁▂▃▄▅▆▇█"
 
 
 def as_json(summary: Summary) -> dict[str, Any]:
@@ -57,8 +63,19 @@ def as_json(summary: Summary) -> dict[str, Any]:
         "stages": stages,
         "trials": [_trial(r, again) for records in summary.records for r in records],
         "confirmed": [_finalist(f) for f in summary.finalists],
+        "importance": importance(spec, (r for records in summary.records for r in records)),
         "best": _trial(summary.champion, again) if summary.champion else None,
     }
+
+
+def as_csv(summary: Summary) -> str:
+    """A row a trial, all of them, as RFC 4180 has it; numbers in full. What is text in it is a word of a menu or the
+    study file's own name of a stage, never the data's: nothing that a spreadsheet would run as a formula."""
+    rows, text = summary.rows, io.StringIO()
+    writer = csv.DictWriter(text, list(dict.fromkeys([*COLUMNS, *(name for row in rows for name in row)])))
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
 
 
 def _trial(record: Record, again: Mapping[str, str]) -> dict[str, Any]:
@@ -103,8 +120,13 @@ def console(terminal: Console) -> Console:
     return terminal if terminal.is_terminal else Console(width=400, file=terminal.file)
 
 
-def as_text(summary: Summary, *, every: bool) -> RenderableType:
-    """Stages with their boxes and the best trials, and with `every` all trials."""
+def as_text(summary: Summary, *, every: bool = False, closer: bool = False) -> RenderableType:
+    """Stages with their boxes and the best trials.
+
+    Args:
+        every: all trials too.
+        closer: what made the difference, and how the best trial learned, too.
+    """
     parts: list[RenderableType] = [_stages(summary), *_over_seeds(summary)]
     ranking = summary.ranking
     parts += [Text(line) for line in _pruned(summary)]
@@ -116,6 +138,8 @@ def as_text(summary: Summary, *, every: bool) -> RenderableType:
         parts.append(_trials(summary, f"Best {min(TOP, len(ranking))}", ranking[:TOP]))
     if every:
         parts.append(_trials(summary, "Every trial", [r for records in summary.records for r in records]))
+    if closer:
+        parts += looks(summary)
     errors = Counter(r.error for records in summary.records for r in records if r.error)
     parts += [Text(printable(f"{count} failed: {error}")) for error, count in errors.most_common()]
     if ranking:
@@ -123,14 +147,75 @@ def as_text(summary: Summary, *, every: bool) -> RenderableType:
     return Group(*parts)
 
 
+def looks(summary: Summary) -> Iterator[RenderableType]:
+    """How important each parameter was, and the curve of the best trial, as far as there is something to see."""
+    if shares := importance(summary.spec, (r for records in summary.records for r in records)):
+        yield _bars("Importance for being among the best", shares)
+    if summary.champion is not None and (drawn := curve(summary.spec, summary.champion)) is not None:
+        yield drawn
+
+
+def outline(summary: Summary) -> Iterator[RenderableType]:
+    """What is worth seeing of a study while it runs and quickly drawn: the best trial's curve, the stages, the best."""
+    if summary.champion is not None and (drawn := curve(summary.spec, summary.champion)) is not None:
+        yield drawn
+    yield _stages(summary)
+    if ranking := summary.ranking[:TOP]:
+        yield _trials(summary, f"Best {len(ranking)}", ranking)
+
+
+def _bars(title: str, shares: Mapping[str, float]) -> Table:
+    table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", show_header=False)
+    most = max(shares.values())
+    for name, share in shares.items():
+        table.add_row(escape(name), "█" * round(BAR * share / most), f"{share:.0%}")
+    return table
+
+
+def curve(spec: Spec, record: Record) -> Text | None:
+    """The watched curve by epoch, on a linear scale from its least to its most, the best epoch marked; None of a trial
+    that was checked less than twice."""
+    name = spec.metric.watched
+    values = record.history.get(name, [])
+    finite = [v for v in values if math.isfinite(v)]
+    if len(values) < 2 or not finite or not record.best_epoch:
+        return None
+    every = checked_every(record.epochs, record.history)
+    best, width = record.best_epoch // every - 1, min(CURVE, len(values))
+    low, high = min(finite), max(finite)
+    ends = [place * len(values) // width for place in range(width + 1)]
+    marked = next(place for place in range(width) if best < ends[place + 1])
+    shown = [values[ends[place + 1] - 1] for place in range(width)]
+    shown[marked] = values[best]
+    words = [f"{what} {number(values[n])}" for what, n in (("first", 0), ("best", best), ("last", -1))]
+    text = Text(f"{name} of {record.label}, epochs {every} to {record.epochs}:\n  ", no_wrap=True)
+    text.append("".join(_height(v, low, high) for v in shown))
+    return text.append(f"\n  {' ' * marked}▲\n  {words[0]}, {words[1]} at epoch {record.best_epoch}, {words[2]}\n")
+
+
+def _height(value: float, low: float, high: float) -> str:
+    if not math.isfinite(value):
+        return " "
+    return HEIGHTS[round((len(HEIGHTS) - 1) * (value - low) / (high - low))] if high > low else HEIGHTS[0]
+
+
 def _stages(summary: Summary) -> Table:
-    """A column a stage, a row a parameter."""
+    heading, *rows = stages(summary)
+    table = Table(title=f"Study {escape(summary.spec.name)}", box=SIMPLE_HEAD, title_justify="left")
+    for name in heading:
+        table.add_column(escape(name))
+    for row in rows:
+        table.add_row(*map(escape, row))
+    return table
+
+
+def stages(summary: Summary) -> list[list[str]]:
+    """A column a stage, a row a parameter; the first row is the heading."""
     spec, axes = summary.spec, searched(summary.spec).axes
-    table = Table(title=f"Study {escape(spec.name)}", box=SIMPLE_HEAD, title_justify="left")
-    table.add_column("")
     states = [Counter(r.state for r in records) for records in summary.records]
     apart = [s for s in FINISHED[1:] if any(counts[s] for counts in states)]  # what is not complete
     rows: list[list[str]] = [
+        [""],
         ["sampler"],
         ["finished"],
         *([str(s)] for s in apart),
@@ -138,23 +223,21 @@ def _stages(summary: Summary) -> Table:
         *([a.name] for a in axes),
     ]
     for place, stage in enumerate(spec.stages):
-        table.add_column(escape(stage.name))
         begun = place < len(summary.boxes)
         counts: Counter[TrialState] = states[place] if begun else Counter()
         searches = begun and not stage.confirms
-        cells = [stage.how, f"{sum(counts[s] for s in FINISHED)}/{summary.totals[place]}"]
+        cells = [stage.name, stage.how, f"{sum(counts[s] for s in FINISHED)}/{summary.totals[place]}"]
         cells += [str(counts[s]) if begun else "" for s in apart]
         cells.append(str(summary.reused[place]) if searches and stage.sampler not in MEMORYLESS else "")
         for axis in axes:
-            cells.append(_range(bounds(axis, summary.boxes[place]), axis.zoomable) if searches else "")
+            cells.append(ranges(bounds(axis, summary.boxes[place]), axis.zoomable) if searches else "")
         for row, cell in zip(rows, cells, strict=True):
             row.append(cell)
-    for row in rows:
-        table.add_row(*map(escape, row))
-    return table
+    return rows
 
 
-def _range(ends: Sequence[Value], zoomable: bool) -> str:
+def ranges(ends: Sequence[Value], zoomable: bool) -> str:
+    """`0.0001 … 1`, or all values."""
     return f"{number(ends[0])} … {number(ends[1])}" if zoomable else ", ".join(map(number, ends))
 
 

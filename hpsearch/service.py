@@ -3,11 +3,11 @@
 import os
 import shlex
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple, final
+from typing import Any, NamedTuple, final
 
 from hpsearch import __version__, checking
 from hpsearch.build import check_fit
@@ -19,17 +19,20 @@ from hpsearch.errors import OutputError, StorageError
 from hpsearch.executors import EXECUTORS
 from hpsearch.export import model_of
 from hpsearch.fork import prior
+from hpsearch.lease import Holder
 from hpsearch.models import Blueprint
+from hpsearch.portrait import Portrait, portrait
 from hpsearch.record import FINISHED, Record, best_of, came, ranked
 from hpsearch.space import Box
 from hpsearch.spec import Spec
 from hpsearch.stages import Edge, box, edges, reused
-from hpsearch.storage import PRIOR, Storage, StoredStudy
+from hpsearch.storage import PRIOR, Storage, StoredStudy, read
 from hpsearch.study import Progress, Study, load
 from hpsearch.trackers import TRACKERS, Beside, Silent, Subject, Tracker
 from hpsearch.uses import choices, searched
 
 FLUSH, FLUSH_STOPPED = 120.0, 3.0  # seconds a tracker gets at the end, and when somebody waits for us to stop
+COLUMNS = ("stage", "number", "state", "value", "epochs", "seconds")  # of a trial, beside parameters and metrics
 
 
 class Summary(NamedTuple):
@@ -41,6 +44,7 @@ class Summary(NamedTuple):
         reused: how many earlier trials each of them began with.
         totals: how many trials each stage has or is to have.
         champion: the best trial, with its test scores when they have been read.
+        holder: who runs it, or did when it was last heard of.
     """
 
     spec: Spec
@@ -49,6 +53,29 @@ class Summary(NamedTuple):
     reused: list[int]
     totals: list[int]
     champion: Record | None
+    holder: Holder | None = None
+
+    @property
+    def trained(self) -> bool:
+        """Whether all trials of all stages have finished."""
+        return len(self.records) == len(self.spec.stages) and all(
+            sum(r.state in FINISHED for r in records) == total
+            for records, total in zip(self.records, self.totals, strict=True)
+        )
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """Of each trial, in the order in which they were asked: where it stands, what came of it, its parameters
+        (`params/…`) and its metrics, those that it has."""
+        return [
+            {
+                **{name: getattr(r, name) for name in COLUMNS},
+                **{f"params/{name}": value for name, value in r.point.items()},
+                **r.metrics,
+            }
+            for records in self.records
+            for r in records
+        ]
 
     @property
     def finalists(self) -> list[Finalist]:
@@ -145,8 +172,8 @@ class Session:
         _keep_prepared(self._storage, self.spec, Blueprint.each(self.dataset, self.prepared))
         if options.retry_failed:
             self.notices += _retried(self._storage, self.spec)
-        facts = {"version": versions(), "data": self.dataset.fingerprint, "database": shown(url)}
-        self._tracker.begin(Subject(self.spec, stored.identity, stored.created, facts))
+        if options.tracking != "none":
+            self._tracker.begin(Subject.of(self.spec, stored, url, versions(), self.dataset))
         self.study = Study(self.spec, self.dataset, self._storage, executor, self._tracker, options.stop)
         self._executor = executor
         self.untracked: str | None = None
@@ -167,6 +194,7 @@ class Session:
         try:
             yield from self.study.run()
             self._executor.close()
+            self._portray()
             self._tracker.finish(self.summary().ranking, self._model())
             patience = FLUSH
         finally:
@@ -177,6 +205,16 @@ class Session:
         study = self.study
         earlier = [len(reused(study.space, b, [study.prior, *study.records[:i]])) for i, b in enumerate(study.boxes)]
         return Summary(self.spec, study.records, study.boxes, earlier, study.totals, study.best)
+
+    def _portray(self) -> None:
+        """The champion seen from its rows, which a report's reader may not have."""
+        best = self.study.best
+        stored = self._storage.champions().get((best.stage, best.number)) if best else None
+        if best is None or stored is None or stored.test is None or Portrait.from_bytes(stored.portrait):
+            return
+        dataset = self.dataset.at(best.point)
+        seen = portrait(self.spec, dataset, self.prepared[dataset.number], best.point, stored.weights)
+        self._storage.keep_portrait(best.stage, best.number, seen.to_bytes())
 
     def _model(self) -> Path | None:
         best = self.study.best
@@ -189,56 +227,56 @@ class Session:
 
 
 def summary(url: str) -> Summary:
-    """What a database holds; nothing is written, but that one of an older version is brought up to date.
+    """What a database holds at one moment; nothing is written.
 
     Raises:
         StorageError: it is no database of a study.
     """
-    spec = stored_spec(url)
-    storage = Storage.open(url, create=False)
-    try:
-        axes, begun = searched(spec), storage.stages()
-        records: list[list[Record]] = []
-        boxes: list[Box] = []
-        before = load(spec, axes, storage, PRIOR)[0]
-        for number, stage in enumerate(spec.stages):
-            found, stands = load(spec, axes, storage, stage.name)
-            if stage.name not in begun and not found:
-                break
-            for result in stands:
-                found[result.number] = came(found[result.number], result, 0.0)
-            stored = begun.get(stage.name)
-            boxes.append(stored.box if stored else box(spec, axes, number, records, before))
-            records.append(found)
-        known = [len(reused(axes, b, [before, *records[:i]])) for i, b in enumerate(boxes)]
-        totals = [s.trials for s in spec.stages]
-        for number, stage in enumerate(spec.stages[: len(records)]):
-            ended = begun[stage.name].ended if stage.name in begun else None
-            totals[number] = len(records[number]) if stage.confirms else ended or stage.trials
-        best = leader(spec, records)
-        crowned = storage.champions().get((best.stage, best.number)) if best else None
-        if best and crowned and crowned.test:
-            best = best._replace(metrics={**best.metrics, **crowned.test})
-            records[[s.name for s in spec.stages].index(best.stage)][best.number] = best
-        return Summary(spec, records, boxes, known, totals, best)
-    finally:
-        storage.close()
+    return read(url, summarized)
+
+
+def summarized(storage: Storage, known: Sequence[Sequence[Record]] = ()) -> Summary:
+    """The study in an open database.
+
+    Args:
+        known: of each stage its first trials, as an earlier summary had them, which are not read again.
+    """
+    spec = _stored_spec(storage)
+    axes, begun = searched(spec), storage.stages()
+    records: list[list[Record]] = []
+    boxes: list[Box] = []
+    before = load(spec, axes, storage, PRIOR)[0]
+    for number, stage in enumerate(spec.stages):
+        there = list(known[number]) if number < len(known) else []
+        found, stands = load(spec, axes, storage, stage.name, len(there))
+        found = there + found
+        if stage.name not in begun and not found:
+            break
+        for result in stands:
+            found[result.number] = came(found[result.number], result, 0.0)
+        stored = begun.get(stage.name)
+        boxes.append(stored.box if stored else box(spec, axes, number, records, before))
+        records.append(found)
+    reuse = [len(reused(axes, b, [before, *records[:i]])) for i, b in enumerate(boxes)]
+    totals = [s.trials for s in spec.stages]
+    for number, stage in enumerate(spec.stages[: len(records)]):
+        ended = begun[stage.name].ended if stage.name in begun else None
+        totals[number] = len(records[number]) if stage.confirms else ended or stage.trials
+    best = leader(spec, records)
+    crowned = storage.champions().get((best.stage, best.number)) if best else None
+    if best and crowned and crowned.test:
+        best = best._replace(metrics={**best.metrics, **crowned.test})
+        records[[s.name for s in spec.stages].index(best.stage)][best.number] = best
+    return Summary(spec, records, boxes, reuse, totals, best, storage.holder())
 
 
 def standing(url: str, found: Summary) -> str | None:
     """Who runs a study, or how to go on with it; None for one that is done."""
-    storage = Storage.open(url, create=False)
-    try:
-        who = storage.holder()
-    finally:
-        storage.close()
-    if who is not None and not who.gone:
-        return f"Run by {who}."
-    done = len(found.records) == len(found.spec.stages) and all(
-        sum(r.state in FINISHED for r in records) == total
-        for records, total in zip(found.records, found.totals, strict=True)
-    )
-    return None if done else f"Not finished, and nobody runs it; go on with: hpsearch resume {shlex.quote(shown(url))}"
+    if found.holder is not None and not found.holder.gone:
+        return f"Run by {found.holder}."
+    if found.trained:
+        return None
+    return f"Not finished, and nobody runs it; go on with: hpsearch resume {shlex.quote(shown(url))}"
 
 
 def stored_spec(url: str) -> Spec:
@@ -247,14 +285,14 @@ def stored_spec(url: str) -> Spec:
     Raises:
         StorageError: there is none.
     """
-    storage = Storage.open(url, create=False)
-    try:
-        stored = storage.study()
-    finally:
-        storage.close()
+    return read(url, _stored_spec)
+
+
+def _stored_spec(storage: Storage) -> Spec:
+    stored = storage.study()
     if stored is None:
-        raise StorageError(f"{shown(url)}: holds no study yet; start one with: hpsearch run STUDY.yaml")
-    return checking.restore(stored.spec, shown(url))
+        raise StorageError(f"{shown(storage.url)}: holds no study yet; start one with: hpsearch run STUDY.yaml")
+    return checking.restore(stored.spec, shown(storage.url))
 
 
 def default_url(study_file: Path, name: str) -> str:

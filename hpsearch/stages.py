@@ -1,7 +1,8 @@
 """Coarse to fine: which box a stage searches, and which earlier trials it starts with."""
 
 import math
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -99,22 +100,34 @@ def _narrowed(spec: Spec, space: Space, outer: Box, records: Sequence[Record], z
 
 
 def _ordered(spec: Spec, records: Sequence[Record]) -> list[Record]:
-    """Complete and pruned trials, the best first: by how many others are ahead at the epoch that both have come to.
+    """Complete and pruned trials, the best first.
 
     Of complete trials alone this is their ranking; a pruned one is neither better nor worse for the wave it was in.
     """
+    return [record for record, _ in standings(spec, records)]
+
+
+def standings(spec: Spec, records: Iterable[Record]) -> list[tuple[Record, int]]:
+    """Complete and pruned trials with how many others are ahead at the epoch that both have come to, fewest first."""
     found = [r for r in records if r.state in ("complete", "pruned")]
     curves = [_best_so_far(spec, r) for r in found]
+    ends = [len(curve) if r.state == "pruned" else math.inf for curve, r in zip(curves, found, strict=True)]
+    numbers, ahead = range(len(found)), [0] * len(found)
 
-    def ahead(a: int, b: int) -> bool:
-        if found[a].state == found[b].state == "complete":
-            return spec.metric.sign * (found[a].value or 0.0) < spec.metric.sign * (found[b].value or 0.0)
-        place = min(len(c) for c, r in ((curves[a], found[a]), (curves[b], found[b])) if r.state == "pruned") - 1
-        return curves[a][min(place, len(curves[a]) - 1)] < curves[b][min(place, len(curves[b]) - 1)]
+    def count(of: Iterable[int], among: Iterable[int], value: Callable[[int], float]) -> None:
+        values = sorted(map(value, among))
+        for n in of:
+            ahead[n] += bisect_left(values, value(n))
 
-    numbers = range(len(found))
-    order = sorted(numbers, key=lambda b: sum(ahead(a, b) for a in numbers))
-    return [found[n] for n in order]
+    complete = [n for n in numbers if ends[n] == math.inf]
+    count(complete, complete, lambda n: spec.metric.sign * (found[n].value or 0.0))
+    # Of two trials one of which was pruned the sooner pruned one says where: few places, for rungs are few.
+    for end in {len(curve) for curve, r in zip(curves, found, strict=True) if r.state == "pruned"}:
+        here, beyond = [n for n in numbers if ends[n] == end], [n for n in numbers if ends[n] > end]
+        there = [curve[min(end, len(curve)) - 1] if curve else math.inf for curve in curves]
+        count(here, [*here, *beyond], there.__getitem__)
+        count(beyond, here, there.__getitem__)
+    return [(found[n], ahead[n]) for n in sorted(numbers, key=ahead.__getitem__)]
 
 
 def _best_so_far(spec: Spec, record: Record) -> list[float]:

@@ -10,16 +10,30 @@ whole, in the order of their numbers, added wave by wave.
 import contextlib
 import hashlib
 import json
+import sqlite3
 import time
 import uuid
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, final
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar, final
 
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
-from hpsearch.database import DAMAGED, check_file, file_of, guard, options, pragmas, shown, tables_of
+from hpsearch.database import (
+    BUSY,
+    DAMAGED,
+    check_file,
+    file_of,
+    guard,
+    options,
+    pragmas,
+    readable,
+    shown,
+    stamp,
+    tables_of,
+)
 from hpsearch.errors import StorageError
 from hpsearch.lease import BEAT, Holder, held
 from hpsearch.space import Box, Raw
@@ -85,6 +99,7 @@ _CHAMPION = sa.Table(
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("weights", sa.LargeBinary, nullable=False),
     sa.Column("test", sa.Text),  # scores, once they have been read
+    sa.Column("portrait", sa.LargeBinary),  # `portrait.Portrait.to_bytes`, once the study has ended
 )
 _PREPARED = sa.Table(
     "hpsearch_prepared",
@@ -105,6 +120,7 @@ _LEASE = sa.Table(
 _COORDINATOR = "coordinator"
 
 Label = tuple[str, int]  # stage and number of a trial
+Found = TypeVar("Found")
 
 
 class StoredStudy(NamedTuple):
@@ -158,6 +174,7 @@ class Champion(NamedTuple):
     number: int
     weights: bytes
     test: dict[str, float] | None
+    portrait: bytes | None = None
 
 
 @final
@@ -166,18 +183,30 @@ class Storage:
 
     Args:
         url: SQLAlchemy's.
+        address: SQLite's, of a file that is only read.
+
+    Attributes:
+        locked: whether who writes meanwhile is heard of; not of a file that is read as if nobody could.
 
     Raises:
         StorageError: it cannot be opened, or is something else.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, address: str | None = None) -> None:
         self.url = url
+        self.locked = address is None or address.endswith("?mode=ro")
+        self._snapshot: sa.Connection | None = None  # of a database that is only read
+        self._there: dict[str, set[str]] = {name: set(table.c.keys()) for name, table in _TABLES.tables.items()}
         self._optuna: optuna.storages.RDBStorage | None = None
         self._told: dict[str, optuna.Study] = {}
         self._token: str | None = None
         self._beaten = 0.0
         with guard(url):
+            if address is not None:
+                self._engine = sa.create_engine(
+                    "sqlite://", creator=lambda: sqlite3.connect(address, BUSY, uri=True), poolclass=sa.NullPool
+                )
+                return
             self._engine = sa.create_engine(url, **options(url))
             if self._engine.dialect.name == "sqlite":
                 sa.event.listen(self._engine, "connect", pragmas)
@@ -189,14 +218,9 @@ class Storage:
         Raises:
             StorageError: it is not there, no database, or one of something else; or it cannot be written.
         """
-        path = file_of(url)
-        if path is not None:
-            check_file(path, create)
-        if path is None and sa.make_url(url).get_backend_name() == "sqlite":
-            raise StorageError(f"{url}: a study needs a file that stays")
+        path = _file(url, create=create)
         names = tables_of(url) if path is None or path.exists() else set()  # before anything of ours is done to it
-        if names and _STUDY.name not in names:
-            raise StorageError(f"{shown(url)}: a database, but not of an hpsearch study; choose another file")
+        _check_ours(url, names)
         storage = cls(url)
         if create or names:
             try:
@@ -206,6 +230,40 @@ class Storage:
                 storage.close()
                 raise
         return storage
+
+    @classmethod
+    @contextlib.contextmanager
+    def read(cls, url: str) -> Iterator[Self]:
+        """A database that is there, as it is at one moment; nothing is written, nor anything made beside it.
+
+        What an older version did not store is not there; nor is what only who trains needs: the state of trials that
+        are not finished.
+
+        Raises:
+            StorageError: it cannot be read, or is of something else.
+        """
+        path = file_of(url)
+        with contextlib.ExitStack() as stack:
+            storage = cls(url, None if path is None else stack.enter_context(readable(path)))
+            stack.callback(storage.close)
+            with guard(url):
+                storage._snapshot = stack.enter_context(storage._engine.connect())
+                storage._begin_reading()
+            yield storage
+
+    def _begin_reading(self) -> None:
+        """One transaction for all that is asked, and what of our tables there is."""
+        connection = self._snapshot
+        assert connection is not None
+        if connection.dialect.name == "sqlite":
+            connection.exec_driver_sql("BEGIN")
+        elif connection.dialect.name == "postgresql":
+            connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        inspector = sa.inspect(connection)
+        names = set(inspector.get_table_names())
+        _check_ours(self.url, names)
+        self._there = {n: {c["name"] for c in inspector.get_columns(n)} for n in names & set(_TABLES.tables)}
+        self._there.get(_CHECKPOINT.name, set()).discard("state")
 
     @contextlib.contextmanager
     def lease(self) -> Iterator[None]:
@@ -262,12 +320,12 @@ class Storage:
 
     def study(self) -> StoredStudy | None:
         """The study in this database; None in a new one."""
-        with guard(self.url), self._engine.connect() as connection:
+        with self._reading() as connection:
             if not sa.inspect(connection).has_table(_STUDY.name):
                 return None
-            row = connection.execute(sa.select(_STUDY)).first()
+            rows = list(self._rows(connection, _STUDY))
         with self._sound("its study"):
-            return None if row is None else StoredStudy(**{**row._mapping, "spec": json.loads(row.spec)})
+            return StoredStudy(**{**rows[0]._mapping, "spec": json.loads(rows[0].spec)}) if rows else None
 
     def begin(
         self,
@@ -295,9 +353,8 @@ class Storage:
 
     def prepared(self) -> list[bytes]:
         """How rows are prepared, each way; none in a study that has not said so."""
-        with guard(self.url), self._engine.connect() as connection:
-            rows = connection.execute(sa.select(_PREPARED).order_by(_PREPARED.c.number)).all()
-        return [row.content for row in rows]
+        with self._reading() as connection:
+            return [row.content for row in self._rows(connection, _PREPARED)]
 
     def keep_prepared(self, contents: Sequence[bytes]) -> None:
         """Remembers how rows are prepared: a model needs that, and the data may be gone by then."""
@@ -313,8 +370,8 @@ class Storage:
 
     def stages(self) -> dict[str, StoredStage]:
         """The stages that have begun."""
-        with guard(self.url), self._engine.connect() as connection:
-            rows = connection.execute(sa.select(_STAGE)).all()
+        with self._reading() as connection:
+            rows = list(self._rows(connection, _STAGE))
         with self._sound("what a stage searches"):
             found = [StoredStage(**{**row._mapping, "box": json.loads(row.box)}) for row in rows]
             return {s.stage: s._replace(box={key: (low, high) for key, (low, high) in s.box.items()}) for s in found}
@@ -347,14 +404,13 @@ class Storage:
             connection.execute(_TRIAL.insert(), [_asked(stage, n, given, now) for n, given in enumerate(trials, first)])
         return now
 
-    def trials(self, stage: str) -> list[StoredTrial]:
-        """All trials of a stage in the order of their numbers; those that train as far as they were stored."""
-        query = sa.select(_TRIAL).where(_TRIAL.c.stage == stage).order_by(_TRIAL.c.number)
-        waiting = sa.select(_CHECKPOINT).where(_CHECKPOINT.c.stage == stage)
-        with guard(self.url), self._engine.connect() as connection:
-            checkpoints = {row.number: row for row in connection.execute(waiting)}
+    def trials(self, stage: str, first: int = 0) -> list[StoredTrial]:
+        """A stage's trials from `first` on, by their numbers; those that train as far as they were stored."""
+        with self._reading() as connection:
+            where = _CHECKPOINT.c.stage == stage, _CHECKPOINT.c.number >= first
+            checkpoints = {row.number: row for row in self._rows(connection, _CHECKPOINT, *where)}
             found = []
-            for row in connection.execute(query):
+            for row in self._rows(connection, _TRIAL, _TRIAL.c.stage == stage, _TRIAL.c.number >= first):
                 with self._sound(f"trial {stage}/{row.number}"):
                     found.append(_trial(row, checkpoints.get(row.number)))
             return found
@@ -445,12 +501,12 @@ class Storage:
 
     def champions(self) -> dict[Label, Champion]:
         """The trials whose weights are kept."""
-        with guard(self.url), self._engine.connect() as connection:
-            rows = connection.execute(sa.select(_CHAMPION).order_by(_CHAMPION.c.stage, _CHAMPION.c.number)).all()
+        with self._reading() as connection:
+            rows = list(self._rows(connection, _CHAMPION))
         with self._sound("its champion"):
             return {
                 (row.stage, row.number): Champion(
-                    row.stage, row.number, row.weights, json.loads(row.test) if row.test else None
+                    row.stage, row.number, row.weights, json.loads(row.test) if row.test else None, row.portrait
                 )
                 for row in rows
             }
@@ -460,9 +516,25 @@ class Storage:
         with self._writing() as connection:
             this = sa.and_(_CHAMPION.c.stage == champion.stage, _CHAMPION.c.number == champion.number)
             connection.execute(_CHAMPION.delete().where(this))
-            connection.execute(_CHAMPION.update().values(test=None))
+            connection.execute(_CHAMPION.update().values(test=None, portrait=None))
             row = champion._asdict() | {"test": json.dumps(champion.test)}
             connection.execute(_CHAMPION.insert().values(row))
+
+    def keep_portrait(self, stage: str, number: int, portrait: bytes) -> None:
+        """What the champion does with its rows."""
+        with self._writing() as connection:
+            this = sa.and_(_CHAMPION.c.stage == stage, _CHAMPION.c.number == number)
+            connection.execute(_CHAMPION.update().where(this).values(portrait=portrait))
+
+    def mark(self) -> tuple[object, ...]:
+        """What differs once a trial is asked or has finished, a stage has begun or ended, the test scores are read, or
+        who runs the study has given a sign of life."""
+        states = sa.select(_TRIAL.c.stage, _TRIAL.c.state, sa.func.count()).group_by(_TRIAL.c.stage, _TRIAL.c.state)
+        with self._reading() as connection:
+            counts = sorted(tuple(row) for row in connection.execute(states))
+            scores = connection.execute(sa.select(sa.func.count(_CHAMPION.c.test))).scalar()
+        stages = sorted((s.stage, s.ended) for s in self.stages().values())
+        return counts, scores, stages, self.holder()
 
     def close(self) -> None:
         """Closes every connection, which folds SQLite's write-ahead log into the file."""
@@ -470,6 +542,26 @@ class Storage:
             if self._optuna is not None:
                 self._optuna.engine.dispose()
             self._engine.dispose()
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[sa.Connection]:
+        """A connection; of a database that is only read always the same."""
+        with guard(self.url):
+            if self._snapshot is not None:
+                yield self._snapshot
+            else:
+                with self._engine.connect() as connection:
+                    yield connection
+
+    def _rows(
+        self, connection: sa.Connection, table: sa.Table, *where: sa.ColumnElement[bool]
+    ) -> "Iterable[sa.Row[Any]]":
+        """Rows of a table by its keys; a column that is not there is None, a table that is not has none."""
+        there = self._there.get(table.name)
+        if there is None:
+            return []
+        columns = [c if c.name in there else sa.null().label(c.name) for c in table.columns]
+        return connection.execute(sa.select(*columns).where(*where).order_by(*table.primary_key.columns))
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[sa.Connection]:
@@ -509,8 +601,9 @@ class Storage:
             raise StorageError(f"{shown(self.url)}: {what} {DAMAGED}") from None
 
     def _lease(self) -> "sa.Row[Any] | None":
-        with guard(self.url), self._engine.connect() as connection:
-            return connection.execute(sa.select(_LEASE).where(_LEASE.c.name == _COORDINATOR)).first()
+        with self._reading() as connection:
+            rows = list(self._rows(connection, _LEASE, _LEASE.c.name == _COORDINATOR))
+        return rows[0] if rows else None
 
     def _complete(self, names: set[str]) -> None:
         """Makes what is not there: all tables in a new database, in an older one what later versions have added."""
@@ -536,6 +629,44 @@ class Storage:
                 sa.event.listen(self._optuna.engine, "connect", pragmas)
                 self._optuna.engine.dispose()  # its first connection came before the listener
         return self._optuna
+
+
+def read(url: str, ask: Callable[[Storage], Found], *, check: bool = True, tries: int = 3) -> Found:
+    """What is asked of a database that is only read; asked again when a file that nobody had open changed meanwhile.
+
+    Args:
+        check: whether the file is whole, which takes longer the larger it is.
+
+    Raises:
+        StorageError: it is not there, cannot be read, or is no study's database.
+    """
+    path = _file(url, create=False) if check else file_of(url)
+    before = stamp(path) if path is not None else []
+    try:
+        with Storage.read(url) as storage:
+            found = ask(storage)
+    except StorageError:
+        if path is None or tries == 1 or stamp(path) == before:
+            raise
+    else:
+        if path is None or tries == 1 or storage.locked or stamp(path) == before:
+            return found
+    return read(url, ask, check=False, tries=tries - 1)
+
+
+def _file(url: str, *, create: bool) -> Path | None:
+    """The file of a URL, looked at; None for a server."""
+    path = file_of(url)
+    if path is not None:
+        check_file(path, create)
+    elif sa.make_url(url).get_backend_name() == "sqlite":
+        raise StorageError(f"{url}: a study needs a file that stays")
+    return path
+
+
+def _check_ours(url: str, names: set[str]) -> None:
+    if names and _STUDY.name not in names:
+        raise StorageError(f"{shown(url)}: a database, but not of an hpsearch study; choose another file")
 
 
 def _missing(connection: sa.Connection) -> list[sa.Column[Any]]:

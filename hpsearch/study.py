@@ -432,11 +432,11 @@ class Study:
         return result.weights
 
 
-def load(spec: Spec, space: Space, storage: Storage, name: str) -> tuple[list[Record], list[Result]]:
-    """What the database holds of a stage: trials that have been asked, in the order of numbers, and how far those are
-    that are not finished."""
+def load(spec: Spec, space: Space, storage: Storage, name: str, first: int = 0) -> tuple[list[Record], list[Result]]:
+    """What the database holds of a stage: trials that have been asked, from `first` on in the order of numbers, and how
+    far those are that are not finished."""
     records, stands = [], []
-    for number, (raws, result, finished, origin) in enumerate(storage.trials(name)):
+    for number, (raws, result, finished, origin) in enumerate(storage.trials(name, first), first):
         record = Record(name, number, raws, space.point(raws), "running", origin=origin)
         if result is not None and result.state == "running":
             stands.append(result)

@@ -1,15 +1,16 @@
 """Sends MLflow what it has not got of a study, from the study's database alone; nothing is trained, nothing written."""
 
+import contextlib
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from hpsearch.database import shown
 from hpsearch.errors import DataError, Interrupted, OutputError, TrackingError
 from hpsearch.export import model_of
 from hpsearch.lease import held
+from hpsearch.models import Blueprint
 from hpsearch.record import FINISHED, Record
 from hpsearch.service import Summary, summary
 from hpsearch.storage import Storage
@@ -92,8 +93,10 @@ def _held(url: str) -> Iterator[Storage]:
 def _subject(found: Summary, storage: Storage) -> Subject:
     study = storage.study()
     assert study is not None  # the summary is from it
-    facts = {"version": study.version, "data": study.fingerprint, "database": shown(storage.url)}
-    return Subject(found.spec, study.identity, study.created, facts)
+    dataset = None
+    with contextlib.suppress(DataError):  # of an earlier version: only what it says of the rows is missing
+        dataset = next((Blueprint.from_bytes(content).dataset for content in storage.prepared()), None)
+    return Subject.of(found.spec, study, storage.url, study.version, dataset)
 
 
 def _ending(found: Summary, storage: Storage, folder: Path) -> tuple[list[Record], Path | None, list[str]]:

@@ -3,14 +3,11 @@
 import contextlib
 import re
 import shlex
-import shutil
 import sqlite3
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import quote
 
 from hpsearch.errors import HpsearchError, printable
 
@@ -48,15 +45,12 @@ def unbroken(name: str, check: Callable[..., Findings], *arguments: object) -> F
 
 def settled(name: str, check: Callable[..., Findings], *arguments: object) -> Findings:
     """What is found in a file; when that fails and the file was written meanwhile, what is found then."""
+    from hpsearch.database import stamp
+
     path = file_at(name)
-    files = [Path(f"{path}{end}") for end in ("", "-wal")] if path else []
-
-    def stamp() -> list[tuple[int, int]]:
-        return [(s.st_mtime_ns, s.st_size) for s in (f.stat() for f in files if f.exists())]
-
-    before = stamp()
+    before = stamp(path) if path else []
     found = list(unbroken(name, check, *arguments))
-    again = any(f.level == "FAIL" for f in found) and stamp() != before
+    again = any(f.level == "FAIL" for f in found) and path is not None and stamp(path) != before
     yield from unbroken(name, check, *arguments) if again else found
 
 
@@ -101,23 +95,13 @@ def reading(name: str) -> Iterator[Reader]:
     """
     import sqlalchemy as sa
 
-    from hpsearch.database import check_file, file_of, guard, url_of
+    from hpsearch.database import check_file, file_of, guard, readable, url_of
 
     url, options = url_of(name), dict[str, Any]()
     with contextlib.ExitStack() as stack:
         if path := file_of(url):
             check_file(path, create=False)
-            journal = Path(f"{path}-journal")
-            if journal.exists() and journal.stat().st_size:  # to be rolled back: in a copy
-                copy = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hpsearch-"))) / "copy.db"
-                shutil.copy(path, copy)
-                shutil.copy(journal, f"{copy}-journal")
-                path, mode = copy, "mode=rw"
-            else:  # a log that is not there would be made, and stay
-                with path.open("rb") as file:
-                    logged = file.read(20)[18:] == b"\2\2"
-                mode = "immutable=1" if logged and not Path(f"{path}-wal").exists() else "mode=ro"
-            address = f"file:{quote(str(path.absolute()))}?{mode}"
+            address = stack.enter_context(readable(path))
             options["creator"] = lambda: sqlite3.connect(address, uri=True, timeout=PATIENCE)
             options["poolclass"] = sa.NullPool
         stack.enter_context(guard(url))

@@ -51,14 +51,23 @@ def schema(where: str, tracking: str, database: Reader) -> Finding:
         away = "move it away (the next run makes a new one), then: hpsearch sync DATABASE"
         return Finding("FAIL", f"{where}: is damaged ({harm})", f"restore a copy, or {away}")
     head, older = revisions()
-    current = database.rows("SELECT version_num FROM alembic_version")[0][0]
+    current = revision(database)
     text = f"{where}: schema {current}, MLflow {metadata.version('mlflow')}"
     if current == head:
         return Finding("ok", f"{text} expects it")
     if current in older:
-        command = f"{shlex.quote(sys.executable)} -m mlflow db upgrade {shlex.quote(tracking)}"
-        return Finding("FAIL", f"{text} expects the newer {head}", f"after a copy: {command}")
+        ours = Path("mlruns/mlflow.db").absolute() == file_at(tracking)
+        command = "hpsearch db upgrade" + f" --tracking-uri {shlex.quote(tracking)}" * (not ours)
+        if file_at(tracking) is None:
+            command = f"after a copy: {shlex.quote(sys.executable)} -m mlflow db upgrade {shlex.quote(tracking)}"
+        return Finding("FAIL", f"{text} expects the newer {head}", command)
     return Finding("FAIL", f"{text} does not know it: it is a newer one's", f"{PIP} --upgrade mlflow")
+
+
+def revision(database: Reader) -> str:
+    """The schema of a tracking database; none of one that is not MLflow's, or was never finished."""
+    rows = database.rows("SELECT version_num FROM alembic_version") if "alembic_version" in database.tables() else []
+    return str(rows[0][0]) if rows else "none"
 
 
 def revisions() -> tuple[str, set[str]]:

@@ -15,10 +15,10 @@ from hpsearch.models import Blueprint
 from hpsearch.portrait import Portrait
 from hpsearch.record import Record
 from hpsearch.report import number, reading, saved, verdict
-from hpsearch.service import Summary, standing, summary
+from hpsearch.service import Summary, standing, summarized
 from hpsearch.space import Axis
 from hpsearch.spec import Spec
-from hpsearch.storage import Storage, StoredStudy
+from hpsearch.storage import Storage, StoredStudy, read
 from hpsearch.uses import searched
 
 
@@ -49,23 +49,21 @@ class Story(NamedTuple):
         Raises:
             StorageError: it holds no study.
         """
-        found = summary(url)
-        storage = Storage.open(url, create=False)
-        try:
-            study, best = storage.study(), found.champion
-            assert study is not None  # the summary is from it
-            stored = storage.champions().get((best.stage, best.number)) if best else None
-            seen = Portrait.from_bytes(stored.portrait) if stored else None
-            prepared = storage.prepared()
-        finally:
-            storage.close()
+        return read(url, cls._of)
+
+    @classmethod
+    def _of(cls, storage: Storage) -> Self:
+        found, study = summarized(storage), storage.study()
+        assert study is not None  # the summary is from it
+        best, prepared = found.champion, storage.prepared()
+        stored = storage.champions().get((best.stage, best.number)) if best else None
         try:
             dataset = Blueprint.from_bytes(prepared[0]).dataset if prepared else None
         except DataError:
             dataset = None
-        records = [r for each in found.records for r in each]
-        weights = importance(found.spec, records)
-        return cls(shown(url), standing(url, found), study, found, dataset, seen, weights)
+        weights = importance(found.spec, [r for each in found.records for r in each])
+        seen = Portrait.from_bytes(stored.portrait) if stored else None
+        return cls(shown(storage.url), standing(storage.url, found), study, found, dataset, seen, weights)
 
     @property
     def spec(self) -> Spec:

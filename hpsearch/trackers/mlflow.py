@@ -6,35 +6,38 @@ twice is deleted once.
 """
 
 import contextlib
-import gc
 import json
-import logging
-import os
 import re
-import sqlite3
 import tempfile
+import time
+from collections.abc import Iterable
+from itertools import accumulate
 from math import isfinite, log10
 from pathlib import Path
 from typing import Any, NamedTuple, Self, final
-from urllib.parse import quote
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import numpy as np
-import sqlalchemy as sa
-from filelock import FileLock
 
 from hpsearch.database import file_of
-from hpsearch.record import Record, checked_every
+from hpsearch.record import Record, best_of, checked_every
 from hpsearch.space import Axis
 from hpsearch.trackers.base import Lost, Subject, masked
-from hpsearch.trackers.registry import FOLDER, register
+from hpsearch.trackers.description import SIGNED, data_name, description
+from hpsearch.trackers.registry import FOLDER, NotRegistered, register
+from hpsearch.trackers.store import BUSY, Number, connected, engine_of, opened, poured
+from hpsearch.trackers.view import METRIC, ORDINAL, knows_views, logarithm, views
 from hpsearch.uses import searched
 
-BUSY = 5.0  # seconds to wait for another process that writes
 FINAL = ("test/", "fit/")  # scores of the champion alone
-POINTS = 25  # of a curve: every one costs 75 µs and 80 bytes for ever; the whole history is an artifact
+PAUSE = 5.0  # seconds at least between two descriptions while a study runs
+POINTS = 20  # of a curve: every one costs 270 bytes for ever; the whole history is an artifact
 PICTURES = 3  # best trials that get a loss-curve picture
 STATUS = {"complete": "FINISHED", "pruned": "KILLED", "diverged": "FAILED", "failed": "FAILED"}
 TAG, STATE, CHAMPION, SETTLED = "hpsearch.trial", "hpsearch.state", "hpsearch.champion", "hpsearch.settled"
+NOTE = "mlflow.note.content"  # the description
+SOURCE = {"mlflow.source.name": "hpsearch", "mlflow.source.type": "LOCAL"}
 
 
 class _Run(NamedTuple):
@@ -84,21 +87,33 @@ class MlflowTracker:
         self._uri = uri
         self._file = file_of(uri) if uri.startswith("sqlite") else None
         self._artifacts = self._file.parent.absolute() / "artifacts" if self._file else None
-        self._client = _client(uri, self._file, self._artifacts)
+        self._client = opened(uri, self._file, self._artifacts)
+        self._engine = engine_of(self._client) if self._file else None
         self._inode = self._file.stat().st_ino if self._file else 0
         self._axes: tuple[Axis, ...] = ()
-        self._experiment = self._name = self._identity = ""
+        self._subject: Subject | None = None
+        self._experiment = self._name = ""
+        self._tags: dict[str, str] = {}  # of the experiment and of each run
+        self._inputs: list[Any] = []  # the data as MLflow knows them
+        self._before: dict[str, int] = {}  # stage → trials of the stages before it
         self._runs: dict[str, list[_Run]] = {}  # by trial; one each, once it is told
-        self._told: set[str] = set()
+        self._told: dict[str, Record] = {}  # without histories
+        self._best: Record | None = None
+        self._dressed = 0.0  # when
         self.sent = self.settled = self.there = 0
 
     def begin(self, subject: Subject) -> None:
         from mlflow.entities import ViewType
 
         self._usable()
-        self._axes = searched(subject.spec).axes
+        stages = subject.spec.stages
+        self._subject, self._axes = subject, searched(subject.spec).axes
+        self._tags, self._inputs = _common(subject), _inputs(subject)
+        self._before = dict(
+            zip((s.name for s in stages), accumulate((s.trials for s in stages), initial=0), strict=False)
+        )
         self._experiment, self._name = self._experiment_of(subject)
-        self._identity = subject.identity
+        self._dress(None)
         self._runs = {}
         token = None
         while True:
@@ -112,7 +127,6 @@ class MlflowTracker:
 
     def tell(self, record: Record) -> None:
         self._usable()
-        self._told.add(record.label)
         runs = self._runs.get(record.label, [])
         kept = next((r for r in runs if r.whole(record)), None)
         if kept is not None:
@@ -123,6 +137,8 @@ class MlflowTracker:
             if run.id != kept.id:
                 self._client.delete_run(run.id)
         self._runs[record.label] = [kept]
+        self._told[record.label] = record._replace(history={})
+        self._remember(record)
 
     def finish(self, ranking: list[Record], model: Path | None) -> None:
         self._usable()
@@ -134,20 +150,27 @@ class MlflowTracker:
                 with tempfile.TemporaryDirectory() as folder:
                     curves(record, Path(folder) / "loss.png")
                     self._client.log_artifact(self._runs[record.label][0].id, f"{folder}/loss.png")
+        failed: NotRegistered | None = None
         if ranking and ranking[0].label in self._runs:
-            self._crown(ranking[0], model)
+            try:
+                self._crown(ranking[0], model)
+            except NotRegistered as error:
+                failed = error
+        self._dress(ranking[0] if ranking else self._best, ended=True)
+        if failed is not None:
+            raise failed
 
     def close(self, seconds: float) -> str | None:
         self._present()
         if self._file is not None:
-            with contextlib.closing(_connected(self._file, seconds)) as connection:
+            with contextlib.closing(connected(self._file, seconds)) as connection:
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the file is whole by itself when copied
         return None
 
     def _experiment_of(self, subject: Subject) -> tuple[str, str]:
         """The study's experiment and what it is called: as the study, with a part of its identity when another study
         has the name."""
-        facts = {f"hpsearch.{name}": masked(value) for name, value in subject.facts.items()}
+        facts = {f"hpsearch.{name}": masked(value) for name, value in subject.facts.items()} | self._tags
         for name in (subject.spec.name, f"{subject.spec.name} {subject.identity[:8]}"):
             found = self._client.get_experiment_by_name(name)
             if found is None:
@@ -162,6 +185,61 @@ class MlflowTracker:
                     f"its experiment was deleted; restore it: mlflow experiments restore -x {found.experiment_id}"
                 )
         raise RuntimeError(f"two other studies have the experiments '{subject.spec.name}' and '{name}'")
+
+    def _remember(self, record: Record) -> None:
+        """The best so far, which the description tells now and then."""
+        assert self._subject is not None
+        spec = self._subject.spec
+        best = best_of(
+            [r for r in (self._best, record) if r is not None], spec.metric.sign, [s.name for s in spec.stages]
+        )
+        if best is record:
+            self._best = record._replace(history={})
+            if time.monotonic() - self._dressed >= PAUSE:
+                self._dress(self._best)
+
+    def _dress(self, best: Record | None, *, ended: bool = False) -> None:
+        """What a person sees first of the experiment: views, description, tags; written where it is not there yet.
+
+        It is nothing that a study needs, so it may fail.
+        """
+        with contextlib.suppress(Exception):
+            import mlflow
+
+            assert self._subject is not None
+            has = self._client.get_experiment(self._experiment).tags
+            wanted = {f"hpsearch.{name}": masked(value) for name, value in self._subject.facts.items()} | self._tags
+            note = has.get(NOTE)
+            if note is None or (SIGNED in note and (best is not None or ended)):  # else it is a person's, or tells more
+                model = self._registered(best) if ended else None
+                wanted[NOTE] = description(self._subject, self._experiment, best, model)
+            if knows_views(mlflow.__version__):
+                important = self._important() if ended else ()
+                wanted |= views(
+                    self._subject.spec, self._subject.created, important, _scores(best, self._told.values())
+                )
+            for key, value in wanted.items():
+                if has.get(key) != value:
+                    self._client.set_experiment_tag(self._experiment, key, value)
+        self._dressed = time.monotonic()
+
+    def _important(self) -> Iterable[str]:
+        """Parameters, the most important first; none when that cannot be told."""
+        with contextlib.suppress(Exception):
+            from hpsearch.importance import importance
+
+            assert self._subject is not None
+            return importance(self._subject.spec, self._told.values())
+        return ()
+
+    def _registered(self, best: Record | None) -> str | None:
+        """The name under which the champion's model is."""
+        if best is None or best.label not in self._runs:
+            return None
+        with contextlib.suppress(Exception):
+            found = self._client.search_model_versions(f"run_id = '{self._runs[best.label][0].id}'")
+            return next((str(version.name) for version in found), None)
+        return None
 
     def _present(self) -> None:
         """SQLite writes on into a file that was deleted, and says nothing.
@@ -180,31 +258,29 @@ class MlflowTracker:
         """Asks first whether a file can be written: MLflow by itself waits 20 s for one that is locked."""
         self._present()
         if self._file is not None:
-            with contextlib.closing(_connected(self._file, BUSY)) as connection:
+            with contextlib.closing(connected(self._file, BUSY)) as connection:
                 connection.execute("BEGIN IMMEDIATE")
                 connection.execute("ROLLBACK")
 
     def _send(self, record: Record, begun: _Run | None) -> _Run:
         """A run of its own, or the rest of one that was begun."""
         from mlflow.entities import Metric, Param
-        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
         start, end = _times(record)
         metrics, dropped = self._metrics(record, start, end)
         if begun is not None:
             run = self._client.get_run(begun.id)
         else:
-            run = self._client.create_run(self._experiment, start, _tags(record, dropped), record.label)
+            run = self._client.create_run(self._experiment, start, self._tags | _tags(record, dropped), record.label)
             self._runs.setdefault(record.label, []).append(_Run(run.info.run_id, "RUNNING", record.state, start, None))
         run_id = run.info.run_id
         params = self._params(record)
-        self._client.log_batch(run_id, [Metric(*m) for m in metrics], [Param(k, v) for k, v in params.items()])
+        if begun is not None or not poured(self._engine, run_id, metrics, params):
+            self._client.log_batch(run_id, [Metric(*m) for m in metrics], [Param(k, v) for k, v in params.items()])
+        if self._inputs:
+            self._client.log_inputs(run_id, self._inputs)
         finite = {name: [v if isfinite(v) else None for v in values] for name, values in record.history.items()}
-        with tempfile.TemporaryDirectory() as folder:
-            (Path(folder) / "history.json").write_text(json.dumps(finite), "utf-8")
-            # by the run's own address: the client would read the whole run again to find it
-            artifacts: Any = get_artifact_repository(run.info.artifact_uri, self._uri)
-            artifacts.log_artifact(f"{folder}/history.json")
+        self._keep(run.info.artifact_uri, "history.json", json.dumps(finite))
         if begun is not None and begun.settled:
             self._client.delete_tag(run_id, SETTLED)
         self._client.set_terminated(run_id, STATUS[record.state], end)
@@ -212,9 +288,23 @@ class MlflowTracker:
         self.settled += begun is not None
         return _Run(run_id, STATUS[record.state], record.state, start, end, begun is not None and begun.champion)
 
+    def _keep(self, place: str, name: str, text: str) -> None:
+        """A file among a run's artifacts, by their own address: the client would read the whole run to find it."""
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        if self._file is not None and place.startswith("file:///"):
+            folder = Path(url2pathname(urlsplit(place).path))
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text, "utf-8")
+            return
+        with tempfile.TemporaryDirectory() as scratch:
+            (Path(scratch) / name).write_text(text, "utf-8")
+            artifacts: Any = get_artifact_repository(place, self._uri)
+            artifacts.log_artifact(f"{scratch}/{name}")
+
     def _settle(self) -> None:
         """Runs left RUNNING of trials that the study database does not know as finished: it may be an older copy."""
-        for label in self._runs.keys() - self._told:
+        for label in self._runs.keys() - self._told.keys():
             runs = sorted(self._runs[label], key=lambda r: r.status == "RUNNING")
             for number, run in enumerate(runs):
                 if run.status == "RUNNING" and number:
@@ -229,15 +319,17 @@ class MlflowTracker:
         params = {name: str(value) for name, value in record.point.items()}
         for axis in self._axes:
             if axis.log and axis.key in record.raws:
-                params[f"log10_{axis.key}"] = f"{log10(float(record.raws[axis.key])):.6g}"
+                params[logarithm(axis)] = f"{log10(float(record.raws[axis.key])):.6g}"
         return params
 
-    def _metrics(self, record: Record, start: int, end: int) -> tuple[list[tuple[str, float, int, int]], int]:
+    def _metrics(self, record: Record, start: int, end: int) -> tuple[list[Number], int]:
         """(key, value, timestamp, step) of what is worth a chart, and how many numbers were not finite."""
         single = {f"best/{name}": value for name, value in record.metrics.items() if not name.startswith(FINAL)}
         single |= {"epochs": record.epochs, "seconds": record.seconds}
         if record.state == "complete" and record.value is not None:
-            single |= {"objective": record.value, "best_epoch": record.best_epoch}
+            single |= {METRIC: record.value, "best_epoch": record.best_epoch}
+        if record.stage in self._before:
+            single[ORDINAL] = self._before[record.stage] + record.number + 1
         rows = [(name, float(value), end, 0) for name, value in single.items()]
         dropped, every = 0, checked_every(record.epochs, record.history)
         for name, values in record.history.items():
@@ -267,7 +359,8 @@ class MlflowTracker:
         self._client.log_batch(run, metrics=scores, tags=[RunTag(CHAMPION, "true")])
         if model is not None:
             self._client.log_artifacts(run, str(model), FOLDER)
-            study = (self._name.replace(" ", "-"), self._identity)  # no space: it is typed in a shell
+            assert self._subject is not None
+            study = (self._name.replace(" ", "-"), self._subject.identity)  # no space: it is typed in a shell
             register(self._client, run, record.label, model, study)
 
 
@@ -278,67 +371,40 @@ def _times(record: Record) -> tuple[int, int]:
 
 
 def _tags(record: Record, dropped: int) -> dict[str, str]:
-    tags = {TAG: record.label, "hpsearch.stage": record.stage, STATE: record.state, "mlflow.source.name": "hpsearch"}
+    tags = {TAG: record.label, "hpsearch.stage": record.stage, STATE: record.state}
     tags |= {"hpsearch.dropped": f"{dropped} values were not finite"} if dropped else {}
     tags |= {"hpsearch.error": masked(record.error)} if record.error else {}
     tags |= {"hpsearch.origin": record.origin} if record.origin else {}
     return tags
 
 
-def _client(uri: str, file: Path | None, artifacts: Path | None) -> Any:
-    """MLflow, imported and opened. A file under a lock: processes that open a fresh one together leave it unusable."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "CRITICAL")  # what it logs it raises too, and we say it in one line
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # a server that is down: seconds, not minutes
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # of each run that ends, on our stdout
-    for name in ("alembic", "sqlalchemy", "urllib3"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    gc.disable()  # an import makes objects that stay: collecting among them takes a quarter of its time
-    from matplotlib import figure  # noqa: F401 (for later: now there is time)
-    from mlflow import MlflowClient
+def _common(subject: Subject) -> dict[str, str]:
+    """What the page says of the experiment and of each run: whence it came."""
+    import mlflow
 
-    gc.freeze()
-    gc.enable()
-    if file is None or artifacts is None:
-        return MlflowClient(uri)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{file}.lock", timeout=60):
-        if file.exists() and (file.is_dir() or file.stat().st_size):
-            _look(file)
-        else:
-            _create(file, artifacts)
-        return MlflowClient(uri)
+    version = subject.facts.get("version")
+    tags = {"hpsearch.version": f"{masked(version)}, mlflow {mlflow.__version__}"} if version else {}
+    return SOURCE | tags | ({"mlflow.source.git.commit": subject.commit} if subject.commit else {})
 
 
-def _connected(path: Path, seconds: float) -> sqlite3.Connection:
-    """A connection to a file that is there; it makes none."""
-    return sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=rw", timeout=seconds, uri=True)
+def _inputs(subject: Subject) -> list[Any]:
+    """The data as MLflow's data set, which it has once for all runs; nothing where no fingerprint is known."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    digest, spec = subject.facts.get("data"), subject.spec
+    if not digest:
+        return []
+    name, known = data_name(spec), {f"num_{what}": count for what, count in subject.known.items()}
+    source = json.dumps({"source": spec.data.source, "name": name})
+    dataset = Dataset(name[:500], digest[:36], spec.data.source, source, profile=json.dumps(known))
+    return [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])]
 
 
-def _look(path: Path) -> None:
-    """MLflow would try a damaged file for minutes before it says so, and move into another program's."""
-    with contextlib.closing(_connected(path, BUSY)) as connection:
-        names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    if names and "experiments" not in names:
-        raise RuntimeError(f"{path} is a database, but not MLflow's; name another one")
-
-
-def _create(path: Path, artifacts: Path) -> None:
-    """A fresh database under another name, renamed when it is whole: a kill amid its migrations would spoil it."""
-    from mlflow.store.tracking import sqlalchemy_store
-
-    draft = path.with_name(f"{path.name}.draft")
-    logs = [f.with_name(f"{f.name}{end}") for f in (draft, path) for end in ("-wal", "-shm", "-journal")]
-    for left in (draft, *logs):  # SQLite would play the log of a deleted database into the new one
-        left.unlink(missing_ok=True)
-    store: Any = sqlalchemy_store.SqlAlchemyStore(f"sqlite:///{draft}", artifacts.as_uri())  # type: ignore[no-untyped-call]
-    store.engine.dispose()
-    engine = sa.create_engine(f"sqlite:///{draft}")
-    with engine.connect() as connection:
-        connection.exec_driver_sql("PRAGMA journal_mode=WAL")  # stays; MLflow does not set it
-    engine.dispose()
-    draft.replace(path)
+def _scores(best: Record | None, told: Iterable[Record]) -> list[str]:
+    """Metrics of the runs that are scores of val and, of the champion, of test rows."""
+    names = dict.fromkeys(name for record in told for name in record.metrics if name.startswith("val/"))
+    tests = [name for name in (best.metrics if best else ()) if name.startswith("test/")]
+    return [*(f"best/{name}" for name in names), *tests]
 
 
 def thinned(length: int, best: int) -> list[int]:

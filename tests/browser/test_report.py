@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import COMMAND, Made, Picture
+from browsing import COMMAND, Made, Picture
 
 from hpsearch.report import number
 

@@ -387,3 +387,38 @@ def test_the_command(tmp_path: Path, place: Path, short: Undisturbed) -> None:
     code, out, errors = said("--tracking-uri", uri_of(place))
     assert (code, out) == (2, "") and errors.startswith("error: MLflow: 10 of 10 records not sent (its database")
     assert errors.count("\n") == 1
+
+
+def seen(database: Path, query: str) -> set[str]:
+    """Labels that a database holds by now; none of one that is being made."""
+    with contextlib.suppress(sqlite3.OperationalError), closing(sqlite3.connect(database)) as connection:
+        return {label for (label,) in connection.execute(query)}
+    return set()
+
+
+LIVE: dict[str, Any] = {"train.epochs": 400, "train.early_stopping": None, "stages.0.trials": 60, "stages.1.trials": 12}
+
+
+def test_live(tmp_path: Path, place: Path) -> None:
+    """What is stored as finished is seen in MLflow within five seconds, while the study runs."""
+    process = begin(tmp_path, uri_of(place), LIVE)
+    stored: dict[str, float] = {}
+    sent: dict[str, float] = {}
+    stages = "substr(s.study_name, instr(s.study_name, '/') + 1)"
+    finished = f"""SELECT {stages} || '/' || t.number FROM trials t JOIN studies s USING (study_id)
+        WHERE t.state != 'RUNNING' AND t.state != 'WAITING'"""
+    ended_runs = "SELECT name FROM runs WHERE status != 'RUNNING'"
+    while process.poll() is None:
+        now = time.monotonic()
+        for label in seen(tmp_path / "small.db", finished):
+            stored.setdefault(label, now)
+        for label in seen(place, ended_runs):
+            sent.setdefault(label, time.monotonic())
+        time.sleep(0.02)
+    assert ended(process) == ""
+    during = {label for label, when in sent.items() if label in stored}
+    assert len(during) > 40  # the others came after the last look
+    delays = {label: sent[label] - stored[label] for label in during}
+    late = max(delays, key=lambda label: delays[label])
+    print(f"largest delay of {len(during)}: {delays[late]:.2f} s, of {late}")
+    assert delays[late] < 5

@@ -167,7 +167,9 @@ def rows(study: Study) -> list[Record]:
 
 
 def table(database: Path) -> str:
-    """All that a database holds of a study but times: the trials and the champion, and the trials by Optuna alone."""
+    """All that a database holds of a study but times: the trials and the champion, and the trials by Optuna alone.
+
+    Not its portrait, which a study that is run without its session has not got."""
     url = url_of(str(database))
     with closing(sqlite3.connect(database)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
@@ -176,7 +178,8 @@ def table(database: Path) -> str:
         stored = storage.study()
         assert stored is not None
         spec = checking.restore(stored.spec, "the database")
-        lines = [{**stored.spec, "workers": None}, stored.fingerprint, storage.champions(), storage.trials(PRIOR)]
+        best = {label: c._replace(portrait=None) for label, c in storage.champions().items()}
+        lines = [{**stored.spec, "workers": None}, stored.fingerprint, best, storage.trials(PRIOR)]
         lines += [s._replace(seconds=0.0) for s in storage.stages().values()]
         for number in range(len(spec.stages)):
             found, stands = load(spec, searched(spec), storage, spec.stages[number].name)
@@ -186,8 +189,9 @@ def table(database: Path) -> str:
         storage.close()
     with warnings.catch_warnings():  # of connections that Optuna leaves to the garbage collector
         warnings.simplefilter("ignore", ResourceWarning)
+        theirs = optuna.storages.RDBStorage(url)  # one for all stages: each reads Optuna's migrations
         for stage in spec.stages:
-            study = optuna.load_study(study_name=f"{spec.name}/{stage.name}", storage=url)
+            study = optuna.load_study(study_name=f"{spec.name}/{stage.name}", storage=theirs)
             lines.append(study.direction)
             for t in study.get_trials(deepcopy=False):
                 lines.append(

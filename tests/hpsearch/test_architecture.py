@@ -18,9 +18,14 @@ FAMILIES = {
     "hpsearch/trackers": "TRACKERS",
 }
 # Files of a family folder that are no member: the protocol, a wrapper that takes any member, parts of members.
-NO_MEMBERS = {"__init__", "base", "beside", "registry", "tables"}
-# What nothing else in the packages imports; who asks for it has the library.
-DOORS = {"hpsearch/estimators.py": {"sklearn"}, "hpsearch/serving.py": {"mlflow", "pandas"}}
+NO_MEMBERS = {"__init__", "base", "beside", "description", "registry", "store", "tables", "view"}
+# What nothing else in the packages imports at once, but for one another; who asks for it has the library.
+DOORS = {
+    "hpsearch/estimators.py": {"sklearn"},
+    "hpsearch/serving.py": {"mlflow", "pandas"},
+    **{f"hpsearch/pages/{name}.py": {"plotly"} for name in ("champion", "figures", "page", "pictures")},
+    "hpsearch/pages/png.py": {"matplotlib"},
+}
 
 
 def name(path: Path) -> str:
@@ -76,7 +81,7 @@ def test_heavy_libraries_are_imported_late(path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("path", FILES, ids=name)
+@pytest.mark.parametrize("path", [p for p in FILES if name(p) not in DOORS], ids=name)
 def test_doors_are_opened_from_outside(path: Path) -> None:
     doors = {door.removesuffix(".py").replace("/", ".") for door in DOORS}
     assert not doors & set(imports(path, everywhere=False))

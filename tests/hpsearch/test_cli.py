@@ -119,7 +119,7 @@ def test_json(call: Call, study: Path, tmp_path: Path) -> None:
     said = call("show", tmp_path / "small.db", "--json")
     assert said.code == 0 and said.err == ""
     content = strict(said.out)
-    assert list(content) == ["study", "spec", "stages", "trials", "confirmed", "best"]
+    assert list(content) == ["study", "spec", "stages", "trials", "confirmed", "importance", "best"]
     assert content["study"] == "small"
     assert content["spec"] == cases.small(**SHORT).model_dump(mode="json")
     assert [(s["name"], s["sampler"], s["trials"], s["finished"]) for s in content["stages"]] == [

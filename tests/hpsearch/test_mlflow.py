@@ -1,13 +1,17 @@
 """Tracking: what MLflow holds after a real study, that it is told once, and that it never fails a study."""
 
+import base64
 import json
 import math
+import platform
 import shutil
 import sqlite3
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable
 from contextlib import closing
+from importlib.metadata import version
 from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,9 +30,9 @@ from hpsearch.models import Model, champion
 from hpsearch.record import Record
 from hpsearch.service import summary
 from hpsearch.space import space
-from hpsearch.storage import Storage
+from hpsearch.storage import Storage, StoredStudy
 from hpsearch.trackers import MlflowTracker, Subject
-from hpsearch.trackers.base import Lost, masked
+from hpsearch.trackers.base import Lost, commit_of, masked
 from hpsearch.trackers.beside import Call, Sender, reason_of
 from hpsearch.trackers.mlflow import PICTURES, POINTS, STATE, TAG, thinned
 
@@ -115,6 +119,49 @@ def test_params_are_plain_numbers(tracked: Tracked) -> None:
         assert set(params) == set(point) | logs
         assert float(params["log10_learning_rate"]) == pytest.approx(math.log10(point["learning_rate"]), abs=1e-4)  # type: ignore[arg-type]
         assert float(params["log10_one_minus_beta"]) == pytest.approx(math.log10(1 - float(point["beta"])), abs=1e-4)
+
+
+def test_ordinal(tracked: Tracked) -> None:
+    """Of a trial in the whole study, over its stages: a number to sort by, and an axis."""
+    for label, run in tracked.runs.items():
+        stage, _, number = label.partition("/")
+        assert run.data.metrics["trial"] == {"coarse": 1, "fine": 10}[stage] + int(number)
+
+
+def test_data(tracked: Tracked) -> None:
+    """Every run has them as its input, of which there is one."""
+    seen = [run.inputs.dataset_inputs for run in tracked.runs.values()]
+    assert {(len(inputs), inputs[0].dataset.name, inputs[0].tags[0].value) for inputs in seen} == {
+        (1, "iris", "training")
+    }
+    dataset = seen[0][0].dataset
+    assert (dataset.digest, dataset.source_type) == (tracked.experiment.tags["hpsearch.data"], "sklearn")
+    assert json.loads(dataset.profile) == {"num_rows": 150, "num_features": 4, "num_classes": 3}
+    assert counts(tracked.folder / "mlruns" / "mlflow.db")["datasets"] == 1
+
+
+def test_whence(tracked: Tracked) -> None:
+    """Source and versions of each run and of the experiment, and the study's seed; no repository, no commit."""
+    for tags in (tracked.experiment.tags, *(run.data.tags for run in tracked.runs.values())):
+        assert (tags["mlflow.source.name"], tags["mlflow.source.type"]) == ("hpsearch", "LOCAL")
+        words = tags["hpsearch.version"].replace(",", "").split()
+        assert words[::2] == ["hpsearch", "numpy", "optuna", "python", "mlflow"]
+        assert words[7] == platform.python_version() and words[5] == version("optuna")
+        assert "mlflow.source.git.commit" not in tags
+    assert tracked.experiment.tags["hpsearch.seed"] == "5"
+
+
+def test_what_is_seen_first(tracked: Tracked) -> None:
+    """The view has the columns of scores that there are, the description the champion and the name of its model."""
+    tags = tracked.experiment.tags
+    state = json.loads(tags["mlflow.sharedViewState.hpsearch"])["state"].removeprefix("deflate;")
+    columns = json.loads(zlib.decompress(base64.b64decode(state)))["selectedColumns"]
+    metrics = set.union(*(set(run.data.metrics) for run in tracked.runs.values()))
+    shown = [column.removeprefix("metrics.`").removesuffix("`") for column in columns if column.startswith("metrics.")]
+    assert set(shown) <= metrics and {"best/val/loss", "best/val/accuracy", "test/loss", "test/accuracy"} <= set(shown)
+    note = tags["mlflow.note.content"]
+    assert f"**Best so far**: `{tracked.best['stage']}/{tracked.best['number']}`" in note
+    assert "`test/accuracy`" in note and "models:/small@champion" in note and "small.db`" in note
 
 
 def test_objective(tracked: Tracked) -> None:
@@ -448,8 +495,8 @@ class Dying:
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._client, name)
-        if not name.startswith(("create", "log", "set", "delete")):
-            return method
+        if not name.startswith(("create", "log", "set", "delete")) or (self._after and name == "set_experiment_tag"):
+            return method  # a tag of the experiment: just after it is just before the next change
 
         def call(*arguments: Any, **named: Any) -> Any:
             self.count += 1
@@ -613,6 +660,139 @@ def test_registered_names(place: Path, models: list[Path]) -> None:
     assert found == [("small", 1), ("small-12345678", 1), ("small-22345678-22345678", 1)]
 
 
+class Counting:
+    """A client that says what was set of the experiment, and refuses when it is told to."""
+
+    def __init__(self, client: Any, *, refuses: bool = False) -> None:
+        self._client, self._refuses, self.keys = client, refuses, list[str]()
+
+    def __getattr__(self, name: str) -> Any:
+        if self._refuses and name == "get_experiment":
+            raise OSError("no")
+        return getattr(self._client, name)
+
+    def set_experiment_tag(self, experiment: str, key: str, value: str) -> None:
+        if self._refuses:
+            raise OSError("no")
+        self.keys.append(key)
+        self._client.set_experiment_tag(experiment, key, value)
+
+
+def dressed(place: Path, told: list[Record], *, refuses: bool = False, subject: Subject = SUBJECT) -> list[list[str]]:
+    """What was set of the experiment at the beginning, while the study ran, and at its end."""
+    tracker = MlflowTracker(f"sqlite:///{place}")
+    tracker._client = client = Counting(tracker._client, refuses=refuses)
+    set_then = []
+    for step in (lambda: tracker.begin(subject), lambda: [*map(tracker.tell, told)], lambda: tracker.finish([], None)):
+        step()
+        set_then.append([key.removeprefix("mlflow.") for key in client.keys])
+        client.keys.clear()
+    return set_then
+
+
+SEEN = ["note.content", "sharedViewState.hpsearch", "sharedViewState.hpsearch-every"]
+
+
+def test_views_and_description_follow(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There from the beginning, written again only where they differ, not often while the study runs."""
+    assert dressed(place, STATES) == [SEEN, [], SEEN]
+    assert dressed(place, STATES) == [SEEN[1:], [], SEEN[1:]]  # scores are not known at once; the best is left there
+    monkeypatch.setattr("hpsearch.trackers.mlflow.PAUSE", 0.0)
+    assert dressed(place, [*STATES, record(5, "complete", value=0.1)])[1:] == [[*SEEN[1:], SEEN[0]], []]
+
+
+def test_a_view_that_fails(place: Path, fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fails nothing else; nor does a version of MLflow with another page, or an importance that cannot be told."""
+    (tmp_path / "whole").mkdir()
+    whole = Path(shutil.copy(fresh, tmp_path / "whole" / "mlflow.db"))
+    send(whole, STATES)
+    assert dressed(place, STATES, refuses=True) == [[], [], []]
+    assert runs(place) == runs(whole)
+
+    def broken(*_: Any) -> None:
+        raise ValueError
+
+    monkeypatch.setattr("hpsearch.importance.importance", broken)
+    assert dressed(place, STATES) == [SEEN, [], SEEN]
+    monkeypatch.setattr("mlflow.__version__", "4.0.0")
+    other = Subject(cases.small(), "another", 1e9, {})
+    assert dressed(place, STATES, subject=other) == [SEEN[:1], [], SEEN[:1]]
+
+
+def test_important_parameters_are_charted(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the importance of what was told says, at the end."""
+    heard: list[Any] = []
+
+    def importance(spec: Any, records: Any) -> dict[str, float]:
+        heard.extend(r.label for r in records)
+        return {"batch_size": 0.75, "beta": 0.25}
+
+    monkeypatch.setattr("hpsearch.importance.importance", importance)
+    send(place, STATES)
+    assert heard == [r.label for r in STATES]
+    with closing(sqlite3.connect(place)) as connection:
+        query = "SELECT value FROM experiment_tags WHERE key = 'mlflow.sharedViewState.hpsearch'"
+        (value,) = connection.execute(query).fetchone()
+    state = json.loads(zlib.decompress(base64.b64decode(json.loads(value)["state"].removeprefix("deflate;"))))
+    places = [c["xaxis"]["key"] for c in state["compareRunCharts"] if c["type"] == "SCATTER"]
+    assert places[:3] == ["trial", "batch_size", "log10_one_minus_beta"]
+
+
+def test_a_description_of_a_person_stays(place: Path) -> None:
+    from mlflow import MlflowClient
+
+    send(place, STATES)
+    client = MlflowClient(f"sqlite:///{place}")
+    (found,) = client.search_experiments(filter_string="name = 'small'")
+    client.set_experiment_tag(found.experiment_id, "mlflow.note.content", "mine")
+    send(place, [*STATES, record(5, "complete", value=0.1)])
+    assert client.get_experiment(found.experiment_id).tags["mlflow.note.content"] == "mine"
+
+
+def test_commit(tmp_path: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the repository that the database is in, as it is now; no repository, no commit and no git are no trouble."""
+    folder = tmp_path / "studies"
+    folder.mkdir()
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
+    assert commit_of(folder) is None
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(folder), "-c", "user.name=a", "-c", "user.email=a@b", *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    git("init", "-q")
+    assert commit_of(folder) is None
+    git("commit", "-q", "--allow-empty", "-m", "one")
+    stored = StoredStudy("small", "identity", {}, "digest", "then", 1e9)
+    subject = Subject.of(cases.small(), stored, f"sqlite:///{folder}/small.db", "hpsearch 1", None)
+    assert subject.commit == git("rev-parse", "HEAD") and len(subject.commit) == 40
+    send(place, STATES[:1], subject=subject)
+    assert of(place, "coarse/0").data.tags["mlflow.source.git.commit"] == subject.commit
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert commit_of(folder) is None
+
+
+def test_a_database_that_takes_no_rows(place: Path, fresh: Path, tmp_path: Path) -> None:
+    """What cannot be poured into MLflow's tables goes through its client, and is the same."""
+    (tmp_path / "whole").mkdir()
+    whole = Path(shutil.copy(fresh, tmp_path / "whole" / "mlflow.db"))
+    send(whole, STATES)
+    tracker = MlflowTracker(f"sqlite:///{place}")
+    tracker._engine = None
+    tracker.begin(SUBJECT)
+    for r in STATES:
+        tracker.tell(r)
+    tracker.finish([], None)
+    assert runs(place) == runs(whole)
+    columns = "r.name, l.key, l.value, l.timestamp, l.step, l.is_nan"
+    query = f"SELECT {columns} FROM latest_metrics l JOIN runs r USING (run_uuid)"
+    found = []
+    for path in (place, whole):
+        with closing(sqlite3.connect(path)) as connection:
+            found.append(sorted(connection.execute(query)))
+    assert found[0] == found[1] and len(found[0]) > 20
+
+
 class Refusing:
     """A client whose server has no registry of models."""
 
@@ -765,3 +945,22 @@ def test_thinned(length: int, best: int) -> None:
         assert best in places
     if len(places) > 1:
         assert max(np.diff(places)) <= 2 * math.ceil((length - 1) / (len(places) - 1))
+
+
+def test_database_of_a_trial(place: Path) -> None:
+    """At most 35 kB, everything included: four curves of 50 epochs, tags, parameters, the data, indices."""
+    facts = {"data": "562232acc926f170", "version": "hpsearch 0.4.0, numpy 2.4.6, optuna 5.0.0, python 3.11.7"}
+    subject = Subject(cases.small(), "identity", 1e9, facts, {"rows": 150, "features": 4}, "0123456789" * 4)
+    names = ("train/loss", "val/loss", "train/accuracy", "val/accuracy")
+    curves = dict.fromkeys(names, np.linspace(1, 2, 50).tolist())
+    given: dict[str, Any] = {"epochs": 50, "best_epoch": 30, "metrics": dict.fromkeys(names, 1.5)}
+    records = [record(n, "complete", 1e9 + n, **given) for n in range(30)]
+    size = []
+    for part in (records[:10], records[10:]):
+        tracker = MlflowTracker(f"sqlite:///{place}")
+        tracker.begin(subject)
+        for r in part:
+            tracker.tell(r._replace(history=curves))
+        tracker.close(9)
+        size.append(place.stat().st_size)
+    assert 10_000 < (size[1] - size[0]) / 20 <= 35_000

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from hpsearch.record import Record, ranked
 from hpsearch.space import Box, Raw, Space, contains, space
 from hpsearch.spec import AnyParameter, Spec
-from hpsearch.stages import _ordered, box, edges, outcomes, reused
+from hpsearch.stages import _best_so_far, _ordered, box, edges, outcomes, reused, standings
 from hpsearch.trial import TrialState
 
 PARAMETERS = {
@@ -304,6 +304,43 @@ def test_pruned_at_one_rung_are_ordered_by_their_best(curves: list[list[float]],
     cut = [[v if math.isfinite(v) else math.inf for v in losses[:length]] for losses in curves]
     records = [curve(n, losses, "pruned") for n, losses in enumerate(cut)]
     assert numbers(_ordered(spec, records)) == sorted(range(len(cut)), key=lambda n: min(cut[n]))
+
+
+def counted(spec: Spec, found: Sequence[Record]) -> list[int]:
+    """How many are ahead of each, two by two: by the best until where both have come to, complete ones by value."""
+
+    def at(r: Record, place: int) -> float:
+        curve = _best_so_far(spec, r)
+        return curve[min(place, len(curve) - 1)]
+
+    def ahead(a: Record, b: Record) -> bool:
+        if a.state == b.state == "complete":
+            return spec.metric.sign * (a.value or 0.0) < spec.metric.sign * (b.value or 0.0)
+        place = min(len(_best_so_far(spec, r)) for r in (a, b) if r.state == "pruned") - 1
+        return at(a, place) < at(b, place)
+
+    return [sum(ahead(a, b) for a in found) for b in found]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.tuples(VALUES, st.sampled_from(["complete", "pruned", "diverged"]), CURVES), max_size=12),
+    st.sampled_from(["minimize", "maximize"]),
+)
+def test_the_order_is_that_of_the_pairs(rows: list[tuple[float | None, TrialState, list[float]]], goal: str) -> None:
+    """Pruned at any length, complete ones shorter and longer, ties: the count, and the order that it gives."""
+    spec, axes = zoomed(0.5, 0.0, goal)
+    records = [
+        record(axes, n, raws(0.1, 0.01, 1.0, 8, 1), value)._replace(
+            state=state, history={spec.metric.watched: losses}, epochs=len(losses)
+        )
+        for n, (value, state, losses) in enumerate(rows)
+    ]
+    found = [r for r in records if r.state != "diverged"]
+    ahead = counted(spec, found)
+    order = sorted(range(len(found)), key=lambda n: ahead[n])
+    assert standings(spec, records) == [(found[n], ahead[n]) for n in order]
+    assert _ordered(spec, records) == [found[n] for n in order]
 
 
 def test_an_outcome_counts_once() -> None:

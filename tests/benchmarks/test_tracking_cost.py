@@ -1,0 +1,122 @@
+"""What tracking costs: processor time and database of a trial, and the whole study's time with it and without.
+
+python -m pytest -n 0 -m bench -s tests/benchmarks/test_tracking_cost.py
+"""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import pytest
+
+from hpsearch import checking
+from hpsearch.record import Record
+from hpsearch.spec import Spec
+from hpsearch.trackers import MlflowTracker, Subject
+from hpsearch.uses import searched
+
+pytestmark = [
+    pytest.mark.bench,
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:sqlalchemy.exc.SADeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:.*Any type hint is inferred:UserWarning"),
+]
+STUDY = Path(__file__).parents[2] / "studies" / "digits.yaml"
+WARM, TRIALS, EPOCHS, PAIRS = 20, 200, 50, 3
+MOST_CPU, MOST_BYTES, MOST_RATIO = 0.020, 35_000, 1.10
+CURVES = ("train/loss", "val/loss", "train/accuracy", "val/accuracy")
+
+
+def record(spec: Spec, number: int) -> Record:
+    """Of a trial with four curves that never end alike."""
+    random, space = np.random.default_rng(number), searched(spec)
+    raws: dict[str, float | int] = {}
+    for axis in space.axes:
+        low, high = (np.log([axis.low, axis.high])) if axis.log else (axis.low, axis.high)
+        drawn = float(random.uniform(low, high))
+        raws[axis.key] = round(np.exp(drawn) if axis.log else drawn) if axis.whole else float(np.exp(drawn))
+    history = {name: random.random(EPOCHS).tolist() for name in CURVES}
+    metrics = {name: values[29] for name, values in history.items()}
+    value = metrics["val/loss"]
+    times = (0.2, 1e9 + number)
+    return Record("coarse", number, raws, space.point(raws), "complete", value, EPOCHS, 30, *times, metrics, history)
+
+
+def subject(spec: Spec) -> Subject:
+    facts = {"data": "562232acc926f170", "version": "hpsearch 0, numpy 2, optuna 5, python 3", "database": "digits.db"}
+    return Subject(spec, "identity", 1e9, facts, {"rows": 1797, "features": 64, "classes": 10}, "0123456789" * 4)
+
+
+def test_a_trial(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With all that is known of it: tags, parameters, curves, the data, its artifact."""
+    (spec, _), database = checking.load(STUDY), tmp_path / "mlflow.db"
+    tracker = MlflowTracker(f"sqlite:///{database}")
+    tracker.begin(subject(spec))
+    for number in range(WARM):
+        tracker.tell(record(spec, number))
+    tracker.close(9)
+    size, records = database.stat().st_size, [record(spec, number) for number in range(WARM, WARM + TRIALS)]
+    cpu, wall = time.process_time(), time.perf_counter()
+    for r in records:
+        tracker.tell(r)
+    cpu, wall = (time.process_time() - cpu) / TRIALS, (time.perf_counter() - wall) / TRIALS
+    tracker.close(9)
+    grown = (database.stat().st_size - size) / TRIALS
+    with capsys.disabled():
+        print(f"\na trial: {cpu * 1e3:.1f} ms of CPU (at most 20), {wall * 1e3:.1f} ms, {grown / 1e3:.1f} kB (35)")
+    assert tracker.sent == WARM + TRIALS
+    assert grown <= MOST_BYTES
+    assert cpu <= MOST_CPU
+
+
+def test_a_study_of_many(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing grows faster than its trials: beginning, sending, sending again, ending."""
+    (spec, _), took = checking.load(STUDY), dict[int, dict[str, float]]()
+    for count in (500, 2000):
+        records, database = [record(spec, number) for number in range(count)], tmp_path / f"{count}.db"
+        ranking = sorted(records, key=lambda r: r.value or 0.0)
+        took[count] = {}
+        for name in ("sent", "again"):
+            tracker = MlflowTracker(f"sqlite:///{database}")
+            steps = {
+                "begin": lambda t=tracker: t.begin(subject(spec)),
+                "tell": lambda t=tracker, told=records: [t.tell(r) for r in told],
+                "finish": lambda t=tracker, best=ranking: t.finish(best, None),
+            }
+            for step, call in steps.items():
+                start = time.process_time()
+                call()
+                took[count][f"{step}, {name}"] = time.process_time() - start
+            assert (tracker.sent, tracker.there) == ((count, 0) if name == "sent" else (0, count))
+            tracker.close(9)
+    with capsys.disabled():
+        for step in took[500]:
+            few, many = took[500][step], took[2000][step]
+            print(f"\n{step}: {few:.2f} s with 500 trials, {many:.2f} s with 2,000", end="")
+    for step, seconds in took[2000].items():
+        assert seconds <= 4 * 1.5 * took[500][step] + 0.5, step
+
+
+def test_digits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The whole command, in turns, with the tracker and without; its database in a fresh place each time."""
+    ratios = []
+    for pair in range(PAIRS):
+        seconds = {}
+        for name in ("mlflow", "none")[:: 1 if pair % 2 else -1]:
+            folder = tmp_path / f"{pair}-{name}"
+            folder.mkdir()
+            tracking = "none" if name == "none" else f"sqlite:///{folder}/mlflow.db"
+            command = [sys.executable, "-m", "hpsearch.cli", "run", STUDY, "--quiet", "--tracking-uri", tracking]
+            start = time.perf_counter()
+            done = subprocess.run([*command, "--storage", folder / "digits.db"], cwd=folder, capture_output=True)
+            seconds[name] = time.perf_counter() - start
+            assert done.returncode == 0 and b"warning" not in done.stderr, done.stderr
+        ratios.append(seconds["mlflow"] / seconds["none"])
+    text = ", ".join(f"{ratio:.3f}" for ratio in ratios)
+    load = os.getloadavg()[0]
+    with capsys.disabled():
+        print(f"\ndigits.yaml with tracking ÷ without: {text}, median {median(ratios):.3f} (load {load:.1f})")
+    assert median(ratios) <= MOST_RATIO

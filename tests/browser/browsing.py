@@ -1,0 +1,68 @@
+"""What the tests in a browser share: a study, and who runs at the moment."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from hpsearch.record import Record
+
+COMMAND = Path(sys.executable).with_name("hpsearch")
+STUDY: dict[str, Any] = {
+    "name": "digits",
+    "seed": 6,
+    "data": {"source": "sklearn", "name": "digits", "scale": "standard"},
+    "model": {"hidden": [{"units": "hidden_units", "activation": "relu"}]},
+    "train": {"optimizer": "momentum", "epochs": 6},
+    "parameters": {
+        "learning_rate": {"min": 1e-3, "max": 1.0, "scale": "log"},
+        "beta": {"min": 0.5, "max": 0.99, "scale": "one_minus_log"},
+        "hidden_units": {"type": "int", "min": 16, "max": 64, "scale": "log"},
+        "batch_size": {"values": [32, 64, 128], "ordered": True},
+    },
+    "stages": [
+        {"name": "coarse", "trials": 16, "sampler": "random"},
+        {"name": "fine", "trials": 8, "sampler": "tpe", "zoom": {"keep_top": 0.3, "margin": 0.1}},
+    ],
+    "pruning": "none",
+    "wave": 8,
+    "workers": 2,
+}
+# MLflow's page asks who is signed in, which only a server with accounts knows; its assistant opens over the page.
+EXPECTED = "/users/current"
+CLOSED = (
+    "localStorage['mlflow.assistant.fab.autoOpenedOnFirstLoad_v1'] = 'true';"
+    "localStorage['mlflow.assistant.panelOpen_v1'] = 'false';"
+)
+
+
+class Made(NamedTuple):
+    """A study that was run, in a folder of its own, and its trials, best first."""
+
+    database: Path
+    ranked: list[Record]
+
+
+class Process(NamedTuple):
+    number: int
+    parent: int
+    group: int
+
+
+Picture = Callable[[Any, str], None]
+
+
+def unavailable(reason: str) -> None:
+    """Skips, or fails where a browser was promised."""
+    if os.environ.get("HPSEARCH_TEST_BROWSER") == "required":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def processes() -> list[Process]:
+    said = subprocess.run(["ps", "-eo", "pid,ppid,pgid"], capture_output=True, text=True, check=True).stdout
+    return [Process(*map(int, line.split())) for line in said.splitlines()[1:]]

@@ -1,0 +1,159 @@
+"""Which parameters made the difference, by Optuna's PED-ANOVA over all that has finished."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from cases import FULL, RICH, small
+from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+
+from hpsearch.importance import TRIALS, importance
+from hpsearch.record import Record
+from hpsearch.samplers.base import place
+from hpsearch.spec import Spec
+from hpsearch.trial import TrialState
+from hpsearch.uses import searched
+
+
+def sampled(spec: Spec, count: int, seed: int = 3) -> list[Record]:
+    """Trials at random in the whole space, all running."""
+    space, rng = searched(spec), np.random.default_rng(seed)
+    boxes = space.distributions(space.whole())
+    found = []
+    for n in range(count):
+        raws: dict[str, Any] = {}
+        for axis in space.axes:
+            if axis.counts(space.point(raws)):
+                raws[axis.key] = place(boxes[axis.key], rng.random())
+        found.append(Record("coarse", n, raws, space.point(raws), "running"))
+    return found
+
+
+def complete(record: Record, value: float) -> Record:
+    return record._replace(state="complete", value=value, history={"val/loss": [value]}, epochs=1, best_epoch=1)
+
+
+def far(record: Record) -> float:
+    """From the best learning rate, in decades; nothing else counts."""
+    return abs(math.log10(float(record.raws["learning_rate"])) + 1.5)
+
+
+def sound(shares: dict[str, float]) -> None:
+    assert sum(shares.values()) == pytest.approx(1) and min(shares.values()) >= 0
+    assert list(shares.values()) == sorted(shares.values(), reverse=True)
+
+
+@pytest.mark.parametrize("goal", ["minimize", "maximize"])
+def test_what_counts_comes_first(goal: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """Whatever else varies, without a word of Optuna's, and twice the same."""
+    spec = small(metric={"name": "val/loss" if goal == "minimize" else "val/accuracy", "goal": goal})
+    records = [complete(r, spec.metric.sign * far(r)) for r in sampled(spec, 100)]
+    records = [r._replace(history={spec.metric.watched: [r.value or 0.0]}) for r in records]
+    optuna.logging.set_verbosity(optuna.logging.INFO)
+    shares = importance(spec, iter(records))
+    sound(shares)
+    assert next(iter(shares)) == "learning_rate" and shares["learning_rate"] > 0.8
+    assert set(shares) == {"learning_rate", "beta", "hidden_units", "batch_size"}, "by the names of the file"
+    assert shares == importance(spec, records)
+    assert capfd.readouterr() == ("", "") and optuna.logging.get_verbosity() == optuna.logging.ERROR
+
+
+def test_of_complete_trials_it_is_what_optuna_says() -> None:
+    """Of the values themselves: ranks do not change which are the best tenth."""
+    spec = small()
+    records = [complete(r, 3 * far(r) ** 2 + (r.raws["one_minus_beta"] > 0.1)) for r in sampled(spec, 100)]
+    space = searched(spec)
+    study = optuna.create_study()
+    for r in records:
+        boxes = space.distributions(space.whole())
+        study.add_trial(optuna.create_trial(value=r.value, params=dict(r.raws), distributions=boxes))
+    theirs = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
+    names = {a.key: a.name for a in space.axes}
+    assert importance(spec, records) == pytest.approx({names[key]: share for key, share in theirs.items()})
+
+
+def test_pruned_and_diverged_trials_take_part() -> None:
+    """Most are pruned at the first epoch, or diverge at large rates: it is the rate, seen with few complete ones."""
+    spec = small()
+    records = []
+    for r in sampled(spec, 60):
+        r, rate = complete(r, far(r)), float(r.raws["learning_rate"])
+        if rate > 0.3:
+            r = r._replace(state="diverged", value=None, history={"val/loss": [math.inf]})
+        elif far(r) > 0.4:
+            r = r._replace(state="pruned")
+        records.append(r)
+    assert 5 <= sum(r.state == "complete" for r in records) < TRIALS
+    shares = importance(spec, records)
+    sound(shares)
+    assert shares["learning_rate"] > 0.6
+    mixed = [r._replace(state="failed", value=None) if r.state == "diverged" else r for r in records]
+    assert importance(spec, mixed) != shares, "diverged ones are the worst, failed ones say nothing"
+
+
+def test_diverged_ones_alone_are_no_best() -> None:
+    """Four of sixty came to something: which parameter that was cannot be said; of five it can."""
+    spec = small()
+    rows = sorted(sampled(spec, 60), key=far)
+
+    def of(sound: int) -> dict[str, float]:
+        lost = [r._replace(state="diverged", epochs=1) for r in rows[sound:]]
+        return importance(spec, [*(complete(r, far(r)) for r in rows[:sound]), *lost])
+
+    assert of(4) == {}
+    assert next(iter(of(5))) == "learning_rate"
+
+
+@pytest.mark.parametrize("states", [["running"], ["failed"], ["running", "failed", "complete"]])
+def test_too_few_say_nothing(states: Sequence[TrialState]) -> None:
+    spec = small()
+    rows = [complete(r, far(r)) for r in sampled(spec, 3 * TRIALS)]
+    others = [r._replace(state=states[n % len(states)]) for n, r in enumerate(rows[: 3 * (TRIALS - 1)])]
+    assert importance(spec, others) == {}
+    assert importance(spec, rows[: TRIALS - 1]) == {} != importance(spec, rows[:TRIALS])
+
+
+def test_equal_trials_and_equal_points_say_nothing() -> None:
+    spec = small()
+    rows = sampled(spec, 30)
+    assert importance(spec, [complete(r, 0.5) for r in rows]) == {}
+    same = [complete(r._replace(raws=rows[0].raws), r.number) for r in rows]
+    assert importance(spec, same) == {}
+    one = [complete(r._replace(raws={**rows[0].raws, "learning_rate": r.raws["learning_rate"]}), far(r)) for r in rows]
+    assert importance(spec, one) == {"learning_rate": 1.0}
+
+
+def test_each_outcome_counts_once_and_no_confirmation() -> None:
+    spec = small(**FULL)
+    rows = [complete(r, far(r)) for r in sampled(spec, 40)]
+    once = importance(spec, rows)
+    worst = max(rows, key=far)
+    taken = [worst._replace(stage="fine", number=n, origin=worst.label) for n in range(30)]
+    again = [complete(r, -1.0)._replace(stage="confirm") for r in sampled(spec, 30, seed=4)]
+    assert importance(spec, [*rows, *taken, *again]) == once != {}
+
+
+def test_parameters_that_count_at_some_points_only() -> None:
+    """The units of a second layer among trials that have one: without a warning, also where a single trial has."""
+    spec = small(**RICH)
+    rows = sampled(spec, 120)
+    assert 0 < sum("more_units_index" in r.raws for r in rows) < len(rows)
+    shares = importance(spec, [complete(r, 0.0 if r.raws.get("optimizer") == "adam" else 1 + far(r)) for r in rows])
+    sound(shares)
+    assert "beta1" in shares and max(shares, key=lambda name: shares[name]) == "optimizer"
+    few = [r for r in rows if "beta1" in r.raws][:1] + [r for r in rows if "beta1" not in r.raws]
+    assert "beta1" not in importance(spec, [complete(r, far(r)) for r in few])
+    assert "beta1" in importance(spec, [complete(r, far(r)) for r in few + [r for r in rows if "beta1" in r.raws][1:2]])
+
+
+def test_a_range_that_was_narrowed_meanwhile() -> None:
+    """Trials outside of what the file says now are left out."""
+    spec = small()
+    rows = [complete(r, far(r)) for r in sampled(spec, 80)]
+    narrow = small(**{"parameters.learning_rate": {"min": 0.01, "max": 1.0, "scale": "log"}})
+    inside = [r for r in rows if 0.01 <= float(r.raws["learning_rate"]) <= 1.0]
+    assert len(inside) < len(rows)
+    assert importance(narrow, rows) == importance(narrow, inside) != {}

@@ -1,0 +1,276 @@
+"""Looking at a study writes nothing: not its file, nothing beside it, on no disk that cannot be written."""
+
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import cases
+import pytest
+from test_cli import call, strict  # noqa: F401 (a fixture)
+from test_earlier_versions import aged
+
+import hpsearch
+from hpsearch.database import readable, url_of
+from hpsearch.dataset import Dataset, prepare
+from hpsearch.errors import Interrupted, StorageError
+from hpsearch.service import standing, stored_spec, summary
+from hpsearch.spec import Spec
+from hpsearch.storage import Storage, read
+from hpsearch.watch import Reader
+
+SHORT = {"train.epochs": 2, "stages.0.trials": 5, "stages.1.trials": 3, "wave": 2}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Spec, Dataset, Path]:
+    """A study that is done; its database must not change in any test."""
+    folder, spec = tmp_path_factory.mktemp("made"), cases.small(**SHORT)
+    dataset, _ = prepare(spec.data, spec.seed, folder)
+    cases.run(spec, dataset, folder / "small.db")
+    return spec, dataset, folder / "small.db"
+
+
+@pytest.fixture
+def database(made: tuple[Spec, Dataset, Path], tmp_path: Path) -> Path:
+    """A copy, alone in a folder whose name SQLite's addresses must quote."""
+    folder = tmp_path / "a #1 100% file:ü"
+    folder.mkdir()
+    return Path(shutil.copy(made[2], folder / "small.db"))
+
+
+def seen(folder: Path) -> dict[str, tuple[int, bytes]]:
+    return {p.name: (p.stat().st_mtime_ns, p.read_bytes()) for p in folder.iterdir()}
+
+
+def looked(database: Path) -> list[Any]:
+    """Everything that only looks."""
+    url = url_of(str(database))
+    found = summary(url)
+    return [
+        found,
+        standing(url, found),
+        stored_spec(url),
+        Reader(url).look(),
+        hpsearch.load_study(database).trials.size,
+    ]
+
+
+def test_show_writes_nothing(call: Callable[..., Any], database: Path) -> None:  # noqa: F811
+    before = seen(database.parent)
+    for options in ([], ["--json"], ["--csv"], ["--all"], ["--watch"]):
+        said = call("show", database, *options)
+        assert said.code == 0 and said.err == "" and said.out
+    looked(database)
+    assert seen(database.parent) == before
+
+
+@contextmanager
+def unprivileged() -> Iterator[None]:
+    """As a user to whom permissions apply."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.mark.parametrize("left", [(), ("-wal",), ("-wal", "-shm")], ids=["alone", "log", "log and index"])
+def test_a_folder_that_cannot_be_written(made: tuple[Spec, Dataset, Path], left: tuple[str, ...]) -> None:
+    """A finished study, and one that was killed, with the log that it left, and without its index."""
+    done = looked(made[2])
+    with tempfile.TemporaryDirectory() as name:  # pytest's own folders are closed to others
+        folder = Path(name)
+        database = Path(shutil.copy(made[2], folder / "small.db"))
+        expected = [r.number for r in done[0].records[0]]
+        if left:
+            expected = killed(database, left)
+        for path in folder.iterdir():
+            path.chmod(0o444)
+        folder.chmod(0o555)
+        try:
+            before = seen(folder)
+            with unprivileged():
+                with pytest.raises(PermissionError):
+                    (folder / "new").touch()
+                with pytest.raises(PermissionError):
+                    database.open("r+b")
+                found = looked(database)
+            assert seen(folder) == before
+            assert [r.number for r in found[0].records[0]] == expected
+            if not left:
+                assert found == done
+        finally:
+            folder.chmod(0o755)
+
+
+def killed(database: Path, left: tuple[str, ...]) -> list[int]:
+    """Leaves a log as a kill would, in which a trial more stands; the numbers of the first stage then."""
+    copies = {}
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute(
+            "INSERT INTO hpsearch_trial SELECT stage, 5, raws, state, value, epochs, best_epoch, seconds, finished, "
+            "history, error, origin FROM hpsearch_trial WHERE stage = 'coarse' AND number = 4"
+        )
+        connection.commit()
+        for end in ("", *left):
+            copies[end] = Path(f"{database}{end}").read_bytes()
+        assert len(copies["-wal"]) > 0
+    for end, content in copies.items():
+        Path(f"{database}{end}").write_bytes(content)
+    return list(range(6))
+
+
+@pytest.mark.parametrize("left", [("-wal",), ("-wal", "-shm")], ids=["log", "log and index"])
+def test_what_a_kill_left_stays(database: Path, left: tuple[str, ...]) -> None:
+    """Read, with what only the log holds, and not folded into the file."""
+    expected = killed(database, left)
+    before = seen(database.parent)
+    assert [r.number for r in looked(database)[0].records[0]] == expected
+    after = seen(database.parent)
+    assert set(after) == set(before)
+    for name in ("small.db", "small.db-wal"):
+        assert after[name] == before[name]
+
+
+def test_an_interrupted_write_is_not_rolled_back(database: Path) -> None:
+    """A rollback journal, as a copy by hand may leave it: undone in a copy, not in the file."""
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("PRAGMA journal_mode=DELETE")
+        connection.execute("PRAGMA cache_size=1")
+        connection.execute("BEGIN")
+        connection.execute("UPDATE hpsearch_trial SET raws = raws || ' ', history = zeroblob(20000)")
+        torn = {end: Path(f"{database}{end}").read_bytes() for end in ("", "-journal")}
+        connection.rollback()
+    expected = looked(database)
+    for end, content in torn.items():
+        Path(f"{database}{end}").write_bytes(content)
+    before = seen(database.parent)
+    assert looked(database) == expected
+    assert seen(database.parent) == before
+
+
+def test_nothing_can_be_written(database: Path) -> None:
+    """SQLite itself refuses, and every address says so."""
+    url = url_of(str(database))
+    with Storage.read(url) as storage, pytest.raises(StorageError, match="read-only"):
+        storage.begin_stage("more", {})
+    with readable(database) as address:
+        assert address.endswith("?immutable=1")
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("SELECT COUNT(*) FROM hpsearch_trial").fetchone()
+        with readable(database) as address:
+            assert address.endswith("?mode=ro"), "somebody has it open"
+
+
+def test_older_databases_are_not_migrated(database: Path) -> None:
+    """A table and columns that were not there yet read as nothing."""
+    url, newest = url_of(str(database)), looked(database)[0]
+    aged(database)
+    with closing(sqlite3.connect(database)) as connection:
+        for table, column in [("study", "hash"), ("study", "forked"), ("stage", "ended"), ("trial", "origin")]:
+            connection.execute(f"ALTER TABLE hpsearch_{table} DROP COLUMN {column}")
+        connection.commit()
+    before = seen(database.parent)
+    found = looked(database)[0]
+    assert found.records == newest.records and found.champion == newest.champion
+    with Storage.read(url) as storage:
+        stored = storage.study()
+        assert stored is not None and stored.hash is None and stored.forked is None
+        assert storage.prepared() == [] and storage.stages()["coarse"].ended is None
+    assert hpsearch.load_study(database).model.classes is not None
+    assert seen(database.parent) == before
+    Storage.open(url, create=False).close()
+    assert seen(database.parent) != before, "who goes on with it does bring it up to date"
+    assert looked(database)[0].records == newest.records
+
+
+def test_one_moment(made: tuple[Spec, Dataset, Path], tmp_path: Path) -> None:
+    """What is read is from one moment, whatever is written meanwhile, and a study is read while it runs."""
+    spec, dataset, _ = made
+    url = url_of(str(tmp_path / "small.db"))
+    limit = cases.Limit(3)
+    with (
+        cases.opened(spec, dataset, tmp_path / "small.db", tracker=limit, stop=limit.stop) as study,
+        pytest.raises(Interrupted),
+    ):
+        for _ in study.run():
+            with Storage.read(url) as storage:
+                before = storage.mark(), storage.trials("coarse")
+                number = len(before[1])
+                with closing(sqlite3.connect(tmp_path / "small.db")) as other:
+                    other.execute(
+                        "INSERT INTO hpsearch_trial SELECT 'else', number, raws, state, value, epochs, "
+                        "best_epoch, seconds, finished, history, error, origin FROM hpsearch_trial"
+                    )
+                    other.commit()
+                    assert (storage.mark(), storage.trials("coarse")) == before
+                    assert storage.trials("else") == []
+                    assert read(url, lambda s: len(s.trials("else"))) == number
+                    other.execute("DELETE FROM hpsearch_trial WHERE stage = 'else'")
+                    other.commit()
+            found = summary(url)
+            assert found.holder is not None and found.holder.pid == os.getpid()
+            assert standing(url, found) == f"Run by {found.holder}."
+    assert sorted(p.name for p in tmp_path.glob("small.db*")) == ["small.db", "small.db.lock"]
+    after = summary(url)
+    assert after.holder is None and "nobody runs it" in str(standing(url, after))
+
+
+def test_a_file_that_begins_to_be_written_is_read_again(database: Path) -> None:
+    """It was read as if nobody could write: what was read of it may be half of this and half of that."""
+    url, asked = url_of(str(database)), []
+
+    def ask(storage: Storage) -> int:
+        asked.append(storage.locked)
+        if len(asked) == 1:
+            with closing(sqlite3.connect(database)) as other:
+                other.execute("DELETE FROM hpsearch_trial WHERE stage = 'fine'")
+                other.commit()
+            raise StorageError("torn")
+        return len(storage.trials("fine"))
+
+    assert read(url, ask) == 0
+    assert asked == [False, False]
+    with pytest.raises(StorageError, match="torn"):
+        read(url, lambda storage: asked.clear() or ask(storage))
+
+
+def test_what_was_read_while_it_began_to_be_written_is_not_believed(database: Path) -> None:
+    asked: list[int] = []
+
+    def ask(storage: Storage) -> int:
+        asked.append(len(storage.trials("fine")))
+        if len(asked) == 1:
+            with closing(sqlite3.connect(database)) as other:
+                other.execute("DELETE FROM hpsearch_trial WHERE stage = 'fine'")
+                other.commit()
+        return asked[-1]
+
+    assert read(url_of(str(database)), ask) == 0 and asked == [3, 0]
+
+
+def test_an_index_alone_is_nobody(database: Path) -> None:
+    """No log is made beside what a kill left."""
+    Path(f"{database}-shm").write_bytes(bytes(32768))
+    before = seen(database.parent)
+    assert looked(database)[0].trained
+    assert seen(database.parent) == before
+
+
+def test_a_copy_is_gone_afterwards(database: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    killed(database, ("-wal",))
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    with Storage.read(url_of(str(database))) as storage:
+        assert list((tmp_path / "temporary").iterdir()) != []
+        assert len(storage.trials("coarse")) == 6
+    assert list((tmp_path / "temporary").iterdir()) == []

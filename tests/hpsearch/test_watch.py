@@ -1,0 +1,225 @@
+"""A study followed from its database while it runs: what is read, what is shown, and when that ends."""
+
+import io
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cases
+import pytest
+from rich.console import Console
+from test_cli import call  # noqa: F401 (a fixture)
+
+from hpsearch import cli
+from hpsearch import watch as module
+from hpsearch.database import url_of
+from hpsearch.dataset import Dataset, prepare
+from hpsearch.errors import StorageError
+from hpsearch.service import Summary, summary
+from hpsearch.spec import Spec
+from hpsearch.storage import Storage
+from hpsearch.trial import Result
+from hpsearch.watch import Reader, ended, watch
+
+SHORT = {**cases.FULL, "train.epochs": 4, "stages.0.trials": 9, "stages.1.trials": 5, "stages.2.seeds": 2, "wave": 3}
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Spec, Dataset]:
+    spec = cases.small(**SHORT)
+    return spec, prepare(spec.data, spec.seed, tmp_path_factory.mktemp("rows"))[0]
+
+
+@pytest.fixture
+def running(prepared: tuple[Spec, Dataset], tmp_path: Path) -> Iterator[tuple[str, Callable[[float], None]]]:
+    """A study's URL, and what lets one of its tasks end; nothing more comes once it is done."""
+    spec, dataset = prepared
+    executor = cases.Held(lambda waiting: 0, single=True)
+    with cases.opened(spec, dataset, tmp_path / "small.db", executor) as study:
+        steps = study.run()
+        next(steps)
+
+        def step(seconds: float = 0.0) -> None:
+            executor.release()
+            next(steps, None)
+
+        yield url_of(str(tmp_path / "small.db")), step
+
+
+def plain(found: Summary) -> Summary:
+    return found._replace(holder=None)
+
+
+def test_it_sees_what_a_whole_look_sees(
+    running: tuple[str, Callable[[float], None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At each step of a study with all there is, though trials that have finished are read once."""
+    url, step = running
+    first, read = [], Storage.trials
+
+    def trials(self: Storage, stage: str, start: int = 0) -> Any:
+        first.append((stage, start))
+        return read(self, stage, start)
+
+    reader, looks = Reader(url), 0
+    monkeypatch.setattr(Storage, "trials", trials)
+    for _ in range(400):
+        first.clear()
+        found = reader.look()
+        starts = dict(first)
+        expected = summary(url)
+        if found is not None:
+            looks += 1
+            assert plain(found) == plain(expected)
+            scored = found.champion is not None and "test/loss" in found.champion.metrics
+            assert ended(found) == (found.trained and scored), "it runs until its test scores are read"
+            with Storage.read(url) as storage:
+                rows = [t.result for s in found.spec.stages for t in read(storage, s.name)]
+            assert all(r is None or r.checkpoint is None for r in rows), "what only who trains needs"
+            if len(found.records) > 1:
+                assert starts["coarse"] == 9, "a stage that is over is not read again"
+            done = found.trained and ended(found)
+        else:
+            assert starts == {}
+        if done:
+            break
+        step(0.0)
+    assert done and looks > 20
+    assert reader.look() is None
+
+
+def test_a_look_that_changes_nothing_reads_no_trial(running: tuple[str, Callable[[float], None]]) -> None:
+    url, _ = running
+    reader = Reader(url)
+    assert reader.look() is not None
+    for _ in range(3):
+        assert reader.look() is None
+
+
+def test_failed_trials_that_train_again_are_seen(prepared: tuple[Spec, Dataset], tmp_path: Path) -> None:
+    """By another process, which has the lease then: what had finished is not taken for settled."""
+    spec, dataset = prepared
+    url = url_of(str(tmp_path / "small.db"))
+    with cases.opened(spec, dataset, tmp_path / "small.db") as study:
+        next(study.run())
+        storage = study._storage
+        storage.save("coarse", [Result(0, "failed", None, 0, 0, {}, 0.0, error="no room")])
+        reader = Reader(url)
+        found = reader.look()
+        assert found is not None and found.records[0][0].state == "failed"
+    time.sleep(0.002)  # so that who comes next came later
+    with cases.opened(spec, dataset, tmp_path / "small.db") as study:
+        study._storage.forget("coarse", [0])
+        found = reader.look()
+        assert found is not None and found.records[0][0].state == "running"
+
+
+def test_plain_lines(
+    running: tuple[str, Callable[[float], None]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Where the output is no terminal: a line a stage and now and then, no control characters; it ends by itself."""
+    monkeypatch.setattr("hpsearch.live.EVERY", 0.0)
+    url, step = running
+    waited: list[float] = []
+
+    def wait(seconds: float) -> None:
+        waited.append(seconds)
+        step(seconds)
+
+    update, news = module.Display.update, list[str]()
+
+    def noted(self: Any, progress: Any, *others: Any) -> None:
+        news.extend(r.label for r in progress.news)
+        update(self, progress, *others)
+
+    monkeypatch.setattr(module.Display, "update", noted)
+    out = Console(file=io.StringIO(), width=200)
+    found = watch(url, out, wait)
+    assert sorted(news) == sorted(r.label for records in found.records for r in records), "each once"
+    monkeypatch.setattr("sys.argv", ["hpsearch", "show", url, "--watch"])
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert "Run by" not in capsys.readouterr().out, "who runs it has only to close"
+    text = out.file.getvalue()  # type: ignore[attr-defined]
+    assert found.trained and plain(found) == plain(summary(url))
+    assert set(waited) == {module.EVERY} and len(waited) < 400
+    lines = text.splitlines()
+    assert lines[0].startswith("coarse (1/3): 0/") and "no best yet" in lines[0]
+    assert any(line.startswith("fine (2/3): ") for line in lines)
+    assert f"{sum(found.totals)}/{sum(found.totals)} finished" in lines[-1] and "best val/loss" in lines[-1]
+    assert all(c == "\n" or c.isprintable() for c in text)
+
+
+def test_on_a_terminal(running: tuple[str, Callable[[float], None]]) -> None:
+    """The picture holds the bar, the best trial and its curve, and leaves the cursor as it was."""
+    url, step = running
+    out = Console(file=io.StringIO(), width=100, height=30, force_terminal=True)
+    found = watch(url, out, step)
+    text = out.file.getvalue()  # type: ignore[attr-defined]
+    assert found.trained
+    assert "\x1b[?25l" in text and text.count("\x1b[?25l") == text.count("\x1b[?25h")
+    assert "best val/loss" in text and "▲" in text and "confirm (3/3)" in text
+
+
+def test_nobody_runs_it(prepared: tuple[Spec, Dataset], call: Callable[..., Any], tmp_path: Path) -> None:  # noqa: F811
+    """Said, and no waiting; of a study that is done nothing more is said."""
+    spec, dataset = prepared
+    with cases.opened(spec, dataset, tmp_path / "small.db") as study:
+        next(study.run())
+    said = call("show", "small.db", "--watch")
+    assert said.code == 0 and "coarse (1/3): 0/" in said.out
+    assert said.out.splitlines()[-1].startswith("Not finished, and nobody runs it; go on with: hpsearch resume")
+    cases.run(spec, dataset, tmp_path / "small.db")
+    said = call("show", "small.db", "--watch")
+    assert said.code == 0 and "finished" in said.out and "nobody" not in said.out and "Best: " in said.out
+
+
+def test_it_ends_when_the_process_that_ran_it_is_gone(
+    running: tuple[str, Callable[[float], None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed: the lease still says that it runs the study."""
+    url, step = running
+    left = [3]
+
+    def wait(seconds: float) -> None:
+        left[0] -= 1
+        if left[0]:
+            step(seconds)
+        else:
+            monkeypatch.setattr(os, "kill", lambda pid, signal: (_ for _ in ()).throw(ProcessLookupError))
+
+    found = watch(url, Console(file=io.StringIO()), wait)
+    assert left == [0] and not found.trained
+
+
+def test_leaving_is_no_error(
+    running: tuple[str, Callable[[float], None]],
+    call: Callable[..., Any],  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ctrl-C ends the looking: quietly, and with exit code 0; the study goes on."""
+    url, step = running
+
+    def interrupt(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module.watch, "__defaults__", (interrupt,))
+    said = call("show", url, "--watch")
+    assert said.code == 0 and said.err == "" and "coarse (1/3)" in said.out
+    for _ in range(5):
+        step(0.0)
+    assert any(r.state != "running" for r in summary(url).records[0])
+
+
+def test_a_database_that_goes_away(running: tuple[str, Callable[[float], None]], tmp_path: Path) -> None:
+    def wait(seconds: float) -> None:
+        (tmp_path / "small.db").rename(tmp_path / "else.db")
+
+    with pytest.raises(StorageError, match="cannot be read"):
+        watch(running[0], Console(file=io.StringIO()), wait)
+    (tmp_path / "else.db").rename(tmp_path / "small.db")
