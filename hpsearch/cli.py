@@ -352,9 +352,11 @@ def _run(spec: "Spec | None", url: str, options: "Options", given: str | None, q
     if session.untracked:
         _say(f"warning: {session.untracked}", err=True)
     elif tracking.startswith("sqlite"):
-        store = shlex.quote(_relative(tracking))
-        _say(f"MLflow:   {_beside_python('mlflow')} server --workers 1 --backend-store-uri {store}")
-    if not found.ranking:
+        elsewhere = f" --tracking-uri {shlex.quote(_relative(tracking))}" if given else ""
+        _say(f"MLflow:   {_beside_python('hpsearch')} ui{elsewhere}")
+    if found.ranking:
+        _say(f"Report:   {_beside_python('hpsearch')} report {shlex.quote(shown(url))}")
+    else:
         _say("error: no trial is complete; nothing was found", err=True)
         sys.exit(1)
 

@@ -43,10 +43,10 @@ def draw(picture: Picture, file: Path) -> None:
 
 
 def _plots(made: Figure, figure: Any) -> None:
+    if unknown := {trace.type for trace in figure.data} - KINDS.keys():
+        raise TypeError(f"a trace of type {unknown.pop()} is not drawn")
     layout, plots = figure.layout, dict[tuple[str, str], Axes]()
     for trace in figure.data:
-        if trace.type not in KINDS:
-            raise TypeError(f"a trace of type {trace.type} is not drawn")
         names = (trace.xaxis or "x", trace.yaxis or "y")
         if names not in plots:
             plots[names] = _axes(made, figure, *names)
@@ -66,7 +66,7 @@ def _plots(made: Figure, figure: Any) -> None:
 def _frame(figure: Any) -> tuple[float, float, float, float]:
     """Where plots are, in shares of the figure: left, bottom, width, height."""
     height = figure.layout.height + 40
-    names = [v for trace in figure.data for v in (trace.y if trace.type != "parcoords" else ()) if isinstance(v, str)]
+    names = [v for trace in figure.data for v in trace.y if isinstance(v, str)]
     names += [text for axis in figure.select_yaxes() for text in axis.ticktext or ()]
     longest = max((len(_plain(name)) for name in names), default=0)
     left, right, top, bottom = max(0.105, 0.04 + 0.0066 * longest), 0.985, 1 - 78 / height, 54 / height

@@ -23,11 +23,12 @@ import numpy as np
 from hpsearch.database import file_of
 from hpsearch.record import Record, best_of, checked_every
 from hpsearch.space import Axis
+from hpsearch.spec import Spec
 from hpsearch.trackers.base import Lost, Subject, masked
 from hpsearch.trackers.description import SIGNED, data_name, description
 from hpsearch.trackers.registry import FOLDER, NotRegistered, register
 from hpsearch.trackers.store import BUSY, Number, connected, engine_of, opened, poured
-from hpsearch.trackers.view import METRIC, ORDINAL, knows_views, logarithm, views
+from hpsearch.trackers.view import METRIC, ORDINAL, SCATTERS, knows_views, logarithm, views
 from hpsearch.uses import searched
 
 FINAL = ("test/", "fit/")  # scores of the champion alone
@@ -216,7 +217,10 @@ class MlflowTracker:
             if knows_views(mlflow.__version__):
                 important = self._important() if ended else ()
                 wanted |= views(
-                    self._subject.spec, self._subject.created, important, _scores(best, self._told.values())
+                    self._subject.spec,
+                    self._subject.created,
+                    important,
+                    _scores(self._subject.spec, best, self._told.values()),
                 )
             for key, value in wanted.items():
                 if has.get(key) != value:
@@ -224,7 +228,9 @@ class MlflowTracker:
         self._dressed = time.monotonic()
 
     def _important(self) -> Iterable[str]:
-        """Parameters, the most important first; none when that cannot be told."""
+        """Parameters, the most important first; none when that cannot be told, or all are drawn anyway."""
+        if len(self._axes) <= SCATTERS:  # what says it takes a second to import
+            return ()
         with contextlib.suppress(Exception):
             from hpsearch.importance import importance
 
@@ -400,11 +406,12 @@ def _inputs(subject: Subject) -> list[Any]:
     return [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])]
 
 
-def _scores(best: Record | None, told: Iterable[Record]) -> list[str]:
-    """Metrics of the runs that are scores of val and, of the champion, of test rows."""
+def _scores(spec: Spec, best: Record | None, told: Iterable[Record]) -> list[str]:
+    """Metrics of the runs that are scores of val and, of the champion, the same of test rows; but for the objective."""
     names = dict.fromkeys(name for record in told for name in record.metrics if name.startswith("val/"))
-    tests = [name for name in (best.metrics if best else ()) if name.startswith("test/")]
-    return [*(f"best/{name}" for name in names), *tests]
+    tests = [f"test/{name.removeprefix('val/')}" for name in names]
+    tests = [name for name in tests if best is not None and name in best.metrics]
+    return [*(f"best/{name}" for name in names if name != spec.metric.name), *tests]
 
 
 def thinned(length: int, best: int) -> list[int]:
@@ -420,6 +427,7 @@ def curves(record: Record, file: Path) -> None:
     """The trial's losses by epoch as PNG, its best epoch marked."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogFormatter
 
     figure = Figure(figsize=(6, 4))
     FigureCanvasAgg(figure)
@@ -432,6 +440,8 @@ def curves(record: Record, file: Path) -> None:
             axes.plot(range(every, record.epochs + 1, every), values, color=color, label=name)
     axes.axvline(record.best_epoch, color="tab:green", linestyle=":", label=f"best, epoch {record.best_epoch}")
     axes.set(title=record.label, xlabel="epoch", ylabel="loss", yscale="log")
+    axes.yaxis.set_major_formatter(LogFormatter())  # the usual one sets formulas, which takes half of the time
+    axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
     axes.grid(alpha=0.3)
     axes.legend(loc="upper right")
     figure.savefig(file)

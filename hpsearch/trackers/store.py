@@ -31,8 +31,7 @@ def opened(uri: str, file: Path | None, artifacts: Path | None) -> Any:
     for name in ("alembic", "sqlalchemy", "urllib3"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     gc.disable()  # an import makes objects that stay: collecting among them takes a quarter of its time
-    import optuna.importance  # noqa: F401 (for later: now there is time)
-    from matplotlib import figure  # noqa: F401
+    from matplotlib import figure  # noqa: F401 (for later: now there is time)
     from mlflow import MlflowClient
 
     gc.freeze()

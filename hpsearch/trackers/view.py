@@ -18,7 +18,7 @@ from hpsearch.uses import searched
 
 VIEW, EVERY = "hpsearch", "hpsearch-every"  # their ids
 TAG = "mlflow.sharedViewState."
-SCATTERS = 4
+SCATTERS = 6  # more parameters are drawn by importance
 ORDINAL, METRIC = "trial", "objective"  # metrics of each run
 
 

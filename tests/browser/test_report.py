@@ -10,6 +10,7 @@ from browsing import COMMAND, Made, Picture
 
 from hpsearch.report import number
 
+pytestmark = pytest.mark.browser
 EVIL = ["<img src=x onerror=alert(1)>", "</script><script>alert(2)</script>", 'a $x^2$ & "b" {{ 7*7 }} %{x}']
 
 

@@ -221,8 +221,8 @@ STUDIES = {repr(before): before for before, _, _ in REFUSED.values()}
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Databases of the files before."""
+def finished(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, str]]:
+    """Databases of the files before, and their tables."""
     from hpsearch.dataset import prepare
 
     found = {}
@@ -230,16 +230,16 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         folder = tmp_path_factory.mktemp("finished")
         spec = cases.small(**{**BASE, **before})
         cases.run(spec, prepare(spec.data, spec.seed, folder)[0], folder / "small.db")
-        found[name] = folder / "small.db"
+        found[name] = folder / "small.db", cases.table(folder / "small.db")
     return found
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_refused(place: Place, finished: dict[str, Path], case: str) -> None:
+def test_refused(place: Place, finished: dict[str, tuple[Path, str]], case: str) -> None:
     """Exit code 2, the line, the way out, and the database as it was."""
     before, after, line = REFUSED[case]
-    (place.folder / "small.db").write_bytes(finished[repr(before)].read_bytes())
-    table = place.table()
+    database, table = finished[repr(before)]
+    (place.folder / "small.db").write_bytes(database.read_bytes())
     said = place.run(**copy.deepcopy(after))
     assert said.code == 2 and said.out == "" and place.trained == []
     assert said.err.startswith("error: ") and "Traceback" not in said.err
@@ -248,9 +248,9 @@ def test_refused(place: Place, finished: dict[str, Path], case: str) -> None:
     assert place.table() == table
 
 
-def test_all_at_once(place: Place, finished: dict[str, Path]) -> None:
+def test_all_at_once(place: Place, finished: dict[str, tuple[Path, str]]) -> None:
     """Every refused change is named, one that is allowed is not; nothing of either is taken over."""
-    (place.folder / "small.db").write_bytes(finished[repr({})].read_bytes())
+    (place.folder / "small.db").write_bytes(finished[repr({})][0].read_bytes())
     stored = place.stored()
     said = place.run(seed=6, wave=4, workers=2, **{"train.epochs": 3})
     assert said.code == 2
@@ -258,7 +258,7 @@ def test_all_at_once(place: Place, finished: dict[str, Path]) -> None:
     assert place.stored() == stored
 
 
-def test_another_name_is_another_study(place: Place, finished: dict[str, Path]) -> None:
-    (place.folder / "small.db").write_bytes(finished[repr({})].read_bytes())
+def test_another_name_is_another_study(place: Place, finished: dict[str, tuple[Path, str]]) -> None:
+    (place.folder / "small.db").write_bytes(finished[repr({})][0].read_bytes())
     said = place.run(name="large")
     assert said.code == 2 and "'small'" in said.err and "'large'" in said.err

@@ -367,7 +367,7 @@ def test_installed_command(study: Path, tmp_path: Path) -> None:
     assert process.returncode == 0, process
     assert process.stderr == ""
     assert (tmp_path / "small.db").exists() and (tmp_path / "work/mlruns/mlflow.db").exists()
-    assert "sqlite:///mlruns/mlflow.db" in process.stdout
+    assert f"MLflow:   {COMMAND} ui\n" in process.stdout and f"Report:   {COMMAND} report " in process.stdout
     refusal = subprocess.run([COMMAND, "show", "none.db"], cwd=tmp_path, capture_output=True, text=True)
     assert (refusal.returncode, refusal.stdout) == (2, "")
     left = {p.name for p in tmp_path.iterdir()} - {"small.yaml", "small.db", "small.db.lock", "work"}

@@ -158,7 +158,8 @@ def test_what_is_seen_first(tracked: Tracked) -> None:
     columns = json.loads(zlib.decompress(base64.b64decode(state)))["selectedColumns"]
     metrics = set.union(*(set(run.data.metrics) for run in tracked.runs.values()))
     shown = [column.removeprefix("metrics.`").removesuffix("`") for column in columns if column.startswith("metrics.")]
-    assert set(shown) <= metrics and {"best/val/loss", "best/val/accuracy", "test/loss", "test/accuracy"} <= set(shown)
+    assert set(shown) <= metrics and {"objective", "best/val/accuracy", "test/loss", "test/accuracy"} <= set(shown)
+    assert "best/val/loss" not in shown and "test/f1" not in shown  # the objective itself; of no val score
     note = tags["mlflow.note.content"]
     assert f"**Best so far**: `{tracked.best['stage']}/{tracked.best['number']}`" in note
     assert "`test/accuracy`" in note and "models:/small@champion" in note and "small.db`" in note
@@ -720,7 +721,7 @@ def test_a_view_that_fails(place: Path, fresh: Path, tmp_path: Path, monkeypatch
 
 
 def test_important_parameters_are_charted(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As the importance of what was told says, at the end."""
+    """As the importance of what was told says, at the end, when there are more than are charted."""
     heard: list[Any] = []
 
     def importance(spec: Any, records: Any) -> dict[str, float]:
@@ -728,6 +729,7 @@ def test_important_parameters_are_charted(place: Path, monkeypatch: pytest.Monke
         return {"batch_size": 0.75, "beta": 0.25}
 
     monkeypatch.setattr("hpsearch.importance.importance", importance)
+    monkeypatch.setattr("hpsearch.trackers.mlflow.SCATTERS", 3)
     send(place, STATES)
     assert heard == [r.label for r in STATES]
     with closing(sqlite3.connect(place)) as connection:

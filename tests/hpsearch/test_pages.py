@@ -6,6 +6,7 @@ import math
 import re
 import shutil
 import sqlite3
+import time
 import zlib
 from collections.abc import Iterator
 from contextlib import closing
@@ -21,7 +22,7 @@ import pandas as pd
 import pytest
 import test_cli
 
-from hpsearch import api, pages, service
+from hpsearch import api, checking, pages, service
 from hpsearch.dataset import prepare
 from hpsearch.errors import Interrupted
 from hpsearch.executors import Inline
@@ -29,11 +30,14 @@ from hpsearch.pages import champion, pictures, png, scales
 from hpsearch.pages.figures import Picture, figure
 from hpsearch.pages.png import draw
 from hpsearch.pages.story import Story
-from hpsearch.space import Axis, bounds
+from hpsearch.space import Axis, Raw, bounds
+from hpsearch.storage import Given, Storage
+from hpsearch.trial import Result
 from hpsearch.uses import searched
 
 call = test_cli.call
 
+REPOSITORY = Path(__file__).parents[2]
 EVIL = ["<img src=x onerror=alert(1)>", "</script><script>alert(2)</script>", 'a $x^2$ & "b" {{ 7*7 }} [red]%{x}']
 STUDIES: dict[str, dict[str, Any]] = {
     "full": {**cases.FULL, "parameters.activation": {"values": ["tanh", "relu"]}, "model.hidden": [
@@ -427,3 +431,46 @@ def test_mistakes(call: test_cli.Call, ran: Any, tmp_path: Path, arguments: list
     (tmp_path / "text.db").write_text("no database at all, but text of some length")
     said = call("report", *arguments)
     assert said.code == 2 and words in said.err and "Traceback" not in said.err, said
+
+
+def many(path: Path, count: int) -> str:
+    """A study of so many trials of 50 epochs, none of which was trained."""
+    spec = checking.load(REPOSITORY / "studies" / "digits.yaml", (f"stages.0.trials={count}", "stages.2.top=1"))[0]
+    random, space = np.random.default_rng(1), searched(spec)
+    storage = Storage.open(f"sqlite:///{path}", create=True)
+    storage.begin(spec.name, spec.model_dump(mode="json"), "none", "test")
+    storage.begin_stage("coarse", space.whole())
+    raws: list[dict[str, Raw]] = []
+    results = []
+    for number in range(count):
+        drawn = {a.key: random.uniform(a.position(a.low), a.position(a.high)) for a in space.axes}
+        raws.append({a.key: round(a.raw(drawn[a.key])) if a.whole else a.raw(drawn[a.key]) for a in space.axes})
+        state, epochs = (("complete", 50), ("complete", 31), ("pruned", 2), ("pruned", 17), ("diverged", 3))[number % 5]
+        loss = (2 / np.arange(1, epochs + 1) + 0.1 * random.random(epochs)).round(6).tolist()
+        history = dict.fromkeys(("train/loss", "train/accuracy", "val/loss", "val/accuracy"), loss)
+        value = None if state == "diverged" else min(loss)
+        results.append(Result(number, state, value, epochs, int(np.argmin(loss)) + 1, history, 0.5))  # type: ignore[arg-type]
+    storage.ask("coarse", 0, [Given(r) for r in raws])
+    storage.save("coarse", results)
+    storage.close()
+    return f"sqlite:///{path}"
+
+
+def test_five_hundred_trials_are_under_five_megabytes(tmp_path: Path) -> None:
+    written = pages.report(many(tmp_path / "many.db", 500), tmp_path / "r.html", png=False)
+    assert written.page.stat().st_size < 5e6
+    assert written.page.read_text("utf-8").count("<tr><td>coarse/") == 500
+
+
+@pytest.mark.bench
+def test_two_thousand_trials(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The report of them in 20 s, and in no more than four times what 500 take: nothing is slower than linear."""
+    took = {}
+    pages.report(many(tmp_path / "warm.db", 20), tmp_path / "warm.html")  # imports
+    for count in (500, 2000):
+        url, began = many(tmp_path / f"{count}.db", count), time.process_time()
+        written = pages.report(url, tmp_path / f"{count}.html")
+        took[count] = time.process_time() - began
+        with capsys.disabled():
+            print(f"\n{count} trials: {took[count]:.1f} s of CPU, {written.page.stat().st_size / 1e6:.1f} MB")
+    assert took[2000] <= 4 * took[500] and took[2000] <= 20

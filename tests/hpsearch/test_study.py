@@ -23,6 +23,7 @@ from hpsearch.record import Record
 from hpsearch.spec import Spec
 from hpsearch.stages import reused
 from hpsearch.storage import Storage
+from hpsearch.study import Study
 from hpsearch.trial import Result, Start, Task, advance, groups
 
 WAVE = cases.CONTENT["wave"]
@@ -40,12 +41,18 @@ def dataset(spec: Spec, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 
 @pytest.fixture(scope="module")
-def reference(spec: Spec, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Record], str]:
-    """Records and table of the small study, trained inline."""
+def done(spec: Spec, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, Path]:
+    """The small study, trained inline, and its database: to be read only."""
     database = tmp_path_factory.mktemp("reference") / "small.db"
     study = cases.run(spec, dataset, database)
     assert len(reused(study.space, study.boxes[1], study.records[:1])) > 10, "TPE is in its start-up still"
-    return cases.rows(study), cases.table(database)
+    return study, database
+
+
+@pytest.fixture(scope="module")
+def reference(done: tuple[Study, Path]) -> tuple[list[Record], str]:
+    """Its records and table."""
+    return cases.rows(done[0]), cases.table(done[1])
 
 
 def test_reference_is_worth_comparing(spec: Spec, reference: tuple[list[Record], str]) -> None:
@@ -80,8 +87,7 @@ ORDERS: dict[str, Callable[[], Callable[[int], int]]] = {
 }
 
 
-@pytest.mark.parametrize("single", [False, True], ids=["company", "alone"])
-@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize(("order", "single"), [("first", True), ("last", False), ("random", False), ("last", True)])
 def test_order_of_arrival_changes_nothing(
     spec: Spec, dataset: Dataset, reference: tuple[list[Record], str], tmp_path: Path, order: str, single: bool
 ) -> None:
@@ -124,7 +130,7 @@ def bare(records: list[Record]) -> list[Record]:
     ]
 
 
-@pytest.mark.parametrize("limit", [0, 1, 5, 15, 17, 20, 23])
+@pytest.mark.parametrize("limit", [0, 5, 15, 20, 23])
 def test_stopped_and_resumed(
     spec: Spec, dataset: Dataset, reference: tuple[list[Record], str], tmp_path: Path, limit: int
 ) -> None:
@@ -157,14 +163,15 @@ def test_stopped_again_and_again(
     assert (cases.rows(again), cases.table(database)) == reference
 
 
-def test_finished_study_is_left_alone(spec: Spec, dataset: Dataset, tmp_path: Path) -> None:
+def test_finished_study_is_left_alone(
+    spec: Spec, dataset: Dataset, done: tuple[Study, Path], reference: tuple[list[Record], str], tmp_path: Path
+) -> None:
     database = tmp_path / "small.db"
-    first = cases.run(spec, dataset, database)
-    before = cases.table(database)
+    database.write_bytes(done[1].read_bytes())
     executor = cases.Held(lambda waiting: 0)  # which nobody releases
     again = cases.run(spec, dataset, database, executor)
-    assert again.records == first.records
-    assert cases.table(database) == before
+    assert again.records == done[0].records
+    assert cases.table(database) == reference[1]
 
 
 @pytest.mark.parametrize("share", [0.0, None])
@@ -192,11 +199,10 @@ def test_time_slices(
     assert any(t.checkpoint for task in tasks for t in task.trials) == (share is not None)
 
 
-def test_optuna_reads_it(spec: Spec, dataset: Dataset, reference: tuple[list[Record], str], tmp_path: Path) -> None:
+def test_optuna_reads_it(spec: Spec, done: tuple[Study, Path], reference: tuple[list[Record], str]) -> None:
     """Points, values and states, by Optuna alone."""
-    cases.run(spec, dataset, tmp_path / "small.db")
     for stage in spec.stages:
-        trials = optuna.load_study(study_name=f"small/{stage.name}", storage=url_of(str(tmp_path / "small.db"))).trials
+        trials = optuna.load_study(study_name=f"small/{stage.name}", storage=url_of(str(done[1]))).trials
         records = [r for r in reference[0] if r.stage == stage.name]
         assert [(t.number, t.value, t.params) for t in trials] == [(r.number, r.value, r.raws) for r in records]
         assert {t.state.name for t in trials} == {"COMPLETE"}
@@ -401,10 +407,10 @@ def test_seed_and_stage_matter(
     assert [r.point for r in records[:4]] != [r.point for r in reference[0][:4]]
 
 
-def test_the_database_as_records(spec: Spec, dataset: Dataset, tmp_path: Path) -> None:
+def test_the_database_as_records(spec: Spec, done: tuple[Study, Path]) -> None:
     """What is loaded is what was returned."""
-    study = cases.run(spec, dataset, tmp_path / "a.db")
-    storage = Storage.open(url_of(str(tmp_path / "a.db")), create=False)
+    study, database = done
+    storage = Storage.open(url_of(str(database)), create=False)
     loaded = [loop.load(spec, study.space, storage, stage.name)[0] for stage in spec.stages]
     storage.close()
     best = study.best
