@@ -371,6 +371,7 @@ STATES = [
     record(3, "failed"),
     record(4, "complete", origin="coarse/0"),
 ]
+SCORED = [r._replace(metrics={**r.metrics, "val/accuracy": 0.9}) for r in STATES]
 SUBJECT = Subject(cases.small(), "identity", 1e9, {})
 
 
@@ -696,28 +697,28 @@ SEEN = ["note.content", "sharedViewState.hpsearch", "sharedViewState.hpsearch-ev
 
 def test_views_and_description_follow(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """There from the beginning, written again only where they differ, not often while the study runs."""
-    assert dressed(place, STATES) == [SEEN, [], SEEN]
-    assert dressed(place, STATES) == [SEEN[1:], [], SEEN[1:]]  # scores are not known at once; the best is left there
+    assert dressed(place, SCORED) == [SEEN, [], SEEN]
+    assert dressed(place, SCORED) == [SEEN[1:], [], SEEN[1:]]  # scores are not known at once; the best is left there
     monkeypatch.setattr("hpsearch.trackers.mlflow.PAUSE", 0.0)
-    assert dressed(place, [*STATES, record(5, "complete", value=0.1)])[1:] == [[*SEEN[1:], SEEN[0]], []]
+    assert dressed(place, [*SCORED, record(5, "complete", value=0.1)])[1:] == [[*SEEN[1:], SEEN[0]], []]
 
 
 def test_a_view_that_fails(place: Path, fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fails nothing else; nor does a version of MLflow with another page, or an importance that cannot be told."""
     (tmp_path / "whole").mkdir()
     whole = Path(shutil.copy(fresh, tmp_path / "whole" / "mlflow.db"))
-    send(whole, STATES)
-    assert dressed(place, STATES, refuses=True) == [[], [], []]
+    send(whole, SCORED)
+    assert dressed(place, SCORED, refuses=True) == [[], [], []]
     assert runs(place) == runs(whole)
 
     def broken(*_: Any) -> None:
         raise ValueError
 
     monkeypatch.setattr("hpsearch.importance.importance", broken)
-    assert dressed(place, STATES) == [SEEN, [], SEEN]
+    assert dressed(place, SCORED) == [SEEN, [], SEEN]
     monkeypatch.setattr("mlflow.__version__", "4.0.0")
     other = Subject(cases.small(), "another", 1e9, {})
-    assert dressed(place, STATES, subject=other) == [SEEN[:1], [], SEEN[:1]]
+    assert dressed(place, SCORED, subject=other) == [SEEN[:1], [], SEEN[:1]]
 
 
 def test_important_parameters_are_charted(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
