@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from hpsearch.estimators import MLPClassifier, MLPRegressor
     from hpsearch.models import Model
 
-__version__ = "0.4.0"
+__version__ = "0.5.0"
 __all__ = ["MLPClassifier", "MLPRegressor", "Model", "Result", "__version__", "load_model", "load_study", "run"]
 
 _HOMES = {

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import click
 
@@ -155,7 +156,7 @@ def doctor(databases: tuple[str, ...], tracking_uri: str | None) -> None:
     from hpsearch.doctor import examine
 
     failed = False
-    for finding in examine(databases, tracking_uri or f"sqlite:///{Path('mlruns/mlflow.db').absolute()}"):
+    for finding in examine(databases, tracking_uri or f"sqlite:///{quote(str(Path('mlruns/mlflow.db').absolute()))}"):
         _say(str(finding))
         failed = failed or finding.level == "FAIL"
     if failed:

@@ -29,7 +29,10 @@ def url_of(database: str) -> str:
         return database
     if "?" in database:
         raise StorageError(f"{database}: a path with a question mark cannot be used; rename the file or its folder")
-    return f"sqlite:///{Path(database)}"
+    path = str(Path(database))
+    if re.search("%[0-9A-Fa-f]{2}", path):  # the driver is named, or MLflow would make the folder as it is written here
+        return f"sqlite+pysqlite:///{path.replace('%', '%25')}"
+    return f"sqlite:///{path}"
 
 
 def file_of(url: str) -> Path | None:

@@ -1,9 +1,9 @@
 """What a champion does with its rows: seen once, when the study ends, so that a report needs the database alone."""
 
 import json
+import math
 import zlib
 from collections.abc import Iterator, Sequence
-from math import isfinite
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -118,6 +118,9 @@ class Portrait(NamedTuple):
             return None
         try:
             content = json.loads(zlib.decompress(data))
+            for part in filter(None, (content["val"], content["test"])):
+                if any(len(row) != len(part["confusion"]) for row in part["confusion"]):
+                    return None
             return cls(
                 val=content["val"] and Fit(**content["val"]),
                 test=content["test"] and Fit(**content["test"]),
@@ -126,7 +129,7 @@ class Portrait(NamedTuple):
                 gradients=[Spread(**s) for s in content["gradients"]],
                 weights=[Weights(**w) for w in content["weights"]],
             )
-        except (TypeError, KeyError, ValueError, zlib.error):
+        except (AttributeError, TypeError, KeyError, ValueError, zlib.error):
             return None
 
 
@@ -214,7 +217,7 @@ def _regions(
     own = train.of(0)
     raw = own.x.astype(np.float64) if first.x is None else first.x.invert(own.x.astype(np.float64))
     low, high = raw.min(axis=0), raw.max(axis=0)
-    room = MARGIN * (high - low)
+    room = np.where(high > low, MARGIN * (high - low), 0.5)
     lines = np.linspace(low - room, high + room, GRID)  # (grid, 2)
     grid = np.stack([side.ravel() for side in np.meshgrid(lines[:, 0], lines[:, 1])], axis=1)
     each = [(grid if fold.x is None else fold.x.apply(grid)).astype(DTYPE) for fold in folds or [first]]
@@ -250,7 +253,7 @@ def _spreads(
 
 
 def _spread(net: Network, h: Histogram) -> Spread:
-    mean, deviation = (float(v) if isfinite(v) else 0.0 for v in (h.mean[0], h.deviation[0]))
+    mean, deviation = (float(v) if math.isfinite(v) else 0.0 for v in (h.mean[0], h.deviation[0]))
     return Spread(_named(net, h.layer), h.counts[0].tolist(), _short(h.edges[0]), mean, deviation)
 
 
@@ -273,5 +276,9 @@ def _evenly(count: int, most: int) -> npt.NDArray[np.intp]:
 
 
 def _short(values: npt.NDArray[Any]) -> list[float]:
-    """Six digits, which is more than a picture shows."""
-    return [float(f"{float(v):.6g}") for v in values]
+    """Six digits of what they differ by, which is more than a picture shows; nine of numbers that are all the same."""
+    apart = float(np.ptp(values)) if len(values) else 0.0
+    if not 0 < apart < math.inf:
+        return [float(f"{float(v):.9g}") for v in values]
+    digits = 6 - math.floor(math.log10(apart))
+    return [round(float(v), digits) for v in values]

@@ -24,6 +24,7 @@ from hpsearch.record import FINISHED, Record, checked_every, repeats
 from hpsearch.samplers import MEMORYLESS
 from hpsearch.service import COLUMNS, Summary
 from hpsearch.space import Value, bounds
+from hpsearch.space import number as number  # the report's pages take it from here
 from hpsearch.spec import Spec
 from hpsearch.trial import TrialState
 from hpsearch.uses import searched
@@ -40,21 +41,21 @@ def as_json(summary: Summary) -> dict[str, Any]:
     axes = searched(spec).axes
     again = repeats(r for records in summary.records for r in records)
     stages = []
-    for number, stage in enumerate(spec.stages):
-        begun = number < len(summary.boxes)
-        records = summary.records[number] if begun else []
+    for place, stage in enumerate(spec.stages):
+        begun = place < len(summary.boxes)
+        records = summary.records[place] if begun else []
         stages.append(
             {
                 "name": stage.name,
                 "sampler": None if stage.confirms else stage.sampler,
-                "trials": summary.totals[number],
+                "trials": summary.totals[place],
                 "finished": sum(r.state in FINISHED for r in records),
                 "pruned": sum(r.state == "pruned" for r in records),
                 "epochs": sum(r.epochs for r in records if r.origin is None),
                 "epochs_saved": saved(spec, records),
-                "reused": summary.reused[number] if begun else 0,
-                "box": {a.name: list(bounds(a, summary.boxes[number])) for a in axes} if begun else None,
-                "edges": [str(edge) for edge in summary.edges[number]] if begun else [],
+                "reused": summary.reused[place] if begun else 0,
+                "box": {a.name: list(bounds(a, summary.boxes[place])) for a in axes} if begun else None,
+                "edges": [str(edge) for edge in summary.edges[place]] if begun else [],
             }
         )
     return {
@@ -70,7 +71,8 @@ def as_json(summary: Summary) -> dict[str, Any]:
 
 def as_csv(summary: Summary) -> str:
     """A row a trial, all of them, as RFC 4180 has it; numbers in full. What is text in it is a word of a menu or the
-    study file's own name of a stage, never the data's: nothing that a spreadsheet would run as a formula."""
+    study file's own name of a stage, never the data's: letters, digits, `_` and `-`. A spreadsheet can take a name that
+    begins with `-` for a formula, but one that calls nothing."""
     rows, text = summary.rows, io.StringIO()
     writer = csv.DictWriter(text, list(dict.fromkeys([*COLUMNS, *(name for row in rows for name in row)])))
     writer.writeheader()
@@ -268,7 +270,7 @@ def _confirmed(summary: Summary) -> Table:
 
 
 def _interval(middle: float, half: float) -> str:
-    return f"{middle:.4g} ± {half:.2g}"
+    return f"{number(middle)} ± {half:.2g}"
 
 
 def _letters() -> Iterator[str]:
@@ -293,15 +295,23 @@ def verdict(finalists: Sequence[Finalist]) -> str:
 
 
 def _over_seeds(summary: Summary) -> Iterator[Table]:
-    """Of stages whose points were trained with several seeds: the metric of each point over them."""
+    for title, (heading, *rows) in over_seeds(summary):
+        table = Table(title=escape(title), box=SIMPLE_HEAD, title_justify="left")
+        for column in heading:
+            table.add_column(escape(column), justify="right", overflow="fold")
+        for row in rows:
+            table.add_row(*map(escape, row))
+        yield table
+
+
+def over_seeds(summary: Summary) -> Iterator[tuple[str, list[list[str]]]]:
+    """Of stages whose points were trained with several seeds: the metric of each point over them, the heading first."""
     for stage, records in zip(summary.spec.stages, summary.records, strict=False):
         if stage.seeds == 1 or stage.confirms:
             continue
         points = stage.points or ({},)
         names = list(dict.fromkeys(name for point in points for name in point))
-        table = Table(title=f"{escape(stage.name)}: over {stage.seeds} seeds", box=SIMPLE_HEAD, title_justify="left")
-        for column in (*names, "complete", f"median {summary.spec.metric.name}", "least", "most"):
-            table.add_column(escape(column), justify="right", overflow="fold")
+        rows = [[*names, "complete", f"median {summary.spec.metric.name}", "least", "most"]]
         for place, point in enumerate(points):
             repeated = records[place : len(points) * stage.seeds : len(points)]
             if any(r.point != repeated[0].point for r in repeated):
@@ -309,9 +319,9 @@ def _over_seeds(summary: Summary) -> Iterator[Table]:
             values = [r.value for r in repeated if r.state == "complete" and r.value is not None]
             cells = [number(point[name]) if name in point else "–" for name in names]
             spread = [number(float(f(values))) for f in (median, min, max)] if values else ["–"] * 3
-            table.add_row(*map(escape, [*cells, f"{len(values)}/{stage.seeds}", *spread]))
-        if table.row_count:
-            yield table
+            rows.append([*cells, f"{len(values)}/{stage.seeds}", *spread])
+        if len(rows) > 1:
+            yield f"{stage.name}: over {stage.seeds} seeds", rows
 
 
 def _trials(summary: Summary, title: str, records: Sequence[Record]) -> Table:
@@ -371,8 +381,3 @@ def _accuracy(metrics: Mapping[str, float], part: str) -> float:
 def parameters(record: Record) -> str:
     """`learning_rate 0.0292, beta 0.979`."""
     return ", ".join(f"{name} {number(value)}" for name, value in record.point.items())
-
-
-def number(value: Value) -> str:
-    """Four digits; whole numbers and words as they are."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

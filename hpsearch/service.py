@@ -242,7 +242,8 @@ def summarized(storage: Storage, known: Sequence[Sequence[Record]] = ()) -> Summ
         known: of each stage its first trials, as an earlier summary had them, which are not read again.
     """
     spec = _stored_spec(storage)
-    axes, begun = searched(spec), storage.stages()
+    axes = searched(spec)
+    begun = storage.stages(axes.axes)
     records: list[list[Record]] = []
     boxes: list[Box] = []
     before = load(spec, axes, storage, PRIOR)[0]

@@ -129,10 +129,15 @@ class Axis:
         return not self.when or any(all(clause.holds(point) for clause in condition) for condition in self.when)
 
     def value(self, raw: Raw) -> Value:
-        """Raw → what people see."""
+        """Raw → what people see.
+
+        Raises:
+            ValueError: it is no raw coordinate of the axis.
+        """
         if not self.zoomable:
             return raw
-        assert not isinstance(raw, str)
+        if isinstance(raw, str) or (self.choices and not 0 <= raw < len(self.choices)):
+            raise ValueError(f"{self.key} cannot be {raw!r}")
         if self.choices:
             return self.choices[int(raw)]
         if self.complement:
@@ -252,9 +257,30 @@ def contains(axis: Axis, box: Box, raw: Raw | None) -> bool:
     return low <= raw <= high
 
 
+def check(axes: Sequence[Axis], box: Box) -> None:
+    """Whether a box is one of these axes.
+
+    Raises:
+        LookupError, TypeError or ValueError: it is not.
+    """
+    for axis in axes:
+        low, high = box[axis.key]
+        bounds(axis, box)
+        if not axis.position(low) <= axis.position(high):
+            raise ValueError(f"{axis.key} cannot lie between {low} and {high}")
+
+
 def bounds(axis: Axis, box: Box) -> tuple[Value, Value] | Sequence[Value]:
     """The box on that axis in values, lower first: `(0.9, 0.999)`; all of them for unordered values."""
     if not axis.zoomable:
         return axis.choices
     low, high = (axis.value(raw) for raw in box[axis.key])
     return (high, low) if axis.complement else (low, high)
+
+
+def number(value: Value) -> str:
+    """Four digits, near 1 as many as leave two of 1 − value; whole numbers and words as they are."""
+    if not isinstance(value, float):
+        return str(value)
+    near = 0.999 < value < 1
+    return f"{value:.{1 - math.floor(math.log10(complement(value))) if near else 4}g}"

@@ -7,7 +7,7 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from hpsearch.record import Record
-from hpsearch.space import Axis, Box, Space, Value, contains
+from hpsearch.space import Axis, Box, Space, Value, contains, number
 from hpsearch.spec import Spec, Zoom
 
 ROUNDING = 1e-9
@@ -24,10 +24,10 @@ def box(spec: Spec, space: Space, stage: int, earlier: Sequence[Sequence[Record]
         prior: of the study it was forked from.
     """
     result = space.whole()
-    for number in range(stage + 1):
-        zoom = spec.stages[number].zoom
+    for place in range(stage + 1):
+        zoom = spec.stages[place].zoom
         if zoom is not None:
-            result = _narrowed(spec, space, result, outcomes((prior, *earlier[:number])), zoom)
+            result = _narrowed(spec, space, result, outcomes((prior, *earlier[:place])), zoom)
     return result
 
 
@@ -59,8 +59,8 @@ class Edge(NamedTuple):
     end: Value
 
     def __str__(self) -> str:
-        what = f"the best {self.name} so far, {_short(self.value)}"
-        return f"{what}, lies at the end of its range, {_short(self.end)}: {self.wider}"
+        what = f"the best {self.name} so far, {number(self.value)}"
+        return f"{what}, lies at the end of its range, {number(self.end)}: {self.wider}"
 
 
 def edges(space: Space, box: Box, best: Record | None) -> list[Edge]:
@@ -81,10 +81,6 @@ def edges(space: Space, box: Box, best: Record | None) -> list[Edge]:
                 way = ("lower min", "raise max") if not axis.choices else ("add lower values", "add higher values")
                 found.append(Edge(axis.name, way[upper], axis.value(raw), axis.value(end)))
     return found
-
-
-def _short(value: Value) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _narrowed(spec: Spec, space: Space, outer: Box, records: Sequence[Record], zoom: Zoom) -> Box:

@@ -36,7 +36,7 @@ from hpsearch.database import (
 )
 from hpsearch.errors import StorageError
 from hpsearch.lease import BEAT, Holder, held
-from hpsearch.space import Box, Raw
+from hpsearch.space import Axis, Box, Raw, check
 from hpsearch.trial import History, Result
 
 if TYPE_CHECKING:
@@ -324,7 +324,7 @@ class Storage:
             if not sa.inspect(connection).has_table(_STUDY.name):
                 return None
             rows = list(self._rows(connection, _STUDY))
-        with self._sound("its study"):
+        with self.sound("its study"):
             return StoredStudy(**{**rows[0]._mapping, "spec": json.loads(rows[0].spec)}) if rows else None
 
     def begin(
@@ -368,13 +368,20 @@ class Storage:
         with self._writing() as connection:
             connection.execute(_STUDY.update().values(spec=text, hash=digest(text)))
 
-    def stages(self) -> dict[str, StoredStage]:
-        """The stages that have begun."""
+    def stages(self, axes: Sequence[Axis] = ()) -> dict[str, StoredStage]:
+        """The stages that have begun.
+
+        Args:
+            axes: of which each has a box.
+        """
         with self._reading() as connection:
             rows = list(self._rows(connection, _STAGE))
-        with self._sound("what a stage searches"):
+        with self.sound("what a stage searches"):
             found = [StoredStage(**{**row._mapping, "box": json.loads(row.box)}) for row in rows]
-            return {s.stage: s._replace(box={key: (low, high) for key, (low, high) in s.box.items()}) for s in found}
+            found = [s._replace(box={key: (low, high) for key, (low, high) in s.box.items()}) for s in found]
+            for stage in found:
+                check(axes, stage.box)
+            return {stage.stage: stage for stage in found}
 
     def begin_stage(self, stage: str, box: Box) -> StoredStage:
         """A stage begins, with what it searches."""
@@ -411,7 +418,7 @@ class Storage:
             checkpoints = {row.number: row for row in self._rows(connection, _CHECKPOINT, *where)}
             found = []
             for row in self._rows(connection, _TRIAL, _TRIAL.c.stage == stage, _TRIAL.c.number >= first):
-                with self._sound(f"trial {stage}/{row.number}"):
+                with self.sound(f"trial {stage}/{row.number}"):
                     found.append(_trial(row, checkpoints.get(row.number)))
             return found
 
@@ -480,7 +487,7 @@ class Storage:
 
         if stage not in self._told:
             self._wait()
-            with guard(self.url), self._sound("what Optuna has of it"):
+            with guard(self.url), self.sound("what Optuna has of it"):
                 study = self.study()
                 assert study is not None
                 self._told[stage] = optuna.create_study(
@@ -489,7 +496,7 @@ class Storage:
                     direction="minimize" if sign > 0 else "maximize",
                     load_if_exists=True,
                 )
-        with guard(self.url), self._sound("what Optuna has of it"):
+        with guard(self.url), self.sound("what Optuna has of it"):
             return len(self._told[stage].get_trials(deepcopy=False))
 
     def tell(self, stage: str, trials: Sequence["FrozenTrial"]) -> None:
@@ -503,7 +510,7 @@ class Storage:
         """The trials whose weights are kept."""
         with self._reading() as connection:
             rows = list(self._rows(connection, _CHAMPION))
-        with self._sound("its champion"):
+        with self.sound("its champion"):
             return {
                 (row.stage, row.number): Champion(
                     row.stage, row.number, row.weights, json.loads(row.test) if row.test else None, row.portrait
@@ -589,7 +596,7 @@ class Storage:
             pass
 
     @contextlib.contextmanager
-    def _sound(self, what: str) -> Iterator[None]:
+    def sound(self, what: str) -> Iterator[None]:
         """What is read is as it was written.
 
         Raises:
@@ -597,7 +604,7 @@ class Storage:
         """
         try:
             yield
-        except (AttributeError, TypeError, ValueError, zlib.error):
+        except (AttributeError, LookupError, TypeError, ValueError, zlib.error):
             raise StorageError(f"{shown(self.url)}: {what} {DAMAGED}") from None
 
     def _lease(self) -> "sa.Row[Any] | None":

@@ -175,7 +175,7 @@ class Study:
     def _begin(self, number: int, earlier: Sequence[Sequence[Record]]) -> StoredStage:
         """The stage as it is stored: what it searches is settled when it begins."""
         stage = self.spec.stages[number]
-        begun = self._storage.stages().get(stage.name)
+        begun = self._storage.stages(self.space.axes).get(stage.name)
         if begun is None:
             inside = box(self.spec, self.space, number, self.records, self.prior)
             begun = self._storage.begin_stage(stage.name, inside)
@@ -437,7 +437,8 @@ def load(spec: Spec, space: Space, storage: Storage, name: str, first: int = 0) 
     far those are that are not finished."""
     records, stands = [], []
     for number, (raws, result, finished, origin) in enumerate(storage.trials(name, first), first):
-        record = Record(name, number, raws, space.point(raws), "running", origin=origin)
+        with storage.sound(f"trial {name}/{number}"):
+            record = Record(name, number, raws, space.point(raws), "running", origin=origin)
         if result is not None and result.state == "running":
             stands.append(result)
         elif result is not None:

@@ -44,7 +44,7 @@ def shown(tracking: str, study: str | None, port: int | None, opens: bool, stop:
         ServerEnded: although it should not.
     """
     identity = study and identity_of(study)
-    if urlsplit(tracking).scheme in ("http", "https"):
+    if _is_server(tracking):
         yield from _announced(_link_there(tracking, identity), opens)
         return
     path = tracking_file(tracking)
@@ -65,6 +65,18 @@ def shown(tracking: str, study: str | None, port: int | None, opens: bool, stop:
             yield "Ctrl-C ends the server."
         while not stop():
             _alive(server, 0.5)
+
+
+def _is_server(tracking: str) -> bool:
+    """Whether a tracking URI is a server's address.
+
+    Raises:
+        TrackingError: it is no address.
+    """
+    try:
+        return urlsplit(tracking).scheme in ("http", "https")
+    except ValueError as error:  # of brackets
+        raise TrackingError(f"'{tracking}' is no address ({error}); write http://127.0.0.1:5000, for example") from None
 
 
 def tracking_file(tracking: str) -> Path:

@@ -78,10 +78,10 @@ def _replaced(path: Path) -> Path:
     backup = path.with_name(f"{path.stem}-{time.strftime('%Y%m%dT%H%M%S')}{path.suffix}")
     draft = path.with_name(f"{path.name}.draft")
     with _discarded(draft), contextlib.ExitStack() as undo:
-        undo.callback(backup.unlink, missing_ok=True)
         with _alone(path) as database:
             for copy in (backup, draft):
                 copy.touch(0o600, exist_ok=copy is draft)
+                undo.callback(copy.unlink, missing_ok=True)
                 shutil.copymode(path, copy)
                 with contextlib.closing(sqlite3.connect(copy)) as target:
                     database.backup(target)

@@ -1,6 +1,8 @@
 """A study → one HTML file that tells the whole of it, and its pictures as PNG; made from the database alone."""
 
+import os
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,6 +12,9 @@ from hpsearch.pages.story import Story
 
 if TYPE_CHECKING:
     from hpsearch.pages.figures import Picture
+
+
+FIRST = "<!doctype html>"  # what a report begins with
 
 
 class Written(NamedTuple):
@@ -37,29 +42,43 @@ def report(url: str, out: Path | None = None, *, png: bool = True) -> Written:
     from hpsearch.pages.page import page
 
     found = list(pictures.pictures(story)), list(champion.pictures(story))
-    if out is not None and out.is_dir():
-        raise OutputError(f"{out}: cannot be written: is a folder; name a file in it")
     file = out or (file_of(url) or Path("study.db")).with_name(f"{story.spec.name}-report.html")
     try:
+        file = file.resolve() if file.is_symlink() else file
         _write(file, page(story, *found))
         folder = file.with_suffix("") if file.suffix else file.with_name(f"{file.name}-pictures")
         return Written(file, tuple(_drawn(folder, [*found[0], *found[1]])) if png else ())
     except OSError as error:
-        raise OutputError(f"{error.filename or file}: cannot be written: {error.strerror or error}") from None
+        raise OutputError(f"{file}: cannot be written: {error.strerror or error}") from None
 
 
 def _write(file: Path, text: str) -> None:
-    """Whole or not at all: whoever has the old one open keeps it."""
-    draft = file.with_name(f"{file.name}.part")
-    draft.write_text(text, "utf-8")
-    draft.replace(file)
+    """Whole or not at all: whoever has the old one open keeps it.
+
+    Raises:
+        OutputError: something else than a report is there.
+    """
+    if file.is_dir():
+        raise OutputError(f"{file}: cannot be written: is a folder; name a file in it")
+    if file.exists():
+        with file.open("rb") if file.is_file() else nullcontext() as there:
+            if there is None or there.read(len(FIRST)).decode("utf-8", "replace") != FIRST:
+                raise OutputError(f"{file}: is there already, and is no report; name another file")
+    draft = file.with_name(f".{os.getpid()}.part")
+    try:
+        with draft.open("x", encoding="utf-8") as new:  # not what a link may lead to
+            new.write(text)
+        draft.replace(file)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def _drawn(folder: Path, pictures: "list[Picture]") -> Iterator[Path]:
+    """Under the same names each time, so that those of an earlier report are replaced."""
     from hpsearch.pages.png import draw
 
     folder.mkdir(exist_ok=True)
-    for number, picture in enumerate(pictures, 1):
-        file = folder / f"{number:02}-{picture.name}.png"
+    for picture in pictures:
+        file = folder / f"{picture.name}.png"
         draw(picture, file)
         yield file

@@ -5,13 +5,13 @@ from collections.abc import Iterator, Sequence
 import plotly.graph_objects as go
 
 from hpsearch.pages import scales
-from hpsearch.pages.figures import BEST, COLORS, INK, Picture, dotted, figure, lined
+from hpsearch.pages.figures import BEST, COLORS, INK, Picture, dotted, figure, lined, lined_up
 from hpsearch.pages.pictures import curve
 from hpsearch.pages.scales import safe
 from hpsearch.pages.story import Story
 from hpsearch.portrait import Fit, Portrait, Regions, Spread
 from hpsearch.record import Record
-from hpsearch.report import number
+from hpsearch.space import number
 
 NUMBERED = 25  # classes whose confusion matrix has its counts written in
 LAYERS = 12  # in a picture, the first ones
@@ -83,12 +83,12 @@ def _confusion(tables: Sequence[tuple[str, Fit]], classes: Sequence[str]) -> Pic
     size = min(620, max(300, 130 + 26 * len(classes)))
     titles = [f"{name}: {_right(fit):,} of {fit.rows:,} right" for name, fit in tables]
     made = figure(size + 60, 1, len(tables), subplot_titles=titles, shared_yaxes=True, horizontal_spacing=0.06)
-    names = [safe(name) for name in classes]
+    places = list(range(len(classes)))
     for column, (_, fit) in enumerate(tables, 1):
         shares = [[count / max(1, sum(row)) for count in row] for row in fit.confusion]
         cells = go.Heatmap(
-            x=names,
-            y=names,
+            x=places,
+            y=places,
             z=shares,
             customdata=fit.confusion,
             colorscale=[[0, "#FFFFFF"], [0.02, "#E3EEF7"], [0.3, "#6BAED6"], [1, "#08306B"]],
@@ -100,17 +100,13 @@ def _confusion(tables: Sequence[tuple[str, Fit]], classes: Sequence[str]) -> Pic
         if len(classes) <= NUMBERED:
             cells.update(text=[[str(c or "") for c in row] for row in fit.confusion], texttemplate="%{text}")
         made.add_trace(cells, 1, column)
-        made.update_xaxes(title="predicted", type="category", showgrid=False, row=1, col=column)
-        made.update_yaxes(
-            title="true" if column == 1 else "",
-            type="category",
-            autorange="reversed",
-            showgrid=False,
-            row=1,
-            col=column,
-        )
+        at = {"row": 1, "col": column}
+        lined_up(made, classes, "x", **at)
+        lined_up(made, classes, "y", **at)
+        made.update_xaxes(title="predicted", **at)
+        made.update_yaxes(title="true" if column == 1 else "", autorange="reversed", **at)
     caption = "A row is a true class, shaded by how its rows were predicted; the diagonal is right."
-    worst = _worst(tables[-1][1], classes)
+    worst = _worst(*tables[-1], classes)
     return Picture("confusion", "Confusion", f"{caption} {worst}".strip(), made)
 
 
@@ -118,10 +114,11 @@ def _right(fit: Fit) -> int:
     return sum(row[place] for place, row in enumerate(fit.confusion))
 
 
-def _worst(fit: Fit, classes: Sequence[str]) -> str:
+def _worst(part: str, fit: Fit, classes: Sequence[str]) -> str:
     wrong = [(count, t, p) for t, row in enumerate(fit.confusion) for p, count in enumerate(row) if p != t and count]
     count, true, said = max(wrong, key=lambda w: w[0], default=(0, 0, 0))
-    return f"Most often, {count:,} times, {classes[true]} is taken for {classes[said]}." if count > 1 else ""
+    words = f"Of the {part} rows most often, {count:,} times, {classes[true]} is taken for {classes[said]}."
+    return words if count > 1 else ""
 
 
 def _predicted(values: Sequence[tuple[str, Fit]]) -> Picture:
@@ -209,7 +206,6 @@ def _spreads(name: str, title: str, spreads: Sequence[Spread], caption: str) -> 
 def _weights(seen: Portrait) -> Picture:
     """How large each layer's weights are, and how many are next to nothing."""
     layers = seen.weights[: 2 * LAYERS]
-    names = [safe(w.layer) for w in layers]
     titles = ["mean |w|", "share of |w| ≤ 0.01"]
     made = figure(140 + 28 * len(layers), 1, 2, subplot_titles=titles, shared_yaxes=True, horizontal_spacing=0.06)
     sizes = [w.total / max(1, w.numbers) for w in layers]
@@ -217,11 +213,19 @@ def _weights(seen: Portrait) -> Picture:
     for column, (values, words, shade) in enumerate(
         [(sizes, [f"{v:.3g}" for v in sizes], COLORS[0]), (shares, [f"{v:.1%}" for v in shares], COLORS[4])], 1
     ):
-        bars = go.Bar(x=values, y=names, orientation="h", text=words, textposition="outside", marker={"color": shade})
+        bars = go.Bar(
+            x=values,
+            y=list(range(len(layers))),
+            orientation="h",
+            text=words,
+            textposition="outside",
+            marker={"color": shade},
+        )
         bars.update(showlegend=False, hoverinfo="skip", cliponaxis=False)
         made.add_trace(bars, 1, column)
     made.update_xaxes(tickformat=".0%", range=[0, 1], row=1, col=2)
-    made.update_yaxes(autorange="reversed", type="category")
+    lined_up(made, [w.layer for w in layers])
+    made.update_yaxes(autorange="reversed")
     total, count = sum(w.total for w in seen.weights), sum(w.numbers for w in seen.weights)
     zero, little = sum(w.zero for w in seen.weights), sum(w.little for w in seen.weights)
     caption = (

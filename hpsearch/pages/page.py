@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 from hpsearch.errors import printable
 from hpsearch.pages.figures import Picture
-from hpsearch.pages.story import Story
+from hpsearch.pages.story import Story, counted, lasting
 from hpsearch.record import FINISHED, Record
-from hpsearch.report import number, ranges
-from hpsearch.space import bounds
+from hpsearch.report import over_seeds, ranges
+from hpsearch.space import Axis, bounds, number
 from hpsearch.uses import searched
 
 HERE = Path(__file__).parent
@@ -60,6 +60,8 @@ def page(story: Story, search: Sequence[Picture], champion: Sequence[Picture]) -
         subtitle=_subtitle(story),
         standing=story.standing,
         chapters=[c for c in chapters if c.pictures],
+        captions={p.name: printable(p.caption, 3000) for p in (*search, *champion)},
+        over_seeds=list(over_seeds(story.found)),
         best=_best(story),
         sure=list(story.sure()),
         reading=story.reading(),
@@ -87,7 +89,7 @@ def _subtitle(story: Story) -> str:
     finished = sum(r.state in FINISHED for r in story.trials)
     goal = "lower" if story.spec.metric.sign > 0 else "higher"
     words = [
-        f"{finished:,} trials finished in {len(story.found.records)} stages",
+        f"{counted(finished, 'trial')} finished in {counted(len(story.found.records), 'stage')}",
         f"searched for {story.spec.metric.name}, {goal} is better",
         *_data(story),
     ]
@@ -111,13 +113,12 @@ def _best(story: Story) -> dict[str, Any] | None:
     best = story.found.champion
     if best is None:
         return None
-    whole = searched(story.spec).whole()
-    axes = {a.name: a for a in searched(story.spec).axes}
+    axes = {a.name: a for a in story.axes}
     parameters = [
         {
             "name": name,
             "value": number(value),
-            "range": ranges(bounds(axes[name], whole), axes[name].zoomable) if name in axes else "not searched",
+            "range": _range(axes[name]) if name in axes else "not searched",
         }
         for name, value in best.point.items()
     ]
@@ -130,6 +131,10 @@ def _best(story: Story) -> dict[str, Any] | None:
         "model.predict(rows)"
     )
     return {"label": best.label, "scores": list(_scores(story, best)), "parameters": parameters, "use": use}
+
+
+def _range(axis: Axis) -> str:
+    return ranges(bounds(axis, {axis.key: (axis.low, axis.high)}), axis.zoomable)
 
 
 def _scores(story: Story, best: Record) -> Iterator[dict[str, Any]]:
@@ -199,7 +204,7 @@ def _facts(story: Story) -> Iterator[tuple[str, str]]:
     yield "made with", study.version
     yield "seed", str(story.spec.seed)
     yield "fingerprint of the data", study.fingerprint
-    yield "training", f"{sum(r.seconds for r in story.trials if r.origin is None):,.1f} s on one core, all trials"
+    yield "training", f"{lasting(sum(r.seconds for r in story.trials if r.origin is None))} on one core, all trials"
 
 
 def _file(story: Story) -> str:

@@ -7,13 +7,27 @@ from math import isfinite, log10
 import plotly.graph_objects as go
 
 from hpsearch.confirm import CONFIDENCE, Finalist
+from hpsearch.importance import FEWEST
 from hpsearch.pages import scales
-from hpsearch.pages.figures import BEST, COLORS, INK, PALE, SCALE, Picture, color, dotted, figure, hover, lined
+from hpsearch.pages.figures import (
+    BEST,
+    COLORS,
+    INK,
+    PALE,
+    SCALE,
+    Picture,
+    color,
+    dotted,
+    figure,
+    hover,
+    lined,
+    lined_up,
+)
 from hpsearch.pages.scales import safe
-from hpsearch.pages.story import Story
+from hpsearch.pages.story import Story, lasting
 from hpsearch.record import Record, checked_every
-from hpsearch.report import number, parameters
-from hpsearch.space import Axis
+from hpsearch.report import parameters
+from hpsearch.space import Axis, number
 
 MOST = 12  # parameters in a picture
 CURVES = 10
@@ -25,7 +39,7 @@ STRIP = 50  # pixels between two strips
 
 def pictures(story: Story) -> Iterator[Picture]:
     """Those that the study has something to show for, in the order in which they are told."""
-    shown = [r for r in story.trials if r.state in ("complete", "pruned") and isfinite(r.value or 0.0)]
+    shown = [r for r in story.trials if r.state in ("complete", "pruned") and _known(r)]
     trials = [r for r in shown if r.state == "complete"]
     axes = story.axes[:MOST]
     if story.found.finalists and trials:
@@ -45,6 +59,11 @@ def pictures(story: Story) -> Iterator[Picture]:
         yield _epochs(story)
         yield _saved(story)
         yield _time(story)
+
+
+def _known(record: Record) -> bool:
+    """Whether it has a value: a pruned trial has none of the epochs that it would have taken."""
+    return record.value is not None and isfinite(record.value)
 
 
 def _numbers(story: Story) -> dict[str, int]:
@@ -72,7 +91,7 @@ def _stages(story: Story, axes: Sequence[Axis]) -> Picture:
             shade = color(names, stage.name)
             made.add_trace(_band(whole, line, PALE, 3, ""), row, 1)
             label = f"{safe(stage.name)}: {_ends(axis, low, high)}"
-            made.add_trace(_band([low, high], line, shade, 15, label), row, 1)
+            made.add_trace(_band(scales.wide(axis, low, high), line, shade, 15, label), row, 1)
             inside = [r for r in found.records[place] if axis.key in r.raws]
             at = [scales.place(axis, r.raws[axis.key]) for r in inside]
             lines = [line + scales.aside(r.number) for r in inside]
@@ -84,13 +103,12 @@ def _stages(story: Story, axes: Sequence[Axis]) -> Picture:
                 1,
             )
         if best is not None and axis.key in best.raws:
+            line = next((n for n, s in enumerate(begun) if s.name == best.stage), len(begun) - 1)
             at = [scales.place(axis, best.raws[axis.key])]
             look = {"symbol": "star", "size": 13, "opacity": 1.0, "color": BEST}
             text = [f"{hover(best)}<br>{safe(axis.name)} {safe(number(best.point[axis.name]))}"]
             made.add_trace(
-                dotted(
-                    "best", BEST, at, [len(begun) - 1], marker=look, text=text, hoverinfo="text", showlegend=row == 1
-                ),
+                dotted("best", BEST, at, [line], marker=look, text=text, hoverinfo="text", showlegend=row == 1),
                 row,
                 1,
             )
@@ -125,7 +143,7 @@ def _history(story: Story) -> Picture:
     spec, numbers = story.spec, _numbers(story)
     names, sign = [s.name for s in spec.stages], spec.metric.sign
     made = figure()
-    shown = [r for r in story.trials if r.value is not None and isfinite(r.value) and r.state in ("complete", "pruned")]
+    shown = [r for r in story.trials if r.state in ("complete", "pruned") and _known(r)]
     for name in names:
         for state, look in LOOKS.items():
             of_it = [r for r in shown if r.stage == name and r.state == state]
@@ -140,10 +158,10 @@ def _history(story: Story) -> Picture:
     made.update_traces(line_shape="hv", selector={"name": "best so far"})
     made.update_xaxes(title="trial")
     made.update_yaxes(title=_metric(story), **scales.values([r.value or 0.0 for r in shown]))
-    lost = sum(r.state in ("diverged", "failed") for r in story.trials)
+    lost = sum(r.state != "running" for r in story.trials) - len(shown)
     caption = "Every trial in the order in which it was asked."
     caption += PRUNED if any(r.state == "pruned" for r in shown) else ""
-    caption += f" {lost:,} that diverged or failed are not shown." if lost else ""
+    caption += f" {lost:,} without a value are not shown." if lost else ""
     return Picture("history", "History", caption, made)
 
 
@@ -153,7 +171,7 @@ def _importance(story: Story) -> Picture:
     made.add_trace(
         go.Bar(
             x=[share for _, share in shares],
-            y=[safe(name) for name, _ in shares],
+            y=list(range(len(shares))),
             orientation="h",
             marker={"color": COLORS[0]},
             text=[f"{share:.0%}" for _, share in shares],
@@ -163,10 +181,10 @@ def _importance(story: Story) -> Picture:
         )
     )
     made.update_xaxes(title="share", tickformat=".0%", range=[0, 1.12 * max(share for _, share in shares)])
-    made.update_yaxes(type="category")
+    lined_up(made, [name for name, _ in shares])
     caption = (
-        "By which parameters the best tenth of all trials stands out from the others (PED-ANOVA, Watanabe et al. "
-        "2023). It says what decided between these ranges, not what a net needs in general."
+        f"By which parameters the best tenth of all trials, the best {FEWEST} at least, stands out from the others "
+        "(PED-ANOVA, Watanabe et al. 2023). It says what decided between these ranges, not what a net needs in general."
     )
     return Picture("importance", "What mattered", caption, made)
 
@@ -292,29 +310,36 @@ def _epochs(story: Story) -> Picture:
     made.update_traces(marker_line={"width": 0.5, "color": "white"}, hovertemplate="%{y} trials<extra></extra>")
     made.update_xaxes(title=f"epochs trained, of {allowed:,} allowed", range=[0, allowed + 1])
     made.update_yaxes(title="trials")
-    return Picture("epochs", "Early stopping", " ".join(story.epochs()) or "How long trials trained.", made)
+    return Picture(
+        "epochs",
+        "Early stopping: epochs of those allowed",
+        " ".join(story.epochs()) or "How long trials trained.",
+        made,
+    )
 
 
 def _saved(story: Story) -> Picture:
     """Where the epochs went that were allowed, stage by stage."""
     allowed = story.spec.train.epochs
     names = [s.name for s, _ in zip(story.spec.stages, story.found.records, strict=False)]
-    rows: dict[str, list[int]] = {"trained": [], "early stopping saved": [], "pruning saved, at most": []}
+    words = ("trained", "early stopping saved", "pruning saved, at most", "lost to divergence")
+    rows: dict[str, list[int]] = {word: [] for word in words}
     for records in story.found.records:
         own = [r for r in records if r.origin is None and r.state in ("complete", "pruned", "diverged")]
         rows["trained"].append(sum(r.epochs for r in own))
         rows["early stopping saved"].append(sum(allowed - r.epochs for r in own if r.state == "complete"))
         rows["pruning saved, at most"].append(sum(allowed - r.epochs for r in own if r.state == "pruned"))
+        rows["lost to divergence"].append(sum(allowed - r.epochs for r in own if r.state == "diverged"))
     made = figure(130 + 40 * len(names))
-    for (words, counts), shade in zip(rows.items(), (COLORS[0], COLORS[4], COLORS[1]), strict=True):
+    for (word, counts), shade in zip(rows.items(), (COLORS[0], COLORS[4], COLORS[1], PALE), strict=True):
         if any(counts):
-            y = [safe(name) for name in names]
-            bar = go.Bar(x=counts, y=y, orientation="h", name=words, marker={"color": shade})
-            bar.update(hovertemplate=f"{words}: %{{x:,}} epochs<extra></extra>")
+            bar = go.Bar(x=counts, y=list(range(len(names))), orientation="h", name=word, marker={"color": shade})
+            bar.update(hovertemplate=f"{word}: %{{x:,}} epochs<extra></extra>")
             made.add_trace(bar)
     made.update_layout(barmode="stack")
     made.update_xaxes(title="epochs")
-    made.update_yaxes(autorange="reversed", type="category")
+    lined_up(made, names)
+    made.update_yaxes(autorange="reversed")
     return Picture("saved", "Where the epochs went", "Of what each stage's trials were allowed.", made)
 
 
@@ -329,8 +354,7 @@ def _time(story: Story) -> Picture:
             made.add_trace(dotted(safe(name), color(names, name), x, y, text=text, hoverinfo="text"))
     made.update_xaxes(title="trial")
     made.update_yaxes(title="seconds", **scales.values([r.seconds for r in shown]))
-    total = sum(r.seconds for r in shown)
-    words = f"{total:,.0f} s" if total < 600 else f"{total / 60:,.0f} min"
+    words = lasting(sum(r.seconds for r in shown))
     caption = f"Training took {words} in all, on one core; a trial that trained in company has its share."
     return Picture("time", "Time by trial", caption, made)
 

@@ -3,6 +3,7 @@
 It draws the kinds of traces that our pictures are made of, and refuses any other.
 """
 
+import warnings
 from html import unescape
 from pathlib import Path
 from typing import Any, Literal
@@ -39,7 +40,9 @@ def draw(picture: Picture, file: Path) -> None:
             _parallel(made.add_axes((0.06, 0.06, 0.88, 0.74)), picture.figure.data[0])
         else:
             _plots(made, picture.figure)
-        made.savefig(file, dpi=DPI)
+        with warnings.catch_warnings():  # letters that no font has are drawn as boxes
+            warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)
+            made.savefig(file, dpi=DPI)
 
 
 def _plots(made: Figure, figure: Any) -> None:
@@ -66,8 +69,7 @@ def _plots(made: Figure, figure: Any) -> None:
 def _frame(figure: Any) -> tuple[float, float, float, float]:
     """Where plots are, in shares of the figure: left, bottom, width, height."""
     height = figure.layout.height + 40
-    names = [v for trace in figure.data for v in trace.y if isinstance(v, str)]
-    names += [text for axis in figure.select_yaxes() for text in axis.ticktext or ()]
+    names = [text for axis in figure.select_yaxes() for text in axis.ticktext or ()]
     longest = max((len(_plain(name)) for name in names), default=0)
     left, right, top, bottom = max(0.105, 0.04 + 0.0066 * longest), 0.985, 1 - 78 / height, 54 / height
     return left, bottom, right - left, top - bottom
@@ -115,7 +117,6 @@ def _bars(axes: Axes, trace: Any) -> None:
     """One trace upon another where there are several: ours are stacked then."""
     across = trace.orientation == "h"
     places, lengths = (trace.y, trace.x) if across else (trace.x, trace.y)
-    places = [_plain(p) for p in places] if isinstance(places[0], str) else places
     width = 0.7 if trace.width is None else trace.width
     before = np.sum([[bar.get_width() if across else bar.get_height() for bar in c] for c in axes.containers], axis=0)
     label = _plain(trace.name) if trace.name and trace.showlegend is not False else None
@@ -135,22 +136,14 @@ def _cells(axes: Axes, trace: Any) -> None:
     high = float(z.max()) if trace.zmax is None else trace.zmax
     colors = _colors(trace.colorscale)
     alpha = 1.0 if trace.opacity is None else trace.opacity
-    if not isinstance(trace.x[0], str):
-        axes.pcolormesh(
-            trace.x, trace.y, z, cmap=colors, vmin=low, vmax=high, alpha=alpha, shading="nearest", rasterized=True
-        )
-        return
-    axes.pcolormesh(z, cmap=colors, vmin=low, vmax=high, edgecolors=GRID, linewidth=0.3)
-    for setting, names in ((axes.set_xticks, trace.x), (axes.set_yticks, trace.y)):
-        step = -(-len(names) // 40)
-        setting(np.arange(len(names))[::step] + 0.5, [_plain(n) for n in names][::step])
-    if len(trace.x) > 12 or max(len(_plain(n)) for n in trace.x) > 4:
-        axes.tick_params("x", rotation=90)
-    if trace.texttemplate:
-        for row, words in enumerate(trace.text):
-            for column, word in enumerate(words):
-                shade = "white" if z[row, column] > 0.55 * high else INK
-                axes.text(column + 0.5, row + 0.5, word, ha="center", va="center", fontsize=8, color=shade)
+    lines = {"edgecolors": GRID, "linewidth": 0.3} if trace.texttemplate else {"rasterized": True}
+    axes.pcolormesh(
+        trace.x, trace.y, z, cmap=colors, vmin=low, vmax=high, alpha=alpha, shading="nearest", zorder=0.5, **lines
+    )
+    for y, words in zip(trace.y, trace.text if trace.texttemplate else (), strict=False):
+        for x, word in zip(trace.x, words, strict=True):
+            shade = "white" if z[y, x] > 0.55 * high else INK
+            axes.text(x, y, word, ha="center", va="center", fontsize=8, color=shade)
 
 
 KINDS = {"scatter": _scatter, "bar": _bars, "heatmap": _cells}
@@ -167,8 +160,11 @@ def _scale(axes: Axes, axis: Any, side: Literal["x", "y"]) -> None:
         (axes.set_xscale if side == "x" else axes.set_yscale)("log")
     if axis.tickvals is not None:
         ticks = (axes.set_xticks, axes.set_yticks)[side == "y"]
-        ticks(list(axis.tickvals), list(map(_plain, axis.ticktext)))
+        names = list(map(_plain, axis.ticktext))
+        ticks(list(axis.tickvals), names)
         ticks([], minor=True)
+        if side == "x" and sum(map(len, names)) > 100 * axes.get_position().width:
+            axes.tick_params("x", rotation=90)
     if axis.range is not None:
         ends = [10.0**end for end in axis.range] if logarithmic else list(axis.range)
         (axes.set_xlim if side == "x" else axes.set_ylim)(*ends)

@@ -6,8 +6,7 @@ from math import log10
 from typing import Any
 
 from hpsearch.errors import printable
-from hpsearch.report import number
-from hpsearch.space import Axis, Raw
+from hpsearch.space import Axis, Raw, number
 
 GOLDEN = 0.6180339887498949
 FEW = 12  # whole numbers that each have a mark
@@ -55,9 +54,18 @@ def drawn(axis: Axis) -> dict[str, Any]:
     return found | ({"type": "log"} | _ticks(axis.low, axis.high) if axis.log else {})
 
 
+def wide(axis: Axis, low: float, high: float) -> tuple[float, float]:
+    """Ends of a bar, apart enough to be seen: a box may have shrunk to a point."""
+    if axis.choices:
+        return (low, high) if low < high else (low - 0.03, high + 0.03)
+    whole = axis.position(axis.high) - axis.position(axis.low) or 1.0
+    short = max(0.0, 0.008 * whole - (axis.position(high) - axis.position(low))) / 2
+    return (axis.raw(axis.position(low) - short), axis.raw(axis.position(high) + short)) if short else (low, high)
+
+
 def _ticks(low: float, high: float) -> dict[str, Any]:
     """Powers of ten within; where that is fewer than three, 1, 2 and 5 times such."""
-    first, last = int(log10(low)) - 2, int(log10(high)) + 2
+    first, last = max(-300, int(log10(low)) - 2), min(300, int(log10(high)) + 2)
     tens = [10.0**e for e in range(first, last) if low <= 10.0**e * 1.0001 and 10.0**e <= high * 1.0001]
     if len(tens) < 3:
         tens = [m * 10.0**e for e in range(first, last) for m in (1, 2, 5) if low <= m * 10.0**e <= high]

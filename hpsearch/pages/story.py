@@ -3,6 +3,7 @@
 import shlex
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from math import isfinite
 from typing import NamedTuple, Self
 
@@ -14,9 +15,9 @@ from hpsearch.importance import importance
 from hpsearch.models import Blueprint
 from hpsearch.portrait import Portrait
 from hpsearch.record import Record
-from hpsearch.report import number, reading, saved, verdict
+from hpsearch.report import reading, saved, verdict
 from hpsearch.service import Summary, standing, summarized
-from hpsearch.space import Axis
+from hpsearch.space import Axis, number
 from hpsearch.spec import Spec
 from hpsearch.storage import Storage, StoredStudy, read
 from hpsearch.uses import searched
@@ -77,10 +78,18 @@ class Story(NamedTuple):
 
     @property
     def axes(self) -> list[Axis]:
-        """What was searched, the most important first, the others in the file's order."""
+        """What was searched, the most important first, the others in the file's order; each as wide as any stage had
+        it: a range may be changed under way."""
         order = list(self.importance)
-        axes = searched(self.spec).axes
+        axes = [self._widest(axis) for axis in searched(self.spec).axes]
         return sorted(axes, key=lambda a: order.index(a.name) if a.name in order else len(order))
+
+    def _widest(self, axis: Axis) -> Axis:
+        if axis.choices:
+            return axis
+        ends = [end for box in self.found.boxes for end in box[axis.key]]
+        ends += [float(r.raws[axis.key]) for r in self.trials if axis.key in r.raws]
+        return replace(axis, low=min([axis.low, *ends]), high=max([axis.high, *ends]))
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -102,15 +111,24 @@ class Story(NamedTuple):
             else:
                 yield verdict(finalists)
         else:
-            yield (
-                f"The best of {len(self.found.ranking):,} complete trials, each trained with one seed: part of its "
-                "lead is luck. A stage with top and seeds confirms the best with new seeds."
-            )
+            yield self._unconfirmed(best)
         spread = best.metrics.get(f"{spec.metric.name}_std")
         if spread is not None and self.dataset is not None:
             yield f"Its {spec.metric.name} is the mean over {self.dataset.folds} folds; it varies by {number(spread)}."
         if interval := self._of_test(best):
             yield interval
+
+    def _unconfirmed(self, best: Record) -> str:
+        stage = next((s for s in self.spec.stages if s.name == best.stage), None)
+        if stage is not None and stage.seeds > 1:
+            return f"The best of {stage.seeds} seeds of its point: what the point is worth is their median."
+        count = len(self.found.ranking)
+        if count == 1:
+            return "The only complete trial, trained with one seed."
+        return (
+            f"The best of {count:,} complete trials, each trained with one seed: part of its lead is luck. A stage "
+            "with top and seeds confirms the best with new seeds."
+        )
 
     def _of_test(self, best: Record) -> str:
         """Wilson 1927: what the test rows, being few or many, say of the accuracy on other rows."""
@@ -150,9 +168,20 @@ class Story(NamedTuple):
             early = [r for r in complete if r.epochs < spec.train.epochs]
             used, most = sum(r.epochs for r in complete), spec.train.epochs * len(complete)
             yield (
-                f"{len(early):,} of {len(complete):,} complete trials stopped early; they used {used:,} of {most:,} "
-                f"epochs that were allowed ({used / most:.0%})."
+                f"{len(early):,} of {counted(len(complete), 'complete trial')} stopped early; used were {used:,} of "
+                f"{counted(most, 'epoch')} that were allowed ({used / most:.0%})."
             )
         ended = sum(r.state == "pruned" for r in own)
         if ended:
-            yield f"{ended:,} trials were pruned, which saved at most {saved(spec, own):,} epochs."
+            left = counted(saved(spec, own), "epoch")
+            yield f"Pruned: {counted(ended, 'trial')}, which saved at most {left}."
+
+
+def counted(number: int, what: str) -> str:
+    """`1 trial`, `2,000 trials`."""
+    return f"{number:,} {what}{'s' * (number != 1)}"
+
+
+def lasting(seconds: float) -> str:
+    """`0.31 s`, `42 s`, `12 min`."""
+    return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:,.0f} s" if seconds < 600 else f"{seconds / 60:,.0f} min"

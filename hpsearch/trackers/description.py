@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from hpsearch.errors import printable
 from hpsearch.record import Record
-from hpsearch.space import Fixed, Range, Value, Values
+from hpsearch.space import Fixed, Range, Value, Values, number
 from hpsearch.spec import Choice, Model, Spec
 from hpsearch.trackers.base import Subject, masked
 from hpsearch.trackers.view import EVERY, view_link
@@ -126,5 +126,5 @@ def _choice(choice: Choice) -> str:
 
 
 def _number(value: Value) -> str:
-    """Four digits; whole numbers as they are, names escaped."""
-    return f"{value:.4g}" if isinstance(value, float) else escaped(str(value))
+    """As everywhere, names escaped."""
+    return number(value) if isinstance(value, float) else escaped(str(value))

@@ -17,6 +17,8 @@ from urllib.parse import quote
 import sqlalchemy as sa
 from filelock import FileLock
 
+from hpsearch.database import url_of
+
 BUSY = 5.0  # seconds to wait for another process that writes
 Number = tuple[str, float, int, int]  # key, value, milliseconds, step
 
@@ -83,9 +85,9 @@ def _create(path: Path, artifacts: Path) -> None:
     logs = [f.with_name(f"{f.name}{end}") for f in (draft, path) for end in ("-wal", "-shm", "-journal")]
     for left in (draft, *logs):  # SQLite would play the log of a deleted database into the new one
         left.unlink(missing_ok=True)
-    store: Any = sqlalchemy_store.SqlAlchemyStore(f"sqlite:///{draft}", artifacts.as_uri())  # type: ignore[no-untyped-call]
+    store: Any = sqlalchemy_store.SqlAlchemyStore(url_of(str(draft)), artifacts.as_uri())  # type: ignore[no-untyped-call]
     store.engine.dispose()
-    engine = sa.create_engine(f"sqlite:///{draft}")
+    engine = sa.create_engine(url_of(str(draft)))
     with engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA journal_mode=WAL")  # stays; MLflow does not set it
     engine.dispose()

@@ -15,7 +15,7 @@ from importlib.metadata import version
 from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import urlparse
+from urllib.parse import unquote, urlparse
 
 import cases
 import numpy as np
@@ -78,10 +78,11 @@ def tracked(tmp_path_factory: pytest.TempPathFactory) -> Tracked:
     """A study, run by the command with tracking in its default place, and MLflow's own eyes on it."""
     from mlflow import MlflowClient
 
-    folder = tmp_path_factory.mktemp("tracked")
+    folder = tmp_path_factory.mktemp("tracked") / "a%20b"
+    folder.mkdir()
     process = hpsearch(folder, "run", cases.write(folder, **CHANGES), "--workers", "2")
     assert process.returncode == 0 and "warning" not in process.stderr, process
-    client = MlflowClient(f"sqlite:///{folder}/mlruns/mlflow.db")
+    client = MlflowClient(url_of(f"{folder}/mlruns/mlflow.db"))
     experiment = client.get_experiment_by_name("small")
     assert experiment is not None
     seen = client.search_runs([experiment.experiment_id], max_results=1000)
@@ -197,7 +198,7 @@ def test_curves(tracked: Tracked) -> None:
 def artifact(tracked: Tracked, label: str, name: str) -> Path:
     uri = urlparse(tracked.runs[label].info.artifact_uri)
     assert uri.scheme == "file" and Path(uri.path).is_absolute()
-    path = Path(uri.path)
+    path = Path(unquote(uri.path))
     assert path.is_relative_to(tracked.folder / "mlruns")
     return path / name
 
@@ -252,6 +253,7 @@ def test_database(tracked: Tracked) -> None:
     assert all(Path(urlparse(p).path).is_absolute() for p in places)
     assert tracked.experiment.tags["hpsearch.data"]
     assert not list(tracked.folder.rglob("meta.yaml"))
+    assert list(tracked.folder.parent.iterdir()) == [tracked.folder], "nor a folder of its encoded name"
 
 
 def test_told_again_adds_nothing(tracked: Tracked) -> None:

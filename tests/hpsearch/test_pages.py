@@ -3,6 +3,7 @@
 import base64
 import json
 import math
+import os
 import re
 import shutil
 import sqlite3
@@ -49,6 +50,10 @@ STUDIES: dict[str, dict[str, Any]] = {
     "values": {"data": {"source": "sklearn", "name": "diabetes"}, "metric": {"name": "val/rmse"}},
     "folds": {"data": {"source": "sklearn", "name": "wine", "split": {"folds": 3}}},
     "evil": {"train.epochs": 2},
+    "epochs": {
+        **cases.FULL, "metric": {"name": "epochs"}, "train.stop": {"value": 0.6},
+        "stages": [{"name": "a", "trials": 12}, {"name": "b", "seeds": 2, "points": [{"beta": 0.9}]}]},
+    "names": {},
 }  # fmt: skip
 
 
@@ -91,6 +96,11 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
                 content["data"] = {"source": "csv", "path": str(path), "target": "t"}
                 content["parameters"]["activation"] = {"values": ["tanh", "relu"]}
                 content["model"]["hidden"] = [{"units": "hidden_units", "activation": "activation"}]
+            if name == "names":  # alike where they are shortened
+                path, text = folder / "names.csv", "x" * 60
+                rows = [f"{i % 7},{i % 5},{text}{i % 3}{text}" for i in range(60)]
+                path.write_text("\n".join(["a,b,t", *rows]), "utf-8")
+                content["data"] = {"source": "csv", "path": str(path), "target": "t"}
             with pytest.MonkeyPatch.context() as patch:
                 patch.setitem(service.EXECUTORS, "processes", Inline)
                 urls[name] = api.run(content, storage=folder / f"{name}.db", tracking_uri="none").url
@@ -273,8 +283,7 @@ def test_epochs_add_up(ran: Any, name: str) -> None:
     counted = [r for r in story.trials if r.origin is None and r.state in ("complete", "pruned", "diverged")]
     assert sum(sum(t.y) for t in drawn["epochs"].figure.data) == len(counted)
     bars = drawn["saved"].figure.data
-    lost = sum(story.spec.train.epochs - r.epochs for r in counted if r.state == "diverged")
-    assert sum(sum(t.x) for t in bars) + lost == story.spec.train.epochs * len(counted)
+    assert sum(sum(t.x) for t in bars) == story.spec.train.epochs * len(counted)
     assert sum(bars[0].x) == sum(r.epochs for r in counted)
 
 
@@ -474,3 +483,69 @@ def test_two_thousand_trials(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         with capsys.disabled():
             print(f"\n{count} trials: {took[count]:.1f} s of CPU, {written.page.stat().st_size / 1e6:.1f} MB")
     assert took[2000] <= 4 * took[500] and took[2000] <= 20
+
+
+def test_classes_whose_names_are_shortened_alike(ran: Any) -> None:
+    """Each has its row and column, in the page as in the PNG."""
+    made = told(ran("names"))["confusion"].figure
+    assert [list(t.x) for t in made.data] == [[0, 1, 2], [0, 1, 2]] == [list(t.y) for t in made.data]
+    assert len(of(ran("names")).classes) == 3 and len(made.layout.xaxis.ticktext) == 3
+
+
+def test_a_pruned_trial_without_a_value(ran: Any) -> None:
+    """Of the epochs to a goal it has none, so it is not drawn at 0."""
+    story, drawn = of(ran("epochs")), told(ran("epochs"))
+    assert any(r.state == "pruned" and r.value is None for r in story.trials)
+    known = [r.value for r in story.trials if r.value is not None and r.state in ("complete", "pruned")]
+    assert sorted(drawn["parallel"].figure.data[0].dimensions[-1]["values"]) == sorted(known) and min(known) > 0
+    lost = len(story.trials) - len(known)
+    assert f"{lost} without a value are not shown" in drawn["history"].caption
+
+
+def test_seeds_of_given_points_are_in_the_page(ran: Any, tmp_path: Path) -> None:
+    text = pages.report(ran("one point"), tmp_path / "r.html", png=False).page.read_text("utf-8")
+    assert "seeds: over 3 seeds" in text and "median val/loss" in text
+    assert "The best of 3 seeds of its point" in " ".join(of(ran("one point")).sure())
+
+
+def test_a_range_that_was_narrowed_shows_all_trials(ran: Any) -> None:
+    """Between two stages it may be: axes are as wide as anything that was searched."""
+    story = of(ran("full"))
+    changed = story.spec.model_dump(mode="json")
+    changed["parameters"]["learning_rate"] |= {"min": 0.1, "max": 1.0}
+    narrow = story._replace(found=story.found._replace(spec=checking.restore(changed, "test")))
+    rate = next(a for a in narrow.axes if a.name == "learning_rate")
+    raws = [float(r.raws["learning_rate"]) for r in story.trials]
+    assert rate.low <= min(raws) and rate.high >= max(raws) and rate.high > 1e10
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_a_box_of_one_point_can_be_seen(log: bool) -> None:
+    axis = Axis("a", "a", 1.0, 100.0, log=log)
+    low, high = scales.wide(axis, 10.0, 10.0)
+    assert low < 10.0 < high and axis.position(high) - axis.position(low) == pytest.approx(
+        0.008 * (axis.position(100.0) - axis.position(1.0))
+    )
+    assert scales.wide(axis, 10.0, 50.0) == (10.0, 50.0)
+    assert scales.wide(Axis("a", "a", 0, 2, whole=True, choices=(1, 2, 3)), 1, 1) == (0.97, 1.03)
+
+
+def test_only_a_report_is_replaced(call: test_cli.Call, ran: Any, tmp_path: Path) -> None:
+    """Not the study's own database, nor anything else that is there, nor what a link beside it leads to."""
+    database, victim = tmp_path / "x.db", tmp_path / "victim"
+    shutil.copyfile(ran("folds").removeprefix("sqlite:///"), database)
+    before = database.read_bytes()
+    victim.write_text("mine")
+    os.mkfifo(tmp_path / "pipe")
+    for out in (database, victim, tmp_path / "pipe"):
+        said = call("report", database, "--out", out, "--no-png")
+        assert said.code == 2 and "is there already, and is no report" in said.err, said
+    assert database.read_bytes() == before and victim.read_text() == "mine"
+    page = tmp_path / "r.html"
+    (tmp_path / "r.html.part").symlink_to(victim)
+    (tmp_path / "link.html").symlink_to(page)
+    for out in (page, page, tmp_path / "link.html"):
+        assert call("report", database, "--out", out, "--no-png").code == 0
+    assert victim.read_text() == "mine" and (tmp_path / "link.html").is_symlink() and not page.is_symlink()
+    assert call("report", database, "--out", tmp_path / ("x" * 300), "--no-png").code == 2
+    assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]

@@ -9,7 +9,7 @@ import pytest
 from test_folds import FOLDS, POINT, VALUES, model, one, prepared
 
 from hpsearch.build import network
-from hpsearch.portrait import DOTS, GRID, SHOWN, Fit, Portrait, portrait
+from hpsearch.portrait import DOTS, GRID, SHOWN, Fit, Portrait, _short, portrait
 from hpsearch.spec import Spec
 from hpsearch.trial import final_scores
 
@@ -125,6 +125,14 @@ def test_a_thousand_rows_are_shown_and_all_are_counted(tmp_path: Path) -> None:
     assert found.val is not None
     few = found.val.rows
     assert len(found.val.truth) == min(few, SHOWN)
+
+
+def test_numbers_far_from_zero_stay_apart() -> None:
+    """Six digits of what they differ by, not of themselves; of a layer that is saturated there are edges still."""
+    far = 1e9 + np.arange(5) * 0.25
+    assert _short(far) == list(far) and _short(np.array([2 / 3, 1.0])) == [0.6666667, 1.0]
+    near = np.array([0.99999970, 0.99999990])
+    assert len(set(_short(near))) == 2 and _short(np.array([1 / 3, 1 / 3])) == [0.333333333] * 2
 
 
 def test_bytes(tmp_path: Path) -> None:

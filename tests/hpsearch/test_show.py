@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import re
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -20,9 +21,11 @@ from test_importance import complete, far, sampled
 import hpsearch
 from hpsearch.dataset import prepare
 from hpsearch.record import Record
-from hpsearch.report import HEIGHTS, as_csv, as_json, as_text, curve
+from hpsearch.report import HEIGHTS, _interval, as_csv, as_json, as_text, curve, parameters
 from hpsearch.service import COLUMNS, Summary
 from hpsearch.spec import Spec
+from hpsearch.stages import Edge
+from hpsearch.trackers.description import _range
 from hpsearch.uses import searched
 
 SHORT = {"train.epochs": 4, "stages.0.trials": 21, "stages.1.trials": 4, "wave": 7}
@@ -64,6 +67,8 @@ def test_csv_is_the_frame(call: Callable[..., Any], database: Path) -> None:  # 
     read = pd.read_csv(io.StringIO(said.out))
     pd.testing.assert_frame_equal(read, frame, check_dtype=False, check_exact=True)
     rows = list(csv.DictReader(io.StringIO(said.out)))
+    words = (text for row in rows for text in row.values() if text and not re.fullmatch(r"-?[\d.]+(e[+-]?\d+)?", text))
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]+", text) for text in words), "a formula of a spreadsheet has more in it"
     assert len(rows) == 25 and tuple(rows[0])[: len(COLUMNS)] == COLUMNS
     trials = strict(call("show", database, "--json").out)["trials"]
     for row, trial in zip(rows, trials, strict=True):
@@ -163,6 +168,17 @@ def test_names_are_shown_as_they_are() -> None:
     text = drawn(report._bars("Importance", shares))
     assert "[bold]x[/bold]" in text and "[red]" in text
     assert "learning_rate" in drawn(as_text(summary(spec, records, records[0]), closer=True))
+
+
+def test_a_parameter_near_1_is_not_shown_as_1() -> None:
+    """Wherever it stands, and the ends of its range with it."""
+    spec = cases.small(**{"parameters.beta.max": 0.99999})
+    (r,) = sampled(spec, 1)
+    best = complete(r, 0.1)._replace(point={"beta": 0.99998765})
+    assert parameters(best) == "beta 0.999988" and "0.5 … 0.99999" in drawn(as_text(summary(spec, [best], best)), 200)
+    assert _range(spec.parameters["beta"]) == "0.5 … 0.99999" and _interval(0.99998765, 1e-6).startswith("0.999988 ±")
+    edge = Edge("beta", "raise max", 0.99998765, 0.99999)
+    assert str(edge) == "the best beta so far, 0.999988, lies at the end of its range, 0.99999: raise max"
 
 
 def test_a_run_says_as_much_as_before(call: Callable[..., Any], database: Path) -> None:  # noqa: F811

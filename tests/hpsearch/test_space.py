@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpsearch.samplers import SAMPLERS, Question, missing
-from hpsearch.space import Fixed, Range, Space, Values, bounds, complement, contains, space
+from hpsearch.space import Fixed, Range, Space, Values, bounds, complement, contains, number, space
 
 SHORT = st.decimals(0, "0.9999", places=4).map(float)  # what a person writes
 UNIT = st.floats(0, 1)
@@ -164,10 +164,32 @@ def test_samplers_repeat_by_seed(name: str) -> None:
 
     def asked(seed: int) -> dict[str, object]:
         study = optuna.create_study(sampler=SAMPLERS["random"](question(0, every)))
-        for number in range(12):
-            study.tell(study.ask(distributions), number % 5)
+        for trial in range(12):
+            study.tell(study.ask(distributions), trial % 5)
         study.sampler = SAMPLERS[name](question(seed, every))
         return study.ask(distributions).params
 
     assert asked(2**64 - 1) == asked(2**64 - 1)
     assert asked(1) != asked(2)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        *((0.9387123, "0.9387"), (0.9777, "0.9777"), (0.9943, "0.9943"), (0.9951234, "0.9951"), (0.999, "0.999")),
+        *((0.9995, "0.9995"), (0.99923456, "0.99923"), (0.99999, "0.99999"), (0.99995678, "0.999957")),
+        *((1 - 2**-53, "0.99999999999999989"), (1.0, "1"), (1.00001, "1"), (-0.99999, "-1"), (0.0, "0")),
+        *((1e-7, "1e-07"), (123456.0, "1.235e+05"), (math.nan, "nan"), (math.inf, "inf")),
+        *((12345678, "12345678"), (True, "True"), ("adam", "adam")),
+    ],
+)
+def test_number(value: float | str, text: str) -> None:
+    """What is shown of a β near 1 is 1 − β."""
+    assert number(value) == text
+
+
+@given(st.floats(0.9, 1, exclude_max=True), st.floats(0.9, 1, exclude_max=True))
+def test_number_stays_in_its_range(a: float, b: float) -> None:
+    """Whoever reads it finds it on the same side, and at least two digits of 1 − value right."""
+    assert (float(number(a)) <= float(number(b))) >= (a <= b) and float(number(a)) < 1
+    assert complement(float(number(a))) == pytest.approx(complement(a), rel=0.051)

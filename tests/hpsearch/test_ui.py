@@ -141,6 +141,8 @@ def test_no_database(call: Call, command: tuple[str, ...], tmp_path: Path) -> No
     refused(call(*command), "mlflow.db", "not MLflow's")
     refused(call(*command, "--tracking-uri", "none"), "'none'", "sqlite:///")
     refused(call(*command, "--tracking-uri", "postgresql://me:secret@host/db"), "***", "sqlite:///")
+    for address in ("http://me:secret@[::1", "http://me:secret@[a]:5000", "postgresql://me:secret@[::1"):
+        refused(call(*command, "--tracking-uri", address), "***", "; write ")
 
 
 def test_other_schema(call: Call, store: Path) -> None:  # noqa: F811
@@ -281,6 +283,17 @@ def test_deaf_server(tmp_path: Path, harm: bool) -> None:
         if harm:
             command.process.kill()
     assert gone(command.process.pid)
+
+
+def test_an_earlier_copy_stays(call: Call, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    """Of the same second: nothing is upgraded, and it is not taken away with what is left of the attempt."""
+    ask(store, f"UPDATE alembic_version SET version_num = '{OLD}'")
+    monkeypatch.setattr("hpsearch.upgrade.time.strftime", lambda _: "now")
+    earlier, before = store.with_name("mlflow-now.db"), store.read_bytes()
+    earlier.write_bytes(b"an earlier copy")
+    refused(call("db", "upgrade"), "mlflow-now.db", "exists", "is as it was")
+    assert earlier.read_bytes() == b"an earlier copy" and store.read_bytes() == before
+    assert {p.name for p in store.parent.iterdir()} == {"mlflow.db", "mlflow.db.lock", earlier.name}
 
 
 @pytest.mark.crash
