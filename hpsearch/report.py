@@ -23,8 +23,7 @@ from hpsearch.importance import importance
 from hpsearch.record import FINISHED, Record, checked_every, repeats
 from hpsearch.samplers import MEMORYLESS
 from hpsearch.service import COLUMNS, Summary
-from hpsearch.space import Value, bounds
-from hpsearch.space import number as number  # the report's pages take it from here
+from hpsearch.space import Value, bounds, number
 from hpsearch.spec import Spec
 from hpsearch.trial import TrialState
 from hpsearch.uses import searched

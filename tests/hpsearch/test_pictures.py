@@ -539,9 +539,8 @@ def _artists(traces: Sequence[Any], axes: Axes) -> None:
             hollow = t.marker.symbol == "circle-open"
             shades = points.get_edgecolors() if hollow else points.get_facecolors()
             assert (len(points.get_facecolors()) == 0) == hollow
-            assert tuple(shades[0][:3]) == to_rgb(t.marker.color) and points.get_label() == (
-                named or points.get_label()
-            )
+            assert tuple(shades[0][:3]) == to_rgb(t.marker.color)
+            assert points.get_label() == (named or points.get_label())
             if t.error_x.array is not None:
                 reach = [c.get_segments()[0] for c in axes.collections if isinstance(c, LineCollection)]
                 ends = [[t.x[0] - t.error_x.array[0], t.y[0]], [t.x[0] + t.error_x.array[0], t.y[0]]]
