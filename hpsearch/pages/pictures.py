@@ -303,7 +303,7 @@ def _epochs(story: Story) -> Picture:
         if of_it:
             counts = [0] * bins
             for epochs in of_it:
-                counts[min(bins - 1, max(0, (epochs - 1) * bins // allowed))] += 1
+                counts[min(bins - 1, max(0, (2 * epochs - 1) * bins // (2 * allowed)))] += 1
             x = [(n + 0.5) * allowed / bins + 0.5 for n in range(bins)]
             made.add_trace(go.Bar(x=x, y=counts, width=allowed / bins, name=state, marker={"color": shade}))
     made.update_layout(barmode="stack", bargap=0)

@@ -58,6 +58,12 @@ def _plots(made: Figure, figure: Any) -> None:
         x, y = (layout[f"{name[0]}axis{name[1:]}"] for name in names)
         _scale(axes, x, "x")
         _scale(axes, y, "y")
+    for root in {axis.matches for axis in figure.select_yaxes() if axis.matches}:
+        shared = [a for (_, y), a in plots.items() if root in (y, layout[f"yaxis{y[1:]}"].matches)]
+        ends = [end for axes in shared for end in axes.get_ylim()]
+        if not any(axes.yaxis_inverted() for axes in shared):  # those have equal ends anyway
+            for axes in shared:
+                axes.set_ylim(min(ends), max(ends))
     frame = _frame(figure)
     for note in layout.annotations:
         x = frame[0] + note.x * frame[2]
