@@ -85,6 +85,7 @@ def served(study: Made) -> Iterator[str]:
             yield line.removeprefix("MLflow: ").strip()
         finally:
             ui.send_signal(signal.SIGINT)
-            out, err = ui.communicate(timeout=30)
+            out, err = ui.stdout.read(), ui.stderr.read()  # not communicate: a line may be in the buffer already
+            ui.wait(30)
     assert (ui.returncode, out, err) == (0, "Ctrl-C ends the server.\n", "")
     assert [p for p in processes() if between in (p.group, p.parent)] == []

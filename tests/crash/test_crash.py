@@ -53,7 +53,7 @@ def exits(memory: Path, step: int, *study: str) -> int:
 
 
 @pytest.mark.crash
-@pytest.mark.parametrize("step", [3, pytest.param(1, marks=pytest.mark.soak)], ids=["third", "single"])
+@pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.soak)], ids=["fifth", "single"])
 def test_exits_at_every_commit(memory: Path, step: int) -> None:
     assert exits(memory, step, "full") >= COMMITS
 
@@ -67,7 +67,7 @@ def test_exits_with_mlflow(memory: Path, step: int) -> None:
 
 @pytest.mark.crash
 def test_exits_of_a_study_with_conditional_parameters(memory: Path) -> None:
-    assert exits(memory, 11, "rich") >= COMMITS / 2
+    assert exits(memory, 17, "rich") >= COMMITS / 2
 
 
 def start(*arguments: str | Path, folder: Path) -> subprocess.Popen[str]:
