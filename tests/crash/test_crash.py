@@ -59,7 +59,7 @@ def test_exits_at_every_commit(memory: Path, step: int) -> None:
 
 
 @pytest.mark.crash
-@pytest.mark.parametrize("step", [83, pytest.param(1, marks=pytest.mark.soak)], ids=["some", "every"])
+@pytest.mark.parametrize("step", [41, pytest.param(1, marks=pytest.mark.soak)], ids=["some", "every"])
 def test_exits_with_mlflow(memory: Path, step: int) -> None:
     """Its commits count as well, five for a run, and its runs are compared as well."""
     assert exits(memory, step, "mlflow") >= 2.5 * COMMITS
