@@ -1,5 +1,6 @@
 """YAML → Spec: every mistake at once, each with its line and the nearest right word."""
 
+import functools
 import os
 import posixpath
 import re
@@ -155,7 +156,7 @@ _SECTIONS = {"data": _source, "parameters": _parameters}
 def _valid(path: Path_, data: Any, kind: Any, errors: Errors) -> Any:
     """The data as that kind, or None and what is wrong with them."""
     try:
-        return TypeAdapter(kind).validate_python(data, strict=True)
+        return _adapter(kind).validate_python(data, strict=True)
     except ValidationError as error:
         found: dict[Path_, list[str]] = {}
         for e in error.errors(include_url=False):
@@ -163,6 +164,12 @@ def _valid(path: Path_, data: Any, kind: Any, errors: Errors) -> Any:
             found.setdefault(shown, []).append(message)
         errors += [(shown, _one_of(messages)) for shown, messages in found.items()]
         return None
+
+
+@functools.cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    """Made once a kind: a file may have thousands of parameters."""
+    return TypeAdapter(kind)
 
 
 def _one_of(messages: list[str]) -> str:
