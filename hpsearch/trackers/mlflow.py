@@ -6,37 +6,33 @@ twice is deleted once.
 """
 
 import contextlib
-import json
 import re
 import tempfile
 import time
 from collections.abc import Iterable
 from itertools import accumulate
-from math import isfinite, log10
+from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple, Self, final
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-import numpy as np
-
 from hpsearch.database import file_of
-from hpsearch.record import Record, best_of, checked_every
+from hpsearch.record import Record, best_of
 from hpsearch.space import Axis
 from hpsearch.spec import Spec
 from hpsearch.trackers.base import Lost, Subject, masked
-from hpsearch.trackers.description import SIGNED, data_name, description
+from hpsearch.trackers.description import SIGNED, description
 from hpsearch.trackers.registry import FOLDER, NotRegistered, register
-from hpsearch.trackers.store import BUSY, Number, connected, engine_of, opened, poured
-from hpsearch.trackers.view import METRIC, ORDINAL, SCATTERS, knows_views, logarithm, views
+from hpsearch.trackers.rows import Placed, Rows
+from hpsearch.trackers.run import FINAL, STATE, STATUS, TAG, Content, Data, Picture, history, times
+from hpsearch.trackers.store import opened
+from hpsearch.trackers.view import SCATTERS, knows_views, views
 from hpsearch.uses import searched
 
-FINAL = ("test/", "fit/")  # scores of the champion alone
 PAUSE = 5.0  # seconds at least between two descriptions while a study runs
-POINTS = 20  # of a curve: every one costs 270 bytes for ever; the whole history is an artifact
 PICTURES = 3  # best trials that get a loss-curve picture
-STATUS = {"complete": "FINISHED", "pruned": "KILLED", "diverged": "FAILED", "failed": "FAILED"}
-TAG, STATE, CHAMPION, SETTLED = "hpsearch.trial", "hpsearch.state", "hpsearch.champion", "hpsearch.settled"
+CHAMPION, SETTLED = "hpsearch.champion", "hpsearch.settled"
 NOTE = "mlflow.note.content"  # the description
 SOURCE = {"mlflow.source.name": "hpsearch", "mlflow.source.type": "LOCAL"}
 
@@ -60,11 +56,11 @@ class _Run(NamedTuple):
 
     def tells_of(self, record: Record) -> bool:
         """Whether it was made for this outcome of the trial, and not for an earlier one."""
-        return (self.state, self.start) == (record.state, _times(record)[0])
+        return (self.state, self.start) == (record.state, times(record)[0])
 
     def whole(self, record: Record) -> bool:
         """Whether it tells of this outcome, and all of it."""
-        ended = (self.status, self.end) == (STATUS[record.state], _times(record)[1])
+        ended = (self.status, self.end) == (STATUS[record.state], times(record)[1])
         return ended and not self.settled and self.tells_of(record)
 
 
@@ -89,13 +85,13 @@ class MlflowTracker:
         self._file = file_of(uri) if uri.startswith("sqlite") else None
         self._artifacts = self._file.parent.absolute() / "artifacts" if self._file else None
         self._client = opened(uri, self._file, self._artifacts)
-        self._engine = engine_of(self._client) if self._file else None
+        self._rows = Rows(self._file) if self._file else None
         self._inode = self._file.stat().st_ino if self._file else 0
         self._axes: tuple[Axis, ...] = ()
         self._subject: Subject | None = None
         self._experiment = self._name = ""
         self._tags: dict[str, str] = {}  # of the experiment and of each run
-        self._inputs: list[Any] = []  # the data as MLflow knows them
+        self._data: Data | None = None
         self._before: dict[str, int] = {}  # stage → trials of the stages before it
         self._runs: dict[str, list[_Run]] = {}  # by trial; one each, once it is told
         self._told: dict[str, Record] = {}  # without histories
@@ -109,7 +105,7 @@ class MlflowTracker:
         self._usable()
         stages = subject.spec.stages
         self._subject, self._axes = subject, searched(subject.spec).axes
-        self._tags, self._inputs = _common(subject), _inputs(subject)
+        self._tags, self._data = _common(subject), Data.of(subject)
         self._before = dict(
             zip((s.name for s in stages), accumulate((s.trials for s in stages), initial=0), strict=False)
         )
@@ -146,11 +142,7 @@ class MlflowTracker:
         self._settle()
         if ranking:
             self._dethrone(ranking)
-        for record in ranking[:PICTURES]:
-            if record.label in self._runs:
-                with tempfile.TemporaryDirectory() as folder:
-                    curves(record, Path(folder) / "loss.png")
-                    self._client.log_artifact(self._runs[record.label][0].id, f"{folder}/loss.png")
+        self._draw([record for record in ranking[:PICTURES] if record.label in self._runs])
         failed: NotRegistered | None = None
         if ranking and ranking[0].label in self._runs:
             try:
@@ -161,11 +153,18 @@ class MlflowTracker:
         if failed is not None:
             raise failed
 
+    def _draw(self, best: list[Record]) -> None:
+        """Their loss curves."""
+        with tempfile.TemporaryDirectory() as folder:
+            picture, file = Picture(), Path(folder) / "loss.png"
+            for record in best:
+                picture.draw(record, file)
+                self._client.log_artifact(self._runs[record.label][0].id, str(file))
+
     def close(self, seconds: float) -> str | None:
         self._present()
-        if self._file is not None:
-            with contextlib.closing(connected(self._file, seconds)) as connection:
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the file is whole by itself when copied
+        if self._rows is not None:
+            self._rows.close(seconds)
         return None
 
     def _experiment_of(self, subject: Subject) -> tuple[str, str]:
@@ -261,38 +260,53 @@ class MlflowTracker:
         raise Lost(f"{self._file} was deleted or replaced meanwhile")
 
     def _usable(self) -> None:
-        """Asks first whether a file can be written: MLflow by itself waits 20 s for one that is locked."""
+        """Before anything is written."""
         self._present()
-        if self._file is not None:
-            with contextlib.closing(connected(self._file, BUSY)) as connection:
-                connection.execute("BEGIN IMMEDIATE")
-                connection.execute("ROLLBACK")
+        if self._rows is not None:
+            self._rows.writable()
 
     def _send(self, record: Record, begun: _Run | None) -> _Run:
         """A run of its own, or the rest of one that was begun."""
-        from mlflow.entities import Metric, Param
+        content = Content.of(record, self._axes, self._before, self._tags)
+        placed = self._rows.insert(self._experiment, content, self._data) if self._rows and begun is None else None
+        if placed is None:
+            placed = self._fill(content, begun)
+        else:
+            self._remain(content, placed.id)
+        self._keep(placed.artifacts, "history.json", history(record))
+        if begun is not None and begun.settled:
+            self._client.delete_tag(placed.id, SETTLED)
+        if self._rows is not None:
+            self._rows.end(placed.id, content.status, content.end)
+        else:
+            self._client.set_terminated(placed.id, content.status, content.end)
+        self.sent += begun is None
+        self.settled += begun is not None
+        champion = begun is not None and begun.champion
+        return _Run(placed.id, content.status, record.state, content.start, content.end, champion)
 
-        start, end = _times(record)
-        metrics, dropped = self._metrics(record, start, end)
+    def _fill(self, content: Content, begun: _Run | None) -> Placed:
+        """A run as MLflow's client writes it, step by step; the steps of one that was begun may be taken again."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
+
         if begun is not None:
             run = self._client.get_run(begun.id)
         else:
-            run = self._client.create_run(self._experiment, start, self._tags | _tags(record, dropped), record.label)
-            self._runs.setdefault(record.label, []).append(_Run(run.info.run_id, "RUNNING", record.state, start, None))
+            run = self._client.create_run(self._experiment, content.start, content.tags, content.name)
+            self._remain(content, run.info.run_id)
         run_id = run.info.run_id
-        params = self._params(record)
-        if begun is not None or not poured(self._engine, run_id, metrics, params):
-            self._client.log_batch(run_id, [Metric(*m) for m in metrics], [Param(k, v) for k, v in params.items()])
-        if self._inputs:
-            self._client.log_inputs(run_id, self._inputs)
-        finite = {name: [v if isfinite(v) else None for v in values] for name, values in record.history.items()}
-        self._keep(run.info.artifact_uri, "history.json", json.dumps(finite))
-        if begun is not None and begun.settled:
-            self._client.delete_tag(run_id, SETTLED)
-        self._client.set_terminated(run_id, STATUS[record.state], end)
-        self.sent += begun is None
-        self.settled += begun is not None
-        return _Run(run_id, STATUS[record.state], record.state, start, end, begun is not None and begun.champion)
+        params = [Param(*param) for param in content.params.items()]
+        self._client.log_batch(run_id, [Metric(*metric) for metric in content.metrics], params)
+        if self._data is not None:
+            data = self._data
+            dataset = Dataset(data.name, data.digest, data.kind, data.source, profile=data.profile)
+            self._client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", data.context)])])
+        return Placed(run_id, run.info.artifact_uri)
+
+    def _remain(self, content: Content, run: str) -> None:
+        """A run is there: what fails from now on is made up for in it."""
+        unfinished = _Run(run, "RUNNING", content.tags[STATE], content.start, None)
+        self._runs.setdefault(content.name, []).append(unfinished)
 
     def _keep(self, place: str, name: str, text: str) -> None:
         """A file among a run's artifacts, by their own address: the client would read the whole run to find it."""
@@ -320,31 +334,6 @@ class MlflowTracker:
                     self._client.set_terminated(run.id, "KILLED", run.start)
                     self.settled += 1
 
-    def _params(self, record: Record) -> dict[str, str]:
-        """Plain numbers; MLflow's charts have no log axis, so log-scaled parameters are there as log10 too."""
-        params = {name: str(value) for name, value in record.point.items()}
-        for axis in self._axes:
-            if axis.log and axis.key in record.raws:
-                params[logarithm(axis)] = f"{log10(float(record.raws[axis.key])):.6g}"
-        return params
-
-    def _metrics(self, record: Record, start: int, end: int) -> tuple[list[Number], int]:
-        """(key, value, timestamp, step) of what is worth a chart, and how many numbers were not finite."""
-        single = {f"best/{name}": value for name, value in record.metrics.items() if not name.startswith(FINAL)}
-        single |= {"epochs": record.epochs, "seconds": record.seconds}
-        if record.state == "complete" and record.value is not None:
-            single |= {METRIC: record.value, "best_epoch": record.best_epoch}
-        if record.stage in self._before:
-            single[ORDINAL] = self._before[record.stage] + record.number + 1
-        rows = [(name, float(value), end, 0) for name, value in single.items()]
-        dropped, every = 0, checked_every(record.epochs, record.history)
-        for name, values in record.history.items():
-            for i in thinned(len(values), record.best_epoch // every - 1):
-                if isfinite(values[i]):
-                    rows.append((name, values[i], start + (end - start) * (i + 1) // len(values), (i + 1) * every))
-            dropped += sum(not isfinite(v) for v in values)
-        return rows, dropped
-
     def _dethrone(self, ranking: list[Record]) -> None:
         """Whoever was champion before: its run goes, as its test scores cannot, and it gets another without them."""
         records = {r.label: r for r in ranking[1:]}
@@ -360,7 +349,7 @@ class MlflowTracker:
         """The champion: its test scores and its model, which is registered."""
         from mlflow.entities import Metric, RunTag
 
-        run, end = self._runs[record.label][0].id, _times(record)[1]
+        run, end = self._runs[record.label][0].id, times(record)[1]
         scores = [Metric(k, v, end, 0) for k, v in record.metrics.items() if k.startswith(FINAL) and isfinite(v)]
         self._client.log_batch(run, metrics=scores, tags=[RunTag(CHAMPION, "true")])
         if model is not None:
@@ -368,20 +357,6 @@ class MlflowTracker:
             assert self._subject is not None
             study = (self._name.replace(" ", "-"), self._subject.identity)  # no space: it is typed in a shell
             register(self._client, run, record.label, model, study)
-
-
-def _times(record: Record) -> tuple[int, int]:
-    """Start and end in milliseconds: the record's, so that what is sent again is the same."""
-    end = round(record.finished * 1000)
-    return end - round(record.seconds * 1000), end
-
-
-def _tags(record: Record, dropped: int) -> dict[str, str]:
-    tags = {TAG: record.label, "hpsearch.stage": record.stage, STATE: record.state}
-    tags |= {"hpsearch.dropped": f"{dropped} values were not finite"} if dropped else {}
-    tags |= {"hpsearch.error": masked(record.error)} if record.error else {}
-    tags |= {"hpsearch.origin": record.origin} if record.origin else {}
-    return tags
 
 
 def _common(subject: Subject) -> dict[str, str]:
@@ -393,55 +368,9 @@ def _common(subject: Subject) -> dict[str, str]:
     return SOURCE | tags | ({"mlflow.source.git.commit": subject.commit} if subject.commit else {})
 
 
-def _inputs(subject: Subject) -> list[Any]:
-    """The data as MLflow's data set, which it has once for all runs; nothing where no fingerprint is known."""
-    from mlflow.entities import Dataset, DatasetInput, InputTag
-
-    digest, spec = subject.facts.get("data"), subject.spec
-    if not digest:
-        return []
-    name, known = data_name(spec), {f"num_{what}": count for what, count in subject.known.items()}
-    source = json.dumps({"source": spec.data.source, "name": name})
-    dataset = Dataset(name[:500], digest[:36], spec.data.source, source, profile=json.dumps(known))
-    return [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])]
-
-
 def _scores(spec: Spec, best: Record | None, told: Iterable[Record]) -> list[str]:
     """Metrics of the runs that are scores of val and, of the champion, the same of test rows; but for the objective."""
     names = dict.fromkeys(name for record in told for name in record.metrics if name.startswith("val/"))
     tests = [f"test/{name.removeprefix('val/')}" for name in names]
     tests = [name for name in tests if best is not None and name in best.metrics]
     return [*(f"best/{name}" for name in names if name != spec.metric.name), *tests]
-
-
-def thinned(length: int, best: int) -> list[int]:
-    """At most `POINTS` places of a curve: the first, the last and the best among them."""
-    places = {round(i) for i in np.linspace(0, length - 1, min(length, POINTS))} if length else set()
-    if 0 <= best < length and best not in places:
-        places -= {min(places - {0, length - 1}, key=lambda i: abs(i - best))}
-        places |= {best}
-    return sorted(places)
-
-
-def curves(record: Record, file: Path) -> None:
-    """The trial's losses by epoch as PNG, its best epoch marked."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import LogFormatter
-
-    figure = Figure(figsize=(6, 4))
-    FigureCanvasAgg(figure)
-    figure.subplots_adjust(left=0.17, right=0.97, top=0.92, bottom=0.12)
-    axes = figure.add_subplot()
-    every = checked_every(record.epochs, record.history)
-    for name, color in (("train/loss", "tab:blue"), ("val/loss", "tab:orange")):
-        if name in record.history:
-            values = record.history[name]
-            axes.plot(range(every, record.epochs + 1, every), values, color=color, label=name)
-    axes.axvline(record.best_epoch, color="tab:green", linestyle=":", label=f"best, epoch {record.best_epoch}")
-    axes.set(title=record.label, xlabel="epoch", ylabel="loss", yscale="log")
-    axes.yaxis.set_major_formatter(LogFormatter())  # the usual one sets formulas, which takes half of the time
-    axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
-    axes.grid(alpha=0.3)
-    axes.legend(loc="upper right")
-    figure.savefig(file)

@@ -1,15 +1,10 @@
-"""MLflow's database as it is opened: made once and whole, looked at first, and written to without detours.
-
-Its tables are MLflow's own affair, so what is written past its client is only what has stood there since its first
-versions, the numbers of a run; where they are not as expected it is the client that writes.
-"""
+"""MLflow's database as it is opened: made once and whole, and looked at first."""
 
 import contextlib
 import gc
 import logging
 import os
 import sqlite3
-from math import isfinite
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -20,7 +15,6 @@ from filelock import FileLock
 from hpsearch.database import url_of
 
 BUSY = 5.0  # seconds to wait for another process that writes
-Number = tuple[str, float, int, int]  # key, value, milliseconds, step
 
 
 def opened(uri: str, file: Path | None, artifacts: Path | None) -> Any:
@@ -32,12 +26,18 @@ def opened(uri: str, file: Path | None, artifacts: Path | None) -> Any:
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # of each run that ends, on our stdout
     for name in ("alembic", "sqlalchemy", "urllib3"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    gc.disable()  # an import makes objects that stay: collecting among them takes a quarter of its time
-    from matplotlib import figure  # noqa: F401 (for later: now there is time)
-    from mlflow import MlflowClient
+    gc.disable()  # imports make objects that stay: collecting among them takes a quarter of their time
+    try:
+        return _client(uri, file, artifacts)
+    finally:
+        gc.freeze()
+        gc.enable()
 
-    gc.freeze()
-    gc.enable()
+
+def _client(uri: str, file: Path | None, artifacts: Path | None) -> Any:
+    from matplotlib import figure  # noqa: F401 (for later: now there is time)
+    from mlflow import MlflowClient, pyfunc  # noqa: F401
+
     if file is None or artifacts is None:
         return MlflowClient(uri)
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -47,21 +47,6 @@ def opened(uri: str, file: Path | None, artifacts: Path | None) -> Any:
         else:
             _create(file, artifacts)
         return MlflowClient(uri)
-
-
-def engine_of(client: Any) -> sa.Engine | None:
-    """Of a client of a file, as far as MLflow lets it be seen; its commits no longer wait for the disk: six of them
-    make a run, and what a power cut takes is sent again."""
-    engine = getattr(getattr(getattr(client, "_tracking_client", None), "store", None), "engine", None)
-    if not isinstance(engine, sa.Engine):
-        return None
-
-    @sa.event.listens_for(engine, "connect")
-    def _(connection: Any, _: object) -> None:
-        connection.execute("PRAGMA synchronous=NORMAL")
-
-    engine.dispose()  # connections that are there already
-    return engine
 
 
 def connected(path: Path, seconds: float) -> sqlite3.Connection:
@@ -92,27 +77,3 @@ def _create(path: Path, artifacts: Path) -> None:
         connection.exec_driver_sql("PRAGMA journal_mode=WAL")  # stays; MLflow does not set it
     engine.dispose()
     draft.replace(path)
-
-
-def poured(engine: sa.Engine | None, run: str, metrics: list[Number], params: dict[str, str]) -> bool:
-    """Numbers of a run that has none, in one statement a table: the client makes an object of each, which takes
-    half of all the time that a run does. False where that cannot be: it is the client's turn then."""
-    if engine is None or not all(isfinite(value) for _, value, _, _ in metrics):
-        return False
-    with contextlib.suppress(ImportError, AttributeError, sa.exc.SQLAlchemyError):
-        from mlflow.store.tracking.dbmodels import models
-
-        names = ("key", "value", "timestamp", "step")
-        rows = [{"run_uuid": run, "is_nan": False, **dict(zip(names, m, strict=True))} for m in metrics]
-        latest = {r["key"]: r for r in sorted(rows, key=lambda r: (r["step"], r["timestamp"], r["value"]))}
-        texts = [{"run_uuid": run, "key": key, "value": value} for key, value in params.items()]
-        with engine.begin() as connection:
-            for table, content in (
-                (models.SqlMetric, rows),
-                (models.SqlLatestMetric, list(latest.values())),
-                (models.SqlParam, texts),
-            ):
-                if content:
-                    connection.execute(table.__table__.insert(), content)
-        return True
-    return False
