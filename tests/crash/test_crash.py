@@ -61,8 +61,8 @@ def test_exits_at_every_commit(memory: Path, step: int) -> None:
 @pytest.mark.crash
 @pytest.mark.parametrize("step", [25, pytest.param(1, marks=pytest.mark.soak)], ids=["some", "every"])
 def test_exits_with_mlflow(memory: Path, step: int) -> None:
-    """Its commits count as well, and its runs are compared as well."""
-    assert exits(memory, step, "mlflow") >= 3 * COMMITS
+    """Its commits count as well, two for a run, and its runs are compared as well."""
+    assert exits(memory, step, "mlflow") >= 2 * COMMITS
 
 
 @pytest.mark.crash

@@ -18,7 +18,7 @@ FAMILIES = {
     "hpsearch/trackers": "TRACKERS",
 }
 # Files of a family folder that are no member: the protocol, a wrapper that takes any member, parts of members.
-NO_MEMBERS = {"__init__", "base", "beside", "description", "registry", "store", "tables", "view"}
+NO_MEMBERS = {"__init__", "base", "beside", "description", "registry", "rows", "run", "store", "tables", "view"}
 # What nothing else in the packages imports at once, but for one another; who asks for it has the library.
 DOORS = {
     "hpsearch/estimators.py": {"sklearn"},
