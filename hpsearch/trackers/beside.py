@@ -18,7 +18,6 @@ from hpsearch.trackers.base import Lost, Subject, Tracker, masked
 
 POLL, STOPPED = 0.2, 3.0
 CLOSING = 5.0  # seconds the tracker itself gets, when all is sent
-LATER = 5  # of the niceness: training goes first, and what is told is seen within seconds all the same
 PATIENCE = 2.0  # seconds a failure may make us pause, at the end, before we give up; and at most five times as many
 Factory = Callable[[str], Tracker]
 
@@ -132,8 +131,6 @@ class Beside:
 def _work(factory: Factory, uri: str, scratch: str, calls: "Queue[Call | None]", answers: Connection) -> None:
     """The other process."""
     children.begin(scratch)
-    if hasattr(os, "nice"):
-        os.nice(LATER)
     sender = Sender(factory, uri, answers.send)
     sender.open()
     call: Call | None = Call("", ())

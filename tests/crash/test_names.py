@@ -241,6 +241,7 @@ def test_a_tampered_database(call: test_cli.Call, tmp_path: Path) -> None:
         assert "[red]" in said.out and (arguments or len(said.out) < LONGEST)
 
 
+@pytest.mark.crash
 def test_names_in_mlflow(call: test_cli.Call, tmp_path: Path) -> None:
     """The oddest that are allowed, and labels as they like."""
     labels = [HOSTILE["html"], HOSTILE["sql"], HOSTILE["colors"]]

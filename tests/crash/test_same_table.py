@@ -85,7 +85,7 @@ def test_slices(spec: Spec, dataset: Dataset, table: str, tmp_path: Path, monkey
 
 
 @pytest.mark.crash
-@pytest.mark.parametrize("step", [2, pytest.param(1, marks=pytest.mark.soak)], ids=["second", "single"])
+@pytest.mark.parametrize("step", [3, pytest.param(1, marks=pytest.mark.soak)], ids=["third", "single"])
 def test_stopped_after_every_trial(spec: Spec, dataset: Dataset, table: str, tmp_path: Path, step: int) -> None:
     """Begun again and again, each time for some more trials; what was finished before is told again first."""
     database, total = tmp_path / "small.db", sum(s.trials for s in spec.stages)

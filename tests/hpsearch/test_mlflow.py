@@ -291,7 +291,14 @@ def broken(folder: Path, how: str) -> Path:
 
 
 @pytest.mark.crash
-@pytest.mark.parametrize("how", ["text", "a file for a folder", "a folder for a file", "another program's"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        "text",
+        "another program's",
+        *(pytest.param(f"a {x}", marks=pytest.mark.soak) for x in ("file for a folder", "folder for a file")),
+    ],
+)
 def test_broken_tracking_fails_no_study(tmp_path: Path, how: str) -> None:
     """A warning, exit code 0 and a whole study; and the next run sends what is missing."""
     study, place = cases.write(tmp_path, **SHORT), broken(tmp_path, how)
