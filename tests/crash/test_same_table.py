@@ -28,7 +28,10 @@ KINDS: dict[str, Any] = {
 }
 
 
-@pytest.fixture(scope="module", params=[*list(KINDS)[:-1], pytest.param("folds", marks=pytest.mark.crash)])
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(kind, marks=() if kind == "hyperband" else pytest.mark.crash) for kind in KINDS],
+)
 def spec(request: pytest.FixtureRequest) -> Spec:
     return cases.small(**KINDS[request.param])
 
