@@ -53,13 +53,13 @@ def exits(memory: Path, step: int, *study: str) -> int:
 
 
 @pytest.mark.crash
-@pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.soak)], ids=["fifth", "single"])
+@pytest.mark.parametrize("step", [7, pytest.param(1, marks=pytest.mark.soak)], ids=["seventh", "single"])
 def test_exits_at_every_commit(memory: Path, step: int) -> None:
     assert exits(memory, step, "full") >= COMMITS
 
 
 @pytest.mark.crash
-@pytest.mark.parametrize("step", [25, pytest.param(1, marks=pytest.mark.soak)], ids=["some", "every"])
+@pytest.mark.parametrize("step", [41, pytest.param(1, marks=pytest.mark.soak)], ids=["some", "every"])
 def test_exits_with_mlflow(memory: Path, step: int) -> None:
     """Its commits count as well, two for a run, and its runs are compared as well."""
     assert exits(memory, step, "mlflow") >= 2 * COMMITS

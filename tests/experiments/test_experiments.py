@@ -61,7 +61,8 @@ def test_arc() -> None:
     assert accuracy(trials) == 1.0
 
 
-@pytest.mark.parametrize("seeds", [4, pytest.param(16, marks=pytest.mark.soak)])
+@pytest.mark.soak
+@pytest.mark.parametrize("seeds", [4, 16])
 def test_bank(seeds: int) -> None:
     """Reproduced: sigmoid not by 3500 epochs, test .936-.968; ReLU 7 of 12 by 3000, test .904-.974."""
     trials = trained("bank.yaml", f"stages.0.seeds={seeds}")["both"]
@@ -150,7 +151,8 @@ def test_learning_rates_batch_sizes_widths() -> None:
     assert epochs(widths[8]) < epochs(rate[0.5])
 
 
-@pytest.mark.parametrize(("limit", "seeds"), [(5_000, 4), pytest.param(10_000, 16, marks=pytest.mark.soak)])
+@pytest.mark.soak
+@pytest.mark.parametrize(("limit", "seeds"), [(5_000, 4), (10_000, 16)])
 def test_initializers(limit: int, seeds: int) -> None:
     """Zeros never get there: their columns stay alike. The wider the start, the sooner."""
     trials = trained("initializers.yaml", f"train.epochs={limit}", f"stages.0.seeds={seeds}")["initializers"]
