@@ -276,9 +276,7 @@ class MlflowTracker:
         self._keep(placed.artifacts, "history.json", history(record))
         if begun is not None and begun.settled:
             self._client.delete_tag(placed.id, SETTLED)
-        if self._rows is not None:
-            self._rows.end(placed.id, content.status, content.end)
-        else:
+        if self._rows is None or not self._rows.end(placed.id, content.status, content.end):
             self._client.set_terminated(placed.id, content.status, content.end)
         self.sent += begun is None
         self.settled += begun is not None

@@ -90,12 +90,15 @@ class Rows:
             return placed
         return None
 
-    def end(self, run: str, status: str, end: int) -> None:
-        """It is finished."""
+    def end(self, run: str, status: str, end: int) -> bool:
+        """A run is finished; False where that is for the client to say."""
+        if not self._known:
+            return False
         with self._engine.begin() as connection:
             connection.exec_driver_sql(
                 "UPDATE runs SET status = ?, end_time = ? WHERE run_uuid = ?", (status, end, run)
             )
+        return True
 
     def close(self, seconds: float) -> None:
         """The file is whole by itself when copied."""

@@ -525,7 +525,9 @@ class Dying:
         return call
 
 
-@pytest.mark.parametrize(("way", "after"), [("rows", False), ("rows", True), ("client", True)])
+@pytest.mark.parametrize(
+    ("way", "after"), [("rows", False), ("rows", True), pytest.param("client", True, marks=pytest.mark.crash)]
+)
 def test_killed_at_any_change(fresh: Path, tmp_path: Path, models: list[Path], way: str, after: bool) -> None:
     """Told again, the runs are those of a study that was never killed; none twice, none left running; and the champion
     is registered once."""

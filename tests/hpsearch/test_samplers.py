@@ -327,8 +327,8 @@ def best(name: str, trials: int, seeds: Sequence[int], box: Box, **others: Any) 
         pytest.param("tpe", 4, 64, 8, range(5), 2, id="tpe"),
         pytest.param("gp", 2, 20, 2, range(3), 3, id="gp", marks=members("gp")[0].marks),
         pytest.param("cmaes", 4, 144, 8, range(5), 4, id="cmaes"),
-        pytest.param("cmaes", 4, 99, 3, range(5), 4, id="cmaes, population above wave"),
-        pytest.param("cmaes", 4, 144, 20, range(5), 2, id="cmaes, wave above population"),
+        pytest.param("cmaes", 4, 99, 3, range(5), 4, id="cmaes, population above wave", marks=pytest.mark.soak),
+        pytest.param("cmaes", 4, 144, 20, range(5), 2, id="cmaes, wave above population", marks=pytest.mark.soak),
     ],
 )
 def test_better_than_random(name: str, axes: int, trials: int, wave: int, seeds: range, times: float) -> None:
