@@ -5,8 +5,8 @@ from typing import Protocol, final
 
 import numpy as np
 
-from engine.data import Rows
 from engine.registry import Menu
+from engine.rows import Rows
 from engine.types import Integers
 
 

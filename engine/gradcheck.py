@@ -6,11 +6,11 @@ from typing import final
 
 import numpy as np
 
-from engine.data import Rows
 from engine.gradient import bind_gradient
 from engine.hyperparameters import Hyperparameters
 from engine.layers import Slice
 from engine.network import Network
+from engine.rows import Rows
 from engine.types import EngineError, Floats, Integers
 
 GOOD, WRONG = 1e-7, 1e-3

@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from engine.data import rows_adjacent
 from engine.hyperparameters import Hyperparameters
 from engine.network import Network
+from engine.rows import rows_adjacent
 from engine.types import Floats, column
 
 

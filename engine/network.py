@@ -8,10 +8,10 @@ from typing import final
 
 import numpy as np
 
-from engine.data import rows_adjacent
 from engine.layers import Bound, Chain, Layer, Place, Slice, without_rates
 from engine.losses import Loss
 from engine.registry import Menu
+from engine.rows import rows_adjacent
 from engine.types import Booleans, DType, EngineError, Floats, Shape
 
 CHUNK, WIDEST = 1024, 1 << 19  # rows a forward pass holds at a time outside training, and their numbers in any layer

@@ -8,11 +8,11 @@ from typing import final
 import numpy as np
 
 from engine.augmentation import augment
-from engine.data import Batches, Rows
 from engine.gradient import bind_gradient
 from engine.hyperparameters import Hyperparameters
 from engine.network import Network
 from engine.optimizers import Matrices
+from engine.rows import Batches, Rows
 from engine.state import State
 from engine.trainer import check_fit, check_rows
 from engine.types import EngineError, Floats

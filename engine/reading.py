@@ -7,11 +7,11 @@ from typing import final
 
 import numpy as np
 
-from engine.data import Rows
 from engine.gradient import bind_gradient
 from engine.hyperparameters import Hyperparameters
 from engine.layers import Slice
 from engine.network import Network
+from engine.rows import Rows
 from engine.trainer import check_fit, check_rows
 from engine.types import EngineError, Floats, Integers
 

@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from engine.data import rows_adjacent
 from engine.losses import Loss
+from engine.rows import rows_adjacent
 from engine.types import Booleans, Floats
 
 

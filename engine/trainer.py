@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, final
 import numpy as np
 
 from engine.augmentation import augment
-from engine.data import Batches, Block, Rows, rows_adjacent
 from engine.gradient import bind_gradient
 from engine.hyperparameters import Hyperparameters
 from engine.network import Network
 from engine.optimizers import Matrices, Optimizer
+from engine.rows import Batches, Block, Rows, rows_adjacent
 from engine.state import State
 from engine.tally import Scores, Tally
 from engine.types import Booleans, EngineError, Floats

@@ -5,10 +5,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, final
 
 from hpsearch import pruning
+from hpsearch.core.seeds import derive
+from hpsearch.core.space import Box, Raw, Space
 from hpsearch.record import Record, came
 from hpsearch.samplers import MEMORYLESS, SAMPLERS, Question, suggest
-from hpsearch.seeds import derive
-from hpsearch.space import Box, Raw, Space
 from hpsearch.spec import Spec
 from hpsearch.storage import Given, Storage
 from hpsearch.trial import Result

@@ -21,9 +21,9 @@ from engine.optimizers import OPTIMIZERS
 from engine.registry import Menu
 from engine.schedules import SCHEDULES
 from engine.types import EngineError
+from hpsearch.core.space import Fixed, Point, space
 from hpsearch.dataset import Dataset
 from hpsearch.errors import DataError
-from hpsearch.space import Fixed, Point, space
 from hpsearch.spec import Choice, Hidden, Model, Spec, Train, setting
 
 # What an entry of `layers` may be, and the activation of a hidden layer; maxout is a dense layer of its own.

@@ -288,7 +288,7 @@ def range_test(study: Path, low: float, high: float, steps: int, overrides: tupl
 
 
 def _warm() -> None:
-    from hpsearch import children
+    from hpsearch.core import processes as children
 
     children.warm()
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from statistics import fmean, stdev
 from typing import NamedTuple
 
+from hpsearch.core.space import Point, Raw
 from hpsearch.record import FINISHED, Record, best_of
-from hpsearch.space import Point, Raw
 from hpsearch.spec import Spec
 from hpsearch.stages import outcomes
 

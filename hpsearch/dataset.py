@@ -12,15 +12,15 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
-from engine.data import Rows
 from engine.losses import Logistic, Loss, SoftmaxCrossEntropy, SquaredError
+from engine.rows import Rows
 from engine.types import Floats, Shape
+from hpsearch.core.seeds import derive
+from hpsearch.core.space import Point, Value
 from hpsearch.errors import DataError, OutputError
 from hpsearch.frame import Column, Frame
 from hpsearch.preprocessing import DTYPE, LARGEST, Preprocessing, fit
-from hpsearch.seeds import derive
 from hpsearch.sources import Part, Source, Table
-from hpsearch.space import Point, Value
 from hpsearch.splits import PARTS, Cut, cut, fixed
 
 BLOCK = 1 << 20  # numbers prepared and written at a time

@@ -24,7 +24,6 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from engine.activations import ACTIVATIONS
-from engine.data import Rows
 from engine.hyperparameters import Hyperparameters
 from engine.initializers import HeNormal, XavierNormal
 from engine.layers import BatchNorm, Dense, Dropout, Layer
@@ -32,6 +31,7 @@ from engine.losses import Logistic, Loss, SoftmaxCrossEntropy, SquaredError
 from engine.network import Network
 from engine.optimizers import OPTIMIZERS
 from engine.registry import nearest
+from engine.rows import Rows
 from engine.scaling import SCALERS, Scaler, Standard
 from engine.state import State
 from engine.stopping import EarlyStopping

@@ -3,8 +3,8 @@
 import warnings
 from collections.abc import Iterable
 
+from hpsearch.core.space import Space
 from hpsearch.record import Record
-from hpsearch.space import Space
 from hpsearch.spec import Spec
 from hpsearch.stages import outcomes, standings, within
 from hpsearch.uses import searched

@@ -11,8 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.text import Text
 
+from hpsearch.core.space import number
 from hpsearch.report import parameters
-from hpsearch.space import number
 from hpsearch.study import Progress
 
 EVERY = 5.0  # seconds between plain lines

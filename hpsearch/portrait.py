@@ -10,14 +10,14 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
-from engine.data import Rows
 from engine.network import Network
 from engine.reading import Histogram, histograms, weight_statistics
+from engine.rows import Rows
 from engine.types import EngineError, Floats
 from hpsearch.build import hyperparameters, network
+from hpsearch.core.space import Point
 from hpsearch.dataset import Dataset
 from hpsearch.preprocessing import DTYPE, Preprocessing
-from hpsearch.space import Point
 from hpsearch.spec import Spec
 
 CLASSES = 100  # beyond which a confusion matrix cannot be read

@@ -14,10 +14,10 @@ from threadpoolctl import threadpool_limits
 
 from engine.range_test import RangeTest, range_test
 from hpsearch.build import check_fit, hyperparameters, network
+from hpsearch.core.seeds import derive
+from hpsearch.core.space import Axis, Point, Value
 from hpsearch.dataset import prepare
 from hpsearch.errors import DataError
-from hpsearch.seeds import derive
-from hpsearch.space import Axis, Point, Value
 from hpsearch.spec import Spec
 from hpsearch.uses import choices, searched
 

@@ -18,12 +18,12 @@ from rich.text import Text
 
 from engine.reading import diagnose
 from hpsearch.confirm import CONFIDENCE, Finalist
+from hpsearch.core.space import Value, bounds, number
 from hpsearch.errors import printable
 from hpsearch.importance import importance
 from hpsearch.record import FINISHED, Record, checked_every, repeats
 from hpsearch.samplers import MEMORYLESS
 from hpsearch.service import COLUMNS, Summary
-from hpsearch.space import Value, bounds, number
 from hpsearch.spec import Spec
 from hpsearch.trial import TrialState
 from hpsearch.uses import searched

@@ -13,6 +13,7 @@ from hpsearch import __version__, checking
 from hpsearch.build import check_fit
 from hpsearch.changes import compare, forked
 from hpsearch.confirm import Finalist, compared, leader
+from hpsearch.core.space import Box
 from hpsearch.database import file_of, shown, url_of
 from hpsearch.dataset import Dataset, prepare
 from hpsearch.errors import OutputError, StorageError
@@ -23,7 +24,6 @@ from hpsearch.lease import Holder
 from hpsearch.models import Blueprint
 from hpsearch.portrait import Portrait, portrait
 from hpsearch.record import FINISHED, Record, best_of, came, ranked
-from hpsearch.space import Box
 from hpsearch.spec import Spec
 from hpsearch.stages import Edge, box, edges, reused
 from hpsearch.storage import PRIOR, Storage, StoredStudy, read

@@ -14,10 +14,10 @@ from pydantic import (
 )
 
 from engine.metrics import METRICS
+from hpsearch.core.schema import Listed, Name, Number, Section
+from hpsearch.core.space import Fixed, Point, Range, Value, Values
 from hpsearch.samplers import SAMPLERS
-from hpsearch.section import Listed, Name, Number, Section
 from hpsearch.sources import Source
-from hpsearch.space import Fixed, Point, Range, Value, Values
 
 Setting = Number | str  # a number, or the name of the parameter that gives it
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
+from hpsearch.core.space import Axis, Box, Space, Value, contains, number
 from hpsearch.record import Record
-from hpsearch.space import Axis, Box, Space, Value, contains, number
 from hpsearch.spec import Spec, Zoom
 
 ROUNDING = 1e-9

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar, final
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
+from hpsearch.core.space import Axis, Box, Raw, check
 from hpsearch.database import (
     BUSY,
     DAMAGED,
@@ -36,7 +37,6 @@ from hpsearch.database import (
 )
 from hpsearch.errors import StorageError
 from hpsearch.lease import BEAT, Holder, held
-from hpsearch.space import Axis, Box, Raw, check
 from hpsearch.trial import History, Result
 
 if TYPE_CHECKING:

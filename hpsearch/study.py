@@ -17,13 +17,13 @@ from engine.state import State
 from engine.types import EngineError
 from hpsearch import confirm, pruning
 from hpsearch.asking import Asking
+from hpsearch.core.seeds import derive
+from hpsearch.core.space import Box, Raw, Space
 from hpsearch.crew import Crew, onwards
 from hpsearch.dataset import Dataset
 from hpsearch.errors import Interrupted
 from hpsearch.executors import Executor
 from hpsearch.record import FINISHED, Record, best_of, came
-from hpsearch.seeds import derive
-from hpsearch.space import Box, Raw, Space
 from hpsearch.spec import Spec, Stage
 from hpsearch.stages import box, edges, outcomes, reused, within
 from hpsearch.storage import PRIOR, Champion, Given, Label, Storage, StoredStage

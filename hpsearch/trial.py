@@ -9,19 +9,19 @@ from typing import Any, Literal, NamedTuple, final
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from engine.data import Rows
 from engine.hyperparameters import Hyperparameters
 from engine.metrics import METRICS
 from engine.network import Network
+from engine.rows import Rows
 from engine.state import State
 from engine.stopping import EarlyStopping, Reached, Settled
 from engine.trainer import Epoch, evaluate, train
 from engine.types import Booleans, EngineError, Floats
 from hpsearch.build import hyperparameters, network
+from hpsearch.core.space import Point
 from hpsearch.dataset import Dataset
 from hpsearch.errors import DataError
 from hpsearch.preprocessing import DTYPE
-from hpsearch.space import Point
 from hpsearch.spec import Spec
 
 History = dict[str, list[float]]  # "val/loss" → a number for each epoch

@@ -17,10 +17,10 @@ from engine.optimizers import OPTIMIZERS
 from engine.registry import Menu, nearest
 from engine.schedules import SCHEDULES
 from hpsearch.build import HIDDEN, NESTED, PARTS
+from hpsearch.core.space import Clause, Condition, Fixed, Parameter, Space, Value, Values, space
 from hpsearch.document import Path_
 from hpsearch.preprocessing import IMPUTES, SCALES
 from hpsearch.sources import Source
-from hpsearch.space import Clause, Condition, Fixed, Parameter, Space, Value, Values, space
 from hpsearch.spec import Choice, Model, Spec, Train
 
 FILLED = ("epochs",)  # settings that follow from another one when they are not given

@@ -20,7 +20,7 @@ from typing import final
 
 from threadpoolctl import threadpool_limits
 
-from hpsearch import children
+from hpsearch.core import processes as children
 from hpsearch.executors.base import WorkerDied
 from hpsearch.trial import Outcome, Task, advance
 

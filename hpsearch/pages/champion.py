@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import plotly.graph_objects as go
 
+from hpsearch.core.space import number
 from hpsearch.pages import scales
 from hpsearch.pages.figures import BEST, COLORS, INK, Picture, dotted, figure, lined, lined_up
 from hpsearch.pages.pictures import curve
@@ -11,7 +12,6 @@ from hpsearch.pages.scales import safe
 from hpsearch.pages.story import Story
 from hpsearch.portrait import Fit, Portrait, Regions, Spread
 from hpsearch.record import Record
-from hpsearch.space import number
 
 NUMBERED = 25  # classes whose confusion matrix has its counts written in
 LAYERS = 12  # in a picture, the first ones

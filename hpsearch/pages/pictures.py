@@ -7,6 +7,7 @@ from math import isfinite, log10
 import plotly.graph_objects as go
 
 from hpsearch.confirm import CONFIDENCE, Finalist
+from hpsearch.core.space import Axis, number
 from hpsearch.importance import FEWEST
 from hpsearch.pages import scales
 from hpsearch.pages.figures import (
@@ -27,7 +28,6 @@ from hpsearch.pages.scales import safe
 from hpsearch.pages.story import Story, lasting
 from hpsearch.record import Record, checked_every
 from hpsearch.report import parameters
-from hpsearch.space import Axis, number
 
 MOST = 12  # parameters in a picture
 CURVES = 10

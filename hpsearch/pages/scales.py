@@ -5,8 +5,8 @@ from html import escape
 from math import log10
 from typing import Any
 
+from hpsearch.core.space import Axis, Raw, number
 from hpsearch.errors import printable
-from hpsearch.space import Axis, Raw, number
 
 GOLDEN = 0.6180339887498949
 FEW = 12  # whole numbers that each have a mark

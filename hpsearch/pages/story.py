@@ -8,6 +8,7 @@ from math import isfinite
 from typing import NamedTuple, Self
 
 from hpsearch.confirm import CONFIDENCE
+from hpsearch.core.space import Axis, number
 from hpsearch.database import shown
 from hpsearch.dataset import Dataset
 from hpsearch.errors import DataError
@@ -17,7 +18,6 @@ from hpsearch.portrait import Portrait
 from hpsearch.record import Record
 from hpsearch.report import reading, saved, verdict
 from hpsearch.service import Summary, standing, summarized
-from hpsearch.space import Axis, number
 from hpsearch.spec import Spec
 from hpsearch.storage import Storage, StoredStudy, read
 from hpsearch.uses import searched

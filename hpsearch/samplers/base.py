@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, final
 
 import numpy as np
 
-from hpsearch.seeds import derive
+from hpsearch.core.seeds import derive
 
 if TYPE_CHECKING:
     from optuna import Study, Trial

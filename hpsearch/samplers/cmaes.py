@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hpsearch.core.seeds import derive
 from hpsearch.samplers.base import SEEDS, Question, place, stateless, uniform, unit
-from hpsearch.seeds import derive
 
 if TYPE_CHECKING:
     from cmaes import CMA

@@ -10,10 +10,10 @@ import numpy.typing as npt
 from pydantic import BeforeValidator, Field, model_validator
 
 from engine.types import Floats
+from hpsearch.core.schema import Section
+from hpsearch.core.space import Point
 from hpsearch.frame import Frame
 from hpsearch.preprocessing import Recipe
-from hpsearch.section import Section
-from hpsearch.space import Point
 
 Part = Literal["train", "val", "test"]
 Size = Annotated[int, Field(ge=1)]

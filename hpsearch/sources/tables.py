@@ -11,9 +11,9 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from engine.registry import nearest
 from hpsearch import remarks
+from hpsearch.core.schema import Listed
 from hpsearch.errors import DataError
 from hpsearch.frame import Builder, Column, Frame, Mixed, key, numbers
-from hpsearch.section import Listed
 from hpsearch.sources.base import Part, Source, Table
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from pathlib import Path
 from queue import Empty
 from typing import Any, NamedTuple, final
 
-from hpsearch import children
+from hpsearch.core import processes as children
 from hpsearch.record import Record
 from hpsearch.trackers.base import Lost, Subject, Tracker, masked
 

@@ -17,9 +17,9 @@ from typing import Any, NamedTuple, Self, final
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from hpsearch.core.space import Axis
 from hpsearch.database import file_of
 from hpsearch.record import Record, best_of
-from hpsearch.space import Axis
 from hpsearch.spec import Spec
 from hpsearch.trackers.base import Lost, Subject, masked
 from hpsearch.trackers.description import SIGNED, description

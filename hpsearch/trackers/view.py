@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from hpsearch.space import Axis
+from hpsearch.core.space import Axis
 from hpsearch.spec import Spec
 from hpsearch.uses import searched
 

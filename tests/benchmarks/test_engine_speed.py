@@ -17,12 +17,12 @@ from sklearn.neural_network import MLPClassifier
 from threadpoolctl import threadpool_limits
 
 from engine.activations import ReLU
-from engine.data import Rows
 from engine.hyperparameters import Hyperparameters
 from engine.layers import Dense
 from engine.losses import SoftmaxCrossEntropy
 from engine.network import Network
 from engine.optimizers import Momentum
+from engine.rows import Rows
 from engine.state import State
 from engine.trainer import train
 

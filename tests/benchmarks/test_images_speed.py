@@ -17,12 +17,12 @@ from sklearn.datasets import load_digits
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from engine.activations import ACTIVATIONS
-from engine.data import Rows
 from engine.hyperparameters import Hyperparameters
 from engine.layers import LAYERS, Conv2d, Dense, Flatten
 from engine.losses import SoftmaxCrossEntropy
 from engine.network import Network
 from engine.optimizers import Momentum
+from engine.rows import Rows
 from engine.state import State
 from engine.trainer import train
 

@@ -14,13 +14,13 @@ from sklearn.datasets import load_digits
 from threadpoolctl import threadpool_limits
 
 from engine.activations import ReLU, Sigmoid
-from engine.data import Rows
 from engine.hyperparameters import Hyperparameters
 from engine.initializers import XavierNormal
 from engine.layers import BatchNorm, Dense, Dropout, Layer
 from engine.losses import SoftmaxCrossEntropy, SquaredError
 from engine.network import Network
 from engine.optimizers import SGD, Adam, Momentum
+from engine.rows import Rows
 from engine.state import State
 from engine.trainer import train
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from browsing import COMMAND, Made, Picture
 
-from hpsearch.space import number
+from hpsearch.core.space import number
 
 pytestmark = pytest.mark.browser
 EVIL = ["<img src=x onerror=alert(1)>", "</script><script>alert(2)</script>", 'a $x^2$ & "b" {{ 7*7 }} %{x}']

@@ -82,7 +82,7 @@ def test_data_with_objects(which: str, canary: Path, tmp_path: Path) -> None:
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sound model."""
     from hpsearch.build import network
-    from hpsearch.seeds import derive
+    from hpsearch.core.seeds import derive
 
     folder = tmp_path_factory.mktemp("saved")
     spec = cases.small(**TINY)

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from engine.activations import ACTIVATIONS
-from engine.data import Rows
 from engine.hyperparameters import Hyperparameters
 from engine.initializers import XavierNormal
 from engine.layers import Dense
 from engine.losses import LOSSES, Loss
 from engine.network import Network
 from engine.optimizers import OPTIMIZERS
+from engine.rows import Rows
 from engine.schedules import SCHEDULES
 from engine.state import State
 from engine.trainer import Epoch, train

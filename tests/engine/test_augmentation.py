@@ -9,11 +9,11 @@ from engine_cases import F32, F64, bits, run, start
 from scipy import ndimage
 
 from engine.augmentation import AUGMENTATIONS, Augmentation, Flip, Noise, Rotate, Scale, Shift
-from engine.data import Rows
 from engine.hyperparameters import Hyperparameters
 from engine.layers import BatchNorm, Dense, Flatten
 from engine.losses import SoftmaxCrossEntropy
 from engine.network import Network
+from engine.rows import Rows
 from engine.trainer import train
 from engine.types import EngineError, Floats
 
@@ -122,7 +122,7 @@ def test_in_place_in_any_order_of_memory(augmentation: Augmentation) -> None:
 @pytest.mark.parametrize("augmentation", [*ON_IMAGES, Noise()])
 def test_training_augments_alone_as_in_company(augmentation: Augmentation, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two blocks of whole batches and a smaller batch; the caller's rows stay as they are."""
-    monkeypatch.setattr("engine.data.BLOCK", 1000)
+    monkeypatch.setattr("engine.rows.BLOCK", 1000)
     x = images(37, F32)
     rows = Rows(x.copy(), NET.loss.targets(np.arange(37) % 3, 3, F32))
     trials = [Hyperparameters(learning_rate=0.1 * (k + 1), batch_size=8, augment=(augmentation,)) for k in range(3)]
@@ -139,7 +139,7 @@ def test_training_augments_alone_as_in_company(augmentation: Augmentation, monke
 
 def test_what_the_network_sees_is_augmented(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every batch, each image anew: running means of batch norm tell."""
-    monkeypatch.setattr("engine.data.BLOCK", 1000)
+    monkeypatch.setattr("engine.rows.BLOCK", 1000)
     net = Network((1, 3, 3), (BatchNorm(momentum=1.0), Flatten(), Dense(2)), SoftmaxCrossEntropy())
     rows = Rows(np.ones((37, 1, 3, 3), np.float32), net.loss.targets(np.arange(37) % 2, 2, F32))
     trials = [Hyperparameters(batch_size=8, augment=(Shift(2),))]

@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.activations import ACTIVATIONS
-from engine.data import Rows
 from engine.hyperparameters import Hyperparameters
 from engine.initializers import INITIALIZERS
 from engine.layers import Dense
 from engine.losses import SoftmaxCrossEntropy
 from engine.network import Network
 from engine.optimizers import OPTIMIZERS
+from engine.rows import Rows
 from engine.schedules import SCHEDULES
 from engine.trainer import evaluate, train
 
@@ -85,7 +85,7 @@ def test_wide_layers(small: int, unpacked: int, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_more_rows_than_a_block_holds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.data.BLOCK", 100)  # numbers: 2 batches of 8 rows of 5
+    monkeypatch.setattr("engine.rows.BLOCK", 100)  # numbers: 2 batches of 8 rows of 5
     monkeypatch.setattr("engine.network.CHUNK", 10)
     net = network("softmax_cross_entropy", 3, "relu", inputs=5)
     data = rows("softmax_cross_entropy", 3, 45, 5)

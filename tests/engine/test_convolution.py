@@ -16,7 +16,6 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from engine.activations import ACTIVATIONS
-from engine.data import Rows
 from engine.hyperparameters import Hyperparameters
 from engine.layers import (
     LAYERS,
@@ -35,6 +34,7 @@ from engine.layers.windows import Axis
 from engine.losses import SoftmaxCrossEntropy
 from engine.network import Network
 from engine.optimizers import Momentum
+from engine.rows import Rows
 from engine.state import State
 from engine.trainer import train
 from engine.types import EngineError, Floats, Shape, allocate

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.data import Batches, Rows, rows_adjacent
 from engine.draws import Shuffle
+from engine.rows import Batches, Rows, rows_adjacent
 
 
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 3), st.integers(1, 200))
@@ -16,7 +16,7 @@ def test_every_row_once_with_its_target(count: int, batch: int, trials: int, blo
     numbers = np.arange(count, dtype=np.float32)
     rows = Rows(np.stack([numbers, -numbers], axis=1), numbers[:, None] * 10)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("engine.data.BLOCK", block)
+        patch.setattr("engine.rows.BLOCK", block)
         batches = Batches(rows, trials, batch, Shuffle())
     for _ in range(2):
         generators = [np.random.default_rng(seed) for seed in range(trials)]
@@ -33,7 +33,7 @@ def test_every_row_once_with_its_target(count: int, batch: int, trials: int, blo
 
 @pytest.mark.parametrize("trials", [2, 16])
 def test_blocks_are_cut_the_same_in_any_company(trials: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.data.BLOCK", 100)
+    monkeypatch.setattr("engine.rows.BLOCK", 100)
     rows = Rows(np.zeros((45, 5), np.float32), np.zeros((45, 3), np.float32))
 
     def cuts(count: int) -> list[tuple[int, ...]]:

@@ -20,7 +20,6 @@ from layer_cases import LAYER_CASES, Pixels, of_features, of_images
 from test_float32 import watched, watched_memory  # noqa: F401  # a fixture
 
 from engine.activations import ACTIVATIONS, ELU, LeakyReLU, Softmax, Softplus, hardmax
-from engine.data import Rows
 from engine.gradcheck import check_gradient
 from engine.gradient import bind_gradient
 from engine.hyperparameters import Hyperparameters
@@ -45,6 +44,7 @@ from engine.losses import SoftmaxCrossEntropy, SquaredError
 from engine.network import Network
 from engine.optimizers import SGD
 from engine.registry import describe, restore
+from engine.rows import Rows
 from engine.state import State
 from engine.trainer import Epoch, train
 from engine.types import EngineError, Floats, Shape, allocate

@@ -8,12 +8,12 @@ import pytest
 from engine_cases import hyperparameters, network, rows, start
 
 from engine.activations import ReLU
-from engine.data import BLOCK, Rows
 from engine.hyperparameters import Hyperparameters
 from engine.layers import Dense
 from engine.losses import SoftmaxCrossEntropy
 from engine.network import Network
 from engine.optimizers import OPTIMIZERS, Momentum
+from engine.rows import BLOCK, Rows
 from engine.trainer import Epoch, train
 from engine.types import Booleans
 
@@ -58,7 +58,7 @@ def test_a_net_of_mnists_size(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_nothing_grows_with_the_steps(optimizer: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """50 steps of one epoch, 500 of ten, and 500 of one, which take a longer order and nothing else."""
-    monkeypatch.setattr("engine.data.BLOCK", 2000)
+    monkeypatch.setattr("engine.rows.BLOCK", 2000)
     net = network("softmax_cross_entropy", 3, "relu", inputs=5, hidden=(64,))
     trials = hyperparameters(2, optimizer)
 

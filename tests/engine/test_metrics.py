@@ -13,9 +13,9 @@ from hypothesis.extra import numpy as hnp
 from scipy.special import expit, softmax
 from sklearn import metrics as sk
 
-from engine.data import rows_adjacent
 from engine.losses import LOSSES
 from engine.metrics import METRICS
+from engine.rows import rows_adjacent
 from engine.tally import Tally
 from engine.types import EngineError
 

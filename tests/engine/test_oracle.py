@@ -22,12 +22,12 @@ from sklearn.neural_network import MLPClassifier
 from threadpoolctl import threadpool_limits
 
 from engine.activations import ReLU
-from engine.data import Rows
 from engine.hyperparameters import Hyperparameters
 from engine.layers import Dense
 from engine.losses import Logistic, SoftmaxCrossEntropy
 from engine.network import Network
 from engine.optimizers import SGD, Adam, Matrices, Momentum, Nesterov, Optimizer
+from engine.rows import Rows
 from engine.scaling import MinMax
 from engine.schedules import Constant, Inverse
 from engine.state import State

@@ -5,13 +5,13 @@ import pytest
 from engine_cases import F32, F64, network, plain
 
 from engine.augmentation import AUGMENTATIONS
-from engine.data import Rows
 from engine.hyperparameters import Hyperparameters
 from engine.layers import BatchNorm, Dense
 from engine.losses import SquaredError
 from engine.network import Network
 from engine.optimizers import OPTIMIZERS, SGD, Momentum
 from engine.range_test import RangeTest, range_test
+from engine.rows import Rows
 from engine.types import EngineError, Floats, Shape
 
 

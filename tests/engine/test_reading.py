@@ -10,12 +10,12 @@ from layer_cases import LAYER_CASES
 
 from engine.activations import ReLU, Sigmoid
 from engine.clipping import ClipNorm
-from engine.data import Rows
 from engine.hyperparameters import Hyperparameters
 from engine.layers import BatchNorm, Dense, Dropout
 from engine.losses import SoftmaxCrossEntropy, SquaredError
 from engine.network import Network
 from engine.reading import Diagnosis, diagnose, histograms, weight_statistics
+from engine.rows import Rows
 from engine.types import EngineError
 
 # 2-2-1 with batch norm between, two trials. Dense: W by rows, b; batch norm: γ, β, mean, variance.

@@ -5,7 +5,6 @@ import pytest
 from engine_cases import F32
 
 from engine.activations import ACTIVATIONS
-from engine.data import Rows
 from engine.draws import DRAWS
 from engine.hyperparameters import Hyperparameters
 from engine.layers import LAYERS
@@ -13,6 +12,7 @@ from engine.losses import LOSSES, Loss
 from engine.metrics import METRICS
 from engine.network import Network
 from engine.optimizers import OPTIMIZERS
+from engine.rows import Rows
 from engine.state import State
 from engine.trainer import evaluate, measure, train
 from engine.types import EngineError

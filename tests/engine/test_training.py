@@ -9,13 +9,13 @@ import pytest
 from engine_cases import F64, LOSS_CASES, bits, hyperparameters, network, rows, run, start
 
 from engine.activations import ACTIVATIONS, LeakyReLU
-from engine.data import Rows
 from engine.gradient import bind_gradient
 from engine.hyperparameters import Hyperparameters
 from engine.layers import Dense
 from engine.losses import SoftmaxCrossEntropy, SquaredError
 from engine.network import Network
 from engine.optimizers import OPTIMIZERS, SGD, Adam, Momentum
+from engine.rows import Rows
 from engine.stopping import EarlyStopping
 from engine.trainer import evaluate, train
 from engine.types import EngineError
@@ -130,7 +130,7 @@ def test_training_ends_when_nobody_goes_on() -> None:
 
 
 def test_memory_does_not_grow_with_epochs_or_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.data.BLOCK", 2000)
+    monkeypatch.setattr("engine.rows.BLOCK", 2000)
 
     def peak(count: int, epochs: int) -> int:
         trials = hyperparameters(2, "adam", batch=1)

@@ -14,7 +14,6 @@ import pytest
 from engine_cases import F32, F64, LOSS_CASES, bits, network, plain, rows, scores_bits
 
 from engine.clipping import CLIPS, Clip, ClipNorm, ClipValue
-from engine.data import Rows
 from engine.draws import DRAWS, Balanced, Bootstrap, Shuffle
 from engine.gradcheck import check_gradient
 from engine.gradient import bind_gradient
@@ -22,6 +21,7 @@ from engine.hyperparameters import Hyperparameters, Switch
 from engine.losses import SoftmaxCrossEntropy
 from engine.network import Network
 from engine.optimizers import SGD, Adadelta, Adam, Momentum
+from engine.rows import Rows
 from engine.schedules import Exponential
 from engine.state import State
 from engine.stopping import Reached, Settled

@@ -12,10 +12,10 @@ from engine.network import Network
 from engine.trainer import evaluate
 from hpsearch import checking
 from hpsearch.build import network
+from hpsearch.core.seeds import derive
+from hpsearch.core.space import Point, Value
 from hpsearch.dataset import DTYPE, Dataset, prepare
 from hpsearch.executors import EXECUTORS
-from hpsearch.seeds import derive
-from hpsearch.space import Point, Value
 from hpsearch.spec import Spec, Stage
 from hpsearch.trial import Result, Start, Task, groups
 from hpsearch.uses import searched

@@ -9,7 +9,6 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from engine.activations import Activation, ReLU, Sigmoid, Tanh
-from engine.data import Rows
 from engine.hyperparameters import Hyperparameters
 from engine.initializers import HeNormal, Initializer, Normal, XavierNormal, Zero
 from engine.layers import Dense
@@ -17,6 +16,7 @@ from engine.losses import Logistic, SquaredError
 from engine.network import Network
 from engine.optimizers import OPTIMIZERS, SGD
 from engine.reading import Histogram, histograms
+from engine.rows import Rows
 from engine.state import State
 from engine.trainer import train
 from engine.types import DType, Floats, Integers, Shape

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from hpsearch import checking
 from hpsearch.changes import LONGEST, Change, carried, compare, forked
+from hpsearch.core.space import Axis, Fixed, Parameter, Range, Raw, Space, Values, space
 from hpsearch.record import Record
-from hpsearch.space import Axis, Fixed, Parameter, Range, Raw, Space, Values, space
 from hpsearch.spec import Spec
 from hpsearch.uses import searched
 

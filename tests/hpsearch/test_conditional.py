@@ -15,14 +15,14 @@ from engine.trainer import evaluate
 from hpsearch import checking
 from hpsearch.build import network
 from hpsearch.cli import commands
+from hpsearch.core.seeds import derive
+from hpsearch.core.space import Clause
 from hpsearch.dataset import DTYPE, Dataset, prepare
 from hpsearch.errors import Interrupted, SpecError
 from hpsearch.executors import EXECUTORS
 from hpsearch.record import Record
 from hpsearch.report import reading
 from hpsearch.samplers import SAMPLERS, missing
-from hpsearch.seeds import derive
-from hpsearch.space import Clause
 from hpsearch.spec import Spec
 from hpsearch.stages import reused
 from hpsearch.trial import Start, Task, advance, groups

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from threadpoolctl import threadpool_info
 
-from hpsearch import children
+from hpsearch.core import processes as children
 from hpsearch.dataset import Dataset, prepare
 from hpsearch.executors import EXECUTORS, Executor, Inline, Processes, WorkerDied
 from hpsearch.spec import Spec

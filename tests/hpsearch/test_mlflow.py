@@ -26,12 +26,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpsearch.build import network
+from hpsearch.core.space import space
 from hpsearch.database import url_of
 from hpsearch.dataset import prepare
 from hpsearch.models import Model, champion
 from hpsearch.record import Record
 from hpsearch.service import summary
-from hpsearch.space import space
 from hpsearch.storage import Storage, StoredStudy
 from hpsearch.trackers import MlflowTracker, Subject, rows
 from hpsearch.trackers.base import Lost, commit_of, masked

@@ -18,9 +18,9 @@ from engine.losses import SoftmaxCrossEntropy, SquaredError
 from engine.optimizers import SGD, Adam, Momentum, Nesterov
 from engine.schedules import Cosine, MultiStep
 from hpsearch.build import ALL_ROWS, check_fit, hidden_layers, hyperparameters, network
+from hpsearch.core.space import Point
 from hpsearch.dataset import Dataset, prepare
 from hpsearch.errors import DataError, SpecError
-from hpsearch.space import Point
 from hpsearch.spec import Model, Spec
 
 X = XavierNormal()

@@ -15,12 +15,12 @@ from cases import run, small
 from engine.layers import Dense, Flatten
 from engine.network import Network
 from engine.scaling import SCALERS
+from hpsearch.core.seeds import derive
 from hpsearch.database import url_of
 from hpsearch.dataset import Dataset, prepare
 from hpsearch.errors import DataError, OutputError
 from hpsearch.models import Model, champion
 from hpsearch.preprocessing import DTYPE, Preprocessing
-from hpsearch.seeds import derive
 from hpsearch.sources import Source
 from hpsearch.spec import Spec
 from hpsearch.splits import split

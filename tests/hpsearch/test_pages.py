@@ -24,6 +24,7 @@ import pytest
 import test_cli
 
 from hpsearch import api, checking, pages, service
+from hpsearch.core.space import Axis, Raw, bounds
 from hpsearch.dataset import prepare
 from hpsearch.errors import Interrupted
 from hpsearch.executors import Inline
@@ -31,7 +32,6 @@ from hpsearch.pages import champion, pictures, png, scales
 from hpsearch.pages.figures import Picture, figure
 from hpsearch.pages.png import draw
 from hpsearch.pages.story import Story
-from hpsearch.space import Axis, Raw, bounds
 from hpsearch.storage import Given, Storage
 from hpsearch.trial import Result
 from hpsearch.uses import searched

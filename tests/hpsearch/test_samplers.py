@@ -18,9 +18,9 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from scipy.stats import qmc
 
 from hpsearch import samplers
+from hpsearch.core.seeds import derive
 from hpsearch.samplers import SAMPLERS, Question, missing, suggest
 from hpsearch.samplers.base import place, uniform, unit
-from hpsearch.seeds import derive
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hpsearch.core.space import Fixed, Range, Space, Values, bounds, complement, contains, number, space
 from hpsearch.samplers import SAMPLERS, Question, missing
-from hpsearch.space import Fixed, Range, Space, Values, bounds, complement, contains, number, space
 
 SHORT = st.decimals(0, "0.9999", places=4).map(float)  # what a person writes
 UNIT = st.floats(0, 1)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, Self, final
 
 from pydantic import Field, model_validator
 
-from hpsearch.section import Listed, Number, Section
+from hpsearch.core.schema import Listed, Number, Section
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

@@ -1,0 +1,1 @@
+"""Foundations that every other package uses: seeds, the schema base, parameter space, processes, text."""
