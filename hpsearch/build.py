@@ -22,7 +22,7 @@ from engine.registry import Menu
 from engine.schedules import SCHEDULES
 from engine.types import EngineError
 from hpsearch.core.space import Fixed, Point, space
-from hpsearch.dataset import Dataset
+from hpsearch.data.dataset import Dataset
 from hpsearch.errors import DataError
 from hpsearch.spec import Choice, Hidden, Model, Spec, Train, setting
 

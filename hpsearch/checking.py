@@ -19,10 +19,10 @@ from hpsearch import dialects, document
 from hpsearch.build import builds
 from hpsearch.core.schema import Section
 from hpsearch.core.space import Axis, Fixed, Parameter, Point, Range, Values, space
+from hpsearch.data.sources import SOURCES, Source
 from hpsearch.document import Document, Path_
 from hpsearch.errors import Mistake, SpecError
 from hpsearch.samplers import missing
-from hpsearch.sources import SOURCES, Source
 from hpsearch.spec import SECTIONS, AnyParameter, Metric, Model, Spec, Stage, Train
 from hpsearch.uses import Parameters, Use, conditions, uses
 

@@ -3,7 +3,7 @@
 import tempfile
 from pathlib import Path
 
-from hpsearch.dataset import prepare
+from hpsearch.data.dataset import prepare
 from hpsearch.errors import DataError
 from hpsearch.models import Blueprint, Model, champion
 from hpsearch.record import Record

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hpsearch import checking
-from hpsearch.dataset import Dataset, prepare
+from hpsearch.data.dataset import Dataset, prepare
+from hpsearch.data.profile import ODD, Seen, Survey, Task, number, percent, survey
+from hpsearch.data.sources import SOURCES
+from hpsearch.data.splits import by_size
 from hpsearch.errors import OutputError, SpecError, printable
-from hpsearch.sources import SOURCES
-from hpsearch.splits import by_size
-from hpsearch.survey import ODD, Seen, Survey, Task, number, percent, survey
 
 FOLDED = 2000  # rows below which one part of them is too few to choose by
 FOLDS = 5

@@ -23,10 +23,10 @@ from engine.registry import describe, nearest, restore
 from engine.types import Floats
 from hpsearch.build import network
 from hpsearch.core.space import Point
-from hpsearch.dataset import Dataset
+from hpsearch.data.dataset import Dataset
+from hpsearch.data.frame import Frame, frame_of, numbers
+from hpsearch.data.preprocessing import DTYPE, Preprocessing
 from hpsearch.errors import DataError, OutputError
-from hpsearch.frame import Frame, frame_of, numbers
-from hpsearch.preprocessing import DTYPE, Preprocessing
 from hpsearch.record import Record
 from hpsearch.spec import Spec
 from hpsearch.uses import choices

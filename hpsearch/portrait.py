@@ -16,8 +16,8 @@ from engine.rows import Rows
 from engine.types import EngineError, Floats
 from hpsearch.build import hyperparameters, network
 from hpsearch.core.space import Point
-from hpsearch.dataset import Dataset
-from hpsearch.preprocessing import DTYPE, Preprocessing
+from hpsearch.data.dataset import Dataset
+from hpsearch.data.preprocessing import DTYPE, Preprocessing
 from hpsearch.spec import Spec
 
 CLASSES = 100  # beyond which a confusion matrix cannot be read

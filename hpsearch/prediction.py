@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hpsearch.data.sources.csv import EMPTY, CsvFile
+from hpsearch.data.sources.parquet import ParquetFile
 from hpsearch.errors import DataError, OutputError
 from hpsearch.models import Model
-from hpsearch.sources.csv import EMPTY, CsvFile
-from hpsearch.sources.parquet import ParquetFile
 
 if TYPE_CHECKING:
     import pandas as pd

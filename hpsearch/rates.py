@@ -16,7 +16,7 @@ from engine.range_test import RangeTest, range_test
 from hpsearch.build import check_fit, hyperparameters, network
 from hpsearch.core.seeds import derive
 from hpsearch.core.space import Axis, Point, Value
-from hpsearch.dataset import prepare
+from hpsearch.data.dataset import prepare
 from hpsearch.errors import DataError
 from hpsearch.spec import Spec
 from hpsearch.uses import choices, searched

@@ -14,8 +14,8 @@ from hpsearch.build import check_fit
 from hpsearch.changes import compare, forked
 from hpsearch.confirm import Finalist, compared, leader
 from hpsearch.core.space import Box
+from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.database import file_of, shown, url_of
-from hpsearch.dataset import Dataset, prepare
 from hpsearch.errors import OutputError, StorageError
 from hpsearch.executors import EXECUTORS
 from hpsearch.export import model_of

@@ -16,8 +16,8 @@ from pydantic import (
 from engine.metrics import METRICS
 from hpsearch.core.schema import Listed, Name, Number, Section
 from hpsearch.core.space import Fixed, Point, Range, Value, Values
+from hpsearch.data.sources import Source
 from hpsearch.samplers import SAMPLERS
-from hpsearch.sources import Source
 
 Setting = Number | str  # a number, or the name of the parameter that gives it
 

@@ -20,7 +20,7 @@ from hpsearch.asking import Asking
 from hpsearch.core.seeds import derive
 from hpsearch.core.space import Box, Raw, Space
 from hpsearch.crew import Crew, onwards
-from hpsearch.dataset import Dataset
+from hpsearch.data.dataset import Dataset
 from hpsearch.errors import Interrupted
 from hpsearch.executors import Executor
 from hpsearch.record import FINISHED, Record, best_of, came

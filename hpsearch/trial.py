@@ -19,9 +19,9 @@ from engine.trainer import Epoch, evaluate, train
 from engine.types import Booleans, EngineError, Floats
 from hpsearch.build import hyperparameters, network
 from hpsearch.core.space import Point
-from hpsearch.dataset import Dataset
+from hpsearch.data.dataset import Dataset
+from hpsearch.data.preprocessing import DTYPE
 from hpsearch.errors import DataError
-from hpsearch.preprocessing import DTYPE
 from hpsearch.spec import Spec
 
 History = dict[str, list[float]]  # "val/loss" → a number for each epoch

@@ -18,9 +18,9 @@ from engine.registry import Menu, nearest
 from engine.schedules import SCHEDULES
 from hpsearch.build import HIDDEN, NESTED, PARTS
 from hpsearch.core.space import Clause, Condition, Fixed, Parameter, Space, Value, Values, space
+from hpsearch.data.preprocessing import IMPUTES, SCALES
+from hpsearch.data.sources import Source
 from hpsearch.document import Path_
-from hpsearch.preprocessing import IMPUTES, SCALES
-from hpsearch.sources import Source
 from hpsearch.spec import Choice, Model, Spec, Train
 
 FILLED = ("epochs",)  # settings that follow from another one when they are not given

@@ -1,4 +1,4 @@
-"""Rows as they come, as a network takes them: what `hpsearch.preprocessing` does, and what scalers do, as nodes."""
+"""Rows as they come, as a network takes them: what `hpsearch.data.preprocessing` does, and what scalers do, as nodes."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -7,8 +7,8 @@ import numpy as np
 
 from engine.scaling import MinMax, Quantile, Robust, Scaler, Standard
 from engine.types import Floats, Integers, Shape
+from hpsearch.data.preprocessing import DTYPE, Names, Preprocessing
 from hpsearch.onnx.nodes import TEXT, Nodes
-from hpsearch.preprocessing import DTYPE, Names, Preprocessing
 
 NUMBERS = "numbers; NaN is a missing one"
 WORDS = "names; the empty text is a missing one"

@@ -9,8 +9,8 @@ from typing import NamedTuple, Self
 
 from hpsearch.confirm import CONFIDENCE
 from hpsearch.core.space import Axis, number
+from hpsearch.data.dataset import Dataset
 from hpsearch.database import shown
-from hpsearch.dataset import Dataset
 from hpsearch.errors import DataError
 from hpsearch.importance import importance
 from hpsearch.models import Blueprint

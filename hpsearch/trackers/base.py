@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Protocol, Self, final
 from urllib.parse import unquote, urlsplit
 
+from hpsearch.data.dataset import Dataset
 from hpsearch.database import file_of, shown
-from hpsearch.dataset import Dataset
 from hpsearch.errors import redacted
 from hpsearch.record import Record
 from hpsearch.spec import Spec

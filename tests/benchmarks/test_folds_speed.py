@@ -11,7 +11,7 @@ from rivals import interleaved, report
 from threadpoolctl import threadpool_limits
 
 from hpsearch import checking
-from hpsearch.dataset import Dataset, prepare
+from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.spec import Spec
 from hpsearch.trial import Start, Task, advance
 

@@ -32,10 +32,10 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "hpsearch"))
 import cases
 
 from hpsearch import study as loop
+from hpsearch.data.dataset import Dataset, prepare
+from hpsearch.data.preprocessing import Preprocessing
 from hpsearch.database import url_of
-from hpsearch.dataset import Dataset, prepare
 from hpsearch.models import champion
-from hpsearch.preprocessing import Preprocessing
 from hpsearch.record import Record
 from hpsearch.service import summary
 from hpsearch.spec import Spec

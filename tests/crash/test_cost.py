@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from engine.state import State
 from hpsearch import checking
-from hpsearch.dataset import prepare
+from hpsearch.data.dataset import prepare
 from hpsearch.executors import Inline
 
 STUDY = Path(__file__).parents[2] / "studies" / "digits.yaml"

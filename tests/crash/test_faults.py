@@ -25,8 +25,8 @@ import test_cli
 import test_crash
 
 from hpsearch import database
+from hpsearch.data.dataset import prepare
 from hpsearch.database import url_of
-from hpsearch.dataset import prepare
 from hpsearch.errors import Interrupted
 from hpsearch.storage import Storage
 

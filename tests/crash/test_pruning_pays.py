@@ -8,7 +8,7 @@ import cases
 import pytest
 
 from hpsearch import checking, confirm
-from hpsearch.dataset import prepare
+from hpsearch.data.dataset import prepare
 from hpsearch.executors import EXECUTORS
 
 STUDY = Path(__file__).parents[2] / "studies" / "digits.yaml"

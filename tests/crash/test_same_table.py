@@ -10,7 +10,7 @@ import cases
 import pytest
 
 from hpsearch import study as loop
-from hpsearch.dataset import Dataset, prepare
+from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.errors import Interrupted
 from hpsearch.executors import EXECUTORS, Inline
 from hpsearch.spec import Spec

@@ -19,10 +19,10 @@ from test_names import TINY
 from engine.state import State
 from engine.types import EngineError
 from hpsearch import checking, service
-from hpsearch.dataset import prepare
+from hpsearch.data.dataset import prepare
+from hpsearch.data.sources import SOURCES
 from hpsearch.errors import DataError, HpsearchError, SpecError, redacted
 from hpsearch.models import Model
-from hpsearch.sources import SOURCES
 
 call = test_cli.call
 SECRET = "hunter2"

@@ -23,7 +23,7 @@ import pytest
 from filelock import FileLock
 
 from hpsearch import cli
-from hpsearch.dataset import prepare
+from hpsearch.data.dataset import prepare
 from hpsearch.errors import Interrupted, StorageError, TrackingError
 from hpsearch.storage import Storage
 from hpsearch.sync import sync

@@ -156,6 +156,6 @@ def test_frozen_and_nothing_but_arrays(name: str) -> None:
 
 
 def test_the_study_file_knows_them_all() -> None:
-    from hpsearch.preprocessing import SCALES
+    from hpsearch.data.preprocessing import SCALES
 
     assert tuple(SCALES) == (*SCALERS, "none")

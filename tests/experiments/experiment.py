@@ -14,7 +14,7 @@ from hpsearch import checking
 from hpsearch.build import network
 from hpsearch.core.seeds import derive
 from hpsearch.core.space import Point, Value
-from hpsearch.dataset import DTYPE, Dataset, prepare
+from hpsearch.data.dataset import DTYPE, Dataset, prepare
 from hpsearch.executors import EXECUTORS
 from hpsearch.spec import Spec, Stage
 from hpsearch.trial import Result, Start, Task, groups

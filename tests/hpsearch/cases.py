@@ -13,8 +13,8 @@ from typing import Any
 import optuna
 
 from hpsearch import checking
+from hpsearch.data.dataset import Dataset
 from hpsearch.database import url_of
-from hpsearch.dataset import Dataset
 from hpsearch.executors import Executor, Inline
 from hpsearch.record import Record
 from hpsearch.spec import Spec

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from hpsearch.data.frame import Column, Frame
+from hpsearch.data.sources import SOURCES, Table
 from hpsearch.errors import DataError
-from hpsearch.frame import Column, Frame
-from hpsearch.sources import SOURCES, Table
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 

@@ -223,7 +223,7 @@ STUDIES = {repr(before): before for before, _, _ in REFUSED.values()}
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, str]]:
     """Databases of the files before, and their tables."""
-    from hpsearch.dataset import prepare
+    from hpsearch.data.dataset import prepare
 
     found = {}
     for name, before in STUDIES.items():

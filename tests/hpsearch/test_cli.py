@@ -16,7 +16,8 @@ import cases
 import optuna
 import pytest
 
-from hpsearch import cli, dataset, service
+from hpsearch import cli, service
+from hpsearch.data import dataset
 from hpsearch.database import url_of
 from hpsearch.errors import Interrupted
 from hpsearch.executors import Inline

@@ -17,7 +17,7 @@ from hpsearch.build import network
 from hpsearch.cli import commands
 from hpsearch.core.seeds import derive
 from hpsearch.core.space import Clause
-from hpsearch.dataset import DTYPE, Dataset, prepare
+from hpsearch.data.dataset import DTYPE, Dataset, prepare
 from hpsearch.errors import Interrupted, SpecError
 from hpsearch.executors import EXECUTORS
 from hpsearch.record import Record

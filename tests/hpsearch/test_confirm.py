@@ -17,12 +17,12 @@ from scipy import stats
 
 from hpsearch import study as loop
 from hpsearch.confirm import Finalist, compared, finalists, leader, winner
+from hpsearch.data.dataset import Dataset, prepare
+from hpsearch.data.preprocessing import Preprocessing
 from hpsearch.database import url_of
-from hpsearch.dataset import Dataset, prepare
 from hpsearch.errors import Interrupted
 from hpsearch.executors import Inline
 from hpsearch.models import Model, champion
-from hpsearch.preprocessing import Preprocessing
 from hpsearch.record import Record
 from hpsearch.report import verdict
 from hpsearch.spec import Spec

@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 
 from engine.losses import Logistic, SoftmaxCrossEntropy, SquaredError
 from engine.scaling import SCALERS, MinMax
-from hpsearch import dataset as module
-from hpsearch.dataset import Dataset, fingerprint, prepare
+from hpsearch.data import dataset as module
+from hpsearch.data.dataset import Dataset, fingerprint, prepare
+from hpsearch.data.preprocessing import Preprocessing
+from hpsearch.data.sources import Part, Source, Split, Table
+from hpsearch.data.sources.formula import FormulaSource
+from hpsearch.data.sources.npz import NpzSource
+from hpsearch.data.sources.sklearn import SklearnSource
+from hpsearch.data.splits import by_size, split
 from hpsearch.errors import DataError
-from hpsearch.preprocessing import Preprocessing
-from hpsearch.sources import Part, Source, Split, Table
-from hpsearch.sources.formula import FormulaSource
-from hpsearch.sources.npz import NpzSource
-from hpsearch.sources.sklearn import SklearnSource
-from hpsearch.splits import by_size, split
 
 PARTS: tuple[Part, ...] = ("train", "val", "test")
 MNIST = Path(__file__).parents[2].parent / "shared" / "data" / "mnist.npz"

@@ -27,7 +27,8 @@ from click.testing import CliRunner
 from packaging.requirements import Requirement
 
 from engine.state import State
-from hpsearch import cli, dataset, doctor
+from hpsearch import cli, doctor
+from hpsearch.data import dataset
 from hpsearch.database import url_of
 from hpsearch.doctor import Finding, machine
 from hpsearch.doctor.base import Reader

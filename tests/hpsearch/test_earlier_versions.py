@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import hpsearch
-from hpsearch.dataset import prepare
+from hpsearch.data.dataset import prepare
 from hpsearch.errors import Interrupted
 from hpsearch.executors import Inline
 from hpsearch.service import summary

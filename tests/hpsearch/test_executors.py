@@ -21,7 +21,7 @@ import pytest
 from threadpoolctl import threadpool_info
 
 from hpsearch.core import processes as children
-from hpsearch.dataset import Dataset, prepare
+from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.executors import EXECUTORS, Executor, Inline, Processes, WorkerDied
 from hpsearch.spec import Spec
 from hpsearch.trial import Outcome, Result, Start, Task, advance

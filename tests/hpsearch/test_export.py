@@ -17,8 +17,8 @@ import test_cli
 
 import hpsearch
 from hpsearch.build import network
+from hpsearch.data.dataset import prepare
 from hpsearch.database import url_of
-from hpsearch.dataset import prepare
 from hpsearch.errors import DataError, OutputError, SpecError, StorageError
 from hpsearch.storage import Storage
 from hpsearch.uses import choices
@@ -208,7 +208,7 @@ def test_files_without_a_header(call: Call, tmp_path: Path) -> None:
 
 def test_parquet_and_pieces(ran: tuple[Path, hpsearch.Result], call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that is read in pieces gives what it gives in one, and so does the other format."""
-    from hpsearch.sources import csv
+    from hpsearch.data.sources import csv
 
     table = pd.concat([people(), people(seed=6)], ignore_index=True)
     table.to_csv("new.csv", index=False)

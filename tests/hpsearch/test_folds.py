@@ -9,11 +9,11 @@ import pytest
 from sklearn import metrics as sk
 
 from engine.metrics import METRICS
+from hpsearch.data.dataset import Dataset, prepare
+from hpsearch.data.preprocessing import Preprocessing
 from hpsearch.database import url_of
-from hpsearch.dataset import Dataset, prepare
 from hpsearch.errors import DataError
 from hpsearch.models import Blueprint, Model, champion
-from hpsearch.preprocessing import Preprocessing
 from hpsearch.record import Record
 from hpsearch.spec import Metric, MetricName, Spec
 from hpsearch.storage import Storage

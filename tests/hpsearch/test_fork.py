@@ -11,8 +11,8 @@ import pytest
 import test_changed_files
 import test_cli
 
+from hpsearch.data.dataset import prepare
 from hpsearch.database import url_of
-from hpsearch.dataset import prepare
 from hpsearch.models import champion
 from hpsearch.storage import Champion, Storage
 

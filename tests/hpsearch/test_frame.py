@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hpsearch.data.frame import Builder, Column, Frame, Mixed, frame_of, key, numbers
 from hpsearch.errors import DataError
-from hpsearch.frame import Builder, Column, Frame, Mixed, frame_of, key, numbers
 
 
 def column(*pieces: Any, **others: Any) -> Column:

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from table_cases import DATA
 
 from hpsearch import checking, cli, document, init, service
-from hpsearch.dataset import Dataset, prepare
+from hpsearch.data.dataset import Dataset, prepare
+from hpsearch.data.profile import _separator
+from hpsearch.data.sources.csv import CsvFile
+from hpsearch.data.sources.tables import TableSource
 from hpsearch.errors import DataError, HpsearchError, OutputError
 from hpsearch.executors import Inline
-from hpsearch.sources.csv import CsvFile
-from hpsearch.sources.tables import TableSource
 from hpsearch.spec import Spec
-from hpsearch.survey import _separator
 
 Call = Callable[..., tuple[int, str, str]]
 HOSTILE = (

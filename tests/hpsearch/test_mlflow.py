@@ -27,8 +27,8 @@ from hypothesis import strategies as st
 
 from hpsearch.build import network
 from hpsearch.core.space import space
+from hpsearch.data.dataset import prepare
 from hpsearch.database import url_of
-from hpsearch.dataset import prepare
 from hpsearch.models import Model, champion
 from hpsearch.record import Record
 from hpsearch.service import summary

@@ -19,7 +19,7 @@ from engine.optimizers import SGD, Adam, Momentum, Nesterov
 from engine.schedules import Cosine, MultiStep
 from hpsearch.build import ALL_ROWS, check_fit, hidden_layers, hyperparameters, network
 from hpsearch.core.space import Point
-from hpsearch.dataset import Dataset, prepare
+from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.errors import DataError, SpecError
 from hpsearch.spec import Model, Spec
 

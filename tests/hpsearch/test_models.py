@@ -16,14 +16,14 @@ from engine.layers import Dense, Flatten
 from engine.network import Network
 from engine.scaling import SCALERS
 from hpsearch.core.seeds import derive
+from hpsearch.data.dataset import Dataset, prepare
+from hpsearch.data.preprocessing import DTYPE, Preprocessing
+from hpsearch.data.sources import Source
+from hpsearch.data.splits import split
 from hpsearch.database import url_of
-from hpsearch.dataset import Dataset, prepare
 from hpsearch.errors import DataError, OutputError
 from hpsearch.models import Model, champion
-from hpsearch.preprocessing import DTYPE, Preprocessing
-from hpsearch.sources import Source
 from hpsearch.spec import Spec
-from hpsearch.splits import split
 from hpsearch.storage import Storage
 
 KINDS = {"softmax": "iris", "sigmoid": "breast_cancer", "regression": "diabetes"}

@@ -34,16 +34,16 @@ from engine.layers import (
 from engine.losses import LOSSES, Logistic, Loss, SoftmaxCrossEntropy, SquaredError
 from engine.network import Network
 from engine.scaling import SCALERS, Quantile, Scaler
+from hpsearch.data.dataset import prepare
+from hpsearch.data.frame import Column, Frame, key
+from hpsearch.data.preprocessing import DTYPE, IMPUTES, SCALES, Names, Preprocessing, Recipe, fit
+from hpsearch.data.sources import SOURCES
 from hpsearch.database import url_of
-from hpsearch.dataset import prepare
 from hpsearch.errors import DataError, OutputError
-from hpsearch.frame import Column, Frame, key
 from hpsearch.models import Model, champion
 from hpsearch.onnx import graph, save
 from hpsearch.onnx.layers import CONVERTERS, OUTPUTS
 from hpsearch.onnx.rows import SCALINGS
-from hpsearch.preprocessing import DTYPE, IMPUTES, SCALES, Names, Preprocessing, Recipe, fit
-from hpsearch.sources import SOURCES
 from hpsearch.storage import Storage
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"

@@ -15,8 +15,8 @@ from urllib.request import Request
 import pytest
 from table_cases import answers, cached, cells, refusal, table, targets
 
-from hpsearch.dataset import fingerprint
-from hpsearch.sources.openml import OpenmlSource
+from hpsearch.data.dataset import fingerprint
+from hpsearch.data.sources.openml import OpenmlSource
 
 
 class Answer(io.BytesIO):
@@ -119,7 +119,7 @@ def test_a_server_that_fails(serve: Serve, tmp_path: Path) -> None:
 
 def test_a_server_that_is_silent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A connection that is taken and never answered ends after the time for it."""
-    monkeypatch.setattr("hpsearch.sources.openml.TIMEOUT", 0.2)
+    monkeypatch.setattr("hpsearch.data.sources.openml.TIMEOUT", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         monkeypatch.setattr("sklearn.datasets._openml._DATA_INFO", f"http://127.0.0.1:{port}/{{}}")

@@ -9,7 +9,8 @@ from typing import Any
 import cases
 import pytest
 
-from hpsearch import dataset, report
+from hpsearch import report
+from hpsearch.data import dataset
 from hpsearch.database import url_of
 from hpsearch.service import summary
 

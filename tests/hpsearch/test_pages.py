@@ -25,7 +25,7 @@ import test_cli
 
 from hpsearch import api, checking, pages, service
 from hpsearch.core.space import Axis, Raw, bounds
-from hpsearch.dataset import prepare
+from hpsearch.data.dataset import prepare
 from hpsearch.errors import Interrupted
 from hpsearch.executors import Inline
 from hpsearch.pages import champion, pictures, png, scales

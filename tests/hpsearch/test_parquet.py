@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 from table_cases import cells, refusal, table, targets
 
-from hpsearch.dataset import fingerprint
-from hpsearch.sources.parquet import ROWS, ParquetSource
+from hpsearch.data.dataset import fingerprint
+from hpsearch.data.sources.parquet import ROWS, ParquetSource
 
 Y = pa.array(["u", "v", "u"])
 

@@ -20,7 +20,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 
-from hpsearch.dataset import Dataset
+from hpsearch.data.dataset import Dataset
 from hpsearch.pages import champion, page, pictures
 from hpsearch.pages.figures import Picture
 from hpsearch.pages.png import draw

@@ -15,9 +15,9 @@ import pytest
 import sqlalchemy as sa
 from table_cases import cells, people, refusal, table, targets, written
 
-from hpsearch.dataset import fingerprint
-from hpsearch.sources import sql as module
-from hpsearch.sources.sql import SqlSource
+from hpsearch.data.dataset import fingerprint
+from hpsearch.data.sources import sql as module
+from hpsearch.data.sources.sql import SqlSource
 
 URL = os.environ.get("HPSEARCH_TEST_POSTGRES", "")
 pytestmark = pytest.mark.skipif(not URL, reason="HPSEARCH_TEST_POSTGRES holds no URL of a server")

@@ -17,9 +17,9 @@ from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, RobustScaler, Sta
 from table_cases import DATA, table
 
 from engine.scaling import SCALERS
+from hpsearch.data.frame import Column, Frame, frame_of
+from hpsearch.data.preprocessing import Preprocessing, Recipe, fit
 from hpsearch.errors import DataError
-from hpsearch.frame import Column, Frame, frame_of
-from hpsearch.preprocessing import Preprocessing, Recipe, fit
 
 RIVALS = {"standard": StandardScaler, "minmax": MinMaxScaler, "robust": RobustScaler}
 REAL: dict[str, dict[str, Any]] = {

@@ -15,8 +15,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from hpsearch import pruning
+from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.database import url_of
-from hpsearch.dataset import Dataset, prepare
 from hpsearch.pruning import behind, bracket, rungs
 from hpsearch.record import Record
 from hpsearch.spec import Spec, Stage

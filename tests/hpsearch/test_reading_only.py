@@ -15,8 +15,8 @@ from test_cli import call, strict  # noqa: F401 (a fixture)
 from test_earlier_versions import aged
 
 import hpsearch
+from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.database import readable, url_of
-from hpsearch.dataset import Dataset, prepare
 from hpsearch.errors import Interrupted, StorageError
 from hpsearch.service import standing, stored_spec, summary
 from hpsearch.spec import Spec

@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 from table_cases import cells, refusal, table, targets, written
 
-from hpsearch import dataset, remarks
-from hpsearch.frame import Builder, Column
-from hpsearch.sources import csv
+from hpsearch.data import column_warnings as remarks
+from hpsearch.data import dataset
+from hpsearch.data.frame import Builder, Column
+from hpsearch.data.sources import csv
 
 
 def names(*cells: str) -> Column:

@@ -10,7 +10,7 @@ import cases
 import pytest
 import test_cli
 
-from hpsearch.dataset import Dataset, prepare
+from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.executors import Inline
 from hpsearch.record import Record, repeats
 from hpsearch.spec import Spec

@@ -23,10 +23,10 @@ import pytest
 from engine.layers import Dense, Flatten
 from engine.network import Network
 from hpsearch import __version__
-from hpsearch.dataset import CELLS, SHOWN, example, prepare
+from hpsearch.data.dataset import CELLS, SHOWN, example, prepare
+from hpsearch.data.preprocessing import DTYPE
 from hpsearch.errors import DataError
 from hpsearch.models import Model
-from hpsearch.preprocessing import DTYPE
 from hpsearch.trackers.registry import describe
 
 # Raised when MLflow is imported: of its own mappers, with the SQLAlchemy that is there, and of its own type hints.

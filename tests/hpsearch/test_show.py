@@ -19,7 +19,7 @@ from test_cli import call, strict  # noqa: F401 (a fixture)
 from test_importance import complete, far, sampled
 
 import hpsearch
-from hpsearch.dataset import prepare
+from hpsearch.data.dataset import prepare
 from hpsearch.record import Record
 from hpsearch.report import HEIGHTS, _interval, as_csv, as_json, as_text, curve, parameters
 from hpsearch.service import COLUMNS, Summary

@@ -10,12 +10,12 @@ import table_cases
 from pydantic import ValidationError
 from sklearn import datasets
 
-from hpsearch.dataset import fingerprint
+from hpsearch.data.dataset import fingerprint
+from hpsearch.data.frame import Column, Frame
+from hpsearch.data.sources import SOURCES, Source, Split, Table
+from hpsearch.data.sources.formula import CLOUDS, EXPERIMENTS, FormulaSource
+from hpsearch.data.sources.npz import NpzSource
 from hpsearch.errors import DataError
-from hpsearch.frame import Column, Frame
-from hpsearch.sources import SOURCES, Source, Split, Table
-from hpsearch.sources.formula import CLOUDS, EXPERIMENTS, FormulaSource
-from hpsearch.sources.npz import NpzSource
 
 MNIST = Path(__file__).parents[2].parent / "shared" / "data" / "mnist.npz"
 F64 = np.dtype(np.float64)

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hpsearch.data.sources import Part, Split, Table
+from hpsearch.data.splits import Cut, by_file, by_size, cut, fixed
 from hpsearch.errors import DataError
-from hpsearch.sources import Part, Split, Table
-from hpsearch.splits import Cut, by_file, by_size, cut, fixed
 
 
 def parted(rows: Table, asked: Split | None, seed: int) -> Cut:

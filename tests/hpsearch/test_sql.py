@@ -17,9 +17,9 @@ from pydantic import ValidationError
 from table_cases import cells, column, people, refusal, table, targets, written
 
 from hpsearch import checking
+from hpsearch.data.sources import sql as module
+from hpsearch.data.sources.sql import SqlSource
 from hpsearch.errors import DataError, SpecError
-from hpsearch.sources import sql as module
-from hpsearch.sources.sql import SqlSource
 
 SECRET = "hunter2 p@ss/w%rd:'x"
 

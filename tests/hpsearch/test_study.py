@@ -15,8 +15,8 @@ from engine.metrics import METRICS
 from engine.types import EngineError
 from hpsearch import study as loop
 from hpsearch import trial
+from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.database import url_of
-from hpsearch.dataset import Dataset, prepare
 from hpsearch.errors import Interrupted
 from hpsearch.executors import EXECUTORS, Inline
 from hpsearch.record import Record

@@ -10,11 +10,11 @@ import pytest
 from pydantic import ValidationError
 from table_cases import DATA, cells, people, refusal, table, targets, written
 
-from hpsearch.dataset import fingerprint, prepare
+from hpsearch.data.dataset import fingerprint, prepare
+from hpsearch.data.frame import Frame
+from hpsearch.data.sources import SOURCES
+from hpsearch.data.sources.csv import ROWS, CsvSource
 from hpsearch.errors import DataError
-from hpsearch.frame import Frame
-from hpsearch.sources import SOURCES
-from hpsearch.sources.csv import ROWS, CsvSource
 
 SMALL = "a,b,y\n" + "".join(f"{k},{k * 1.5},{'uv'[k % 2]}\n" for k in range(10))
 KINDS = ("csv", "parquet", "sql")

@@ -11,8 +11,8 @@ import test_cli
 
 from hpsearch import study as loop
 from hpsearch.asking import Asking
+from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.database import url_of
-from hpsearch.dataset import Dataset, prepare
 from hpsearch.errors import Interrupted
 from hpsearch.executors import EXECUTORS, Inline
 from hpsearch.record import Record

@@ -14,8 +14,8 @@ from test_cli import call  # noqa: F401 (a fixture)
 
 from hpsearch import cli
 from hpsearch import watch as module
+from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.database import url_of
-from hpsearch.dataset import Dataset, prepare
 from hpsearch.errors import StorageError
 from hpsearch.service import Summary, summary
 from hpsearch.spec import Spec

@@ -20,7 +20,7 @@ import pytest
 from engine.state import State
 from hpsearch import trial
 from hpsearch.core.seeds import derive
-from hpsearch.dataset import Dataset, prepare
+from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.executors import EXECUTORS, Inline, Processes, WorkerDied
 from hpsearch.spec import Spec
 from hpsearch.trial import Outcome, Result, Task, advance, failed

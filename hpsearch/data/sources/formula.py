@@ -8,7 +8,7 @@ import numpy.typing as npt
 from pydantic import Field, model_validator
 
 from engine.types import Floats
-from hpsearch.sources.base import Part, Source, Split, Table
+from hpsearch.data.sources.base import Part, Source, Split, Table
 
 Name = Literal["curve", "arc", "bank", "overfit", "spirals", "circles", "moons", "xor"]
 Labels = npt.NDArray[np.int64]

@@ -10,11 +10,11 @@ import numpy.typing as npt
 from pydantic import BeforeValidator, Field, model_validator
 
 from engine.registry import nearest
-from hpsearch import remarks
 from hpsearch.core.schema import Listed
+from hpsearch.data import column_warnings as remarks
+from hpsearch.data.frame import Builder, Column, Frame, Mixed, key, numbers
+from hpsearch.data.sources.base import Part, Source, Table
 from hpsearch.errors import DataError
-from hpsearch.frame import Builder, Column, Frame, Mixed, key, numbers
-from hpsearch.sources.base import Part, Source, Table
 
 if TYPE_CHECKING:
     import pandas as pd

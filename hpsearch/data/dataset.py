@@ -17,11 +17,11 @@ from engine.rows import Rows
 from engine.types import Floats, Shape
 from hpsearch.core.seeds import derive
 from hpsearch.core.space import Point, Value
+from hpsearch.data.frame import Column, Frame
+from hpsearch.data.preprocessing import DTYPE, LARGEST, Preprocessing, fit
+from hpsearch.data.sources import Part, Source, Table
+from hpsearch.data.splits import PARTS, Cut, cut, fixed
 from hpsearch.errors import DataError, OutputError
-from hpsearch.frame import Column, Frame
-from hpsearch.preprocessing import DTYPE, LARGEST, Preprocessing, fit
-from hpsearch.sources import Part, Source, Table
-from hpsearch.splits import PARTS, Cut, cut, fixed
 
 BLOCK = 1 << 20  # numbers prepared and written at a time
 MOST = 64  # ways of preparing that a study may try

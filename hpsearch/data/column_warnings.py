@@ -8,12 +8,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from hpsearch.frame import Column, numbers
+from hpsearch.data.frame import Column, numbers
 
 LOOKED = 1000  # names that are looked at
 MOSTLY = 0.5  # of them look alike
 ENOUGH = 20  # cells without which being all different may be chance
-MANY = 1000  # names, beyond which `hpsearch.dataset` says that there are many
+MANY = 1000  # names, beyond which `hpsearch.data.dataset` says that there are many
 _COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")  # -0,13
 _GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(?:[,.' \u00a0\u202f]\d{3})+(?:[.,]\d+)?")  # 1,000
 _DATE = re.compile(

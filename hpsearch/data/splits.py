@@ -10,10 +10,10 @@ from zipfile import BadZipFile
 import numpy as np
 import numpy.typing as npt
 
+from hpsearch.data.frame import Frame
+from hpsearch.data.sources import Part, Split, Table
+from hpsearch.data.sources.tables import by_words
 from hpsearch.errors import DataError
-from hpsearch.frame import Frame
-from hpsearch.sources import Part, Split, Table
-from hpsearch.sources.tables import by_words
 
 PARTS: tuple[Part, ...] = get_args(Part)
 Numbers = npt.NDArray[np.intp]

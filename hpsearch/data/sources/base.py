@@ -12,8 +12,8 @@ from pydantic import BeforeValidator, Field, model_validator
 from engine.types import Floats
 from hpsearch.core.schema import Section
 from hpsearch.core.space import Point
-from hpsearch.frame import Frame
-from hpsearch.preprocessing import Recipe
+from hpsearch.data.frame import Frame
+from hpsearch.data.preprocessing import Recipe
 
 Part = Literal["train", "val", "test"]
 Size = Annotated[int, Field(ge=1)]

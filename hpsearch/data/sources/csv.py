@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, final
 
 from pydantic import Field
 
+from hpsearch.data.sources.tables import ColumnName, Piece, TableSource, as_written
 from hpsearch.errors import DataError
-from hpsearch.sources.tables import ColumnName, Piece, TableSource, as_written
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -4,7 +4,7 @@ from typing import Literal, final
 
 import numpy as np
 
-from hpsearch.sources.base import Source, Table
+from hpsearch.data.sources.base import Source, Table
 
 
 @final

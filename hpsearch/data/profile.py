@@ -16,11 +16,11 @@ import numpy.typing as npt
 
 from engine.registry import nearest
 from engine.types import Floats
+from hpsearch.data.frame import MISSING, Builder, Column, Mixed, numbers
+from hpsearch.data.sources.csv import CsvFile, CsvSource
+from hpsearch.data.sources.parquet import ParquetSource
+from hpsearch.data.sources.tables import FEW, MOSTLY, ColumnName, TableSource
 from hpsearch.errors import DataError, printable
-from hpsearch.frame import MISSING, Builder, Column, Mixed, numbers
-from hpsearch.sources.csv import CsvFile, CsvSource
-from hpsearch.sources.parquet import ParquetSource
-from hpsearch.sources.tables import FEW, MOSTLY, ColumnName, TableSource
 
 Task = Literal["classification", "regression"]
 SEPARATORS = (",", ";", "\t", "|")

@@ -12,8 +12,8 @@ from urllib.parse import quote, quote_plus
 from pydantic import ConfigDict, Field, field_validator
 
 from engine.registry import nearest
+from hpsearch.data.sources.tables import ColumnName, Piece, TableSource, as_written
 from hpsearch.errors import DataError
-from hpsearch.sources.tables import ColumnName, Piece, TableSource, as_written
 
 if TYPE_CHECKING:
     import pandas as pd

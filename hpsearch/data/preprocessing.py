@@ -16,8 +16,8 @@ import numpy.typing as npt
 from engine.registry import Menu, nearest
 from engine.scaling import SCALERS, Scaler, Standard
 from engine.types import DType, Floats, Shape
+from hpsearch.data.frame import MISSING, Column, Frame, number, numbers
 from hpsearch.errors import DataError
-from hpsearch.frame import MISSING, Column, Frame, number, numbers
 
 DTYPE: DType = np.dtype(np.float32)
 LARGEST = float(np.finfo(DTYPE).max)

@@ -10,7 +10,7 @@ from urllib.error import HTTPError, URLError
 
 from pydantic import Field
 
-from hpsearch.sources.tables import ColumnName, Piece, TableSource, as_objects, as_written
+from hpsearch.data.sources.tables import ColumnName, Piece, TableSource, as_objects, as_written
 
 if TYPE_CHECKING:
     import pandas as pd

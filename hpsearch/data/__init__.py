@@ -1,0 +1,1 @@
+"""Data: a table becomes splits and prepared arrays."""
