@@ -7,14 +7,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
-from hpsearch import checking
+from hpsearch.config import load as checking
+from hpsearch.config.spec import Spec
 from hpsearch.database import shown, url_of
 from hpsearch.errors import StorageError
 from hpsearch.export import model_of
 from hpsearch.models import Model
 from hpsearch.record import Record
 from hpsearch.service import Options, Session, Summary, default_tracking, default_url, summary
-from hpsearch.spec import Spec
 from hpsearch.storage import Storage, read
 
 if TYPE_CHECKING:

@@ -5,11 +5,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, final
 
 from hpsearch import pruning
+from hpsearch.config.spec import Spec
 from hpsearch.core.seeds import derive
 from hpsearch.core.space import Box, Raw, Space
 from hpsearch.record import Record, came
 from hpsearch.samplers import MEMORYLESS, SAMPLERS, Question, suggest
-from hpsearch.spec import Spec
 from hpsearch.storage import Given, Storage
 from hpsearch.trial import Result
 

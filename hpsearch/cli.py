@@ -19,8 +19,8 @@ from hpsearch import __version__
 from hpsearch.errors import HpsearchError, Interrupted, printable, redacted
 
 if TYPE_CHECKING:
+    from hpsearch.config.spec import Spec
     from hpsearch.service import Options
-    from hpsearch.spec import Spec
 
 WORKERS = click.option("--workers", type=click.IntRange(1), help="Processes that train. Changes no result.")
 TRACKING = click.option("--tracking-uri", help="Where MLflow is; 'none' for nowhere. [default: mlruns/mlflow.db]")
@@ -62,7 +62,7 @@ def run(
 
     url, parent = url_of(storage) if storage else default_url(study, spec.name), None
     if fork is not None:
-        from hpsearch.checking import load
+        from hpsearch.config.load import load
 
         spec, _ = load(study, (*overrides, f"name={json.dumps(fork)}"))
         url, parent = forked_url(url, spec.name), url
@@ -141,7 +141,7 @@ def check(study: Path, overrides: tuple[str, ...]) -> None:
 @click.option("--force", is_flag=True, help="Overwrite the file.")
 def init(data: Path, target: str | None, out: Path | None, test: Path | None, task: Any, force: bool) -> None:
     """Write a study file for the table DATA, a CSV or Parquet file, that runs as it is."""
-    from hpsearch.init import write
+    from hpsearch.config.starter import write
 
     written = write(data, target, out, test, task, force=force)
     _say("\n".join([f"{written.out}: written", *(f"  {line}" for line in written.said)]))
@@ -304,7 +304,7 @@ def _url(database: str) -> str:
 
 
 def _load(study: Path, overrides: tuple[str, ...]) -> "Spec":
-    from hpsearch.checking import load
+    from hpsearch.config.load import load
 
     spec, notices = load(study, overrides)
     for notice in notices:

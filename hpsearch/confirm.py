@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from statistics import fmean, stdev
 from typing import NamedTuple
 
+from hpsearch.config.spec import Spec
 from hpsearch.core.space import Point, Raw
 from hpsearch.record import FINISHED, Record, best_of
-from hpsearch.spec import Spec
 from hpsearch.stages import outcomes
 
 CONFIDENCE = 0.95

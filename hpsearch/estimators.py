@@ -37,7 +37,7 @@ from engine.state import State
 from engine.stopping import EarlyStopping
 from engine.trainer import train
 from engine.types import DType, Floats, Integers
-from hpsearch.build import RECTIFIERS
+from hpsearch.config.instantiate import RECTIFIERS
 
 DTYPES = (np.float64, np.float32)
 

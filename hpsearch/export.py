@@ -3,13 +3,13 @@
 import tempfile
 from pathlib import Path
 
+from hpsearch.config.references import choices
+from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import prepare
 from hpsearch.errors import DataError
 from hpsearch.models import Blueprint, Model, champion
 from hpsearch.record import Record
-from hpsearch.spec import Spec
 from hpsearch.storage import Champion, Storage
-from hpsearch.uses import choices
 
 
 def model_of(spec: Spec, storage: Storage, best: Record, stored: Champion) -> Model:

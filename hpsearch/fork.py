@@ -2,17 +2,17 @@
 
 from typing import NamedTuple
 
-from hpsearch.changes import carried, forked
-from hpsearch.checking import restore
+from hpsearch.config.diff import carried, forked
+from hpsearch.config.load import restore
+from hpsearch.config.references import searched
+from hpsearch.config.spec import Spec
 from hpsearch.database import shown
 from hpsearch.errors import StorageError
 from hpsearch.record import Record
-from hpsearch.spec import Spec
 from hpsearch.stages import outcomes
 from hpsearch.storage import PRIOR, Given, Storage
 from hpsearch.study import load
 from hpsearch.trial import Result
-from hpsearch.uses import searched
 
 
 class Prior(NamedTuple):

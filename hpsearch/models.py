@@ -21,15 +21,15 @@ from threadpoolctl import threadpool_limits
 from engine.network import Network
 from engine.registry import describe, nearest, restore
 from engine.types import Floats
-from hpsearch.build import network
+from hpsearch.config.instantiate import network
+from hpsearch.config.references import choices
+from hpsearch.config.spec import Spec
 from hpsearch.core.space import Point
 from hpsearch.data.dataset import Dataset
 from hpsearch.data.frame import Frame, frame_of, numbers
 from hpsearch.data.preprocessing import DTYPE, Preprocessing
 from hpsearch.errors import DataError, OutputError
 from hpsearch.record import Record
-from hpsearch.spec import Spec
-from hpsearch.uses import choices
 
 if TYPE_CHECKING:
     import pandas as pd

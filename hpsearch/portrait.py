@@ -14,11 +14,11 @@ from engine.network import Network
 from engine.reading import Histogram, histograms, weight_statistics
 from engine.rows import Rows
 from engine.types import EngineError, Floats
-from hpsearch.build import hyperparameters, network
+from hpsearch.config.instantiate import hyperparameters, network
+from hpsearch.config.spec import Spec
 from hpsearch.core.space import Point
 from hpsearch.data.dataset import Dataset
 from hpsearch.data.preprocessing import DTYPE, Preprocessing
-from hpsearch.spec import Spec
 
 CLASSES = 100  # beyond which a confusion matrix cannot be read
 SHOWN = 1000  # rows of a scatter of predictions; all of them are in the histogram of residuals

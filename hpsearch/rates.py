@@ -13,13 +13,13 @@ from rich.text import Text
 from threadpoolctl import threadpool_limits
 
 from engine.range_test import RangeTest, range_test
-from hpsearch.build import check_fit, hyperparameters, network
+from hpsearch.config.instantiate import check_fit, hyperparameters, network
+from hpsearch.config.references import choices, searched
+from hpsearch.config.spec import Spec
 from hpsearch.core.seeds import derive
 from hpsearch.core.space import Axis, Point, Value
 from hpsearch.data.dataset import prepare
 from hpsearch.errors import DataError
-from hpsearch.spec import Spec
-from hpsearch.uses import choices, searched
 
 LINES, WIDTH = 16, 40  # of the picture
 

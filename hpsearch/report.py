@@ -17,6 +17,8 @@ from rich.table import Table
 from rich.text import Text
 
 from engine.reading import diagnose
+from hpsearch.config.references import searched
+from hpsearch.config.spec import Spec
 from hpsearch.confirm import CONFIDENCE, Finalist
 from hpsearch.core.space import Value, bounds, number
 from hpsearch.errors import printable
@@ -24,9 +26,7 @@ from hpsearch.importance import importance
 from hpsearch.record import FINISHED, Record, checked_every, repeats
 from hpsearch.samplers import MEMORYLESS
 from hpsearch.service import COLUMNS, Summary
-from hpsearch.spec import Spec
 from hpsearch.trial import TrialState
-from hpsearch.uses import searched
 
 TOP = 10
 BAR = 40  # columns of the longest bar

@@ -9,9 +9,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple, final
 
-from hpsearch import __version__, checking
-from hpsearch.build import check_fit
-from hpsearch.changes import compare, forked
+from hpsearch import __version__
+from hpsearch.config import load as checking
+from hpsearch.config.diff import compare, forked
+from hpsearch.config.instantiate import check_fit
+from hpsearch.config.references import choices, searched
+from hpsearch.config.spec import Spec
 from hpsearch.confirm import Finalist, compared, leader
 from hpsearch.core.space import Box
 from hpsearch.data.dataset import Dataset, prepare
@@ -24,12 +27,10 @@ from hpsearch.lease import Holder
 from hpsearch.models import Blueprint
 from hpsearch.portrait import Portrait, portrait
 from hpsearch.record import FINISHED, Record, best_of, came, ranked
-from hpsearch.spec import Spec
 from hpsearch.stages import Edge, box, edges, reused
 from hpsearch.storage import PRIOR, Storage, StoredStudy, read
 from hpsearch.study import Progress, Study, load
 from hpsearch.trackers import TRACKERS, Beside, Silent, Subject, Tracker
-from hpsearch.uses import choices, searched
 
 FLUSH, FLUSH_STOPPED = 120.0, 3.0  # seconds a tracker gets at the end, and when somebody waits for us to stop
 COLUMNS = ("stage", "number", "state", "value", "epochs", "seconds")  # of a trial, beside parameters and metrics

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
+from hpsearch.config.spec import Spec, Zoom
 from hpsearch.core.space import Axis, Box, Space, Value, contains, number
 from hpsearch.record import Record
-from hpsearch.spec import Spec, Zoom
 
 ROUNDING = 1e-9
 EDGE = 0.03  # of the range, on its own scale

@@ -17,12 +17,12 @@ from engine.state import State
 from engine.stopping import EarlyStopping, Reached, Settled
 from engine.trainer import Epoch, evaluate, train
 from engine.types import Booleans, EngineError, Floats
-from hpsearch.build import hyperparameters, network
+from hpsearch.config.instantiate import hyperparameters, network
+from hpsearch.config.spec import Spec
 from hpsearch.core.space import Point
 from hpsearch.data.dataset import Dataset
 from hpsearch.data.preprocessing import DTYPE
 from hpsearch.errors import DataError
-from hpsearch.spec import Spec
 
 History = dict[str, list[float]]  # "val/loss" → a number for each epoch
 TrialState = Literal["running", "complete", "pruned", "diverged", "failed"]

@@ -43,7 +43,7 @@ def database(name: str) -> Findings:
 
 
 def settings(where: str, study: Reader) -> Findings:
-    from hpsearch import checking
+    from hpsearch.config import load as checking
     from hpsearch.storage import digest
 
     row = study.rows("SELECT * FROM hpsearch_study")[0]._mapping

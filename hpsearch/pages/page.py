@@ -11,13 +11,13 @@ from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from hpsearch.config.references import searched
 from hpsearch.core.space import Axis, bounds, number
 from hpsearch.errors import printable
 from hpsearch.pages.figures import Picture
 from hpsearch.pages.story import Story, counted, lasting
 from hpsearch.record import FINISHED, Record
 from hpsearch.report import over_seeds, ranges
-from hpsearch.uses import searched
 
 HERE = Path(__file__).parent
 

@@ -7,6 +7,8 @@ from dataclasses import replace
 from math import isfinite
 from typing import NamedTuple, Self
 
+from hpsearch.config.references import searched
+from hpsearch.config.spec import Spec
 from hpsearch.confirm import CONFIDENCE
 from hpsearch.core.space import Axis, number
 from hpsearch.data.dataset import Dataset
@@ -18,9 +20,7 @@ from hpsearch.portrait import Portrait
 from hpsearch.record import Record
 from hpsearch.report import reading, saved, verdict
 from hpsearch.service import Summary, standing, summarized
-from hpsearch.spec import Spec
 from hpsearch.storage import Storage, StoredStudy, read
-from hpsearch.uses import searched
 
 
 class Story(NamedTuple):

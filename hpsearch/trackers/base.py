@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Protocol, Self, final
 from urllib.parse import unquote, urlsplit
 
+from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset
 from hpsearch.database import file_of, shown
 from hpsearch.errors import redacted
 from hpsearch.record import Record
-from hpsearch.spec import Spec
 from hpsearch.storage import StoredStudy
 
 GIT = 5.0  # seconds that git may take

@@ -4,10 +4,10 @@ import re
 import shlex
 from collections.abc import Iterator
 
+from hpsearch.config.spec import Choice, Model, Spec
 from hpsearch.core.space import Fixed, Range, Value, Values, number
 from hpsearch.errors import printable
 from hpsearch.record import Record
-from hpsearch.spec import Choice, Model, Spec
 from hpsearch.trackers.base import Subject, masked
 from hpsearch.trackers.view import EVERY, view_link
 

@@ -17,10 +17,11 @@ from typing import Any, NamedTuple, Self, final
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from hpsearch.config.references import searched
+from hpsearch.config.spec import Spec
 from hpsearch.core.space import Axis
 from hpsearch.database import file_of
 from hpsearch.record import Record, best_of
-from hpsearch.spec import Spec
 from hpsearch.trackers.base import Lost, Subject, masked
 from hpsearch.trackers.description import SIGNED, description
 from hpsearch.trackers.registry import FOLDER, NotRegistered, register
@@ -28,7 +29,6 @@ from hpsearch.trackers.rows import Placed, Rows
 from hpsearch.trackers.run import FINAL, STATE, STATUS, TAG, Content, Data, Picture, history, times
 from hpsearch.trackers.store import opened
 from hpsearch.trackers.view import SCATTERS, knows_views, views
-from hpsearch.uses import searched
 
 PAUSE = 5.0  # seconds at least between two descriptions while a study runs
 PICTURES = 3  # best trials that get a loss-curve picture

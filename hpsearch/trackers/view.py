@@ -12,9 +12,9 @@ import zlib
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+from hpsearch.config.references import searched
+from hpsearch.config.spec import Spec
 from hpsearch.core.space import Axis
-from hpsearch.spec import Spec
-from hpsearch.uses import searched
 
 VIEW, EVERY = "hpsearch", "hpsearch-every"  # their ids
 TAG = "mlflow.sharedViewState."

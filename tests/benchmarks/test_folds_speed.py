@@ -10,9 +10,9 @@ import pytest
 from rivals import interleaved, report
 from threadpoolctl import threadpool_limits
 
-from hpsearch import checking
+from hpsearch.config import load as checking
+from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset, prepare
-from hpsearch.spec import Spec
 from hpsearch.trial import Start, Task, advance
 
 pytestmark = pytest.mark.bench

@@ -13,11 +13,11 @@ from statistics import median
 import numpy as np
 import pytest
 
-from hpsearch import checking
+from hpsearch.config import load as checking
+from hpsearch.config.references import searched
+from hpsearch.config.spec import Spec
 from hpsearch.record import Record
-from hpsearch.spec import Spec
 from hpsearch.trackers import MlflowTracker, Subject
-from hpsearch.uses import searched
 
 pytestmark = [
     pytest.mark.bench,

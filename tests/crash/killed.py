@@ -32,13 +32,13 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "hpsearch"))
 import cases
 
 from hpsearch import study as loop
+from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.data.preprocessing import Preprocessing
 from hpsearch.database import url_of
 from hpsearch.models import champion
 from hpsearch.record import Record
 from hpsearch.service import summary
-from hpsearch.spec import Spec
 from hpsearch.stages import reused
 from hpsearch.storage import Storage
 from hpsearch.study import Study

@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from engine.state import State
-from hpsearch import checking
+from hpsearch.config import load as checking
 from hpsearch.data.dataset import prepare
 from hpsearch.executors import Inline
 

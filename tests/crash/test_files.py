@@ -22,9 +22,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from hpsearch import checking, document
+from hpsearch.config import document
+from hpsearch.config import load as checking
+from hpsearch.config.spec import Spec
 from hpsearch.errors import HpsearchError, SpecError
-from hpsearch.spec import Spec
 
 call = test_cli.call
 CORPUS = sorted((Path(__file__).parent / "corpus").iterdir())

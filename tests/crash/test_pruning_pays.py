@@ -7,7 +7,8 @@ from typing import NamedTuple
 import cases
 import pytest
 
-from hpsearch import checking, confirm
+from hpsearch import confirm
+from hpsearch.config import load as checking
 from hpsearch.data.dataset import prepare
 from hpsearch.executors import EXECUTORS
 

@@ -10,11 +10,11 @@ import cases
 import pytest
 
 from hpsearch import study as loop
+from hpsearch.config.references import choices
+from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.errors import Interrupted
 from hpsearch.executors import EXECUTORS, Inline
-from hpsearch.spec import Spec
-from hpsearch.uses import choices
 
 KINDS: dict[str, Any] = {
     "halving": cases.FULL,

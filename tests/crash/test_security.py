@@ -18,7 +18,8 @@ from test_names import TINY
 
 from engine.state import State
 from engine.types import EngineError
-from hpsearch import checking, service
+from hpsearch import service
+from hpsearch.config import load as checking
 from hpsearch.data.dataset import prepare
 from hpsearch.data.sources import SOURCES
 from hpsearch.errors import DataError, HpsearchError, SpecError, redacted
@@ -81,7 +82,7 @@ def test_data_with_objects(which: str, canary: Path, tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sound model."""
-    from hpsearch.build import network
+    from hpsearch.config.instantiate import network
     from hpsearch.core.seeds import derive
 
     folder = tmp_path_factory.mktemp("saved")

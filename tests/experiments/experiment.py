@@ -10,15 +10,15 @@ import numpy as np
 
 from engine.network import Network
 from engine.trainer import evaluate
-from hpsearch import checking
-from hpsearch.build import network
+from hpsearch.config import load as checking
+from hpsearch.config.instantiate import network
+from hpsearch.config.references import searched
+from hpsearch.config.spec import Spec, Stage
 from hpsearch.core.seeds import derive
 from hpsearch.core.space import Point, Value
 from hpsearch.data.dataset import DTYPE, Dataset, prepare
 from hpsearch.executors import EXECUTORS
-from hpsearch.spec import Spec, Stage
 from hpsearch.trial import Result, Start, Task, groups
-from hpsearch.uses import searched
 
 STUDIES = Path(__file__).parents[2] / "studies"
 WORKERS = 2

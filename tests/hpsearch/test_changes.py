@@ -9,12 +9,12 @@ from cases import CONTENT, RICH, content, small
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hpsearch import checking
-from hpsearch.changes import LONGEST, Change, carried, compare, forked
+from hpsearch.config import load as checking
+from hpsearch.config.diff import LONGEST, Change, carried, compare, forked
+from hpsearch.config.references import searched
+from hpsearch.config.spec import Spec
 from hpsearch.core.space import Axis, Fixed, Parameter, Range, Raw, Space, Values, space
 from hpsearch.record import Record
-from hpsearch.spec import Spec
-from hpsearch.uses import searched
 
 COARSE = {"name": "coarse", "trials": 15, "pruning": "median"}
 FINE = {"name": "fine", "trials": 9, "sampler": "tpe", "zoom": {"keep_top": 0.5, "margin": 0.2}, "timeout": "20m"}

@@ -12,9 +12,11 @@ import pytest
 from click.testing import CliRunner
 
 from engine.trainer import evaluate
-from hpsearch import checking
-from hpsearch.build import network
 from hpsearch.cli import commands
+from hpsearch.config import load as checking
+from hpsearch.config.instantiate import network
+from hpsearch.config.references import searched
+from hpsearch.config.spec import Spec
 from hpsearch.core.seeds import derive
 from hpsearch.core.space import Clause
 from hpsearch.data.dataset import DTYPE, Dataset, prepare
@@ -23,10 +25,8 @@ from hpsearch.executors import EXECUTORS
 from hpsearch.record import Record
 from hpsearch.report import reading
 from hpsearch.samplers import SAMPLERS, missing
-from hpsearch.spec import Spec
 from hpsearch.stages import reused
 from hpsearch.trial import Start, Task, advance, groups
-from hpsearch.uses import searched
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from hpsearch import study as loop
+from hpsearch.config.spec import Spec
 from hpsearch.confirm import Finalist, compared, finalists, leader, winner
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.data.preprocessing import Preprocessing
@@ -25,7 +26,6 @@ from hpsearch.executors import Inline
 from hpsearch.models import Model, champion
 from hpsearch.record import Record
 from hpsearch.report import verdict
-from hpsearch.spec import Spec
 from hpsearch.storage import Storage
 from hpsearch.study import Study, train_seed
 from hpsearch.trial import Start, Task, advance, final_scores

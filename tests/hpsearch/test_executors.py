@@ -20,10 +20,10 @@ from typing import Any
 import pytest
 from threadpoolctl import threadpool_info
 
+from hpsearch.config.spec import Spec
 from hpsearch.core import processes as children
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.executors import EXECUTORS, Executor, Inline, Processes, WorkerDied
-from hpsearch.spec import Spec
 from hpsearch.trial import Outcome, Result, Start, Task, advance
 
 EPOCHS = 200

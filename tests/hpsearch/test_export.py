@@ -16,12 +16,12 @@ import pytest
 import test_cli
 
 import hpsearch
-from hpsearch.build import network
+from hpsearch.config.instantiate import network
+from hpsearch.config.references import choices
 from hpsearch.data.dataset import prepare
 from hpsearch.database import url_of
 from hpsearch.errors import DataError, OutputError, SpecError, StorageError
 from hpsearch.storage import Storage
-from hpsearch.uses import choices
 
 Call = test_cli.Call
 call = test_cli.call  # a fixture
@@ -401,7 +401,7 @@ def test_changed_before_the_first_trial(tmp_path: Path) -> None:
     for scale in ("none", "minmax"):
         spec["data"]["scale"] = scale
         if scale == "none":  # begun, and stopped before anything was asked
-            from hpsearch import checking
+            from hpsearch.config import load as checking
 
             with Session(checking.read(spec, "study")[0], url_of(str(tmp_path / "a.db")), Options(1, "none")):
                 pass

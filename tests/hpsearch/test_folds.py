@@ -9,16 +9,16 @@ import pytest
 from sklearn import metrics as sk
 
 from engine.metrics import METRICS
+from hpsearch.config.references import choices
+from hpsearch.config.spec import Metric, MetricName, Spec
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.data.preprocessing import Preprocessing
 from hpsearch.database import url_of
 from hpsearch.errors import DataError
 from hpsearch.models import Blueprint, Model, champion
 from hpsearch.record import Record
-from hpsearch.spec import Metric, MetricName, Spec
 from hpsearch.storage import Storage
 from hpsearch.trial import Result, Start, Task, advance, final_scores, groups
-from hpsearch.uses import choices
 
 POINT = {"learning_rate": 0.1, "beta": 0.8, "hidden_units": 4, "batch_size": 16, "l2": 1e-4}
 FOLDS = {"data": {"source": "sklearn", "name": "wine", "split": {"folds": 3}}}
@@ -263,7 +263,7 @@ def test_every_metric_can_be_searched_on(name: str, tmp_path: Path) -> None:
     ],
 )
 def test_metrics_of_another_task(data: str, name: str, message: str, tmp_path: Path) -> None:
-    from hpsearch.build import check_fit
+    from hpsearch.config.instantiate import check_fit
 
     spec = cases.small(data={"source": "sklearn", "name": data}, metric={"name": name})
     with pytest.raises(DataError) as caught:

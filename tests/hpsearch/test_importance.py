@@ -10,12 +10,12 @@ import pytest
 from cases import FULL, RICH, small
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
+from hpsearch.config.references import searched
+from hpsearch.config.spec import Spec
 from hpsearch.importance import TRIALS, importance
 from hpsearch.record import Record
 from hpsearch.samplers.base import place
-from hpsearch.spec import Spec
 from hpsearch.trial import TrialState
-from hpsearch.uses import searched
 
 
 def sampled(spec: Spec, count: int, seed: int = 3) -> list[Record]:

@@ -13,14 +13,17 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from table_cases import DATA
 
-from hpsearch import checking, cli, document, init, service
+from hpsearch import cli, service
+from hpsearch.config import document
+from hpsearch.config import load as checking
+from hpsearch.config import starter as init
+from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.data.profile import _separator
 from hpsearch.data.sources.csv import CsvFile
 from hpsearch.data.sources.tables import TableSource
 from hpsearch.errors import DataError, HpsearchError, OutputError
 from hpsearch.executors import Inline
-from hpsearch.spec import Spec
 
 Call = Callable[..., tuple[int, str, str]]
 HOSTILE = (
@@ -71,7 +74,7 @@ def source(spec: Spec) -> TableSource:
 
 
 def prepared(spec: Spec, folder: Path) -> Dataset:
-    from hpsearch.uses import choices
+    from hpsearch.config.references import choices
 
     (folder / "prepared").mkdir()
     return prepare(spec.data, spec.seed, folder / "prepared", choices(spec))[0]

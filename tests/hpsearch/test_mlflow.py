@@ -25,7 +25,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpsearch.build import network
+from hpsearch.config.instantiate import network
 from hpsearch.core.space import space
 from hpsearch.data.dataset import prepare
 from hpsearch.database import url_of

@@ -17,11 +17,11 @@ from engine.layers import BatchNorm, Conv2d, Dense, Dropout, Flatten, Layer, Max
 from engine.losses import SoftmaxCrossEntropy, SquaredError
 from engine.optimizers import SGD, Adam, Momentum, Nesterov
 from engine.schedules import Cosine, MultiStep
-from hpsearch.build import ALL_ROWS, check_fit, hidden_layers, hyperparameters, network
+from hpsearch.config.instantiate import ALL_ROWS, check_fit, hidden_layers, hyperparameters, network
+from hpsearch.config.spec import Model, Spec
 from hpsearch.core.space import Point
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.errors import DataError, SpecError
-from hpsearch.spec import Model, Spec
 
 X = XavierNormal()
 

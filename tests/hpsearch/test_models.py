@@ -15,6 +15,7 @@ from cases import run, small
 from engine.layers import Dense, Flatten
 from engine.network import Network
 from engine.scaling import SCALERS
+from hpsearch.config.spec import Spec
 from hpsearch.core.seeds import derive
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.data.preprocessing import DTYPE, Preprocessing
@@ -23,7 +24,6 @@ from hpsearch.data.splits import split
 from hpsearch.database import url_of
 from hpsearch.errors import DataError, OutputError
 from hpsearch.models import Model, champion
-from hpsearch.spec import Spec
 from hpsearch.storage import Storage
 
 KINDS = {"softmax": "iris", "sigmoid": "breast_cancer", "regression": "diabetes"}

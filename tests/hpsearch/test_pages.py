@@ -23,7 +23,9 @@ import pandas as pd
 import pytest
 import test_cli
 
-from hpsearch import api, checking, pages, service
+from hpsearch import api, pages, service
+from hpsearch.config import load as checking
+from hpsearch.config.references import searched
 from hpsearch.core.space import Axis, Raw, bounds
 from hpsearch.data.dataset import prepare
 from hpsearch.errors import Interrupted
@@ -34,7 +36,6 @@ from hpsearch.pages.png import draw
 from hpsearch.pages.story import Story
 from hpsearch.storage import Given, Storage
 from hpsearch.trial import Result
-from hpsearch.uses import searched
 
 call = test_cli.call
 

@@ -20,6 +20,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 
+from hpsearch.config.references import searched
+from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset
 from hpsearch.pages import champion, page, pictures
 from hpsearch.pages.figures import Picture
@@ -28,10 +30,8 @@ from hpsearch.pages.story import Story
 from hpsearch.portrait import Fit, Portrait, Regions, Spread, Weights
 from hpsearch.record import Record, came
 from hpsearch.service import Summary
-from hpsearch.spec import Spec
 from hpsearch.storage import StoredStudy
 from hpsearch.trial import Result
-from hpsearch.uses import searched
 
 EPOCHS = 100  # twice as many as there are bars
 CLASSES = ("setosa", "versicolor", "virginica")

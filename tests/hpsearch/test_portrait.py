@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from test_folds import FOLDS, POINT, VALUES, model, one, prepared
 
-from hpsearch.build import network
+from hpsearch.config.instantiate import network
+from hpsearch.config.spec import Spec
 from hpsearch.portrait import DOTS, GRID, SHOWN, Fit, Portrait, _short, portrait
-from hpsearch.spec import Spec
 from hpsearch.trial import final_scores
 
 MOONS: dict[str, Any] = {"data": {"source": "formula", "name": "arc", "split": {"train": 0.7, "val": 0.3, "test": 0}}}

@@ -15,11 +15,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from hpsearch import pruning
+from hpsearch.config.spec import Spec, Stage
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.database import url_of
 from hpsearch.pruning import behind, bracket, rungs
 from hpsearch.record import Record
-from hpsearch.spec import Spec, Stage
 from hpsearch.trial import TrialState
 
 

@@ -15,11 +15,11 @@ from test_cli import call, strict  # noqa: F401 (a fixture)
 from test_earlier_versions import aged
 
 import hpsearch
+from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.database import readable, url_of
 from hpsearch.errors import Interrupted, StorageError
 from hpsearch.service import standing, stored_spec, summary
-from hpsearch.spec import Spec
 from hpsearch.storage import Storage, read
 from hpsearch.watch import Reader
 

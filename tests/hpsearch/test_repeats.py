@@ -10,10 +10,10 @@ import cases
 import pytest
 import test_cli
 
+from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.executors import Inline
 from hpsearch.record import Record, repeats
-from hpsearch.spec import Spec
 from hpsearch.study import Study
 from hpsearch.trial import Task
 

@@ -19,14 +19,14 @@ from test_cli import call, strict  # noqa: F401 (a fixture)
 from test_importance import complete, far, sampled
 
 import hpsearch
+from hpsearch.config.references import searched
+from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import prepare
 from hpsearch.record import Record
 from hpsearch.report import HEIGHTS, _interval, as_csv, as_json, as_text, curve, parameters
 from hpsearch.service import COLUMNS, Summary
-from hpsearch.spec import Spec
 from hpsearch.stages import Edge
 from hpsearch.trackers.description import _range
-from hpsearch.uses import searched
 
 SHORT = {"train.epochs": 4, "stages.0.trials": 21, "stages.1.trials": 4, "wave": 7}
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpsearch import checking
+from hpsearch.config import load as checking
+from hpsearch.config.spec import Spec, setting
 from hpsearch.errors import SpecError
-from hpsearch.spec import Spec, setting
 
 REPOSITORY = Path(__file__).parents[2]
 BASE = """\

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from pydantic import ValidationError
 from table_cases import cells, column, people, refusal, table, targets, written
 
-from hpsearch import checking
+from hpsearch.config import load as checking
 from hpsearch.data.sources import sql as module
 from hpsearch.data.sources.sql import SqlSource
 from hpsearch.errors import DataError, SpecError

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
+from hpsearch.config.spec import AnyParameter, Spec
 from hpsearch.core.space import Box, Raw, Space, contains, space
 from hpsearch.record import Record, ranked
-from hpsearch.spec import AnyParameter, Spec
 from hpsearch.stages import _best_so_far, _ordered, box, edges, outcomes, reused, standings
 from hpsearch.trial import TrialState
 

@@ -15,12 +15,12 @@ from engine.metrics import METRICS
 from engine.types import EngineError
 from hpsearch import study as loop
 from hpsearch import trial
+from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.database import url_of
 from hpsearch.errors import Interrupted
 from hpsearch.executors import EXECUTORS, Inline
 from hpsearch.record import Record
-from hpsearch.spec import Spec
 from hpsearch.stages import reused
 from hpsearch.storage import Storage
 from hpsearch.study import Study

@@ -11,12 +11,12 @@ import test_cli
 
 from hpsearch import study as loop
 from hpsearch.asking import Asking
+from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.database import url_of
 from hpsearch.errors import Interrupted
 from hpsearch.executors import EXECUTORS, Inline
 from hpsearch.record import Record
-from hpsearch.spec import Spec
 from hpsearch.storage import Storage, StoredStage
 from hpsearch.study import Study
 from hpsearch.trial import Task

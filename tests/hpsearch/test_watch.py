@@ -14,11 +14,11 @@ from test_cli import call  # noqa: F401 (a fixture)
 
 from hpsearch import cli
 from hpsearch import watch as module
+from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.database import url_of
 from hpsearch.errors import StorageError
 from hpsearch.service import Summary, summary
-from hpsearch.spec import Spec
 from hpsearch.storage import Storage
 from hpsearch.trial import Result
 from hpsearch.watch import Reader, ended, watch

@@ -19,10 +19,10 @@ import pytest
 
 from engine.state import State
 from hpsearch import trial
+from hpsearch.config.spec import Spec
 from hpsearch.core.seeds import derive
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.executors import EXECUTORS, Inline, Processes, WorkerDied
-from hpsearch.spec import Spec
 from hpsearch.trial import Outcome, Result, Task, advance, failed
 
 if TYPE_CHECKING:  # workers import this file, and these import Optuna

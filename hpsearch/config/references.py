@@ -16,12 +16,12 @@ from engine.initializers import INITIALIZERS
 from engine.optimizers import OPTIMIZERS
 from engine.registry import Menu, nearest
 from engine.schedules import SCHEDULES
-from hpsearch.build import HIDDEN, NESTED, PARTS
+from hpsearch.config.document import Path_
+from hpsearch.config.instantiate import HIDDEN, NESTED, PARTS
+from hpsearch.config.spec import Choice, Model, Spec, Train
 from hpsearch.core.space import Clause, Condition, Fixed, Parameter, Space, Value, Values, space
 from hpsearch.data.preprocessing import IMPUTES, SCALES
 from hpsearch.data.sources import Source
-from hpsearch.document import Path_
-from hpsearch.spec import Choice, Model, Spec, Train
 
 FILLED = ("epochs",)  # settings that follow from another one when they are not given
 Parameters = Mapping[str, Parameter | None]  # None: unsound, but its name is known

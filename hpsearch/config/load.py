@@ -15,16 +15,17 @@ from pydantic import TypeAdapter, ValidationError
 
 from engine import registry
 from engine.types import EngineError
-from hpsearch import dialects, document
-from hpsearch.build import builds
+from hpsearch.config import aliases as dialects
+from hpsearch.config import document
+from hpsearch.config.document import Document, Path_
+from hpsearch.config.instantiate import builds
+from hpsearch.config.references import Parameters, Use, conditions, uses
+from hpsearch.config.spec import SECTIONS, AnyParameter, Metric, Model, Spec, Stage, Train
 from hpsearch.core.schema import Section
 from hpsearch.core.space import Axis, Fixed, Parameter, Point, Range, Values, space
 from hpsearch.data.sources import SOURCES, Source
-from hpsearch.document import Document, Path_
 from hpsearch.errors import Mistake, SpecError
 from hpsearch.samplers import missing
-from hpsearch.spec import SECTIONS, AnyParameter, Metric, Model, Spec, Stage, Train
-from hpsearch.uses import Parameters, Use, conditions, uses
 
 Errors = list[tuple[Path_, str]]
 LARGEST_INT = 10**300

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any, NamedTuple, final
 
+from hpsearch.config.spec import Spec, Stage
 from hpsearch.core.space import Axis, Fixed, Point, Range, Raw, Space, contains
 from hpsearch.errors import redacted
 from hpsearch.record import Record
-from hpsearch.spec import Spec, Stage
 
 LONGEST = 60  # characters of a value that are shown
 DIFFER = "results would differ"

@@ -21,10 +21,10 @@ from engine.optimizers import OPTIMIZERS
 from engine.registry import Menu
 from engine.schedules import SCHEDULES
 from engine.types import EngineError
+from hpsearch.config.spec import Choice, Hidden, Model, Spec, Train, setting
 from hpsearch.core.space import Fixed, Point, space
 from hpsearch.data.dataset import Dataset
 from hpsearch.errors import DataError
-from hpsearch.spec import Choice, Hidden, Model, Spec, Train, setting
 
 # What an entry of `layers` may be, and the activation of a hidden layer; maxout is a dense layer of its own.
 PARTS: Menu[Layer] = Menu.joined("layer", LAYERS, ACTIVATIONS)

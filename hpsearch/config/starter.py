@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hpsearch import checking
+from hpsearch.config import load as checking
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.data.profile import ODD, Seen, Survey, Task, number, percent, survey
 from hpsearch.data.sources import SOURCES

@@ -1,4 +1,4 @@
-"""The study file as it is used: frozen, every part checked by itself. `hpsearch.checking` makes it from YAML."""
+"""The study file as it is used: frozen, every part checked by itself. `hpsearch.config.load` makes it from YAML."""
 
 import re
 from typing import Annotated, Any, Literal, Self, final
