@@ -11,7 +11,7 @@ from hpsearch.core.space import Box, Raw, Space
 from hpsearch.record import Record, came
 from hpsearch.samplers import MEMORYLESS, SAMPLERS, Question, suggest
 from hpsearch.storage import Given, Storage
-from hpsearch.trial import Result
+from hpsearch.training.trial import Result
 
 if TYPE_CHECKING:
     from optuna import Study as OptunaStudy

@@ -12,7 +12,7 @@ from hpsearch.record import Record
 from hpsearch.stages import outcomes
 from hpsearch.storage import PRIOR, Given, Storage
 from hpsearch.study import load
-from hpsearch.trial import Result
+from hpsearch.training.trial import Result
 
 
 class Prior(NamedTuple):

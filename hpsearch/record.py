@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from hpsearch.core.space import Point, Raw
-from hpsearch.trial import History, Result, TrialState
+from hpsearch.training.trial import History, Result, TrialState
 
 FINISHED: tuple[TrialState, ...] = ("complete", "pruned", "diverged", "failed")
 

@@ -26,7 +26,7 @@ from hpsearch.importance import importance
 from hpsearch.record import FINISHED, Record, checked_every, repeats
 from hpsearch.samplers import MEMORYLESS
 from hpsearch.service import COLUMNS, Summary
-from hpsearch.trial import TrialState
+from hpsearch.training.trial import TrialState
 
 TOP = 10
 BAR = 40  # columns of the longest bar

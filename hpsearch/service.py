@@ -20,7 +20,6 @@ from hpsearch.core.space import Box
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.database import file_of, shown, url_of
 from hpsearch.errors import OutputError, StorageError
-from hpsearch.executors import EXECUTORS
 from hpsearch.export import model_of
 from hpsearch.fork import prior
 from hpsearch.lease import Holder
@@ -31,6 +30,7 @@ from hpsearch.stages import Edge, box, edges, reused
 from hpsearch.storage import PRIOR, Storage, StoredStudy, read
 from hpsearch.study import Progress, Study, load
 from hpsearch.trackers import TRACKERS, Beside, Silent, Subject, Tracker
+from hpsearch.training.executors import EXECUTORS
 
 FLUSH, FLUSH_STOPPED = 120.0, 3.0  # seconds a tracker gets at the end, and when somebody waits for us to stop
 COLUMNS = ("stage", "number", "state", "value", "epochs", "seconds")  # of a trial, beside parameters and metrics

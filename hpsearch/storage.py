@@ -37,7 +37,7 @@ from hpsearch.database import (
 )
 from hpsearch.errors import StorageError
 from hpsearch.lease import BEAT, Holder, held
-from hpsearch.trial import History, Result
+from hpsearch.training.trial import History, Result
 
 if TYPE_CHECKING:
     import optuna

@@ -21,15 +21,15 @@ from hpsearch.config.references import searched
 from hpsearch.config.spec import Spec, Stage
 from hpsearch.core.seeds import derive
 from hpsearch.core.space import Box, Raw, Space
-from hpsearch.crew import Crew, onwards
 from hpsearch.data.dataset import Dataset
 from hpsearch.errors import Interrupted
-from hpsearch.executors import Executor
 from hpsearch.record import FINISHED, Record, best_of, came
 from hpsearch.stages import box, edges, outcomes, reused, within
 from hpsearch.storage import PRIOR, Champion, Given, Label, Storage, StoredStage
 from hpsearch.trackers import Tracker
-from hpsearch.trial import Outcome, Result, Start, Task, final_scores, groups, pruned
+from hpsearch.training.executors import Executor
+from hpsearch.training.scheduler import Crew, onwards
+from hpsearch.training.trial import Outcome, Result, Start, Task, final_scores, groups, pruned
 
 SLICE = 30.0  # seconds of training after which a group comes back to be stored
 POLL = 0.2  # seconds in which a wish to stop is heard

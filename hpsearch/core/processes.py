@@ -19,7 +19,7 @@ def context() -> ForkServerContext | SpawnContext:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     forking = multiprocessing.get_context("forkserver")
-    forking.set_forkserver_preload(["hpsearch.trial"])
+    forking.set_forkserver_preload(["hpsearch.training.trial"])
     return forking
 
 

@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 from hpsearch.config import load as checking
 from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset, prepare
-from hpsearch.trial import Start, Task, advance
+from hpsearch.training.trial import Start, Task, advance
 
 pytestmark = pytest.mark.bench
 FOLDS, MOST, EPOCHS = 5, 2.5, 20

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from engine.state import State
 from hpsearch.config import load as checking
 from hpsearch.data.dataset import prepare
-from hpsearch.executors import Inline
+from hpsearch.training.executors import Inline
 
 STUDY = Path(__file__).parents[2] / "studies" / "digits.yaml"
 OURS = ("hpsearch_checkpoint", "hpsearch_lease", "hpsearch_stage")

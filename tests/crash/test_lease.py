@@ -106,7 +106,7 @@ TEN = textwrap.dedent(
     import os, sys
     from pathlib import Path
     import hpsearch.cli, hpsearch.service
-    from hpsearch.executors import Inline
+    from hpsearch.training.executors import Inline
     hpsearch.service.EXECUTORS["processes"] = Inline
     study, file, folder = sys.argv[1:]
     sys.argv = ["hpsearch", "run", study, "--storage", file, "--tracking-uri", "none", "--quiet"]

@@ -10,7 +10,7 @@ import pytest
 from hpsearch import confirm
 from hpsearch.config import load as checking
 from hpsearch.data.dataset import prepare
-from hpsearch.executors import EXECUTORS
+from hpsearch.training.executors import EXECUTORS
 
 STUDY = Path(__file__).parents[2] / "studies" / "digits.yaml"
 

@@ -14,7 +14,7 @@ from hpsearch.config.references import choices
 from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.errors import Interrupted
-from hpsearch.executors import EXECUTORS, Inline
+from hpsearch.training.executors import EXECUTORS, Inline
 
 KINDS: dict[str, Any] = {
     "halving": cases.FULL,

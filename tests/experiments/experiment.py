@@ -17,8 +17,8 @@ from hpsearch.config.spec import Spec, Stage
 from hpsearch.core.seeds import derive
 from hpsearch.core.space import Point, Value
 from hpsearch.data.dataset import DTYPE, Dataset, prepare
-from hpsearch.executors import EXECUTORS
-from hpsearch.trial import Result, Start, Task, groups
+from hpsearch.training.executors import EXECUTORS
+from hpsearch.training.trial import Result, Start, Task, groups
 
 STUDIES = Path(__file__).parents[2] / "studies"
 WORKERS = 2

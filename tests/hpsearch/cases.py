@@ -17,12 +17,12 @@ from hpsearch.config.references import searched
 from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset
 from hpsearch.database import url_of
-from hpsearch.executors import Executor, Inline
 from hpsearch.record import Record
 from hpsearch.storage import PRIOR, Storage
 from hpsearch.study import Study, load
 from hpsearch.trackers import Silent, Subject, Tracker
-from hpsearch.trial import Outcome, Task, advance
+from hpsearch.training.executors import Executor, Inline
+from hpsearch.training.trial import Outcome, Task, advance
 
 # Two stages, the second of three waves, so that its last is asked while the one before is partly trained, and with more
 # trials taken over than TPE's ten start-up trials; shapes that repeat.

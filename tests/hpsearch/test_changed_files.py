@@ -11,9 +11,9 @@ import pytest
 import test_cli
 
 from hpsearch.database import url_of
-from hpsearch.executors import Inline
 from hpsearch.storage import Storage, StoredStudy
-from hpsearch.trial import Task
+from hpsearch.training.executors import Inline
+from hpsearch.training.trial import Task
 
 call = test_cli.call  # a fixture
 

@@ -20,8 +20,8 @@ from hpsearch import cli, service
 from hpsearch.data import dataset
 from hpsearch.database import url_of
 from hpsearch.errors import Interrupted
-from hpsearch.executors import Inline
 from hpsearch.storage import Storage
+from hpsearch.training.executors import Inline
 
 SHORT = {"train.epochs": 2, "stages.0.trials": 5, "stages.1.trials": 3}
 COMMAND = Path(sys.executable).with_name("hpsearch")

@@ -21,12 +21,12 @@ from hpsearch.core.seeds import derive
 from hpsearch.core.space import Clause
 from hpsearch.data.dataset import DTYPE, Dataset, prepare
 from hpsearch.errors import Interrupted, SpecError
-from hpsearch.executors import EXECUTORS
 from hpsearch.record import Record
 from hpsearch.report import reading
 from hpsearch.samplers import SAMPLERS, missing
 from hpsearch.stages import reused
-from hpsearch.trial import Start, Task, advance, groups
+from hpsearch.training.executors import EXECUTORS
+from hpsearch.training.trial import Start, Task, advance, groups
 
 
 @pytest.fixture(scope="module")

@@ -22,13 +22,13 @@ from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.data.preprocessing import Preprocessing
 from hpsearch.database import url_of
 from hpsearch.errors import Interrupted
-from hpsearch.executors import Inline
 from hpsearch.models import Model, champion
 from hpsearch.record import Record
 from hpsearch.report import verdict
 from hpsearch.storage import Storage
 from hpsearch.study import Study, train_seed
-from hpsearch.trial import Start, Task, advance, final_scores
+from hpsearch.training.executors import Inline
+from hpsearch.training.trial import Start, Task, advance, final_scores
 
 call = test_cli.call  # a fixture
 

@@ -34,7 +34,7 @@ from hpsearch.doctor import Finding, machine
 from hpsearch.doctor.base import Reader
 from hpsearch.errors import Interrupted
 from hpsearch.storage import Storage
-from hpsearch.trial import Result
+from hpsearch.training.trial import Result
 
 DATA = {"source": "formula", "name": "moons", "rows": 60}  # without importing sklearn
 SHORT = {"data": DATA, "train.epochs": 2, "stages.0.trials": 5, "stages.1.trials": 3}

@@ -13,9 +13,9 @@ import pytest
 import hpsearch
 from hpsearch.data.dataset import prepare
 from hpsearch.errors import Interrupted
-from hpsearch.executors import Inline
 from hpsearch.service import summary
-from hpsearch.trial import Start, Task, advance
+from hpsearch.training.executors import Inline
+from hpsearch.training.trial import Start, Task, advance
 
 VALUES = {"source": "sklearn", "name": "diabetes"}
 

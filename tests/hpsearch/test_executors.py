@@ -23,8 +23,8 @@ from threadpoolctl import threadpool_info
 from hpsearch.config.spec import Spec
 from hpsearch.core import processes as children
 from hpsearch.data.dataset import Dataset, prepare
-from hpsearch.executors import EXECUTORS, Executor, Inline, Processes, WorkerDied
-from hpsearch.trial import Outcome, Result, Start, Task, advance
+from hpsearch.training.executors import EXECUTORS, Executor, Inline, Processes, WorkerDied
+from hpsearch.training.trial import Outcome, Result, Start, Task, advance
 
 EPOCHS = 200
 SECONDS = 20  # for a test that fails
@@ -484,7 +484,7 @@ def test_close_leaves_nothing(tmp_path: Path, how: str) -> None:
 
 COORDINATOR = """
     import sys, time
-    from hpsearch.executors import Processes
+    from hpsearch.training.executors import Processes
 
     if __name__ == "__main__":
         executor = Processes(2, sys.argv[1], time.sleep)

@@ -18,7 +18,7 @@ from hpsearch.errors import DataError
 from hpsearch.models import Blueprint, Model, champion
 from hpsearch.record import Record
 from hpsearch.storage import Storage
-from hpsearch.trial import Result, Start, Task, advance, final_scores, groups
+from hpsearch.training.trial import Result, Start, Task, advance, final_scores, groups
 
 POINT = {"learning_rate": 0.1, "beta": 0.8, "hidden_units": 4, "batch_size": 16, "l2": 1e-4}
 FOLDS = {"data": {"source": "sklearn", "name": "wine", "split": {"folds": 3}}}

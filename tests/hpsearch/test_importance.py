@@ -15,7 +15,7 @@ from hpsearch.config.spec import Spec
 from hpsearch.importance import TRIALS, importance
 from hpsearch.record import Record
 from hpsearch.samplers.base import place
-from hpsearch.trial import TrialState
+from hpsearch.training.trial import TrialState
 
 
 def sampled(spec: Spec, count: int, seed: int = 3) -> list[Record]:

@@ -221,7 +221,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     dataset, [[scaling]] = prepare(spec.data, spec.seed, folder)
     study = run(spec, dataset, folder / "small.db")
     assert study.best is not None
-    from hpsearch.trial import network
+    from hpsearch.training.trial import network
 
     size = network(spec, dataset, study.best.point).size
     weights = np.zeros(size, np.float32).tobytes()

@@ -29,13 +29,13 @@ from hpsearch.config.references import searched
 from hpsearch.core.space import Axis, Raw, bounds
 from hpsearch.data.dataset import prepare
 from hpsearch.errors import Interrupted
-from hpsearch.executors import Inline
 from hpsearch.pages import champion, pictures, png, scales
 from hpsearch.pages.figures import Picture, figure
 from hpsearch.pages.png import draw
 from hpsearch.pages.story import Story
 from hpsearch.storage import Given, Storage
-from hpsearch.trial import Result
+from hpsearch.training.executors import Inline
+from hpsearch.training.trial import Result
 
 call = test_cli.call
 

@@ -31,7 +31,7 @@ from hpsearch.portrait import Fit, Portrait, Regions, Spread, Weights
 from hpsearch.record import Record, came
 from hpsearch.service import Summary
 from hpsearch.storage import StoredStudy
-from hpsearch.trial import Result
+from hpsearch.training.trial import Result
 
 EPOCHS = 100  # twice as many as there are bars
 CLASSES = ("setosa", "versicolor", "virginica")

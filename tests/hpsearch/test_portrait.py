@@ -11,7 +11,7 @@ from test_folds import FOLDS, POINT, VALUES, model, one, prepared
 from hpsearch.config.instantiate import network
 from hpsearch.config.spec import Spec
 from hpsearch.portrait import DOTS, GRID, SHOWN, Fit, Portrait, _short, portrait
-from hpsearch.trial import final_scores
+from hpsearch.training.trial import final_scores
 
 MOONS: dict[str, Any] = {"data": {"source": "formula", "name": "arc", "split": {"train": 0.7, "val": 0.3, "test": 0}}}
 KINDS: dict[str, dict[str, Any]] = {

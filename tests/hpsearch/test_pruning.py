@@ -20,7 +20,7 @@ from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.database import url_of
 from hpsearch.pruning import behind, bracket, rungs
 from hpsearch.record import Record
-from hpsearch.trial import TrialState
+from hpsearch.training.trial import TrialState
 
 
 @functools.cache

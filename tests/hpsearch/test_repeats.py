@@ -12,10 +12,10 @@ import test_cli
 
 from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset, prepare
-from hpsearch.executors import Inline
 from hpsearch.record import Record, repeats
 from hpsearch.study import Study
-from hpsearch.trial import Task
+from hpsearch.training.executors import Inline
+from hpsearch.training.trial import Task
 
 call = test_cli.call  # a fixture
 

@@ -15,7 +15,7 @@ from hpsearch.config.spec import AnyParameter, Spec
 from hpsearch.core.space import Box, Raw, Space, contains, space
 from hpsearch.record import Record, ranked
 from hpsearch.stages import _best_so_far, _ordered, box, edges, outcomes, reused, standings
-from hpsearch.trial import TrialState
+from hpsearch.training.trial import TrialState
 
 PARAMETERS = {
     "learning_rate": {"min": 1e-4, "max": 1.0, "scale": "log"},

@@ -14,17 +14,17 @@ import pytest
 from engine.metrics import METRICS
 from engine.types import EngineError
 from hpsearch import study as loop
-from hpsearch import trial
 from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.database import url_of
 from hpsearch.errors import Interrupted
-from hpsearch.executors import EXECUTORS, Inline
 from hpsearch.record import Record
 from hpsearch.stages import reused
 from hpsearch.storage import Storage
 from hpsearch.study import Study
-from hpsearch.trial import Result, Start, Task, advance, groups
+from hpsearch.training import trial
+from hpsearch.training.executors import EXECUTORS, Inline
+from hpsearch.training.trial import Result, Start, Task, advance, groups
 
 WAVE = cases.CONTENT["wave"]
 TRIALS = sum(stage["trials"] for stage in cases.CONTENT["stages"])

@@ -15,11 +15,11 @@ from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.database import url_of
 from hpsearch.errors import Interrupted
-from hpsearch.executors import EXECUTORS, Inline
 from hpsearch.record import Record
 from hpsearch.storage import Storage, StoredStage
 from hpsearch.study import Study
-from hpsearch.trial import Task
+from hpsearch.training.executors import EXECUTORS, Inline
+from hpsearch.training.trial import Task
 
 call = test_cli.call  # a fixture
 

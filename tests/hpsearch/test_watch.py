@@ -20,7 +20,7 @@ from hpsearch.database import url_of
 from hpsearch.errors import StorageError
 from hpsearch.service import Summary, summary
 from hpsearch.storage import Storage
-from hpsearch.trial import Result
+from hpsearch.training.trial import Result
 from hpsearch.watch import Reader, ended, watch
 
 SHORT = {**cases.FULL, "train.epochs": 4, "stages.0.trials": 9, "stages.1.trials": 5, "stages.2.seeds": 2, "wave": 3}

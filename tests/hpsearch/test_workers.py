@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from engine.state import State
-from hpsearch import trial
 from hpsearch.config.spec import Spec
 from hpsearch.core.seeds import derive
 from hpsearch.data.dataset import Dataset, prepare
-from hpsearch.executors import EXECUTORS, Inline, Processes, WorkerDied
-from hpsearch.trial import Outcome, Result, Task, advance, failed
+from hpsearch.training import trial
+from hpsearch.training.executors import EXECUTORS, Inline, Processes, WorkerDied
+from hpsearch.training.trial import Outcome, Result, Task, advance, failed
 
 if TYPE_CHECKING:  # workers import this file, and these import Optuna
     from hpsearch.record import Record

@@ -3,7 +3,7 @@
 from concurrent.futures import Future
 from typing import Protocol
 
-from hpsearch.trial import Outcome, Task
+from hpsearch.training.trial import Outcome, Task
 
 
 class WorkerDied(Exception):

@@ -8,8 +8,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from itertools import count
 from typing import final
 
-from hpsearch.executors import Executor, WorkerDied
-from hpsearch.trial import Outcome, Result, Start, Task, failed
+from hpsearch.training.executors import Executor, WorkerDied
+from hpsearch.training.trial import Outcome, Result, Start, Task, failed
 
 AHEAD = 2  # tasks a worker is given before they are needed, so that it never waits
 DEATHS = 3  # workers a trial may cost, without coming further, before it has failed

@@ -21,8 +21,8 @@ from typing import final
 from threadpoolctl import threadpool_limits
 
 from hpsearch.core import processes as children
-from hpsearch.executors.base import WorkerDied
-from hpsearch.trial import Outcome, Task, advance
+from hpsearch.training.executors.base import WorkerDied
+from hpsearch.training.trial import Outcome, Task, advance
 
 STARTS = 3  # so many starts in a row that fail are no accident
 PAUSE = 0.1  # seconds after one that failed: a server that is gone needs a moment to be known as gone

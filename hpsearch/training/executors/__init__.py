@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from hpsearch.executors.base import Executor, WorkerDied
-from hpsearch.executors.inline import Inline
-from hpsearch.executors.processes import Processes
+from hpsearch.training.executors.base import Executor, WorkerDied
+from hpsearch.training.executors.inline import Inline
+from hpsearch.training.executors.processes import Processes
 
 EXECUTORS: dict[str, Callable[[int, str], Executor]] = {
     "inline": Inline,

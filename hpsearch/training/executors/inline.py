@@ -7,7 +7,7 @@ from typing import final
 
 from threadpoolctl import threadpool_limits
 
-from hpsearch.trial import Outcome, Task, advance
+from hpsearch.training.trial import Outcome, Task, advance
 
 
 @final

@@ -1,0 +1,1 @@
+"""Training: a point and a seed become a result; executors decide where."""
