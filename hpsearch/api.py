@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, final
 
 from hpsearch.config import load as checking
 from hpsearch.config.spec import Spec
-from hpsearch.database import shown, url_of
 from hpsearch.errors import StorageError
 from hpsearch.export import model_of
 from hpsearch.models import Model
-from hpsearch.record import Record
 from hpsearch.service import Options, Session, Summary, default_tracking, default_url, summary
-from hpsearch.storage import Storage, read
+from hpsearch.storage.database import shown, url_of
+from hpsearch.storage.records import Record
+from hpsearch.storage.study_db import Storage, read
 
 if TYPE_CHECKING:
     import pandas as pd

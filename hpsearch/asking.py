@@ -8,9 +8,9 @@ from hpsearch import pruning
 from hpsearch.config.spec import Spec
 from hpsearch.core.seeds import derive
 from hpsearch.core.space import Box, Raw, Space
-from hpsearch.record import Record, came
 from hpsearch.samplers import MEMORYLESS, SAMPLERS, Question, suggest
-from hpsearch.storage import Given, Storage
+from hpsearch.storage.records import Record, came
+from hpsearch.storage.study_db import Given, Storage
 from hpsearch.training.trial import Result
 
 if TYPE_CHECKING:

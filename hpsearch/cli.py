@@ -57,8 +57,8 @@ def run(
     """Start the study in file STUDY, or go on with it."""
     _warm()
     spec = _load(study, overrides)
-    from hpsearch.database import url_of
     from hpsearch.service import Options, default_tracking, default_url, forked_url
+    from hpsearch.storage.database import url_of
 
     url, parent = url_of(storage) if storage else default_url(study, spec.name), None
     if fork is not None:
@@ -295,8 +295,8 @@ def _warm() -> None:
 
 def _url(database: str) -> str:
     """Of a database, or of that of a study file."""
-    from hpsearch.database import url_of
     from hpsearch.service import default_url
+    from hpsearch.storage.database import url_of
 
     if database.endswith((".yaml", ".yml")):
         return default_url(Path(database), _load(Path(database), ()).name)
@@ -316,9 +316,9 @@ def _run(spec: "Spec | None", url: str, options: "Options", given: str | None, q
     from rich.console import Console
 
     from hpsearch import report
-    from hpsearch.database import shown
     from hpsearch.live import Display
     from hpsearch.service import Session
+    from hpsearch.storage.database import shown
     from hpsearch.study import Halted
 
     console = Console()

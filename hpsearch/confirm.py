@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from hpsearch.config.spec import Spec
 from hpsearch.core.space import Point, Raw
-from hpsearch.record import FINISHED, Record, best_of
 from hpsearch.stages import outcomes
+from hpsearch.storage.records import FINISHED, Record, best_of
 
 CONFIDENCE = 0.95
 

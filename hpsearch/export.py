@@ -8,8 +8,8 @@ from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import prepare
 from hpsearch.errors import DataError
 from hpsearch.models import Blueprint, Model, champion
-from hpsearch.record import Record
-from hpsearch.storage import Champion, Storage
+from hpsearch.storage.records import Record
+from hpsearch.storage.study_db import Champion, Storage
 
 
 def model_of(spec: Spec, storage: Storage, best: Record, stored: Champion) -> Model:

@@ -6,11 +6,11 @@ from hpsearch.config.diff import carried, forked
 from hpsearch.config.load import restore
 from hpsearch.config.references import searched
 from hpsearch.config.spec import Spec
-from hpsearch.database import shown
 from hpsearch.errors import StorageError
-from hpsearch.record import Record
 from hpsearch.stages import outcomes
-from hpsearch.storage import PRIOR, Given, Storage
+from hpsearch.storage.database import shown
+from hpsearch.storage.records import Record
+from hpsearch.storage.study_db import PRIOR, Given, Storage
 from hpsearch.study import load
 from hpsearch.training.trial import Result
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from hpsearch.config.references import searched
 from hpsearch.config.spec import Spec
 from hpsearch.core.space import Space
-from hpsearch.record import Record
 from hpsearch.stages import outcomes, standings, within
+from hpsearch.storage.records import Record
 
 BEST = 0.1  # the share of trials that counts as the best
 FEWEST = 5  # of them at least: of fewer the densities that are compared are noise

@@ -29,7 +29,7 @@ from hpsearch.data.dataset import Dataset
 from hpsearch.data.frame import Frame, frame_of, numbers
 from hpsearch.data.preprocessing import DTYPE, Preprocessing
 from hpsearch.errors import DataError, OutputError
-from hpsearch.record import Record
+from hpsearch.storage.records import Record
 
 if TYPE_CHECKING:
     import pandas as pd

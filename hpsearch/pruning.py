@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from statistics import median
 
 from hpsearch.config.spec import Metric, Pruning, Spec, Stage
-from hpsearch.record import Record
+from hpsearch.storage.records import Record
 
 GOLDEN = (math.sqrt(5) - 1) / 2
 REPEATED = -1  # the bracket of given points with several seeds

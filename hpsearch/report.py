@@ -23,9 +23,9 @@ from hpsearch.confirm import CONFIDENCE, Finalist
 from hpsearch.core.space import Value, bounds, number
 from hpsearch.errors import printable
 from hpsearch.importance import importance
-from hpsearch.record import FINISHED, Record, checked_every, repeats
 from hpsearch.samplers import MEMORYLESS
 from hpsearch.service import COLUMNS, Summary
+from hpsearch.storage.records import FINISHED, Record, checked_every, repeats
 from hpsearch.training.trial import TrialState
 
 TOP = 10

@@ -18,16 +18,16 @@ from hpsearch.config.spec import Spec
 from hpsearch.confirm import Finalist, compared, leader
 from hpsearch.core.space import Box
 from hpsearch.data.dataset import Dataset, prepare
-from hpsearch.database import file_of, shown, url_of
 from hpsearch.errors import OutputError, StorageError
 from hpsearch.export import model_of
 from hpsearch.fork import prior
-from hpsearch.lease import Holder
 from hpsearch.models import Blueprint
 from hpsearch.portrait import Portrait, portrait
-from hpsearch.record import FINISHED, Record, best_of, came, ranked
 from hpsearch.stages import Edge, box, edges, reused
-from hpsearch.storage import PRIOR, Storage, StoredStudy, read
+from hpsearch.storage.database import file_of, shown, url_of
+from hpsearch.storage.lease import Holder
+from hpsearch.storage.records import FINISHED, Record, best_of, came, ranked
+from hpsearch.storage.study_db import PRIOR, Storage, StoredStudy, read
 from hpsearch.study import Progress, Study, load
 from hpsearch.trackers import TRACKERS, Beside, Silent, Subject, Tracker
 from hpsearch.training.executors import EXECUTORS

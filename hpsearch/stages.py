@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from hpsearch.config.spec import Spec, Zoom
 from hpsearch.core.space import Axis, Box, Space, Value, contains, number
-from hpsearch.record import Record
+from hpsearch.storage.records import Record
 
 ROUNDING = 1e-9
 EDGE = 0.03  # of the range, on its own scale

@@ -23,9 +23,9 @@ from hpsearch.core.seeds import derive
 from hpsearch.core.space import Box, Raw, Space
 from hpsearch.data.dataset import Dataset
 from hpsearch.errors import Interrupted
-from hpsearch.record import FINISHED, Record, best_of, came
 from hpsearch.stages import box, edges, outcomes, reused, within
-from hpsearch.storage import PRIOR, Champion, Given, Label, Storage, StoredStage
+from hpsearch.storage.records import FINISHED, Record, best_of, came
+from hpsearch.storage.study_db import PRIOR, Champion, Given, Label, Storage, StoredStage
 from hpsearch.trackers import Tracker
 from hpsearch.training.executors import Executor
 from hpsearch.training.scheduler import Crew, onwards

@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 from hpsearch.errors import DataError, Interrupted, OutputError, TrackingError
 from hpsearch.export import model_of
-from hpsearch.lease import held
 from hpsearch.models import Blueprint
-from hpsearch.record import FINISHED, Record
 from hpsearch.service import Summary, summary
-from hpsearch.storage import Storage
+from hpsearch.storage.lease import held
+from hpsearch.storage.records import FINISHED, Record
+from hpsearch.storage.study_db import Storage
 from hpsearch.trackers import MlflowTracker, Subject
 from hpsearch.trackers.beside import Call, Sender
 

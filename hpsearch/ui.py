@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from hpsearch.database import file_of, url_of
 from hpsearch.doctor.base import Reader, reading
 from hpsearch.doctor.mlflow import health, schema
 from hpsearch.errors import TrackingError, printable
 from hpsearch.keeper import Kept, kept, reason
+from hpsearch.storage.database import file_of, url_of
 from hpsearch.trackers.view import TAG, VIEW, view_link
 
 HOST, PORT, TRIED = "127.0.0.1", 5000, 100

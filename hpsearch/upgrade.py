@@ -14,11 +14,11 @@ from urllib.parse import quote
 
 from filelock import FileLock, Timeout
 
-from hpsearch.database import url_of
 from hpsearch.doctor.base import reading
 from hpsearch.doctor.mlflow import revision, revisions, schema
 from hpsearch.errors import TrackingError
 from hpsearch.keeper import reason
+from hpsearch.storage.database import url_of
 from hpsearch.ui import check, tracking_file
 
 BUSY = 5.0  # seconds to wait for whoever has the database open

@@ -9,10 +9,10 @@ from typing import final
 from rich.console import Console
 
 from hpsearch.live import Display
-from hpsearch.record import FINISHED, Record
 from hpsearch.report import outline
 from hpsearch.service import Summary, summarized
-from hpsearch.storage import Storage, read
+from hpsearch.storage.records import FINISHED, Record
+from hpsearch.storage.study_db import Storage, read
 from hpsearch.study import Progress
 
 EVERY = 1.0  # seconds between two looks

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, final
 from hpsearch.config.spec import Spec, Stage
 from hpsearch.core.space import Axis, Fixed, Point, Range, Raw, Space, contains
 from hpsearch.errors import redacted
-from hpsearch.record import Record
+from hpsearch.storage.records import Record
 
 LONGEST = 60  # characters of a value that are shown
 DIFFER = "results would differ"

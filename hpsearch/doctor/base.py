@@ -45,7 +45,7 @@ def unbroken(name: str, check: Callable[..., Findings], *arguments: object) -> F
 
 def settled(name: str, check: Callable[..., Findings], *arguments: object) -> Findings:
     """What is found in a file; when that fails and the file was written meanwhile, what is found then."""
-    from hpsearch.database import stamp
+    from hpsearch.storage.database import stamp
 
     path = file_at(name)
     before = stamp(path) if path else []
@@ -60,7 +60,7 @@ def many(count: int, word: str) -> str:
 
 def file_at(name: str) -> Path | None:
     """The file of a SQLite database, a path or a URL."""
-    from hpsearch.database import file_of, url_of
+    from hpsearch.storage.database import file_of, url_of
 
     with contextlib.suppress(HpsearchError):
         return file_of(url_of(name))
@@ -95,7 +95,7 @@ def reading(name: str) -> Iterator[Reader]:
     """
     import sqlalchemy as sa
 
-    from hpsearch.database import check_file, file_of, guard, readable, url_of
+    from hpsearch.storage.database import check_file, file_of, guard, readable, url_of
 
     url, options = url_of(name), dict[str, Any]()
     with contextlib.ExitStack() as stack:

@@ -27,7 +27,7 @@ def nearby() -> list[str]:
 
 
 def database(name: str) -> Findings:
-    from hpsearch.database import shown, url_of
+    from hpsearch.storage.database import shown, url_of
 
     where = shown(url_of(name))
     with reading(name) as study:
@@ -44,7 +44,7 @@ def database(name: str) -> Findings:
 
 def settings(where: str, study: Reader) -> Findings:
     from hpsearch.config import load as checking
-    from hpsearch.storage import digest
+    from hpsearch.storage.study_db import digest
 
     row = study.rows("SELECT * FROM hpsearch_study")[0]._mapping
     if row.get("hash") not in (None, digest(row["spec"])):
@@ -90,7 +90,7 @@ def checkpoints(where: str, study: Reader) -> Findings:
 
 def told(where: str, study: Reader) -> Findings:
     """Optuna's tables first: ours may grow meanwhile, and are ahead."""
-    from hpsearch.database import url_of
+    from hpsearch.storage.database import url_of
 
     if not {"studies", "trials"} <= study.tables():
         yield Finding("ok", f"{where}: Optuna's tables are not made yet")
@@ -125,7 +125,7 @@ def holder(where: str, study: Reader) -> tuple[object, bool]:
     """Who has the study, and whether it still does: its process may be gone, and its number another's."""
     from filelock import FileLock, Timeout
 
-    from hpsearch.lease import Holder
+    from hpsearch.storage.lease import Holder
 
     has = "hpsearch_lease" in study.tables()
     found = study.rows("SELECT host, pid, since, beat FROM hpsearch_lease") if has else []

@@ -6,9 +6,9 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from hpsearch.database import file_of
 from hpsearch.errors import OutputError
 from hpsearch.pages.story import Story
+from hpsearch.storage.database import file_of
 
 if TYPE_CHECKING:
     from hpsearch.pages.figures import Picture

@@ -11,7 +11,7 @@ from hpsearch.pages.pictures import curve
 from hpsearch.pages.scales import safe
 from hpsearch.pages.story import Story
 from hpsearch.portrait import Fit, Portrait, Regions, Spread
-from hpsearch.record import Record
+from hpsearch.storage.records import Record
 
 NUMBERED = 25  # classes whose confusion matrix has its counts written in
 LAYERS = 12  # in a picture, the first ones

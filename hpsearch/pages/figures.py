@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from hpsearch.pages.scales import safe
-from hpsearch.record import Record
+from hpsearch.storage.records import Record
 
 # Okabe and Ito 2008, "Color universal design": told apart by the color-blind too.
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8A7F00")

@@ -16,8 +16,8 @@ from hpsearch.core.space import Axis, bounds, number
 from hpsearch.errors import printable
 from hpsearch.pages.figures import Picture
 from hpsearch.pages.story import Story, counted, lasting
-from hpsearch.record import FINISHED, Record
 from hpsearch.report import over_seeds, ranges
+from hpsearch.storage.records import FINISHED, Record
 
 HERE = Path(__file__).parent
 

@@ -26,8 +26,8 @@ from hpsearch.pages.figures import (
 )
 from hpsearch.pages.scales import safe
 from hpsearch.pages.story import Story, lasting
-from hpsearch.record import Record, checked_every
 from hpsearch.report import parameters
+from hpsearch.storage.records import Record, checked_every
 
 MOST = 12  # parameters in a picture
 CURVES = 10

@@ -12,15 +12,15 @@ from hpsearch.config.spec import Spec
 from hpsearch.confirm import CONFIDENCE
 from hpsearch.core.space import Axis, number
 from hpsearch.data.dataset import Dataset
-from hpsearch.database import shown
 from hpsearch.errors import DataError
 from hpsearch.importance import importance
 from hpsearch.models import Blueprint
 from hpsearch.portrait import Portrait
-from hpsearch.record import Record
 from hpsearch.report import reading, saved, verdict
 from hpsearch.service import Summary, standing, summarized
-from hpsearch.storage import Storage, StoredStudy, read
+from hpsearch.storage.database import shown
+from hpsearch.storage.records import Record
+from hpsearch.storage.study_db import Storage, StoredStudy, read
 
 
 class Story(NamedTuple):

@@ -12,10 +12,10 @@ from urllib.parse import unquote, urlsplit
 
 from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset
-from hpsearch.database import file_of, shown
 from hpsearch.errors import redacted
-from hpsearch.record import Record
-from hpsearch.storage import StoredStudy
+from hpsearch.storage.database import file_of, shown
+from hpsearch.storage.records import Record
+from hpsearch.storage.study_db import StoredStudy
 
 GIT = 5.0  # seconds that git may take
 

@@ -13,7 +13,7 @@ from queue import Empty
 from typing import Any, NamedTuple, final
 
 from hpsearch.core import processes as children
-from hpsearch.record import Record
+from hpsearch.storage.records import Record
 from hpsearch.trackers.base import Lost, Subject, Tracker, masked
 
 POLL, STOPPED = 0.2, 3.0

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from hpsearch.config.spec import Choice, Model, Spec
 from hpsearch.core.space import Fixed, Range, Value, Values, number
 from hpsearch.errors import printable
-from hpsearch.record import Record
+from hpsearch.storage.records import Record
 from hpsearch.trackers.base import Subject, masked
 from hpsearch.trackers.view import EVERY, view_link
 

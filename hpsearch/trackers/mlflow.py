@@ -20,8 +20,8 @@ from urllib.request import url2pathname
 from hpsearch.config.references import searched
 from hpsearch.config.spec import Spec
 from hpsearch.core.space import Axis
-from hpsearch.database import file_of
-from hpsearch.record import Record, best_of
+from hpsearch.storage.database import file_of
+from hpsearch.storage.records import Record, best_of
 from hpsearch.trackers.base import Lost, Subject, masked
 from hpsearch.trackers.description import SIGNED, description
 from hpsearch.trackers.registry import FOLDER, NotRegistered, register

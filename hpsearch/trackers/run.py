@@ -9,7 +9,7 @@ from typing import NamedTuple, Self, final
 import numpy as np
 
 from hpsearch.core.space import Axis
-from hpsearch.record import Record, checked_every
+from hpsearch.storage.records import Record, checked_every
 from hpsearch.trackers.base import Subject, masked
 from hpsearch.trackers.description import data_name
 from hpsearch.trackers.view import METRIC, ORDINAL, logarithm

@@ -16,7 +16,7 @@ import pytest
 from hpsearch.config import load as checking
 from hpsearch.config.references import searched
 from hpsearch.config.spec import Spec
-from hpsearch.record import Record
+from hpsearch.storage.records import Record
 from hpsearch.trackers import MlflowTracker, Subject
 
 pytestmark = [

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from hpsearch.record import Record
+from hpsearch.storage.records import Record
 
 COMMAND = Path(sys.executable).with_name("hpsearch")
 STUDY: dict[str, Any] = {

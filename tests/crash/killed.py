@@ -35,12 +35,12 @@ from hpsearch import study as loop
 from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.data.preprocessing import Preprocessing
-from hpsearch.database import url_of
 from hpsearch.models import champion
-from hpsearch.record import Record
 from hpsearch.service import summary
 from hpsearch.stages import reused
-from hpsearch.storage import Storage
+from hpsearch.storage.database import url_of
+from hpsearch.storage.records import Record
+from hpsearch.storage.study_db import Storage
 from hpsearch.study import Study
 from hpsearch.trackers import TRACKERS, Silent, Subject, Tracker
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import cases
 import pytest
 
-from hpsearch.database import url_of
 from hpsearch.errors import StorageError
 from hpsearch.service import summary
+from hpsearch.storage.database import url_of
 
 COMMAND = [sys.executable, "-m", "hpsearch.cli"]
 COMMITS = 100  # at least so many does the first study of killed.py make

@@ -24,11 +24,10 @@ import sqlalchemy as sa
 import test_cli
 import test_crash
 
-from hpsearch import database
 from hpsearch.data.dataset import prepare
-from hpsearch.database import url_of
 from hpsearch.errors import Interrupted
-from hpsearch.storage import Storage
+from hpsearch.storage.database import url_of
+from hpsearch.storage.study_db import Storage, database
 
 pytestmark = pytest.mark.crash  # real processes, seconds each
 

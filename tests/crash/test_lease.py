@@ -21,8 +21,7 @@ import test_crash
 import test_faults
 from test_faults import LONG, SHORT, TRIALS, Begun, Call, command, ended, finished, refused, run
 
-from hpsearch import lease
-from hpsearch.storage import Storage
+from hpsearch.storage.study_db import Storage, lease
 from hpsearch.study import Study
 
 pytestmark = pytest.mark.crash  # real processes, seconds each
@@ -196,7 +195,7 @@ def test_taken_over(
 
     with monkeypatch.context() as patch:
         patch.setattr(Storage, method, taken)
-        patch.setattr("hpsearch.storage.BEAT", 0.0)
+        patch.setattr("hpsearch.storage.study_db.BEAT", 0.0)
         said = run(call, study, file)
     refused(said, str(file), "this study was taken over by process 77 on elsewhere, since 20")
     assert [dump(file)] == seen

@@ -25,7 +25,7 @@ from filelock import FileLock
 from hpsearch import cli
 from hpsearch.data.dataset import prepare
 from hpsearch.errors import Interrupted, StorageError, TrackingError
-from hpsearch.storage import Storage
+from hpsearch.storage.study_db import Storage
 from hpsearch.sync import sync
 from hpsearch.trackers import MlflowTracker
 

@@ -16,9 +16,9 @@ from hpsearch.config import load as checking
 from hpsearch.config.references import searched
 from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset
-from hpsearch.database import url_of
-from hpsearch.record import Record
-from hpsearch.storage import PRIOR, Storage
+from hpsearch.storage.database import url_of
+from hpsearch.storage.records import Record
+from hpsearch.storage.study_db import PRIOR, Storage
 from hpsearch.study import Study, load
 from hpsearch.trackers import Silent, Subject, Tracker
 from hpsearch.training.executors import Executor, Inline

@@ -10,8 +10,8 @@ import cases
 import pytest
 import test_cli
 
-from hpsearch.database import url_of
-from hpsearch.storage import Storage, StoredStudy
+from hpsearch.storage.database import url_of
+from hpsearch.storage.study_db import Storage, StoredStudy
 from hpsearch.training.executors import Inline
 from hpsearch.training.trial import Task
 

@@ -14,7 +14,7 @@ from hpsearch.config.diff import LONGEST, Change, carried, compare, forked
 from hpsearch.config.references import searched
 from hpsearch.config.spec import Spec
 from hpsearch.core.space import Axis, Fixed, Parameter, Range, Raw, Space, Values, space
-from hpsearch.record import Record
+from hpsearch.storage.records import Record
 
 COARSE = {"name": "coarse", "trials": 15, "pruning": "median"}
 FINE = {"name": "fine", "trials": 9, "sampler": "tpe", "zoom": {"keep_top": 0.5, "margin": 0.2}, "timeout": "20m"}

@@ -18,9 +18,9 @@ import pytest
 
 from hpsearch import cli, service
 from hpsearch.data import dataset
-from hpsearch.database import url_of
 from hpsearch.errors import Interrupted
-from hpsearch.storage import Storage
+from hpsearch.storage.database import url_of
+from hpsearch.storage.study_db import Storage
 from hpsearch.training.executors import Inline
 
 SHORT = {"train.epochs": 2, "stages.0.trials": 5, "stages.1.trials": 3}

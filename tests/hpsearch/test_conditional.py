@@ -21,10 +21,10 @@ from hpsearch.core.seeds import derive
 from hpsearch.core.space import Clause
 from hpsearch.data.dataset import DTYPE, Dataset, prepare
 from hpsearch.errors import Interrupted, SpecError
-from hpsearch.record import Record
 from hpsearch.report import reading
 from hpsearch.samplers import SAMPLERS, missing
 from hpsearch.stages import reused
+from hpsearch.storage.records import Record
 from hpsearch.training.executors import EXECUTORS
 from hpsearch.training.trial import Start, Task, advance, groups
 

@@ -20,12 +20,12 @@ from hpsearch.config.spec import Spec
 from hpsearch.confirm import Finalist, compared, finalists, leader, winner
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.data.preprocessing import Preprocessing
-from hpsearch.database import url_of
 from hpsearch.errors import Interrupted
 from hpsearch.models import Model, champion
-from hpsearch.record import Record
 from hpsearch.report import verdict
-from hpsearch.storage import Storage
+from hpsearch.storage.database import url_of
+from hpsearch.storage.records import Record
+from hpsearch.storage.study_db import Storage
 from hpsearch.study import Study, train_seed
 from hpsearch.training.executors import Inline
 from hpsearch.training.trial import Start, Task, advance, final_scores

@@ -11,9 +11,8 @@ import pytest
 import sqlalchemy as sa
 from test_cli import Call, call, refused, strict  # noqa: F401
 
-from hpsearch import database
-from hpsearch.database import file_of, pragmas, shown, url_of
-from hpsearch.storage import Storage
+from hpsearch.storage.database import file_of, pragmas, shown, url_of
+from hpsearch.storage.study_db import Storage, database
 
 FEW = {"train.epochs": 1, "stages.0.trials": 2, "stages.1.trials": 1}
 

@@ -29,11 +29,11 @@ from packaging.requirements import Requirement
 from engine.state import State
 from hpsearch import cli, doctor
 from hpsearch.data import dataset
-from hpsearch.database import url_of
 from hpsearch.doctor import Finding, machine
 from hpsearch.doctor.base import Reader
 from hpsearch.errors import Interrupted
-from hpsearch.storage import Storage
+from hpsearch.storage.database import url_of
+from hpsearch.storage.study_db import Storage
 from hpsearch.training.trial import Result
 
 DATA = {"source": "formula", "name": "moons", "rows": 60}  # without importing sklearn

@@ -19,9 +19,9 @@ import hpsearch
 from hpsearch.config.instantiate import network
 from hpsearch.config.references import choices
 from hpsearch.data.dataset import prepare
-from hpsearch.database import url_of
 from hpsearch.errors import DataError, OutputError, SpecError, StorageError
-from hpsearch.storage import Storage
+from hpsearch.storage.database import url_of
+from hpsearch.storage.study_db import Storage
 
 Call = test_cli.Call
 call = test_cli.call  # a fixture

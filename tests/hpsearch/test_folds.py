@@ -13,11 +13,11 @@ from hpsearch.config.references import choices
 from hpsearch.config.spec import Metric, MetricName, Spec
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.data.preprocessing import Preprocessing
-from hpsearch.database import url_of
 from hpsearch.errors import DataError
 from hpsearch.models import Blueprint, Model, champion
-from hpsearch.record import Record
-from hpsearch.storage import Storage
+from hpsearch.storage.database import url_of
+from hpsearch.storage.records import Record
+from hpsearch.storage.study_db import Storage
 from hpsearch.training.trial import Result, Start, Task, advance, final_scores, groups
 
 POINT = {"learning_rate": 0.1, "beta": 0.8, "hidden_units": 4, "batch_size": 16, "l2": 1e-4}

@@ -12,9 +12,9 @@ import test_changed_files
 import test_cli
 
 from hpsearch.data.dataset import prepare
-from hpsearch.database import url_of
 from hpsearch.models import champion
-from hpsearch.storage import Champion, Storage
+from hpsearch.storage.database import url_of
+from hpsearch.storage.study_db import Champion, Storage
 
 call = test_cli.call  # fixtures
 place = test_changed_files.place

@@ -28,11 +28,11 @@ from hypothesis import strategies as st
 from hpsearch.config.instantiate import network
 from hpsearch.core.space import space
 from hpsearch.data.dataset import prepare
-from hpsearch.database import url_of
 from hpsearch.models import Model, champion
-from hpsearch.record import Record
 from hpsearch.service import summary
-from hpsearch.storage import Storage, StoredStudy
+from hpsearch.storage.database import url_of
+from hpsearch.storage.records import Record
+from hpsearch.storage.study_db import Storage, StoredStudy
 from hpsearch.trackers import MlflowTracker, Subject, rows
 from hpsearch.trackers.base import Lost, commit_of, masked
 from hpsearch.trackers.beside import Call, Sender, reason_of

@@ -21,10 +21,10 @@ from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.data.preprocessing import DTYPE, Preprocessing
 from hpsearch.data.sources import Source
 from hpsearch.data.splits import split
-from hpsearch.database import url_of
 from hpsearch.errors import DataError, OutputError
 from hpsearch.models import Model, champion
-from hpsearch.storage import Storage
+from hpsearch.storage.database import url_of
+from hpsearch.storage.study_db import Storage
 
 KINDS = {"softmax": "iris", "sigmoid": "breast_cancer", "regression": "diabetes"}
 CHANGES = {"train.epochs": 3, "stages.0.trials": 3, "stages.1.trials": 1}

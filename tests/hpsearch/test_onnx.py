@@ -38,13 +38,13 @@ from hpsearch.data.dataset import prepare
 from hpsearch.data.frame import Column, Frame, key
 from hpsearch.data.preprocessing import DTYPE, IMPUTES, SCALES, Names, Preprocessing, Recipe, fit
 from hpsearch.data.sources import SOURCES
-from hpsearch.database import url_of
 from hpsearch.errors import DataError, OutputError
 from hpsearch.models import Model, champion
 from hpsearch.onnx import graph, save
 from hpsearch.onnx.layers import CONVERTERS, OUTPUTS
 from hpsearch.onnx.rows import SCALINGS
-from hpsearch.storage import Storage
+from hpsearch.storage.database import url_of
+from hpsearch.storage.study_db import Storage
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 CLOSE = 1e-5

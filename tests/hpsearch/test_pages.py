@@ -33,7 +33,7 @@ from hpsearch.pages import champion, pictures, png, scales
 from hpsearch.pages.figures import Picture, figure
 from hpsearch.pages.png import draw
 from hpsearch.pages.story import Story
-from hpsearch.storage import Given, Storage
+from hpsearch.storage.study_db import Given, Storage
 from hpsearch.training.executors import Inline
 from hpsearch.training.trial import Result
 

@@ -28,9 +28,9 @@ from hpsearch.pages.figures import Picture
 from hpsearch.pages.png import draw
 from hpsearch.pages.story import Story
 from hpsearch.portrait import Fit, Portrait, Regions, Spread, Weights
-from hpsearch.record import Record, came
 from hpsearch.service import Summary
-from hpsearch.storage import StoredStudy
+from hpsearch.storage.records import Record, came
+from hpsearch.storage.study_db import StoredStudy
 from hpsearch.training.trial import Result
 
 EPOCHS = 100  # twice as many as there are bars

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from hpsearch import pruning
 from hpsearch.config.spec import Spec, Stage
 from hpsearch.data.dataset import Dataset, prepare
-from hpsearch.database import url_of
 from hpsearch.pruning import behind, bracket, rungs
-from hpsearch.record import Record
+from hpsearch.storage.database import url_of
+from hpsearch.storage.records import Record
 from hpsearch.training.trial import TrialState
 
 

@@ -22,10 +22,10 @@ import hpsearch
 from hpsearch.config.references import searched
 from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import prepare
-from hpsearch.record import Record
 from hpsearch.report import HEIGHTS, _interval, as_csv, as_json, as_text, curve, parameters
 from hpsearch.service import COLUMNS, Summary
 from hpsearch.stages import Edge
+from hpsearch.storage.records import Record
 from hpsearch.trackers.description import _range
 
 SHORT = {"train.epochs": 4, "stages.0.trials": 21, "stages.1.trials": 4, "wave": 7}

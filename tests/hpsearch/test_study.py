@@ -16,11 +16,11 @@ from engine.types import EngineError
 from hpsearch import study as loop
 from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset, prepare
-from hpsearch.database import url_of
 from hpsearch.errors import Interrupted
-from hpsearch.record import Record
 from hpsearch.stages import reused
-from hpsearch.storage import Storage
+from hpsearch.storage.database import url_of
+from hpsearch.storage.records import Record
+from hpsearch.storage.study_db import Storage
 from hpsearch.study import Study
 from hpsearch.training import trial
 from hpsearch.training.executors import EXECUTORS, Inline

@@ -13,10 +13,10 @@ from hpsearch import study as loop
 from hpsearch.asking import Asking
 from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset, prepare
-from hpsearch.database import url_of
 from hpsearch.errors import Interrupted
-from hpsearch.record import Record
-from hpsearch.storage import Storage, StoredStage
+from hpsearch.storage.database import url_of
+from hpsearch.storage.records import Record
+from hpsearch.storage.study_db import Storage, StoredStage
 from hpsearch.study import Study
 from hpsearch.training.executors import EXECUTORS, Inline
 from hpsearch.training.trial import Task

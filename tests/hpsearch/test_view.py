@@ -11,7 +11,7 @@ import pytest
 
 from hpsearch.config.references import searched
 from hpsearch.config.spec import Spec
-from hpsearch.record import Record
+from hpsearch.storage.records import Record
 from hpsearch.trackers import Subject
 from hpsearch.trackers.description import LONGEST, SIGNED, code, description, escaped
 from hpsearch.trackers.view import EVERY, SCATTERS, TAG, VIEW, knows_views, view_link, views

@@ -16,10 +16,10 @@ from hpsearch import cli
 from hpsearch import watch as module
 from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset, prepare
-from hpsearch.database import url_of
 from hpsearch.errors import StorageError
 from hpsearch.service import Summary, summary
-from hpsearch.storage import Storage
+from hpsearch.storage.database import url_of
+from hpsearch.storage.study_db import Storage
 from hpsearch.training.trial import Result
 from hpsearch.watch import Reader, ended, watch
 

@@ -26,7 +26,7 @@ from hpsearch.training.executors import EXECUTORS, Inline, Processes, WorkerDied
 from hpsearch.training.trial import Outcome, Result, Task, advance, failed
 
 if TYPE_CHECKING:  # workers import this file, and these import Optuna
-    from hpsearch.record import Record
+    from hpsearch.storage.records import Record
     from hpsearch.study import Study
 
 Place = tuple[str, int]
@@ -272,7 +272,7 @@ def test_a_worker_that_dies_while_the_best_is_trained_again(
     plain: Given, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Weights that were not kept, as of a study that was forked: two workers may die of it, not three."""
-    from hpsearch.storage import Storage
+    from hpsearch.storage.study_db import Storage
 
     monkeypatch.setattr(Storage, "champions", lambda _: {})
     for deaths in (2, 3):
@@ -500,9 +500,9 @@ def test_killed_while_failures_are_forgotten(plain: Given, tmp_path: Path) -> No
     """At each commit of it: they are tried again the next time somebody asks for it."""
     import sqlalchemy as sa
 
-    from hpsearch.database import url_of
     from hpsearch.service import _retried
-    from hpsearch.storage import Storage
+    from hpsearch.storage.database import url_of
+    from hpsearch.storage.study_db import Storage
 
     spec = cases().small(**{"stages.0.trials": 4, "stages.1.trials": 3, "train.epochs": 2})
     cases().run(spec, plain.dataset, tmp_path / "sound.db")

@@ -22,7 +22,8 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from hpsearch.core.space import Axis, Box, Raw, check
-from hpsearch.database import (
+from hpsearch.errors import StorageError
+from hpsearch.storage.database import (
     BUSY,
     DAMAGED,
     check_file,
@@ -35,8 +36,7 @@ from hpsearch.database import (
     stamp,
     tables_of,
 )
-from hpsearch.errors import StorageError
-from hpsearch.lease import BEAT, Holder, held
+from hpsearch.storage.lease import BEAT, Holder, held
 from hpsearch.training.trial import History, Result
 
 if TYPE_CHECKING:

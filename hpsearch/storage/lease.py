@@ -14,8 +14,8 @@ from typing import NamedTuple, Self
 
 from filelock import FileLock, Timeout
 
-from hpsearch.database import file_of, shown
 from hpsearch.errors import StorageError
+from hpsearch.storage.database import file_of, shown
 
 BEAT = 15.0  # seconds between two signs of life
 NAMED = 1.0  # seconds in which whoever has taken the lock says so

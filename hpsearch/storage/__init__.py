@@ -1,0 +1,1 @@
+"""Storage: the study database."""
