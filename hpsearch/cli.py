@@ -277,7 +277,8 @@ def range_test(study: Path, low: float, high: float, steps: int, overrides: tupl
     from rich.console import Console
 
     from engine.types import EngineError
-    from hpsearch import rates, report
+    from hpsearch import report
+    from hpsearch.search import lr_range as rates
 
     spec = _load(study, overrides)
     try:

@@ -7,7 +7,7 @@ from hpsearch.config.load import restore
 from hpsearch.config.references import searched
 from hpsearch.config.spec import Spec
 from hpsearch.errors import StorageError
-from hpsearch.stages import outcomes
+from hpsearch.search.zoom import outcomes
 from hpsearch.storage.database import shown
 from hpsearch.storage.records import Record
 from hpsearch.storage.study_db import PRIOR, Given, Storage

@@ -19,11 +19,11 @@ from rich.text import Text
 from engine.reading import diagnose
 from hpsearch.config.references import searched
 from hpsearch.config.spec import Spec
-from hpsearch.confirm import CONFIDENCE, Finalist
 from hpsearch.core.space import Value, bounds, number
 from hpsearch.errors import printable
-from hpsearch.importance import importance
 from hpsearch.samplers import MEMORYLESS
+from hpsearch.search.confirm import CONFIDENCE, Finalist
+from hpsearch.search.importance import importance
 from hpsearch.service import COLUMNS, Summary
 from hpsearch.storage.records import FINISHED, Record, checked_every, repeats
 from hpsearch.training.trial import TrialState

@@ -15,7 +15,6 @@ from hpsearch.config.diff import compare, forked
 from hpsearch.config.instantiate import check_fit
 from hpsearch.config.references import choices, searched
 from hpsearch.config.spec import Spec
-from hpsearch.confirm import Finalist, compared, leader
 from hpsearch.core.space import Box
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.errors import OutputError, StorageError
@@ -23,7 +22,8 @@ from hpsearch.export import model_of
 from hpsearch.fork import prior
 from hpsearch.models import Blueprint
 from hpsearch.portrait import Portrait, portrait
-from hpsearch.stages import Edge, box, edges, reused
+from hpsearch.search.confirm import Finalist, compared, leader
+from hpsearch.search.zoom import Edge, box, edges, reused
 from hpsearch.storage.database import file_of, shown, url_of
 from hpsearch.storage.lease import Holder
 from hpsearch.storage.records import FINISHED, Record, best_of, came, ranked

@@ -15,15 +15,15 @@ from typing import NamedTuple, final
 
 from engine.state import State
 from engine.types import EngineError
-from hpsearch import confirm, pruning
-from hpsearch.asking import Asking
 from hpsearch.config.references import searched
 from hpsearch.config.spec import Spec, Stage
 from hpsearch.core.seeds import derive
 from hpsearch.core.space import Box, Raw, Space
 from hpsearch.data.dataset import Dataset
 from hpsearch.errors import Interrupted
-from hpsearch.stages import box, edges, outcomes, reused, within
+from hpsearch.search import confirm, pruning
+from hpsearch.search.suggest import Asking
+from hpsearch.search.zoom import box, edges, outcomes, reused, within
 from hpsearch.storage.records import FINISHED, Record, best_of, came
 from hpsearch.storage.study_db import PRIOR, Champion, Given, Label, Storage, StoredStage
 from hpsearch.trackers import Tracker

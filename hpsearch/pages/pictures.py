@@ -6,9 +6,7 @@ from math import isfinite, log10
 
 import plotly.graph_objects as go
 
-from hpsearch.confirm import CONFIDENCE, Finalist
 from hpsearch.core.space import Axis, number
-from hpsearch.importance import FEWEST
 from hpsearch.pages import scales
 from hpsearch.pages.figures import (
     BEST,
@@ -27,6 +25,8 @@ from hpsearch.pages.figures import (
 from hpsearch.pages.scales import safe
 from hpsearch.pages.story import Story, lasting
 from hpsearch.report import parameters
+from hpsearch.search.confirm import CONFIDENCE, Finalist
+from hpsearch.search.importance import FEWEST
 from hpsearch.storage.records import Record, checked_every
 
 MOST = 12  # parameters in a picture

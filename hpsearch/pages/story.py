@@ -9,14 +9,14 @@ from typing import NamedTuple, Self
 
 from hpsearch.config.references import searched
 from hpsearch.config.spec import Spec
-from hpsearch.confirm import CONFIDENCE
 from hpsearch.core.space import Axis, number
 from hpsearch.data.dataset import Dataset
 from hpsearch.errors import DataError
-from hpsearch.importance import importance
 from hpsearch.models import Blueprint
 from hpsearch.portrait import Portrait
 from hpsearch.report import reading, saved, verdict
+from hpsearch.search.confirm import CONFIDENCE
+from hpsearch.search.importance import importance
 from hpsearch.service import Summary, standing, summarized
 from hpsearch.storage.database import shown
 from hpsearch.storage.records import Record

@@ -231,7 +231,7 @@ class MlflowTracker:
         if len(self._axes) <= SCATTERS:  # what says it takes a second to import
             return ()
         with contextlib.suppress(Exception):
-            from hpsearch.importance import importance
+            from hpsearch.search.importance import importance
 
             assert self._subject is not None
             return importance(self._subject.spec, self._told.values())

@@ -36,8 +36,8 @@ from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.data.preprocessing import Preprocessing
 from hpsearch.models import champion
+from hpsearch.search.zoom import reused
 from hpsearch.service import summary
-from hpsearch.stages import reused
 from hpsearch.storage.database import url_of
 from hpsearch.storage.records import Record
 from hpsearch.storage.study_db import Storage

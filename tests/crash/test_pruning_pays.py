@@ -7,9 +7,9 @@ from typing import NamedTuple
 import cases
 import pytest
 
-from hpsearch import confirm
 from hpsearch.config import load as checking
 from hpsearch.data.dataset import prepare
+from hpsearch.search import confirm
 from hpsearch.training.executors import EXECUTORS
 
 STUDY = Path(__file__).parents[2] / "studies" / "digits.yaml"

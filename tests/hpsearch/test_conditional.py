@@ -23,7 +23,7 @@ from hpsearch.data.dataset import DTYPE, Dataset, prepare
 from hpsearch.errors import Interrupted, SpecError
 from hpsearch.report import reading
 from hpsearch.samplers import SAMPLERS, missing
-from hpsearch.stages import reused
+from hpsearch.search.zoom import reused
 from hpsearch.storage.records import Record
 from hpsearch.training.executors import EXECUTORS
 from hpsearch.training.trial import Start, Task, advance, groups

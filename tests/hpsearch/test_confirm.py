@@ -17,12 +17,12 @@ from scipy import stats
 
 from hpsearch import study as loop
 from hpsearch.config.spec import Spec
-from hpsearch.confirm import Finalist, compared, finalists, leader, winner
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.data.preprocessing import Preprocessing
 from hpsearch.errors import Interrupted
 from hpsearch.models import Model, champion
 from hpsearch.report import verdict
+from hpsearch.search.confirm import Finalist, compared, finalists, leader, winner
 from hpsearch.storage.database import url_of
 from hpsearch.storage.records import Record
 from hpsearch.storage.study_db import Storage

@@ -12,8 +12,8 @@ from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
 from hpsearch.config.references import searched
 from hpsearch.config.spec import Spec
-from hpsearch.importance import TRIALS, importance
 from hpsearch.samplers.base import place
+from hpsearch.search.importance import TRIALS, importance
 from hpsearch.storage.records import Record
 from hpsearch.training.trial import TrialState
 

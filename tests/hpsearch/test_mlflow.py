@@ -731,7 +731,7 @@ def test_a_view_that_fails(place: Path, fresh: Path, tmp_path: Path, monkeypatch
     def broken(*_: Any) -> None:
         raise ValueError
 
-    monkeypatch.setattr("hpsearch.importance.importance", broken)
+    monkeypatch.setattr("hpsearch.search.importance.importance", broken)
     assert dressed(place, SCORED) == [SEEN, [], SEEN]
     monkeypatch.setattr("mlflow.__version__", "4.0.0")
     other = Subject(cases.small(), "another", 1e9, {})
@@ -746,7 +746,7 @@ def test_important_parameters_are_charted(place: Path, monkeypatch: pytest.Monke
         heard.extend(r.label for r in records)
         return {"batch_size": 0.75, "beta": 0.25}
 
-    monkeypatch.setattr("hpsearch.importance.importance", importance)
+    monkeypatch.setattr("hpsearch.search.importance.importance", importance)
     monkeypatch.setattr("hpsearch.trackers.mlflow.SCATTERS", 3)
     send(place, STATES)
     assert heard == [r.label for r in STATES]

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from hpsearch import pruning
 from hpsearch.config.spec import Spec, Stage
 from hpsearch.data.dataset import Dataset, prepare
-from hpsearch.pruning import behind, bracket, rungs
+from hpsearch.search import pruning
+from hpsearch.search.pruning import behind, bracket, rungs
 from hpsearch.storage.database import url_of
 from hpsearch.storage.records import Record
 from hpsearch.training.trial import TrialState

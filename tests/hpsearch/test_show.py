@@ -23,8 +23,8 @@ from hpsearch.config.references import searched
 from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import prepare
 from hpsearch.report import HEIGHTS, _interval, as_csv, as_json, as_text, curve, parameters
+from hpsearch.search.zoom import Edge
 from hpsearch.service import COLUMNS, Summary
-from hpsearch.stages import Edge
 from hpsearch.storage.records import Record
 from hpsearch.trackers.description import _range
 

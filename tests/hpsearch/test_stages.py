@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from hpsearch.config.spec import AnyParameter, Spec
 from hpsearch.core.space import Box, Raw, Space, contains, space
-from hpsearch.stages import _best_so_far, _ordered, box, edges, outcomes, reused, standings
+from hpsearch.search.zoom import _best_so_far, _ordered, box, edges, outcomes, reused, standings
 from hpsearch.storage.records import Record, ranked
 from hpsearch.training.trial import TrialState
 

@@ -10,10 +10,10 @@ import pytest
 import test_cli
 
 from hpsearch import study as loop
-from hpsearch.asking import Asking
 from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.errors import Interrupted
+from hpsearch.search.suggest import Asking
 from hpsearch.storage.database import url_of
 from hpsearch.storage.records import Record
 from hpsearch.storage.study_db import Storage, StoredStage

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from hpsearch.config.references import searched
 from hpsearch.config.spec import Spec
 from hpsearch.core.space import Space
-from hpsearch.stages import outcomes, standings, within
+from hpsearch.search.zoom import outcomes, standings, within
 from hpsearch.storage.records import Record
 
 BEST = 0.1  # the share of trials that counts as the best

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, final
 
-from hpsearch import pruning
 from hpsearch.config.spec import Spec
 from hpsearch.core.seeds import derive
 from hpsearch.core.space import Box, Raw, Space
 from hpsearch.samplers import MEMORYLESS, SAMPLERS, Question, suggest
+from hpsearch.search import pruning
 from hpsearch.storage.records import Record, came
 from hpsearch.storage.study_db import Given, Storage
 from hpsearch.training.trial import Result

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from hpsearch.config.spec import Spec
 from hpsearch.core.space import Point, Raw
-from hpsearch.stages import outcomes
+from hpsearch.search.zoom import outcomes
 from hpsearch.storage.records import FINISHED, Record, best_of
 
 CONFIDENCE = 0.95
