@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hpsearch.api import Result, load_model, load_study, run
-    from hpsearch.estimators import MLPClassifier, MLPRegressor
-    from hpsearch.models import Model
+    from hpsearch.models.estimators import MLPClassifier, MLPRegressor
+    from hpsearch.models.model import Model
 
 __version__ = "0.5.0"
 __all__ = ["MLPClassifier", "MLPRegressor", "Model", "Result", "__version__", "load_model", "load_study", "run"]

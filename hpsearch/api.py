@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, final
 from hpsearch.config import load as checking
 from hpsearch.config.spec import Spec
 from hpsearch.errors import StorageError
-from hpsearch.export import model_of
-from hpsearch.models import Model
+from hpsearch.models.export import model_of
+from hpsearch.models.model import Model
 from hpsearch.service import Options, Session, Summary, default_tracking, default_url, summary
 from hpsearch.storage.database import shown, url_of
 from hpsearch.storage.records import Record

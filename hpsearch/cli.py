@@ -227,13 +227,13 @@ def export(database: str, folder: Path, onnx: bool) -> None:
     """Write the best model of the study in DATABASE to a folder that needs nothing else."""
     from hpsearch import report
     from hpsearch.api import load_study
-    from hpsearch.models import check_folder
+    from hpsearch.models.model import check_folder
 
     check_folder(folder)
     model = load_study(_url(database)).model
     model.save(folder)
     if onnx:
-        from hpsearch import onnx as exchange
+        from hpsearch.models.model import onnx as exchange
 
         exchange.save(model, folder / "model.onnx")
     _say(f"{folder}: {model.about['study']} {model.about['trial']}, {report.scores(model.about['metrics'])}")
@@ -259,8 +259,7 @@ def report(database: str, out: Path | None, png: bool) -> None:
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The CSV file to write.")
 def predict(model: Path, rows: Path, out: Path) -> None:
     """Predict the ROWS of a CSV or Parquet file with the exported MODEL."""
-    from hpsearch import prediction
-    from hpsearch.models import Model
+    from hpsearch.models.model import Model, prediction
 
     count = prediction.predict(Model.load(model), rows, out)
     _say(f"{out}: {count:,} predictions")

@@ -18,10 +18,10 @@ from hpsearch.config.spec import Spec
 from hpsearch.core.space import Box
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.errors import OutputError, StorageError
-from hpsearch.export import model_of
 from hpsearch.fork import prior
-from hpsearch.models import Blueprint
-from hpsearch.portrait import Portrait, portrait
+from hpsearch.models.diagnostics import Portrait, portrait
+from hpsearch.models.export import model_of
+from hpsearch.models.model import Blueprint
 from hpsearch.search.confirm import Finalist, compared, leader
 from hpsearch.search.zoom import Edge, box, edges, reused
 from hpsearch.storage.database import file_of, shown, url_of

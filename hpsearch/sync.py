@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hpsearch.errors import DataError, Interrupted, OutputError, TrackingError
-from hpsearch.export import model_of
-from hpsearch.models import Blueprint
+from hpsearch.models.export import model_of
+from hpsearch.models.model import Blueprint
 from hpsearch.service import Summary, summary
 from hpsearch.storage.lease import held
 from hpsearch.storage.records import FINISHED, Record

@@ -5,12 +5,12 @@ from collections.abc import Iterator, Sequence
 import plotly.graph_objects as go
 
 from hpsearch.core.space import number
+from hpsearch.models.diagnostics import Fit, Portrait, Regions, Spread
 from hpsearch.pages import scales
 from hpsearch.pages.figures import BEST, COLORS, INK, Picture, dotted, figure, lined, lined_up
 from hpsearch.pages.pictures import curve
 from hpsearch.pages.scales import safe
 from hpsearch.pages.story import Story
-from hpsearch.portrait import Fit, Portrait, Regions, Spread
 from hpsearch.storage.records import Record
 
 NUMBERED = 25  # classes whose confusion matrix has its counts written in

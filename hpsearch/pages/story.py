@@ -12,8 +12,8 @@ from hpsearch.config.spec import Spec
 from hpsearch.core.space import Axis, number
 from hpsearch.data.dataset import Dataset
 from hpsearch.errors import DataError
-from hpsearch.models import Blueprint
-from hpsearch.portrait import Portrait
+from hpsearch.models.diagnostics import Portrait
+from hpsearch.models.model import Blueprint
 from hpsearch.report import reading, saved, verdict
 from hpsearch.search.confirm import CONFIDENCE
 from hpsearch.search.importance import importance

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hpsearch import __version__
-from hpsearch.models import Model
+from hpsearch.models.model import Model
 from hpsearch.trackers.base import Lost
 
 ALIAS = "champion"

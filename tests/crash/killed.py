@@ -35,7 +35,7 @@ from hpsearch import study as loop
 from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.data.preprocessing import Preprocessing
-from hpsearch.models import champion
+from hpsearch.models.model import champion
 from hpsearch.search.zoom import reused
 from hpsearch.service import summary
 from hpsearch.storage.database import url_of

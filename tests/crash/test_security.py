@@ -23,7 +23,7 @@ from hpsearch.config import load as checking
 from hpsearch.data.dataset import prepare
 from hpsearch.data.sources import SOURCES
 from hpsearch.errors import DataError, HpsearchError, SpecError, redacted
-from hpsearch.models import Model
+from hpsearch.models.model import Model
 
 call = test_cli.call
 SECRET = "hunter2"

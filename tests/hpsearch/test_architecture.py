@@ -21,8 +21,8 @@ FAMILIES = {
 NO_MEMBERS = {"__init__", "base", "beside", "description", "registry", "rows", "run", "store", "tables", "view"}
 # What nothing else in the packages imports at once, but for one another; who asks for it has the library.
 DOORS = {
-    "hpsearch/estimators.py": {"sklearn"},
-    "hpsearch/serving.py": {"mlflow", "pandas"},
+    "hpsearch/models/estimators.py": {"sklearn"},
+    "hpsearch/models/serving.py": {"mlflow", "pandas"},
     **{f"hpsearch/pages/{name}.py": {"plotly"} for name in ("champion", "figures", "page", "pictures")},
     "hpsearch/pages/png.py": {"matplotlib"},
 }

@@ -33,7 +33,7 @@ from engine.optimizers import Momentum, Nesterov, RMSprop
 from engine.registry import UnknownName
 from engine.trainer import train
 from engine.types import EngineError
-from hpsearch.estimators import MENUS, RULES, MLPClassifier, MLPRegressor
+from hpsearch.models.estimators import MENUS, RULES, MLPClassifier, MLPRegressor
 
 Both = type[MLPClassifier] | type[MLPRegressor]
 BOTH: list[Both] = [MLPClassifier, MLPRegressor]
@@ -84,7 +84,7 @@ def handed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         calls.append(arguments)
         return train(*arguments)
 
-    monkeypatch.setattr("hpsearch.estimators.train", spy)
+    monkeypatch.setattr("hpsearch.models.estimators.train", spy)
     return calls
 
 

@@ -14,7 +14,7 @@ from hpsearch.config.spec import Metric, MetricName, Spec
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.data.preprocessing import Preprocessing
 from hpsearch.errors import DataError
-from hpsearch.models import Blueprint, Model, champion
+from hpsearch.models.model import Blueprint, Model, champion
 from hpsearch.storage.database import url_of
 from hpsearch.storage.records import Record
 from hpsearch.storage.study_db import Storage

@@ -12,7 +12,7 @@ import test_changed_files
 import test_cli
 
 from hpsearch.data.dataset import prepare
-from hpsearch.models import champion
+from hpsearch.models.model import champion
 from hpsearch.storage.database import url_of
 from hpsearch.storage.study_db import Champion, Storage
 

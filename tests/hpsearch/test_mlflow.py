@@ -28,7 +28,7 @@ from hypothesis import strategies as st
 from hpsearch.config.instantiate import network
 from hpsearch.core.space import space
 from hpsearch.data.dataset import prepare
-from hpsearch.models import Model, champion
+from hpsearch.models.model import Model, champion
 from hpsearch.service import summary
 from hpsearch.storage.database import url_of
 from hpsearch.storage.records import Record

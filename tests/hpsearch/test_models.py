@@ -22,7 +22,7 @@ from hpsearch.data.preprocessing import DTYPE, Preprocessing
 from hpsearch.data.sources import Source
 from hpsearch.data.splits import split
 from hpsearch.errors import DataError, OutputError
-from hpsearch.models import Model, champion
+from hpsearch.models.model import Model, champion
 from hpsearch.storage.database import url_of
 from hpsearch.storage.study_db import Storage
 
@@ -67,7 +67,7 @@ def test_another_process(trained: tuple[Spec, Dataset, Model, dict[str, float]],
     code = (
         "import sys, numpy as np\n"
         "from pathlib import Path\n"
-        "from hpsearch.models import Model\n"
+        "from hpsearch.models.model import Model\n"
         "folder = Path(sys.argv[1])\n"
         "scores = Model.load(folder / 'model').scores(np.load(folder / 'x.npy', allow_pickle=False))\n"
         "np.save(folder / 'scores.npy', scores, allow_pickle=False)\n"

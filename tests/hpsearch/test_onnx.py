@@ -39,10 +39,10 @@ from hpsearch.data.frame import Column, Frame, key
 from hpsearch.data.preprocessing import DTYPE, IMPUTES, SCALES, Names, Preprocessing, Recipe, fit
 from hpsearch.data.sources import SOURCES
 from hpsearch.errors import DataError, OutputError
-from hpsearch.models import Model, champion
-from hpsearch.onnx import graph, save
-from hpsearch.onnx.layers import CONVERTERS, OUTPUTS
-from hpsearch.onnx.rows import SCALINGS
+from hpsearch.models.model import Model, champion
+from hpsearch.models.onnx import graph, save
+from hpsearch.models.onnx.layers import CONVERTERS, OUTPUTS
+from hpsearch.models.onnx.rows import SCALINGS
 from hpsearch.storage.database import url_of
 from hpsearch.storage.study_db import Storage
 

@@ -23,11 +23,11 @@ from matplotlib.figure import Figure
 from hpsearch.config.references import searched
 from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset
+from hpsearch.models.diagnostics import Fit, Portrait, Regions, Spread, Weights
 from hpsearch.pages import champion, page, pictures
 from hpsearch.pages.figures import Picture
 from hpsearch.pages.png import draw
 from hpsearch.pages.story import Story
-from hpsearch.portrait import Fit, Portrait, Regions, Spread, Weights
 from hpsearch.service import Summary
 from hpsearch.storage.records import Record, came
 from hpsearch.storage.study_db import StoredStudy

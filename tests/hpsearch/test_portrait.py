@@ -10,7 +10,7 @@ from test_folds import FOLDS, POINT, VALUES, model, one, prepared
 
 from hpsearch.config.instantiate import network
 from hpsearch.config.spec import Spec
-from hpsearch.portrait import DOTS, GRID, SHOWN, Fit, Portrait, _short, portrait
+from hpsearch.models.diagnostics import DOTS, GRID, SHOWN, Fit, Portrait, _short, portrait
 from hpsearch.training.trial import final_scores
 
 MOONS: dict[str, Any] = {"data": {"source": "formula", "name": "arc", "split": {"train": 0.7, "val": 0.3, "test": 0}}}
@@ -152,7 +152,7 @@ def test_rows_that_batch_norm_cannot_take(tmp_path: Path) -> None:
     result = one(spec, made[0])
     rows = made[0].part("train")
     assert rows is not None and result.weights is not None
-    from hpsearch import portrait as module
+    from hpsearch.models.model import diagnostics as module
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "BATCH", 1)

@@ -26,7 +26,7 @@ from hpsearch import __version__
 from hpsearch.data.dataset import CELLS, SHOWN, example, prepare
 from hpsearch.data.preprocessing import DTYPE
 from hpsearch.errors import DataError
-from hpsearch.models import Model
+from hpsearch.models.model import Model
 from hpsearch.trackers.registry import describe
 
 # Raised when MLflow is imported: of its own mappers, with the SQLAlchemy that is there, and of its own type hints.

@@ -8,7 +8,7 @@ import numpy as np
 from engine.scaling import MinMax, Quantile, Robust, Scaler, Standard
 from engine.types import Floats, Integers, Shape
 from hpsearch.data.preprocessing import DTYPE, Names, Preprocessing
-from hpsearch.onnx.nodes import TEXT, Nodes
+from hpsearch.models.onnx.nodes import TEXT, Nodes
 
 NUMBERS = "numbers; NaN is a missing one"
 WORDS = "names; the empty text is a missing one"

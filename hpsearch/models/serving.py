@@ -9,7 +9,7 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 from pandas import DataFrame
 
 from hpsearch.errors import DataError
-from hpsearch.models import Model
+from hpsearch.models.model import Model
 
 
 @final

@@ -7,7 +7,7 @@ from hpsearch.config.references import choices
 from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import prepare
 from hpsearch.errors import DataError
-from hpsearch.models import Blueprint, Model, champion
+from hpsearch.models.model import Blueprint, Model, champion
 from hpsearch.storage.records import Record
 from hpsearch.storage.study_db import Champion, Storage
 

@@ -28,7 +28,7 @@ from engine.layers.chain import view
 from engine.layers.windows import pair
 from engine.losses import Logistic, Loss, SoftmaxCrossEntropy, SquaredError
 from engine.types import Floats, Shape
-from hpsearch.onnx.nodes import Nodes
+from hpsearch.models.onnx.nodes import Nodes
 
 
 @final

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hpsearch.data.sources.csv import EMPTY, CsvFile
 from hpsearch.data.sources.parquet import ParquetFile
 from hpsearch.errors import DataError, OutputError
-from hpsearch.models import Model
+from hpsearch.models.model import Model
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -25,10 +25,10 @@ import numpy as np
 from engine.layers import Chain
 from engine.types import Floats
 from hpsearch.errors import OutputError
-from hpsearch.models import Model
-from hpsearch.onnx.layers import OUTPUTS, chain
-from hpsearch.onnx.nodes import TEXT, Nodes
-from hpsearch.onnx.rows import prepared, unscale
+from hpsearch.models.model import Model
+from hpsearch.models.onnx.layers import OUTPUTS, chain
+from hpsearch.models.onnx.nodes import TEXT, Nodes
+from hpsearch.models.onnx.rows import prepared, unscale
 
 if TYPE_CHECKING:
     import onnx

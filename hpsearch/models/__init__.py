@@ -1,0 +1,1 @@
+"""Models: the best model, saved, loaded, predicting, exported."""
