@@ -29,7 +29,7 @@ from hpsearch.storage.lease import Holder
 from hpsearch.storage.records import FINISHED, Record, best_of, came, ranked
 from hpsearch.storage.study_db import PRIOR, Storage, StoredStudy, read
 from hpsearch.study import Progress, Study, load
-from hpsearch.trackers import TRACKERS, Beside, Silent, Subject, Tracker
+from hpsearch.tracking import TRACKERS, Beside, Silent, Subject, Tracker
 from hpsearch.training.executors import EXECUTORS
 
 FLUSH, FLUSH_STOPPED = 120.0, 3.0  # seconds a tracker gets at the end, and when somebody waits for us to stop

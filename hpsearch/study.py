@@ -26,7 +26,7 @@ from hpsearch.search.suggest import Asking
 from hpsearch.search.zoom import box, edges, outcomes, reused, within
 from hpsearch.storage.records import FINISHED, Record, best_of, came
 from hpsearch.storage.study_db import PRIOR, Champion, Given, Label, Storage, StoredStage
-from hpsearch.trackers import Tracker
+from hpsearch.tracking import Tracker
 from hpsearch.training.executors import Executor
 from hpsearch.training.scheduler import Crew, onwards
 from hpsearch.training.trial import Outcome, Result, Start, Task, final_scores, groups, pruned

@@ -14,8 +14,8 @@ from hpsearch.service import Summary, summary
 from hpsearch.storage.lease import held
 from hpsearch.storage.records import FINISHED, Record
 from hpsearch.storage.study_db import Storage
-from hpsearch.trackers import MlflowTracker, Subject
-from hpsearch.trackers.beside import Call, Sender
+from hpsearch.tracking import MlflowTracker, Subject
+from hpsearch.tracking.background import Call, Sender
 
 
 class SyncReport(NamedTuple):

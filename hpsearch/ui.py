@@ -17,7 +17,7 @@ from hpsearch.doctor.mlflow import health, schema
 from hpsearch.errors import TrackingError, printable
 from hpsearch.keeper import Kept, kept, reason
 from hpsearch.storage.database import file_of, url_of
-from hpsearch.trackers.view import TAG, VIEW, view_link
+from hpsearch.tracking.mlflow.saved_view import TAG, VIEW, view_link
 
 HOST, PORT, TRIED = "127.0.0.1", 5000, 100
 STARTING = 120.0  # seconds the server gets until it answers; it takes 5 on a quiet machine

@@ -17,7 +17,7 @@ from hpsearch.config import load as checking
 from hpsearch.config.references import searched
 from hpsearch.config.spec import Spec
 from hpsearch.storage.records import Record
-from hpsearch.trackers import MlflowTracker, Subject
+from hpsearch.tracking import MlflowTracker, Subject
 
 pytestmark = [
     pytest.mark.bench,

@@ -42,7 +42,7 @@ from hpsearch.storage.database import url_of
 from hpsearch.storage.records import Record
 from hpsearch.storage.study_db import Storage
 from hpsearch.study import Study
-from hpsearch.trackers import TRACKERS, Silent, Subject, Tracker
+from hpsearch.tracking import TRACKERS, Silent, Subject, Tracker
 
 STUDIES: dict[str, dict[str, Any]] = {"full": cases.FULL, "rich": cases.RICH, "mlflow": cases.FULL}
 Prepared = tuple[Dataset, tuple[tuple[Preprocessing, ...], ...]]

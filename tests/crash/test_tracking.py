@@ -27,7 +27,7 @@ from hpsearch.data.dataset import prepare
 from hpsearch.errors import Interrupted, StorageError, TrackingError
 from hpsearch.storage.study_db import Storage
 from hpsearch.sync import sync
-from hpsearch.trackers import MlflowTracker
+from hpsearch.tracking import MlflowTracker
 
 pytestmark = [
     pytest.mark.crash,

@@ -33,11 +33,11 @@ from hpsearch.service import summary
 from hpsearch.storage.database import url_of
 from hpsearch.storage.records import Record
 from hpsearch.storage.study_db import Storage, StoredStudy
-from hpsearch.trackers import MlflowTracker, Subject, rows
-from hpsearch.trackers.base import Lost, commit_of, masked
-from hpsearch.trackers.beside import Call, Sender, reason_of
-from hpsearch.trackers.mlflow import PICTURES
-from hpsearch.trackers.run import POINTS, STATE, TAG, Picture, thinned
+from hpsearch.tracking import MlflowTracker, Subject
+from hpsearch.tracking.background import Call, Sender, reason_of
+from hpsearch.tracking.base import Lost, commit_of, masked
+from hpsearch.tracking.mlflow.run import POINTS, STATE, TAG, Picture, thinned
+from hpsearch.tracking.mlflow.tracker import PICTURES, rows
 
 # Raised when MLflow is imported: of its own mappers, with the SQLAlchemy that is there, and of its own type hints.
 pytestmark = [
@@ -716,7 +716,7 @@ def test_views_and_description_follow(place: Path, monkeypatch: pytest.MonkeyPat
     """There from the beginning, written again only where they differ, not often while the study runs."""
     assert dressed(place, SCORED) == [SEEN, [], SEEN]
     assert dressed(place, SCORED) == [SEEN[1:], [], SEEN[1:]]  # scores are not known at once; the best is left there
-    monkeypatch.setattr("hpsearch.trackers.mlflow.PAUSE", 0.0)
+    monkeypatch.setattr("hpsearch.tracking.mlflow.tracker.PAUSE", 0.0)
     assert dressed(place, [*SCORED, record(5, "complete", value=0.1)])[1:] == [[*SEEN[1:], SEEN[0]], []]
 
 
@@ -747,7 +747,7 @@ def test_important_parameters_are_charted(place: Path, monkeypatch: pytest.Monke
         return {"batch_size": 0.75, "beta": 0.25}
 
     monkeypatch.setattr("hpsearch.search.importance.importance", importance)
-    monkeypatch.setattr("hpsearch.trackers.mlflow.SCATTERS", 3)
+    monkeypatch.setattr("hpsearch.tracking.mlflow.tracker.SCATTERS", 3)
     send(place, STATES)
     assert heard == [r.label for r in STATES]
     with closing(sqlite3.connect(place)) as connection:

@@ -27,7 +27,7 @@ from hpsearch.data.dataset import CELLS, SHOWN, example, prepare
 from hpsearch.data.preprocessing import DTYPE
 from hpsearch.errors import DataError
 from hpsearch.models.model import Model
-from hpsearch.trackers.registry import describe
+from hpsearch.tracking.mlflow.model_registry import describe
 
 # Raised when MLflow is imported: of its own mappers, with the SQLAlchemy that is there, and of its own type hints.
 pytestmark = [

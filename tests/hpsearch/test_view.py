@@ -12,9 +12,9 @@ import pytest
 from hpsearch.config.references import searched
 from hpsearch.config.spec import Spec
 from hpsearch.storage.records import Record
-from hpsearch.trackers import Subject
-from hpsearch.trackers.description import LONGEST, SIGNED, code, description, escaped
-from hpsearch.trackers.view import EVERY, SCATTERS, TAG, VIEW, knows_views, view_link, views
+from hpsearch.tracking import Subject
+from hpsearch.tracking.mlflow.description import LONGEST, SIGNED, code, description, escaped
+from hpsearch.tracking.mlflow.saved_view import EVERY, SCATTERS, TAG, VIEW, knows_views, view_link, views
 
 SEARCHED = ["learning_rate", "beta", "hidden_units", "batch_size"]
 LOGS = ["log10_learning_rate", "log10_one_minus_beta", "hidden_units", "batch_size"]

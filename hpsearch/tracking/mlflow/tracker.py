@@ -22,13 +22,13 @@ from hpsearch.config.spec import Spec
 from hpsearch.core.space import Axis
 from hpsearch.storage.database import file_of
 from hpsearch.storage.records import Record, best_of
-from hpsearch.trackers.base import Lost, Subject, masked
-from hpsearch.trackers.description import SIGNED, description
-from hpsearch.trackers.registry import FOLDER, NotRegistered, register
-from hpsearch.trackers.rows import Placed, Rows
-from hpsearch.trackers.run import FINAL, STATE, STATUS, TAG, Content, Data, Picture, history, times
-from hpsearch.trackers.store import opened
-from hpsearch.trackers.view import SCATTERS, knows_views, views
+from hpsearch.tracking.base import Lost, Subject, masked
+from hpsearch.tracking.mlflow.database import opened
+from hpsearch.tracking.mlflow.description import SIGNED, description
+from hpsearch.tracking.mlflow.model_registry import FOLDER, NotRegistered, register
+from hpsearch.tracking.mlflow.rows import Placed, Rows
+from hpsearch.tracking.mlflow.run import FINAL, STATE, STATUS, TAG, Content, Data, Picture, history, times
+from hpsearch.tracking.mlflow.saved_view import SCATTERS, knows_views, views
 
 PAUSE = 5.0  # seconds at least between two descriptions while a study runs
 PICTURES = 3  # best trials that get a loss-curve picture

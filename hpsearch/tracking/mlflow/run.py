@@ -10,9 +10,9 @@ import numpy as np
 
 from hpsearch.core.space import Axis
 from hpsearch.storage.records import Record, checked_every
-from hpsearch.trackers.base import Subject, masked
-from hpsearch.trackers.description import data_name
-from hpsearch.trackers.view import METRIC, ORDINAL, logarithm
+from hpsearch.tracking.base import Subject, masked
+from hpsearch.tracking.mlflow.description import data_name
+from hpsearch.tracking.mlflow.saved_view import METRIC, ORDINAL, logarithm
 
 FINAL = ("test/", "fit/")  # scores of the champion alone
 POINTS = 20  # of a curve: every one costs 270 bytes for ever; the whole history is an artifact

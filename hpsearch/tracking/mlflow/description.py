@@ -8,8 +8,8 @@ from hpsearch.config.spec import Choice, Model, Spec
 from hpsearch.core.space import Fixed, Range, Value, Values, number
 from hpsearch.errors import printable
 from hpsearch.storage.records import Record
-from hpsearch.trackers.base import Subject, masked
-from hpsearch.trackers.view import EVERY, view_link
+from hpsearch.tracking.base import Subject, masked
+from hpsearch.tracking.mlflow.saved_view import EVERY, view_link
 
 LONGEST = 15_000  # characters; MLflow takes 20,000
 SIGNED = "*Written by hpsearch, which leaves it alone once this line is gone.*"

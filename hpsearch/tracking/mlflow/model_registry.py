@@ -15,7 +15,7 @@ from typing import Any
 
 from hpsearch import __version__
 from hpsearch.models.model import Model
-from hpsearch.trackers.base import Lost
+from hpsearch.tracking.base import Lost
 
 ALIAS = "champion"
 FOLDER = "model"  # of a run's artifacts

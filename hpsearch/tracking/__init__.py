@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from hpsearch.trackers.base import Silent, Subject, Tracker, masked
-from hpsearch.trackers.beside import Beside
-from hpsearch.trackers.mlflow import MlflowTracker
+from hpsearch.tracking.background import Beside
+from hpsearch.tracking.base import Silent, Subject, Tracker, masked
+from hpsearch.tracking.mlflow.tracker import MlflowTracker
 
 TRACKERS: dict[str, Callable[[str], Tracker]] = {
     "mlflow": MlflowTracker,

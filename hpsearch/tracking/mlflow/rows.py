@@ -13,8 +13,8 @@ from typing import Any, NamedTuple, final
 
 import sqlalchemy as sa
 
-from hpsearch.trackers.run import Content, Data
-from hpsearch.trackers.store import BUSY, connected
+from hpsearch.tracking.mlflow.database import BUSY, connected
+from hpsearch.tracking.mlflow.run import Content, Data
 
 COLUMNS = {
     "runs": "run_uuid name source_type source_name entry_point_name user_id status start_time end_time deleted_time"

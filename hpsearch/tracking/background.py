@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, final
 
 from hpsearch.core import processes as children
 from hpsearch.storage.records import Record
-from hpsearch.trackers.base import Lost, Subject, Tracker, masked
+from hpsearch.tracking.base import Lost, Subject, Tracker, masked
 
 POLL, STOPPED = 0.2, 3.0
 CLOSING = 5.0  # seconds the tracker itself gets, when all is sent
