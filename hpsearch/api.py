@@ -12,10 +12,10 @@ from hpsearch.config.spec import Spec
 from hpsearch.errors import StorageError
 from hpsearch.models.export import model_of
 from hpsearch.models.model import Model
-from hpsearch.service import Options, Session, Summary, default_tracking, default_url, summary
 from hpsearch.storage.database import shown, url_of
 from hpsearch.storage.records import Record
 from hpsearch.storage.study_db import Storage, read
+from hpsearch.study.session import Options, Session, Summary, default_tracking, default_url, summary
 
 if TYPE_CHECKING:
     import pandas as pd

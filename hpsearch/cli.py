@@ -20,7 +20,7 @@ from hpsearch.errors import HpsearchError, Interrupted, printable, redacted
 
 if TYPE_CHECKING:
     from hpsearch.config.spec import Spec
-    from hpsearch.service import Options
+    from hpsearch.study.session import Options
 
 WORKERS = click.option("--workers", type=click.IntRange(1), help="Processes that train. Changes no result.")
 TRACKING = click.option("--tracking-uri", help="Where MLflow is; 'none' for nowhere. [default: mlruns/mlflow.db]")
@@ -57,8 +57,8 @@ def run(
     """Start the study in file STUDY, or go on with it."""
     _warm()
     spec = _load(study, overrides)
-    from hpsearch.service import Options, default_tracking, default_url, forked_url
     from hpsearch.storage.database import url_of
+    from hpsearch.study.session import Options, default_tracking, default_url, forked_url
 
     url, parent = url_of(storage) if storage else default_url(study, spec.name), None
     if fork is not None:
@@ -79,7 +79,7 @@ def run(
 def resume(database: str, tracking_uri: str | None, workers: int | None, retry_failed: bool, quiet: bool) -> None:
     """Go on with the study in DATABASE, a file or a URL; its study file is not needed."""
     _warm()
-    from hpsearch.service import Options, default_tracking
+    from hpsearch.study.session import Options, default_tracking
 
     options = Options(workers, tracking_uri or default_tracking(), retry_failed=retry_failed)
     _run(None, _url(database), options, tracking_uri, quiet)
@@ -98,7 +98,7 @@ def show(database: str, as_json: bool, as_csv: bool, every: bool, watch: bool) -
     from rich.console import Console
 
     from hpsearch import report
-    from hpsearch.service import standing, summary
+    from hpsearch.study.session import standing, summary
 
     url, console = _url(database), Console()
     if watch:
@@ -170,7 +170,7 @@ def doctor(databases: tuple[str, ...], tracking_uri: str | None) -> None:
 def sync(database: str, tracking_uri: str | None, quiet: bool) -> None:
     """Send MLflow what it has not got of the study in DATABASE."""
     from hpsearch import sync as syncing
-    from hpsearch.service import default_tracking
+    from hpsearch.study.session import default_tracking
 
     with _stoppable() as stopping:
         report = syncing.sync(_url(database), tracking_uri or default_tracking(), lambda: bool(stopping))
@@ -188,7 +188,7 @@ def sync(database: str, tracking_uri: str | None, quiet: bool) -> None:
 def ui(study: str | None, tracking_uri: str | None, port: int | None, closed: bool) -> None:
     """Show a study, or the latest, in MLflow's page, until Ctrl-C."""
     from hpsearch import ui as page
-    from hpsearch.service import default_tracking
+    from hpsearch.study.session import default_tracking
 
     url = study and _url(study)
     with _stoppable() as stopping:
@@ -210,7 +210,7 @@ def db() -> None:
 def upgrade(tracking_uri: str | None) -> None:
     """Bring MLflow's database to the schema of the installed MLflow; a copy of what it was stays beside it."""
     from hpsearch import upgrade as upgrading
-    from hpsearch.service import default_tracking
+    from hpsearch.study.session import default_tracking
 
     done = upgrading.upgrade(tracking_uri or default_tracking())
     if done.backup is None:
@@ -295,8 +295,8 @@ def _warm() -> None:
 
 def _url(database: str) -> str:
     """Of a database, or of that of a study file."""
-    from hpsearch.service import default_url
     from hpsearch.storage.database import url_of
+    from hpsearch.study.session import default_url
 
     if database.endswith((".yaml", ".yml")):
         return default_url(Path(database), _load(Path(database), ()).name)
@@ -317,9 +317,9 @@ def _run(spec: "Spec | None", url: str, options: "Options", given: str | None, q
 
     from hpsearch import report
     from hpsearch.live import Display
-    from hpsearch.service import Session
     from hpsearch.storage.database import shown
-    from hpsearch.study import Halted
+    from hpsearch.study.loop import Halted
+    from hpsearch.study.session import Session
 
     console = Console()
     tracking = options.tracking

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from hpsearch.core.space import number
 from hpsearch.report import parameters
-from hpsearch.study import Progress
+from hpsearch.study.loop import Progress
 
 EVERY = 5.0  # seconds between plain lines
 

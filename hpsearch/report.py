@@ -24,8 +24,8 @@ from hpsearch.errors import printable
 from hpsearch.samplers import MEMORYLESS
 from hpsearch.search.confirm import CONFIDENCE, Finalist
 from hpsearch.search.importance import importance
-from hpsearch.service import COLUMNS, Summary
 from hpsearch.storage.records import FINISHED, Record, checked_every, repeats
+from hpsearch.study.session import COLUMNS, Summary
 from hpsearch.training.trial import TrialState
 
 TOP = 10

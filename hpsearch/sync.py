@@ -10,10 +10,10 @@ from typing import NamedTuple
 from hpsearch.errors import DataError, Interrupted, OutputError, TrackingError
 from hpsearch.models.export import model_of
 from hpsearch.models.model import Blueprint
-from hpsearch.service import Summary, summary
 from hpsearch.storage.lease import held
 from hpsearch.storage.records import FINISHED, Record
 from hpsearch.storage.study_db import Storage
+from hpsearch.study.session import Summary, summary
 from hpsearch.tracking import MlflowTracker, Subject
 from hpsearch.tracking.background import Call, Sender
 

@@ -10,10 +10,10 @@ from rich.console import Console
 
 from hpsearch.live import Display
 from hpsearch.report import outline
-from hpsearch.service import Summary, summarized
 from hpsearch.storage.records import FINISHED, Record
 from hpsearch.storage.study_db import Storage, read
-from hpsearch.study import Progress
+from hpsearch.study.loop import Progress
+from hpsearch.study.session import Summary, summarized
 
 EVERY = 1.0  # seconds between two looks
 

@@ -17,10 +17,10 @@ from hpsearch.models.model import Blueprint
 from hpsearch.report import reading, saved, verdict
 from hpsearch.search.confirm import CONFIDENCE
 from hpsearch.search.importance import importance
-from hpsearch.service import Summary, standing, summarized
 from hpsearch.storage.database import shown
 from hpsearch.storage.records import Record
 from hpsearch.storage.study_db import Storage, StoredStudy, read
+from hpsearch.study.session import Summary, standing, summarized
 
 
 class Story(NamedTuple):

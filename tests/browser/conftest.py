@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from browsing import CLOSED, COMMAND, EXPECTED, STUDY, Made, Picture, processes, unavailable
 
-from hpsearch.service import summary
 from hpsearch.storage.database import url_of
+from hpsearch.study.session import summary
 
 
 @pytest.fixture(scope="session")

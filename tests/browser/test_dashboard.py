@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from browsing import Made, Picture, unavailable
 
-from hpsearch.service import summary
 from hpsearch.storage.database import url_of
+from hpsearch.study.session import summary
 
 pytestmark = pytest.mark.browser
 

@@ -31,17 +31,17 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "hpsearch"))
 
 import cases
 
-from hpsearch import study as loop
 from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.data.preprocessing import Preprocessing
 from hpsearch.models.model import champion
 from hpsearch.search.zoom import reused
-from hpsearch.service import summary
 from hpsearch.storage.database import url_of
 from hpsearch.storage.records import Record
 from hpsearch.storage.study_db import Storage
-from hpsearch.study import Study
+from hpsearch.study.loop import Study
+from hpsearch.study.loop import loop as loop
+from hpsearch.study.session import summary
 from hpsearch.tracking import TRACKERS, Silent, Subject, Tracker
 
 STUDIES: dict[str, dict[str, Any]] = {"full": cases.FULL, "rich": cases.RICH, "mlflow": cases.FULL}

@@ -15,8 +15,8 @@ import cases
 import pytest
 
 from hpsearch.errors import StorageError
-from hpsearch.service import summary
 from hpsearch.storage.database import url_of
+from hpsearch.study.session import summary
 
 COMMAND = [sys.executable, "-m", "hpsearch.cli"]
 COMMITS = 100  # at least so many does the first study of killed.py make

@@ -22,7 +22,7 @@ import test_faults
 from test_faults import LONG, SHORT, TRIALS, Begun, Call, command, ended, finished, refused, run
 
 from hpsearch.storage.study_db import Storage, lease
-from hpsearch.study import Study
+from hpsearch.study.loop import Study
 
 pytestmark = pytest.mark.crash  # real processes, seconds each
 
@@ -104,9 +104,9 @@ TEN = textwrap.dedent(
     """
     import os, sys
     from pathlib import Path
-    import hpsearch.cli, hpsearch.service
+    import hpsearch.cli, hpsearch.study.session
     from hpsearch.training.executors import Inline
-    hpsearch.service.EXECUTORS["processes"] = Inline
+    hpsearch.study.session.EXECUTORS["processes"] = Inline
     study, file, folder = sys.argv[1:]
     sys.argv = ["hpsearch", "run", study, "--storage", file, "--tracking-uri", "none", "--quiet"]
     ready, go = os.pipe()

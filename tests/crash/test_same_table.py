@@ -9,11 +9,11 @@ from typing import Any
 import cases
 import pytest
 
-from hpsearch import study as loop
 from hpsearch.config.references import choices
 from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.errors import Interrupted
+from hpsearch.study.loop import loop as loop
 from hpsearch.training.executors import EXECUTORS, Inline
 
 KINDS: dict[str, Any] = {

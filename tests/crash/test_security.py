@@ -18,12 +18,12 @@ from test_names import TINY
 
 from engine.state import State
 from engine.types import EngineError
-from hpsearch import service
 from hpsearch.config import load as checking
 from hpsearch.data.dataset import prepare
 from hpsearch.data.sources import SOURCES
 from hpsearch.errors import DataError, HpsearchError, SpecError, redacted
 from hpsearch.models.model import Model
+from hpsearch.study.loop import session as service
 
 call = test_cli.call
 SECRET = "hunter2"

@@ -19,7 +19,7 @@ from hpsearch.data.dataset import Dataset
 from hpsearch.storage.database import url_of
 from hpsearch.storage.records import Record
 from hpsearch.storage.study_db import PRIOR, Storage
-from hpsearch.study import Study, load
+from hpsearch.study.loop import Study, load
 from hpsearch.tracking import Silent, Subject, Tracker
 from hpsearch.training.executors import Executor, Inline
 from hpsearch.training.trial import Outcome, Task, advance

@@ -68,7 +68,10 @@ def test_engine_knows_nothing_of_studies(path: Path) -> None:
 
 @pytest.mark.parametrize("path", [p for p in FILES if name(p.parent) in FAMILIES], ids=name)
 def test_families_know_no_loop_and_no_other_family(path: Path) -> None:
-    others = {f.replace("/", ".") for f in FAMILIES if f != name(path.parent)} | {"hpsearch.study", "hpsearch.service"}
+    others = {f.replace("/", ".") for f in FAMILIES if f != name(path.parent)} | {
+        "hpsearch.study",
+        "hpsearch.study.session",
+    }
     for module in imports(path, everywhere=True):
         assert not any(module == other or module.startswith(f"{other}.") for other in others), module
 

@@ -15,7 +15,6 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from hpsearch import study as loop
 from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.data.preprocessing import Preprocessing
@@ -26,7 +25,8 @@ from hpsearch.search.confirm import Finalist, compared, finalists, leader, winne
 from hpsearch.storage.database import url_of
 from hpsearch.storage.records import Record
 from hpsearch.storage.study_db import Storage
-from hpsearch.study import Study, train_seed
+from hpsearch.study.loop import Study, train_seed
+from hpsearch.study.loop import loop as loop
 from hpsearch.training.executors import Inline
 from hpsearch.training.trial import Start, Task, advance, final_scores
 

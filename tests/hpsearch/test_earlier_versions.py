@@ -13,7 +13,7 @@ import pytest
 import hpsearch
 from hpsearch.data.dataset import prepare
 from hpsearch.errors import Interrupted
-from hpsearch.service import summary
+from hpsearch.study.session import summary
 from hpsearch.training.executors import Inline
 from hpsearch.training.trial import Start, Task, advance
 

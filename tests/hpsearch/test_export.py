@@ -395,7 +395,7 @@ def test_names_that_are_numbers(call: Call, tmp_path: Path) -> None:
 
 def test_changed_before_the_first_trial(tmp_path: Path) -> None:
     """Everything may change then, and how rows are prepared with it: the model is of what was trained."""
-    from hpsearch.service import Options, Session
+    from hpsearch.study.session import Options, Session
 
     spec = {**content(tmp_path, people()), "seed": 3}
     for scale in ("none", "minmax"):

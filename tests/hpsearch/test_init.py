@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from table_cases import DATA
 
-from hpsearch import cli, service
+from hpsearch import cli
 from hpsearch.config import document
 from hpsearch.config import load as checking
 from hpsearch.config import starter as init
@@ -23,6 +23,7 @@ from hpsearch.data.profile import _separator
 from hpsearch.data.sources.csv import CsvFile
 from hpsearch.data.sources.tables import TableSource
 from hpsearch.errors import DataError, HpsearchError, OutputError
+from hpsearch.study.loop import session as service
 from hpsearch.training.executors import Inline
 
 Call = Callable[..., tuple[int, str, str]]

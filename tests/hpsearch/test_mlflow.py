@@ -29,10 +29,10 @@ from hpsearch.config.instantiate import network
 from hpsearch.core.space import space
 from hpsearch.data.dataset import prepare
 from hpsearch.models.model import Model, champion
-from hpsearch.service import summary
 from hpsearch.storage.database import url_of
 from hpsearch.storage.records import Record
 from hpsearch.storage.study_db import Storage, StoredStudy
+from hpsearch.study.session import summary
 from hpsearch.tracking import MlflowTracker, Subject
 from hpsearch.tracking.background import Call, Sender, reason_of
 from hpsearch.tracking.base import Lost, commit_of, masked

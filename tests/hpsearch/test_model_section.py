@@ -386,8 +386,8 @@ def test_short_and_full_models_are_frozen_sections() -> None:
 
 def test_a_wrong_model_stores_nothing(tmp_path: Path) -> None:
     """The database is as it was: a file that is mended can go on."""
-    from hpsearch.service import Options, Session
     from hpsearch.storage.database import url_of
+    from hpsearch.study.session import Options, Session
 
     database = tmp_path / "small.db"
     wrong = study({"layers": [CONV, "flatten"]})

@@ -11,8 +11,8 @@ import pytest
 
 from hpsearch import report
 from hpsearch.data import dataset
-from hpsearch.service import summary
 from hpsearch.storage.database import url_of
+from hpsearch.study.session import summary
 
 # What somebody without hpsearch writes: each study, and of each trial its number, state, value and parameters.
 SCRIPT = """

@@ -23,7 +23,7 @@ import pandas as pd
 import pytest
 import test_cli
 
-from hpsearch import api, pages, service
+from hpsearch import api, pages
 from hpsearch.config import load as checking
 from hpsearch.config.references import searched
 from hpsearch.core.space import Axis, Raw, bounds
@@ -34,6 +34,7 @@ from hpsearch.pages.figures import Picture, figure
 from hpsearch.pages.png import draw
 from hpsearch.pages.story import Story
 from hpsearch.storage.study_db import Given, Storage
+from hpsearch.study.loop import session as service
 from hpsearch.training.executors import Inline
 from hpsearch.training.trial import Result
 

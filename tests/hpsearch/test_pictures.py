@@ -28,9 +28,9 @@ from hpsearch.pages import champion, page, pictures
 from hpsearch.pages.figures import Picture
 from hpsearch.pages.png import draw
 from hpsearch.pages.story import Story
-from hpsearch.service import Summary
 from hpsearch.storage.records import Record, came
 from hpsearch.storage.study_db import StoredStudy
+from hpsearch.study.session import Summary
 from hpsearch.training.trial import Result
 
 EPOCHS = 100  # twice as many as there are bars

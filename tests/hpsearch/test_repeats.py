@@ -13,7 +13,7 @@ import test_cli
 from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.storage.records import Record, repeats
-from hpsearch.study import Study
+from hpsearch.study.loop import Study
 from hpsearch.training.executors import Inline
 from hpsearch.training.trial import Task
 

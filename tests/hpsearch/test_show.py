@@ -24,8 +24,8 @@ from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import prepare
 from hpsearch.report import HEIGHTS, _interval, as_csv, as_json, as_text, curve, parameters
 from hpsearch.search.zoom import Edge
-from hpsearch.service import COLUMNS, Summary
 from hpsearch.storage.records import Record
+from hpsearch.study.session import COLUMNS, Summary
 from hpsearch.tracking.mlflow.description import _range
 
 SHORT = {"train.epochs": 4, "stages.0.trials": 21, "stages.1.trials": 4, "wave": 7}

@@ -9,7 +9,6 @@ import cases
 import pytest
 import test_cli
 
-from hpsearch import study as loop
 from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.errors import Interrupted
@@ -17,7 +16,8 @@ from hpsearch.search.suggest import Asking
 from hpsearch.storage.database import url_of
 from hpsearch.storage.records import Record
 from hpsearch.storage.study_db import Storage, StoredStage
-from hpsearch.study import Study
+from hpsearch.study.loop import Study
+from hpsearch.study.loop import loop as loop
 from hpsearch.training.executors import EXECUTORS, Inline
 from hpsearch.training.trial import Task
 

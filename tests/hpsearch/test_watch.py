@@ -17,9 +17,9 @@ from hpsearch import watch as module
 from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.errors import StorageError
-from hpsearch.service import Summary, summary
 from hpsearch.storage.database import url_of
 from hpsearch.storage.study_db import Storage
+from hpsearch.study.session import Summary, summary
 from hpsearch.training.trial import Result
 from hpsearch.watch import Reader, ended, watch
 

@@ -27,7 +27,7 @@ from hpsearch.training.trial import Outcome, Result, Task, advance, failed
 
 if TYPE_CHECKING:  # workers import this file, and these import Optuna
     from hpsearch.storage.records import Record
-    from hpsearch.study import Study
+    from hpsearch.study.loop import Study
 
 Place = tuple[str, int]
 STEPS = 10  # outcomes that a coordinator lives for
@@ -252,7 +252,7 @@ def test_deaths_count_in_a_row(full: Given, tmp_path: Path, monkeypatch: pytest.
         deaths.update(places)
         return any(deaths[place] <= 2 for place in places)
 
-    monkeypatch.setattr("hpsearch.study.SLICE", 0.0)
+    monkeypatch.setattr("hpsearch.study.loop.SLICE", 0.0)
     executor = Mortal(dies)
     cases().run(full.spec, full.dataset, tmp_path / "small.db", executor)
     died = Counter(t.seed for task, outcome in executor.tasks if outcome is None for t in task.trials)
@@ -318,7 +318,7 @@ def test_after_a_worker_a_trial_goes_on_from_its_checkpoint(
                 found = True
         return found
 
-    monkeypatch.setattr("hpsearch.study.SLICE", 0.0)
+    monkeypatch.setattr("hpsearch.study.loop.SLICE", 0.0)
     executor = Mortal(dies)
     cases().run(full.spec, full.dataset, tmp_path / "small.db", executor)
     assert set(seeds.values()) == {0}
@@ -331,8 +331,8 @@ def test_after_a_coordinator_a_trial_goes_on_from_its_checkpoint(
     full: Given, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float
 ) -> None:
     """One after the other sees a few outcomes; what it had sent to workers and not seen is lost, nothing else."""
-    monkeypatch.setattr("hpsearch.study.SLICE", share)
-    monkeypatch.setattr("hpsearch.study.POLL", 0.0)
+    monkeypatch.setattr("hpsearch.study.loop.SLICE", share)
+    monkeypatch.setattr("hpsearch.study.loop.POLL", 0.0)
     database, trained, going_on, lives, steps = tmp_path / "small.db", list[tuple[int, int, int]](), 0, 0, STEPS
     while steps == STEPS:
         executor, steps = Mortal(sane, held=True), 0
@@ -369,7 +369,7 @@ def test_checkpoints_are_stored_with_what_came(full: Given, tmp_path: Path, monk
     sa.event.listen(sa.Engine, "commit", look)
     try:
         for name, share in (("rungs", 30.0), ("slices", 0.0)):
-            monkeypatch.setattr("hpsearch.study.SLICE", share)
+            monkeypatch.setattr("hpsearch.study.loop.SLICE", share)
             database = tmp_path / f"{name}.db"
             executors.append(cases().Held(lambda _: 0))
             outcomes: list[Outcome] = []
@@ -500,9 +500,9 @@ def test_killed_while_failures_are_forgotten(plain: Given, tmp_path: Path) -> No
     """At each commit of it: they are tried again the next time somebody asks for it."""
     import sqlalchemy as sa
 
-    from hpsearch.service import _retried
     from hpsearch.storage.database import url_of
     from hpsearch.storage.study_db import Storage
+    from hpsearch.study.session import _retried
 
     spec = cases().small(**{"stages.0.trials": 4, "stages.1.trials": 3, "train.epochs": 2})
     cases().run(spec, plain.dataset, tmp_path / "sound.db")

@@ -18,7 +18,6 @@ from hpsearch.config.spec import Spec
 from hpsearch.core.space import Box
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.errors import OutputError, StorageError
-from hpsearch.fork import prior
 from hpsearch.models.diagnostics import Portrait, portrait
 from hpsearch.models.export import model_of
 from hpsearch.models.model import Blueprint
@@ -28,7 +27,8 @@ from hpsearch.storage.database import file_of, shown, url_of
 from hpsearch.storage.lease import Holder
 from hpsearch.storage.records import FINISHED, Record, best_of, came, ranked
 from hpsearch.storage.study_db import PRIOR, Storage, StoredStudy, read
-from hpsearch.study import Progress, Study, load
+from hpsearch.study.fork import prior
+from hpsearch.study.loop import Progress, Study, load
 from hpsearch.tracking import TRACKERS, Beside, Silent, Subject, Tracker
 from hpsearch.training.executors import EXECUTORS
 

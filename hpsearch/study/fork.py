@@ -11,7 +11,7 @@ from hpsearch.search.zoom import outcomes
 from hpsearch.storage.database import shown
 from hpsearch.storage.records import Record
 from hpsearch.storage.study_db import PRIOR, Given, Storage
-from hpsearch.study import load
+from hpsearch.study.loop import load
 from hpsearch.training.trial import Result
 
 

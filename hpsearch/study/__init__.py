@@ -1,0 +1,1 @@
+"""The study: a spec and a database become a finished study."""
