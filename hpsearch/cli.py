@@ -97,12 +97,12 @@ def show(database: str, as_json: bool, as_csv: bool, every: bool, watch: bool) -
         raise click.UsageError("--json, --csv and --watch exclude each other")
     from rich.console import Console
 
-    from hpsearch import report
+    from hpsearch.report.text import text as report
     from hpsearch.study.session import standing, summary
 
     url, console = _url(database), Console()
     if watch:
-        from hpsearch import watch as watching
+        from hpsearch.report.text import watch as watching
 
         try:
             found = watching.watch(url, console)
@@ -225,9 +225,9 @@ def upgrade(tracking_uri: str | None) -> None:
 @click.option("--onnx", is_flag=True, help="Write model.onnx too: the whole pipeline.")
 def export(database: str, folder: Path, onnx: bool) -> None:
     """Write the best model of the study in DATABASE to a folder that needs nothing else."""
-    from hpsearch import report
     from hpsearch.api import load_study
     from hpsearch.models.model import check_folder
+    from hpsearch.report.text import text as report
 
     check_folder(folder)
     model = load_study(_url(database)).model
@@ -245,7 +245,7 @@ def export(database: str, folder: Path, onnx: bool) -> None:
 @click.option("--png/--no-png", default=True, help="Pictures too, in a folder beside it.  [default: --png]")
 def report(database: str, out: Path | None, png: bool) -> None:
     """Write the whole story of the study in DATABASE to one HTML file, and its pictures as PNG."""
-    from hpsearch import pages
+    from hpsearch.report.text import html as pages
 
     written = pages.report(_url(database), out, png=png)
     _say(f"{written.page}: {written.page.stat().st_size / 1e6:.1f} MB, needs nothing else")
@@ -276,7 +276,7 @@ def range_test(study: Path, low: float, high: float, steps: int, overrides: tupl
     from rich.console import Console
 
     from engine.types import EngineError
-    from hpsearch import report
+    from hpsearch.report.text import text as report
     from hpsearch.search import lr_range as rates
 
     spec = _load(study, overrides)
@@ -315,8 +315,8 @@ def _load(study: Path, overrides: tuple[str, ...]) -> "Spec":
 def _run(spec: "Spec | None", url: str, options: "Options", given: str | None, quiet: bool) -> None:
     from rich.console import Console
 
-    from hpsearch import report
-    from hpsearch.live import Display
+    from hpsearch.report.live import Display
+    from hpsearch.report.text import text as report
     from hpsearch.storage.database import shown
     from hpsearch.study.loop import Halted
     from hpsearch.study.session import Session

@@ -23,8 +23,8 @@ NO_MEMBERS = {"__init__", "base", "beside", "description", "registry", "rows", "
 DOORS = {
     "hpsearch/models/estimators.py": {"sklearn"},
     "hpsearch/models/serving.py": {"mlflow", "pandas"},
-    **{f"hpsearch/pages/{name}.py": {"plotly"} for name in ("champion", "figures", "page", "pictures")},
-    "hpsearch/pages/png.py": {"matplotlib"},
+    **{f"hpsearch/report/html/{name}.py": {"plotly"} for name in ("champion", "figures", "page", "pictures")},
+    "hpsearch/report/html/png.py": {"matplotlib"},
 }
 
 

@@ -21,7 +21,7 @@ from hpsearch.core.seeds import derive
 from hpsearch.core.space import Clause
 from hpsearch.data.dataset import DTYPE, Dataset, prepare
 from hpsearch.errors import Interrupted, SpecError
-from hpsearch.report import reading
+from hpsearch.report.text import reading
 from hpsearch.samplers import SAMPLERS, missing
 from hpsearch.search.zoom import reused
 from hpsearch.storage.records import Record

@@ -20,7 +20,7 @@ from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.data.preprocessing import Preprocessing
 from hpsearch.errors import Interrupted
 from hpsearch.models.model import Model, champion
-from hpsearch.report import verdict
+from hpsearch.report.text import verdict
 from hpsearch.search.confirm import Finalist, compared, finalists, leader, winner
 from hpsearch.storage.database import url_of
 from hpsearch.storage.records import Record

@@ -9,8 +9,8 @@ from typing import Any
 import cases
 import pytest
 
-from hpsearch import report
 from hpsearch.data import dataset
+from hpsearch.report.text import text as report
 from hpsearch.storage.database import url_of
 from hpsearch.study.session import summary
 

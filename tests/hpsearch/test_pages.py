@@ -23,16 +23,20 @@ import pandas as pd
 import pytest
 import test_cli
 
-from hpsearch import api, pages
+from hpsearch import api
 from hpsearch.config import load as checking
 from hpsearch.config.references import searched
 from hpsearch.core.space import Axis, Raw, bounds
 from hpsearch.data.dataset import prepare
 from hpsearch.errors import Interrupted
-from hpsearch.pages import champion, pictures, png, scales
-from hpsearch.pages.figures import Picture, figure
-from hpsearch.pages.png import draw
-from hpsearch.pages.story import Story
+from hpsearch.report.html import axes as scales
+from hpsearch.report.html import model_figures as champion
+from hpsearch.report.html import png
+from hpsearch.report.html import search_figures as pictures
+from hpsearch.report.html.content import Story
+from hpsearch.report.html.figures import Picture, figure
+from hpsearch.report.html.png import draw
+from hpsearch.report.text import html as pages
 from hpsearch.storage.study_db import Given, Storage
 from hpsearch.study.loop import session as service
 from hpsearch.training.executors import Inline

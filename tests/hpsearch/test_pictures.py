@@ -24,10 +24,12 @@ from hpsearch.config.references import searched
 from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset
 from hpsearch.models.diagnostics import Fit, Portrait, Regions, Spread, Weights
-from hpsearch.pages import champion, page, pictures
-from hpsearch.pages.figures import Picture
-from hpsearch.pages.png import draw
-from hpsearch.pages.story import Story
+from hpsearch.report.html import model_figures as champion
+from hpsearch.report.html import page
+from hpsearch.report.html import search_figures as pictures
+from hpsearch.report.html.content import Story
+from hpsearch.report.html.figures import Picture
+from hpsearch.report.html.png import draw
 from hpsearch.storage.records import Record, came
 from hpsearch.storage.study_db import StoredStudy
 from hpsearch.study.session import Summary

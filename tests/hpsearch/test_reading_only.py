@@ -18,10 +18,10 @@ import hpsearch
 from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.errors import Interrupted, StorageError
+from hpsearch.report.watch import Reader
 from hpsearch.storage.database import readable, url_of
 from hpsearch.storage.study_db import Storage, read
 from hpsearch.study.session import standing, stored_spec, summary
-from hpsearch.watch import Reader
 
 SHORT = {"train.epochs": 2, "stages.0.trials": 5, "stages.1.trials": 3, "wave": 2}
 

@@ -22,7 +22,7 @@ import hpsearch
 from hpsearch.config.references import searched
 from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import prepare
-from hpsearch.report import HEIGHTS, _interval, as_csv, as_json, as_text, curve, parameters
+from hpsearch.report.text import HEIGHTS, _interval, as_csv, as_json, as_text, curve, parameters
 from hpsearch.search.zoom import Edge
 from hpsearch.storage.records import Record
 from hpsearch.study.session import COLUMNS, Summary
@@ -163,7 +163,7 @@ def test_names_are_shown_as_they_are() -> None:
     spec = cases.small(name="a", metric={"name": "val/loss"})
     records = [complete(r, far(r)) for r in sampled(spec, 30)]
     shares = {"[bold]x[/bold]": 0.7, "[red]": 0.3}
-    from hpsearch import report
+    from hpsearch.report.text import text as report
 
     text = drawn(report._bars("Importance", shares))
     assert "[bold]x[/bold]" in text and "[red]" in text

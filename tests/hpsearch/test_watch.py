@@ -13,15 +13,15 @@ from rich.console import Console
 from test_cli import call  # noqa: F401 (a fixture)
 
 from hpsearch import cli
-from hpsearch import watch as module
 from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.errors import StorageError
+from hpsearch.report.text import watch as module
+from hpsearch.report.watch import Reader, ended, watch
 from hpsearch.storage.database import url_of
 from hpsearch.storage.study_db import Storage
 from hpsearch.study.session import Summary, summary
 from hpsearch.training.trial import Result
-from hpsearch.watch import Reader, ended, watch
 
 SHORT = {**cases.FULL, "train.epochs": 4, "stages.0.trials": 9, "stages.1.trials": 5, "stages.2.seeds": 2, "wave": 3}
 
@@ -122,7 +122,7 @@ def test_plain_lines(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Where the output is no terminal: a line a stage and now and then, no control characters; it ends by itself."""
-    monkeypatch.setattr("hpsearch.live.EVERY", 0.0)
+    monkeypatch.setattr("hpsearch.report.live.EVERY", 0.0)
     url, step = running
     waited: list[float] = []
 

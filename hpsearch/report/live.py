@@ -12,7 +12,7 @@ from rich.progress import Progress as Bar
 from rich.text import Text
 
 from hpsearch.core.space import number
-from hpsearch.report import parameters
+from hpsearch.report.text import parameters
 from hpsearch.study.loop import Progress
 
 EVERY = 5.0  # seconds between plain lines

@@ -6,11 +6,11 @@ import plotly.graph_objects as go
 
 from hpsearch.core.space import number
 from hpsearch.models.diagnostics import Fit, Portrait, Regions, Spread
-from hpsearch.pages import scales
-from hpsearch.pages.figures import BEST, COLORS, INK, Picture, dotted, figure, lined, lined_up
-from hpsearch.pages.pictures import curve
-from hpsearch.pages.scales import safe
-from hpsearch.pages.story import Story
+from hpsearch.report.html import axes as scales
+from hpsearch.report.html.axes import safe
+from hpsearch.report.html.content import Story
+from hpsearch.report.html.figures import BEST, COLORS, INK, Picture, dotted, figure, lined, lined_up
+from hpsearch.report.html.search_figures import curve
 from hpsearch.storage.records import Record
 
 NUMBERED = 25  # classes whose confusion matrix has its counts written in

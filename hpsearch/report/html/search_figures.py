@@ -7,8 +7,10 @@ from math import isfinite, log10
 import plotly.graph_objects as go
 
 from hpsearch.core.space import Axis, number
-from hpsearch.pages import scales
-from hpsearch.pages.figures import (
+from hpsearch.report.html import axes as scales
+from hpsearch.report.html.axes import safe
+from hpsearch.report.html.content import Story, lasting
+from hpsearch.report.html.figures import (
     BEST,
     COLORS,
     INK,
@@ -22,9 +24,7 @@ from hpsearch.pages.figures import (
     lined,
     lined_up,
 )
-from hpsearch.pages.scales import safe
-from hpsearch.pages.story import Story, lasting
-from hpsearch.report import parameters
+from hpsearch.report.text import parameters
 from hpsearch.search.confirm import CONFIDENCE, Finalist
 from hpsearch.search.importance import FEWEST
 from hpsearch.storage.records import Record, checked_every

@@ -16,7 +16,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import LinearSegmentedColormap, to_rgba
 from matplotlib.figure import Figure
 
-from hpsearch.pages.figures import GRID, INK, Picture
+from hpsearch.report.html.figures import GRID, INK, Picture
 
 WIDTH, DPI = 1000, 144  # pixels as a page has them, of which an inch has 96
 SYMBOLS = {"star": "*", "circle-open": "o"}

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 from hpsearch.config.references import searched
 from hpsearch.core.space import Axis, bounds, number
 from hpsearch.errors import printable
-from hpsearch.pages.figures import Picture
-from hpsearch.pages.story import Story, counted, lasting
-from hpsearch.report import over_seeds, ranges
+from hpsearch.report.html.content import Story, counted, lasting
+from hpsearch.report.html.figures import Picture
+from hpsearch.report.text import over_seeds, ranges
 from hpsearch.storage.records import FINISHED, Record
 
 HERE = Path(__file__).parent
@@ -152,7 +152,7 @@ def _scores(story: Story, best: Record) -> Iterator[dict[str, Any]]:
 
 def _stages(story: Story) -> list[list[str]]:
     """As `hpsearch show` has them, a row a stage."""
-    from hpsearch.report import stages
+    from hpsearch.report.text import stages
 
     return [list(row) for row in zip(*stages(story.found), strict=True)]
 

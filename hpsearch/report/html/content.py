@@ -14,7 +14,7 @@ from hpsearch.data.dataset import Dataset
 from hpsearch.errors import DataError
 from hpsearch.models.diagnostics import Portrait
 from hpsearch.models.model import Blueprint
-from hpsearch.report import reading, saved, verdict
+from hpsearch.report.text import reading, saved, verdict
 from hpsearch.search.confirm import CONFIDENCE
 from hpsearch.search.importance import importance
 from hpsearch.storage.database import shown

@@ -8,8 +8,8 @@ from typing import final
 
 from rich.console import Console
 
-from hpsearch.live import Display
-from hpsearch.report import outline
+from hpsearch.report.live import Display
+from hpsearch.report.text import outline
 from hpsearch.storage.records import FINISHED, Record
 from hpsearch.storage.study_db import Storage, read
 from hpsearch.study.loop import Progress

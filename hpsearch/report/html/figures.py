@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from hpsearch.pages.scales import safe
+from hpsearch.report.html.axes import safe
 from hpsearch.storage.records import Record
 
 # Okabe and Ito 2008, "Color universal design": told apart by the color-blind too.

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from hpsearch.errors import OutputError
-from hpsearch.pages.story import Story
+from hpsearch.report.html.content import Story
 from hpsearch.storage.database import file_of
 
 if TYPE_CHECKING:
-    from hpsearch.pages.figures import Picture
+    from hpsearch.report.html.figures import Picture
 
 
 FIRST = "<!doctype html>"  # what a report begins with
@@ -38,8 +38,9 @@ def report(url: str, out: Path | None = None, *, png: bool = True) -> Written:
         OutputError: a file cannot be written.
     """
     story = Story.of(url)
-    from hpsearch.pages import champion, pictures
-    from hpsearch.pages.page import page
+    from hpsearch.report.html import model_figures as champion
+    from hpsearch.report.html import search_figures as pictures
+    from hpsearch.report.html.page import page
 
     found = list(pictures.pictures(story)), list(champion.pictures(story))
     file = out or (file_of(url) or Path("study.db")).with_name(f"{story.spec.name}-report.html")
@@ -75,7 +76,7 @@ def _write(file: Path, text: str) -> None:
 
 def _drawn(folder: Path, pictures: "list[Picture]") -> Iterator[Path]:
     """Under the same names each time, so that those of an earlier report are replaced."""
-    from hpsearch.pages.png import draw
+    from hpsearch.report.html.png import draw
 
     folder.mkdir(exist_ok=True)
     for picture in pictures:

@@ -1,0 +1,1 @@
+"""Reports: a study as text, tables, JSON, CSV, one HTML file, and the live view."""
