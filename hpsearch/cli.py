@@ -153,7 +153,7 @@ def init(data: Path, target: str | None, out: Path | None, test: Path | None, ta
 @TRACKING
 def doctor(databases: tuple[str, ...], tracking_uri: str | None) -> None:
     """Check the installation, the machine, MLflow and studies (those found here, when none is given)."""
-    from hpsearch.doctor import examine
+    from hpsearch.admin.doctor import examine
 
     failed = False
     for finding in examine(databases, tracking_uri or f"sqlite:///{quote(str(Path('mlruns/mlflow.db').absolute()))}"):
@@ -169,7 +169,7 @@ def doctor(databases: tuple[str, ...], tracking_uri: str | None) -> None:
 @QUIET
 def sync(database: str, tracking_uri: str | None, quiet: bool) -> None:
     """Send MLflow what it has not got of the study in DATABASE."""
-    from hpsearch import sync as syncing
+    from hpsearch.admin import sync as syncing
     from hpsearch.study.session import default_tracking
 
     with _stoppable() as stopping:
@@ -187,7 +187,7 @@ def sync(database: str, tracking_uri: str | None, quiet: bool) -> None:
 @click.option("--no-open", "closed", is_flag=True, help="Print the link; open no browser.")
 def ui(study: str | None, tracking_uri: str | None, port: int | None, closed: bool) -> None:
     """Show a study, or the latest, in MLflow's page, until Ctrl-C."""
-    from hpsearch import ui as page
+    from hpsearch.admin import ui as page
     from hpsearch.study.session import default_tracking
 
     url = study and _url(study)
@@ -209,7 +209,7 @@ def db() -> None:
 @click.option("--tracking-uri", help="MLflow's file. [default: mlruns/mlflow.db]")
 def upgrade(tracking_uri: str | None) -> None:
     """Bring MLflow's database to the schema of the installed MLflow; a copy of what it was stays beside it."""
-    from hpsearch import upgrade as upgrading
+    from hpsearch.admin import mlflow_upgrade as upgrading
     from hpsearch.study.session import default_tracking
 
     done = upgrading.upgrade(tracking_uri or default_tracking())

@@ -23,10 +23,10 @@ import pytest
 from filelock import FileLock
 
 from hpsearch import cli
+from hpsearch.admin.sync import sync
 from hpsearch.data.dataset import prepare
 from hpsearch.errors import Interrupted, StorageError, TrackingError
 from hpsearch.storage.study_db import Storage
-from hpsearch.sync import sync
 from hpsearch.tracking import MlflowTracker
 
 pytestmark = [

@@ -27,10 +27,11 @@ from click.testing import CliRunner
 from packaging.requirements import Requirement
 
 from engine.state import State
-from hpsearch import cli, doctor
+from hpsearch import cli
+from hpsearch.admin import doctor
+from hpsearch.admin.doctor import Finding, machine
+from hpsearch.admin.doctor.base import Reader
 from hpsearch.data import dataset
-from hpsearch.doctor import Finding, machine
-from hpsearch.doctor.base import Reader
 from hpsearch.errors import Interrupted
 from hpsearch.storage.database import url_of
 from hpsearch.storage.study_db import Storage

@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 from test_cli import Call, call, refused  # noqa: F401
 
-from hpsearch import keeper, ui
-from hpsearch.doctor.mlflow import revisions
+from hpsearch.admin import supervisor as keeper
+from hpsearch.admin import ui
+from hpsearch.admin.doctor.mlflow import revisions
 
 OLD = "f5a4f2784254"  # of MLflow 2.18
 # An MLflow database of an older schema, made by MLflow's own steps as far as that.
@@ -263,7 +264,7 @@ def test_nobody_is_left(tmp_path: Path, end: signal.Signals, program: str) -> No
     """However who started a command ends; the command is asked first."""
     file = tmp_path / "group"
     command = [sys.executable, "-c", program, str(file)]
-    code = f"import time\nfrom hpsearch.keeper import kept\nwith kept({command!r}, {{}}):\n"
+    code = f"import time\nfrom hpsearch.admin.supervisor import kept\nwith kept({command!r}, {{}}):\n"
     with subprocess.Popen([sys.executable, "-c", f"{code}    time.sleep(99)"]) as starter:
         while not (file.exists() and file.read_text()):
             assert starter.poll() is None
@@ -288,7 +289,7 @@ def test_deaf_server(tmp_path: Path, harm: bool) -> None:
 def test_an_earlier_copy_stays(call: Call, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
     """Of the same second: nothing is upgraded, and it is not taken away with what is left of the attempt."""
     ask(store, f"UPDATE alembic_version SET version_num = '{OLD}'")
-    monkeypatch.setattr("hpsearch.upgrade.time.strftime", lambda _: "now")
+    monkeypatch.setattr("hpsearch.admin.mlflow_upgrade.time.strftime", lambda _: "now")
     earlier, before = store.with_name("mlflow-now.db"), store.read_bytes()
     earlier.write_bytes(b"an earlier copy")
     refused(call("db", "upgrade"), "mlflow-now.db", "exists", "is as it was")
@@ -302,7 +303,7 @@ def test_upgrade(call: Call, older: Path, monkeypatch: pytest.MonkeyPatch) -> No
     older.chmod(0o640)
     with closing(sqlite3.connect(older)) as writer:
         writer.execute("BEGIN IMMEDIATE")
-        monkeypatch.setattr("hpsearch.upgrade.BUSY", 0.1)
+        monkeypatch.setattr("hpsearch.admin.mlflow_upgrade.BUSY", 0.1)
         refused(call("db", "upgrade"), "has it open")
     said = call("db", "upgrade")
     assert said.code == 0 and said.err == ""

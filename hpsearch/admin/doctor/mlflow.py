@@ -13,8 +13,8 @@ from urllib.error import HTTPError
 from urllib.parse import unquote, urlsplit
 from urllib.request import Request, urlopen
 
-from hpsearch.doctor.base import PATIENCE, PIP, Finding, Findings, Reader, file_at, many, reading
-from hpsearch.doctor.studies import holder
+from hpsearch.admin.doctor.base import PATIENCE, PIP, Finding, Findings, Reader, file_at, many, reading
+from hpsearch.admin.doctor.studies import holder
 from hpsearch.errors import HpsearchError
 
 

@@ -44,7 +44,7 @@ class Kept(NamedTuple):
 @contextlib.contextmanager
 def kept(command: list[str], environment: dict[str, str]) -> Iterator[Kept]:
     """Runs a command, apart from the terminal and its Ctrl-C, until the end of the block; then nobody of it is left."""
-    between = [sys.executable, "-c", "from hpsearch.keeper import keep; keep()", *command]
+    between = [sys.executable, "-c", "from hpsearch.admin.supervisor import keep; keep()", *command]
     safe = {"PYTHONSAFEPATH": "1"}  # modules are not looked for in the current folder
     with tempfile.TemporaryFile() as file:
         process = subprocess.Popen(

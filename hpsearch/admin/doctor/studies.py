@@ -7,7 +7,7 @@ import zlib
 from collections import Counter
 from pathlib import Path
 
-from hpsearch.doctor.base import ELSEWHERE, Finding, Findings, Reader, file_at, many, reading, unbroken
+from hpsearch.admin.doctor.base import ELSEWHERE, Finding, Findings, Reader, file_at, many, reading, unbroken
 from hpsearch.errors import HpsearchError
 
 DAMAGED = "restore a copy of it, or start in another file: hpsearch run STUDY.yaml --storage NEW.db"

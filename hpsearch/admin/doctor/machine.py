@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from hpsearch.doctor.base import PIP, Finding, Findings, file_at, many
+from hpsearch.admin.doctor.base import PIP, Finding, Findings, file_at, many
 
 LOW, LEAST = 1e9, 50e6  # bytes free: less is worth a word; too little
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from hpsearch.doctor.base import Reader, reading
-from hpsearch.doctor.mlflow import health, schema
+from hpsearch.admin.doctor.base import Reader, reading
+from hpsearch.admin.doctor.mlflow import health, schema
+from hpsearch.admin.supervisor import Kept, kept, reason
 from hpsearch.errors import TrackingError, printable
-from hpsearch.keeper import Kept, kept, reason
 from hpsearch.storage.database import file_of, url_of
 from hpsearch.tracking.mlflow.saved_view import TAG, VIEW, view_link
 

@@ -14,12 +14,12 @@ from urllib.parse import quote
 
 from filelock import FileLock, Timeout
 
-from hpsearch.doctor.base import reading
-from hpsearch.doctor.mlflow import revision, revisions, schema
+from hpsearch.admin.doctor.base import reading
+from hpsearch.admin.doctor.mlflow import revision, revisions, schema
+from hpsearch.admin.supervisor import reason
+from hpsearch.admin.ui import check, tracking_file
 from hpsearch.errors import TrackingError
-from hpsearch.keeper import reason
 from hpsearch.storage.database import url_of
-from hpsearch.ui import check, tracking_file
 
 BUSY = 5.0  # seconds to wait for whoever has the database open
 

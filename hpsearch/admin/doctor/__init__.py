@@ -5,8 +5,8 @@ What may be missing or broken is imported inside the check that needs it.
 
 from collections.abc import Sequence
 
-from hpsearch.doctor import machine, mlflow, studies
-from hpsearch.doctor.base import Finding, Findings, settled, unbroken
+from hpsearch.admin.doctor import machine, mlflow, studies
+from hpsearch.admin.doctor.base import Finding, Findings, settled, unbroken
 
 __all__ = ["Finding", "examine", "machine", "mlflow", "studies"]
 

@@ -1,0 +1,1 @@
+"""Maintenance of an installation: doctor, MLflow UI, sync, upgrades."""
