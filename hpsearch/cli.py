@@ -97,12 +97,12 @@ def show(database: str, as_json: bool, as_csv: bool, every: bool, watch: bool) -
         raise click.UsageError("--json, --csv and --watch exclude each other")
     from rich.console import Console
 
-    from hpsearch.report.text import text as report
+    from hpsearch.report import text as report
     from hpsearch.study.session import standing, summary
 
     url, console = _url(database), Console()
     if watch:
-        from hpsearch.report.text import watch as watching
+        from hpsearch.report import watch as watching
 
         try:
             found = watching.watch(url, console)
@@ -227,13 +227,13 @@ def export(database: str, folder: Path, onnx: bool) -> None:
     """Write the best model of the study in DATABASE to a folder that needs nothing else."""
     from hpsearch.api import load_study
     from hpsearch.models.model import check_folder
-    from hpsearch.report.text import text as report
+    from hpsearch.report import text as report
 
     check_folder(folder)
     model = load_study(_url(database)).model
     model.save(folder)
     if onnx:
-        from hpsearch.models.model import onnx as exchange
+        from hpsearch.models import onnx as exchange
 
         exchange.save(model, folder / "model.onnx")
     _say(f"{folder}: {model.about['study']} {model.about['trial']}, {report.scores(model.about['metrics'])}")
@@ -245,7 +245,7 @@ def export(database: str, folder: Path, onnx: bool) -> None:
 @click.option("--png/--no-png", default=True, help="Pictures too, in a folder beside it.  [default: --png]")
 def report(database: str, out: Path | None, png: bool) -> None:
     """Write the whole story of the study in DATABASE to one HTML file, and its pictures as PNG."""
-    from hpsearch.report.text import html as pages
+    from hpsearch.report import html as pages
 
     written = pages.report(_url(database), out, png=png)
     _say(f"{written.page}: {written.page.stat().st_size / 1e6:.1f} MB, needs nothing else")
@@ -259,7 +259,8 @@ def report(database: str, out: Path | None, png: bool) -> None:
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The CSV file to write.")
 def predict(model: Path, rows: Path, out: Path) -> None:
     """Predict the ROWS of a CSV or Parquet file with the exported MODEL."""
-    from hpsearch.models.model import Model, prediction
+    from hpsearch.models import prediction
+    from hpsearch.models.model import Model
 
     count = prediction.predict(Model.load(model), rows, out)
     _say(f"{out}: {count:,} predictions")
@@ -276,7 +277,7 @@ def range_test(study: Path, low: float, high: float, steps: int, overrides: tupl
     from rich.console import Console
 
     from engine.types import EngineError
-    from hpsearch.report.text import text as report
+    from hpsearch.report import text as report
     from hpsearch.search import lr_range as rates
 
     spec = _load(study, overrides)
@@ -315,8 +316,8 @@ def _load(study: Path, overrides: tuple[str, ...]) -> "Spec":
 def _run(spec: "Spec | None", url: str, options: "Options", given: str | None, quiet: bool) -> None:
     from rich.console import Console
 
+    from hpsearch.report import text as report
     from hpsearch.report.live import Display
-    from hpsearch.report.text import text as report
     from hpsearch.storage.database import shown
     from hpsearch.study.loop import Halted
     from hpsearch.study.session import Session

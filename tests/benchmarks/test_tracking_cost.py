@@ -11,6 +11,7 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
+import paths
 import pytest
 
 from hpsearch.config import load as checking
@@ -24,7 +25,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:sqlalchemy.exc.SADeprecationWarning"),
     pytest.mark.filterwarnings("ignore:.*Any type hint is inferred:UserWarning"),
 ]
-STUDY = Path(__file__).parents[2] / "studies" / "digits.yaml"
+STUDY = paths.STUDIES / "digits.yaml"
 WARM, TRIALS, EPOCHS = 20, 200, 50
 MOST_CPU, MOST_BYTES, MOST_RATIO = 0.020, 35_000, 1.10
 CURVES = ("train/loss", "val/loss", "train/accuracy", "val/accuracy")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import cases
+import paths
 import pytest
 import sqlalchemy as sa
 
@@ -15,7 +16,7 @@ from hpsearch.config import load as checking
 from hpsearch.data.dataset import prepare
 from hpsearch.training.executors import Inline
 
-STUDY = Path(__file__).parents[2] / "studies" / "digits.yaml"
+STUDY = paths.STUDIES / "digits.yaml"
 OURS = ("hpsearch_checkpoint", "hpsearch_lease", "hpsearch_stage")
 
 

@@ -21,13 +21,14 @@ from typing import Any, NamedTuple
 import cases
 import pytest
 import sqlalchemy as sa
-import test_cli
-import test_crash
 
 from hpsearch.data.dataset import prepare
 from hpsearch.errors import Interrupted
+from hpsearch.storage import database
 from hpsearch.storage.database import url_of
-from hpsearch.storage.study_db import Storage, database
+from hpsearch.storage.study_db import Storage
+from tests.crash import test_crash
+from tests.hpsearch import test_cli
 
 pytestmark = pytest.mark.crash  # real processes, seconds each
 

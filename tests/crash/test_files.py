@@ -16,8 +16,8 @@ from types import FrameType
 from typing import Any
 
 import cases
+import paths
 import pytest
-import test_cli
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
@@ -26,10 +26,11 @@ from hpsearch.config import document
 from hpsearch.config import load as checking
 from hpsearch.config.spec import Spec
 from hpsearch.errors import HpsearchError, SpecError
+from tests.hpsearch import test_cli
 
 call = test_cli.call
 CORPUS = sorted((Path(__file__).parent / "corpus").iterdir())
-STUDIES = sorted((Path(__file__).parents[2] / "studies").glob("*.yaml"))
+STUDIES = sorted((paths.STUDIES).glob("*.yaml"))
 SOUND = {"bom_utf8", "line_ends_cr", "line_ends_crlf"}  # of the corpus
 SLOWEST = 4.0  # times what YAML's own library takes for the largest file that is allowed, on this machine now
 SOON = 0.3  # seconds in which nothing needs to be compared

@@ -17,7 +17,8 @@ from typing import Any, final
 import cases
 import killed
 import pytest
-from test_crash import descendants
+
+from tests.crash.test_crash import descendants
 
 pytestmark = [pytest.mark.crash, pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")]
 

@@ -16,13 +16,13 @@ from typing import Any
 
 import cases
 import pytest
-import test_cli
-import test_crash
-import test_faults
-from test_faults import LONG, SHORT, TRIALS, Begun, Call, command, ended, finished, refused, run
 
-from hpsearch.storage.study_db import Storage, lease
+from hpsearch.storage import lease
+from hpsearch.storage.study_db import Storage
 from hpsearch.study.loop import Study
+from tests.crash import test_crash, test_faults
+from tests.crash.test_faults import LONG, SHORT, TRIALS, Begun, Call, command, ended, finished, refused, run
+from tests.hpsearch import test_cli
 
 pytestmark = pytest.mark.crash  # real processes, seconds each
 

@@ -10,10 +10,10 @@ from typing import Any
 import cases
 import numpy as np
 import pytest
-import test_cli
-from test_files import LONGEST, harmless
 
 from hpsearch.errors import HpsearchError, Mistake, SpecError, printable
+from tests.crash.test_files import LONGEST, harmless
+from tests.hpsearch import test_cli
 
 call = test_cli.call
 

@@ -5,6 +5,7 @@ from statistics import median
 from typing import NamedTuple
 
 import cases
+import paths
 import pytest
 
 from hpsearch.config import load as checking
@@ -12,7 +13,7 @@ from hpsearch.data.dataset import prepare
 from hpsearch.search import confirm
 from hpsearch.training.executors import EXECUTORS
 
-STUDY = Path(__file__).parents[2] / "studies" / "digits.yaml"
+STUDY = paths.STUDIES / "digits.yaml"
 
 
 class Found(NamedTuple):

@@ -13,7 +13,7 @@ from hpsearch.config.references import choices
 from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.errors import Interrupted
-from hpsearch.study.loop import loop as loop
+from hpsearch.study import loop
 from hpsearch.training.executors import EXECUTORS, Inline
 
 KINDS: dict[str, Any] = {

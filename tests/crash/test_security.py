@@ -12,9 +12,6 @@ from typing import Any
 import cases
 import numpy as np
 import pytest
-import test_cli
-from test_files import harmless
-from test_names import TINY
 
 from engine.state import State
 from engine.types import EngineError
@@ -23,7 +20,10 @@ from hpsearch.data.dataset import prepare
 from hpsearch.data.sources import SOURCES
 from hpsearch.errors import DataError, HpsearchError, SpecError, redacted
 from hpsearch.models.model import Model
-from hpsearch.study.loop import session as service
+from hpsearch.study import session as service
+from tests.crash.test_files import harmless
+from tests.crash.test_names import TINY
+from tests.hpsearch import test_cli
 
 call = test_cli.call
 SECRET = "hunter2"

@@ -354,7 +354,7 @@ def test_data_that_cannot_be_read(
     """The study database holds what the model needs; one of an earlier version does not: the runs are sent without it,
     which it says."""
     from hpsearch.errors import DataError
-    from hpsearch.models.model import export as module
+    from hpsearch.models import export as module
 
     def gone(*_: Any) -> None:
         raise DataError("rows.npz: there is no such file")

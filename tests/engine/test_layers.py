@@ -17,7 +17,6 @@ from engine_cases import F32, F64, bits, hyperparameters, plain, scores_bits, st
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from layer_cases import LAYER_CASES, Pixels, of_features, of_images
-from test_float32 import watched, watched_memory  # noqa: F401  # a fixture
 
 from engine.activations import ACTIVATIONS, ELU, LeakyReLU, Softmax, Softplus, hardmax
 from engine.gradcheck import check_gradient
@@ -48,6 +47,7 @@ from engine.rows import Rows
 from engine.state import State
 from engine.trainer import Epoch, train
 from engine.types import EngineError, Floats, Shape, allocate
+from tests.engine.test_float32 import watched, watched_memory  # noqa: F401  # a fixture
 
 CASES = [pytest.param(net, id=f"{name}-{k}") for name, nets in LAYER_CASES.items() for k, net in enumerate(nets)]
 # Activations on images have the layers' contracts to keep as well, in the memory that images have.

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import paths
 
 from engine.network import Network
 from engine.trainer import evaluate
@@ -20,7 +21,7 @@ from hpsearch.data.dataset import DTYPE, Dataset, prepare
 from hpsearch.training.executors import EXECUTORS
 from hpsearch.training.trial import Result, Start, Task, groups
 
-STUDIES = Path(__file__).parents[2] / "studies"
+STUDIES = paths.STUDIES
 WORKERS = 2
 
 

@@ -8,12 +8,13 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import paths
 import pytest
 from experiment import Trained, at, median, trained
 
 pytestmark = pytest.mark.experiments
 
-DATA = Path(__file__).parents[2].parent / "shared" / "data"
+DATA = paths.DATA
 mnist = pytest.mark.skipif(not (DATA / "mnist.npz").exists(), reason="MNIST is not in ../shared/data")
 adult = pytest.mark.skipif(not (DATA / "adult-train.csv").exists(), reason="Adult is not in ../shared/data")
 

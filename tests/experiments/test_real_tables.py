@@ -3,13 +3,14 @@
 from pathlib import Path
 
 import pandas as pd
+import paths
 import pytest
 
 import hpsearch
 from engine.metrics import METRICS
 
-STUDIES = Path(__file__).parents[2] / "studies"
-DATA = Path(__file__).parents[2].parent / "shared" / "data"
+STUDIES = paths.STUDIES
+DATA = paths.DATA
 FEW = ["stages.0.trials=8", "stages.1.trials=4", "stages.2.top=2", "stages.2.seeds=2", "wave=4"]
 # Study → its files, what is measured on the test rows, and what must be reached with so few trials.
 STUDIED = {

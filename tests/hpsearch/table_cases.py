@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import paths
 import pytest
 
 from hpsearch.data.frame import Column, Frame
 from hpsearch.data.sources import SOURCES, Table
 from hpsearch.errors import DataError
 
-DATA = Path(__file__).parents[2].parent / "shared" / "data"
+DATA = paths.DATA
 
 
 def people(rows: int = 60, seed: int = 3) -> pd.DataFrame:

@@ -6,24 +6,26 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import paths
 import pytest
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = paths.REPOSITORY
 FILES = sorted(p for package in ("hpsearch", "engine") for p in (REPOSITORY / package).rglob("*.py"))
 LATE = {"pandas", "pyarrow", "onnx", "mlflow", "optuna", "sklearn", "plotly", "matplotlib", "scipy", "torch", "cmaes"}
 FAMILIES = {
-    "hpsearch/sources": "SOURCES",
-    "hpsearch/executors": "EXECUTORS",
+    "hpsearch/data/sources": "SOURCES",
+    "hpsearch/training/executors": "EXECUTORS",
     "hpsearch/samplers": "SAMPLERS",
-    "hpsearch/trackers": "TRACKERS",
 }
 # Files of a family folder that are no member: the protocol, a wrapper that takes any member, parts of members.
-NO_MEMBERS = {"__init__", "base", "beside", "description", "registry", "rows", "run", "store", "tables", "view"}
+NO_MEMBERS = {"__init__", "base", "tables"}
 # What nothing else in the packages imports at once, but for one another; who asks for it has the library.
 DOORS = {
     "hpsearch/models/estimators.py": {"sklearn"},
     "hpsearch/models/serving.py": {"mlflow", "pandas"},
-    **{f"hpsearch/report/html/{name}.py": {"plotly"} for name in ("champion", "figures", "page", "pictures")},
+    **{
+        f"hpsearch/report/html/{name}.py": {"plotly"} for name in ("model_figures", "figures", "page", "search_figures")
+    },
     "hpsearch/report/html/png.py": {"matplotlib"},
 }
 

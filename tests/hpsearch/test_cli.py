@@ -21,7 +21,7 @@ from hpsearch.data import dataset
 from hpsearch.errors import Interrupted
 from hpsearch.storage.database import url_of
 from hpsearch.storage.study_db import Storage
-from hpsearch.study.loop import session as service
+from hpsearch.study import session as service
 from hpsearch.training.executors import Inline
 
 SHORT = {"train.epochs": 2, "stages.0.trials": 5, "stages.1.trials": 3}

@@ -1,4 +1,4 @@
-"""Rows as they come, as a network takes them: what `hpsearch.data.preprocessing` does, and what scalers do, as nodes."""
+"""ONNX nodes for preprocessing: what `hpsearch.data.preprocessing` and the scalers do to raw rows."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple

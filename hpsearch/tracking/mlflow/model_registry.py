@@ -21,7 +21,7 @@ ALIAS = "champion"
 FOLDER = "model"  # of a run's artifacts
 STUDY, TRIAL, WEIGHTS = "hpsearch.study", "hpsearch.trial", "hpsearch.weights"
 EXAMPLE, SERVED = "input_example.json", "serving_input_example.json"
-CODE = Path(__file__).parents[1] / "serving.py"
+CODE = Path(__file__).parents[2] / "models" / "serving.py"
 
 
 class NotRegistered(Exception):

@@ -20,8 +20,8 @@ from hpsearch.search.zoom import reused
 from hpsearch.storage.database import url_of
 from hpsearch.storage.records import Record
 from hpsearch.storage.study_db import Storage
+from hpsearch.study import loop
 from hpsearch.study.loop import Study
-from hpsearch.study.loop import loop as loop
 from hpsearch.training import trial
 from hpsearch.training.executors import EXECUTORS, Inline
 from hpsearch.training.trial import Result, Start, Task, advance, groups

@@ -10,18 +10,18 @@ from typing import Any
 import cases
 import pytest
 from rich.console import Console
-from test_cli import call  # noqa: F401 (a fixture)
 
 from hpsearch import cli
 from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.errors import StorageError
-from hpsearch.report.text import watch as module
+from hpsearch.report import watch as module
 from hpsearch.report.watch import Reader, ended, watch
 from hpsearch.storage.database import url_of
 from hpsearch.storage.study_db import Storage
 from hpsearch.study.session import Summary, summary
 from hpsearch.training.trial import Result
+from tests.hpsearch.test_cli import call  # noqa: F401 (a fixture)
 
 SHORT = {**cases.FULL, "train.epochs": 4, "stages.0.trials": 9, "stages.1.trials": 5, "stages.2.seeds": 2, "wave": 3}
 

@@ -15,8 +15,6 @@ import cases
 import pandas as pd
 import pytest
 from rich.console import Console
-from test_cli import call, strict  # noqa: F401 (a fixture)
-from test_importance import complete, far, sampled
 
 import hpsearch
 from hpsearch.config.references import searched
@@ -27,6 +25,8 @@ from hpsearch.search.zoom import Edge
 from hpsearch.storage.records import Record
 from hpsearch.study.session import COLUMNS, Summary
 from hpsearch.tracking.mlflow.description import _range
+from tests.hpsearch.search.test_importance import complete, far, sampled
+from tests.hpsearch.test_cli import call, strict  # noqa: F401 (a fixture)
 
 SHORT = {"train.epochs": 4, "stages.0.trials": 21, "stages.1.trials": 4, "wave": 7}
 
@@ -163,7 +163,7 @@ def test_names_are_shown_as_they_are() -> None:
     spec = cases.small(name="a", metric={"name": "val/loss"})
     records = [complete(r, far(r)) for r in sampled(spec, 30)]
     shares = {"[bold]x[/bold]": 0.7, "[red]": 0.3}
-    from hpsearch.report.text import text as report
+    from hpsearch.report import text as report
 
     text = drawn(report._bars("Importance", shares))
     assert "[bold]x[/bold]" in text and "[red]" in text

@@ -11,8 +11,6 @@ from typing import Any
 
 import cases
 import pytest
-from test_cli import call, strict  # noqa: F401 (a fixture)
-from test_earlier_versions import aged
 
 import hpsearch
 from hpsearch.config.spec import Spec
@@ -22,6 +20,8 @@ from hpsearch.report.watch import Reader
 from hpsearch.storage.database import readable, url_of
 from hpsearch.storage.study_db import Storage, read
 from hpsearch.study.session import standing, stored_spec, summary
+from tests.hpsearch.storage.test_earlier_versions import aged
+from tests.hpsearch.test_cli import call, strict  # noqa: F401 (a fixture)
 
 SHORT = {"train.epochs": 2, "stages.0.trials": 5, "stages.1.trials": 3, "wave": 2}
 

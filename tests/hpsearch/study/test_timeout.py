@@ -7,7 +7,6 @@ from typing import Any
 
 import cases
 import pytest
-import test_cli
 
 from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset, prepare
@@ -16,10 +15,11 @@ from hpsearch.search.suggest import Asking
 from hpsearch.storage.database import url_of
 from hpsearch.storage.records import Record
 from hpsearch.storage.study_db import Storage, StoredStage
+from hpsearch.study import loop
 from hpsearch.study.loop import Study
-from hpsearch.study.loop import loop as loop
 from hpsearch.training.executors import EXECUTORS, Inline
 from hpsearch.training.trial import Task
+from tests.hpsearch import test_cli
 
 call = test_cli.call  # a fixture
 

@@ -23,7 +23,7 @@ from hpsearch.data.profile import _separator
 from hpsearch.data.sources.csv import CsvFile
 from hpsearch.data.sources.tables import TableSource
 from hpsearch.errors import DataError, HpsearchError, OutputError
-from hpsearch.study.loop import session as service
+from hpsearch.study import session as service
 from hpsearch.training.executors import Inline
 
 Call = Callable[..., tuple[int, str, str]]

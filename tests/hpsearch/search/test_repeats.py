@@ -8,7 +8,6 @@ from typing import Any
 
 import cases
 import pytest
-import test_cli
 
 from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset, prepare
@@ -16,6 +15,7 @@ from hpsearch.storage.records import Record, repeats
 from hpsearch.study.loop import Study
 from hpsearch.training.executors import Inline
 from hpsearch.training.trial import Task
+from tests.hpsearch import test_cli
 
 call = test_cli.call  # a fixture
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
+import paths
 import pytest
 from cases import run, small
 from hypothesis import given, settings
@@ -46,7 +47,7 @@ from hpsearch.models.onnx.rows import SCALINGS
 from hpsearch.storage.database import url_of
 from hpsearch.storage.study_db import Storage
 
-DATA = Path(__file__).parents[2].parent / "shared" / "data"
+DATA = paths.DATA
 CLOSE = 1e-5
 SPLIT = 80  # rows to fit on; those behind them are new
 

@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-STUDY = Path(__file__).parents[2] / "studies" / "digits.yaml"
+import paths
+
+STUDY = paths.STUDIES / "digits.yaml"
 
 
 def table(folder: Path, workers: int) -> Any:

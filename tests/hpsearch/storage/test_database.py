@@ -9,10 +9,11 @@ from pathlib import Path
 import cases
 import pytest
 import sqlalchemy as sa
-from test_cli import Call, call, refused, strict  # noqa: F401
 
+from hpsearch.storage import database
 from hpsearch.storage.database import file_of, pragmas, shown, url_of
-from hpsearch.storage.study_db import Storage, database
+from hpsearch.storage.study_db import Storage
+from tests.hpsearch.test_cli import Call, call, refused, strict  # noqa: F401
 
 FEW = {"train.epochs": 1, "stages.0.trials": 2, "stages.1.trials": 1}
 

@@ -4,6 +4,7 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
+import paths
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -21,7 +22,7 @@ from hpsearch.data.splits import by_size, split
 from hpsearch.errors import DataError
 
 PARTS: tuple[Part, ...] = ("train", "val", "test")
-MNIST = Path(__file__).parents[2].parent / "shared" / "data" / "mnist.npz"
+MNIST = paths.DATA / "mnist.npz"
 
 
 def source(name: str, **settings: object) -> Source:

@@ -6,12 +6,12 @@ from typing import Any
 import cases
 import numpy as np
 import pytest
-from test_folds import FOLDS, POINT, VALUES, model, one, prepared
 
 from hpsearch.config.instantiate import network
 from hpsearch.config.spec import Spec
 from hpsearch.models.diagnostics import DOTS, GRID, SHOWN, Fit, Portrait, _short, portrait
 from hpsearch.training.trial import final_scores
+from tests.hpsearch.training.test_folds import FOLDS, POINT, VALUES, model, one, prepared
 
 MOONS: dict[str, Any] = {"data": {"source": "formula", "name": "arc", "split": {"train": 0.7, "val": 0.3, "test": 0}}}
 KINDS: dict[str, dict[str, Any]] = {
@@ -152,7 +152,7 @@ def test_rows_that_batch_norm_cannot_take(tmp_path: Path) -> None:
     result = one(spec, made[0])
     rows = made[0].part("train")
     assert rows is not None and result.weights is not None
-    from hpsearch.models.model import diagnostics as module
+    from hpsearch.models import diagnostics as module
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "BATCH", 1)

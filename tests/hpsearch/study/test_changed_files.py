@@ -8,12 +8,12 @@ from typing import Any
 
 import cases
 import pytest
-import test_cli
 
 from hpsearch.storage.database import url_of
 from hpsearch.storage.study_db import Storage, StoredStudy
 from hpsearch.training.executors import Inline
 from hpsearch.training.trial import Task
+from tests.hpsearch import test_cli
 
 call = test_cli.call  # a fixture
 

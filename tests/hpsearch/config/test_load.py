@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import paths
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +13,7 @@ from hpsearch.config import load as checking
 from hpsearch.config.spec import Spec, setting
 from hpsearch.errors import SpecError
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = paths.REPOSITORY
 BASE = """\
 name: digits
 seed: 7

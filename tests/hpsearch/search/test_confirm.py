@@ -10,7 +10,6 @@ from typing import Any
 import cases
 import numpy as np
 import pytest
-import test_cli
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -25,10 +24,11 @@ from hpsearch.search.confirm import Finalist, compared, finalists, leader, winne
 from hpsearch.storage.database import url_of
 from hpsearch.storage.records import Record
 from hpsearch.storage.study_db import Storage
+from hpsearch.study import loop
 from hpsearch.study.loop import Study, train_seed
-from hpsearch.study.loop import loop as loop
 from hpsearch.training.executors import Inline
 from hpsearch.training.trial import Start, Task, advance, final_scores
+from tests.hpsearch import test_cli
 
 call = test_cli.call  # a fixture
 

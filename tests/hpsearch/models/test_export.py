@@ -13,7 +13,6 @@ import cases
 import numpy as np
 import pandas as pd
 import pytest
-import test_cli
 
 import hpsearch
 from hpsearch.config.instantiate import network
@@ -22,6 +21,7 @@ from hpsearch.data.dataset import prepare
 from hpsearch.errors import DataError, OutputError, SpecError, StorageError
 from hpsearch.storage.database import url_of
 from hpsearch.storage.study_db import Storage
+from tests.hpsearch import test_cli
 
 Call = test_cli.Call
 call = test_cli.call  # a fixture

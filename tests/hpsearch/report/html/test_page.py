@@ -20,8 +20,8 @@ import cases
 import matplotlib.image
 import numpy as np
 import pandas as pd
+import paths
 import pytest
-import test_cli
 
 from hpsearch import api
 from hpsearch.config import load as checking
@@ -29,6 +29,7 @@ from hpsearch.config.references import searched
 from hpsearch.core.space import Axis, Raw, bounds
 from hpsearch.data.dataset import prepare
 from hpsearch.errors import Interrupted
+from hpsearch.report import html as pages
 from hpsearch.report.html import axes as scales
 from hpsearch.report.html import model_figures as champion
 from hpsearch.report.html import png
@@ -36,15 +37,15 @@ from hpsearch.report.html import search_figures as pictures
 from hpsearch.report.html.content import Story
 from hpsearch.report.html.figures import Picture, figure
 from hpsearch.report.html.png import draw
-from hpsearch.report.text import html as pages
 from hpsearch.storage.study_db import Given, Storage
-from hpsearch.study.loop import session as service
+from hpsearch.study import session as service
 from hpsearch.training.executors import Inline
 from hpsearch.training.trial import Result
+from tests.hpsearch import test_cli
 
 call = test_cli.call
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = paths.REPOSITORY
 EVIL = ["<img src=x onerror=alert(1)>", "</script><script>alert(2)</script>", 'a $x^2$ & "b" {{ 7*7 }} [red]%{x}']
 STUDIES: dict[str, dict[str, Any]] = {
     "full": {**cases.FULL, "parameters.activation": {"values": ["tanh", "relu"]}, "model.hidden": [

@@ -8,13 +8,13 @@ from typing import Any
 import cases
 import numpy as np
 import pytest
-import test_changed_files
-import test_cli
 
 from hpsearch.data.dataset import prepare
 from hpsearch.models.model import champion
 from hpsearch.storage.database import url_of
 from hpsearch.storage.study_db import Champion, Storage
+from tests.hpsearch import test_cli
+from tests.hpsearch.study import test_changed_files
 
 call = test_cli.call  # fixtures
 place = test_changed_files.place

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import paths
 import pytest
 import table_cases
 from pydantic import ValidationError
@@ -17,7 +18,7 @@ from hpsearch.data.sources.formula import CLOUDS, EXPERIMENTS, FormulaSource
 from hpsearch.data.sources.npz import NpzSource
 from hpsearch.errors import DataError
 
-MNIST = Path(__file__).parents[2].parent / "shared" / "data" / "mnist.npz"
+MNIST = paths.DATA / "mnist.npz"
 F64 = np.dtype(np.float64)
 FORMULAS = (*EXPERIMENTS, *CLOUDS)
 

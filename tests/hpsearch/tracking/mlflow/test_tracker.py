@@ -36,8 +36,9 @@ from hpsearch.study.session import summary
 from hpsearch.tracking import MlflowTracker, Subject
 from hpsearch.tracking.background import Call, Sender, reason_of
 from hpsearch.tracking.base import Lost, commit_of, masked
+from hpsearch.tracking.mlflow import rows
 from hpsearch.tracking.mlflow.run import POINTS, STATE, TAG, Picture, thinned
-from hpsearch.tracking.mlflow.tracker import PICTURES, rows
+from hpsearch.tracking.mlflow.tracker import PICTURES
 
 # Raised when MLflow is imported: of its own mappers, with the SQLAlchemy that is there, and of its own type hints.
 pytestmark = [

@@ -10,7 +10,7 @@ import cases
 import pytest
 
 from hpsearch.data import dataset
-from hpsearch.report.text import text as report
+from hpsearch.report import text as report
 from hpsearch.storage.database import url_of
 from hpsearch.study.session import summary
 

@@ -13,11 +13,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from test_cli import Call, call, refused  # noqa: F401
 
 from hpsearch.admin import supervisor as keeper
 from hpsearch.admin import ui
 from hpsearch.admin.doctor.mlflow import revisions
+from tests.hpsearch.test_cli import Call, call, refused  # noqa: F401
 
 OLD = "f5a4f2784254"  # of MLflow 2.18
 # An MLflow database of an older schema, made by MLflow's own steps as far as that.
