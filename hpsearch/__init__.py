@@ -1,23 +1,24 @@
 """Hyperparameter search and experiment tracking for small neural nets on an ordinary CPU.
 
-study.yaml ─► spec ─► space ─► stages ─► study ─► trial ─► engine ─► trackers ─► report
+study.yaml ─► config ─► search ─► training ─► storage ─► tracking ─► report
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from hpsearch.core.version import __version__
+
 if TYPE_CHECKING:
-    from hpsearch.api import Result, load_model, load_study, run
+    from hpsearch.api import StudyResult, load_model, load_study, run
     from hpsearch.models.estimators import MLPClassifier, MLPRegressor
     from hpsearch.models.model import Model
 
-__version__ = "0.5.0"
-__all__ = ["MLPClassifier", "MLPRegressor", "Model", "Result", "__version__", "load_model", "load_study", "run"]
+__all__ = ["MLPClassifier", "MLPRegressor", "Model", "StudyResult", "__version__", "load_model", "load_study", "run"]
 
 _HOMES = {
-    **dict.fromkeys(("Result", "load_model", "load_study", "run"), "api"),
-    **dict.fromkeys(("MLPClassifier", "MLPRegressor"), "estimators"),
-    "Model": "models",
+    **dict.fromkeys(("StudyResult", "load_model", "load_study", "run"), "api"),
+    **dict.fromkeys(("MLPClassifier", "MLPRegressor"), "models.estimators"),
+    "Model": "models.model",
 }
 
 

@@ -12,10 +12,10 @@ from hpsearch.config.spec import Spec
 from hpsearch.errors import StorageError
 from hpsearch.models.export import model_of
 from hpsearch.models.model import Model
-from hpsearch.storage.database import shown, url_of
-from hpsearch.storage.records import Record
+from hpsearch.storage.database import default_tracking, default_url, shown, url_of
+from hpsearch.storage.records import Trial
 from hpsearch.storage.study_db import Storage, read
-from hpsearch.study.session import Options, Session, Summary, default_tracking, default_url, summary
+from hpsearch.study.session import Options, Session, Summary, summary
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @final
 @dataclass(frozen=True, eq=False)
-class Result:
+class StudyResult:
     """A study as far as it has come.
 
     Attributes:
@@ -37,7 +37,7 @@ class Result:
     notices: tuple[str, ...] = ()
 
     @property
-    def best(self) -> Record:
+    def best(self) -> Trial:
         """The champion.
 
         Raises:
@@ -95,7 +95,7 @@ def run(
     tracking_uri: str | None = None,
     workers: int | None = None,
     retry_failed: bool = False,
-) -> Result:
+) -> StudyResult:
     """Starts a study, or goes on with it, as `hpsearch run` does, without printing anything.
 
     Args:
@@ -117,17 +117,17 @@ def run(
         for progress in session.run():
             notices += progress.notes
         found = session.summary()
-    return Result(url, found, (*notices, *([session.untracked] if session.untracked else [])))
+    return StudyResult(url, found, (*notices, *([session.untracked] if session.untracked else [])))
 
 
-def load_study(database: str | os.PathLike[str]) -> Result:
+def load_study(database: str | os.PathLike[str]) -> StudyResult:
     """What a study database holds, without going on with it.
 
     Raises:
         StorageError: it is none.
     """
     url = url_of(os.fspath(database))
-    return Result(url, summary(url))
+    return StudyResult(url, summary(url))
 
 
 def load_model(folder: str | os.PathLike[str]) -> Model:

@@ -15,8 +15,9 @@ from urllib.parse import quote
 
 import click
 
-from hpsearch import __version__
-from hpsearch.errors import HpsearchError, Interrupted, printable, redacted
+from hpsearch.core.text import printable, redacted
+from hpsearch.core.version import __version__
+from hpsearch.errors import HpsearchError, Interrupted
 
 if TYPE_CHECKING:
     from hpsearch.config.spec import Spec
@@ -57,8 +58,8 @@ def run(
     """Start the study in file STUDY, or go on with it."""
     _warm()
     spec = _load(study, overrides)
-    from hpsearch.storage.database import url_of
-    from hpsearch.study.session import Options, default_tracking, default_url, forked_url
+    from hpsearch.storage.database import default_tracking, default_url, forked_url, url_of
+    from hpsearch.study.session import Options
 
     url, parent = url_of(storage) if storage else default_url(study, spec.name), None
     if fork is not None:
@@ -79,7 +80,8 @@ def run(
 def resume(database: str, tracking_uri: str | None, workers: int | None, retry_failed: bool, quiet: bool) -> None:
     """Go on with the study in DATABASE, a file or a URL; its study file is not needed."""
     _warm()
-    from hpsearch.study.session import Options, default_tracking
+    from hpsearch.storage.database import default_tracking
+    from hpsearch.study.session import Options
 
     options = Options(workers, tracking_uri or default_tracking(), retry_failed=retry_failed)
     _run(None, _url(database), options, tracking_uri, quiet)
@@ -170,7 +172,7 @@ def doctor(databases: tuple[str, ...], tracking_uri: str | None) -> None:
 def sync(database: str, tracking_uri: str | None, quiet: bool) -> None:
     """Send MLflow what it has not got of the study in DATABASE."""
     from hpsearch.admin import sync as syncing
-    from hpsearch.study.session import default_tracking
+    from hpsearch.storage.database import default_tracking
 
     with _stoppable() as stopping:
         report = syncing.sync(_url(database), tracking_uri or default_tracking(), lambda: bool(stopping))
@@ -188,7 +190,7 @@ def sync(database: str, tracking_uri: str | None, quiet: bool) -> None:
 def ui(study: str | None, tracking_uri: str | None, port: int | None, closed: bool) -> None:
     """Show a study, or the latest, in MLflow's page, until Ctrl-C."""
     from hpsearch.admin import ui as page
-    from hpsearch.study.session import default_tracking
+    from hpsearch.storage.database import default_tracking
 
     url = study and _url(study)
     with _stoppable() as stopping:
@@ -210,7 +212,7 @@ def db() -> None:
 def upgrade(tracking_uri: str | None) -> None:
     """Bring MLflow's database to the schema of the installed MLflow; a copy of what it was stays beside it."""
     from hpsearch.admin import mlflow_upgrade as upgrading
-    from hpsearch.study.session import default_tracking
+    from hpsearch.storage.database import default_tracking
 
     done = upgrading.upgrade(tracking_uri or default_tracking())
     if done.backup is None:
@@ -296,8 +298,7 @@ def _warm() -> None:
 
 def _url(database: str) -> str:
     """Of a database, or of that of a study file."""
-    from hpsearch.storage.database import url_of
-    from hpsearch.study.session import default_url
+    from hpsearch.storage.database import default_url, url_of
 
     if database.endswith((".yaml", ".yml")):
         return default_url(Path(database), _load(Path(database), ()).name)

@@ -10,33 +10,12 @@ HpsearchError          exit code 2: says where, what must hold, what it got, and
 Interrupted            exit code 130: Ctrl-C or SIGTERM; everything finished is saved
 """
 
-import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-LONGEST = 1000  # characters of a line
+from hpsearch.core.text import printable
+
 MOST = 15_000  # characters of all lines together
-
-
-_PASSWORD = re.compile(r"(:/{1,2}[^\s:/@]*:)[^\n@]*@(?:\S*@)?")  # of a URL, before its host; of a path that was one
-_TOKEN = re.compile(r"(https?://)[^\s:/@'\"]+@")  # for a name
-_QUERY = re.compile(r"([?&](?:password|passwd|pwd|token|secret|sslpassword|api_?key)=)[^&\s;'\"]+", re.IGNORECASE)
-
-
-def redacted(text: str) -> str:
-    """Text with no password of a URL in it."""
-    return _QUERY.sub(r"\1***", _TOKEN.sub(r"\1***@", _PASSWORD.sub(r"\1***@", text)))
-
-
-def printable(text: str, longest: int = LONGEST) -> str:
-    """One line that a terminal only shows and that gives no password away: control characters and marks that turn the
-    order of letters are escaped, and of a very long one both ends are kept."""
-    text = redacted(text)
-    if len(text) > longest:
-        text = f"{text[: longest * 2 // 3]} … {text[-longest // 3 :]}"
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 class HpsearchError(Exception):

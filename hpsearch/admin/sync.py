@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 from hpsearch.errors import DataError, Interrupted, OutputError, TrackingError
 from hpsearch.models.export import model_of
-from hpsearch.models.model import Blueprint
+from hpsearch.models.model import PreparedData
 from hpsearch.storage.lease import held
-from hpsearch.storage.records import FINISHED, Record
+from hpsearch.storage.records import FINISHED, Trial
 from hpsearch.storage.study_db import Storage
 from hpsearch.study.session import Summary, summary
-from hpsearch.tracking import MlflowTracker, Subject
+from hpsearch.tracking import MlflowTracker, StudyInfo
 from hpsearch.tracking.background import Call, Sender
 
 
@@ -90,16 +90,16 @@ def _held(url: str) -> Iterator[Storage]:
         storage.close()
 
 
-def _subject(found: Summary, storage: Storage) -> Subject:
+def _subject(found: Summary, storage: Storage) -> StudyInfo:
     study = storage.study()
     assert study is not None  # the summary is from it
     dataset = None
     with contextlib.suppress(DataError):  # of an earlier version: only what it says of the rows is missing
-        dataset = next((Blueprint.from_bytes(content).dataset for content in storage.prepared()), None)
-    return Subject.of(found.spec, study, storage.url, study.version, dataset)
+        dataset = next((PreparedData.from_bytes(content).dataset for content in storage.prepared()), None)
+    return StudyInfo.of(found.spec, study, storage.url, study.version, dataset)
 
 
-def _ending(found: Summary, storage: Storage, folder: Path) -> tuple[list[Record], Path | None, list[str]]:
+def _ending(found: Summary, storage: Storage, folder: Path) -> tuple[list[Trial], Path | None, list[str]]:
     """The ranking when the study is done, else none; the champion's model, when the data can be read; what to say."""
     best, study = found.champion, storage.study()
     crowned = storage.champions().get((best.stage, best.number)) if best else None

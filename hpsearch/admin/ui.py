@@ -15,7 +15,8 @@ from urllib.parse import urlsplit, urlunsplit
 from hpsearch.admin.doctor.base import Reader, reading
 from hpsearch.admin.doctor.mlflow import health, schema
 from hpsearch.admin.supervisor import Kept, kept, reason
-from hpsearch.errors import TrackingError, printable
+from hpsearch.core.text import printable
+from hpsearch.errors import TrackingError
 from hpsearch.storage.database import file_of, url_of
 from hpsearch.tracking.mlflow.saved_view import TAG, VIEW, view_link
 

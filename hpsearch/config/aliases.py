@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from hpsearch.errors import Mistake, printable
+from hpsearch.core.text import printable
+from hpsearch.errors import Mistake
 
 Move = Callable[[tuple[str | int, ...], tuple[str | int, ...]], None]
 

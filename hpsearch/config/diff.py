@@ -10,9 +10,8 @@ from itertools import zip_longest
 from typing import Any, NamedTuple, final
 
 from hpsearch.config.spec import Spec, Stage
-from hpsearch.core.space import Axis, Fixed, Point, Range, Raw, Space, contains
-from hpsearch.errors import redacted
-from hpsearch.storage.records import Record
+from hpsearch.core.space import Fixed, Range
+from hpsearch.core.text import redacted
 
 LONGEST = 60  # characters of a value that are shown
 DIFFER = "results would differ"
@@ -80,41 +79,6 @@ def forked(old: Spec, new: Spec) -> tuple[str, ...]:
     sections = ("data", "model", "train", "metric", "seed")
     leaves = ((s, path) for s in sections for path, _, _ in _leaves(before[s], after[s], (s,)))
     return tuple(dict.fromkeys(s for s, path in leaves if path[0] != "data" or path[-1] not in PLACES))
-
-
-def carried(old_space: Space, new_space: Space, record: Record) -> dict[str, Raw] | None:
-    """The record's point in the raw coordinates of another space; None where it does not lie in that."""
-    axes = {a.name: a for a in old_space.axes}
-    for name, value in new_space.fixed.items():
-        # A searched parameter that the point has not does not count there, so that it may have any value.
-        if not (_same(record.point[name], value) if name in record.point else name in axes):
-            return None
-    raws: dict[str, Raw] = {}
-    there: Point = dict(new_space.fixed)
-    waiting = list(new_space.axes)
-    while counting := next((a for a in waiting if a.counts(there)), None):
-        raw = _raw(axes.get(counting.name), counting, record)
-        if raw is None:
-            return None
-        raws[counting.key] = raw
-        there[counting.name] = record.point[counting.name]
-        waiting.remove(counting)
-    unneeded = {a.name for a in waiting} & old_space.fixed.keys()  # a fixed value is in every point
-    return raws if record.point.keys() - there.keys() <= unneeded else None
-
-
-def _raw(old: Axis | None, new: Axis, record: Record) -> Raw | None:
-    """Where the record lies on an axis, if it does."""
-    value = record.point.get(new.name)
-    if value is None or (new.choices and not any(_same(value, choice) for choice in new.choices)):
-        return None
-    if old is not None and old.complement and new.complement:  # 1 − value and back again loses bits
-        raw = record.raws[old.key]
-        return raw if contains(new, {new.key: (new.low, new.high)}, raw) else None
-    try:
-        return new.raw_of(value)
-    except ValueError:
-        return None
 
 
 @final

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hpsearch.config import load as checking
+from hpsearch.core.text import format_number, format_percent, printable
 from hpsearch.data.dataset import Dataset, prepare
-from hpsearch.data.profile import ODD, Seen, Survey, Task, number, percent, survey
+from hpsearch.data.profile import ODD, ColumnProfile, Survey, Task, survey
 from hpsearch.data.sources import SOURCES
 from hpsearch.data.splits import by_size
-from hpsearch.errors import OutputError, SpecError, printable
+from hpsearch.errors import OutputError, SpecError
 
 FOLDED = 2000  # rows below which one part of them is too few to choose by
 FOLDS = 5
@@ -171,16 +172,19 @@ def _chosen_by(found: Survey, dataset: Dataset) -> tuple[str, str]:
         return "val/rmse", "the usual error, in the units of the target; also val/mae, val/r2, val/loss"
     val = dict(dataset.rows)["val"] * dataset.folds
     few = found.rarest * len(found.classes) < 2 * IMBALANCED
-    rarest = f"the rarest class has {percent(found.rarest)} of the rows, so accuracy says little"
+    rarest = f"the rarest class has {format_percent(found.rarest)} of the rows, so accuracy says little"
     if few and found.rarest * dict(dataset.rows)["val"] >= 3:
         if len(found.classes) == 2:
             return "val/roc_auc", f"{rarest}; also val/f1, val/balanced_accuracy"
         return "val/balanced_accuracy", f"{rarest}; also val/f1, val/roc_auc"
     if few or val < COARSE:
-        return "val/loss", f"{val:,} rows to choose by: finer than accuracy, which moves in steps of {percent(1 / val)}"
+        return (
+            "val/loss",
+            f"{val:,} rows to choose by: finer than accuracy, with steps of {format_percent(1 / val)}",
+        )
     return (
         "val/accuracy",
-        f"the rarest class has {percent(found.rarest)} of the rows; also val/loss, val/roc_auc, val/f1",
+        f"the rarest class has {format_percent(found.rarest)} of the rows; also val/loss, val/roc_auc, val/f1",
     )
 
 
@@ -206,7 +210,7 @@ def _header(found: Survey, size: _Size, name: str, out: Path) -> Iterator[str]:
     yield ""
 
 
-def _columns(columns: Sequence[Seen]) -> Iterator[str]:
+def _columns(columns: Sequence[ColumnProfile]) -> Iterator[str]:
     yield "# Columns:"
     shown = columns[:SHOWN]
     width = max(len(_told(c.name)) for c in shown)
@@ -312,8 +316,8 @@ def _stages(size: _Size) -> Iterator[str]:
 
 def _of_task(found: Survey) -> str:
     if not found.classes:
-        return f"{number(found.range[0])} … {number(found.range[1])}"
-    shares = [f"{_told(name, 20)} {percent(n / found.rows)}" for name, n in list(found.classes.items())[:5]]
+        return f"{format_number(found.range[0])} … {format_number(found.range[1])}"
+    shares = [f"{_told(name, 20)} {format_percent(n / found.rows)}" for name, n in list(found.classes.items())[:5]]
     more = ", …" if len(found.classes) > 5 else ""
     return f"{len(found.classes)} classes: {', '.join(shares)}{more}"
 
@@ -345,7 +349,7 @@ def _told(name: str, longest: int = 32) -> str:
     return printable(name, longest)
 
 
-def _named(written: str | int, column: Seen) -> str:
+def _named(written: str | int, column: ColumnProfile) -> str:
     """Which column a place is."""
     return "" if isinstance(written, str) or column.name == str(written) else f"{_told(column.name)}: "
 

@@ -245,7 +245,7 @@ def _axis(name: str, parameter: Range | Values) -> Axis:
 
 
 def complement(value: float) -> float:
-    """1 − value in decimal: 1 − 0.999 is 0.001, where binary subtraction says 0.0010000000000000009."""
+    """1 − value in decimal: 1 − 0.999 is 0.001, where binary subtraction gives 0.0010000000000000009."""
     return float(1 - Decimal(repr(float(value))))
 
 
@@ -276,11 +276,3 @@ def bounds(axis: Axis, box: Box) -> tuple[Value, Value] | Sequence[Value]:
         return axis.choices
     low, high = (axis.value(raw) for raw in box[axis.key])
     return (high, low) if axis.complement else (low, high)
-
-
-def number(value: Value) -> str:
-    """Four digits, near 1 as many as leave two of 1 − value; whole numbers and words as they are."""
-    if not isinstance(value, float):
-        return str(value)
-    near = 0.999 < value < 1
-    return f"{value:.{1 - math.floor(math.log10(complement(value))) if near else 4}g}"

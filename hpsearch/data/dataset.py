@@ -20,7 +20,7 @@ from hpsearch.core.space import Point, Value
 from hpsearch.data.frame import Column, Frame
 from hpsearch.data.preprocessing import DTYPE, LARGEST, Preprocessing, fit
 from hpsearch.data.sources import Part, Source, Table
-from hpsearch.data.splits import PARTS, Cut, cut, fixed
+from hpsearch.data.splits import PARTS, SplitIndices, cut, fixed
 from hpsearch.errors import DataError, OutputError
 
 BLOCK = 1 << 20  # numbers prepared and written at a time
@@ -126,7 +126,7 @@ def prepare(
 
 
 def _prepared(
-    table: Table, source: Source, rows: Cut, point: Point, dataset: Dataset
+    table: Table, source: Source, rows: SplitIndices, point: Point, dataset: Dataset
 ) -> tuple[Dataset, tuple[Preprocessing, ...]]:
     """One way of preparing the rows: fitted, applied and written."""
     x, folder = table.x, Path(dataset.folder)
@@ -189,7 +189,7 @@ def fingerprint(table: Table) -> str:
     return digest.hexdigest()[:16]
 
 
-def _noticed(table: Table, source: Source, rows: Cut) -> Iterator[str]:
+def _noticed(table: Table, source: Source, rows: SplitIndices) -> Iterator[str]:
     """What was done with the rows that a person may not expect."""
     count = len(table.y)
     if source.split is None and table.split is None and not table.parts and count > 20_000:

@@ -30,7 +30,7 @@ IMPUTES: Menu[Any] = Menu.joined("way to impute", dict.fromkeys(("median", "most
 
 @final
 @dataclass(frozen=True)
-class Recipe:
+class PreprocessingConfig:
     """How rows are prepared: the settings of a study file's data at a point.
 
     Attributes:
@@ -51,7 +51,7 @@ class Recipe:
 
 @final
 @dataclass(frozen=True)
-class Names:
+class CategoryEncoding:
     """What becomes of a column of names.
 
     Attributes:
@@ -108,7 +108,7 @@ class Preprocessing:
     numbers: tuple[str, ...] = ()
     fills: Floats | None = None
     flags: tuple[int, ...] = ()
-    names: Mapping[str, Names] = field(default_factory=dict)
+    names: Mapping[str, CategoryEncoding] = field(default_factory=dict)
     reading: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -208,7 +208,7 @@ class Preprocessing:
             tuple(content["numbers"]),
             arrays.get("fills"),
             tuple(content["flags"]),
-            {name: Names(**names) for name, names in content["names"].items()},
+            {name: CategoryEncoding(**names) for name, names in content["names"].items()},
             reading,
         )
 
@@ -226,7 +226,7 @@ def fit(
     features: Sequence[str],
     reading: Mapping[str, Any],
     image: Shape | None,
-    recipe: Recipe,
+    recipe: PreprocessingConfig,
     folds: Sequence[Integers],
     *,
     regression: bool,
@@ -265,7 +265,7 @@ def fit(
     return tuple(found)
 
 
-def _numbers(values: Floats, kind: type[Scaler] | None, recipe: Recipe) -> tuple[float, Scaler | None]:
+def _numbers(values: Floats, kind: type[Scaler] | None, recipe: PreprocessingConfig) -> tuple[float, Scaler | None]:
     """What stands for a missing one, and how they are scaled."""
     from sklearn.impute import SimpleImputer
 
@@ -275,7 +275,7 @@ def _numbers(values: Floats, kind: type[Scaler] | None, recipe: Recipe) -> tuple
     return fill, None if kind is None else kind.fit(np.where(missing[:, None], fill, column))
 
 
-def _layout(column: Column, rows: Integers, recipe: Recipe) -> Names:
+def _layout(column: Column, rows: Integers, recipe: PreprocessingConfig) -> CategoryEncoding:
     """Which columns the names of one become."""
     from sklearn.preprocessing import OneHotEncoder
 
@@ -286,7 +286,7 @@ def _layout(column: Column, rows: Integers, recipe: Recipe) -> Names:
     there = codes[codes >= 0][:, None]
     own_gap = recipe.impute == "indicator" and len(there) < len(codes)
     if not len(there):
-        return Names({}, -1, 0 if own_gap else -1, int(own_gap), own_gap)
+        return CategoryEncoding({}, -1, 0 if own_gap else -1, int(own_gap), own_gap)
     encoder = OneHotEncoder(
         min_frequency=recipe.rare,
         max_categories=recipe.categories,
@@ -299,10 +299,10 @@ def _layout(column: Column, rows: Integers, recipe: Recipe) -> Names:
     places = {name: place for place, name in enumerate(kept)}
     other = len(kept) if rare else -1
     width = len(kept) + bool(rare)
-    return Names(places, other, width if own_gap else -1, width + own_gap, own_gap)
+    return CategoryEncoding(places, other, width if own_gap else -1, width + own_gap, own_gap)
 
 
-def _within(names: Names, column: Column, rows: Integers) -> Names:
+def _within(names: CategoryEncoding, column: Column, rows: Integers) -> CategoryEncoding:
     """The same columns as a fold knows them: names that it has not seen are unknown to it, and a missing cell is its
     own most frequent name, the first of several."""
     assert column.names is not None

@@ -16,11 +16,12 @@ import numpy.typing as npt
 
 from engine.registry import nearest
 from engine.types import Floats
+from hpsearch.core.text import format_number, format_percent, printable
 from hpsearch.data.frame import MISSING, Builder, Column, Mixed, numbers
 from hpsearch.data.sources.csv import CsvFile, CsvSource
 from hpsearch.data.sources.parquet import ParquetSource
 from hpsearch.data.sources.tables import FEW, MOSTLY, ColumnName, TableSource
-from hpsearch.errors import DataError, printable
+from hpsearch.errors import DataError
 
 Task = Literal["classification", "regression"]
 SEPARATORS = (",", ";", "\t", "|")
@@ -42,7 +43,7 @@ _TARGETS = ("target", "label", "class", "y", "outcome")
 
 @final
 @dataclass(frozen=True)
-class Seen:
+class ColumnProfile:
     """One column.
 
     Attributes:
@@ -81,7 +82,7 @@ class Survey:
     """
 
     settings: Mapping[str, Any]
-    columns: tuple[Seen, ...]
+    columns: tuple[ColumnProfile, ...]
     target: str
     rows: int
     test: int
@@ -366,22 +367,22 @@ def _mostly(column: Column, values: Floats) -> bool:
     return there > 0 and int((~np.isnan(values)).sum()) >= MOSTLY * there
 
 
-def _seen(place: int, name: str, cells: _Cells, marks: Sequence[str], target: Column, wanted: str) -> Seen:
+def _seen(place: int, name: str, cells: _Cells, marks: Sequence[str], target: Column, wanted: str) -> ColumnProfile:
     """One column, as it will be read."""
     if name == wanted:
-        return Seen(name, place, "the target")
+        return ColumnProfile(name, place, "the target")
     if name in cells.unread:
         what = cells.unread[name].partition("holds ")[2].partition(";")[0] or "what cannot be read"
-        return Seen(name, place, what, drop="neither numbers nor text")
+        return ColumnProfile(name, place, what, drop="neither numbers nor text")
     column = _unmarked(cells.columns[name].take(slice(len(target.values))), marks)
     values, text = numbers(column)
     if column.names is not None and text is None and name not in cells.declared:
         column = Column(values)
     gaps = int(column.missing.sum())
-    share = f", {percent(gaps / len(column.values))} missing" if gaps else ""
+    share = f", {format_percent(gaps / len(column.values))} missing" if gaps else ""
     used = column.values[~column.missing]
     if not len(used):
-        return Seen(name, place, "nothing", drop="all cells are missing")
+        return ColumnProfile(name, place, "nothing", drop="all cells are missing")
     known, counts = np.unique(used, return_counts=True)
     about = (_of_numbers(known) if column.names is None else _of_names(column.names, known, counts)) + share
     drop = _useless(name, column, used, len(known)) or _same(column, target)
@@ -390,12 +391,12 @@ def _seen(place: int, name: str, cells: _Cells, marks: Sequence[str], target: Co
         if not mixed and sum(_foreign(n) for n in column.names) > MOSTLY * len(column.names):
             drop, about = (ODD, about) if drop else ("", f"{about}; {ODD}")
         why = "numbers and words" if mixed else ""
-        return Seen(name, place, about, drop, names=why, gaps=gaps > 0, different=len(known))
+        return ColumnProfile(name, place, about, drop, names=why, gaps=gaps > 0, different=len(known))
     whole = bool((known == np.floor(known)).all())
     coded = whole and 2 < len(known) <= MANY_CODES and bool(_CODE.fullmatch(name))
     few = whole and 2 < len(known) <= CODES and 2 * len(known) <= len(used)
     tail = len(known) > FEW and abs(_skewness(used)) > TAIL
-    return Seen(name, place, about, drop, "codes, by its name" if coded else "", few, gaps > 0, tail)
+    return ColumnProfile(name, place, about, drop, "codes, by its name" if coded else "", few, gaps > 0, tail)
 
 
 def _unmarked(column: Column, marks: Sequence[str]) -> Column:
@@ -441,7 +442,7 @@ def _same(column: Column, target: Column) -> str:
     return "the target in other words" if ordered or 2 * len(left) <= len(ours) else ""
 
 
-def _check_left(source: TableSource, found: Sequence[Seen]) -> None:
+def _check_left(source: TableSource, found: Sequence[ColumnProfile]) -> None:
     if all(column.drop for column in found if column.about != "the target"):
         why = [f"'{printable(c.name, 50)}' ({c.drop})" for c in found if c.drop][:5]
         raise source.error(
@@ -451,8 +452,10 @@ def _check_left(source: TableSource, found: Sequence[Seen]) -> None:
 
 def _of_numbers(known: npt.NDArray[Any]) -> str:
     if len(known) == 1:
-        return f"always {number(known[0])}"
-    return f"{number(known[0])} … {number(known[-1])}" + (f", {len(known)} different" if len(known) <= FEW else "")
+        return f"always {format_number(known[0])}"
+    return f"{format_number(known[0])} … {format_number(known[-1])}" + (
+        f", {len(known)} different" if len(known) <= FEW else ""
+    )
 
 
 def _of_names(names: Sequence[str], known: npt.NDArray[Any], counts: npt.NDArray[Any]) -> str:
@@ -465,13 +468,3 @@ def _skewness(values: npt.NDArray[Any]) -> float:
         centered = (values - values.mean()) / values.std()
         found = float(np.mean(centered**3))
     return found if np.isfinite(found) else 0.0
-
-
-def percent(share: float) -> str:
-    """`38 %`, `0.3 %`."""
-    return f"{100 * share:.0f} %" if share >= 0.0095 else f"{100 * share:.2g} %"
-
-
-def number(value: float) -> str:
-    """`1,484,705`, `0.4167`."""
-    return f"{value:,.0f}" if float(value).is_integer() and abs(value) < 1e12 else f"{value:.6g}"

@@ -19,7 +19,7 @@ PARTS: tuple[Part, ...] = get_args(Part)
 Numbers = npt.NDArray[np.intp]
 
 
-class Cut(NamedTuple):
+class SplitIndices(NamedTuple):
     """Row numbers. Each fold has as many training rows as the others and as many to choose by; the test rows are one
     for all."""
 
@@ -49,7 +49,7 @@ def fixed(table: Table, asked: Split | None) -> Table:
     return replace(table, parts=by_file(Path(asked.file), len(table.y)))
 
 
-def cut(table: Table, asked: Split | None, seed: int) -> Cut:
+def cut(table: Table, asked: Split | None, seed: int) -> SplitIndices:
     """A table's rows, as its study file or its source says.
 
     Raises:
@@ -63,10 +63,10 @@ def cut(table: Table, asked: Split | None, seed: int) -> Cut:
         return folds(table, asked, asked.folds, seed)
     parts = split(table, asked, seed)
     _check_classes(table, parts["train"])
-    return Cut((parts["train"],), (parts["val"],), parts["test"])
+    return SplitIndices((parts["train"],), (parts["val"],), parts["test"])
 
 
-def folds(table: Table, asked: Split, count: int, seed: int) -> Cut:
+def folds(table: Table, asked: Split, count: int, seed: int) -> SplitIndices:
     """Rows that are not for the test, dealt over folds: each is chosen by once, and learned from by the other folds.
 
     All have equally many: what is left over when the rows are dealt is always learned from. Every class is in every
@@ -107,7 +107,7 @@ def folds(table: Table, asked: Split, count: int, seed: int) -> Cut:
     always = np.concatenate([of_class[n:] for of_class, n in zip(classes, spread, strict=True)])
     numbers = [np.sort(dealt[fold::count]) for fold in range(count)]
     train = [np.sort(np.concatenate([always, *(numbers[:fold] + numbers[fold + 1 :])])) for fold in range(count)]
-    return Cut(tuple(train), tuple(numbers), test)
+    return SplitIndices(tuple(train), tuple(numbers), test)
 
 
 def by_file(path: Path, rows: int) -> dict[Part, Numbers]:

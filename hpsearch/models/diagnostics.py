@@ -14,11 +14,12 @@ from engine.network import Network
 from engine.reading import Histogram, histograms, weight_statistics
 from engine.rows import Rows
 from engine.types import EngineError, Floats
-from hpsearch.config.instantiate import hyperparameters, network
+from hpsearch.config.instantiate import hyperparameters
 from hpsearch.config.spec import Spec
 from hpsearch.core.space import Point
 from hpsearch.data.dataset import Dataset
 from hpsearch.data.preprocessing import DTYPE, Preprocessing
+from hpsearch.training.network import network
 
 CLASSES = 100  # beyond which a confusion matrix cannot be read
 SHOWN = 1000  # rows of a scatter of predictions; all of them are in the histogram of residuals
@@ -86,7 +87,7 @@ class Weights(NamedTuple):
     zero: int
 
 
-class Portrait(NamedTuple):
+class Diagnostics(NamedTuple):
     """A champion, seen from its rows. From a cross-validation, layers are those of the first fold's net.
 
     Attributes:
@@ -133,7 +134,7 @@ class Portrait(NamedTuple):
             return None
 
 
-def portrait(spec: Spec, dataset: Dataset, folds: Sequence[Preprocessing], point: Point, weights: bytes) -> Portrait:
+def portrait(spec: Spec, dataset: Dataset, folds: Sequence[Preprocessing], point: Point, weights: bytes) -> Diagnostics:
     """Of a finished trial.
 
     Args:
@@ -145,7 +146,7 @@ def portrait(spec: Spec, dataset: Dataset, folds: Sequence[Preprocessing], point
     val, test, train = (dataset.part(part) for part in ("val", "test", "train"))
     with threadpool_limits(1), np.errstate(all="ignore"):  # one thread, as in training: two give other bits
         activations, gradients = _spreads(spec, net, theta[:1], train, point)
-        return Portrait(
+        return Diagnostics(
             val=None if val is None else _fit(dataset, *_each(dataset, net, theta, val)),
             test=None if test is None else _fit(dataset, *_together(dataset, net, theta, test)),
             regions=None if train is None else _regions(dataset, net, theta, folds, train),

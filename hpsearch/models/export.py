@@ -7,12 +7,12 @@ from hpsearch.config.references import choices
 from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import prepare
 from hpsearch.errors import DataError
-from hpsearch.models.model import Blueprint, Model, champion
-from hpsearch.storage.records import Record
+from hpsearch.models.model import Model, PreparedData, champion
+from hpsearch.storage.records import Trial
 from hpsearch.storage.study_db import Champion, Storage
 
 
-def model_of(spec: Spec, storage: Storage, best: Record, stored: Champion) -> Model:
+def model_of(spec: Spec, storage: Storage, best: Trial, stored: Champion) -> Model:
     """The model of a complete trial whose weights are stored.
 
     Raises:
@@ -20,12 +20,12 @@ def model_of(spec: Spec, storage: Storage, best: Record, stored: Champion) -> Mo
     """
     study = storage.study()
     assert study is not None  # it has a champion
-    blueprints = [Blueprint.from_bytes(content) for content in storage.prepared()]
+    blueprints = [PreparedData.from_bytes(content) for content in storage.prepared()]
     if not blueprints:
         with tempfile.TemporaryDirectory(prefix="hpsearch-") as folder:
             dataset, prepared = prepare(spec.data, spec.seed, Path(folder), choices(spec))
         if dataset.fingerprint != study.fingerprint:
             raise DataError("the data have changed since the study began")
-        blueprints = Blueprint.each(dataset, prepared)
-    made = Blueprint.at(blueprints, spec, best.point)
+        blueprints = PreparedData.each(dataset, prepared)
+    made = PreparedData.at(blueprints, spec, best.point)
     return champion(spec, made.dataset, made.folds, best, stored.weights, study.version)

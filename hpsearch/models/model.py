@@ -21,7 +21,6 @@ from threadpoolctl import threadpool_limits
 from engine.network import Network
 from engine.registry import describe, nearest, restore
 from engine.types import Floats
-from hpsearch.config.instantiate import network
 from hpsearch.config.references import choices
 from hpsearch.config.spec import Spec
 from hpsearch.core.space import Point
@@ -29,7 +28,8 @@ from hpsearch.data.dataset import Dataset
 from hpsearch.data.frame import Frame, frame_of, numbers
 from hpsearch.data.preprocessing import DTYPE, Preprocessing
 from hpsearch.errors import DataError, OutputError
-from hpsearch.storage.records import Record
+from hpsearch.storage.records import Trial
+from hpsearch.training.network import network
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -253,7 +253,7 @@ def _present(name: str, frame: Frame) -> Floats:
 
 @final
 @dataclass(frozen=True, eq=False)
-class Blueprint:
+class PreparedData:
     """All that a model needs of the data that it learned from, so that it can be made when these are gone.
 
     Attributes:
@@ -305,7 +305,7 @@ class Blueprint:
 
 
 def champion(
-    spec: Spec, dataset: Dataset, folds: Sequence[Preprocessing], record: Record, weights: bytes, version: str = ""
+    spec: Spec, dataset: Dataset, folds: Sequence[Preprocessing], record: Trial, weights: bytes, version: str = ""
 ) -> Model:
     """The model of a finished trial.
 

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.text import Text
 
-from hpsearch.core.space import number
+from hpsearch.core.text import format_value
 from hpsearch.report.text import parameters
 from hpsearch.study.loop import Progress
 
@@ -57,7 +57,7 @@ class Display:
             return
         self._trained += len(progress.news)
         best = progress.best
-        best_words = f"best {metric} {number(best.value or 0.0)} ({best.label})" if best else "no best yet"
+        best_words = f"best {metric} {format_value(best.value or 0.0)} ({best.label})" if best else "no best yet"
         counts = ", ".join(
             f"{count} {word}"
             for count, word in (

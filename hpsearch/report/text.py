@@ -19,14 +19,14 @@ from rich.text import Text
 from engine.reading import diagnose
 from hpsearch.config.references import searched
 from hpsearch.config.spec import Spec
-from hpsearch.core.space import Value, bounds, number
-from hpsearch.errors import printable
+from hpsearch.core.space import Value, bounds
+from hpsearch.core.text import format_value, printable
 from hpsearch.samplers import MEMORYLESS
 from hpsearch.search.confirm import CONFIDENCE, Finalist
 from hpsearch.search.importance import importance
-from hpsearch.storage.records import FINISHED, Record, checked_every, repeats
+from hpsearch.storage.records import FINISHED, Trial, checked_every, repeats
 from hpsearch.study.session import COLUMNS, Summary
-from hpsearch.training.trial import TrialState
+from hpsearch.training.task import TrialState
 
 TOP = 10
 BAR = 40  # columns of the longest bar
@@ -79,7 +79,7 @@ def as_csv(summary: Summary) -> str:
     return text.getvalue()
 
 
-def _trial(record: Record, again: Mapping[str, str]) -> dict[str, Any]:
+def _trial(record: Trial, again: Mapping[str, str]) -> dict[str, Any]:
     return {
         "number": record.number,
         "stage": record.stage,
@@ -107,7 +107,7 @@ def _finalist(finalist: Finalist) -> dict[str, Any]:
     }
 
 
-def saved(spec: Spec, records: Sequence[Record]) -> int:
+def saved(spec: Spec, records: Sequence[Trial]) -> int:
     """Epochs that pruned trials were not trained: as many at most, for they might have stopped early by themselves."""
     return sum(spec.train.epochs - r.epochs for r in records if r.state == "pruned" and r.origin is None)
 
@@ -173,7 +173,7 @@ def _bars(title: str, shares: Mapping[str, float]) -> Table:
     return table
 
 
-def curve(spec: Spec, record: Record) -> Text | None:
+def curve(spec: Spec, record: Trial) -> Text | None:
     """The watched curve by epoch, on a linear scale from its least to its most, the best epoch marked; None of a trial
     that was checked less than twice."""
     name = spec.metric.watched
@@ -188,7 +188,7 @@ def curve(spec: Spec, record: Record) -> Text | None:
     marked = next(place for place in range(width) if best < ends[place + 1])
     shown = [values[ends[place + 1] - 1] for place in range(width)]
     shown[marked] = values[best]
-    words = [f"{what} {number(values[n])}" for what, n in (("first", 0), ("best", best), ("last", -1))]
+    words = [f"{what} {format_value(values[n])}" for what, n in (("first", 0), ("best", best), ("last", -1))]
     text = Text(f"{name} of {record.label}, epochs {every} to {record.epochs}:\n  ", no_wrap=True)
     text.append("".join(_height(v, low, high) for v in shown))
     return text.append(f"\n  {' ' * marked}▲\n  {words[0]}, {words[1]} at epoch {record.best_epoch}, {words[2]}\n")
@@ -239,7 +239,7 @@ def stages(summary: Summary) -> list[list[str]]:
 
 def ranges(ends: Sequence[Value], zoomable: bool) -> str:
     """`0.0001 … 1`, or all values."""
-    return f"{number(ends[0])} … {number(ends[1])}" if zoomable else ", ".join(map(number, ends))
+    return f"{format_value(ends[0])} … {format_value(ends[1])}" if zoomable else ", ".join(map(format_value, ends))
 
 
 def _pruned(summary: Summary) -> Iterator[str]:
@@ -263,13 +263,13 @@ def _confirmed(summary: Summary) -> Table:
     for letter, f in zip(_letters(), summary.finalists, strict=False):
         mean = _interval(f.mean, f.half) if math.isfinite(f.mean) else "not all complete"
         against = "" if f.behind is None or not math.isfinite(f.behind) else _interval(f.behind, f.behind_half)
-        points = [number(f.point[name]) if name in f.point else "–" for name in names]
+        points = [format_value(f.point[name]) if name in f.point else "–" for name in names]
         table.add_row(*map(escape, [letter, mean, against, *points]))
     return table
 
 
 def _interval(middle: float, half: float) -> str:
-    return f"{number(middle)} ± {half:.2g}"
+    return f"{format_value(middle)} ± {half:.2g}"
 
 
 def _letters() -> Iterator[str]:
@@ -316,14 +316,14 @@ def over_seeds(summary: Summary) -> Iterator[tuple[str, list[list[str]]]]:
             if any(r.point != repeated[0].point for r in repeated):
                 continue  # what the point leaves open was sampled
             values = [r.value for r in repeated if r.state == "complete" and r.value is not None]
-            cells = [number(point[name]) if name in point else "–" for name in names]
-            spread = [number(float(f(values))) for f in (median, min, max)] if values else ["–"] * 3
+            cells = [format_value(point[name]) if name in point else "–" for name in names]
+            spread = [format_value(float(f(values))) for f in (median, min, max)] if values else ["–"] * 3
             rows.append([*cells, f"{len(values)}/{stage.seeds}", *spread])
         if len(rows) > 1:
             yield f"{stage.name}: over {stage.seeds} seeds", rows
 
 
-def _trials(summary: Summary, title: str, records: Sequence[Record]) -> Table:
+def _trials(summary: Summary, title: str, records: Sequence[Trial]) -> Table:
     table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", padding=(0, 1, 0, 0))
     axes = searched(summary.spec).axes
     metric = summary.spec.metric.name
@@ -339,14 +339,14 @@ def _trials(summary: Summary, title: str, records: Sequence[Record]) -> Table:
     for column in (metric, *(a.name for a in axes), *own):
         table.add_column(escape(column), justify="right", overflow="fold")
     for r in records:
-        value = "" if r.value is None else number(r.value)
-        points = [number(r.point[a.name]) if a.name in r.point else "–" for a in axes]
+        value = "" if r.value is None else format_value(r.value)
+        points = [format_value(r.point[a.name]) if a.name in r.point else "–" for a in axes]
         words = [r.label, *([r.state] * states), *([again.get(r.label, "")] * bool(again)), value, *points]
         table.add_row(*map(escape, words + [str(r.epochs)] * len(own)))
     return table
 
 
-def best_line(record: Record) -> Text:
+def best_line(record: Trial) -> Text:
     """The best trial: its scores and its parameters."""
     text = Text.assemble((f"Best: {record.label}", "bold"), f"   {scores(record.metrics)}")
     text.append(f"\n  {parameters(record)}" if record.point else "")
@@ -360,11 +360,11 @@ def scores(metrics: Mapping[str, float]) -> str:
         part, _, what = name.partition("/")
         if (part == "val" and not what.endswith("_std")) or (part == "test" and f"val/{what}" in metrics):
             spread = metrics.get(f"{name}_std")
-            words.append(f"{name} {number(value)}" + (f" ± {number(spread)}" if spread is not None else ""))
+            words.append(f"{name} {format_value(value)}" + (f" ± {format_value(spread)}" if spread is not None else ""))
     return ", ".join(words)
 
 
-def reading(record: Record) -> str:
+def reading(record: Trial) -> str:
     """Bias and variance of the champion by its accuracies (R² for a regression); nothing where it has not both."""
     errors = [1 - _accuracy(record.metrics, part) for part in ("fit", "val")]
     if not all(map(math.isfinite, errors)):
@@ -377,6 +377,6 @@ def _accuracy(metrics: Mapping[str, float], part: str) -> float:
     return metrics.get(f"{part}/accuracy", metrics.get(f"{part}/r2", math.nan))
 
 
-def parameters(record: Record) -> str:
+def parameters(record: Trial) -> str:
     """`learning_rate 0.0292, beta 0.979`."""
-    return ", ".join(f"{name} {number(value)}" for name, value in record.point.items())
+    return ", ".join(f"{name} {format_value(value)}" for name, value in record.point.items())

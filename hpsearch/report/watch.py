@@ -10,7 +10,7 @@ from rich.console import Console
 
 from hpsearch.report.live import Display
 from hpsearch.report.text import outline
-from hpsearch.storage.records import FINISHED, Record
+from hpsearch.storage.records import FINISHED, Trial
 from hpsearch.storage.study_db import Storage, read
 from hpsearch.study.loop import Progress
 from hpsearch.study.session import Summary, summarized
@@ -87,7 +87,7 @@ class Reader:
         mark = storage.mark()
         return None if mark == self._mark else (mark, summarized(storage, self._settled(storage)))
 
-    def _settled(self, storage: Storage) -> list[list[Record]]:
+    def _settled(self, storage: Storage) -> list[list[Trial]]:
         """Of each stage the first trials, as far as all have finished: these stay, unless somebody else runs the study,
         who may train failed ones again."""
         holder, last = storage.holder(), self._last
@@ -96,11 +96,11 @@ class Reader:
         return [list(takewhile(lambda r: r.state in FINISHED, records)) for records in last.records]
 
 
-def _finished(found: Summary) -> list[Record]:
+def _finished(found: Summary) -> list[Trial]:
     return [r for records in found.records for r in records if r.state in FINISHED]
 
 
-def _progress(found: Summary, news: list[Record]) -> Progress:
+def _progress(found: Summary, news: list[Trial]) -> Progress:
     states = Counter(r.state for records in found.records for r in records)
     stage = max(0, len(found.records) - 1)
     return Progress(

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from hpsearch.config.spec import Spec
 from hpsearch.core.space import Point, Raw
 from hpsearch.search.zoom import outcomes
-from hpsearch.storage.records import FINISHED, Record, best_of
+from hpsearch.storage.records import FINISHED, Trial, best_of
 
 CONFIDENCE = 0.95
 
@@ -26,7 +26,7 @@ class Finalist(NamedTuple):
     """
 
     point: Point
-    trials: tuple[Record, ...]
+    trials: tuple[Trial, ...]
     mean: float
     half: float
     behind: float | None = None
@@ -38,7 +38,7 @@ class Finalist(NamedTuple):
         return self.behind is not None and self.behind - self.behind_half <= 0
 
 
-def finalists(spec: Spec, earlier: Sequence[Sequence[Record]], top: int) -> list[dict[str, Raw]]:
+def finalists(spec: Spec, earlier: Sequence[Sequence[Trial]], top: int) -> list[dict[str, Raw]]:
     """The best points before a confirming stage, by the mean over the seeds with which each completed, ties by age.
 
     Points that were left behind with more seeds than they completed with come last: one was luck.
@@ -56,9 +56,9 @@ def finalists(spec: Spec, earlier: Sequence[Sequence[Record]], top: int) -> list
     return [points[key] for key in order[:top]]
 
 
-def compared(spec: Spec, records: Sequence[Record]) -> list[Finalist]:
+def compared(spec: Spec, records: Sequence[Trial]) -> list[Finalist]:
     """The points of a confirming stage, the best mean first; none before all of them are trained with every seed."""
-    points: dict[str, list[Record]] = {}
+    points: dict[str, list[Trial]] = {}
     for r in records:
         points.setdefault(repr(sorted(r.raws.items())), []).append(r)
     whole = all(len(trials) == spec.stages[-1].seeds for trials in points.values())
@@ -69,7 +69,7 @@ def compared(spec: Spec, records: Sequence[Record]) -> list[Finalist]:
     return [order[0], *(_against(spec, order[0], f) for f in order[1:])] if order else []
 
 
-def leader(spec: Spec, records: Sequence[Sequence[Record]]) -> Record | None:
+def leader(spec: Spec, records: Sequence[Sequence[Trial]]) -> Trial | None:
     """The best complete trial so far; once the last stage has confirmed, the winner's.
 
     Args:
@@ -84,7 +84,7 @@ def leader(spec: Spec, records: Sequence[Sequence[Record]]) -> Record | None:
     return best_of((r for each in searched for r in each), spec.metric.sign, stages)
 
 
-def winner(spec: Spec, records: Sequence[Record]) -> Record | None:
+def winner(spec: Spec, records: Sequence[Trial]) -> Trial | None:
     """The best trial of the point with the best mean; None when no point has one."""
     first = next(iter(compared(spec, records)), None)
     if first is None or not math.isfinite(first.mean):
@@ -92,7 +92,7 @@ def winner(spec: Spec, records: Sequence[Record]) -> Record | None:
     return best_of(first.trials, spec.metric.sign, [s.name for s in spec.stages])
 
 
-def _finalist(spec: Spec, trials: tuple[Record, ...]) -> Finalist:
+def _finalist(spec: Spec, trials: tuple[Trial, ...]) -> Finalist:
     values = [r.value if r.state == "complete" and r.value is not None else math.nan for r in trials]
     return Finalist(trials[0].point, trials, fmean(values), _half(values))
 

@@ -7,14 +7,14 @@ from hpsearch.config.references import searched
 from hpsearch.config.spec import Spec
 from hpsearch.core.space import Space
 from hpsearch.search.zoom import outcomes, standings, within
-from hpsearch.storage.records import Record
+from hpsearch.storage.records import Trial
 
 BEST = 0.1  # the share of trials that counts as the best
 FEWEST = 5  # of them at least: of fewer the densities that are compared are noise
 TRIALS = 20  # at least, so that the best are never more than a quarter
 
 
-def importance(spec: Spec, records: Iterable[Record]) -> dict[str, float]:
+def importance(spec: Spec, records: Iterable[Trial]) -> dict[str, float]:
     """Parameter → its share, most important first; shares sum to 1.
 
     PED-ANOVA (Watanabe, Bansal and Hutter 2023, IJCAI, https://arxiv.org/abs/2304.10255): how far the best trials'
@@ -54,7 +54,7 @@ def importance(spec: Spec, records: Iterable[Record]) -> dict[str, float]:
     return {names[key]: float(share) for key, share in found.items()}
 
 
-def _inside(space: Space, record: Record) -> bool:
+def _inside(space: Space, record: Trial) -> bool:
     """Whether a point lies in the ranges as they are now: a study file may change while its study is under way."""
     names = (a for a in space.axes if not a.zoomable and a.key in record.raws)
     return within(space, space.whole(), record) and all(record.raws[a.key] in a.choices for a in names)

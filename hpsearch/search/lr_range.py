@@ -13,13 +13,14 @@ from rich.text import Text
 from threadpoolctl import threadpool_limits
 
 from engine.range_test import RangeTest, range_test
-from hpsearch.config.instantiate import check_fit, hyperparameters, network
+from hpsearch.config.instantiate import hyperparameters
 from hpsearch.config.references import choices, searched
 from hpsearch.config.spec import Spec
 from hpsearch.core.seeds import derive
 from hpsearch.core.space import Axis, Point, Value
 from hpsearch.data.dataset import prepare
 from hpsearch.errors import DataError
+from hpsearch.training.network import check_fit, network
 
 LINES, WIDTH = 16, 40  # of the picture
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from statistics import median
 
 from hpsearch.config.spec import Metric, Pruning, Spec, Stage
-from hpsearch.storage.records import Record
+from hpsearch.storage.records import Trial
 
 GOLDEN = (math.sqrt(5) - 1) / 2
 REPEATED = -1  # the bracket of given points with several seeds
@@ -54,7 +54,7 @@ def bracket(spec: Spec, stage: Stage, number: int) -> int:
     return next(b for b in range(most + 1) if place < sum(sizes[: b + 1]))
 
 
-def behind(spec: Spec, stage: Stage, rung: int, cohort: Sequence[Record], peers: Sequence[Record]) -> set[int]:
+def behind(spec: Spec, stage: Stage, rung: int, cohort: Sequence[Trial], peers: Sequence[Trial]) -> set[int]:
     """Numbers of the trials of a cohort that end at a rung.
 
     Args:
@@ -72,7 +72,7 @@ def behind(spec: Spec, stage: Stage, rung: int, cohort: Sequence[Record], peers:
     return {r.number for r in cohort if r.epochs >= rung and value(spec.metric, r, rung, every) > limit}
 
 
-def value(metric: Metric, record: Record, epoch: int, every: int) -> float:
+def value(metric: Metric, record: Trial, epoch: int, every: int) -> float:
     """The best of a trial's watched curve until an epoch, lower is better; +inf for one that had diverged or failed."""
     # One that failed has the epochs that it stood at before, at which it was sound.
     lost = {"diverged": record.epochs <= epoch, "failed": record.epochs < epoch}
@@ -82,7 +82,7 @@ def value(metric: Metric, record: Record, epoch: int, every: int) -> float:
     return min((metric.sign * v for v in curve if math.isfinite(v)), default=math.inf)
 
 
-def _came(record: Record, rung: int) -> bool:
+def _came(record: Trial, rung: int) -> bool:
     """Whether a trial has come to a rung, or ended before by itself."""
     return record.epochs >= rung or record.state in ("complete", "diverged", "failed")
 

@@ -9,9 +9,9 @@ from hpsearch.core.seeds import derive
 from hpsearch.core.space import Box, Raw, Space
 from hpsearch.samplers import MEMORYLESS, SAMPLERS, Question, suggest
 from hpsearch.search import pruning
-from hpsearch.storage.records import Record, came
-from hpsearch.storage.study_db import Given, Storage
-from hpsearch.training.trial import Result
+from hpsearch.storage.records import Trial, came
+from hpsearch.storage.study_db import ProposedTrial, Storage
+from hpsearch.training.task import TrialResult
 
 if TYPE_CHECKING:
     from optuna import Study as OptunaStudy
@@ -22,7 +22,7 @@ STATES = {"running": "RUNNING", "complete": "COMPLETE", "pruned": "PRUNED", "div
 
 
 @final
-class Asking:
+class Suggester:
     """Asks a stage's trials wave by wave, and tells Optuna's database what has come of them.
 
     Args:
@@ -38,8 +38,8 @@ class Asking:
         space: Space,
         number: int,
         box: Box,
-        known: Sequence[Record],
-        prior: Sequence[Record],
+        known: Sequence[Trial],
+        prior: Sequence[Trial],
         storage: Storage,
     ) -> None:
         self._spec = spec
@@ -54,7 +54,7 @@ class Asking:
         """How many of the stage's trials a wave sees the outcome of: those of the waves up to the last but one."""
         return max(0, (wave - 1) * self._spec.wave)
 
-    def ask(self, wave: int, records: list[Record], total: int) -> list[Record]:
+    def ask(self, wave: int, records: list[Trial], total: int) -> list[Trial]:
         """Asks what is missing of a wave, appends it to the records, and gives the records of the wave.
 
         Args:
@@ -83,7 +83,7 @@ class Asking:
                 given.append(self._given(number, raws, finished))
             when = self._storage.ask(name, had, given)
             for number, trial in enumerate(given, had):
-                record = Record(name, number, trial.raws, self._space.point(trial.raws), "running", origin=trial.origin)
+                record = Trial(name, number, trial.raws, self._space.point(trial.raws), "running", origin=trial.origin)
                 records.append(came(record, trial.result, when) if trial.result else record)
         return records[first:last]
 
@@ -113,7 +113,7 @@ class Asking:
             waiting.remove(counting[0])
         return trial.params
 
-    def _given(self, number: int, raws: dict[str, Raw], finished: dict[str, Record]) -> Given:
+    def _given(self, number: int, raws: dict[str, Raw], finished: dict[str, Trial]) -> ProposedTrial:
         """The trial as it is stored: with the outcome of the same one of another study, or, where the file wants so,
         of the same point; else to be trained, and a point that was there before with one more seed."""
         same = self._prior.get((f"{self._stage.name}/{number}", _key(raws)))
@@ -122,20 +122,20 @@ class Asking:
         if same is None and self._spec.repeats == "reuse" and number >= len(self._stage.points) * self._stage.seeds:
             same = finished.get(_key(raws))
         if same is None:
-            return Given(raws)
-        result = Result(
+            return ProposedTrial(raws)
+        result = TrialResult(
             *(number, same.state, same.value, same.epochs, same.best_epoch),
             history=dict(same.history),
             error=same.error,
         )
-        return Given(raws, result, same.origin or same.label)
+        return ProposedTrial(raws, result, same.origin or same.label)
 
-    def tell(self, records: Sequence[Record]) -> None:
+    def tell(self, records: Sequence[Trial]) -> None:
         """Tells Optuna's database of the finished trials it has not got, in the order of their numbers."""
         told = self._storage.told(self._stage.name, self._spec.metric.sign)
         self._storage.tell(self._stage.name, [self.frozen(r) for r in records[told:]])
 
-    def frozen(self, record: Record) -> "FrozenTrial":
+    def frozen(self, record: Trial) -> "FrozenTrial":
         """A record as Optuna has it, with its best values at the rungs it came to."""
         from optuna.trial import TrialState, create_trial
 
@@ -152,7 +152,7 @@ class Asking:
             trial.datetime_complete = datetime.fromtimestamp(record.finished)
         return trial
 
-    def _reports(self, record: Record) -> dict[int, float]:
+    def _reports(self, record: Trial) -> dict[int, float]:
         if record.state not in ("complete", "pruned"):
             return {}
         metric, every = self._spec.metric, self._spec.train.check_every

@@ -7,15 +7,16 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from hpsearch.config.spec import Spec, Zoom
-from hpsearch.core.space import Axis, Box, Space, Value, contains, number
-from hpsearch.storage.records import Record
+from hpsearch.core.space import Axis, Box, Space, Value, contains
+from hpsearch.core.text import format_value
+from hpsearch.storage.records import Trial
 
 ROUNDING = 1e-9
 EDGE = 0.03  # of the range, on its own scale
 FEW = 3  # steps between the ends of whole numbers
 
 
-def box(spec: Spec, space: Space, stage: int, earlier: Sequence[Sequence[Record]], prior: Sequence[Record] = ()) -> Box:
+def box(spec: Spec, space: Space, stage: int, earlier: Sequence[Sequence[Trial]], prior: Sequence[Trial] = ()) -> Box:
     """What a stage searches: the whole range, or, zoom by zoom, what the stages before it leave.
 
     Args:
@@ -31,17 +32,17 @@ def box(spec: Spec, space: Space, stage: int, earlier: Sequence[Sequence[Record]
     return result
 
 
-def reused(space: Space, box: Box, earlier: Sequence[Sequence[Record]]) -> list[Record]:
+def reused(space: Space, box: Box, earlier: Sequence[Sequence[Trial]]) -> list[Trial]:
     """The complete and pruned trials of earlier stages that lie in the box: what a new sampler may know at once."""
     return [r for r in outcomes(earlier) if r.state in ("complete", "pruned") and within(space, box, r)]
 
 
-def within(space: Space, box: Box, record: Record) -> bool:
+def within(space: Space, box: Box, record: Trial) -> bool:
     """Whether a trial lies in the box."""
     return all(contains(axis, box, record.raws.get(axis.key)) for axis in space.axes)
 
 
-def outcomes(earlier: Sequence[Sequence[Record]]) -> list[Record]:
+def outcomes(earlier: Sequence[Sequence[Trial]]) -> list[Trial]:
     """All records, each outcome once: one that was taken over stands with the trial it is from, too."""
     return list({r.origin or r.label: r for records in earlier for r in records}.values())
 
@@ -59,11 +60,11 @@ class Edge(NamedTuple):
     end: Value
 
     def __str__(self) -> str:
-        what = f"the best {self.name} so far, {number(self.value)}"
-        return f"{what}, lies at the end of its range, {number(self.end)}: {self.wider}"
+        what = f"the best {self.name} so far, {format_value(self.value)}"
+        return f"{what}, lies at the end of its range, {format_value(self.end)}: {self.wider}"
 
 
-def edges(space: Space, box: Box, best: Record | None) -> list[Edge]:
+def edges(space: Space, box: Box, best: Trial | None) -> list[Edge]:
     """Where the range itself may keep better points out."""
     found = []
     for axis in space.axes if best is not None else ():
@@ -83,7 +84,7 @@ def edges(space: Space, box: Box, best: Record | None) -> list[Edge]:
     return found
 
 
-def _narrowed(spec: Spec, space: Space, outer: Box, records: Sequence[Record], zoom: Zoom) -> Box:
+def _narrowed(spec: Spec, space: Space, outer: Box, records: Sequence[Trial], zoom: Zoom) -> Box:
     inside = [r for r in records if within(space, outer, r)]
     best = _ordered(spec, inside)
     best = best[: max(1, math.ceil(zoom.keep_top * len(best)))]
@@ -95,7 +96,7 @@ def _narrowed(spec: Spec, space: Space, outer: Box, records: Sequence[Record], z
     return {a.key: _axis(a, outer[a.key], enough[a.key], zoom.margin) for a in space.axes}
 
 
-def _ordered(spec: Spec, records: Sequence[Record]) -> list[Record]:
+def _ordered(spec: Spec, records: Sequence[Trial]) -> list[Trial]:
     """Complete and pruned trials, the best first.
 
     Of complete trials alone this is their ranking; a pruned one is neither better nor worse for the wave it was in.
@@ -103,7 +104,7 @@ def _ordered(spec: Spec, records: Sequence[Record]) -> list[Record]:
     return [record for record, _ in standings(spec, records)]
 
 
-def standings(spec: Spec, records: Iterable[Record]) -> list[tuple[Record, int]]:
+def standings(spec: Spec, records: Iterable[Trial]) -> list[tuple[Trial, int]]:
     """Complete and pruned trials with how many others are ahead at the epoch that both have come to, fewest first."""
     found = [r for r in records if r.state in ("complete", "pruned")]
     curves = [_best_so_far(spec, r) for r in found]
@@ -126,7 +127,7 @@ def standings(spec: Spec, records: Iterable[Record]) -> list[tuple[Record, int]]
     return [(found[n], ahead[n]) for n in sorted(numbers, key=ahead.__getitem__)]
 
 
-def _best_so_far(spec: Spec, record: Record) -> list[float]:
+def _best_so_far(spec: Spec, record: Trial) -> list[float]:
     """At each check the best of the watched curve until then, lower is better."""
     values = [spec.metric.sign * v for v in record.history.get(spec.metric.watched, [])]
     return list(accumulate((v if math.isfinite(v) else math.inf for v in values), min))

@@ -13,7 +13,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from hpsearch.errors import StorageError, redacted
+from hpsearch.core.text import redacted
+from hpsearch.errors import StorageError
 
 BUSY = 75.0  # seconds to wait for another process that writes
 DAMAGED = "is damaged; restore a copy of it, or start in another file"
@@ -209,3 +210,25 @@ def pragmas(connection: Any, _record: Any) -> None:
                 raise
             time.sleep(0.01)
     connection.execute("PRAGMA synchronous=NORMAL")
+
+
+def default_url(study_file: Path, name: str) -> str:
+    """`<name>.db` beside the study file."""
+    return url_of(str(study_file.parent / f"{name}.db"))
+
+
+def forked_url(url: str, name: str) -> str:
+    """`<name>.db` beside the database of the study that is forked.
+
+    Raises:
+        StorageError: that is no file.
+    """
+    path = file_of(url)
+    if path is None:
+        raise StorageError(f"{shown(url)}: only a study in a SQLite file can be forked by name")
+    return url_of(str(path.with_name(f"{name}.db")))
+
+
+def default_tracking() -> str:
+    """`mlruns/mlflow.db` under the current folder, as an absolute URI: MLflow's defaults move with the folder."""
+    return url_of(str(Path("mlruns/mlflow.db").absolute()))

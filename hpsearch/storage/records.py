@@ -3,13 +3,15 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
-from hpsearch.core.space import Point, Raw
-from hpsearch.training.trial import History, Result, TrialState
+from hpsearch.config.spec import Spec
+from hpsearch.core.space import Point, Raw, Space
+from hpsearch.storage.study_db import Storage
+from hpsearch.training.task import History, TrialResult, TrialState
 
 FINISHED: tuple[TrialState, ...] = ("complete", "pruned", "diverged", "failed")
 
 
-class Record(NamedTuple):
+class Trial(NamedTuple):
     """One trial of one stage.
 
     Attributes:
@@ -42,7 +44,7 @@ class Record(NamedTuple):
         return f"{self.stage}/{self.number}"
 
 
-def came(record: Record, r: Result, when: float) -> Record:
+def came(record: Trial, r: TrialResult, when: float) -> Trial:
     """A record with what has come of its trial, or how far that is.
 
     Args:
@@ -69,7 +71,7 @@ def checked_every(epochs: int, history: History) -> int:
     return epochs // checks if checks else 1
 
 
-def repeats(records: Iterable[Record]) -> dict[str, str]:
+def repeats(records: Iterable[Trial]) -> dict[str, str]:
     """Label of a trial → that of the first one with the same point, for those that came later."""
     first: dict[str, str] = {}
     found = {}
@@ -80,7 +82,7 @@ def repeats(records: Iterable[Record]) -> dict[str, str]:
     return found
 
 
-def ranked(records: Iterable[Record], sign: int, stages: Iterable[str]) -> list[Record]:
+def ranked(records: Iterable[Trial], sign: int, stages: Iterable[str]) -> list[Trial]:
     """The complete ones, best first; ties by stage and number, so that the order is always the same.
 
     Args:
@@ -90,11 +92,28 @@ def ranked(records: Iterable[Record], sign: int, stages: Iterable[str]) -> list[
     return sorted((r for r in records if r.state == "complete"), key=_rank(sign, stages))
 
 
-def best_of(records: Iterable[Record], sign: int, stages: Iterable[str]) -> Record | None:
+def best_of(records: Iterable[Trial], sign: int, stages: Iterable[str]) -> Trial | None:
     """The first of `ranked`; None when none is complete."""
     return min((r for r in records if r.state == "complete"), key=_rank(sign, stages), default=None)
 
 
-def _rank(sign: int, stages: Iterable[str]) -> Callable[[Record], tuple[float, int, int]]:
+def _rank(sign: int, stages: Iterable[str]) -> Callable[[Trial], tuple[float, int, int]]:
     order = {name: number for number, name in enumerate(stages)}
     return lambda r: (sign * (r.value or 0.0), order.get(r.stage, -1), r.number)  # −1: of the study it was forked from
+
+
+def load(
+    spec: Spec, space: Space, storage: Storage, name: str, first: int = 0
+) -> tuple[list[Trial], list[TrialResult]]:
+    """What the database holds of a stage: trials that have been asked, from `first` on in the order of numbers, and how
+    far those are that are not finished."""
+    records, stands = [], []
+    for number, (raws, result, finished, origin) in enumerate(storage.trials(name, first), first):
+        with storage.sound(f"trial {name}/{number}"):
+            record = Trial(name, number, raws, space.point(raws), "running", origin=origin)
+        if result is not None and result.state == "running":
+            stands.append(result)
+        elif result is not None:
+            record = came(record, result, finished)
+        records.append(record)
+    return records, stands

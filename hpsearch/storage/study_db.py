@@ -37,7 +37,7 @@ from hpsearch.storage.database import (
     tables_of,
 )
 from hpsearch.storage.lease import BEAT, Holder, held
-from hpsearch.training.trial import History, Result
+from hpsearch.training.task import History, TrialResult
 
 if TYPE_CHECKING:
     import optuna
@@ -99,13 +99,13 @@ _CHAMPION = sa.Table(
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("weights", sa.LargeBinary, nullable=False),
     sa.Column("test", sa.Text),  # scores, once they have been read
-    sa.Column("portrait", sa.LargeBinary),  # `portrait.Portrait.to_bytes`, once the study has ended
+    sa.Column("portrait", sa.LargeBinary),  # `portrait.Diagnostics.to_bytes`, once the study has ended
 )
 _PREPARED = sa.Table(
     "hpsearch_prepared",
     _TABLES,
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),  # among the ways to prepare rows
-    sa.Column("content", sa.LargeBinary, nullable=False),  # `models.Blueprint.to_bytes`
+    sa.Column("content", sa.LargeBinary, nullable=False),  # `models.PreparedData.to_bytes`
 )
 _LEASE = sa.Table(
     "hpsearch_lease",
@@ -119,7 +119,7 @@ _LEASE = sa.Table(
 )
 _COORDINATOR = "coordinator"
 
-Label = tuple[str, int]  # stage and number of a trial
+TrialKey = tuple[str, int]  # stage and number of a trial
 Found = TypeVar("Found")
 
 
@@ -149,12 +149,12 @@ class StoredTrial(NamedTuple):
     """A trial: where it stands in the space and what came of it, as far as it is, and when it finished (Unix time)."""
 
     raws: dict[str, Raw]
-    result: Result | None
+    result: TrialResult | None
     finished: float
     origin: str | None
 
 
-class Given(NamedTuple):
+class ProposedTrial(NamedTuple):
     """A trial as it is asked, with its outcome when it has one already.
 
     Attributes:
@@ -163,7 +163,7 @@ class Given(NamedTuple):
     """
 
     raws: Mapping[str, Raw]
-    result: Result | None = None
+    result: TrialResult | None = None
     origin: str | None = None
 
 
@@ -333,7 +333,7 @@ class Storage:
         spec: dict[str, Any],
         fingerprint: str,
         version: str,
-        prior: Sequence[Given] = (),
+        prior: Sequence[ProposedTrial] = (),
         forked: str | None = None,
     ) -> StoredStudy:
         """Writes a new study.
@@ -400,7 +400,7 @@ class Storage:
                 _STAGE.update().where(_STAGE.c.stage == stage).values(ended=trials, seconds=_STAGE.c.seconds + seconds)
             )
 
-    def ask(self, stage: str, first: int, trials: Sequence[Given]) -> float:
+    def ask(self, stage: str, first: int, trials: Sequence[ProposedTrial]) -> float:
         """New trials of a stage, numbered from `first`, all or none.
 
         Returns:
@@ -425,9 +425,9 @@ class Storage:
     def save(
         self,
         stage: str,
-        outcome: Sequence[Result],
-        keep: Sequence[Result] = (),
-        drop: Sequence[Label] = (),
+        outcome: Sequence[TrialResult],
+        keep: Sequence[TrialResult] = (),
+        drop: Sequence[TrialKey] = (),
         seconds: float = 0.0,
     ) -> float:
         """What came back of trials, in one transaction: outcomes of the finished, checkpoints of the others.
@@ -506,7 +506,7 @@ class Storage:
             for trial in trials:
                 self._told[stage].add_trial(trial)
 
-    def champions(self) -> dict[Label, Champion]:
+    def champions(self) -> dict[TrialKey, Champion]:
         """The trials whose weights are kept."""
         with self._reading() as connection:
             rows = list(self._rows(connection, _CHAMPION))
@@ -692,7 +692,7 @@ def _packed(history: History) -> bytes:
     return zlib.compress(json.dumps(history, separators=(",", ":")).encode(), 1)
 
 
-def _asked(stage: str, number: int, given: Given, now: float) -> dict[str, Any]:
+def _asked(stage: str, number: int, given: ProposedTrial, now: float) -> dict[str, Any]:
     row = {"stage": stage, "number": number, "raws": json.dumps(dict(given.raws)), "origin": given.origin}
     if given.result is not None:
         return row | _came_of(given.result, now)
@@ -700,7 +700,7 @@ def _asked(stage: str, number: int, given: Given, now: float) -> dict[str, Any]:
     return row | {"state": "running", **counts, **dict.fromkeys(("value", "finished", "history", "error"))}
 
 
-def _came_of(r: Result, finished: float) -> dict[str, Any]:
+def _came_of(r: TrialResult, finished: float) -> dict[str, Any]:
     return {
         "state": r.state,
         "value": r.value,
@@ -713,7 +713,7 @@ def _came_of(r: Result, finished: float) -> dict[str, Any]:
     }
 
 
-def _stands(stage: str, r: Result) -> dict[str, Any]:
+def _stands(stage: str, r: TrialResult) -> dict[str, Any]:
     history = _packed(r.history)
     where = {"stage": stage, "number": r.number, "epochs": r.epochs, "seconds": r.seconds}
     return where | {"history": history, "state": r.checkpoint}
@@ -723,7 +723,7 @@ def _trial(row: Any, checkpoint: Any) -> StoredTrial:
     raws = json.loads(row.raws)
     if row.state != "running":
         history = json.loads(zlib.decompress(row.history))
-        found = Result(
+        found = TrialResult(
             row.number, row.state, row.value, row.epochs, row.best_epoch, history, row.seconds, error=row.error
         )
         return StoredTrial(raws, found, row.finished, row.origin)
@@ -732,6 +732,8 @@ def _trial(row: Any, checkpoint: Any) -> StoredTrial:
     try:
         history = json.loads(zlib.decompress(checkpoint.history))
     except (TypeError, ValueError, zlib.error):  # like a checkpoint that cannot be read: nothing to go on from
-        return StoredTrial(raws, Result(row.number, "running", None, 0, 0, {}, 0.0, b""), 0.0, row.origin)
-    stands = Result(row.number, "running", None, checkpoint.epochs, 0, history, checkpoint.seconds, checkpoint.state)
+        return StoredTrial(raws, TrialResult(row.number, "running", None, 0, 0, {}, 0.0, b""), 0.0, row.origin)
+    stands = TrialResult(
+        row.number, "running", None, checkpoint.epochs, 0, history, checkpoint.seconds, checkpoint.state
+    )
     return StoredTrial(raws, stands, 0.0, row.origin)

@@ -2,17 +2,17 @@
 
 from typing import NamedTuple
 
-from hpsearch.config.diff import carried, forked
+from hpsearch.config.diff import _same, forked
 from hpsearch.config.load import restore
 from hpsearch.config.references import searched
 from hpsearch.config.spec import Spec
+from hpsearch.core.space import Axis, Point, Raw, Space, contains
 from hpsearch.errors import StorageError
 from hpsearch.search.zoom import outcomes
 from hpsearch.storage.database import shown
-from hpsearch.storage.records import Record
-from hpsearch.storage.study_db import PRIOR, Given, Storage
-from hpsearch.study.loop import load
-from hpsearch.training.trial import Result
+from hpsearch.storage.records import Trial, load
+from hpsearch.storage.study_db import PRIOR, ProposedTrial, Storage
+from hpsearch.training.task import TrialResult
 
 
 class Prior(NamedTuple):
@@ -24,7 +24,7 @@ class Prior(NamedTuple):
         note: what a person should know.
     """
 
-    trials: list[Given]
+    trials: list[ProposedTrial]
     study: str
     note: str
 
@@ -63,8 +63,8 @@ def prior(url: str, spec: Spec, fingerprint: str, version: str) -> Prior:
             raws = carried(before, after, r)
             if raws is not None:
                 history = dict(r.history)
-                result = Result(r.number, r.state, r.value, r.epochs, r.best_epoch, history, r.seconds)
-                found.append(Given(raws, result, (r.origin or f"{stored.name}:{r.label}") if same else None))
+                result = TrialResult(r.number, r.state, r.value, r.epochs, r.best_epoch, history, r.seconds)
+                found.append(ProposedTrial(raws, result, (r.origin or f"{stored.name}:{r.label}") if same else None))
         note = f"forked from '{stored.name}': {len(found)} of its {len(finished)} finished trials are used again"
         if not same:
             note += f", by samplers alone: it was begun with {stored.version}, now {version}"
@@ -73,6 +73,41 @@ def prior(url: str, spec: Spec, fingerprint: str, version: str) -> Prior:
         storage.close()
 
 
-def _own(records: list[Record]) -> list[Record]:
+def _own(records: list[Trial]) -> list[Trial]:
     """Without those that have the outcome of another trial of the same study."""
     return [r for r in records if r.origin is None or ":" in r.origin]
+
+
+def carried(old_space: Space, new_space: Space, record: Trial) -> dict[str, Raw] | None:
+    """The record's point in the raw coordinates of another space; None where it does not lie in that."""
+    axes = {a.name: a for a in old_space.axes}
+    for name, value in new_space.fixed.items():
+        # A searched parameter that the point has not does not count there, so that it may have any value.
+        if not (_same(record.point[name], value) if name in record.point else name in axes):
+            return None
+    raws: dict[str, Raw] = {}
+    there: Point = dict(new_space.fixed)
+    waiting = list(new_space.axes)
+    while counting := next((a for a in waiting if a.counts(there)), None):
+        raw = _raw(axes.get(counting.name), counting, record)
+        if raw is None:
+            return None
+        raws[counting.key] = raw
+        there[counting.name] = record.point[counting.name]
+        waiting.remove(counting)
+    unneeded = {a.name for a in waiting} & old_space.fixed.keys()  # a fixed value is in every point
+    return raws if record.point.keys() - there.keys() <= unneeded else None
+
+
+def _raw(old: Axis | None, new: Axis, record: Trial) -> Raw | None:
+    """Where the record lies on an axis, if it does."""
+    value = record.point.get(new.name)
+    if value is None or (new.choices and not any(_same(value, choice) for choice in new.choices)):
+        return None
+    if old is not None and old.complement and new.complement:  # 1 − value and back again loses bits
+        raw = record.raws[old.key]
+        return raw if contains(new, {new.key: (new.low, new.high)}, raw) else None
+    try:
+        return new.raw_of(value)
+    except ValueError:
+        return None

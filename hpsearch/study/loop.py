@@ -22,14 +22,16 @@ from hpsearch.core.space import Box, Raw, Space
 from hpsearch.data.dataset import Dataset
 from hpsearch.errors import Interrupted
 from hpsearch.search import confirm, pruning
-from hpsearch.search.suggest import Asking
+from hpsearch.search.suggest import Suggester
 from hpsearch.search.zoom import box, edges, outcomes, reused, within
-from hpsearch.storage.records import FINISHED, Record, best_of, came
-from hpsearch.storage.study_db import PRIOR, Champion, Given, Label, Storage, StoredStage
+from hpsearch.storage.records import FINISHED, Trial, best_of, came, load
+from hpsearch.storage.study_db import PRIOR, Champion, ProposedTrial, Storage, StoredStage, TrialKey
 from hpsearch.tracking import Tracker
 from hpsearch.training.executors import Executor
-from hpsearch.training.scheduler import Crew, onwards
-from hpsearch.training.trial import Outcome, Result, Start, Task, final_scores, groups, pruned
+from hpsearch.training.grouping import groups
+from hpsearch.training.scheduler import TaskScheduler
+from hpsearch.training.scores import final_scores
+from hpsearch.training.task import Outcome, Task, TrialResult, TrialTask, onwards, pruned
 
 SLICE = 30.0  # seconds of training after which a group comes back to be stored
 POLL = 0.2  # seconds in which a wish to stop is heard
@@ -60,8 +62,8 @@ class Progress(NamedTuple):
     failed: int
     running: int
     total: int
-    best: Record | None
-    news: tuple[Record, ...]
+    best: Trial | None
+    news: tuple[Trial, ...]
     notes: tuple[str, ...] = ()
 
 
@@ -70,7 +72,7 @@ class _Cohort(NamedTuple):
 
     wave: int
     numbers: tuple[int, ...]
-    peers: tuple[Record, ...]
+    peers: tuple[Trial, ...]
 
 
 @final
@@ -94,23 +96,23 @@ class Study:
         self.dataset = dataset
         self.space: Space = searched(spec)
         self.boxes: list[Box] = []
-        self.records: list[list[Record]] = []  # by stage, by number
+        self.records: list[list[Trial]] = []  # by stage, by number
         self.prior = load(spec, self.space, storage, PRIOR)[0]
         self.totals = [s.trials for s in spec.stages]
         self._storage = storage
         self._executor = executor
         self._tracker = tracker
         self._stop = stop
-        self._kept: set[Label] = set(storage.champions())
+        self._kept: set[TrialKey] = set(storage.champions())
         self._notes: list[str] = []
         # Of the stage that runs:
-        self._stands: dict[int, Result] = {}  # trials that train, as far as they were stored
+        self._stands: dict[int, TrialResult] = {}  # trials that train, as far as they were stored
         self._cohorts: list[_Cohort] = []
-        self._crew = Crew(executor)
+        self._crew = TaskScheduler(executor)
         self._clock = 0.0
 
     @property
-    def best(self) -> Record | None:
+    def best(self) -> Trial | None:
         """The best complete trial so far; once a stage has confirmed, the winner's."""
         return confirm.leader(self.spec, self.records)
 
@@ -141,12 +143,12 @@ class Study:
         stage, earlier = self.spec.stages[number], [self.prior, *self.records[:number]]
         begun = self._begin(number, earlier)
         known = reused(self.space, begun.box, earlier)
-        asking = Asking(self.spec, self.space, number, begun.box, known, self.prior, self._storage)
+        asking = Suggester(self.spec, self.space, number, begun.box, known, self.prior, self._storage)
         records, stands = load(self.spec, self.space, self._storage, stage.name)
         self.boxes.append(begun.box)
         self.records.append(records)
         self._stands = {r.number: r for r in stands if self._sound(stage, r)}
-        self._cohorts, self._crew = [], Crew(self._executor)
+        self._cohorts, self._crew = [], TaskScheduler(self._executor)
         self.totals[number] = self._total(number, begun)
         self._clock = time.monotonic()
         deadline = self._clock + (stage.timeout or float("inf")) - begun.seconds
@@ -172,7 +174,7 @@ class Study:
             self._cohorts = [c for c in self._cohorts if c.wave > wave]
             wave += 1
 
-    def _begin(self, number: int, earlier: Sequence[Sequence[Record]]) -> StoredStage:
+    def _begin(self, number: int, earlier: Sequence[Sequence[Trial]]) -> StoredStage:
         """The stage as it is stored: what it searches is settled when it begins."""
         stage = self.spec.stages[number]
         begun = self._storage.stages(self.space.axes).get(stage.name)
@@ -210,7 +212,7 @@ class Study:
             return list(asked.values())
         return confirm.finalists(self.spec, [self.prior, *self.records[:number]], self.spec.stages[number].top or 0)
 
-    def _sound(self, stage: Stage, stands: Result) -> bool:
+    def _sound(self, stage: Stage, stands: TrialResult) -> bool:
         """Whether a stored checkpoint can be read; a trial whose cannot begins again, which changes no result."""
         try:
             if not stands.checkpoint:
@@ -223,7 +225,7 @@ class Study:
 
     # Waves.
 
-    def _open(self, number: int, asking: Asking, wave: int, judges: Sequence[Record]) -> None:
+    def _open(self, number: int, asking: Suggester, wave: int, judges: Sequence[Trial]) -> None:
         """Asks a wave, and sends it off."""
         stage, records, total = self.spec.stages[number], self.records[number], self.totals[number]
         had = len(records)
@@ -242,21 +244,21 @@ class Study:
             self._cohorts.append(_Cohort(wave, tuple(numbers), peers))
         self._advance(number)
 
-    def _confirm(self, number: int) -> list[Record]:
+    def _confirm(self, number: int) -> list[Trial]:
         """The trials of a confirming stage, asked at once: seed by seed all its points."""
         stage, records = self.spec.stages[number], self.records[number]
         points = self._finalists(number)
         new = range(len(records), self.totals[number])
         if new:
-            self._storage.ask(stage.name, new.start, [Given(points[n % len(points)]) for n in new])
+            self._storage.ask(stage.name, new.start, [ProposedTrial(points[n % len(points)]) for n in new])
         for n in new:
             raws = points[n % len(points)]
-            records.append(Record(stage.name, n, raws, self.space.point(raws), "running"))
+            records.append(Trial(stage.name, n, raws, self.space.point(raws), "running"))
         return records
 
-    def _advance(self, stage: int) -> list[Record]:
+    def _advance(self, stage: int) -> list[Trial]:
         """Sends every cohort that is all there on to its next rung, but for those who are behind: these are told."""
-        news: list[Record] = []
+        news: list[Trial] = []
         for cohort in self._cohorts:
             going = [n for n in cohort.numbers if self.records[stage][n].state == "running"]
             if not going or any(map(self._crew.away, going)):
@@ -291,10 +293,10 @@ class Study:
         cut = groups(self.spec, self.dataset, starts, self._executor.workers)
         self._crew.send(wave, [Task(self.spec, self.dataset, group, epochs, SLICE) for group in cut])
 
-    def _start(self, stage: int, number: int) -> Start:
+    def _start(self, stage: int, number: int) -> TrialTask:
         """A trial as it goes to a worker: from its seed, or from where it stands."""
         record = self.records[stage][number]
-        start = Start(
+        start = TrialTask(
             number, record.point, train_seed(self.spec, self.spec.stages[stage], number, len(self.records[stage]))
         )
         return onwards(start, self._stands[number]) if number in self._stands else start
@@ -312,7 +314,7 @@ class Study:
             return Interrupted()
         return Halted(str(error))
 
-    def _receive(self, stage: int) -> list[Record]:
+    def _receive(self, stage: int) -> list[Trial]:
         """Waits for outcomes, stores them, and sends on what is not finished."""
         news, error = self._arrived(stage, POLL)
         self._storage.beat()
@@ -332,14 +334,14 @@ class Study:
             mend = "raise it in the file, or give --retry-failed"
             raise Halted(f"{why} ({failures[0].label}: {failures[0].error}); {mend}")
 
-    def _arrived(self, stage: int, seconds: float) -> tuple[list[Record], BaseException | None]:
+    def _arrived(self, stage: int, seconds: float) -> tuple[list[Trial], BaseException | None]:
         """Stores what has come: the records that have finished, and what ends the study, if anything does."""
         outcomes, error = self._crew.arrivals(seconds)
         return [record for outcome in outcomes for record in self._save(stage, outcome)], error
 
     # What has come.
 
-    def _save(self, stage: int, outcome: Sequence[Result]) -> list[Record]:
+    def _save(self, stage: int, outcome: Sequence[TrialResult]) -> list[Trial]:
         """Stores results in one transaction; the records of those that have finished."""
         name, records = self.spec.stages[stage].name, self.records[stage]
         done = [r for r in outcome if r.state != "running"]
@@ -364,7 +366,7 @@ class Study:
         seconds, self._clock = time.monotonic() - self._clock, time.monotonic()
         return seconds
 
-    def _wanted(self, stage: int) -> set[Label]:
+    def _wanted(self, stage: int) -> set[TrialKey]:
         """Whose weights are to be kept: the best's, and while points are confirmed the best's of each."""
         wanted = [self.best]
         if self.spec.stages[stage].confirms:
@@ -374,7 +376,7 @@ class Study:
                 wanted.append(best)
         return {(r.stage, r.number) for r in wanted if r}
 
-    def _progress(self, stage: int, news: tuple[Record, ...]) -> Progress:
+    def _progress(self, stage: int, news: tuple[Trial, ...]) -> Progress:
         states = Counter(r.state for records in self.records for r in records)
         notes, self._notes = tuple(self._notes), []
         return Progress(
@@ -408,15 +410,15 @@ class Study:
         stage = self._names.index(best.stage)
         self.records[stage][best.number] = best._replace(metrics={**best.metrics, **scores})
 
-    def _again(self, best: Record) -> bytes | None:
+    def _again(self, best: Trial) -> bytes | None:
         """Weights that were not kept, because another study trained the trial: they come out the same again."""
         name, number = (best.origin or best.label).rpartition(":")[2].rsplit("/", 1)
         stage = next((s for s in self.spec.stages if s.name == best.stage and best.origin is None), None)
         seed = derive(self.spec.seed, name, int(number), "train")
         if stage is not None:
             seed = train_seed(self.spec, stage, best.number, len(self.records[self._names.index(stage.name)]))
-        start = Start(best.number, best.point, seed)
-        self._crew = Crew(self._executor)
+        start = TrialTask(best.number, best.point, seed)
+        self._crew = TaskScheduler(self._executor)
         self._crew.send(0, [Task(self.spec, self.dataset, (start,), self.spec.train.epochs)])
         outcomes: list[Outcome] = []
         while not outcomes:
@@ -430,21 +432,6 @@ class Study:
             came_out = result.error or f"it came out as {result.value}, not as {best.value}"
             self._notes.append(f"{best.label} was trained again for its weights: {came_out}")
         return result.weights
-
-
-def load(spec: Spec, space: Space, storage: Storage, name: str, first: int = 0) -> tuple[list[Record], list[Result]]:
-    """What the database holds of a stage: trials that have been asked, from `first` on in the order of numbers, and how
-    far those are that are not finished."""
-    records, stands = [], []
-    for number, (raws, result, finished, origin) in enumerate(storage.trials(name, first), first):
-        with storage.sound(f"trial {name}/{number}"):
-            record = Record(name, number, raws, space.point(raws), "running", origin=origin)
-        if result is not None and result.state == "running":
-            stands.append(result)
-        elif result is not None:
-            record = came(record, result, finished)
-        records.append(record)
-    return records, stands
 
 
 def train_seed(spec: Spec, stage: Stage, number: int, asked: int) -> int:

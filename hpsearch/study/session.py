@@ -5,32 +5,31 @@ import shlex
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple, final
 
-from hpsearch import __version__
 from hpsearch.config import load as checking
 from hpsearch.config.diff import compare, forked
-from hpsearch.config.instantiate import check_fit
 from hpsearch.config.references import choices, searched
 from hpsearch.config.spec import Spec
 from hpsearch.core.space import Box
+from hpsearch.core.version import versions
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.errors import OutputError, StorageError
-from hpsearch.models.diagnostics import Portrait, portrait
+from hpsearch.models.diagnostics import Diagnostics, portrait
 from hpsearch.models.export import model_of
-from hpsearch.models.model import Blueprint
+from hpsearch.models.model import PreparedData
 from hpsearch.search.confirm import Finalist, compared, leader
 from hpsearch.search.zoom import Edge, box, edges, reused
-from hpsearch.storage.database import file_of, shown, url_of
+from hpsearch.storage.database import shown
 from hpsearch.storage.lease import Holder
-from hpsearch.storage.records import FINISHED, Record, best_of, came, ranked
+from hpsearch.storage.records import FINISHED, Trial, best_of, came, load, ranked
 from hpsearch.storage.study_db import PRIOR, Storage, StoredStudy, read
 from hpsearch.study.fork import prior
-from hpsearch.study.loop import Progress, Study, load
-from hpsearch.tracking import TRACKERS, Beside, Silent, Subject, Tracker
+from hpsearch.study.loop import Progress, Study
+from hpsearch.tracking import TRACKERS, BackgroundTracker, NullTracker, StudyInfo, Tracker
 from hpsearch.training.executors import EXECUTORS
+from hpsearch.training.network import check_fit
 
 FLUSH, FLUSH_STOPPED = 120.0, 3.0  # seconds a tracker gets at the end, and when somebody waits for us to stop
 COLUMNS = ("stage", "number", "state", "value", "epochs", "seconds")  # of a trial, beside parameters and metrics
@@ -49,11 +48,11 @@ class Summary(NamedTuple):
     """
 
     spec: Spec
-    records: list[list[Record]]
+    records: list[list[Trial]]
     boxes: list[Box]
     reused: list[int]
     totals: list[int]
-    champion: Record | None
+    champion: Trial | None
     holder: Holder | None = None
 
     @property
@@ -96,7 +95,7 @@ class Summary(NamedTuple):
         return found
 
     @property
-    def ranking(self) -> list[Record]:
+    def ranking(self) -> list[Trial]:
         """Complete trials: the champion, then the others, best first."""
         names = [s.name for s in self.spec.stages]
         found = ranked((r for records in self.records for r in records), self.spec.metric.sign, names)
@@ -162,19 +161,19 @@ class Session:
         self._folder = folder
         executor = EXECUTORS["processes"](options.workers or _workers(self.spec), str(folder))
         self._exit.callback(executor.close)
-        self._tracker: Tracker = Silent()
+        self._tracker: Tracker = NullTracker()
         if options.tracking != "none":  # while it is imported and opened, the data are read
-            self._tracker = Beside("MLflow", TRACKERS["mlflow"], options.tracking, str(folder), options.stop)
+            self._tracker = BackgroundTracker("MLflow", TRACKERS["mlflow"], options.tracking, str(folder), options.stop)
             self._exit.callback(self._tracker.close, FLUSH_STOPPED)
         self.dataset, self.prepared = prepare(self.spec.data, self.spec.seed, folder, choices(self.spec))
         check_fit(self.spec, self.dataset)
         stored, notices = _begun(self._storage, self.spec, self.dataset, options.parent)
         self.notices = [*self.dataset.notices, *notices]
-        _keep_prepared(self._storage, self.spec, Blueprint.each(self.dataset, self.prepared))
+        _keep_prepared(self._storage, self.spec, PreparedData.each(self.dataset, self.prepared))
         if options.retry_failed:
             self.notices += _retried(self._storage, self.spec)
         if options.tracking != "none":
-            self._tracker.begin(Subject.of(self.spec, stored, url, versions(), self.dataset))
+            self._tracker.begin(StudyInfo.of(self.spec, stored, url, versions(), self.dataset))
         self.study = Study(self.spec, self.dataset, self._storage, executor, self._tracker, options.stop)
         self._executor = executor
         self.untracked: str | None = None
@@ -211,7 +210,7 @@ class Session:
         """The champion seen from its rows, which a report's reader may not have."""
         best = self.study.best
         stored = self._storage.champions().get((best.stage, best.number)) if best else None
-        if best is None or stored is None or stored.test is None or Portrait.from_bytes(stored.portrait):
+        if best is None or stored is None or stored.test is None or Diagnostics.from_bytes(stored.portrait):
             return
         dataset = self.dataset.at(best.point)
         seen = portrait(self.spec, dataset, self.prepared[dataset.number], best.point, stored.weights)
@@ -236,7 +235,7 @@ def summary(url: str) -> Summary:
     return read(url, summarized)
 
 
-def summarized(storage: Storage, known: Sequence[Sequence[Record]] = ()) -> Summary:
+def summarized(storage: Storage, known: Sequence[Sequence[Trial]] = ()) -> Summary:
     """The study in an open database.
 
     Args:
@@ -245,7 +244,7 @@ def summarized(storage: Storage, known: Sequence[Sequence[Record]] = ()) -> Summ
     spec = _stored_spec(storage)
     axes = searched(spec)
     begun = storage.stages(axes.axes)
-    records: list[list[Record]] = []
+    records: list[list[Trial]] = []
     boxes: list[Box] = []
     before = load(spec, axes, storage, PRIOR)[0]
     for number, stage in enumerate(spec.stages):
@@ -297,33 +296,6 @@ def _stored_spec(storage: Storage) -> Spec:
     return checking.restore(stored.spec, shown(storage.url))
 
 
-def default_url(study_file: Path, name: str) -> str:
-    """`<name>.db` beside the study file."""
-    return url_of(str(study_file.parent / f"{name}.db"))
-
-
-def forked_url(url: str, name: str) -> str:
-    """`<name>.db` beside the database of the study that is forked.
-
-    Raises:
-        StorageError: that is no file.
-    """
-    path = file_of(url)
-    if path is None:
-        raise StorageError(f"{shown(url)}: only a study in a SQLite file can be forked by name")
-    return url_of(str(path.with_name(f"{name}.db")))
-
-
-def default_tracking() -> str:
-    """`mlruns/mlflow.db` under the current folder, as an absolute URI: MLflow's defaults move with the folder."""
-    return url_of(str(Path("mlruns/mlflow.db").absolute()))
-
-
-def versions() -> str:
-    """What decides the numbers of a study."""
-    return ", ".join([f"hpsearch {__version__}", *(f"{name} {version(name)}" for name in ("numpy", "optuna"))])
-
-
 def _workers(spec: Spec) -> int:
     if spec.workers != "auto":
         return spec.workers
@@ -356,7 +328,7 @@ def _changes(storage: Storage, stored: StoredStudy, spec: Spec) -> list[str]:
     return [f"changed since the study began: {change}" for change in changes.changes]
 
 
-def _keep_prepared(storage: Storage, spec: Spec, blueprints: list[Blueprint]) -> None:
+def _keep_prepared(storage: Storage, spec: Spec, blueprints: list[PreparedData]) -> None:
     """Of a study that has asked no trial everything may have changed, and how rows are prepared with it."""
     contents, stored = [b.to_bytes() for b in blueprints], storage.prepared()
     if not stored or (stored != contents and not any(storage.trials(stage.name) for stage in spec.stages)):

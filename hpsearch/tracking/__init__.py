@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 
-from hpsearch.tracking.background import Beside
-from hpsearch.tracking.base import Silent, Subject, Tracker, masked
+from hpsearch.core.text import masked
+from hpsearch.tracking.background import BackgroundTracker
+from hpsearch.tracking.base import NullTracker, StudyInfo, Tracker
 from hpsearch.tracking.mlflow.tracker import MlflowTracker
 
 TRACKERS: dict[str, Callable[[str], Tracker]] = {
     "mlflow": MlflowTracker,
 }
 
-__all__ = ["TRACKERS", "Beside", "MlflowTracker", "Silent", "Subject", "Tracker", "masked"]
+__all__ = ["TRACKERS", "BackgroundTracker", "MlflowTracker", "NullTracker", "StudyInfo", "Tracker", "masked"]

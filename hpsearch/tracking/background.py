@@ -13,8 +13,9 @@ from queue import Empty
 from typing import Any, NamedTuple, final
 
 from hpsearch.core import processes as children
-from hpsearch.storage.records import Record
-from hpsearch.tracking.base import Lost, Subject, Tracker, masked
+from hpsearch.core.text import masked
+from hpsearch.storage.records import Trial
+from hpsearch.tracking.base import StoreReplacedError, StudyInfo, Tracker
 
 POLL, STOPPED = 0.2, 3.0
 CLOSING = 5.0  # seconds the tracker itself gets, when all is sent
@@ -38,7 +39,7 @@ class Sent(NamedTuple):
 
 
 @final
-class Beside:
+class BackgroundTracker:
     """Passes everything on to a tracker in another process.
 
     Args:
@@ -56,7 +57,7 @@ class Beside:
         self._closed = False
         self._told: set[str] = set()
         self._finished = False
-        self._subject: Subject | None = None
+        self._subject: StudyInfo | None = None
         self.sent = Sent()
         context = children.context()
         self._calls: Queue[Call | None] = context.Queue()
@@ -68,16 +69,16 @@ class Beside:
             self._process.start()
         answers.close()  # the process has its own
 
-    def begin(self, subject: Subject) -> None:
+    def begin(self, subject: StudyInfo) -> None:
         self._subject = subject
         self._calls.put(Call("begin", (subject,)))
 
-    def tell(self, record: Record) -> None:
+    def tell(self, record: Trial) -> None:
         self._told.add(record.label)
         self._calls.put(Call("tell", (record,)))
         self._hear(0)
 
-    def finish(self, ranking: list[Record], model: Path | None) -> None:
+    def finish(self, ranking: list[Trial], model: Path | None) -> None:
         self._finished = True
         self._calls.put(Call("finish", (ranking, model)))
 
@@ -213,7 +214,7 @@ class Sender:
         if self._tracker is not None and not self._lost:
             try:
                 self._tracker.close(CLOSING)
-            except Lost as error:
+            except StoreReplacedError as error:
                 self._fail(error)
             except Exception as error:
                 self._fail(error)  # only tidying failed: it is not said when all is sent
@@ -259,7 +260,7 @@ class Sender:
         getattr(self._tracker, call.method)(*call.arguments)
 
     def _fail(self, error: Exception) -> None:
-        if isinstance(error, Lost):
+        if isinstance(error, StoreReplacedError):
             self._lost = True
             self.sent = Sent()
         self._say_so(reason=reason_of(error, self._uri))

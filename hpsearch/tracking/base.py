@@ -8,13 +8,11 @@ from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 from typing import Protocol, Self, final
-from urllib.parse import unquote, urlsplit
 
 from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset
-from hpsearch.errors import redacted
 from hpsearch.storage.database import file_of, shown
-from hpsearch.storage.records import Record
+from hpsearch.storage.records import Trial
 from hpsearch.storage.study_db import StoredStudy
 
 GIT = 5.0  # seconds that git may take
@@ -22,7 +20,7 @@ GIT = 5.0  # seconds that git may take
 
 @final
 @dataclass(frozen=True)
-class Subject:
+class StudyInfo:
     """The study a tracker is told of.
 
     Attributes:
@@ -73,22 +71,22 @@ def commit_of(folder: Path) -> str | None:
     return text if re.fullmatch(r"[0-9a-f]{40,64}", text) else None
 
 
-class Lost(Exception):
+class StoreReplacedError(Exception):
     """What was sent before is gone as well."""
 
 
 class Tracker(Protocol):
     """Told of finished trials while others train. It is opened before anything is known of the study."""
 
-    def begin(self, subject: Subject) -> None:
+    def begin(self, subject: StudyInfo) -> None:
         """The study is known; what follows is about it."""
         ...
 
-    def tell(self, record: Record) -> None:
+    def tell(self, record: Trial) -> None:
         """A finished trial; told again after a resume, it adds nothing."""
         ...
 
-    def finish(self, ranking: list[Record], model: Path | None) -> None:
+    def finish(self, ranking: list[Trial], model: Path | None) -> None:
         """The study is done.
 
         Args:
@@ -103,42 +101,17 @@ class Tracker(Protocol):
 
 
 @final
-class Silent:
+class NullTracker:
     """Nobody is told."""
 
-    def begin(self, subject: Subject) -> None:
+    def begin(self, subject: StudyInfo) -> None:
         return
 
-    def tell(self, record: Record) -> None:
+    def tell(self, record: Trial) -> None:
         return
 
-    def finish(self, ranking: list[Record], model: Path | None) -> None:
+    def finish(self, ranking: list[Trial], model: Path | None) -> None:
         return
 
     def close(self, seconds: float) -> str | None:
         return None
-
-
-def masked(text: str, *uris: str) -> str:
-    """A text without passwords.
-
-    Args:
-        uris: whose passwords must not be in it in any form; those of other URIs are found by their shape.
-    """
-    for uri in uris:
-        secret = _password(uri)
-        for form in {secret, unquote(secret)}:
-            if len(form) > 3:  # a shorter one would be found inside of words
-                text = text.replace(form, "***")
-    # As in `host=… password=…` too, which some drivers repeat.
-    return redacted(re.sub(r"(?i)((?:password|passwd|pwd)=)[^\s&;'\"]+", r"\1***", text))
-
-
-def _password(uri: str) -> str:
-    """As it stands in the URI; it may hold what a parser stops at."""
-    try:
-        found = urlsplit(uri).password
-    except ValueError:
-        found = None
-    user, at, _ = uri.partition("://")[2].rpartition("@")
-    return found or (user.partition(":")[2] if at else "")

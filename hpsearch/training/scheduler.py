@@ -9,14 +9,14 @@ from itertools import count
 from typing import final
 
 from hpsearch.training.executors import Executor, WorkerDied
-from hpsearch.training.trial import Outcome, Result, Start, Task, failed
+from hpsearch.training.task import Outcome, Task, failed, onwards
 
 AHEAD = 2  # tasks a worker is given before they are needed, so that it never waits
 DEATHS = 3  # workers a trial may cost, without coming further, before it has failed
 
 
 @final
-class Crew:
+class TaskScheduler:
     """The tasks of one stage. Those of an older wave go first; else they go as they came."""
 
     def __init__(self, executor: Executor) -> None:
@@ -82,10 +82,3 @@ class Crew:
         lost = [t for t in task.trials if self._deaths[t.number] >= DEATHS]
         self.send(wave, [dataclasses.replace(task, trials=(t,)) for t in task.trials if t not in lost])
         return tuple(failed(t, f"its worker process ended {DEATHS} times: {problem}") for t in lost)
-
-
-def onwards(start: Start, stands: Result) -> Start:
-    """A trial that goes on from where it stands."""
-    return start._replace(
-        epochs=stands.epochs, checkpoint=stands.checkpoint, history=stands.history, seconds=stands.seconds
-    )

@@ -13,7 +13,8 @@ from threadpoolctl import threadpool_limits
 from hpsearch.config import load as checking
 from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset, prepare
-from hpsearch.training.trial import Start, Task, advance
+from hpsearch.training.task import Task, TrialTask
+from hpsearch.training.trial import advance
 
 pytestmark = pytest.mark.bench
 FOLDS, MOST, EPOCHS = 5, 2.5, 20
@@ -34,7 +35,7 @@ def prepared(split: dict[str, Any], folder: Path) -> tuple[Spec, Dataset]:
 
 
 def trained(spec: Spec, dataset: Dataset) -> float:
-    (result,) = advance(Task(spec, dataset, (Start(0, {}, 3),), EPOCHS))
+    (result,) = advance(Task(spec, dataset, (TrialTask(0, {}, 3),), EPOCHS))
     assert result.state == "complete"
     return result.history["val/accuracy"][-1]
 

@@ -17,8 +17,8 @@ import pytest
 from hpsearch.config import load as checking
 from hpsearch.config.references import searched
 from hpsearch.config.spec import Spec
-from hpsearch.storage.records import Record
-from hpsearch.tracking import MlflowTracker, Subject
+from hpsearch.storage.records import Trial
+from hpsearch.tracking import MlflowTracker, StudyInfo
 
 pytestmark = [
     pytest.mark.bench,
@@ -31,7 +31,7 @@ MOST_CPU, MOST_BYTES, MOST_RATIO = 0.020, 35_000, 1.10
 CURVES = ("train/loss", "val/loss", "train/accuracy", "val/accuracy")
 
 
-def record(spec: Spec, number: int) -> Record:
+def record(spec: Spec, number: int) -> Trial:
     """Of a trial with four curves that never end alike."""
     random, space = np.random.default_rng(number), searched(spec)
     raws: dict[str, float | int] = {}
@@ -43,12 +43,12 @@ def record(spec: Spec, number: int) -> Record:
     metrics = {name: values[29] for name, values in history.items()}
     value = metrics["val/loss"]
     times = (0.2, 1e9 + number)
-    return Record("coarse", number, raws, space.point(raws), "complete", value, EPOCHS, 30, *times, metrics, history)
+    return Trial("coarse", number, raws, space.point(raws), "complete", value, EPOCHS, 30, *times, metrics, history)
 
 
-def subject(spec: Spec) -> Subject:
+def subject(spec: Spec) -> StudyInfo:
     facts = {"data": "562232acc926f170", "version": "hpsearch 0, numpy 2, optuna 5, python 3", "database": "digits.db"}
-    return Subject(spec, "identity", 1e9, facts, {"rows": 1797, "features": 64, "classes": 10}, "0123456789" * 4)
+    return StudyInfo(spec, "identity", 1e9, facts, {"rows": 1797, "features": 64, "classes": 10}, "0123456789" * 4)
 
 
 def test_a_trial(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from hpsearch.storage.records import Record
+from hpsearch.storage.records import Trial
 
 COMMAND = Path(sys.executable).with_name("hpsearch")
 STUDY: dict[str, Any] = {
@@ -44,7 +44,7 @@ class Made(NamedTuple):
     """A study that was run, in a folder of its own, and its trials, best first."""
 
     database: Path
-    ranked: list[Record]
+    ranked: list[Trial]
 
 
 class Process(NamedTuple):

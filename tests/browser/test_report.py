@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from browsing import COMMAND, Made, Picture
 
-from hpsearch.core.space import number
+from hpsearch.core.text import format_value
 
 pytestmark = pytest.mark.browser
 EVIL = ["<img src=x onerror=alert(1)>", "</script><script>alert(2)</script>", 'a $x^2$ & "b" {{ 7*7 }} %{x}']
@@ -96,9 +96,9 @@ def test_the_answer_is_on_the_first_screen(page: Any, report: Path, study: Made)
     best = study.ranked[0]
     text = page.locator("#answer").inner_text()
     for name in ("val/loss", "test/accuracy"):
-        assert name in text and number(best.metrics[name]) in text
+        assert name in text and format_value(best.metrics[name]) in text
     for name, value in best.point.items():
-        assert name in text and number(value) in text
+        assert name in text and format_value(value) in text
     last = page.locator("#answer .score").last.bounding_box()
     assert last["y"] + last["height"] < 500
 
@@ -109,7 +109,7 @@ def test_sorting_and_filtering(page: Any, report: Path, study: Made) -> None:
     before = column(page, "trial")
     assert before == sorted(labels, key=lambda label: (label.split("/")[0], int(label.split("/")[1])))
     page.get_by_role("button", name="val/loss", exact=True).click()
-    assert column(page, "trial") == labels and column(page, "val/loss")[0] == number(study.ranked[0].value or 0.0)
+    assert column(page, "trial") == labels and column(page, "val/loss")[0] == format_value(study.ranked[0].value or 0.0)
     page.get_by_role("button", name="val/loss", exact=True).click()
     assert column(page, "trial") == labels[::-1]
     page.get_by_role("button", name="hidden_units", exact=True).click()
@@ -135,7 +135,7 @@ def test_hovering(page: Any, report: Path, study: Made, picture: Picture) -> Non
     text.first.wait_for()
     first = next(r for r in study.ranked if r.label == "coarse/0")
     assert "coarse/0, complete" in text.first.text_content()
-    assert number(first.value or 0.0) in text.first.text_content()
+    assert format_value(first.value or 0.0) in text.first.text_content()
     buttons = plot.locator(".modebar-btn").evaluate_all("buttons => buttons.map(b => b.dataset.title)")
     assert "Zoom" in buttons and not any("Share" in title or "Cloud" in title for title in buttons)
     picture(page, "report-hover")

@@ -37,12 +37,12 @@ from hpsearch.data.preprocessing import Preprocessing
 from hpsearch.models.model import champion
 from hpsearch.search.zoom import reused
 from hpsearch.storage.database import url_of
-from hpsearch.storage.records import Record
+from hpsearch.storage.records import Trial
 from hpsearch.storage.study_db import Storage
 from hpsearch.study import loop
 from hpsearch.study.loop import Study
 from hpsearch.study.session import summary
-from hpsearch.tracking import TRACKERS, Silent, Subject, Tracker
+from hpsearch.tracking import TRACKERS, NullTracker, StudyInfo, Tracker
 
 STUDIES: dict[str, dict[str, Any]] = {"full": cases.FULL, "rich": cases.RICH, "mlflow": cases.FULL}
 Prepared = tuple[Dataset, tuple[tuple[Preprocessing, ...], ...]]
@@ -83,7 +83,7 @@ def forked(spec: Spec, rows: Prepared, folder: Path, seed: int, mlflow: bool, st
 def run(spec: Spec, rows: Prepared, folder: Path, seed: int, mlflow: bool) -> Study:
     """The study in a folder, with its tracker told of it in this process. Trials end in an order that `seed` draws."""
     executor = cases.Held(random.Random(seed).randrange)
-    tracker: Tracker = TRACKERS["mlflow"](f"sqlite:///{folder / 'mlflow.db'}") if mlflow else Silent()
+    tracker: Tracker = TRACKERS["mlflow"](f"sqlite:///{folder / 'mlflow.db'}") if mlflow else NullTracker()
     database = folder / "small.db"
     with cases.opened(spec, rows[0], database, executor, tracker) as study:
         if mlflow:
@@ -95,7 +95,7 @@ def run(spec: Spec, rows: Prepared, folder: Path, seed: int, mlflow: bool) -> St
     return study
 
 
-def model(spec: Spec, rows: Prepared, database: Path, best: Record, folder: Path) -> Path:
+def model(spec: Spec, rows: Prepared, database: Path, best: Trial, folder: Path) -> Path:
     """The champion's, as a session saves it."""
     storage = Storage.open(url_of(str(database)), create=False)
     try:
@@ -107,13 +107,13 @@ def model(spec: Spec, rows: Prepared, database: Path, best: Record, folder: Path
     return folder
 
 
-def subject(spec: Spec, database: Path) -> Subject:
+def subject(spec: Spec, database: Path) -> StudyInfo:
     """What the tracker is told about, as a session does."""
     storage = Storage.open(url_of(str(database)), create=False)
     try:
         stored = storage.study()
         assert stored is not None
-        return Subject(spec, stored.identity, stored.created, {})
+        return StudyInfo(spec, stored.identity, stored.created, {})
     finally:
         storage.close()
 

@@ -11,7 +11,8 @@ import cases
 import numpy as np
 import pytest
 
-from hpsearch.errors import HpsearchError, Mistake, SpecError, printable
+from hpsearch.core.text import printable
+from hpsearch.errors import HpsearchError, Mistake, SpecError
 from tests.crash.test_files import LONGEST, harmless
 from tests.hpsearch import test_cli
 

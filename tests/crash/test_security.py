@@ -16,9 +16,10 @@ import pytest
 from engine.state import State
 from engine.types import EngineError
 from hpsearch.config import load as checking
+from hpsearch.core.text import redacted
 from hpsearch.data.dataset import prepare
 from hpsearch.data.sources import SOURCES
-from hpsearch.errors import DataError, HpsearchError, SpecError, redacted
+from hpsearch.errors import DataError, HpsearchError, SpecError
 from hpsearch.models.model import Model
 from hpsearch.study import session as service
 from tests.crash.test_files import harmless
@@ -82,8 +83,8 @@ def test_data_with_objects(which: str, canary: Path, tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sound model."""
-    from hpsearch.config.instantiate import network
     from hpsearch.core.seeds import derive
+    from hpsearch.training.network import network
 
     folder = tmp_path_factory.mktemp("saved")
     spec = cases.small(**TINY)

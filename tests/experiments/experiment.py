@@ -12,14 +12,15 @@ import paths
 from engine.network import Network
 from engine.trainer import evaluate
 from hpsearch.config import load as checking
-from hpsearch.config.instantiate import network
 from hpsearch.config.references import searched
 from hpsearch.config.spec import Spec, Stage
 from hpsearch.core.seeds import derive
 from hpsearch.core.space import Point, Value
 from hpsearch.data.dataset import DTYPE, Dataset, prepare
 from hpsearch.training.executors import EXECUTORS
-from hpsearch.training.trial import Result, Start, Task, groups
+from hpsearch.training.grouping import groups
+from hpsearch.training.network import network
+from hpsearch.training.task import Task, TrialResult, TrialTask
 
 STUDIES = paths.STUDIES
 WORKERS = 2
@@ -29,7 +30,7 @@ class Trained(NamedTuple):
     """One trial of a stage; `theta (1, parameters)`."""
 
     point: Point
-    result: Result
+    result: TrialResult
     network: Network
     theta: np.ndarray
     test_loss: float
@@ -66,15 +67,15 @@ def trained(file: str, *overrides: str) -> dict[str, list[Trained]]:
     return {name: sorted(trials, key=lambda t: t.result.number) for name, trials in found.items()}
 
 
-def _starts(spec: Spec, stage: Stage) -> Iterable[Start]:
+def _starts(spec: Spec, stage: Stage) -> Iterable[TrialTask]:
     points = stage.points or ({},)
     fixed = searched(spec).fixed
     for number in range(stage.trials):
         point = points[number % len(points)] | fixed
-        yield Start(number, point, derive(spec.seed, stage.name, number, "train"))
+        yield TrialTask(number, point, derive(spec.seed, stage.name, number, "train"))
 
 
-def _trained(spec: Spec, dataset: Dataset, point: Point, result: Result) -> Trained:
+def _trained(spec: Spec, dataset: Dataset, point: Point, result: TrialResult) -> Trained:
     net = network(spec, dataset, point)
     if result.weights is None:
         theta = np.full((1, net.size), np.nan, DTYPE)

@@ -17,12 +17,13 @@ from hpsearch.config.references import searched
 from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset
 from hpsearch.storage.database import url_of
-from hpsearch.storage.records import Record
+from hpsearch.storage.records import Trial, load
 from hpsearch.storage.study_db import PRIOR, Storage
-from hpsearch.study.loop import Study, load
-from hpsearch.tracking import Silent, Subject, Tracker
+from hpsearch.study.loop import Study
+from hpsearch.tracking import NullTracker, StudyInfo, Tracker
 from hpsearch.training.executors import Executor, Inline
-from hpsearch.training.trial import Outcome, Task, advance
+from hpsearch.training.task import Outcome, Task
+from hpsearch.training.trial import advance
 
 # Two stages, the second of three waves, so that its last is asked while the one before is partly trained, and with more
 # trials taken over than TPE's ten start-up trials; shapes that repeat.
@@ -148,7 +149,7 @@ def opened(
         with storage.lease():
             if storage.study() is None:
                 storage.begin(spec.name, spec.model_dump(mode="json"), dataset.fingerprint, "test")
-            yield Study(spec, dataset, storage, executor or Inline(), tracker or Silent(), stop)
+            yield Study(spec, dataset, storage, executor or Inline(), tracker or NullTracker(), stop)
     finally:
         storage.close()
 
@@ -161,7 +162,7 @@ def run(spec: Spec, dataset: Dataset, database: Path, executor: Executor | None 
     return study
 
 
-def rows(study: Study) -> list[Record]:
+def rows(study: Study) -> list[Trial]:
     """Every record of a study, but for what the clock says."""
     return [r._replace(seconds=0.0, finished=0.0) for records in study.records for r in records]
 
@@ -246,16 +247,16 @@ class Limit:
     def __init__(self, trials: int) -> None:
         self._left = trials
 
-    def begin(self, subject: Subject) -> None:
+    def begin(self, subject: StudyInfo) -> None:
         return
 
-    def tell(self, record: Record) -> None:
+    def tell(self, record: Trial) -> None:
         self._left -= 1
 
     def stop(self) -> bool:
         return self._left <= 0
 
-    def finish(self, ranking: list[Record], model: Path | None) -> None:
+    def finish(self, ranking: list[Trial], model: Path | None) -> None:
         return
 
     def close(self, seconds: float) -> str | None:

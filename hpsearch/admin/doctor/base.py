@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hpsearch.errors import HpsearchError, printable
+from hpsearch.core.text import printable
+from hpsearch.errors import HpsearchError
 
 PATIENCE = 5.0  # seconds for a server, or another process that writes
 PIP = f"{shlex.quote(sys.executable)} -m pip install"
@@ -52,10 +53,6 @@ def settled(name: str, check: Callable[..., Findings], *arguments: object) -> Fi
     found = list(unbroken(name, check, *arguments))
     again = any(f.level == "FAIL" for f in found) and path is not None and stamp(path) != before
     yield from unbroken(name, check, *arguments) if again else found
-
-
-def many(count: int, word: str) -> str:
-    return f"{count} {word}{'s' * (count != 1)}"
 
 
 def file_at(name: str) -> Path | None:

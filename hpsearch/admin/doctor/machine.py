@@ -11,7 +11,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from hpsearch.admin.doctor.base import PIP, Finding, Findings, file_at, many
+from hpsearch.admin.doctor.base import PIP, Finding, Findings, file_at
+from hpsearch.core.text import format_count
 
 LOW, LEAST = 1e9, 50e6  # bytes free: less is worth a word; too little
 
@@ -63,7 +64,7 @@ def blas() -> Findings:
         held = all(pool["num_threads"] == 1 for pool in pools())
     for pool in free:
         kernels = f", kernels {pool['architecture']}" if pool.get("architecture") else ""
-        threads = f"{many(pool['num_threads'], 'thread')} by itself, {'1' if held else 'as many'} in a worker"
+        threads = f"{format_count(pool['num_threads'], 'thread')} by itself, {'1' if held else 'as many'} in a worker"
         what = f"BLAS: {pool['internal_api']} {pool['version']}{kernels}, {threads}"
         yield Finding("ok", what) if held else Finding("warn", what, alone)
     if not free:
@@ -72,7 +73,7 @@ def blas() -> Findings:
 
 def processors() -> Findings:
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    text = f"CPUs: {count} for this process; `workers: auto` starts {many(count, 'worker')}"
+    text = f"CPUs: {count} for this process; `workers: auto` starts {format_count(count, 'worker')}"
     if (limit := quota()) is None or limit >= count:
         yield Finding("ok", text)
     else:

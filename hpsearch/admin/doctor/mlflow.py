@@ -13,8 +13,9 @@ from urllib.error import HTTPError
 from urllib.parse import unquote, urlsplit
 from urllib.request import Request, urlopen
 
-from hpsearch.admin.doctor.base import PATIENCE, PIP, Finding, Findings, Reader, file_at, many, reading
+from hpsearch.admin.doctor.base import PATIENCE, PIP, Finding, Findings, Reader, file_at, reading
 from hpsearch.admin.doctor.studies import holder
+from hpsearch.core.text import format_count
 from hpsearch.errors import HpsearchError
 
 
@@ -92,7 +93,7 @@ def unsettled(tracking: str, database: Reader, names: Sequence[str]) -> Findings
         known = ((name, running(name, row.identity)) for name in (*names, row.name or ""))
         name, runs = next((pair for pair in known if pair[1] is not None), (row.name or "DATABASE", False))
         if not runs:
-            what = f"MLflow: {many(row.runs, 'run')} of {name} left RUNNING, which nobody runs"
+            what = f"MLflow: {format_count(row.runs, 'run')} of {name} left RUNNING, which nobody runs"
             usual = Path("mlruns/mlflow.db").absolute() == file_at(tracking)
             remedy = f"hpsearch sync {shlex.quote(name)}" + f" --tracking-uri {shlex.quote(tracking)}" * (not usual)
             yield Finding("warn", what, remedy)

@@ -7,7 +7,8 @@ import zlib
 from collections import Counter
 from pathlib import Path
 
-from hpsearch.admin.doctor.base import ELSEWHERE, Finding, Findings, Reader, file_at, many, reading, unbroken
+from hpsearch.admin.doctor.base import ELSEWHERE, Finding, Findings, Reader, file_at, reading, unbroken
+from hpsearch.core.text import format_count
 from hpsearch.errors import HpsearchError
 
 DAMAGED = "restore a copy of it, or start in another file: hpsearch run STUDY.yaml --storage NEW.db"
@@ -68,7 +69,7 @@ def trials(where: str, study: Reader) -> Findings:
         except (AssertionError, TypeError, ValueError, zlib.error):
             yield Finding("FAIL", f"{where}: trial {row.stage}/{row.number} cannot be read", DAMAGED)
     states = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()) if count)
-    yield Finding("ok", f"{where}: {many(counts.total(), 'trial')}{states and f': {states}'}")
+    yield Finding("ok", f"{where}: {format_count(counts.total(), 'trial')}{states and f': {states}'}")
 
 
 def checkpoints(where: str, study: Reader) -> Findings:
@@ -85,7 +86,7 @@ def checkpoints(where: str, study: Reader) -> Findings:
             what = f"{where}: the checkpoint of {row.stage}/{row.number} cannot be read; that trial begins again"
             yield Finding("warn", what, f"hpsearch resume {shlex.quote(where)}")
     if readable:
-        yield Finding("ok", f"{where}: {many(readable, 'checkpoint')} readable")
+        yield Finding("ok", f"{where}: {format_count(readable, 'checkpoint')} readable")
 
 
 def told(where: str, study: Reader) -> Findings:
@@ -102,11 +103,11 @@ def told(where: str, study: Reader) -> Findings:
     ours = Counter({f"{name}/{stage}": count for stage, count in study.rows(query)})
     ahead = [(full, count) for full, count in theirs if full.startswith(f"{name}/") and count > ours[full]]
     for full, count in ahead:
-        what = f"Optuna's tables have {many(count, 'trial')} of '{full}', of which {ours[full]} are finished"
+        what = f"Optuna's tables have {format_count(count, 'trial')} of '{full}', of which {ours[full]} are finished"
         drop = f"optuna delete-study --storage {shlex.quote(url_of(where))} --study-name {shlex.quote(full)}"
         yield Finding("FAIL", f"{where}: {what}", f"after a copy: {drop}; hpsearch resume makes it anew")
     if not ahead:
-        yield Finding("ok", f"{where}: Optuna's tables agree, {many(sum(n for _, n in theirs), 'trial')} told")
+        yield Finding("ok", f"{where}: Optuna's tables agree, {format_count(sum(n for _, n in theirs), 'trial')} told")
 
 
 def lease(where: str, study: Reader) -> Findings:

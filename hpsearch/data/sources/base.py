@@ -13,7 +13,7 @@ from engine.types import Floats
 from hpsearch.core.schema import Section
 from hpsearch.core.space import Point
 from hpsearch.data.frame import Frame
-from hpsearch.data.preprocessing import Recipe
+from hpsearch.data.preprocessing import PreprocessingConfig
 
 Part = Literal["train", "val", "test"]
 Size = Annotated[int, Field(ge=1)]
@@ -114,12 +114,12 @@ class Source(Section, abc.ABC):
         None, description="[channels, height, width] when each row is an image, in that order"
     )
 
-    def recipe(self, point: Point) -> Recipe:
+    def recipe(self, point: Point) -> PreprocessingConfig:
         """How rows are prepared at a point: each setting as given, or as its parameter says."""
-        words = (field.name for field in fields(Recipe) if hasattr(self, field.name))
+        words = (field.name for field in fields(PreprocessingConfig) if hasattr(self, field.name))
         values: dict[str, Any] = {name: getattr(self, name) for name in words}
         values = {name: point[v] if isinstance(v, str) and v in point else v for name, v in values.items()}
-        return Recipe(**values)
+        return PreprocessingConfig(**values)
 
     @abc.abstractmethod
     def load(self) -> Table:

@@ -12,8 +12,9 @@ from pydantic import Field, model_validator
 
 from engine.registry import nearest
 from engine.types import Floats
+from hpsearch.core.text import printable
 from hpsearch.data.sources.base import Source, Table
-from hpsearch.errors import DataError, printable
+from hpsearch.errors import DataError
 
 Array = npt.NDArray[Any]
 BROKEN = (OSError, EOFError, ValueError, RuntimeError, BadZipFile, zlib.error)  # of bad files

@@ -7,7 +7,7 @@ import numpy as np
 
 from engine.scaling import MinMax, Quantile, Robust, Scaler, Standard
 from engine.types import Floats, Integers, Shape
-from hpsearch.data.preprocessing import DTYPE, Names, Preprocessing
+from hpsearch.data.preprocessing import DTYPE, CategoryEncoding, Preprocessing
 from hpsearch.models.onnx.nodes import TEXT, Nodes
 
 NUMBERS = "numbers; NaN is a missing one"
@@ -59,7 +59,7 @@ def _frame(nodes: Nodes, fold: Preprocessing, raw: str, missing: str) -> str:
     return nodes("Concat", *parts, axis=1)
 
 
-def _one_hot(nodes: Nodes, name: str, names: Names) -> str:
+def _one_hot(nodes: Nodes, name: str, names: CategoryEncoding) -> str:
     """A column of names `(rows, 1)` → `(rows, width)`."""
     places = {**names.places, "": names.missing}
     nowhere = names.width  # OneHot leaves 0 in all columns where a place is beyond them; −1 would be the last one

@@ -5,8 +5,8 @@ from html import escape
 from math import log10
 from typing import Any
 
-from hpsearch.core.space import Axis, Raw, number
-from hpsearch.errors import printable
+from hpsearch.core.space import Axis, Raw
+from hpsearch.core.text import format_value, printable
 
 GOLDEN = 0.6180339887498949
 FEW = 12  # whole numbers that each have a mark
@@ -42,7 +42,7 @@ def drawn(axis: Axis) -> dict[str, Any]:
     """The axis for plotly, from end to end of the whole range, with a little room."""
     if axis.choices:
         last = len(axis.choices) - 1
-        named = [safe(number(choice)) for choice in axis.choices]
+        named = [safe(format_value(choice)) for choice in axis.choices]
         return {"tickvals": list(range(last + 1)), "ticktext": named, "range": [-0.5, last + 0.5]}
     if axis.whole and not axis.log and axis.high - axis.low <= FEW:
         whole = range(int(axis.low), int(axis.high) + 1)

@@ -9,16 +9,17 @@ from typing import NamedTuple, Self
 
 from hpsearch.config.references import searched
 from hpsearch.config.spec import Spec
-from hpsearch.core.space import Axis, number
+from hpsearch.core.space import Axis
+from hpsearch.core.text import format_count, format_value
 from hpsearch.data.dataset import Dataset
 from hpsearch.errors import DataError
-from hpsearch.models.diagnostics import Portrait
-from hpsearch.models.model import Blueprint
+from hpsearch.models.diagnostics import Diagnostics
+from hpsearch.models.model import PreparedData
 from hpsearch.report.text import reading, saved, verdict
 from hpsearch.search.confirm import CONFIDENCE
 from hpsearch.search.importance import importance
 from hpsearch.storage.database import shown
-from hpsearch.storage.records import Record
+from hpsearch.storage.records import Trial
 from hpsearch.storage.study_db import Storage, StoredStudy, read
 from hpsearch.study.session import Summary, standing, summarized
 
@@ -40,7 +41,7 @@ class Story(NamedTuple):
     study: StoredStudy
     found: Summary
     dataset: Dataset | None
-    portrait: Portrait | None
+    portrait: Diagnostics | None
     importance: dict[str, float]
 
     @classmethod
@@ -59,11 +60,11 @@ class Story(NamedTuple):
         best, prepared = found.champion, storage.prepared()
         stored = storage.champions().get((best.stage, best.number)) if best else None
         try:
-            dataset = Blueprint.from_bytes(prepared[0]).dataset if prepared else None
+            dataset = PreparedData.from_bytes(prepared[0]).dataset if prepared else None
         except DataError:
             dataset = None
         weights = importance(found.spec, [r for each in found.records for r in each])
-        seen = Portrait.from_bytes(stored.portrait) if stored else None
+        seen = Diagnostics.from_bytes(stored.portrait) if stored else None
         return cls(shown(storage.url), standing(storage.url, found), study, found, dataset, seen, weights)
 
     @property
@@ -72,7 +73,7 @@ class Story(NamedTuple):
         return self.found.spec
 
     @property
-    def trials(self) -> list[Record]:
+    def trials(self) -> list[Trial]:
         """All, stage by stage."""
         return [r for each in self.found.records for r in each]
 
@@ -114,11 +115,12 @@ class Story(NamedTuple):
             yield self._unconfirmed(best)
         spread = best.metrics.get(f"{spec.metric.name}_std")
         if spread is not None and self.dataset is not None:
-            yield f"Its {spec.metric.name} is the mean over {self.dataset.folds} folds; it varies by {number(spread)}."
+            folds = self.dataset.folds
+            yield f"Its {spec.metric.name} is the mean over {folds} folds; it varies by {format_value(spread)}."
         if interval := self._of_test(best):
             yield interval
 
-    def _unconfirmed(self, best: Record) -> str:
+    def _unconfirmed(self, best: Trial) -> str:
         stage = next((s for s in self.spec.stages if s.name == best.stage), None)
         if stage is not None and stage.seeds > 1:
             return f"The best of {stage.seeds} seeds of its point: what the point is worth is their median."
@@ -130,7 +132,7 @@ class Story(NamedTuple):
             "with top and seeds confirms the best with new seeds."
         )
 
-    def _of_test(self, best: Record) -> str:
+    def _of_test(self, best: Trial) -> str:
         """Wilson 1927: what the test rows, being few or many, say of the accuracy on other rows."""
         share, rows = best.metrics.get("test/accuracy"), dict(self.dataset.rows).get("test", 0) if self.dataset else 0
         if share is None or not rows:
@@ -168,20 +170,11 @@ class Story(NamedTuple):
             early = [r for r in complete if r.epochs < spec.train.epochs]
             used, most = sum(r.epochs for r in complete), spec.train.epochs * len(complete)
             yield (
-                f"{len(early):,} of {counted(len(complete), 'complete trial')} stopped early; used were {used:,} of "
-                f"{counted(most, 'epoch')} that were allowed ({used / most:.0%})."
+                f"{len(early):,} of {format_count(len(complete), 'complete trial')} stopped early; "
+                f"used were {used:,} of "
+                f"{format_count(most, 'epoch')} that were allowed ({used / most:.0%})."
             )
         ended = sum(r.state == "pruned" for r in own)
         if ended:
-            left = counted(saved(spec, own), "epoch")
-            yield f"Pruned: {counted(ended, 'trial')}, which saved at most {left}."
-
-
-def counted(number: int, what: str) -> str:
-    """`1 trial`, `2,000 trials`."""
-    return f"{number:,} {what}{'s' * (number != 1)}"
-
-
-def lasting(seconds: float) -> str:
-    """`0.31 s`, `42 s`, `12 min`."""
-    return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:,.0f} s" if seconds < 600 else f"{seconds / 60:,.0f} min"
+            left = format_count(saved(spec, own), "epoch")
+            yield f"Pruned: {format_count(ended, 'trial')}, which saved at most {left}."

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from hpsearch.report.html.axes import safe
-from hpsearch.storage.records import Record
+from hpsearch.storage.records import Trial
 
 # Okabe and Ito 2008, "Color universal design": told apart by the color-blind too.
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8A7F00")
@@ -54,7 +54,7 @@ def color(stages: Sequence[str], stage: str) -> str:
     return COLORS[stages.index(stage) % len(COLORS)]
 
 
-def hover(record: Record) -> str:
+def hover(record: Trial) -> str:
     """`coarse/12, complete`."""
     return f"{safe(record.label)}, {record.state}"
 

@@ -4,14 +4,14 @@ from collections.abc import Iterator, Sequence
 
 import plotly.graph_objects as go
 
-from hpsearch.core.space import number
-from hpsearch.models.diagnostics import Fit, Portrait, Regions, Spread
+from hpsearch.core.text import format_value
+from hpsearch.models.diagnostics import Diagnostics, Fit, Regions, Spread
 from hpsearch.report.html import axes as scales
 from hpsearch.report.html.axes import safe
 from hpsearch.report.html.content import Story
 from hpsearch.report.html.figures import BEST, COLORS, INK, Picture, dotted, figure, lined, lined_up
 from hpsearch.report.html.search_figures import curve
-from hpsearch.storage.records import Record
+from hpsearch.storage.records import Trial
 
 NUMBERED = 25  # classes whose confusion matrix has its counts written in
 LAYERS = 12  # in a picture, the first ones
@@ -53,7 +53,7 @@ _GRADIENTS = (
 )
 
 
-def _learning(best: Record) -> Picture:
+def _learning(best: Trial) -> Picture:
     """Its curves of training and val rows, losses beside scores."""
     kinds = list(dict.fromkeys(name.partition("/")[2] for name in best.history))
     kinds = [k for k in kinds if not k.endswith("_std")][:3]
@@ -126,7 +126,10 @@ def _predicted(values: Sequence[tuple[str, Fit]]) -> Picture:
     titles = [f"{name}, {fit.rows:,} rows" for name, fit in values] + ["residuals" for _ in values]
     made = figure(640, 2, len(values), subplot_titles=titles, vertical_spacing=0.16, row_heights=[0.65, 0.35])
     for column, (name, fit) in enumerate(values, 1):
-        text = [f"true {number(t)}<br>predicted {number(p)}" for t, p in zip(fit.truth, fit.predicted, strict=True)]
+        text = [
+            f"true {format_value(t)}<br>predicted {format_value(p)}"
+            for t, p in zip(fit.truth, fit.predicted, strict=True)
+        ]
         look = {"size": 4, "opacity": 0.5}
         dots = dotted("", COLORS[0], fit.truth, fit.predicted, marker=look, text=text, hoverinfo="text")
         dots.update(showlegend=False)
@@ -171,7 +174,7 @@ def _regions(regions: Regions, classes: Sequence[str]) -> Picture:
         field = go.Heatmap(x=regions.x, y=regions.y, z=regions.said, colorscale="Viridis", opacity=0.8)
         field.update(hovertemplate="%{z:.4g}<extra></extra>")
         made.add_trace(field)
-        text = [number(d[2]) for d in regions.dots]
+        text = [format_value(d[2]) for d in regions.dots]
         x, y = [d[0] for d in regions.dots], [d[1] for d in regions.dots]
         look = {"size": 4, "opacity": 0.7}
         made.add_trace(dotted("training rows", INK, x, y, marker=look, text=text, hoverinfo="text", showlegend=False))
@@ -203,7 +206,7 @@ def _spreads(name: str, title: str, spreads: Sequence[Spread], caption: str) -> 
     return Picture(name, title, caption + left, made)
 
 
-def _weights(seen: Portrait) -> Picture:
+def _weights(seen: Diagnostics) -> Picture:
     """How large each layer's weights are, and how many are next to nothing."""
     layers = seen.weights[: 2 * LAYERS]
     titles = ["mean |w|", "share of |w| ≤ 0.01"]

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hpsearch.config.references import searched
-from hpsearch.core.space import Axis, bounds, number
-from hpsearch.errors import printable
-from hpsearch.report.html.content import Story, counted, lasting
+from hpsearch.core.space import Axis, bounds
+from hpsearch.core.text import format_count, format_duration, format_value, printable
+from hpsearch.report.html.content import Story
 from hpsearch.report.html.figures import Picture
 from hpsearch.report.text import over_seeds, ranges
-from hpsearch.storage.records import FINISHED, Record
+from hpsearch.storage.records import FINISHED, Trial
 
 HERE = Path(__file__).parent
 
@@ -89,7 +89,7 @@ def _subtitle(story: Story) -> str:
     finished = sum(r.state in FINISHED for r in story.trials)
     goal = "lower" if story.spec.metric.sign > 0 else "higher"
     words = [
-        f"{counted(finished, 'trial')} finished in {counted(len(story.found.records), 'stage')}",
+        f"{format_count(finished, 'trial')} finished in {format_count(len(story.found.records), 'stage')}",
         f"searched for {story.spec.metric.name}, {goal} is better",
         *_data(story),
     ]
@@ -117,7 +117,7 @@ def _best(story: Story) -> dict[str, Any] | None:
     parameters = [
         {
             "name": name,
-            "value": number(value),
+            "value": format_value(value),
             "range": _range(axes[name]) if name in axes else "not searched",
         }
         for name, value in best.point.items()
@@ -137,17 +137,17 @@ def _range(axis: Axis) -> str:
     return ranges(bounds(axis, {axis.key: (axis.low, axis.high)}), axis.zoomable)
 
 
-def _scores(story: Story, best: Record) -> Iterator[dict[str, Any]]:
+def _scores(story: Story, best: Trial) -> Iterator[dict[str, Any]]:
     """Those of the val and test rows, the metric first."""
     metric = str(story.spec.metric.name)
     names = [n for n in best.metrics if n.startswith("val/") and not n.endswith("_std")]
     names += [n for n in best.metrics if n.startswith("test/") and f"val/{n[5:]}" in best.metrics]
     if metric not in names and best.value is not None:
-        yield {"name": metric, "value": number(best.value), "first": True, "spread": ""}
+        yield {"name": metric, "value": format_value(best.value), "first": True, "spread": ""}
     for name in sorted(names, key=lambda n: n != metric):
         spread = best.metrics.get(f"{name}_std")
-        words = "" if spread is None else number(spread)
-        yield {"name": name, "value": number(best.metrics[name]), "first": name == metric, "spread": words}
+        words = "" if spread is None else format_value(spread)
+        yield {"name": name, "value": format_value(best.metrics[name]), "first": name == metric, "spread": words}
 
 
 def _stages(story: Story) -> list[list[str]]:
@@ -191,8 +191,8 @@ def _cell(value: bool | float | str | None) -> Cell:
     if value is None or value != value:
         return Cell("–")
     if isinstance(value, bool | str):
-        return Cell(number(value))
-    return Cell(number(value), float(f"{value:.9g}"))
+        return Cell(format_value(value))
+    return Cell(format_value(value), float(f"{value:.9g}"))
 
 
 def _facts(story: Story) -> Iterator[tuple[str, str]]:
@@ -204,7 +204,10 @@ def _facts(story: Story) -> Iterator[tuple[str, str]]:
     yield "made with", study.version
     yield "seed", str(story.spec.seed)
     yield "fingerprint of the data", study.fingerprint
-    yield "training", f"{lasting(sum(r.seconds for r in story.trials if r.origin is None))} on one core, all trials"
+    yield (
+        "training",
+        f"{format_duration(sum(r.seconds for r in story.trials if r.origin is None))} on one core, all trials",
+    )
 
 
 def _file(story: Story) -> str:

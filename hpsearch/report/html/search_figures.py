@@ -6,10 +6,11 @@ from math import isfinite, log10
 
 import plotly.graph_objects as go
 
-from hpsearch.core.space import Axis, number
+from hpsearch.core.space import Axis
+from hpsearch.core.text import format_duration, format_value
 from hpsearch.report.html import axes as scales
 from hpsearch.report.html.axes import safe
-from hpsearch.report.html.content import Story, lasting
+from hpsearch.report.html.content import Story
 from hpsearch.report.html.figures import (
     BEST,
     COLORS,
@@ -27,7 +28,7 @@ from hpsearch.report.html.figures import (
 from hpsearch.report.text import parameters
 from hpsearch.search.confirm import CONFIDENCE, Finalist
 from hpsearch.search.importance import FEWEST
-from hpsearch.storage.records import Record, checked_every
+from hpsearch.storage.records import Trial, checked_every
 
 MOST = 12  # parameters in a picture
 CURVES = 10
@@ -61,7 +62,7 @@ def pictures(story: Story) -> Iterator[Picture]:
         yield _time(story)
 
 
-def _known(record: Record) -> bool:
+def _known(record: Trial) -> bool:
     """Whether it has a value: a pruned trial has none of the epochs that it would have taken."""
     return record.value is not None and isfinite(record.value)
 
@@ -95,7 +96,7 @@ def _stages(story: Story, axes: Sequence[Axis]) -> Picture:
             inside = [r for r in found.records[place] if axis.key in r.raws]
             at = [scales.place(axis, r.raws[axis.key]) for r in inside]
             lines = [line + scales.aside(r.number) for r in inside]
-            text = [f"{hover(r)}<br>{safe(axis.name)} {safe(number(r.point[axis.name]))}" for r in inside]
+            text = [f"{hover(r)}<br>{safe(axis.name)} {safe(format_value(r.point[axis.name]))}" for r in inside]
             look = {"size": 4, "opacity": 0.8, "color": INK}
             made.add_trace(
                 dotted("", INK, at, lines, marker=look, text=text, hoverinfo="text", showlegend=False),
@@ -106,7 +107,7 @@ def _stages(story: Story, axes: Sequence[Axis]) -> Picture:
             line = next((n for n, s in enumerate(begun) if s.name == best.stage), len(begun) - 1)
             at = [scales.place(axis, best.raws[axis.key])]
             look = {"symbol": "star", "size": 13, "opacity": 1.0, "color": BEST}
-            text = [f"{hover(best)}<br>{safe(axis.name)} {safe(number(best.point[axis.name]))}"]
+            text = [f"{hover(best)}<br>{safe(axis.name)} {safe(format_value(best.point[axis.name]))}"]
             made.add_trace(
                 dotted("best", BEST, at, [line], marker=look, text=text, hoverinfo="text", showlegend=row == 1),
                 row,
@@ -133,9 +134,9 @@ def _band(ends: Sequence[float], line: int, shade: str, width: int, text: str) -
 
 def _ends(axis: Axis, low: float, high: float) -> str:
     if not axis.zoomable:
-        return ", ".join(safe(number(choice)) for choice in axis.choices)
+        return ", ".join(safe(format_value(choice)) for choice in axis.choices)
     ends = [axis.value(low), axis.value(high)]
-    return " … ".join(safe(number(end)) for end in (reversed(ends) if axis.complement else ends))
+    return " … ".join(safe(format_value(end)) for end in (reversed(ends) if axis.complement else ends))
 
 
 def _history(story: Story) -> Picture:
@@ -149,7 +150,7 @@ def _history(story: Story) -> Picture:
             of_it = [r for r in shown if r.stage == name and r.state == state]
             if of_it:
                 words = safe(name) if state == "complete" else f"{safe(name)}, pruned"
-                text = [f"{hover(r)}<br>{_metric(story)} {number(r.value or 0.0)}" for r in of_it]
+                text = [f"{hover(r)}<br>{_metric(story)} {format_value(r.value or 0.0)}" for r in of_it]
                 x, y = [numbers[r.label] for r in of_it], [r.value or 0.0 for r in of_it]
                 made.add_trace(dotted(words, color(names, name), x, y, marker=look, text=text, hoverinfo="text"))
     complete = [r for r in shown if r.state == "complete"]
@@ -189,7 +190,7 @@ def _importance(story: Story) -> Picture:
     return Picture("importance", "What mattered", caption, made)
 
 
-def _parallel(story: Story, axes: Sequence[Axis], trials: Sequence[Record]) -> Picture:
+def _parallel(story: Story, axes: Sequence[Axis], trials: Sequence[Trial]) -> Picture:
     """Trials as lines over all parameters: those at which one does not count are left out, or, being many, it is."""
     whole = [r for r in trials if all(a.key in r.raws for a in axes)]
     whole = whole if 2 * len(whole) >= len(trials) else list(trials)
@@ -236,7 +237,7 @@ def _dimension(title: str, axis: dict[str, object], found: Sequence[float]) -> d
     return kept
 
 
-def _slices(story: Story, axes: Sequence[Axis], trials: Sequence[Record]) -> Picture:
+def _slices(story: Story, axes: Sequence[Axis], trials: Sequence[Trial]) -> Picture:
     """The metric along each parameter by itself."""
     columns = min(3, len(axes))
     rows = -(-len(axes) // columns)
@@ -251,8 +252,8 @@ def _slices(story: Story, axes: Sequence[Axis], trials: Sequence[Record]) -> Pic
                 continue
             words = safe(name) if state == "complete" else f"{safe(name)}, pruned"
             x = [scales.spread(axis, r.raws[axis.key], r.number) for r in of_it]
-            text = [f"{hover(r)}<br>{safe(axis.name)} {safe(number(r.point[axis.name]))}" for r in of_it]
-            text = [f"{t}<br>{_metric(story)} {number(r.value or 0.0)}" for t, r in zip(text, of_it, strict=True)]
+            text = [f"{hover(r)}<br>{safe(axis.name)} {safe(format_value(r.point[axis.name]))}" for r in of_it]
+            text = [f"{t}<br>{_metric(story)} {format_value(r.value or 0.0)}" for t, r in zip(text, of_it, strict=True)]
             first = not any(t.name == words for t in made.data)
             dots = dotted(words, color(names, name), x, [r.value or 0.0 for r in of_it], text=text, hoverinfo="text")
             dots.update(legendgroup=words, showlegend=first, marker=LOOKS[state])
@@ -283,7 +284,7 @@ def _curves(story: Story) -> Picture:
     return Picture("curves", "Curves of the best", f"{watched} by epoch; the best trial has the thick line.", made)
 
 
-def curve(record: Record, name: str) -> tuple[list[int], list[float]]:
+def curve(record: Trial, name: str) -> tuple[list[int], list[float]]:
     """Epochs and values of a trial's curve, thinned, the best epoch kept; what is not finite is left out."""
     values = record.history.get(name, [])
     every = checked_every(record.epochs, record.history)
@@ -354,7 +355,7 @@ def _time(story: Story) -> Picture:
             made.add_trace(dotted(safe(name), color(names, name), x, y, text=text, hoverinfo="text"))
     made.update_xaxes(title="trial")
     made.update_yaxes(title="seconds", **scales.values([r.seconds for r in shown]))
-    words = lasting(sum(r.seconds for r in shown))
+    words = format_duration(sum(r.seconds for r in shown))
     caption = f"Training took {words} in all, on one core; a trial that trained in company has its share."
     return Picture("time", "Time by trial", caption, made)
 

@@ -5,10 +5,10 @@ import shlex
 from collections.abc import Iterator
 
 from hpsearch.config.spec import Choice, Model, Spec
-from hpsearch.core.space import Fixed, Range, Value, Values, number
-from hpsearch.errors import printable
-from hpsearch.storage.records import Record
-from hpsearch.tracking.base import Subject, masked
+from hpsearch.core.space import Fixed, Range, Value, Values
+from hpsearch.core.text import format_value, masked, printable
+from hpsearch.storage.records import Trial
+from hpsearch.tracking.base import StudyInfo
 from hpsearch.tracking.mlflow.saved_view import EVERY, view_link
 
 LONGEST = 15_000  # characters; MLflow takes 20,000
@@ -16,7 +16,7 @@ SIGNED = "*Written by hpsearch, which leaves it alone once this line is gone.*"
 _PLAIN = re.compile(r"[\w ./,:;@%+=^()\[\]'\"{}?$~-]+")
 
 
-def description(subject: Subject, experiment: str, best: Record | None = None, registered: str | None = None) -> str:
+def description(subject: StudyInfo, experiment: str, best: Trial | None = None, registered: str | None = None) -> str:
     """What was searched, the best so far, how to go on, how to use the model.
 
     Args:
@@ -42,7 +42,7 @@ def escaped(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9 .,;]", lambda found: f"&#{ord(found[0])};", printable(masked(text)))
 
 
-def _searched(subject: Subject) -> Iterator[str]:
+def _searched(subject: StudyInfo) -> Iterator[str]:
     spec = subject.spec
     known = ", ".join(f"{count:,} {what}" for what, count in subject.known.items())
     yield f"**Study {escaped(spec.name)}**, seed {spec.seed}: the best {code(spec.metric.name)}"
@@ -73,7 +73,7 @@ def _scale(parameter: Range | Values | Fixed) -> str:
     return "ordered values" if parameter.ordered else "values"
 
 
-def _best(spec: Spec, best: Record | None) -> Iterator[str]:
+def _best(spec: Spec, best: Trial | None) -> Iterator[str]:
     if best is None:
         yield "**Best so far**: no trial is complete yet."
         return
@@ -84,7 +84,7 @@ def _best(spec: Spec, best: Record | None) -> Iterator[str]:
     yield from (f"- {code(k)} = {_number(v)}" for k, v in best.point.items())
 
 
-def _use(subject: Subject, experiment: str, registered: str | None) -> Iterator[str]:
+def _use(subject: StudyInfo, experiment: str, registered: str | None) -> Iterator[str]:
     database = shlex.quote(subject.facts.get("database", "DATABASE"))
     main, every = view_link("", experiment), view_link("", experiment, EVERY)
     yield f"Charts: [the study]({main}), [every trial a point]({every})."
@@ -127,4 +127,4 @@ def _choice(choice: Choice) -> str:
 
 def _number(value: Value) -> str:
     """As everywhere, names escaped."""
-    return number(value) if isinstance(value, float) else escaped(str(value))
+    return format_value(value) if isinstance(value, float) else escaped(str(value))

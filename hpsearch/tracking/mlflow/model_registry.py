@@ -13,9 +13,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from hpsearch import __version__
+from hpsearch.core.version import __version__
 from hpsearch.models.model import Model
-from hpsearch.tracking.base import Lost
+from hpsearch.tracking.base import StoreReplacedError
 
 ALIAS = "champion"
 FOLDER = "model"  # of a run's artifacts
@@ -43,7 +43,7 @@ def register(client: Any, run: str, label: str, model: Path, study: tuple[str, s
     """
     try:
         _register(client, run, label, model, *study)
-    except Lost:
+    except StoreReplacedError:
         raise
     except Exception as error:
         raise NotRegistered(f"its model is not registered: {type(error).__name__}: {error}") from error

@@ -9,8 +9,9 @@ from typing import NamedTuple, Self, final
 import numpy as np
 
 from hpsearch.core.space import Axis
-from hpsearch.storage.records import Record, checked_every
-from hpsearch.tracking.base import Subject, masked
+from hpsearch.core.text import masked
+from hpsearch.storage.records import Trial, checked_every
+from hpsearch.tracking.base import StudyInfo
 from hpsearch.tracking.mlflow.description import data_name
 from hpsearch.tracking.mlflow.saved_view import METRIC, ORDINAL, logarithm
 
@@ -41,7 +42,7 @@ class Data(NamedTuple):
     context: str = "training"
 
     @classmethod
-    def of(cls, subject: Subject) -> Self | None:
+    def of(cls, subject: StudyInfo) -> Self | None:
         """None where no fingerprint is known."""
         digest, spec = subject.facts.get("data"), subject.spec
         if not digest:
@@ -64,7 +65,7 @@ class Content(NamedTuple):
     metrics: list[Number]
 
     @classmethod
-    def of(cls, record: Record, axes: tuple[Axis, ...], before: Mapping[str, int], common: dict[str, str]) -> Self:
+    def of(cls, record: Trial, axes: tuple[Axis, ...], before: Mapping[str, int], common: dict[str, str]) -> Self:
         """Of a finished trial.
 
         Args:
@@ -80,13 +81,13 @@ class Content(NamedTuple):
         return cls(record.label, STATUS[record.state], start, end, tags, _params(record, axes), metrics)
 
 
-def times(record: Record) -> tuple[int, int]:
+def times(record: Trial) -> tuple[int, int]:
     """Start and end in milliseconds: the record's, so that what is sent again is the same."""
     end = round(record.finished * 1000)
     return end - round(record.seconds * 1000), end
 
 
-def _tags(record: Record, dropped: int) -> dict[str, str]:
+def _tags(record: Trial, dropped: int) -> dict[str, str]:
     tags = {TAG: record.label, "hpsearch.stage": record.stage, STATE: record.state}
     tags |= {"hpsearch.dropped": f"{dropped} values were not finite"} if dropped else {}
     tags |= {"hpsearch.error": masked(record.error)} if record.error else {}
@@ -94,7 +95,7 @@ def _tags(record: Record, dropped: int) -> dict[str, str]:
     return tags
 
 
-def _params(record: Record, axes: tuple[Axis, ...]) -> dict[str, str]:
+def _params(record: Trial, axes: tuple[Axis, ...]) -> dict[str, str]:
     """Plain numbers; MLflow's charts have no log axis, so log-scaled parameters are there as log10 too."""
     params = {name: str(value) for name, value in record.point.items()}
     for axis in axes:
@@ -103,7 +104,7 @@ def _params(record: Record, axes: tuple[Axis, ...]) -> dict[str, str]:
     return params
 
 
-def _metrics(record: Record, start: int, end: int) -> tuple[list[Number], int]:
+def _metrics(record: Trial, start: int, end: int) -> tuple[list[Number], int]:
     """What is worth a chart, and how many numbers were not finite."""
     single = {f"best/{name}": value for name, value in record.metrics.items() if not name.startswith(FINAL)}
     single |= {"epochs": record.epochs, "seconds": record.seconds}
@@ -129,7 +130,7 @@ def thinned(length: int, best: int) -> list[int]:
     return sorted(places)
 
 
-def history(record: Record) -> str:
+def history(record: Trial) -> str:
     """All curves, whole, as JSON."""
     return json.dumps({name: [v if isfinite(v) else None for v in values] for name, values in record.history.items()})
 
@@ -152,7 +153,7 @@ class Picture:
         axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
         axes.grid(alpha=0.3)
 
-    def draw(self, record: Record, file: Path) -> None:
+    def draw(self, record: Trial, file: Path) -> None:
         """Of one trial, into a file."""
         axes, every = self._axes, checked_every(record.epochs, record.history)
         drawn = []

@@ -20,9 +20,10 @@ from urllib.request import url2pathname
 from hpsearch.config.references import searched
 from hpsearch.config.spec import Spec
 from hpsearch.core.space import Axis
+from hpsearch.core.text import masked
 from hpsearch.storage.database import file_of
-from hpsearch.storage.records import Record, best_of
-from hpsearch.tracking.base import Lost, Subject, masked
+from hpsearch.storage.records import Trial, best_of
+from hpsearch.tracking.base import StoreReplacedError, StudyInfo
 from hpsearch.tracking.mlflow.database import opened
 from hpsearch.tracking.mlflow.description import SIGNED, description
 from hpsearch.tracking.mlflow.model_registry import FOLDER, NotRegistered, register
@@ -54,11 +55,11 @@ class _Run(NamedTuple):
         state = tags.get(STATE, "")
         return cls(info.run_id, info.status, state, info.start_time, info.end_time, CHAMPION in tags, SETTLED in tags)
 
-    def tells_of(self, record: Record) -> bool:
+    def tells_of(self, record: Trial) -> bool:
         """Whether it was made for this outcome of the trial, and not for an earlier one."""
         return (self.state, self.start) == (record.state, times(record)[0])
 
-    def whole(self, record: Record) -> bool:
+    def whole(self, record: Trial) -> bool:
         """Whether it tells of this outcome, and all of it."""
         ended = (self.status, self.end) == (STATUS[record.state], times(record)[1])
         return ended and not self.settled and self.tells_of(record)
@@ -88,18 +89,18 @@ class MlflowTracker:
         self._rows = Rows(self._file) if self._file else None
         self._inode = self._file.stat().st_ino if self._file else 0
         self._axes: tuple[Axis, ...] = ()
-        self._subject: Subject | None = None
+        self._subject: StudyInfo | None = None
         self._experiment = self._name = ""
         self._tags: dict[str, str] = {}  # of the experiment and of each run
         self._data: Data | None = None
         self._before: dict[str, int] = {}  # stage → trials of the stages before it
         self._runs: dict[str, list[_Run]] = {}  # by trial; one each, once it is told
-        self._told: dict[str, Record] = {}  # without histories
-        self._best: Record | None = None
+        self._told: dict[str, Trial] = {}  # without histories
+        self._best: Trial | None = None
         self._dressed = 0.0  # when
         self.sent = self.settled = self.there = 0
 
-    def begin(self, subject: Subject) -> None:
+    def begin(self, subject: StudyInfo) -> None:
         from mlflow.entities import ViewType
 
         self._usable()
@@ -122,7 +123,7 @@ class MlflowTracker:
             if not token:
                 return
 
-    def tell(self, record: Record) -> None:
+    def tell(self, record: Trial) -> None:
         self._usable()
         runs = self._runs.get(record.label, [])
         kept = next((r for r in runs if r.whole(record)), None)
@@ -137,7 +138,7 @@ class MlflowTracker:
         self._told[record.label] = record._replace(history={})
         self._remember(record)
 
-    def finish(self, ranking: list[Record], model: Path | None) -> None:
+    def finish(self, ranking: list[Trial], model: Path | None) -> None:
         self._usable()
         self._settle()
         if ranking:
@@ -153,7 +154,7 @@ class MlflowTracker:
         if failed is not None:
             raise failed
 
-    def _draw(self, best: list[Record]) -> None:
+    def _draw(self, best: list[Trial]) -> None:
         """Their loss curves."""
         with tempfile.TemporaryDirectory() as folder:
             picture, file = Picture(), Path(folder) / "loss.png"
@@ -167,7 +168,7 @@ class MlflowTracker:
             self._rows.close(seconds)
         return None
 
-    def _experiment_of(self, subject: Subject) -> tuple[str, str]:
+    def _experiment_of(self, subject: StudyInfo) -> tuple[str, str]:
         """The study's experiment and what it is called: as the study, with a part of its identity when another study
         has the name."""
         facts = {f"hpsearch.{name}": masked(value) for name, value in subject.facts.items()} | self._tags
@@ -186,7 +187,7 @@ class MlflowTracker:
                 )
         raise RuntimeError(f"two other studies have the experiments '{subject.spec.name}' and '{name}'")
 
-    def _remember(self, record: Record) -> None:
+    def _remember(self, record: Trial) -> None:
         """The best so far, which the description tells now and then."""
         assert self._subject is not None
         spec = self._subject.spec
@@ -198,7 +199,7 @@ class MlflowTracker:
             if time.monotonic() - self._dressed >= PAUSE:
                 self._dress(self._best)
 
-    def _dress(self, best: Record | None, *, ended: bool = False) -> None:
+    def _dress(self, best: Trial | None, *, ended: bool = False) -> None:
         """What a person sees first of the experiment: views, description, tags; written where it is not there yet.
 
         It is nothing that a study needs, so it may fail.
@@ -237,7 +238,7 @@ class MlflowTracker:
             return importance(self._subject.spec, self._told.values())
         return ()
 
-    def _registered(self, best: Record | None) -> str | None:
+    def _registered(self, best: Trial | None) -> str | None:
         """The name under which the champion's model is."""
         if best is None or best.label not in self._runs:
             return None
@@ -257,7 +258,7 @@ class MlflowTracker:
         with contextlib.suppress(FileNotFoundError):
             if self._file.stat().st_ino == self._inode:
                 return
-        raise Lost(f"{self._file} was deleted or replaced meanwhile")
+        raise StoreReplacedError(f"{self._file} was deleted or replaced meanwhile")
 
     def _usable(self) -> None:
         """Before anything is written."""
@@ -265,7 +266,7 @@ class MlflowTracker:
         if self._rows is not None:
             self._rows.writable()
 
-    def _send(self, record: Record, begun: _Run | None) -> _Run:
+    def _send(self, record: Trial, begun: _Run | None) -> _Run:
         """A run of its own, or the rest of one that was begun."""
         content = Content.of(record, self._axes, self._before, self._tags)
         placed = self._rows.insert(self._experiment, content, self._data) if self._rows and begun is None else None
@@ -332,7 +333,7 @@ class MlflowTracker:
                     self._client.set_terminated(run.id, "KILLED", run.start)
                     self.settled += 1
 
-    def _dethrone(self, ranking: list[Record]) -> None:
+    def _dethrone(self, ranking: list[Trial]) -> None:
         """Whoever was champion before: its run goes, as its test scores cannot, and it gets another without them."""
         records = {r.label: r for r in ranking[1:]}
         for label, runs in list(self._runs.items()):
@@ -343,7 +344,7 @@ class MlflowTracker:
                 else:
                     self._client.delete_tag(run.id, CHAMPION)
 
-    def _crown(self, record: Record, model: Path | None) -> None:
+    def _crown(self, record: Trial, model: Path | None) -> None:
         """The champion: its test scores and its model, which is registered."""
         from mlflow.entities import Metric, RunTag
 
@@ -357,7 +358,7 @@ class MlflowTracker:
             register(self._client, run, record.label, model, study)
 
 
-def _common(subject: Subject) -> dict[str, str]:
+def _common(subject: StudyInfo) -> dict[str, str]:
     """What the page says of the experiment and of each run: whence it came."""
     import mlflow
 
@@ -366,7 +367,7 @@ def _common(subject: Subject) -> dict[str, str]:
     return SOURCE | tags | ({"mlflow.source.git.commit": subject.commit} if subject.commit else {})
 
 
-def _scores(spec: Spec, best: Record | None, told: Iterable[Record]) -> list[str]:
+def _scores(spec: Spec, best: Trial | None, told: Iterable[Trial]) -> list[str]:
     """Metrics of the runs that are scores of val and, of the champion, the same of test rows; but for the objective."""
     names = dict.fromkeys(name for record in told for name in record.metrics if name.startswith("val/"))
     tests = [f"test/{name.removeprefix('val/')}" for name in names]

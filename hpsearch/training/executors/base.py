@@ -3,7 +3,7 @@
 from concurrent.futures import Future
 from typing import Protocol
 
-from hpsearch.training.trial import Outcome, Task
+from hpsearch.training.task import Outcome, Task
 
 
 class WorkerDied(Exception):

@@ -7,7 +7,8 @@ from typing import final
 
 from threadpoolctl import threadpool_limits
 
-from hpsearch.training.trial import Outcome, Task, advance
+from hpsearch.training.task import Outcome, Task
+from hpsearch.training.trial import advance
 
 
 @final

@@ -22,7 +22,8 @@ from threadpoolctl import threadpool_limits
 
 from hpsearch.core import processes as children
 from hpsearch.training.executors.base import WorkerDied
-from hpsearch.training.trial import Outcome, Task, advance
+from hpsearch.training.task import Outcome, Task
+from hpsearch.training.trial import advance
 
 STARTS = 3  # so many starts in a row that fail are no accident
 PAUSE = 0.1  # seconds after one that failed: a server that is gone needs a moment to be known as gone

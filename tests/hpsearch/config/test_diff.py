@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpsearch.config import load as checking
-from hpsearch.config.diff import LONGEST, Change, carried, compare, forked
+from hpsearch.config.diff import LONGEST, Change, compare, forked
 from hpsearch.config.references import searched
 from hpsearch.config.spec import Spec
 from hpsearch.core.space import Axis, Fixed, Parameter, Range, Raw, Space, Values, space
-from hpsearch.storage.records import Record
+from hpsearch.storage.records import Trial
+from hpsearch.study.fork import carried
 
 COARSE = {"name": "coarse", "trials": 15, "pruning": "median"}
 FINE = {"name": "fine", "trials": 9, "sampler": "tpe", "zoom": {"keep_top": 0.5, "margin": 0.2}, "timeout": "20m"}
@@ -492,8 +493,8 @@ def test_forked(case: str) -> None:
     assert forked(spec(), spec(**edits)) == sections
 
 
-def record(space: Space, raws: dict[str, Raw]) -> Record:
-    return Record("coarse", 0, raws, space.point(raws), "complete", 0.1)
+def record(space: Space, raws: dict[str, Raw]) -> Trial:
+    return Trial("coarse", 0, raws, space.point(raws), "complete", 0.1)
 
 
 LOG = Range(min=1e-3, max=1.0, scale="log")

@@ -17,11 +17,12 @@ from engine.layers import BatchNorm, Conv2d, Dense, Dropout, Flatten, Layer, Max
 from engine.losses import SoftmaxCrossEntropy, SquaredError
 from engine.optimizers import SGD, Adam, Momentum, Nesterov
 from engine.schedules import Cosine, MultiStep
-from hpsearch.config.instantiate import ALL_ROWS, check_fit, hidden_layers, hyperparameters, network
+from hpsearch.config.instantiate import ALL_ROWS, hidden_layers, hyperparameters
 from hpsearch.config.spec import Model, Spec
 from hpsearch.core.space import Point
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.errors import DataError, SpecError
+from hpsearch.training.network import check_fit, network
 
 X = XavierNormal()
 

@@ -14,7 +14,6 @@ from click.testing import CliRunner
 from engine.trainer import evaluate
 from hpsearch.cli import commands
 from hpsearch.config import load as checking
-from hpsearch.config.instantiate import network
 from hpsearch.config.references import searched
 from hpsearch.config.spec import Spec
 from hpsearch.core.seeds import derive
@@ -24,9 +23,12 @@ from hpsearch.errors import Interrupted, SpecError
 from hpsearch.report.text import reading
 from hpsearch.samplers import SAMPLERS, missing
 from hpsearch.search.zoom import reused
-from hpsearch.storage.records import Record
+from hpsearch.storage.records import Trial
 from hpsearch.training.executors import EXECUTORS
-from hpsearch.training.trial import Start, Task, advance, groups
+from hpsearch.training.grouping import groups
+from hpsearch.training.network import network
+from hpsearch.training.task import Task, TrialTask
+from hpsearch.training.trial import advance
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +42,7 @@ def dataset(spec: Spec, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 
 @pytest.fixture(scope="module")
-def reference(spec: Spec, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Record], str]:
+def reference(spec: Spec, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Trial], str]:
     database = tmp_path_factory.mktemp("reference") / "small.db"
     study = cases.run(spec, dataset, database)
     assert len(reused(study.space, study.boxes[1], study.records[:1])) > 10, "TPE is in its start-up still"
@@ -70,7 +72,7 @@ def test_any_of_several_places_is_enough() -> None:
     assert {a.name: a.when for a in searched(always).axes}["hidden_units"] == ()
 
 
-def test_units_of_a_layer_that_is_absent_are_not_sampled(reference: tuple[list[Record], str], spec: Spec) -> None:
+def test_units_of_a_layer_that_is_absent_are_not_sampled(reference: tuple[list[Trial], str], spec: Spec) -> None:
     records, _ = reference
     assert {r.state for r in records} == {"complete"}
     depths = {depth: [r for r in records if r.point["depth"] == depth] for depth in (0, 1, 2)}
@@ -84,7 +86,7 @@ def test_units_of_a_layer_that_is_absent_are_not_sampled(reference: tuple[list[R
     assert all(len(r.history["val/loss"]) * 2 == r.epochs for r in records)
 
 
-def test_networks_have_the_layers(reference: tuple[list[Record], str], spec: Spec, dataset: Dataset) -> None:
+def test_networks_have_the_layers(reference: tuple[list[Trial], str], spec: Spec, dataset: Dataset) -> None:
     for r in reference[0]:
         kinds = [type(layer).__name__ for layer in network(spec, dataset, r.point).layers]
         assert kinds.count("Dense") == int(r.point["depth"]) + 1
@@ -92,7 +94,7 @@ def test_networks_have_the_layers(reference: tuple[list[Record], str], spec: Spe
         assert kinds.count("Dropout") == r.point["depth"]
 
 
-def test_given_points_come_first_and_each_seed_is_another_net(reference: tuple[list[Record], str]) -> None:
+def test_given_points_come_first_and_each_seed_is_another_net(reference: tuple[list[Trial], str]) -> None:
     first = reference[0][:4]
     assert [r.point["depth"] for r in first] == [2, 0, 2, 0]
     assert [r.point["learning_rate"] for r in first[::2]] == [0.1, 0.1]
@@ -104,7 +106,7 @@ def test_given_points_come_first_and_each_seed_is_another_net(reference: tuple[l
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("name", EXECUTORS)
 def test_every_executor_gives_the_same_table(
-    spec: Spec, dataset: Dataset, reference: tuple[list[Record], str], tmp_path: Path, name: str, workers: int
+    spec: Spec, dataset: Dataset, reference: tuple[list[Trial], str], tmp_path: Path, name: str, workers: int
 ) -> None:
     executor = EXECUTORS[name](workers, str(tmp_path / "scratch"))
     try:
@@ -116,7 +118,7 @@ def test_every_executor_gives_the_same_table(
 
 @pytest.mark.parametrize("single", [False, True], ids=["company", "alone"])
 def test_order_and_company_change_nothing(
-    spec: Spec, dataset: Dataset, reference: tuple[list[Record], str], tmp_path: Path, single: bool
+    spec: Spec, dataset: Dataset, reference: tuple[list[Trial], str], tmp_path: Path, single: bool
 ) -> None:
     executor = cases.Held(random.Random(3).randrange, single=single)
     with cases.opened(spec, dataset, tmp_path / "small.db", executor) as study:
@@ -125,7 +127,7 @@ def test_order_and_company_change_nothing(
 
 
 def test_time_slices_change_nothing(
-    spec: Spec, dataset: Dataset, reference: tuple[list[Record], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    spec: Spec, dataset: Dataset, reference: tuple[list[Trial], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every check a checkpoint: statistics of batch norm, the switch and what stopping counts are in it."""
     monkeypatch.setattr("hpsearch.study.loop.SLICE", 0.0)
@@ -134,7 +136,7 @@ def test_time_slices_change_nothing(
 
 
 def test_stopped_again_and_again(
-    spec: Spec, dataset: Dataset, reference: tuple[list[Record], str], tmp_path: Path
+    spec: Spec, dataset: Dataset, reference: tuple[list[Trial], str], tmp_path: Path
 ) -> None:
     database = tmp_path / "small.db"
     for limit in range(0, 30, 5):
@@ -161,14 +163,14 @@ def test_rates_of_dropout_train_in_company(spec: Spec, dataset: Dataset) -> None
     """Equal but for numbers: one group, whatever the dropout."""
     point = {"learning_rate": 0.1, "optimizer": "momentum", "beta": 0.9, "depth": 1, "hidden_units": 4}
     point |= {"activation": "tanh", "limit": 1.0, "batch_size": 16, "l2": 0.0}
-    starts = [Start(k, point | {"dropout": k / 10}, k) for k in range(4)]
+    starts = [TrialTask(k, point | {"dropout": k / 10}, k) for k in range(4)]
     assert len(groups(spec, dataset, starts, 1)) == 2  # of two: one worker gets its work in two pieces
     other = [s._replace(point=s.point | {"hidden_units": 4 + s.number}) for s in starts]
     assert len(groups(spec, dataset, other, 1)) == 4
 
 
 def test_points_that_leave_something_open_are_not_repeated_ones(
-    reference: tuple[list[Record], str], dataset: Dataset, tmp_path: Path
+    reference: tuple[list[Trial], str], dataset: Dataset, tmp_path: Path
 ) -> None:
     cases.run(cases.small(**cases.RICH), dataset, tmp_path / "small.db")
     assert not any("over 2 seeds" in line for line in printed(tmp_path / "small.db"))
@@ -268,7 +270,7 @@ def test_show_gives_medians_over_seeds(dataset: Dataset, tmp_path: Path) -> None
     assert first[:2] == ["momentum", "1"] and second[:2] == ["adam", "0"]
 
 
-def test_show_reads_bias_and_variance(reference: tuple[list[Record], str]) -> None:
+def test_show_reads_bias_and_variance(reference: tuple[list[Trial], str]) -> None:
     """Of the best trial, by its errors: 1 − accuracy."""
     best = reference[0][0]._replace(metrics={"fit/accuracy": 0.99, "val/accuracy": 0.89})
     assert reading(best).startswith("High variance: train error 1.0%, val error 11.0%; try more data")
@@ -300,9 +302,9 @@ def test_range_test_refuses(tmp_path: Path, option: str, message: str) -> None:
     assert result.exit_code == 2 and message in result.output
 
 
-def weights_score(spec: Spec, dataset: Dataset, record: Record) -> float:
+def weights_score(spec: Spec, dataset: Dataset, record: Trial) -> float:
     """The val loss of the weights that a trial comes back with."""
-    (result,) = advance(Task(spec, dataset, (Start(record.number, record.point, seed(spec, record)),), 12))
+    (result,) = advance(Task(spec, dataset, (TrialTask(record.number, record.point, seed(spec, record)),), 12))
     assert result.weights is not None and result.value == record.value
     val = dataset.part("val")
     assert val is not None
@@ -310,7 +312,7 @@ def weights_score(spec: Spec, dataset: Dataset, record: Record) -> float:
     return float(evaluate(network(spec, dataset, record.point), theta, val).loss[0])
 
 
-def seed(spec: Spec, record: Record) -> int:
+def seed(spec: Spec, record: Trial) -> int:
     return derive(spec.seed, record.stage, record.number, "train")
 
 
@@ -324,7 +326,7 @@ def test_weights_are_those_of_the_epoch_that_is_kept(dataset: Dataset, tmp_path:
         assert weights_score(spec, dataset, r) == r.history["val/loss"][r.best_epoch - 1] == r.value
 
 
-def stopped(dataset: Dataset, folder: Path, **changes: Any) -> list[Record]:
+def stopped(dataset: Dataset, folder: Path, **changes: Any) -> list[Trial]:
     """Trials of 40 epochs with a check every 4."""
     train = {"optimizer": "momentum", "epochs": 40, "check_every": 4} | changes.pop("train")
     given = {"train": train, "stages": [{"name": "only", "trials": 12}], **changes}

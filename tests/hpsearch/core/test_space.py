@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpsearch.core.space import Fixed, Range, Space, Values, bounds, complement, contains, number, space
+from hpsearch.core.space import Fixed, Range, Space, Values, bounds, complement, contains, space
+from hpsearch.core.text import format_value
 from hpsearch.samplers import SAMPLERS, Question, missing
 
 SHORT = st.decimals(0, "0.9999", places=4).map(float)  # what a person writes
@@ -185,11 +186,11 @@ def test_samplers_repeat_by_seed(name: str) -> None:
 )
 def test_number(value: float | str, text: str) -> None:
     """What is shown of a β near 1 is 1 − β."""
-    assert number(value) == text
+    assert format_value(value) == text
 
 
 @given(st.floats(0.9, 1, exclude_max=True), st.floats(0.9, 1, exclude_max=True))
 def test_number_stays_in_its_range(a: float, b: float) -> None:
     """Whoever reads it finds it on the same side, and at least two digits of 1 − value right."""
-    assert (float(number(a)) <= float(number(b))) >= (a <= b) and float(number(a)) < 1
-    assert complement(float(number(a))) == pytest.approx(complement(a), rel=0.051)
+    assert (float(format_value(a)) <= float(format_value(b))) >= (a <= b) and float(format_value(a)) < 1
+    assert complement(float(format_value(a))) == pytest.approx(complement(a), rel=0.051)

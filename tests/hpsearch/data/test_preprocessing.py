@@ -18,7 +18,7 @@ from table_cases import DATA, table
 
 from engine.scaling import SCALERS
 from hpsearch.data.frame import Column, Frame, frame_of
-from hpsearch.data.preprocessing import Preprocessing, Recipe, fit
+from hpsearch.data.preprocessing import Preprocessing, PreprocessingConfig, fit
 from hpsearch.errors import DataError
 
 RIVALS = {"standard": StandardScaler, "minmax": MinMaxScaler, "robust": RobustScaler}
@@ -29,15 +29,15 @@ REAL: dict[str, dict[str, Any]] = {
     "german": {"path": "german.csv"},
 }
 RECIPES = {
-    "indicator": Recipe(),
-    "median": Recipe(impute="median", scale="minmax"),
-    "most_frequent": Recipe(impute="most_frequent", scale="robust"),
-    "rare": Recipe(impute="median", rare=20),
-    "few": Recipe(impute="median", categories=4),
+    "indicator": PreprocessingConfig(),
+    "median": PreprocessingConfig(impute="median", scale="minmax"),
+    "most_frequent": PreprocessingConfig(impute="most_frequent", scale="robust"),
+    "rare": PreprocessingConfig(impute="median", rare=20),
+    "few": PreprocessingConfig(impute="median", categories=4),
 }
 
 
-def fitted(frame: Frame, rows: Any, recipe: Recipe, **others: Any) -> Preprocessing:
+def fitted(frame: Frame, rows: Any, recipe: PreprocessingConfig, **others: Any) -> Preprocessing:
     y = np.arange(len(frame), dtype=np.float64)
     return fit(frame, y, tuple(frame.columns), {}, None, recipe, [np.asarray(rows)], regression=True, **others)[0]
 
@@ -53,7 +53,9 @@ def as_pandas(frame: Frame) -> pd.DataFrame:
     return pd.DataFrame({name: pd.Series(values) for name, values in columns.items()})
 
 
-def rival(data: pd.DataFrame, numbers: list[str], names: list[str], rows: Any, recipe: Recipe) -> np.ndarray:
+def rival(
+    data: pd.DataFrame, numbers: list[str], names: list[str], rows: Any, recipe: PreprocessingConfig
+) -> np.ndarray:
     """All rows, as scikit-learn prepares them from what it sees in `rows`, our way of ordering columns."""
     indicator = recipe.impute == "indicator"
     strategy = "most_frequent" if recipe.impute == "most_frequent" else "median"
@@ -133,7 +135,7 @@ def test_made_tables_like_scikit_learn(
     rows = np.arange(len(cells) * 2 // 3)
     if any(word is None for _, word in cells[: len(rows)]):
         rare, categories = 1, 100
-    frame, recipe = made(cells), Recipe(impute=impute, rare=rare, categories=categories)
+    frame, recipe = made(cells), PreprocessingConfig(impute=impute, rare=rare, categories=categories)
     ours = fitted(frame, rows, recipe)
     theirs = rival(as_pandas(frame), ["n"], ["w"], rows, recipe)
     np.testing.assert_allclose(ours.inputs(frame, ()), theirs, rtol=2e-6, atol=2e-6)
@@ -150,15 +152,15 @@ def names_of(values: list[str | None]) -> Frame:
 def test_names_become_columns() -> None:
     """By name; a gap has its own; what training has not is 0 everywhere."""
     frame = names_of(["b", "a", None, "b", "new"])
-    found = fitted(frame, [0, 1, 2, 3], Recipe()).inputs(frame, ())
+    found = fitted(frame, [0, 1, 2, 3], PreprocessingConfig()).inputs(frame, ())
     assert found.tolist() == [[0, 1, 0], [1, 0, 0], [0, 0, 1], [0, 1, 0], [0, 0, 0]]
-    found = fitted(frame, [0, 1, 3], Recipe()).inputs(frame, ())  # no gap in training: the most frequent
+    found = fitted(frame, [0, 1, 3], PreprocessingConfig()).inputs(frame, ())  # no gap in training: the most frequent
     assert found.tolist() == [[0, 1], [1, 0], [0, 1], [0, 1], [0, 0]]
 
 
 def test_rare_names_share_a_column() -> None:
     frame = names_of(["a"] * 3 + ["b"] * 3 + ["c", "d", None, "new"])
-    found = fitted(frame, range(9), Recipe(rare=2)).inputs(frame, ())
+    found = fitted(frame, range(9), PreprocessingConfig(rare=2)).inputs(frame, ())
     assert found[[0, 3, 6, 7, 8, 9]].tolist() == [
         [1, 0, 0, 0],
         [0, 1, 0, 0],
@@ -172,26 +174,26 @@ def test_rare_names_share_a_column() -> None:
 def test_many_names_are_held_to_so_many_columns() -> None:
     values: list[str | None] = [f"w{k}" for k in range(10_000)] + ["often"] * 5
     frame = names_of(values)
-    found = fitted(frame, range(len(values)), Recipe(categories=50)).inputs(frame, ())
+    found = fitted(frame, range(len(values)), PreprocessingConfig(categories=50)).inputs(frame, ())
     assert found.shape == (10_005, 50) and (found.sum(axis=1) == 1).all()
     assert found[:, -1].sum() == 10_000 - 48 and (found[-5:] == found[-1]).all() and found[-1, -1] == 0
 
 
 def test_numbers_are_scaled_and_filled() -> None:
     frame = frame_of(pd.DataFrame({"n": [1.0, np.nan, 3.0, 8.0, np.nan], "m": [5.0, 5, 5, 5, 7]}))
-    found = fitted(frame, [0, 1, 2, 3], Recipe(scale="none"))
+    found = fitted(frame, [0, 1, 2, 3], PreprocessingConfig(scale="none"))
     assert found.inputs(frame, ()).tolist() == [[1, 5, 0], [3, 5, 1], [3, 5, 0], [8, 5, 0], [3, 7, 1]]
     assert found.inputs(frame, ()).dtype == np.float32
-    unseen = fitted(frame, [0, 2, 3], Recipe(scale="none"))  # no gap in training, so no column for it
+    unseen = fitted(frame, [0, 2, 3], PreprocessingConfig(scale="none"))  # no gap in training, so no column for it
     assert unseen.inputs(frame, ()).tolist() == [[1, 5], [3, 5], [3, 5], [8, 5], [3, 7]]
-    constant = fitted(frame, [0, 1, 2, 3], Recipe()).inputs(frame, ())
+    constant = fitted(frame, [0, 1, 2, 3], PreprocessingConfig()).inputs(frame, ())
     assert (constant[:4, 1] == 0).all()
 
 
 def test_a_column_of_nothing_is_zero() -> None:
     frame = frame_of(pd.DataFrame({"n": [np.nan, np.nan, 4.0], "m": [1.0, 2.0, 3.0]}))
     for impute in ("median", "most_frequent", "indicator"):
-        found = fitted(frame, [0, 1], Recipe(impute=impute)).inputs(frame, ())
+        found = fitted(frame, [0, 1], PreprocessingConfig(impute=impute)).inputs(frame, ())
         assert (found[:2, 0] == 0).all() and np.isfinite(found).all()
 
 
@@ -209,10 +211,10 @@ def test_folds_are_alike_and_know_their_own_rows(scale: str) -> None:
     frame = frame_of(data)
     folds = [np.arange(0, 40), np.arange(20, 60), np.arange(10, 50)]
     y = generator.normal(size=60)
-    found = fit(frame, y, ("n", "w"), {}, None, Recipe(scale=scale), folds, regression=True)
+    found = fit(frame, y, ("n", "w"), {}, None, PreprocessingConfig(scale=scale), folds, regression=True)
     assert len({p.width for p in found}) == 1
     for preprocessing, rows in zip(found[1:], folds[1:], strict=True):
-        alone = fit(frame, y, ("n", "w"), {}, None, Recipe(scale=scale), [rows], regression=True)[0]
+        alone = fit(frame, y, ("n", "w"), {}, None, PreprocessingConfig(scale=scale), [rows], regression=True)[0]
         ours, theirs = preprocessing.inputs(frame, ()), alone.inputs(frame, ())
         place = 2 + sorted(["only here", "p", "q", "r"]).index("only here")
         assert (ours[:, place] == 0).all()  # unknown to these folds
@@ -225,7 +227,7 @@ def test_described_and_restored(tmp_path: Path) -> None:
     """Through JSON and a file of arrays: the same bits."""
     frame = made([(1.0, "a"), (None, "b"), (2.5, None), (3.0, "a"), (None, "c")])
     for scale in (*SCALERS, "none"):
-        ours = fitted(frame, [0, 1, 2, 3], Recipe(scale=scale, rare=2))
+        ours = fitted(frame, [0, 1, 2, 3], PreprocessingConfig(scale=scale, rare=2))
         content, arrays = ours.describe()
         np.savez(tmp_path / "arrays.npz", allow_pickle=False, **arrays)
         with np.load(tmp_path / "arrays.npz", allow_pickle=False) as read:
@@ -236,7 +238,7 @@ def test_described_and_restored(tmp_path: Path) -> None:
 
 def test_rows_that_do_not_fit() -> None:
     frame = made([(1.0, "a"), (None, "b"), (2.5, None), (3.0, "a")])
-    ours = fitted(frame, range(4), Recipe())
+    ours = fitted(frame, range(4), PreprocessingConfig())
     with pytest.raises(DataError, match=r"column 'n' must hold numbers, got 'x' in row 2"):
         ours.inputs(frame_of(pd.DataFrame({"n": ["1", "x"], "w": ["a", "b"]})), ())
     with pytest.raises(DataError, match=r"column 'n' must hold numbers within ±3.4e\+38, got inf in row 1"):
@@ -253,7 +255,7 @@ def test_rows_that_do_not_fit() -> None:
 def test_names_that_are_read_as_numbers() -> None:
     """7, 7.0 and "7" are one name, in training and afterwards."""
     frame = frame_of(pd.DataFrame({"w": ["7", "x", "7", "8"]}))
-    ours = fitted(frame, range(4), Recipe())
+    ours = fitted(frame, range(4), PreprocessingConfig())
     want = ours.inputs(frame.take(np.array([0, 3])), ())
     for values in ([7, 8], [7.0, 8.0], ["7 ", " 8"], pd.Categorical([7, 8])):
         assert ours.inputs(frame_of(pd.DataFrame({"w": values})), ()).tobytes() == want.tobytes()
@@ -264,6 +266,8 @@ def test_the_most_frequent_name_is_a_fold_s_own() -> None:
     names = np.array([0] * 4 + [1] * 6 + [-1], np.int32)
     frame = Frame({"word": Column(names, ("a", "b"))})
     folds = [np.array([0, 1, 2, 3, 4, 5, 10]), np.array([0, 4, 5, 6, 7, 8, 9, 10])]
-    made = fit(frame, np.zeros(11), ("word",), {}, None, Recipe(impute="most_frequent"), folds, regression=False)
+    made = fit(
+        frame, np.zeros(11), ("word",), {}, None, PreprocessingConfig(impute="most_frequent"), folds, regression=False
+    )
     rows = [fold.inputs(frame, (2,))[-1].tolist() for fold in made]
     assert rows == [[1.0, 0.0], [0.0, 1.0]]

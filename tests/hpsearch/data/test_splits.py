@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpsearch.data.sources import Part, Split, Table
-from hpsearch.data.splits import Cut, by_file, by_size, cut, fixed
+from hpsearch.data.splits import SplitIndices, by_file, by_size, cut, fixed
 from hpsearch.errors import DataError
 
 
-def parted(rows: Table, asked: Split | None, seed: int) -> Cut:
+def parted(rows: Table, asked: Split | None, seed: int) -> SplitIndices:
     return cut(fixed(rows, asked), asked, seed)
 
 

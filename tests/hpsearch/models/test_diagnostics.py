@@ -7,10 +7,10 @@ import cases
 import numpy as np
 import pytest
 
-from hpsearch.config.instantiate import network
 from hpsearch.config.spec import Spec
-from hpsearch.models.diagnostics import DOTS, GRID, SHOWN, Fit, Portrait, _short, portrait
-from hpsearch.training.trial import final_scores
+from hpsearch.models.diagnostics import DOTS, GRID, SHOWN, Diagnostics, Fit, _short, portrait
+from hpsearch.training.network import network
+from hpsearch.training.scores import final_scores
 from tests.hpsearch.training.test_folds import FOLDS, POINT, VALUES, model, one, prepared
 
 MOONS: dict[str, Any] = {"data": {"source": "formula", "name": "arc", "split": {"train": 0.7, "val": 0.3, "test": 0}}}
@@ -26,7 +26,7 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 
 
-def seen(folder: Path, **changes: Any) -> tuple[Portrait, dict[str, float], Spec, Any, Any]:
+def seen(folder: Path, **changes: Any) -> tuple[Diagnostics, dict[str, float], Spec, Any, Any]:
     """A portrait, and the same trial's scores."""
     spec = cases.small(**{"train.epochs": 6, **changes})
     made = prepared(spec, folder)
@@ -139,9 +139,9 @@ def test_bytes(tmp_path: Path) -> None:
     """It comes back as it was; what is something else, or older, is none."""
     found = seen(tmp_path, **MOONS)[0]
     data = found.to_bytes()
-    assert Portrait.from_bytes(data) == found and len(data) < 40_000
-    for other in (None, b"", b"x", data[:-9], Portrait.from_bytes.__doc__.encode()):  # type: ignore[union-attr]
-        assert Portrait.from_bytes(other) is None
+    assert Diagnostics.from_bytes(data) == found and len(data) < 40_000
+    for other in (None, b"", b"x", data[:-9], Diagnostics.from_bytes.__doc__.encode()):  # type: ignore[union-attr]
+        assert Diagnostics.from_bytes(other) is None
 
 
 def test_rows_that_batch_norm_cannot_take(tmp_path: Path) -> None:

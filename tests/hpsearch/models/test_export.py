@@ -15,12 +15,12 @@ import pandas as pd
 import pytest
 
 import hpsearch
-from hpsearch.config.instantiate import network
 from hpsearch.config.references import choices
 from hpsearch.data.dataset import prepare
 from hpsearch.errors import DataError, OutputError, SpecError, StorageError
 from hpsearch.storage.database import url_of
 from hpsearch.storage.study_db import Storage
+from hpsearch.training.network import network
 from tests.hpsearch import test_cli
 
 Call = test_cli.Call
@@ -46,7 +46,7 @@ def content(folder: Path, table: pd.DataFrame, **data: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, hpsearch.Result]:
+def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, hpsearch.StudyResult]:
     """A study of folds and of ways to prepare rows, and where it is."""
     folder = tmp_path_factory.mktemp("study")
     given = content(folder, people(), split={"folds": 3}, impute="filling")
@@ -57,7 +57,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, hpsearch.Result
 # --- from Python
 
 
-def test_result(ran: tuple[Path, hpsearch.Result]) -> None:
+def test_result(ran: tuple[Path, hpsearch.StudyResult]) -> None:
     folder, result = ran
     assert len(result.trials) == 7 and list(result.trials["stage"]) == ["coarse"] * 4 + ["fine"] * 3
     best = result.trials.loc[result.trials["value"].idxmin()]
@@ -71,7 +71,7 @@ def test_result(ran: tuple[Path, hpsearch.Result]) -> None:
     assert again.best_params == result.best_params
 
 
-def test_going_on(ran: tuple[Path, hpsearch.Result], tmp_path: Path) -> None:
+def test_going_on(ran: tuple[Path, hpsearch.StudyResult], tmp_path: Path) -> None:
     """Nothing is trained twice, and what a database holds is not the mapping's to change."""
     shutil.copy(ran[0] / "small.db", tmp_path / "small.db")
     given = content(ran[0], people(), split={"folds": 3}, impute="filling")
@@ -81,7 +81,7 @@ def test_going_on(ran: tuple[Path, hpsearch.Result], tmp_path: Path) -> None:
     assert len(more.trials) == 9 and (more.trials["value"][:7] == ran[1].trials["value"]).all()
 
 
-def test_predictions_are_the_study_s(ran: tuple[Path, hpsearch.Result], tmp_path: Path) -> None:
+def test_predictions_are_the_study_s(ran: tuple[Path, hpsearch.StudyResult], tmp_path: Path) -> None:
     """To the bit: what the study's own rows and weights give, for every test row."""
     _, result = ran
     spec = result.summary.spec
@@ -102,7 +102,7 @@ def test_predictions_are_the_study_s(ran: tuple[Path, hpsearch.Result], tmp_path
     assert prepared[at.number][0].describe()[0] == result.model.preprocessing[0].describe()[0]
 
 
-def test_frames_of_all_kinds(ran: tuple[Path, hpsearch.Result]) -> None:
+def test_frames_of_all_kinds(ran: tuple[Path, hpsearch.StudyResult]) -> None:
     """Columns in any order, more than are needed, other types of the same values, missing cells, unknown names."""
     model, table = ran[1].model, people()
     whole = model.predictions(table)
@@ -124,7 +124,7 @@ def test_frames_of_all_kinds(ran: tuple[Path, hpsearch.Result]) -> None:
     np.testing.assert_allclose(one, model.scores(table)[7:8], atol=1e-6)
 
 
-def test_frames_that_do_not_fit(ran: tuple[Path, hpsearch.Result]) -> None:
+def test_frames_that_do_not_fit(ran: tuple[Path, hpsearch.StudyResult]) -> None:
     model, table = ran[1].model, people()
     for frame, message in (
         (table.drop(columns="age"), "rows must have the column 'age'"),
@@ -164,7 +164,7 @@ def test_a_script_without_a_guard(tmp_path: Path) -> None:
 # --- the commands
 
 
-def test_exported_and_used_elsewhere(ran: tuple[Path, hpsearch.Result], tmp_path: Path) -> None:
+def test_exported_and_used_elsewhere(ran: tuple[Path, hpsearch.StudyResult], tmp_path: Path) -> None:
     """By a fresh process in another folder, when the data are gone: to the bit."""
     database = tmp_path / "a" / "small.db"
     database.parent.mkdir()
@@ -206,7 +206,9 @@ def test_files_without_a_header(call: Call, tmp_path: Path) -> None:
     assert said.code == 2 and "rows must have the column '3'" in said.err and not Path("few.said").exists()
 
 
-def test_parquet_and_pieces(ran: tuple[Path, hpsearch.Result], call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parquet_and_pieces(
+    ran: tuple[Path, hpsearch.StudyResult], call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A file that is read in pieces gives what it gives in one, and so does the other format."""
     from hpsearch.data.sources import csv
 
@@ -224,7 +226,7 @@ def test_parquet_and_pieces(ran: tuple[Path, hpsearch.Result], call: Call, monke
     np.testing.assert_allclose(whole.iloc[:, 1:], pieces.iloc[:, 1:], atol=1e-6)
 
 
-def test_parquet_is_read_as_in_training(ran: tuple[Path, hpsearch.Result], call: Call) -> None:
+def test_parquet_is_read_as_in_training(ran: tuple[Path, hpsearch.StudyResult], call: Call) -> None:
     """Decimals as numbers, whatever the letters of its ending; without rows in the words of a CSV file."""
     table, model = people(), ran[1].model
     model.save(Path("model"))
@@ -243,7 +245,7 @@ def test_parquet_is_read_as_in_training(ran: tuple[Path, hpsearch.Result], call:
         assert said.code == 2 and message in said.err and not Path("none.csv").exists()
 
 
-def test_rows_are_not_overwritten(ran: tuple[Path, hpsearch.Result], call: Call, tmp_path: Path) -> None:
+def test_rows_are_not_overwritten(ran: tuple[Path, hpsearch.StudyResult], call: Call, tmp_path: Path) -> None:
     """However their path is written, nor by what is written first."""
     ran[1].model.save(Path("model"))
     people().to_csv("t.csv", index=False)
@@ -268,7 +270,7 @@ def test_rows_are_not_overwritten(ran: tuple[Path, hpsearch.Result], call: Call,
     assert len(pd.read_csv("old.csv")) == 150
 
 
-def test_a_model_of_another_source(ran: tuple[Path, hpsearch.Result], call: Call) -> None:
+def test_a_model_of_another_source(ran: tuple[Path, hpsearch.StudyResult], call: Call) -> None:
     """Which knew no marks of missing cells: a CSV file has its own, but for those that are names to the model."""
     table, model = people(), ran[1].model
     folds = tuple(replace(fold, reading={"columns": [], "missing": []}) for fold in model.preprocessing)
@@ -288,7 +290,7 @@ def test_a_model_of_another_source(ran: tuple[Path, hpsearch.Result], call: Call
     np.testing.assert_allclose(pd.read_csv("said.csv").iloc[:, 1:], expected, atol=1e-6)
 
 
-def test_decimal_commas(ran: tuple[Path, hpsearch.Result], call: Call) -> None:
+def test_decimal_commas(ran: tuple[Path, hpsearch.StudyResult], call: Call) -> None:
     """New rows are written as those were."""
     table, model = people(), ran[1].model
     reading = {**model.preprocessing[0].reading, "separator": ";", "decimal": ","}
@@ -298,7 +300,7 @@ def test_decimal_commas(ran: tuple[Path, hpsearch.Result], call: Call) -> None:
     assert (pd.read_csv("said.csv")["prediction"] == model.predict(table)).all()
 
 
-def test_mistakes(ran: tuple[Path, hpsearch.Result], call: Call, tmp_path: Path) -> None:
+def test_mistakes(ran: tuple[Path, hpsearch.StudyResult], call: Call, tmp_path: Path) -> None:
     """Each is one line and exit 2, and leaves no file."""
     ran[1].model.save(Path("model"))
     table = people()
@@ -328,7 +330,7 @@ def test_mistakes(ran: tuple[Path, hpsearch.Result], call: Call, tmp_path: Path)
     assert not list(tmp_path.glob("out.csv*")) and not Path("x").exists()
 
 
-def test_a_study_of_an_earlier_version(ran: tuple[Path, hpsearch.Result], tmp_path: Path) -> None:
+def test_a_study_of_an_earlier_version(ran: tuple[Path, hpsearch.StudyResult], tmp_path: Path) -> None:
     """Which did not keep how rows were prepared: they are prepared again, and must be the same rows."""
     import sqlite3
     from contextlib import closing
@@ -359,7 +361,7 @@ def test_no_model_yet(tmp_path: Path) -> None:
         _ = result.best_params
 
 
-def test_folder_that_cannot_be_written(ran: tuple[Path, hpsearch.Result], tmp_path: Path) -> None:
+def test_folder_that_cannot_be_written(ran: tuple[Path, hpsearch.StudyResult], tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot be written"):
         ran[1].model.save(tmp_path / "file" / "model")
@@ -467,7 +469,7 @@ def test_parts_that_nothing_says(tmp_path: Path) -> None:
         hpsearch.run(given, storage=tmp_path / "b.db", tracking_uri="none")
 
 
-def test_no_row_leaves_with_the_model(ran: tuple[Path, hpsearch.Result], call: Call) -> None:
+def test_no_row_leaves_with_the_model(ran: tuple[Path, hpsearch.StudyResult], call: Call) -> None:
     """The rows that a tracker shows stay in the study's own database."""
     assert ran[1].model.preprocessing[0].reading["example"]
     assert call("export", ran[0] / "small.db", "--to", "model").code == 0

@@ -22,7 +22,7 @@ from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import prepare
 from hpsearch.report.text import HEIGHTS, _interval, as_csv, as_json, as_text, curve, parameters
 from hpsearch.search.zoom import Edge
-from hpsearch.storage.records import Record
+from hpsearch.storage.records import Trial
 from hpsearch.study.session import COLUMNS, Summary
 from hpsearch.tracking.mlflow.description import _range
 from tests.hpsearch.search.test_importance import complete, far, sampled
@@ -45,7 +45,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "small.db"
 
 
-def summary(spec: Spec, records: list[Record], best: Record | None) -> Summary:
+def summary(spec: Spec, records: list[Trial], best: Trial | None) -> Summary:
     boxes = [searched(spec).whole()]
     return Summary(spec, [records], boxes, [0], [len(records), 0], best)
 

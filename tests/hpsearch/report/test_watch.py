@@ -20,7 +20,7 @@ from hpsearch.report.watch import Reader, ended, watch
 from hpsearch.storage.database import url_of
 from hpsearch.storage.study_db import Storage
 from hpsearch.study.session import Summary, summary
-from hpsearch.training.trial import Result
+from hpsearch.training.task import TrialResult
 from tests.hpsearch.test_cli import call  # noqa: F401 (a fixture)
 
 SHORT = {**cases.FULL, "train.epochs": 4, "stages.0.trials": 9, "stages.1.trials": 5, "stages.2.seeds": 2, "wave": 3}
@@ -105,7 +105,7 @@ def test_failed_trials_that_train_again_are_seen(prepared: tuple[Spec, Dataset],
     with cases.opened(spec, dataset, tmp_path / "small.db") as study:
         next(study.run())
         storage = study._storage
-        storage.save("coarse", [Result(0, "failed", None, 0, 0, {}, 0.0, error="no room")])
+        storage.save("coarse", [TrialResult(0, "failed", None, 0, 0, {}, 0.0, error="no room")])
         reader = Reader(url)
         found = reader.look()
         assert found is not None and found.records[0][0].state == "failed"

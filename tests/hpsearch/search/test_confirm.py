@@ -22,12 +22,14 @@ from hpsearch.models.model import Model, champion
 from hpsearch.report.text import verdict
 from hpsearch.search.confirm import Finalist, compared, finalists, leader, winner
 from hpsearch.storage.database import url_of
-from hpsearch.storage.records import Record
+from hpsearch.storage.records import Trial
 from hpsearch.storage.study_db import Storage
 from hpsearch.study import loop
 from hpsearch.study.loop import Study, train_seed
 from hpsearch.training.executors import Inline
-from hpsearch.training.trial import Start, Task, advance, final_scores
+from hpsearch.training.scores import final_scores
+from hpsearch.training.task import Task, TrialTask
+from hpsearch.training.trial import advance
 from tests.hpsearch import test_cli
 
 call = test_cli.call  # a fixture
@@ -43,10 +45,10 @@ def made(top: int, seeds: int, metric: str = "val/loss", **others: Any) -> Spec:
 
 def record(
     stage: str, number: int, point: int, value: float | None, state: Any = None, origin: str | None = None
-) -> Record:
+) -> Trial:
     """A trial of one of several points."""
     state = state or ("diverged" if value is None else "complete")
-    return Record(stage, number, {"x": point}, {"x": point}, state, value, origin=origin)
+    return Trial(stage, number, {"x": point}, {"x": point}, state, value, origin=origin)
 
 
 def points(found: Sequence[Any]) -> list[Any]:
@@ -104,7 +106,7 @@ TABLES = st.integers(2, 6).flatmap(
 )
 
 
-def stage(values: Sequence[Sequence[float | None]]) -> list[Record]:
+def stage(values: Sequence[Sequence[float | None]]) -> list[Trial]:
     """Trials of a confirming stage: a row of values a point, a column a seed; seed by seed all the points."""
     count, seeds = len(values), len(values[0])
     return [record("confirm", n, n % count, values[n % count][n // count]) for n in range(count * seeds)]
@@ -219,7 +221,7 @@ def test_paired_seeds(confirmed: tuple[Study, Path], rows: Prepared) -> None:
     assert [len({*seeds[i : i + 3]}) for i in (0, 3, 6)] == [1, 1, 1] and len({*seeds}) == 3
     assert not {*seeds} & {train_seed(study.spec, study.spec.stages[0], n, 9) for n in range(9)}
     for r, seed in zip(records, seeds, strict=True):
-        (again,) = advance(Task(study.spec, rows[0], (Start(r.number, r.point, seed),), study.spec.train.epochs))
+        (again,) = advance(Task(study.spec, rows[0], (TrialTask(r.number, r.point, seed),), study.spec.train.epochs))
         assert (again.value, again.history) == (r.value, r.history)
 
 
@@ -250,7 +252,7 @@ def test_the_winner_is_the_champion(confirmed: tuple[Study, Path], rows: Prepare
     scores = final_scores(study.spec, rows[0], best.point, stored.weights)
     assert scores == stored.test == {k: v for k, v in best.metrics.items() if k[:4] in ("test", "fit/")}
     seed = train_seed(study.spec, study.spec.stages[1], best.number, 9)
-    (again,) = advance(Task(study.spec, rows[0], (Start(0, best.point, seed),), study.spec.train.epochs))
+    (again,) = advance(Task(study.spec, rows[0], (TrialTask(0, best.point, seed),), study.spec.train.epochs))
     assert again.weights == stored.weights
     model = champion(study.spec, rows[0], rows[1][0], best, stored.weights)
     model.save(tmp_path / "model")

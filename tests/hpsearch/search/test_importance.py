@@ -14,11 +14,11 @@ from hpsearch.config.references import searched
 from hpsearch.config.spec import Spec
 from hpsearch.samplers.base import place
 from hpsearch.search.importance import TRIALS, importance
-from hpsearch.storage.records import Record
-from hpsearch.training.trial import TrialState
+from hpsearch.storage.records import Trial
+from hpsearch.training.task import TrialState
 
 
-def sampled(spec: Spec, count: int, seed: int = 3) -> list[Record]:
+def sampled(spec: Spec, count: int, seed: int = 3) -> list[Trial]:
     """Trials at random in the whole space, all running."""
     space, rng = searched(spec), np.random.default_rng(seed)
     boxes = space.distributions(space.whole())
@@ -28,15 +28,15 @@ def sampled(spec: Spec, count: int, seed: int = 3) -> list[Record]:
         for axis in space.axes:
             if axis.counts(space.point(raws)):
                 raws[axis.key] = place(boxes[axis.key], rng.random())
-        found.append(Record("coarse", n, raws, space.point(raws), "running"))
+        found.append(Trial("coarse", n, raws, space.point(raws), "running"))
     return found
 
 
-def complete(record: Record, value: float) -> Record:
+def complete(record: Trial, value: float) -> Trial:
     return record._replace(state="complete", value=value, history={"val/loss": [value]}, epochs=1, best_epoch=1)
 
 
-def far(record: Record) -> float:
+def far(record: Trial) -> float:
     """From the best learning rate, in decades; nothing else counts."""
     return abs(math.log10(float(record.raws["learning_rate"])) + 1.5)
 

@@ -19,8 +19,8 @@ from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.search import pruning
 from hpsearch.search.pruning import behind, bracket, rungs
 from hpsearch.storage.database import url_of
-from hpsearch.storage.records import Record
-from hpsearch.training.trial import TrialState
+from hpsearch.storage.records import Trial
+from hpsearch.training.task import TrialState
 
 
 @functools.cache
@@ -39,14 +39,14 @@ def of(content: Any, **train: Any) -> Spec:
     return cases.small(pruning=content, train={"optimizer": "momentum", **train})
 
 
-def record(number: int, curve: Sequence[float], state: TrialState = "running", every: int = 1) -> Record:
+def record(number: int, curve: Sequence[float], state: TrialState = "running", every: int = 1) -> Trial:
     """A trial as it stands or ended after its losses."""
-    return Record(
+    return Trial(
         "coarse", number, {}, {}, state, epochs=len(curve) * every, history={"val/loss": list(curve), "train/loss": []}
     )
 
 
-def ended(study: Spec, rung: int, cohort: Sequence[Record], peers: Sequence[Record] = ()) -> set[int]:
+def ended(study: Spec, rung: int, cohort: Sequence[Trial], peers: Sequence[Trial] = ()) -> set[int]:
     return behind(study, study.stages[0], rung, cohort, peers)
 
 
@@ -233,7 +233,7 @@ RUNG = 3
 
 
 @st.composite
-def trials(draw: st.DrawFn, least: int = 1) -> list[Record]:
+def trials(draw: st.DrawFn, least: int = 1) -> list[Trial]:
     """Those of a cohort that has come to the third epoch or ended, some of them beyond it."""
     found = []
     for number in range(draw(st.integers(least, 12))):
@@ -247,7 +247,7 @@ def trials(draw: st.DrawFn, least: int = 1) -> list[Record]:
 
 @settings(max_examples=100, deadline=None)
 @given(KINDS, trials(), st.integers(0, 12), st.randoms(use_true_random=False))
-def test_behind(kind: str, everyone: list[Record], cut: int, shuffled: Any) -> None:
+def test_behind(kind: str, everyone: list[Trial], cut: int, shuffled: Any) -> None:
     study = spec(kind)
     cohort, peers = everyone[cut:], everyone[:cut]
     out = ended(study, RUNG, cohort, peers)
@@ -264,7 +264,7 @@ def test_behind(kind: str, everyone: list[Record], cut: int, shuffled: Any) -> N
 
 @settings(max_examples=100, deadline=None)
 @given(KINDS, trials(2), st.data())
-def test_better_never_ends(kind: str, everyone: list[Record], data: st.DataObject) -> None:
+def test_better_never_ends(kind: str, everyone: list[Trial], data: st.DataObject) -> None:
     """A survivor whose curve gets better survives; so does it when another one's gets worse."""
     study = spec(kind)
     out = ended(study, RUNG, everyone)
@@ -305,7 +305,7 @@ def test_ties_stay_together(values: list[float], kind: str) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(KINDS, trials())
-def test_goal_and_metric(kind: str, everyone: list[Record]) -> None:
+def test_goal_and_metric(kind: str, everyone: list[Trial]) -> None:
     """An accuracy that grows is a loss that falls; how many epochs it takes is watched by the loss."""
     out = ended(spec(kind), RUNG, everyone)
     grown = [
@@ -330,7 +330,7 @@ class Fate(NamedTuple):
     curve: list[float]
     state: TrialState
 
-    def at(self, number: int, epoch: int) -> Record:
+    def at(self, number: int, epoch: int) -> Trial:
         """As it stands when it is to come to an epoch; a failed one has what it had before."""
         if epoch < len(self.curve) or (epoch == len(self.curve) and self.state == "failed"):
             return record(number, self.curve[:epoch])
@@ -353,7 +353,7 @@ def test_judged_again_later(kind: str, fates: list[Fate], before: list[Fate]) ->
     end: dict[int, int] = {}
     judged: dict[int, set[int]] = {}
 
-    def stands(epoch: int) -> list[Record]:
+    def stands(epoch: int) -> list[Trial]:
         return [
             record(n, fate.curve[: end[n]], "pruned") if n in end else fate.at(n, epoch) for n, fate in enumerate(fates)
         ]
@@ -454,13 +454,13 @@ class Pair(NamedTuple):
     """A study that prunes, and the same without."""
 
     spec: Spec
-    pruned: list[Record]
-    whole: list[Record]
+    pruned: list[Trial]
+    whole: list[Trial]
     database: Path
 
 
 @pytest.fixture(scope="module")
-def whole_studies() -> dict[str, list[Record]]:
+def whole_studies() -> dict[str, list[Trial]]:
     """Those that have been trained without pruning, by their files."""
     return {}
 
@@ -470,7 +470,7 @@ def pair(
     request: pytest.FixtureRequest,
     dataset: Dataset,
     tmp_path_factory: pytest.TempPathFactory,
-    whole_studies: dict[str, list[Record]],
+    whole_studies: dict[str, list[Trial]],
 ) -> Pair:
     folder, changes = tmp_path_factory.mktemp("studies"), STUDIES[request.param]
     study = cases.small(**changes)
@@ -484,7 +484,7 @@ def pair(
     return Pair(study, [bare(r) for r in found], [bare(r) for r in whole], folder / "a.db")
 
 
-def bare(one: Record) -> Record:
+def bare(one: Trial) -> Trial:
     """Without test scores."""
     return one._replace(metrics={k: v for k, v in one.metrics.items() if k[:4] not in ("test", "fit/")})
 

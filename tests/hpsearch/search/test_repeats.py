@@ -11,10 +11,10 @@ import pytest
 
 from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset, prepare
-from hpsearch.storage.records import Record, repeats
+from hpsearch.storage.records import Trial, repeats
 from hpsearch.study.loop import Study
 from hpsearch.training.executors import Inline
-from hpsearch.training.trial import Task
+from hpsearch.training.task import Task
 from tests.hpsearch import test_cli
 
 call = test_cli.call  # a fixture
@@ -70,11 +70,11 @@ def reuse(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     yield study, executor, cases.table(database)
 
 
-def flat(study: Study) -> list[Record]:
+def flat(study: Study) -> list[Trial]:
     return [r for records in study.records for r in records]
 
 
-def key(record: Record) -> str:
+def key(record: Trial) -> str:
     return repr(sorted(record.point.items()))
 
 
@@ -119,7 +119,7 @@ def test_show_says_of_which(call: Any, tmp_path: Path) -> None:
 def test_reuse(reuse: tuple[Study, Counted, str]) -> None:
     """The outcome of the first one that was there to be seen; a repeat of one that trains is trained, too."""
     study, executor, _ = reuse
-    trained: list[Record] = []
+    trained: list[Trial] = []
     kinds = Counter()  # type: Counter[str]
     for stage, records in enumerate(study.records):
         for r in records:

@@ -14,8 +14,8 @@ from pydantic import TypeAdapter
 from hpsearch.config.spec import AnyParameter, Spec
 from hpsearch.core.space import Box, Raw, Space, contains, space
 from hpsearch.search.zoom import _best_so_far, _ordered, box, edges, outcomes, reused, standings
-from hpsearch.storage.records import Record, ranked
-from hpsearch.training.trial import TrialState
+from hpsearch.storage.records import Trial, ranked
+from hpsearch.training.task import TrialState
 
 PARAMETERS = {
     "learning_rate": {"min": 1e-4, "max": 1.0, "scale": "log"},
@@ -42,9 +42,9 @@ def zoomed(keep_top: float, margin: float, goal: str = "minimize") -> tuple[Spec
     return spec, space(spec.parameters)
 
 
-def record(axes: Space, number: int, raws: Mapping[str, Raw], value: float | None, stage: str = "coarse") -> Record:
+def record(axes: Space, number: int, raws: Mapping[str, Raw], value: float | None, stage: str = "coarse") -> Trial:
     state: TrialState = "diverged" if value is None else "complete"
-    return Record(stage, number, raws, axes.point(raws), state, value)
+    return Trial(stage, number, raws, axes.point(raws), state, value)
 
 
 def raws(rate: float, beta: float, l2: float, units: int, batch: int, activation: str = "relu") -> dict[str, Raw]:
@@ -184,7 +184,7 @@ def test_boxes(
         outer = found
 
 
-def inside(axes: Space, area: Box, one: Record) -> bool:
+def inside(axes: Space, area: Box, one: Trial) -> bool:
     return all(
         not axis.zoomable or area[axis.key][0] <= one.raws[axis.key] <= area[axis.key][1]  # type: ignore[operator]
         for axis in axes.axes
@@ -229,17 +229,17 @@ def test_an_axis_that_few_of_the_best_have_stays_as_it_was(having: int, narrowed
 # Trials that were pruned.
 
 
-def curve(number: int, losses: Sequence[float], state: TrialState = "complete", at: float = 0.1) -> Record:
+def curve(number: int, losses: Sequence[float], state: TrialState = "complete", at: float = 0.1) -> Trial:
     """A trial with its curve of losses, as long as it got; of a learning rate."""
     _, axes = zoomed(0.5, 0.0)
     point = raws(at, 0.01, 1.0, 8, 1)
     best = min(losses) if state in ("complete", "pruned") else None
-    return Record(
+    return Trial(
         *("coarse", number, point, axes.point(point), state, best, len(losses)), history={"val/loss": list(losses)}
     )
 
 
-def numbers(records: Sequence[Record]) -> list[int]:
+def numbers(records: Sequence[Trial]) -> list[int]:
     return [r.number for r in records]
 
 
@@ -306,14 +306,14 @@ def test_pruned_at_one_rung_are_ordered_by_their_best(curves: list[list[float]],
     assert numbers(_ordered(spec, records)) == sorted(range(len(cut)), key=lambda n: min(cut[n]))
 
 
-def counted(spec: Spec, found: Sequence[Record]) -> list[int]:
+def counted(spec: Spec, found: Sequence[Trial]) -> list[int]:
     """How many are ahead of each, two by two: by the best until where both have come to, complete ones by value."""
 
-    def at(r: Record, place: int) -> float:
+    def at(r: Trial, place: int) -> float:
         curve = _best_so_far(spec, r)
         return curve[min(place, len(curve) - 1)]
 
-    def ahead(a: Record, b: Record) -> bool:
+    def ahead(a: Trial, b: Trial) -> bool:
         if a.state == b.state == "complete":
             return spec.metric.sign * (a.value or 0.0) < spec.metric.sign * (b.value or 0.0)
         place = min(len(_best_so_far(spec, r)) for r in (a, b) if r.state == "pruned") - 1
@@ -411,7 +411,7 @@ def test_edges(case: str) -> None:
     axes = space(TypeAdapter(dict[str, AnyParameter]).validate_python({"q": {"min": 0.1, "max": 0.9}, "p": parameter}))
     axis = axes.axes[1]
     point: dict[str, Raw] = {"q": 0.5, axis.key: axis.raw_of(value)}
-    best = Record("coarse", 0, point, axes.point(point), "complete", 0.1)
+    best = Trial("coarse", 0, point, axes.point(point), "complete", 0.1)
     found = edges(axes, axes.whole(), best)
     assert [(e.name, e.wider) for e in found] == ([] if wider is None else [("p", wider)])
     for e in found:
@@ -431,7 +431,7 @@ def test_edges(case: str) -> None:
 def test_edges_of_what_does_not_count() -> None:
     """A trial without the parameter says nothing of its range."""
     axes = space(TypeAdapter(dict[str, AnyParameter]).validate_python({"q": {"min": 0.1, "max": 0.9}}))
-    assert edges(axes, axes.whole(), Record("coarse", 0, {}, {}, "complete", 0.1)) == []
+    assert edges(axes, axes.whole(), Trial("coarse", 0, {}, {}, "complete", 0.1)) == []
 
 
 def test_edges_on_both_ends() -> None:

@@ -15,7 +15,8 @@ from hpsearch.data.dataset import prepare
 from hpsearch.errors import Interrupted
 from hpsearch.study.session import summary
 from hpsearch.training.executors import Inline
-from hpsearch.training.trial import Start, Task, advance
+from hpsearch.training.task import Task, TrialTask
+from hpsearch.training.trial import advance
 
 VALUES = {"source": "sklearn", "name": "diabetes"}
 
@@ -65,7 +66,7 @@ def test_a_checkpoint_goes_on(metric: str, tmp_path: Path) -> None:
     spec = cases.small(data=VALUES, metric={"name": metric}, **{"train.epochs": 8, "train.early_stopping": None})
     dataset, _ = prepare(spec.data, spec.seed, tmp_path)
     point = {"learning_rate": 0.1, "beta": 0.8, "hidden_units": 4, "batch_size": 16, "l2": 1e-4}
-    start = Start(0, point, 3)
+    start = TrialTask(0, point, 3)
     (whole,), (half,) = (advance(Task(spec, dataset, (start,), epochs)) for epochs in (8, 3))
     assert half.history is not None and whole.value is not None
     before = {name.replace("/r2", "/accuracy"): values for name, values in half.history.items()}

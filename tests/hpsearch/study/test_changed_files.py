@@ -12,7 +12,7 @@ import pytest
 from hpsearch.storage.database import url_of
 from hpsearch.storage.study_db import Storage, StoredStudy
 from hpsearch.training.executors import Inline
-from hpsearch.training.trial import Task
+from hpsearch.training.task import Task
 from tests.hpsearch import test_cli
 
 call = test_cli.call  # a fixture

@@ -18,13 +18,16 @@ from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.errors import Interrupted
 from hpsearch.search.zoom import reused
 from hpsearch.storage.database import url_of
-from hpsearch.storage.records import Record
+from hpsearch.storage.records import Trial, load
 from hpsearch.storage.study_db import Storage
 from hpsearch.study import loop
 from hpsearch.study.loop import Study
-from hpsearch.training import trial
 from hpsearch.training.executors import EXECUTORS, Inline
-from hpsearch.training.trial import Result, Start, Task, advance, groups
+from hpsearch.training.grouping import groups
+from hpsearch.training import trial
+from hpsearch.training.scores import final_scores
+from hpsearch.training.task import Task, TrialResult, TrialTask
+from hpsearch.training.trial import advance
 
 WAVE = cases.CONTENT["wave"]
 TRIALS = sum(stage["trials"] for stage in cases.CONTENT["stages"])
@@ -50,12 +53,12 @@ def done(spec: Spec, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture(scope="module")
-def reference(done: tuple[Study, Path]) -> tuple[list[Record], str]:
+def reference(done: tuple[Study, Path]) -> tuple[list[Trial], str]:
     """Its records and table."""
     return cases.rows(done[0]), cases.table(done[1])
 
 
-def test_reference_is_worth_comparing(spec: Spec, reference: tuple[list[Record], str]) -> None:
+def test_reference_is_worth_comparing(spec: Spec, reference: tuple[list[Trial], str]) -> None:
     """All trials are there, they differ, and the second stage is TPE's with more than its ten start-up trials."""
     records, _ = reference
     assert [(r.stage, r.number) for r in records] == [(s.name, n) for s in spec.stages for n in range(s.trials)]
@@ -69,7 +72,7 @@ def test_reference_is_worth_comparing(spec: Spec, reference: tuple[list[Record],
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("name", EXECUTORS)
 def test_every_executor_gives_the_same_table(
-    spec: Spec, dataset: Dataset, reference: tuple[list[Record], str], tmp_path: Path, name: str, workers: int
+    spec: Spec, dataset: Dataset, reference: tuple[list[Trial], str], tmp_path: Path, name: str, workers: int
 ) -> None:
     """The contract of the family."""
     executor = EXECUTORS[name](workers, str(tmp_path / "scratch"))
@@ -89,7 +92,7 @@ ORDERS: dict[str, Callable[[], Callable[[int], int]]] = {
 
 @pytest.mark.parametrize(("order", "single"), [("first", True), ("last", False), ("random", False), ("last", True)])
 def test_order_of_arrival_changes_nothing(
-    spec: Spec, dataset: Dataset, reference: tuple[list[Record], str], tmp_path: Path, order: str, single: bool
+    spec: Spec, dataset: Dataset, reference: tuple[list[Trial], str], tmp_path: Path, order: str, single: bool
 ) -> None:
     """Nor does company: trials end in an order that no pool would give."""
     executor = cases.Held(ORDERS[order](), single=single)
@@ -112,7 +115,7 @@ def test_waves_overlap_by_one(spec: Spec, dataset: Dataset, tmp_path: Path) -> N
 
 
 def test_progress(spec: Spec, dataset: Dataset, tmp_path: Path) -> None:
-    news: list[Record] = []
+    news: list[Trial] = []
     with cases.opened(spec, dataset, tmp_path / "small.db") as study:
         for progress in study.run():
             news += progress.news
@@ -123,7 +126,7 @@ def test_progress(spec: Spec, dataset: Dataset, tmp_path: Path) -> None:
     assert sorted(r.label for r in news) == sorted(r.label for r in cases.rows(study))
 
 
-def bare(records: list[Record]) -> list[Record]:
+def bare(records: list[Trial]) -> list[Trial]:
     """Without the champion's test scores, which come at the end."""
     return [
         r._replace(metrics={k: v for k, v in r.metrics.items() if not k.startswith(("test/", "fit/"))}) for r in records
@@ -132,7 +135,7 @@ def bare(records: list[Record]) -> list[Record]:
 
 @pytest.mark.parametrize("limit", [0, 5, 15, 20, 23])
 def test_stopped_and_resumed(
-    spec: Spec, dataset: Dataset, reference: tuple[list[Record], str], tmp_path: Path, limit: int
+    spec: Spec, dataset: Dataset, reference: tuple[list[Trial], str], tmp_path: Path, limit: int
 ) -> None:
     """What had arrived is stored, and the rest is as it would have been."""
     database, tracker, executor = tmp_path / "small.db", cases.Limit(limit), cases.Held(lambda waiting: waiting - 1)
@@ -149,7 +152,7 @@ def test_stopped_and_resumed(
 
 
 def test_stopped_again_and_again(
-    spec: Spec, dataset: Dataset, reference: tuple[list[Record], str], tmp_path: Path
+    spec: Spec, dataset: Dataset, reference: tuple[list[Trial], str], tmp_path: Path
 ) -> None:
     database = tmp_path / "small.db"
     for limit in range(0, TRIALS, 4):
@@ -164,7 +167,7 @@ def test_stopped_again_and_again(
 
 
 def test_finished_study_is_left_alone(
-    spec: Spec, dataset: Dataset, done: tuple[Study, Path], reference: tuple[list[Record], str], tmp_path: Path
+    spec: Spec, dataset: Dataset, done: tuple[Study, Path], reference: tuple[list[Trial], str], tmp_path: Path
 ) -> None:
     database = tmp_path / "small.db"
     database.write_bytes(done[1].read_bytes())
@@ -178,7 +181,7 @@ def test_finished_study_is_left_alone(
 def test_time_slices(
     spec: Spec,
     dataset: Dataset,
-    reference: tuple[list[Record], str],
+    reference: tuple[list[Trial], str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     share: float | None,
@@ -199,7 +202,7 @@ def test_time_slices(
     assert any(t.checkpoint for task in tasks for t in task.trials) == (share is not None)
 
 
-def test_optuna_reads_it(spec: Spec, done: tuple[Study, Path], reference: tuple[list[Record], str]) -> None:
+def test_optuna_reads_it(spec: Spec, done: tuple[Study, Path], reference: tuple[list[Trial], str]) -> None:
     """Points, values and states, by Optuna alone."""
     for stage in spec.stages:
         trials = optuna.load_study(study_name=f"small/{stage.name}", storage=url_of(str(done[1]))).trials
@@ -208,7 +211,7 @@ def test_optuna_reads_it(spec: Spec, done: tuple[Study, Path], reference: tuple[
         assert {t.state.name for t in trials} == {"COMPLETE"}
 
 
-def test_values_are_of_the_best_epoch(reference: tuple[list[Record], str]) -> None:
+def test_values_are_of_the_best_epoch(reference: tuple[list[Trial], str]) -> None:
     for r in reference[0]:
         # An epoch counts as better when it is so by min_delta, so that the best may be a little above the least.
         assert r.value == r.history["val/loss"][r.best_epoch - 1] == r.metrics["val/loss"]
@@ -216,17 +219,17 @@ def test_values_are_of_the_best_epoch(reference: tuple[list[Record], str]) -> No
 
 
 def test_test_scores_of_the_champion_alone(
-    spec: Spec, dataset: Dataset, reference: tuple[list[Record], str], tmp_path: Path
+    spec: Spec, dataset: Dataset, reference: tuple[list[Trial], str], tmp_path: Path
 ) -> None:
     """And they are those of its best weights, trained again from its seed."""
     records, _ = reference
     scored = [r for r in records if any(name.startswith("test/") for name in r.metrics)]
     assert scored == [min(records, key=lambda r: (r.value, r.stage, r.number))]
     best = scored[0]
-    start = Start(best.number, best.point, loop.derive(spec.seed, best.stage, best.number, "train"))
+    start = TrialTask(best.number, best.point, loop.derive(spec.seed, best.stage, best.number, "train"))
     (again,) = advance(Task(spec, dataset, (start,), spec.train.epochs))
     assert again.history == best.history and again.weights is not None
-    scores = trial.final_scores(spec, dataset, best.point, again.weights)
+    scores = final_scores(spec, dataset, best.point, again.weights)
     assert scores == {name: value for name, value in best.metrics.items() if name.startswith(("test/", "fit/"))}
     of_classes = {f"test/{name}" for name, metric in METRICS.items() if metric.classifies}
     assert set(scores) == {"test/loss", "fit/loss", "fit/accuracy"} | of_classes
@@ -299,7 +302,7 @@ def faulty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("faulty")
-def test_failing_trials(spec: Spec, dataset: Dataset, reference: tuple[list[Record], str], tmp_path: Path) -> None:
+def test_failing_trials(spec: Spec, dataset: Dataset, reference: tuple[list[Trial], str], tmp_path: Path) -> None:
     """Failed with the first line, they alone, in company or not, and the study goes on."""
     study = cases.run(spec, dataset, tmp_path / "a.db")
     records = cases.rows(study)
@@ -323,7 +326,7 @@ def test_one_that_fails_in_training_leaves_its_company(
 ) -> None:
     """Not only when it is built: an exception in the engine."""
     point = {"learning_rate": 0.01, "beta": 0.9, "hidden_units": 4, "batch_size": 16, "l2": 1e-4}
-    starts = [Start(n, point, n) for n in range(3)]
+    starts = [TrialTask(n, point, n) for n in range(3)]
     alone = [advance(Task(spec, dataset, (s,), 4))[0] for s in starts]
     sound = trial.train
 
@@ -333,7 +336,7 @@ def test_one_that_fails_in_training_leaves_its_company(
             raise MemoryError
         return sound(net, hypers, state, *others)
 
-    def started(one: Start, *others: Any) -> Any:
+    def started(one: TrialTask, *others: Any) -> Any:
         state = begin(one, *others)
         if one.number == 1:
             state.generators[0].bit_generator.state = np.random.default_rng(1).bit_generator.state
@@ -372,7 +375,7 @@ def test_groups(spec: Spec, dataset: Dataset) -> None:
         for b in (16, 32)
         for _ in range(4)
     ]
-    starts = [Start(n, point, n) for n, point in enumerate(points)]
+    starts = [TrialTask(n, point, n) for n, point in enumerate(points)]
     for workers in (1, 2, 3, 100):
         cut = groups(spec, dataset, starts, workers)
         assert sorted(s.number for g in cut for s in g) == list(range(len(starts)))
@@ -383,23 +386,23 @@ def test_groups(spec: Spec, dataset: Dataset) -> None:
         assert cut[0][0].point["hidden_units"] == 4000  # the longest first
 
 
-def timeless(results: Sequence[Result]) -> list[Result]:
+def timeless(results: Sequence[TrialResult]) -> list[TrialResult]:
     return [r._replace(seconds=0.0) for r in results]
 
 
 def test_advance_is_pure(spec: Spec, dataset: Dataset) -> None:
     point = {"learning_rate": 0.01, "beta": 0.9, "hidden_units": 4, "batch_size": 16, "l2": 1e-4}
-    task = Task(spec, dataset, (Start(0, point, 7), Start(1, point, 8)), 4)
+    task = Task(spec, dataset, (TrialTask(0, point, 7), TrialTask(1, point, 8)), 4)
     before = np.random.get_state()[1].copy()  # type: ignore[index]
     first, second = [timeless(advance(task)) for _ in range(2)]
     assert first == second and first[0].history != first[1].history
     assert (np.random.get_state()[1] == before).all()  # type: ignore[index]
-    assert isinstance(first[0], Result) and first[0].epochs <= 4
+    assert isinstance(first[0], TrialResult) and first[0].epochs <= 4
 
 
 @pytest.mark.parametrize("change", [{"seed": 6}, {"stages.0.name": "other"}])
 def test_seed_and_stage_matter(
-    dataset: Dataset, reference: tuple[list[Record], str], tmp_path: Path, change: dict[str, Any]
+    dataset: Dataset, reference: tuple[list[Trial], str], tmp_path: Path, change: dict[str, Any]
 ) -> None:
     """A comparison that could not fail would prove nothing."""
     spec = cases.small(**change, **{"stages.0.trials": 4, "stages.1.trials": 1})
@@ -411,7 +414,7 @@ def test_the_database_as_records(spec: Spec, done: tuple[Study, Path]) -> None:
     """What is loaded is what was returned."""
     study, database = done
     storage = Storage.open(url_of(str(database)), create=False)
-    loaded = [loop.load(spec, study.space, storage, stage.name)[0] for stage in spec.stages]
+    loaded = [load(spec, study.space, storage, stage.name)[0] for stage in spec.stages]
     storage.close()
     best = study.best
     assert best is not None

@@ -11,14 +11,14 @@ import pytest
 from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.errors import Interrupted
-from hpsearch.search.suggest import Asking
+from hpsearch.search.suggest import Suggester
 from hpsearch.storage.database import url_of
-from hpsearch.storage.records import Record
+from hpsearch.storage.records import Trial
 from hpsearch.storage.study_db import Storage, StoredStage
 from hpsearch.study import loop
 from hpsearch.study.loop import Study
 from hpsearch.training.executors import EXECUTORS, Inline
-from hpsearch.training.trial import Task
+from hpsearch.training.task import Task
 from tests.hpsearch import test_cli
 
 call = test_cli.call  # a fixture
@@ -68,7 +68,7 @@ def untimed(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Study
     return cases.run(timed(None), dataset, tmp_path_factory.mktemp("untimed") / "small.db")
 
 
-def bare(records: list[Record]) -> list[Record]:
+def bare(records: list[Trial]) -> list[Trial]:
     """But for times and test scores."""
     return [
         r._replace(
@@ -153,13 +153,13 @@ def test_time_between_waves_is_used_up_too(
     dataset: Dataset, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It runs out when nothing trains, while Optuna's database is told: resuming does not extend the stage."""
-    sound, delays = Asking.tell, [100.0]
+    sound, delays = Suggester.tell, [100.0]
 
-    def slow(self: Asking, records: list[Record]) -> None:
+    def slow(self: Suggester, records: list[Trial]) -> None:
         sound(self, records)
         clock.now += delays.pop() if delays else 0.0
 
-    monkeypatch.setattr(Asking, "tell", slow)
+    monkeypatch.setattr(Suggester, "tell", slow)
     _, notes = watched(timed(20.0), dataset, tmp_path / "a.db", Single(clock))
     assert notes == ["coarse: its time is over after 6 of 15 trials"]
     before = cases.table(tmp_path / "a.db")

@@ -14,11 +14,14 @@ from hpsearch.config.spec import Metric, MetricName, Spec
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.data.preprocessing import Preprocessing
 from hpsearch.errors import DataError
-from hpsearch.models.model import Blueprint, Model, champion
+from hpsearch.models.model import Model, PreparedData, champion
 from hpsearch.storage.database import url_of
-from hpsearch.storage.records import Record
+from hpsearch.storage.records import Trial
 from hpsearch.storage.study_db import Storage
-from hpsearch.training.trial import Result, Start, Task, advance, final_scores, groups
+from hpsearch.training.grouping import groups
+from hpsearch.training.scores import final_scores
+from hpsearch.training.task import Task, TrialResult, TrialTask
+from hpsearch.training.trial import advance
 
 POINT = {"learning_rate": 0.1, "beta": 0.8, "hidden_units": 4, "batch_size": 16, "l2": 1e-4}
 FOLDS = {"data": {"source": "sklearn", "name": "wine", "split": {"folds": 3}}}
@@ -34,15 +37,15 @@ def prepared(spec: Spec, folder: Path) -> Prepared:
     return prepare(spec.data, spec.seed, folder, choices(spec))
 
 
-def one(spec: Spec, dataset: Dataset, point: dict[str, Any] = POINT, **others: Any) -> Result:
-    (result,) = advance(Task(spec, dataset, (Start(0, point, 7, **others),), spec.train.epochs))
+def one(spec: Spec, dataset: Dataset, point: dict[str, Any] = POINT, **others: Any) -> TrialResult:
+    (result,) = advance(Task(spec, dataset, (TrialTask(0, point, 7, **others),), spec.train.epochs))
     return result
 
 
-def model(spec: Spec, made: Prepared, result: Result, point: dict[str, Any] = POINT) -> Model:
+def model(spec: Spec, made: Prepared, result: TrialResult, point: dict[str, Any] = POINT) -> Model:
     dataset = made[0].at(point)
     assert result.weights is not None
-    return champion(spec, dataset, made[1][dataset.number], Record("a", 0, {}, point, "complete"), result.weights)
+    return champion(spec, dataset, made[1][dataset.number], Trial("a", 0, {}, point, "complete"), result.weights)
 
 
 def test_folds_fit_their_own_rows(tmp_path: Path) -> None:
@@ -98,7 +101,7 @@ def test_company_pause_and_checkpoint(content: dict[str, Any], tmp_path: Path) -
     dataset, _ = prepared(spec, tmp_path)
     way = {"scaling": "minmax"} if dataset.choices else {}
     points = [{**POINT, **way, "learning_rate": rate} for rate in (0.05, 0.2)]
-    starts = tuple(Start(n, point, 5 + n) for n, point in enumerate(points))
+    starts = tuple(TrialTask(n, point, 5 + n) for n, point in enumerate(points))
     together = advance(Task(spec, dataset, starts, 6))
     for start, result in zip(starts, together, strict=True):
         (alone,) = advance(Task(spec, dataset, (start,), 6))
@@ -125,7 +128,9 @@ def test_ways_do_not_train_together(tmp_path: Path) -> None:
     spec = cases.small(**WAYS)
     dataset, made = prepared(spec, tmp_path)
     assert dataset.choices == ("scaling",) and len(dataset.variants) == len(made) == 3
-    starts = [Start(n, {**POINT, "scaling": way}, n) for n, way in enumerate(["standard", "none", "standard", "none"])]
+    starts = [
+        TrialTask(n, {**POINT, "scaling": way}, n) for n, way in enumerate(["standard", "none", "standard", "none"])
+    ]
     cut = groups(spec, dataset, starts, 1)
     assert sorted(tuple(t.number for t in group) for group in cut) == [(0, 2), (1, 3)]
     train = {way: dataset.at({**POINT, "scaling": way}).part("train") for way in ("standard", "minmax", "none")}
@@ -188,15 +193,15 @@ def test_blueprints_survive(content: dict[str, Any], tmp_path: Path) -> None:
     made = prepared(spec, tmp_path)
     point = {**POINT, **({"scaling": "none"} if made[0].choices else {})}
     result = one(spec, made[0], point)
-    stored = [Blueprint.from_bytes(b.to_bytes()) for b in Blueprint.each(*made)]
-    kept = Blueprint.at(stored, spec, point)
+    stored = [PreparedData.from_bytes(b.to_bytes()) for b in PreparedData.each(*made)]
+    kept = PreparedData.at(stored, spec, point)
     assert result.weights is not None
-    record = Record("a", 0, {}, point, "complete")
+    record = Trial("a", 0, {}, point, "complete")
     again = champion(spec, kept.dataset, kept.folds, record, result.weights)
     x = np.asarray(spec.data.load().x)
     assert again.scores(x).tobytes() == model(spec, made, result, point).scores(x).tobytes()
     with pytest.raises(DataError, match="how rows were prepared cannot be read"):
-        Blueprint.from_bytes(stored[0].to_bytes()[:200])
+        PreparedData.from_bytes(stored[0].to_bytes()[:200])
 
 
 def test_a_study_of_folds(tmp_path: Path) -> None:
@@ -263,7 +268,7 @@ def test_every_metric_can_be_searched_on(name: str, tmp_path: Path) -> None:
     ],
 )
 def test_metrics_of_another_task(data: str, name: str, message: str, tmp_path: Path) -> None:
-    from hpsearch.config.instantiate import check_fit
+    from hpsearch.training.network import check_fit
 
     spec = cases.small(data={"source": "sklearn", "name": data}, metric={"name": name})
     with pytest.raises(DataError) as caught:

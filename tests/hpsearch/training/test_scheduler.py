@@ -23,10 +23,11 @@ from hpsearch.core.seeds import derive
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.training import trial
 from hpsearch.training.executors import EXECUTORS, Inline, Processes, WorkerDied
-from hpsearch.training.trial import Outcome, Result, Task, advance, failed
+from hpsearch.training.task import Outcome, Task, TrialResult, failed
+from hpsearch.training.trial import advance
 
 if TYPE_CHECKING:  # workers import this file, and these import Optuna
-    from hpsearch.storage.records import Record
+    from hpsearch.storage.records import Trial
     from hpsearch.study.loop import Study
 
 Place = tuple[str, int]
@@ -50,7 +51,7 @@ class Given(NamedTuple):
     spec: Spec
     dataset: Dataset
     table: str
-    records: dict[Place, "Record"]
+    records: dict[Place, "Trial"]
 
 
 def given(folder: Path, changes: dict[str, Any]) -> Given:
@@ -74,7 +75,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Given:
     return given(tmp_path_factory.mktemp("plain"), {})
 
 
-def by_place(study: "Study") -> dict[Place, "Record"]:
+def by_place(study: "Study") -> dict[Place, "Trial"]:
     return {(r.stage, r.number): r for r in cases().rows(study)}
 
 
@@ -110,8 +111,8 @@ def faulty(seeds: tuple[int, ...], task: Task) -> Outcome:
     if not hasattr(trial, "sound"):
         trial.sound = trial._train  # type: ignore[attr-defined]
 
-    def train(task: Task) -> list[Result]:
-        results: list[Result] = trial.sound(task)  # type: ignore[attr-defined]
+    def train(task: Task) -> list[TrialResult]:
+        results: list[TrialResult] = trial.sound(task)  # type: ignore[attr-defined]
         if any(t.seed in seeds for t in task.trials):
             raise ArithmeticError("no such number\nand more of it")
         return results

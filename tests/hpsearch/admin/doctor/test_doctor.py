@@ -35,7 +35,7 @@ from hpsearch.data import dataset
 from hpsearch.errors import Interrupted
 from hpsearch.storage.database import url_of
 from hpsearch.storage.study_db import Storage
-from hpsearch.training.trial import Result
+from hpsearch.training.task import TrialResult
 
 DATA = {"source": "formula", "name": "moons", "rows": 60}  # without importing sklearn
 SHORT = {"data": DATA, "train.epochs": 2, "stages.0.trials": 5, "stages.1.trials": 3}
@@ -107,7 +107,7 @@ def _checkpoint(database: Path) -> None:
     state = State(ones[None], {}, [np.random.default_rng(0)], 1, 1, ones[None], ones, counts, ones, counts)
     (stage, number), *_ = ask(database, "SELECT stage, number FROM hpsearch_trial WHERE state = 'running'")
     storage = Storage.open(url_of(str(database)), create=False)
-    stands = Result(int(number), "running", None, 1, 0, {"val/loss": [1.0]}, 0.1, state.to_bytes())
+    stands = TrialResult(int(number), "running", None, 1, 0, {"val/loss": [1.0]}, 0.1, state.to_bytes())
     storage.save(stage, [stands])
     storage.close()
 

@@ -37,7 +37,15 @@ from engine.network import Network
 from engine.scaling import SCALERS, Quantile, Scaler
 from hpsearch.data.dataset import prepare
 from hpsearch.data.frame import Column, Frame, key
-from hpsearch.data.preprocessing import DTYPE, IMPUTES, SCALES, Names, Preprocessing, Recipe, fit
+from hpsearch.data.preprocessing import (
+    DTYPE,
+    IMPUTES,
+    SCALES,
+    CategoryEncoding,
+    Preprocessing,
+    PreprocessingConfig,
+    fit,
+)
 from hpsearch.data.sources import SOURCES
 from hpsearch.errors import DataError, OutputError
 from hpsearch.models.model import Model, champion
@@ -134,7 +142,7 @@ def of_arrays(net: Network, folds: int, scale: str = "none", seed: int = 0) -> t
     names = [f"f{k}" for k in range(features)]
     numbers = [np.arange(SPLIT)[k::folds] for k in range(folds)]
     regression = not net.loss.classifies
-    return modeled(net, fit(x, y, names, {}, image, Recipe(scale), numbers, regression=regression)), x
+    return modeled(net, fit(x, y, names, {}, image, PreprocessingConfig(scale), numbers, regression=regression)), x
 
 
 # --- layers, activations, losses
@@ -328,7 +336,12 @@ def table(rows: int = 120, seed: int = 0) -> Frame:
 
 
 def of_table(
-    frame: Frame, recipe: Recipe, folds: int = 1, loss: Loss | None = None, fitted: int = SPLIT, seed: int = 1
+    frame: Frame,
+    recipe: PreprocessingConfig,
+    folds: int = 1,
+    loss: Loss | None = None,
+    fitted: int = SPLIT,
+    seed: int = 1,
 ) -> Model:
     """A model of it, each fold fitted on a share of its first rows."""
     loss = loss or SoftmaxCrossEntropy()
@@ -347,17 +360,17 @@ def test_every_way_to_prepare_a_table(scale: str, impute: str, folds: int) -> No
     """Missing cells, names that are rare, unknown to all or to one fold, and more than there are columns for."""
     frame = table()
     for rare, categories in ((1, 100), (8, 100), (1, 2)):
-        model = of_table(frame, Recipe(scale, impute, rare, categories), folds)
+        model = of_table(frame, PreprocessingConfig(scale, impute, rare, categories), folds)
         agree(model, frame)
     for loss in (Logistic(), SquaredError()):
-        agree(of_table(frame, Recipe(scale, impute, 3), folds, loss), frame)
+        agree(of_table(frame, PreprocessingConfig(scale, impute, 3), folds, loss), frame)
 
 
 def test_tables_of_one_kind_and_of_one_row() -> None:
     for kind in (SIZES, WORDS, ("gone",), ("where",)):
         frame = Frame({name: column for name, column in table().columns.items() if name in kind})
         for folds in (1, 3):
-            model = of_table(frame, Recipe(), folds)
+            model = of_table(frame, PreprocessingConfig(), folds)
             for rows in (slice(None), slice(5, 6), slice(0)):
                 agree(model, frame.take(rows))
 
@@ -366,14 +379,14 @@ def test_a_column_that_becomes_nothing() -> None:
     """All its names are missing, and no column says so; it is an input still, as it is a feature of the model."""
     frame = table()
     columns = {**frame.columns, "none": Column(np.full(len(frame), -1, np.int32), ())}
-    model = of_table(Frame(columns), Recipe(impute="median"))
-    assert model.preprocessing[0].names["none"] == Names({}, -1, -1, 0)
+    model = of_table(Frame(columns), PreprocessingConfig(impute="median"))
+    assert model.preprocessing[0].names["none"] == CategoryEncoding({}, -1, -1, 0)
     agree(model, Frame(columns))
     assert "none" in {i.name for i in session(graph(model).SerializeToString()).get_inputs()}
 
 
 def test_inputs_of_a_table() -> None:
-    model = of_table(table(), Recipe())
+    model = of_table(table(), PreprocessingConfig())
     found = {i.name: (i.type, i.shape) for i in session(graph(model).SerializeToString()).get_inputs()}
     assert tuple(found) == model.features
     number, name = ("tensor(double)", ["rows", 1]), ("tensor(string)", ["rows", 1])
@@ -383,7 +396,7 @@ def test_inputs_of_a_table() -> None:
 def test_unknown_and_missing_names_are_told_apart() -> None:
     """By the columns that they become, which differ from each other and from those of every known name."""
     frame = table()
-    model = of_table(frame, Recipe(rare=8))
+    model = of_table(frame, PreprocessingConfig(rare=8))
     of_it = session(graph(model).SerializeToString())
     given = {name: cells[:1] for name, cells in feeds(model, frame).items()}
     given["size"] = np.array([[40.0]])
@@ -416,7 +429,7 @@ def test_any_table(data: st.DataObject) -> None:
         else:
             cells = st.integers(-3, 3).map(float) | VALUES | st.just(float("nan"))
             columns[title] = Column(np.array(data.draw(st.lists(cells, min_size=rows, max_size=rows))))
-    recipe = Recipe(
+    recipe = PreprocessingConfig(
         data.draw(st.sampled_from([*SCALES])),
         data.draw(st.sampled_from([*IMPUTES])),
         data.draw(st.integers(1, 3)),
@@ -442,13 +455,13 @@ def test_names_that_columns_have_too() -> None:
     frame = table()
     taken = ("prediction", "probabilities", "probabilities_", "_constant_0", "_Gather_3", "x y/ü\n")
     renamed = Frame(dict(zip(taken, frame.columns.values(), strict=True)))
-    model = of_table(renamed, Recipe(), 2)
+    model = of_table(renamed, PreprocessingConfig(), 2)
     found, expected = answers(model, renamed), model.scores(renamed)
     assert list(found) == ["prediction_", "probabilities__"]
     assert np.abs(found["probabilities__"] - expected).max() <= CLOSE
     nameless = Frame({"": frame.columns["size"]})
     with pytest.raises(DataError, match="a column without a name cannot be an input of ONNX"):
-        graph(of_table(nameless, Recipe()))
+        graph(of_table(nameless, PreprocessingConfig()))
 
 
 def test_what_the_file_says(tmp_path: Path) -> None:
@@ -516,7 +529,7 @@ def test_real_tables(name: str, scale: str) -> None:
     read = SOURCES["csv"].model_validate(content).load()
     assert isinstance(read.x, Frame)
     loss = (Logistic() if len(read.classes) == 2 else SoftmaxCrossEntropy()) if read.classes else SquaredError()
-    agree(of_table(read.x, Recipe(scale, rare=5, categories=20), 3, loss, fitted=600), read.x)
+    agree(of_table(read.x, PreprocessingConfig(scale, rare=5, categories=20), 3, loss, fitted=600), read.x)
 
 
 def test_real_images() -> None:
@@ -529,6 +542,15 @@ def test_real_images() -> None:
     layers = (Conv2d(6, 5, padding=2), relu, MaxPool2d(2), Conv2d(16, 5), relu, MeanPool2d(2), Flatten(), Dense(84))
     net = Network((1, 28, 28), (*layers, BatchNorm(), relu, Dropout(0.5), Dense(10)), SoftmaxCrossEntropy())
     numbers = [np.arange(0, 300, 2), np.arange(1, 300, 2)]
-    folds = fit(x, np.zeros(len(x)), [str(k) for k in range(784)], {}, net.inputs, Recipe(), numbers, regression=False)
+    folds = fit(
+        x,
+        np.zeros(len(x)),
+        [str(k) for k in range(784)],
+        {},
+        net.inputs,
+        PreprocessingConfig(),
+        numbers,
+        regression=False,
+    )
     theta = np.stack([net.initialize(np.random.default_rng(seed), DTYPE) for seed in (1, 2)])
     agree(Model(net, theta, folds, tuple("0123456789"), {}), x)

@@ -40,7 +40,7 @@ from hpsearch.report.html.png import draw
 from hpsearch.storage.study_db import Given, Storage
 from hpsearch.study import session as service
 from hpsearch.training.executors import Inline
-from hpsearch.training.trial import Result
+from hpsearch.training.task import TrialResult
 from tests.hpsearch import test_cli
 
 call = test_cli.call
@@ -465,7 +465,7 @@ def many(path: Path, count: int) -> str:
         loss = (2 / np.arange(1, epochs + 1) + 0.1 * random.random(epochs)).round(6).tolist()
         history = dict.fromkeys(("train/loss", "train/accuracy", "val/loss", "val/accuracy"), loss)
         value = None if state == "diverged" else min(loss)
-        results.append(Result(number, state, value, epochs, int(np.argmin(loss)) + 1, history, 0.5))  # type: ignore[arg-type]
+        results.append(TrialResult(number, state, value, epochs, int(np.argmin(loss)) + 1, history, 0.5))  # type: ignore[arg-type]
     storage.ask("coarse", 0, [Given(r) for r in raws])
     storage.save("coarse", results)
     storage.close()

@@ -23,17 +23,17 @@ from matplotlib.figure import Figure
 from hpsearch.config.references import searched
 from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset
-from hpsearch.models.diagnostics import Fit, Portrait, Regions, Spread, Weights
+from hpsearch.models.diagnostics import Diagnostics, Fit, Regions, Spread, Weights
 from hpsearch.report.html import model_figures as champion
 from hpsearch.report.html import page
 from hpsearch.report.html import search_figures as pictures
 from hpsearch.report.html.content import Story
 from hpsearch.report.html.figures import Picture
 from hpsearch.report.html.png import draw
-from hpsearch.storage.records import Record, came
+from hpsearch.storage.records import Trial, came
 from hpsearch.storage.study_db import StoredStudy
 from hpsearch.study.session import Summary
-from hpsearch.training.trial import Result
+from hpsearch.training.task import TrialResult
 
 EPOCHS = 100  # twice as many as there are bars
 CLASSES = ("setosa", "versicolor", "virginica")
@@ -75,7 +75,7 @@ TITLES = ("learning_rate", "1 − beta", "hidden_units", "batch_size", "activati
 LIMITS = {"one_minus_beta": (0.03, 0.2), "learning_rate": (0.05, 0.6), "hidden_units_index": (1, 1)}
 
 CONFUSION = [[40, 10, 0], [3, 6, 1], [0, 20, 5]]  # true class, then predicted one
-LAYERS = Portrait(
+LAYERS = Diagnostics(
     val=Fit(25, confusion=[[9, 1, 0], [2, 5, 1], [0, 3, 4]]),
     test=Fit(85, confusion=CONFUSION),
     regions=None,
@@ -91,7 +91,7 @@ REGIONS = Regions(
     sure=[[0.9, 0.8, 0.7, 0.6]] * 3,
     dots=[[1.5, -9.0, 0], [3.5, 8.0, 2], [2.5, 1.0, 1], [3.7, 7.0, 2]],
 )
-VALUES = Portrait(
+VALUES = Diagnostics(
     val=Fit(4, [], [1.0, 5.0, 2.0, 9.0], [1.5, 4.0, 2.0, 12.0], [1, 1, 2], [-1.0, 0.5, 2.0, 3.5]),
     test=Fit(3, [], [20.0, 30.0, 25.0], [21.0, 36.0, 27.0], [2, 0, 1], [0.0, 2.0, 4.0, 6.0]),
     regions=REGIONS._replace(said=[[0.5, 1.5, 2.5, 3.5], [4.5, 5.5, 6.5, 7.5], [8.5, 9.5, 10.5, 11.5]], sure=[]),
@@ -112,15 +112,15 @@ def trial(
     best: int,
     seconds: float,
     origin: str | None = None,
-) -> Record:
+) -> Trial:
     """One that came to its value at its best epoch; its four curves differ."""
     name = spec.metric.name
     curve = [(value or 0.0) + spec.metric.sign * 0.001 * abs(epoch - best) for epoch in range(1, epochs + 1)]
     history = {"train/loss": [0.5 * v for v in curve], "val/loss": curve, "train/accuracy": [0.7 * v for v in curve]}
     history["val/accuracy"] = curve if name == "val/accuracy" else [0.6 * v for v in curve]
     asked = dict(zip(KEYS, raws, strict=True))
-    record = Record(stage, number, asked, searched(spec).point(asked), "running", origin=origin)
-    return came(record, Result(number, state, value, epochs, best, history, seconds), 0.0)
+    record = Trial(stage, number, asked, searched(spec).point(asked), "running", origin=origin)
+    return came(record, TrialResult(number, state, value, epochs, best, history, seconds), 0.0)
 
 
 def story(rows: Sequence[Sequence[Any]] = TRIALS, best: tuple[str, int] = (FINE, 1), **changes: Any) -> Story:

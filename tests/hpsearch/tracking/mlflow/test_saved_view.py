@@ -11,8 +11,8 @@ import pytest
 
 from hpsearch.config.references import searched
 from hpsearch.config.spec import Spec
-from hpsearch.storage.records import Record
-from hpsearch.tracking import Subject
+from hpsearch.storage.records import Trial
+from hpsearch.tracking import StudyInfo
 from hpsearch.tracking.mlflow.description import LONGEST, SIGNED, code, description, escaped
 from hpsearch.tracking.mlflow.saved_view import EVERY, SCATTERS, TAG, VIEW, knows_views, view_link, views
 
@@ -111,8 +111,8 @@ def test_link() -> None:
 
 
 # ── the description ───────────────────────────────────────────────────────────────────────────────────────────────────
-def subject(spec: Spec, database: str = "my studies/small.db") -> Subject:
-    return Subject(spec, "identity", 1e9, {"database": database}, {"rows": 1500, "classes": 3})
+def subject(spec: Spec, database: str = "my studies/small.db") -> StudyInfo:
+    return StudyInfo(spec, "identity", 1e9, {"database": database}, {"rows": 1500, "classes": 3})
 
 
 def test_description() -> None:
@@ -120,7 +120,7 @@ def test_description() -> None:
     spec = cases.small(**{"stages": cases.FULL["stages"]})
     metrics = {"val/loss": 0.25, "test/accuracy": 0.875, "fit/loss": 0.1}
     point = {"learning_rate": 0.01234567, "hidden_units": 8}
-    best = Record("fine", 3, {}, point, "complete", 0.25, metrics=metrics)
+    best = Trial("fine", 3, {}, point, "complete", 0.25, metrics=metrics)
     text = description(subject(spec), "7", best, "small")
     for part in (
         "**Study small**, seed 5: the best `val/loss`",
@@ -166,7 +166,7 @@ def test_names_from_the_file(tmp_path: Path) -> None:
     content["model"]["hidden"][0]["activation"] = "activation"
     spec = cases.small(**{key: content[key] for key in ("data", "parameters", "model")})
     point = {"<i>": "<u>|`"}
-    record = Record("fine", 3, {}, point, "complete", 0.25, metrics={"val/<b>": 1.0})
+    record = Trial("fine", 3, {}, point, "complete", 0.25, metrics={"val/<b>": 1.0})
     text = description(subject(spec, "<p>`|.db"), "7", record)
     for tag in ("<script>", "<i>", "<u>", "<b>", "<p>"):
         assert tag not in text

@@ -25,20 +25,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpsearch.config.instantiate import network
 from hpsearch.core.space import space
+from hpsearch.core.text import masked
 from hpsearch.data.dataset import prepare
 from hpsearch.models.model import Model, champion
 from hpsearch.storage.database import url_of
-from hpsearch.storage.records import Record
+from hpsearch.storage.records import Trial
 from hpsearch.storage.study_db import Storage, StoredStudy
 from hpsearch.study.session import summary
-from hpsearch.tracking import MlflowTracker, Subject
+from hpsearch.tracking import MlflowTracker, StudyInfo
 from hpsearch.tracking.background import Call, Sender, reason_of
-from hpsearch.tracking.base import Lost, commit_of, masked
+from hpsearch.tracking.base import StoreReplacedError, commit_of
 from hpsearch.tracking.mlflow import rows
 from hpsearch.tracking.mlflow.run import POINTS, STATE, TAG, Picture, thinned
 from hpsearch.tracking.mlflow.tracker import PICTURES
+from hpsearch.training.network import network
 
 # Raised when MLflow is imported: of its own mappers, with the SQLAlchemy that is there, and of its own type hints.
 pytestmark = [
@@ -73,7 +74,7 @@ class Tracked(NamedTuple):
     client: Any
     experiment: Any
     runs: dict[str, Any]  # by trial
-    records: dict[str, Record]
+    records: dict[str, Trial]
     best: dict[str, Any]  # as `show --json` says
 
 
@@ -325,10 +326,10 @@ def test_numbers_that_are_not_finite_are_counted(tmp_path: Path) -> None:
     axes = space(spec.parameters)
     raws = {"learning_rate": 0.1, "one_minus_beta": 0.1, "hidden_units_index": 0, "batch_size_index": 1}
     history = {"train/loss": [1.0, math.inf], "val/loss": [2.0, math.nan]}
-    lost = Record("coarse", 0, raws, axes.point(raws), "diverged", None, 2, 0, 1.5, 1e9, {}, history)
-    failed = Record("coarse", 1, raws, axes.point(raws), "failed", finished=1e9, error="ValueError: no")
+    lost = Trial("coarse", 0, raws, axes.point(raws), "diverged", None, 2, 0, 1.5, 1e9, {}, history)
+    failed = Trial("coarse", 1, raws, axes.point(raws), "failed", finished=1e9, error="ValueError: no")
     tracker = MlflowTracker(uri)
-    tracker.begin(Subject(spec, "identity", 1e9, {}))
+    tracker.begin(StudyInfo(spec, "identity", 1e9, {}))
     for _ in range(2):
         tracker.tell(lost)
         tracker.tell(failed)
@@ -355,7 +356,7 @@ def test_another_study_of_the_same_name(tmp_path: Path) -> None:
     spec = cases.small()
     for identity in ("first", "second", "first", "second"):
         tracker = MlflowTracker(uri)
-        tracker.begin(Subject(spec, identity, 1e9, {}))
+        tracker.begin(StudyInfo(spec, identity, 1e9, {}))
         assert tracker.close(9) is None
     names = [e.name for e in MlflowClient(uri).search_experiments()]
     assert sorted(names) == ["Default", "small", "small second"]
@@ -366,14 +367,14 @@ AXES = space(cases.small().parameters)
 CURVE = {"train/loss": [1.0, 0.5, 0.25], "val/loss": [2.0, 1.5, 1.75]}
 
 
-def record(number: int, state: str, finished: float = 1e9, **others: Any) -> Record:
+def record(number: int, state: str, finished: float = 1e9, **others: Any) -> Trial:
     raws = {"learning_rate": 0.1, "one_minus_beta": 0.1, "hidden_units_index": 0, "batch_size_index": 1}
     given: dict[str, Any] = {"epochs": 3, "seconds": 1.5, "metrics": {"val/loss": 1.5}, "history": CURVE}
     if state in ("complete", "pruned"):
         given |= {"value": 1.5 + number, "best_epoch": 2}
     if state == "failed":
         given = {"error": "ValueError: no"}
-    return Record("coarse", number, raws, AXES.point(raws), state, finished=finished, **{**given, **others})  # type: ignore[arg-type]
+    return Trial("coarse", number, raws, AXES.point(raws), state, finished=finished, **{**given, **others})  # type: ignore[arg-type]
 
 
 STATES = [
@@ -384,7 +385,7 @@ STATES = [
     record(4, "complete", origin="coarse/0"),
 ]
 SCORED = [r._replace(metrics={**r.metrics, "val/accuracy": 0.9}) for r in STATES]
-SUBJECT = Subject(cases.small(), "identity", 1e9, {})
+SUBJECT = StudyInfo(cases.small(), "identity", 1e9, {})
 
 
 @pytest.fixture(scope="module")
@@ -401,10 +402,10 @@ def place(fresh: Path, tmp_path: Path) -> Path:
 
 def send(
     place: Path,
-    records: list[Record],
-    ranking: list[Record] | None = None,
+    records: list[Trial],
+    ranking: list[Trial] | None = None,
     model: Path | None = None,
-    subject: Subject = SUBJECT,
+    subject: StudyInfo = SUBJECT,
 ) -> MlflowTracker:
     """As a study does that is run, or run again."""
     tracker = MlflowTracker(f"sqlite:///{place}")
@@ -574,7 +575,7 @@ def test_trained_again(place: Path, tmp_path: Path, fresh: Path) -> None:
         assert runs(place)["coarse/3"][2:] == expected(tmp_path, fresh, outcome)
 
 
-def expected(tmp_path: Path, fresh: Path, r: Record) -> Any:
+def expected(tmp_path: Path, fresh: Path, r: Trial) -> Any:
     folder = tmp_path / f"{r.state}-{r.finished}"
     folder.mkdir()
     place = Path(shutil.copy(fresh, folder / "mlflow.db"))
@@ -665,7 +666,7 @@ def test_registered_names(place: Path, models: list[Path]) -> None:
     from mlflow import MlflowClient
 
     client = MlflowClient(f"sqlite:///{place}")
-    subjects = [Subject(cases.small(), f"{k}23456789", 1e9, {}) for k in range(3)]
+    subjects = [StudyInfo(cases.small(), f"{k}23456789", 1e9, {}) for k in range(3)]
     for subject in (*subjects[:2], *subjects[:2]):
         send(place, STATES[:1], [STATES[0]], models[0], subject)
     assert [(v.name, v.number, v.alias) for v in versions(place)] == [
@@ -698,7 +699,7 @@ class Counting:
         self._client.set_experiment_tag(experiment, key, value)
 
 
-def dressed(place: Path, told: list[Record], *, refuses: bool = False, subject: Subject = SUBJECT) -> list[list[str]]:
+def dressed(place: Path, told: list[Trial], *, refuses: bool = False, subject: StudyInfo = SUBJECT) -> list[list[str]]:
     """What was set of the experiment at the beginning, while the study ran, and at its end."""
     tracker = MlflowTracker(f"sqlite:///{place}")
     tracker._client = client = Counting(tracker._client, refuses=refuses)
@@ -735,7 +736,7 @@ def test_a_view_that_fails(place: Path, fresh: Path, tmp_path: Path, monkeypatch
     monkeypatch.setattr("hpsearch.search.importance.importance", broken)
     assert dressed(place, SCORED) == [SEEN, [], SEEN]
     monkeypatch.setattr("mlflow.__version__", "4.0.0")
-    other = Subject(cases.small(), "another", 1e9, {})
+    other = StudyInfo(cases.small(), "another", 1e9, {})
     assert dressed(place, SCORED, subject=other) == [SEEN[:1], [], SEEN[:1]]
 
 
@@ -785,7 +786,7 @@ def test_commit(tmp_path: Path, place: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert commit_of(folder) is None
     git("commit", "-q", "--allow-empty", "-m", "one")
     stored = StoredStudy("small", "identity", {}, "digest", "then", 1e9)
-    subject = Subject.of(cases.small(), stored, f"sqlite:///{folder}/small.db", "hpsearch 1", None)
+    subject = StudyInfo.of(cases.small(), stored, f"sqlite:///{folder}/small.db", "hpsearch 1", None)
     assert subject.commit == git("rev-parse", "HEAD") and len(subject.commit) == 40
     send(place, STATES[:1], subject=subject)
     assert of(place, "coarse/0").data.tags["mlflow.source.git.commit"] == subject.commit
@@ -933,13 +934,13 @@ class Moody:
             raise error
         self.log.append(what)
 
-    def begin(self, subject: Subject) -> None:
+    def begin(self, subject: StudyInfo) -> None:
         self._do("begin")
 
-    def tell(self, record: Record) -> None:
+    def tell(self, record: Trial) -> None:
         self._do(record.label)
 
-    def finish(self, ranking: list[Record], model: Path | None) -> None:
+    def finish(self, ranking: list[Trial], model: Path | None) -> None:
         self._do("finish")
 
     def close(self, seconds: float) -> str | None:
@@ -968,8 +969,8 @@ LABELS = [r.label for r in STATES]
         (lambda what, n: OSError("no") if what == "coarse/1" else None, 4, True),
         (lambda what, n: OSError("no") if n < 7 else None, 5, True),
         (lambda what, n: OSError("no"), 0, False),
-        (lambda what, n: Lost("deleted") if n == 4 else None, 0, False),
-        (lambda what, n: Lost("deleted") if what == "close" else None, 0, False),
+        (lambda what, n: StoreReplacedError("deleted") if n == 4 else None, 0, False),
+        (lambda what, n: StoreReplacedError("deleted") if what == "close" else None, 0, False),
         (lambda what, n: OSError("no") if what == "close" else None, 5, True),
     ],
     ids=["well", "one record", "a while", "for ever", "deleted", "deleted late", "tidying"],
@@ -1002,7 +1003,7 @@ def test_thinned(length: int, best: int) -> None:
 def test_database_of_a_trial(place: Path) -> None:
     """At most 35 kB, everything included: four curves of 50 epochs, tags, parameters, the data, indices."""
     facts = {"data": "562232acc926f170", "version": "hpsearch 0.4.0, numpy 2.4.6, optuna 5.0.0, python 3.11.7"}
-    subject = Subject(cases.small(), "identity", 1e9, facts, {"rows": 150, "features": 4}, "0123456789" * 4)
+    subject = StudyInfo(cases.small(), "identity", 1e9, facts, {"rows": 150, "features": 4}, "0123456789" * 4)
     names = ("train/loss", "val/loss", "train/accuracy", "val/accuracy")
     curves = dict.fromkeys(names, np.linspace(1, 2, 50).tolist())
     given: dict[str, Any] = {"epochs": 50, "best_epoch": 30, "metrics": dict.fromkeys(names, 1.5)}

@@ -24,7 +24,8 @@ from hpsearch.config.spec import Spec
 from hpsearch.core import processes as children
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.training.executors import EXECUTORS, Executor, Inline, Processes, WorkerDied
-from hpsearch.training.trial import Outcome, Result, Start, Task, advance
+from hpsearch.training.task import Outcome, Task, TrialResult, TrialTask
+from hpsearch.training.trial import advance
 
 EPOCHS = 200
 SECONDS = 20  # for a test that fails
@@ -65,15 +66,17 @@ def dataset(spec: Spec, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 def tasks(spec: Spec, dataset: Dataset) -> list[Task]:
     """Different in all that they give; about a tenth of a second each."""
     point = {"learning_rate": 0.01, "beta": 0.9, "hidden_units": 8, "batch_size": 16, "l2": 1e-4}
-    return [Task(spec, dataset, (Start(n, point, n), Start(n + 100, point, n + 100)), EPOCHS) for n in range(16)]
+    return [
+        Task(spec, dataset, (TrialTask(n, point, n), TrialTask(n + 100, point, n + 100)), EPOCHS) for n in range(16)
+    ]
 
 
-def timeless(outcome: Outcome) -> list[Result]:
+def timeless(outcome: Outcome) -> list[TrialResult]:
     return [r._replace(seconds=0.0) for r in outcome]
 
 
 @pytest.fixture(scope="module")
-def expected(tasks: list[Task]) -> list[list[Result]]:
+def expected(tasks: list[Task]) -> list[list[TrialResult]]:
     executor = Inline()
     found = [timeless(executor.submit(t).result()) for t in tasks]
     assert len({tuple(r.history["train/loss"]) for outcome in found for r in outcome}) == 2 * len(tasks)
@@ -209,7 +212,7 @@ def gone(pids: set[int]) -> bool:
 
 
 @pytest.mark.parametrize("name", EXECUTORS)
-def test_outcomes(opened: Opened, tasks: list[Task], expected: list[list[Result]], name: str) -> None:
+def test_outcomes(opened: Opened, tasks: list[Task], expected: list[list[TrialResult]], name: str) -> None:
     executor = opened(name, 2)
     assert executor.workers == 2
     futures = [executor.submit(t) for t in tasks[:6]]
@@ -241,7 +244,7 @@ def test_rows_that_cannot_be_read(opened: Opened, spec: Spec, tmp_path: Path, na
     for path in tmp_path.rglob("*.np*"):
         path.unlink()
     executor = opened(name, 1)
-    assert isinstance(ended(executor.submit(Task(spec, data, (Start(0, point, 0),), 1))), OSError)
+    assert isinstance(ended(executor.submit(Task(spec, data, (TrialTask(0, point, 0),), 1))), OSError)
 
 
 @pytest.mark.parametrize("name", EXECUTORS)
@@ -311,7 +314,7 @@ def test_killed_while_idle(opened: Opened, tmp_path: Path) -> None:
 
 @needs_proc
 def test_killed_while_training(
-    opened: Opened, dataset: Dataset, tasks: list[Task], expected: list[list[Result]]
+    opened: Opened, dataset: Dataset, tasks: list[Task], expected: list[list[TrialResult]]
 ) -> None:
     executor = opened("processes", 2)
     before = team(2)
@@ -330,12 +333,12 @@ def test_killed_while_training(
     assert before - team(2) == {victim}
 
 
-def test_killed_again_and_again(opened: Opened, tasks: list[Task], expected: list[list[Result]]) -> None:
+def test_killed_again_and_again(opened: Opened, tasks: list[Task], expected: list[list[TrialResult]]) -> None:
     """At random moments; what died is submitted again. The outcomes are those of a life in peace."""
     executor, draw = opened("processes", 2), random.Random(4)
     assert isinstance(executor, Processes)
     waiting = {executor.submit(task): number for number, task in enumerate(tasks)}
-    found: dict[int, list[Result]] = {}
+    found: dict[int, list[TrialResult]] = {}
     died = killed = 0
     while waiting:
         done, _ = wait(waiting, timeout=draw.uniform(0, 0.3), return_when=FIRST_COMPLETED)

@@ -1,0 +1,85 @@
+"""Text for people: lines that are safe to print, numbers as they are shown, and text without passwords."""
+
+import math
+import re
+from decimal import Decimal
+from urllib.parse import unquote, urlsplit
+
+LINE_LENGTH = 1000  # characters of a printed line
+
+_PASSWORD = re.compile(r"(:/{1,2}[^\s:/@]*:)[^\n@]*@(?:\S*@)?")  # of a URL, before its host; of a path that was one
+_TOKEN = re.compile(r"(https?://)[^\s:/@'\"]+@")  # in place of a user name
+_QUERY = re.compile(r"([?&](?:password|passwd|pwd|token|secret|sslpassword|api_?key)=)[^&\s;'\"]+", re.IGNORECASE)
+_KEYWORD = re.compile(r"(?i)((?:password|passwd|pwd)=)[^\s&;'\"]+")  # as in `host=… password=…`
+
+
+def redacted(text: str) -> str:
+    """Return `text` without the passwords of the URLs in it."""
+    return _QUERY.sub(r"\1***", _TOKEN.sub(r"\1***@", _PASSWORD.sub(r"\1***@", text)))
+
+
+def masked(text: str, *uris: str) -> str:
+    """Return `text` without passwords.
+
+    Args:
+        uris: URIs whose passwords are removed in every form. Passwords of other URIs are recognized by their shape.
+    """
+    for uri in uris:
+        secret = _password(uri)
+        for form in {secret, unquote(secret)}:
+            if len(form) > 3:  # shorter passwords also occur inside words
+                text = text.replace(form, "***")
+    return redacted(_KEYWORD.sub(r"\1***", text))
+
+
+def _password(uri: str) -> str:
+    """Return the password as it is spelled in the URI, which may contain characters that end a parser's host."""
+    try:
+        found = urlsplit(uri).password
+    except ValueError:
+        found = None
+    user, at, _ = uri.partition("://")[2].rpartition("@")
+    return found or (user.partition(":")[2] if at else "")
+
+
+def printable(text: str, longest: int = LINE_LENGTH) -> str:
+    """Return one line that is safe to print: no passwords, control characters and direction marks escaped.
+
+    Lines longer than `longest` characters keep their beginning and their end.
+    """
+    text = redacted(text)
+    if len(text) > longest:
+        text = f"{text[: longest * 2 // 3]} … {text[-longest // 3 :]}"
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def format_value(value: bool | int | float | str) -> str:
+    """Format a parameter's value: four digits, near 1 enough to show two digits of 1 − value; others unchanged."""
+    if not isinstance(value, float):
+        return str(value)
+    digits = 4
+    if 0.999 < value < 1:
+        digits = 1 - math.floor(math.log10(float(1 - Decimal(repr(value)))))
+    return f"{value:.{digits}g}"
+
+
+def format_number(value: float) -> str:
+    """Format a number from the data: `1,484,705`, `0.4167`."""
+    return f"{value:,.0f}" if float(value).is_integer() and abs(value) < 1e12 else f"{value:.6g}"
+
+
+def format_percent(share: float) -> str:
+    """Format a share: `38 %`, `0.3 %`."""
+    return f"{100 * share:.0f} %" if share >= 0.0095 else f"{100 * share:.2g} %"
+
+
+def format_count(count: int, noun: str) -> str:
+    """Format a count: `1 trial`, `2,000 trials`."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
+def format_duration(seconds: float) -> str:
+    """Format a duration: `0.31 s`, `42 s`, `12 min`."""
+    return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:,.0f} s" if seconds < 600 else f"{seconds / 60:,.0f} min"
