@@ -22,9 +22,9 @@ from hpsearch.storage.records import Trial, load
 from hpsearch.storage.study_db import Storage
 from hpsearch.study import loop
 from hpsearch.study.loop import Study
+from hpsearch.training import trial
 from hpsearch.training.executors import EXECUTORS, Inline
 from hpsearch.training.grouping import groups
-from hpsearch.training import trial
 from hpsearch.training.scores import final_scores
 from hpsearch.training.task import Task, TrialResult, TrialTask
 from hpsearch.training.trial import advance
