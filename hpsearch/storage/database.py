@@ -176,7 +176,7 @@ def _check_logged(path: Path) -> None:
     try:
         with (
             readable(path) as address,
-            contextlib.closing(sqlite3.connect(address, BUSY, uri=True)) as connection,
+            contextlib.closing(sqlite3.connect(address, timeout=BUSY, uri=True)) as connection,
         ):
             (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     except sqlite3.Error as error:

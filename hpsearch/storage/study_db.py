@@ -204,7 +204,7 @@ class Storage:
         with guard(url):
             if address is not None:
                 self._engine = sa.create_engine(
-                    "sqlite://", creator=lambda: sqlite3.connect(address, BUSY, uri=True), poolclass=sa.NullPool
+                    "sqlite://", creator=lambda: sqlite3.connect(address, timeout=BUSY, uri=True), poolclass=sa.NullPool
                 )
                 return
             self._engine = sa.create_engine(url, **options(url))

@@ -289,7 +289,7 @@ def writing(file: Path) -> Iterator[None]:
     """A process of its own holds the lock."""
     code = (
         "import sqlite3, sys\n"
-        "connection = sqlite3.connect(sys.argv[1], 60, isolation_level=None)\n"
+        "connection = sqlite3.connect(sys.argv[1], timeout=60, isolation_level=None)\n"
         "connection.execute('BEGIN EXCLUSIVE')\n"
         "print('held', flush=True)\n"
         "sys.stdin.read()\n"

@@ -42,7 +42,7 @@ def rows(file: Path) -> list[tuple[Any, ...]]:
 def put(file: Path, host: str, pid: int, silent: float, token: str = "another's") -> None:
     """A lease of somebody else, who was last heard of so many seconds ago."""
     beat = time.time() - silent
-    with closing(sqlite3.connect(file, 60)) as connection:
+    with closing(sqlite3.connect(file, timeout=60)) as connection:
         connection.execute("DELETE FROM hpsearch_lease")
         row = ("coordinator", token, host, pid, beat - 60, beat)
         connection.execute("INSERT INTO hpsearch_lease (name, token, host, pid, since, beat) VALUES (?,?,?,?,?,?)", row)

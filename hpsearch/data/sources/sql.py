@@ -188,7 +188,7 @@ def _read_only(path: Path) -> sqlite3.Connection:
     def allowed(action: int, *_: str | None) -> int:
         return sqlite3.SQLITE_DENY if action == sqlite3.SQLITE_ATTACH else sqlite3.SQLITE_OK
 
-    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", CONNECT, uri=True)
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", timeout=CONNECT, uri=True)
     connection.set_authorizer(allowed)
     return connection
 
