@@ -37,7 +37,7 @@ from hpsearch.report.html import search_figures as pictures
 from hpsearch.report.html.content import Story
 from hpsearch.report.html.figures import Picture, figure
 from hpsearch.report.html.png import draw
-from hpsearch.storage.study_db import Given, Storage
+from hpsearch.storage.study_db import ProposedTrial, Storage
 from hpsearch.study import session as service
 from hpsearch.training.executors import Inline
 from hpsearch.training.task import TrialResult
@@ -466,7 +466,7 @@ def many(path: Path, count: int) -> str:
         history = dict.fromkeys(("train/loss", "train/accuracy", "val/loss", "val/accuracy"), loss)
         value = None if state == "diverged" else min(loss)
         results.append(TrialResult(number, state, value, epochs, int(np.argmin(loss)) + 1, history, 0.5))  # type: ignore[arg-type]
-    storage.ask("coarse", 0, [Given(r) for r in raws])
+    storage.ask("coarse", 0, [ProposedTrial(r) for r in raws])
     storage.save("coarse", results)
     storage.close()
     return f"sqlite:///{path}"
