@@ -15,7 +15,8 @@ from hpsearch.models.model import Model
 from hpsearch.storage.database import default_tracking, default_url, shown, url_of
 from hpsearch.storage.records import Trial
 from hpsearch.storage.study_db import Storage, read
-from hpsearch.study.session import Options, Session, Summary, summary
+from hpsearch.study.session import Options, Session
+from hpsearch.study.summary import Summary, summary
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -100,7 +100,7 @@ def show(database: str, as_json: bool, as_csv: bool, every: bool, watch: bool) -
     from rich.console import Console
 
     from hpsearch.report import text as report
-    from hpsearch.study.session import standing, summary
+    from hpsearch.study.summary import standing, summary
 
     url, console = _url(database), Console()
     if watch:
@@ -280,14 +280,14 @@ def range_test(study: Path, low: float, high: float, steps: int, overrides: tupl
 
     from engine.types import EngineError
     from hpsearch.report import text as report
-    from hpsearch.search import lr_range as rates
+    from hpsearch.search.lr_range import lr_range_test
 
     spec = _load(study, overrides)
     try:
-        found = rates.tried(spec, low, high, steps)
+        found = lr_range_test(spec, low, high, steps)
     except EngineError as error:
         raise click.UsageError(str(error)) from None
-    report.console(Console()).print(rates.as_text(found))
+    report.console(Console()).print(report.lr_range_as_text(found))
 
 
 def _warm() -> None:
@@ -320,7 +320,7 @@ def _run(spec: "Spec | None", url: str, options: "Options", given: str | None, q
     from hpsearch.report import text as report
     from hpsearch.report.live import Display
     from hpsearch.storage.database import shown
-    from hpsearch.study.loop import Halted
+    from hpsearch.study.progress import Halted
     from hpsearch.study.session import Session
 
     console = Console()

@@ -13,7 +13,7 @@ from hpsearch.models.model import PreparedData
 from hpsearch.storage.lease import held
 from hpsearch.storage.records import FINISHED, Trial
 from hpsearch.storage.study_db import Storage
-from hpsearch.study.session import Summary, summary
+from hpsearch.study.summary import Summary, summary
 from hpsearch.tracking import MlflowTracker, StudyInfo
 from hpsearch.tracking.background import Call, Sender
 

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from hpsearch.core.text import format_value
 from hpsearch.report.text import parameters
-from hpsearch.study.loop import Progress
+from hpsearch.study.progress import Progress
 
 EVERY = 5.0  # seconds between plain lines
 

@@ -10,12 +10,14 @@ from statistics import median
 from string import ascii_uppercase
 from typing import Any
 
+import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from engine.range_test import RangeTest
 from engine.reading import diagnose
 from hpsearch.config.references import searched
 from hpsearch.config.spec import Spec
@@ -24,14 +26,16 @@ from hpsearch.core.text import format_value, printable
 from hpsearch.samplers import MEMORYLESS
 from hpsearch.search.confirm import CONFIDENCE, Finalist
 from hpsearch.search.importance import importance
+from hpsearch.search.lr_range import LrRange
 from hpsearch.storage.records import FINISHED, Trial, checked_every, repeats
-from hpsearch.study.session import COLUMNS, Summary
+from hpsearch.study.summary import COLUMNS, Summary
 from hpsearch.training.task import TrialState
 
 TOP = 10
 BAR = 40  # columns of the longest bar
 CURVE = 60  # of a curve
 HEIGHTS = "▁▂▃▄▅▆▇█"
+LR_RANGE_ROWS, LR_RANGE_WIDTH = 16, 40  # rows and longest bar of a learning-rate range test
 
 
 def as_json(summary: Summary) -> dict[str, Any]:
@@ -380,3 +384,31 @@ def _accuracy(metrics: Mapping[str, float], part: str) -> float:
 def parameters(record: Trial) -> str:
     """`learning_rate 0.0292, beta 0.979`."""
     return ", ".join(f"{name} {format_value(value)}" for name, value in record.point.items())
+
+
+def lr_range_as_text(found: LrRange) -> RenderableType:
+    """Return the averaged loss at each learning rate as bars, and the range worth searching."""
+    table = Table(title="Learning-rate range test", box=SIMPLE_HEAD, title_justify="left")
+    table.add_column("learning rate", justify="right")
+    table.add_column("loss", justify="right")
+    table.add_column("")
+    for cells in _lr_range_rows(found.test):
+        table.add_row(*cells)
+    test = found.test
+    steepest, end = float(test.best[0]), float(test.blown[0])
+    fell, blew = np.isfinite(steepest), np.isfinite(end)
+    lines = [f"The loss falls most steeply at {steepest:.2g}." if fell else "The loss never fell."]
+    lines += [f"It blew up at {end:.2g}; a tenth of that is {end / 10:.2g}." if blew else "It never blew up."]
+    if fell:
+        top = max(float(test.tenth[0]), steepest)
+        lines.append(f"Worth searching: learning_rate: {{min: {steepest / 10:.1g}, max: {top:.1g}, scale: log}}")
+    return Group(table, Text("\n".join(lines)))
+
+
+def _lr_range_rows(test: RangeTest) -> Iterator[tuple[str, str, str]]:
+    losses = test.losses[0]
+    there = np.flatnonzero(np.isfinite(losses))
+    most = (float(losses[there].max()) if len(there) else 0.0) or 1.0
+    for place in there[:: max(1, -(-len(there) // LR_RANGE_ROWS))]:
+        bar = "█" * max(1, round(LR_RANGE_WIDTH * losses[place] / most))
+        yield f"{test.rates[place]:.2g}", f"{losses[place]:.4g}", bar

@@ -12,8 +12,8 @@ from hpsearch.report.live import Display
 from hpsearch.report.text import outline
 from hpsearch.storage.records import FINISHED, Trial
 from hpsearch.storage.study_db import Storage, read
-from hpsearch.study.loop import Progress
-from hpsearch.study.session import Summary, summarized
+from hpsearch.study.progress import Progress
+from hpsearch.study.summary import Summary, summarized
 
 EVERY = 1.0  # seconds between two looks
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from hpsearch.samplers.base import Question, suggest
+from hpsearch.samplers.base import SamplerContext, suggest
 from hpsearch.samplers.cmaes import cmaes
 from hpsearch.samplers.gp import gp
 from hpsearch.samplers.random import random
@@ -14,7 +14,7 @@ from hpsearch.samplers.tpe import tpe
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
-SAMPLERS: dict[str, "Callable[[Question], BaseSampler]"] = {
+SAMPLERS: dict[str, "Callable[[SamplerContext], BaseSampler]"] = {
     "random": random,
     "sobol": sobol,
     "tpe": tpe,
@@ -33,4 +33,4 @@ def missing(name: str) -> str | None:
     return f"sampler {name} needs {module}: pip install 'hpsearch[{name}]'"
 
 
-__all__ = ["MEMORYLESS", "SAMPLERS", "Question", "missing", "suggest"]
+__all__ = ["MEMORYLESS", "SAMPLERS", "SamplerContext", "missing", "suggest"]

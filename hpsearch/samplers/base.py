@@ -18,7 +18,7 @@ SEEDS = 2**32  # Optuna's samplers and NumPy's older generators take a seed belo
 Box = Mapping[str, "BaseDistribution"]
 
 
-class Question(NamedTuple):
+class SamplerContext(NamedTuple):
     """One trial that is asked for. What is drawn follows from this and from the in-memory study, from nothing else.
 
     Attributes:
@@ -45,11 +45,11 @@ class Question(NamedTuple):
         return {key: d for key, d in self.box.items() if key not in self.conditional and not d.single()}
 
 
-Together = Callable[["Study", "FrozenTrial"], dict[str, Any]]
-Alone = Callable[[str, "BaseDistribution"], Any]
+SampleJoint = Callable[["Study", "FrozenTrial"], dict[str, Any]]
+SampleIndependent = Callable[[str, "BaseDistribution"], Any]
 
 
-def stateless(joint: Box, together: Together, alone: Alone) -> "BaseSampler":
+def stateless(joint: Box, sample_joint: SampleJoint, sample_independent: SampleIndependent) -> "BaseSampler":
     """An Optuna sampler that draws some axes together, and each of the rest alone."""
     from optuna.samplers import BaseSampler
 
@@ -61,17 +61,17 @@ def stateless(joint: Box, together: Together, alone: Alone) -> "BaseSampler":
         def sample_relative(
             self, study: "Study", trial: "FrozenTrial", search_space: dict[str, "BaseDistribution"]
         ) -> dict[str, Any]:
-            return together(study, trial) if search_space else {}
+            return sample_joint(study, trial) if search_space else {}
 
         def sample_independent(
             self, study: "Study", trial: "FrozenTrial", param_name: str, param_distribution: "BaseDistribution"
         ) -> Any:
-            return alone(param_name, param_distribution)
+            return sample_independent(param_name, param_distribution)
 
     return Stateless()
 
 
-def uniform(seed: int) -> Alone:
+def uniform(seed: int) -> SampleIndependent:
     """Independent draws, each axis with a seed of its own, so that their order does not matter."""
     return lambda key, distribution: place(distribution, np.random.default_rng(derive(seed, key)).random())
 

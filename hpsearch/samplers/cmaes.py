@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hpsearch.core.seeds import derive
-from hpsearch.samplers.base import SEEDS, Question, place, stateless, uniform, unit
+from hpsearch.samplers.base import SEEDS, SamplerContext, place, stateless, uniform, unit
 
 if TYPE_CHECKING:
     from cmaes import CMA
@@ -32,37 +32,37 @@ WIDTH_KNOWN = (
 )  # around a known best: of 1/4, 1/6, 1/8, 1/12, 1/20 the best in four dimensions after 16 and after 64
 
 
-def cmaes(question: Question) -> "BaseSampler":
+def cmaes(context: SamplerContext) -> "BaseSampler":
     """Numbers that count everywhere are drawn together, whole ones rounded; the rest is drawn uniformly."""
     from optuna.distributions import FloatDistribution, IntDistribution
 
-    joint = question.joint()
+    joint = context.joint()
     numbers: Numbers = {k: d for k, d in joint.items() if isinstance(d, FloatDistribution | IntDistribution)}
 
-    def together(study: "Study", trial: "FrozenTrial") -> dict[str, Any]:
-        optimizer = _replayed(question, numbers, study)
-        optimizer.reseed_rng(derive(question.seed, "together") % SEEDS)
+    def sample_joint(study: "Study", trial: "FrozenTrial") -> dict[str, Any]:
+        optimizer = _replayed(context, numbers, study)
+        optimizer.reseed_rng(derive(context.seed, "together") % SEEDS)
         return {key: place(d, x) for (key, d), x in zip(numbers.items(), optimizer.ask().tolist(), strict=True)}
 
-    return stateless(numbers, together, uniform(question.seed))
+    return stateless(numbers, sample_joint, uniform(context.seed))
 
 
-def _replayed(question: Question, numbers: Numbers, study: "Study") -> "CMA":
+def _replayed(context: SamplerContext, numbers: Numbers, study: "Study") -> "CMA":
     """The optimizer after everything this trial may see."""
     from cmaes import CMA
     from optuna.study import StudyDirection
 
     sign = 1.0 if study.direction == StudyDirection.MINIMIZE else -1.0
     trials = study.get_trials(deepcopy=False)
-    known = sorted((t for t in trials[: question.known] if _rank(t, sign) < (1,)), key=lambda t: _rank(t, sign))
-    ended = [t for t in trials[question.known :] if t.state.is_finished()]
+    known = sorted((t for t in trials[: context.known] if _rank(t, sign) < (1,)), key=lambda t: _rank(t, sign))
+    ended = [t for t in trials[context.known :] if t.state.is_finished()]
     count = len(numbers)
-    population = max(4 + math.floor(3 * math.log(count)), question.wave)  # eq. 48
+    population = max(4 + math.floor(3 * math.log(count)), context.wave)  # eq. 48
     optimizer = CMA(
         mean=_position(known[0], numbers) if known else np.full(count, 0.5),
         sigma=WIDTH_KNOWN if known else WIDTH,
         bounds=np.array([[0.0, 1.0]] * count),
-        seed=question.stage_seed % SEEDS,
+        seed=context.stage_seed % SEEDS,
         population_size=population,
     )
     for first in range(0, len(ended) - population + 1, population):

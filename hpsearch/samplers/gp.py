@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from hpsearch.samplers.base import SEEDS, Box, Question, place, stateless, unit
+from hpsearch.samplers.base import SEEDS, Box, SamplerContext, place, stateless, unit
 from hpsearch.samplers.sobol import coordinates
 
 if TYPE_CHECKING:
@@ -24,25 +24,25 @@ STARTUP = 10  # ended trials, those of earlier stages included
 MANY = 16  # up to so many values Optuna tries each
 
 
-def gp(question: Question) -> "BaseSampler":
+def gp(context: SamplerContext) -> "BaseSampler":
     """Needs torch."""
     from optuna.distributions import FloatDistribution, IntDistribution
     from optuna.samplers import GPSampler
 
-    joint = question.joint()
+    joint = context.joint()
     many = {k: d for k, d in joint.items() if isinstance(d, IntDistribution) and d.high - d.low >= MANY}
     space = joint | dict.fromkeys(many, FloatDistribution(0, 1))
 
-    def together(study: "Study", trial: "FrozenTrial") -> dict[str, Any]:
+    def sample_joint(study: "Study", trial: "FrozenTrial") -> dict[str, Any]:
         trials = study.get_trials(deepcopy=False)
         if sum(t.state.is_finished() for t in trials) < STARTUP:
             return {}
-        inner = GPSampler(seed=question.seed % SEEDS, n_startup_trials=0, deterministic_objective=False)
+        inner = GPSampler(seed=context.seed % SEEDS, n_startup_trials=0, deterministic_objective=False)
         with _one_thread():
             drawn = inner.sample_relative(_shown(study, space, many), trial, space)
         return drawn | {key: place(d, drawn[key]) for key, d in many.items()}
 
-    return stateless(joint, together, coordinates(question))
+    return stateless(joint, sample_joint, coordinates(context))
 
 
 def _shown(study: "Study", space: Box, many: "dict[str, IntDistribution]") -> "Study":

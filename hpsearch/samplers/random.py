@@ -2,14 +2,14 @@
 
 from typing import TYPE_CHECKING
 
-from hpsearch.samplers.base import SEEDS, Question
+from hpsearch.samplers.base import SEEDS, SamplerContext
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
 
-def random(question: Question) -> "BaseSampler":
+def random(context: SamplerContext) -> "BaseSampler":
     """Knows no history."""
     from optuna.samplers import RandomSampler
 
-    return RandomSampler(seed=question.seed % SEEDS)
+    return RandomSampler(seed=context.seed % SEEDS)

@@ -6,28 +6,28 @@ its place in the sequence is a count it keeps in the study.
 
 from typing import TYPE_CHECKING, Any
 
-from hpsearch.samplers.base import Alone, Question, place, stateless
+from hpsearch.samplers.base import SampleIndependent, SamplerContext, place, stateless
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.samplers import BaseSampler
 
 
-def sobol(question: Question) -> "BaseSampler":
+def sobol(context: SamplerContext) -> "BaseSampler":
     """Trial n gets the sequence's point n, and each axis its dimension, whether it counts at a point or not."""
-    return stateless({}, lambda study, trial: {}, coordinates(question))
+    return stateless({}, lambda study, trial: {}, coordinates(context))
 
 
-def coordinates(question: Question) -> Alone:
+def coordinates(context: SamplerContext) -> SampleIndependent:
     """Axis by axis the trial's point of the stage's sequence."""
     from scipy.stats import qmc
 
-    if not question.box:
+    if not context.box:
         return lambda key, distribution: None  # never called
-    sequence = qmc.Sobol(len(question.box), scramble=True, rng=question.stage_seed)
-    if question.number:
-        sequence.fast_forward(question.number)
-    point = dict(zip(question.box, sequence.random(1)[0].tolist(), strict=True))
+    sequence = qmc.Sobol(len(context.box), scramble=True, rng=context.stage_seed)
+    if context.number:
+        sequence.fast_forward(context.number)
+    point = dict(zip(context.box, sequence.random(1)[0].tolist(), strict=True))
 
     def coordinate(key: str, distribution: "BaseDistribution") -> Any:
         return place(distribution, point[key])

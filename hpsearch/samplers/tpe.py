@@ -2,14 +2,14 @@
 
 from typing import TYPE_CHECKING
 
-from hpsearch.samplers.base import SEEDS, Question
+from hpsearch.samplers.base import SEEDS, SamplerContext
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
 
-def tpe(question: Question) -> "BaseSampler":
+def tpe(context: SamplerContext) -> "BaseSampler":
     """Optuna's, whose first ten finished trials are random; earlier stages' trials count."""
     from optuna.samplers import TPESampler
 
-    return TPESampler(seed=question.seed % SEEDS)
+    return TPESampler(seed=context.seed % SEEDS)

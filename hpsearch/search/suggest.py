@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, final
 from hpsearch.config.spec import Spec
 from hpsearch.core.seeds import derive
 from hpsearch.core.space import Box, Raw, Space
-from hpsearch.samplers import MEMORYLESS, SAMPLERS, Question, suggest
+from hpsearch.samplers import MEMORYLESS, SAMPLERS, SamplerContext, suggest
 from hpsearch.search import pruning
 from hpsearch.storage.records import Trial, came
 from hpsearch.storage.study_db import ProposedTrial, Storage
@@ -78,7 +78,7 @@ class Suggester:
             finished = {_key(r.raws): r for r in reversed([*known, *told]) if r.state != "failed"}
             given = []
             for number in range(had, last):
-                memory.sampler = SAMPLERS[self._stage.sampler](self._question(number, len(known)))
+                memory.sampler = SAMPLERS[self._stage.sampler](self._context(number, len(known)))
                 raws = self._suggest(memory, number)
                 given.append(self._given(number, raws, finished))
             when = self._storage.ask(name, had, given)
@@ -87,9 +87,9 @@ class Suggester:
                 records.append(came(record, trial.result, when) if trial.result else record)
         return records[first:last]
 
-    def _question(self, number: int, known: int) -> Question:
+    def _context(self, number: int, known: int) -> SamplerContext:
         name, spec = self._stage.name, self._spec
-        return Question(
+        return SamplerContext(
             stage_seed=derive(spec.seed, name, "ask"),
             seed=derive(spec.seed, name, number, "ask"),
             number=number,

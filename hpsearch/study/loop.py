@@ -26,6 +26,7 @@ from hpsearch.search.suggest import Suggester
 from hpsearch.search.zoom import box, edges, outcomes, reused, within
 from hpsearch.storage.records import FINISHED, Trial, best_of, came, load
 from hpsearch.storage.study_db import PRIOR, Champion, ProposedTrial, Storage, StoredStage, TrialKey
+from hpsearch.study.progress import Halted, Progress
 from hpsearch.tracking import Tracker
 from hpsearch.training.executors import Executor
 from hpsearch.training.grouping import groups
@@ -35,36 +36,6 @@ from hpsearch.training.task import Outcome, Task, TrialResult, TrialTask, onward
 
 SLICE = 30.0  # seconds of training after which a group comes back to be stored
 POLL = 0.2  # seconds in which a wish to stop is heard
-
-
-class Halted(Exception):
-    """The study cannot go on by itself: its workers cannot be started, its rows not be read, or too much failed."""
-
-
-class Progress(NamedTuple):
-    """How far a study is.
-
-    Attributes:
-        stage, stage_number, stages: which, counted from 1, of how many.
-        finished, pruned, diverged, failed, running: trials of the whole study; `finished` counts the next three too.
-        total: trials of all stages.
-        best: the best record so far.
-        news: records that have finished since the last progress.
-        notes: what a person should know, in sentences, once each.
-    """
-
-    stage: str
-    stage_number: int
-    stages: int
-    finished: int
-    pruned: int
-    diverged: int
-    failed: int
-    running: int
-    total: int
-    best: Trial | None
-    news: tuple[Trial, ...]
-    notes: tuple[str, ...] = ()
 
 
 class _Cohort(NamedTuple):

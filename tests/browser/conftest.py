@@ -13,7 +13,7 @@ import pytest
 from browsing import CLOSED, COMMAND, EXPECTED, STUDY, Made, Picture, processes, unavailable
 
 from hpsearch.storage.database import url_of
-from hpsearch.study.session import summary
+from hpsearch.study.summary import summary
 
 
 @pytest.fixture(scope="session")

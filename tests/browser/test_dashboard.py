@@ -16,7 +16,7 @@ import pytest
 from browsing import Made, Picture, unavailable
 
 from hpsearch.storage.database import url_of
-from hpsearch.study.session import summary
+from hpsearch.study.summary import summary
 
 pytestmark = pytest.mark.browser
 

@@ -41,7 +41,7 @@ from hpsearch.storage.records import Trial
 from hpsearch.storage.study_db import Storage
 from hpsearch.study import loop
 from hpsearch.study.loop import Study
-from hpsearch.study.session import summary
+from hpsearch.study.summary import summary
 from hpsearch.tracking import TRACKERS, NullTracker, StudyInfo, Tracker
 
 STUDIES: dict[str, dict[str, Any]] = {"full": cases.FULL, "rich": cases.RICH, "mlflow": cases.FULL}

@@ -16,7 +16,7 @@ import pytest
 
 from hpsearch.errors import StorageError
 from hpsearch.storage.database import url_of
-from hpsearch.study.session import summary
+from hpsearch.study.summary import summary
 
 COMMAND = [sys.executable, "-m", "hpsearch.cli"]
 COMMITS = 100  # at least so many does the first study of killed.py make

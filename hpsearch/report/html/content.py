@@ -21,7 +21,7 @@ from hpsearch.search.importance import importance
 from hpsearch.storage.database import shown
 from hpsearch.storage.records import Trial
 from hpsearch.storage.study_db import Storage, StoredStudy, read
-from hpsearch.study.session import Summary, standing, summarized
+from hpsearch.study.summary import Summary, standing, summarized
 
 
 class Story(NamedTuple):

@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 
 from hpsearch.core.space import Fixed, Range, Space, Values, bounds, complement, contains, space
 from hpsearch.core.text import format_value
-from hpsearch.samplers import SAMPLERS, Question, missing
+from hpsearch.samplers import SAMPLERS, SamplerContext, missing
 
 SHORT = st.decimals(0, "0.9999", places=4).map(float)  # what a person writes
 UNIT = st.floats(0, 1)
 
 
-def question(seed: int, every: Space) -> Question:
+def context(seed: int, every: Space) -> SamplerContext:
     """The thirteenth trial of a stage over the whole space."""
-    return Question(seed, seed, 12, 4, 0, every.distributions(every.whole()), frozenset())
+    return SamplerContext(seed, seed, 12, 4, 0, every.distributions(every.whole()), frozenset())
 
 
 @given(SHORT, SHORT)
@@ -75,7 +75,7 @@ def test_float_range(a: float, b: float, place: float, scale: str) -> None:
 def test_whole_numbers_stay_whole(low: int, width: int, scale: str, seed: int) -> None:
     """As Optuna draws them and JSON keeps them."""
     one = space({"x": Range(type="int", min=low, max=low + width, scale=scale)})
-    study = optuna.create_study(sampler=SAMPLERS["random"](question(seed, one)))
+    study = optuna.create_study(sampler=SAMPLERS["random"](context(seed, one)))
     raws = study.ask(one.distributions(one.whole())).params
     value = one.point(json.loads(json.dumps(raws)))["x"]
     assert type(value) is int and low <= value <= low + width
@@ -128,7 +128,7 @@ def drawn(count: int) -> dict[str, list[object]]:
     study, distributions = optuna.create_study(), every.distributions(every.whole())
     values: dict[str, list[object]] = {name: [] for name in PARAMETERS}
     for seed in range(count):
-        study.sampler = SAMPLERS["random"](question(seed, every))
+        study.sampler = SAMPLERS["random"](context(seed, every))
         for name, value in every.point(study.ask(distributions).params).items():
             values[name].append(value)
     return values
@@ -164,10 +164,10 @@ def test_samplers_repeat_by_seed(name: str) -> None:
     distributions = every.distributions(every.whole())
 
     def asked(seed: int) -> dict[str, object]:
-        study = optuna.create_study(sampler=SAMPLERS["random"](question(0, every)))
+        study = optuna.create_study(sampler=SAMPLERS["random"](context(0, every)))
         for trial in range(12):
             study.tell(study.ask(distributions), trial % 5)
-        study.sampler = SAMPLERS[name](question(seed, every))
+        study.sampler = SAMPLERS[name](context(seed, every))
         return study.ask(distributions).params
 
     assert asked(2**64 - 1) == asked(2**64 - 1)

@@ -23,7 +23,7 @@ from hpsearch.data.dataset import prepare
 from hpsearch.report.text import HEIGHTS, _interval, as_csv, as_json, as_text, curve, parameters
 from hpsearch.search.zoom import Edge
 from hpsearch.storage.records import Trial
-from hpsearch.study.session import COLUMNS, Summary
+from hpsearch.study.summary import COLUMNS, Summary
 from hpsearch.tracking.mlflow.description import _range
 from tests.hpsearch.search.test_importance import complete, far, sampled
 from tests.hpsearch.test_cli import call, strict  # noqa: F401 (a fixture)

@@ -19,7 +19,7 @@ from hpsearch.report import watch as module
 from hpsearch.report.watch import Reader, ended, watch
 from hpsearch.storage.database import url_of
 from hpsearch.storage.study_db import Storage
-from hpsearch.study.session import Summary, summary
+from hpsearch.study.summary import Summary, summary
 from hpsearch.training.task import TrialResult
 from tests.hpsearch.test_cli import call  # noqa: F401 (a fixture)
 

@@ -19,7 +19,7 @@ from scipy.stats import qmc
 
 from hpsearch import samplers
 from hpsearch.core.seeds import derive
-from hpsearch.samplers import SAMPLERS, Question, missing, suggest
+from hpsearch.samplers import SAMPLERS, SamplerContext, missing, suggest
 from hpsearch.samplers.base import place, uniform, unit
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -50,9 +50,9 @@ def members(*names: str) -> list[Any]:
     return [pytest.param(n, marks=pytest.mark.skipif(lacks[n] is not None, reason=str(lacks[n]))) for n in names]
 
 
-def question(number: int, *, seed: int = 5, wave: int = 8, known: int = 0, box: Box = BOX) -> Question:
+def context(number: int, *, seed: int = 5, wave: int = 8, known: int = 0, box: Box = BOX) -> SamplerContext:
     conditional = frozenset(WHEN.keys() & box.keys())
-    return Question(derive(seed, "ask"), derive(seed, number, "ask"), number, wave, known, box, conditional)
+    return SamplerContext(derive(seed, "ask"), derive(seed, number, "ask"), number, wave, known, box, conditional)
 
 
 def frozen(params: Params, outcome: Outcome | None, box: Box = BOX) -> FrozenTrial:
@@ -64,7 +64,7 @@ def frozen(params: Params, outcome: Outcome | None, box: Box = BOX) -> FrozenTri
     )
 
 
-def asked(memory: optuna.Study, name: str, about: Question) -> Params:
+def asked(memory: optuna.Study, name: str, about: SamplerContext) -> Params:
     """As the loop asks."""
     memory.sampler = SAMPLERS[name](about)
     trial = memory.ask({key: d for key, d in about.box.items() if key not in about.conditional})
@@ -93,7 +93,7 @@ def searched(
         visible = max(0, first - wave)
         memory.add_trials([frozen(p, o if n < visible else None, box) for n, (p, o) in enumerate(done)])
         for number in range(first, min(first + wave, trials)):
-            about = question(number, seed=seed, wave=wave, known=len(known), box=box)
+            about = context(number, seed=seed, wave=wave, known=len(known), box=box)
             done.append((asked(memory, name, about), (TrialState.RUNNING, None, {})))
         done[first:] = [(p, outcome(n, p)) for n, (p, _) in enumerate(done[first:], first)]
     return done
@@ -124,7 +124,7 @@ def history(running: int = 8) -> list[FrozenTrial]:
     return [frozen(p, o if n < 32 else None) for n, (p, o) in enumerate(trials)]
 
 
-def after(past: Sequence[FrozenTrial], name: str, about: Question, direction: str = "minimize") -> Params:
+def after(past: Sequence[FrozenTrial], name: str, about: SamplerContext, direction: str = "minimize") -> Params:
     memory = optuna.create_study(direction=direction)
     memory.add_trials(past)
     return asked(memory, name, about)
@@ -136,7 +136,7 @@ ALL = members(*SAMPLERS)
 def points() -> str:
     """What each sampler here draws after the same history."""
     usable = [name for name in SAMPLERS if missing(name) is None]
-    return repr({name: after(history(), name, question(40)) for name in usable})
+    return repr({name: after(history(), name, context(40)) for name in usable})
 
 
 def test_same_points_in_a_fresh_process() -> None:
@@ -199,7 +199,7 @@ def test_what_becomes_of_running_trials_does_not_matter(name: str) -> None:
             t.intermediate_values, t.user_attrs = {1: -1e6}, {"state": "diverged"}
         else:
             t.datetime_complete = datetime(2031, 1, 1)
-    assert after(other, name, question(40)) == after(history(), name, question(40))
+    assert after(other, name, context(40)) == after(history(), name, context(40))
 
 
 @pytest.mark.parametrize("name", ["random", "sobol", "cmaes"])
@@ -207,7 +207,7 @@ def test_running_trials_are_not_there(name: str) -> None:
     """For those that do not keep away from them; a population is not filled up with them."""
     past = history()[:28]
     running = [frozen(t.params, None) for t in history()[28:]]
-    assert after([*past, *running], name, question(40)) == after(past, name, question(40))
+    assert after([*past, *running], name, context(40)) == after(past, name, context(40))
 
 
 @pytest.mark.parametrize("name", members("tpe", "gp", "cmaes"))
@@ -215,21 +215,21 @@ def test_outcomes_matter(name: str) -> None:
     """Which tests above would not see if nothing were learned."""
     past = history()
     turned_round = [frozen(t.params, complete(-t.value) if t.value is not None else None) for t in past[:32]]
-    assert after([*turned_round, *past[32:]], name, question(40)) != after(past, name, question(40))
+    assert after([*turned_round, *past[32:]], name, context(40)) != after(past, name, context(40))
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_seeds_of_stage_and_trial(name: str) -> None:
-    assert after(history(), name, question(40, seed=6)) != after(history(), name, question(40))
-    assert after([], name, question(0, seed=6)) != after([], name, question(0))
-    assert after([], name, question(0, seed=2**64)) == after([], name, question(0, seed=2**64))
+    assert after(history(), name, context(40, seed=6)) != after(history(), name, context(40))
+    assert after([], name, context(0, seed=6)) != after([], name, context(0))
+    assert after([], name, context(0, seed=2**64)) == after([], name, context(0, seed=2**64))
 
 
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("outcome", [(TrialState.FAIL, None, {}), (TrialState.PRUNED, None, {}), complete(1.0)])
 def test_outcomes_that_say_nothing(name: str, outcome: Outcome) -> None:
     params = [p for p, _ in searched("random", mixed, 24)]
-    drawn = [after([frozen(p, outcome) for p in params], name, question(24 + n)) for n in range(2)]
+    drawn = [after([frozen(p, outcome) for p in params], name, context(24 + n)) for n in range(2)]
     assert drawn[0] != drawn[1]
 
 
@@ -240,7 +240,7 @@ def test_given_points_are_kept(name: str) -> None:
         memory = optuna.create_study()
         memory.add_trials(past)
         memory.enqueue_trial({"rate": 0.25, "kind": "a", "units": 17, "beta": 0.05})
-        params = asked(memory, name, question(len(past)))
+        params = asked(memory, name, context(len(past)))
         assert [params[key] for key in ("rate", "kind", "units", "beta")] == [0.25, "a", 17, 0.05]
         assert -1 <= params["share"] <= 1
 
@@ -257,7 +257,7 @@ def test_nothing_to_search(name: str) -> None:
 
 def test_sobol_is_the_sequence() -> None:
     """SciPy's, each axis its dimension; axes that do not count at a point take nothing from the others."""
-    sequence = qmc.Sobol(len(BOX), scramble=True, rng=question(0).stage_seed).random(32)
+    sequence = qmc.Sobol(len(BOX), scramble=True, rng=context(0).stage_seed).random(32)
     for (params, _), row in zip(searched("sobol", mixed, 32, wave=5), sequence, strict=True):
         at = dict(zip(BOX, row.tolist(), strict=True))
         assert params["rate"] == pytest.approx(1e-4 ** (1 - at["rate"]), rel=1e-12)
@@ -362,7 +362,7 @@ ENDS = {("COMPLETE", False), ("PRUNED", True), ("PRUNED", False), ("FAIL", False
 def test_cmaes_takes_nothing_else_from_earlier_stages() -> None:
     """They were not drawn for its populations."""
     past, best = history(0), min((t for t in history(0) if t.value is not None), key=lambda t: t.value or 0.0)
-    assert after(past, "cmaes", question(0, known=32)) == after([best], "cmaes", question(0, known=1))
+    assert after(past, "cmaes", context(0, known=32)) == after([best], "cmaes", context(0, known=1))
 
 
 def test_cmaes_counts_what_has_no_value_as_worst() -> None:
@@ -386,7 +386,7 @@ def test_cmaes_does_not_learn_from_failures_alone() -> None:
     """A population none of which says anything is passed over, not ranked by number."""
     failed = searched("cmaes", lambda n, p: (TrialState.FAIL, None, {}), 64, box=SCALES, wave=16)
     shares = np.array([p["share"] for p, _ in failed[48:]])
-    again = [after([], "cmaes", question(n, wave=16, box=SCALES)) for n in range(48, 64)]
+    again = [after([], "cmaes", context(n, wave=16, box=SCALES)) for n in range(48, 64)]
     assert [p for p, _ in failed[48:]] == again and shares.std() > 0.5
 
 
@@ -396,7 +396,7 @@ def test_cmaes_stays_sound_for_long() -> None:
     rng = np.random.default_rng(0)
     spread = [(0.97**n * rng.random(2)).tolist() for n in range(1000)]
     past = [frozen({"x": 1 - u, "y": 10 ** (-3 * v), "n": 3}, complete(u + v), box) for u, v in spread]
-    params = after(past, "cmaes", question(1000, box=box))
+    params = after(past, "cmaes", context(1000, box=box))
     assert params["x"] > 0.99 and params["y"] > 0.99 and params["n"] == 3
 
 
@@ -424,7 +424,7 @@ def test_gp_draws_the_same_on_any_number_of_threads(name: str) -> None:
     try:
         for threads in (1, 2):
             torch.set_num_threads(threads)
-            drawn.append(after(past, name, question(116, box=SCALES)))
+            drawn.append(after(past, name, context(116, box=SCALES)))
             assert torch.get_num_threads() == threads, "as it was"
     finally:
         torch.set_num_threads(before)

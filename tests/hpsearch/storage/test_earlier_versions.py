@@ -13,7 +13,7 @@ import pytest
 import hpsearch
 from hpsearch.data.dataset import prepare
 from hpsearch.errors import Interrupted
-from hpsearch.study.session import summary
+from hpsearch.study.summary import summary
 from hpsearch.training.executors import Inline
 from hpsearch.training.task import Task, TrialTask
 from hpsearch.training.trial import advance

@@ -12,7 +12,7 @@ import pytest
 from hpsearch.data import dataset
 from hpsearch.report import text as report
 from hpsearch.storage.database import url_of
-from hpsearch.study.session import summary
+from hpsearch.study.summary import summary
 
 # What somebody without hpsearch writes: each study, and of each trial its number, state, value and parameters.
 SCRIPT = """

@@ -19,7 +19,7 @@ from hpsearch.errors import Interrupted, StorageError
 from hpsearch.report.watch import Reader
 from hpsearch.storage.database import readable, url_of
 from hpsearch.storage.study_db import Storage, read
-from hpsearch.study.session import standing, stored_spec, summary
+from hpsearch.study.summary import standing, stored_spec, summary
 from tests.hpsearch.storage.test_earlier_versions import aged
 from tests.hpsearch.test_cli import call, strict  # noqa: F401 (a fixture)
 

@@ -32,7 +32,7 @@ from hpsearch.report.html.figures import Picture
 from hpsearch.report.html.png import draw
 from hpsearch.storage.records import Trial, came
 from hpsearch.storage.study_db import StoredStudy
-from hpsearch.study.session import Summary
+from hpsearch.study.summary import Summary
 from hpsearch.training.task import TrialResult
 
 EPOCHS = 100  # twice as many as there are bars

@@ -32,7 +32,7 @@ from hpsearch.models.model import Model, champion
 from hpsearch.storage.database import url_of
 from hpsearch.storage.records import Trial
 from hpsearch.storage.study_db import Storage, StoredStudy
-from hpsearch.study.session import summary
+from hpsearch.study.summary import summary
 from hpsearch.tracking import MlflowTracker, StudyInfo
 from hpsearch.tracking.background import Call, Sender, reason_of
 from hpsearch.tracking.base import StoreReplacedError, commit_of
