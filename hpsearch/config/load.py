@@ -21,8 +21,8 @@ from hpsearch.config.document import Document, Path_
 from hpsearch.config.instantiate import builds
 from hpsearch.config.references import Parameters, Use, conditions, uses
 from hpsearch.config.spec import SECTIONS, AnyParameter, Metric, Model, Spec, Stage, Train
-from hpsearch.core.schema import Section
-from hpsearch.core.space import Axis, Fixed, Parameter, Point, Range, Values, space
+from hpsearch.core.schema import StrictModel
+from hpsearch.core.space import Axis, Fixed, Parameter, Point, Range, Values, build_space
 from hpsearch.data.sources import SOURCES, Source
 from hpsearch.errors import Mistake, SpecError
 from hpsearch.samplers import missing
@@ -210,19 +210,19 @@ _UNION = {"int", "float", "str", "bool", "constrained-int", "literal['auto']", "
 
 def _keys(kind: Any, path: Path_) -> set[str]:
     """The keys there may be at a path of a section, found by walking the annotations."""
-    sections: set[type[Section]] = set(_sections(kind))
+    sections: set[type[StrictModel]] = set(_sections(kind))
     for step in path:
         if isinstance(step, str) and not step.startswith("<"):
             fields = [s.model_fields[step] for s in sections if step in s.model_fields]
             sections = {s for f in fields for s in _sections(f.annotation)} or sections
         elif isinstance(step, str):
-            tags: dict[str, type[Section]] = {"<range>": Range, "<values>": Values, "<fixed>": Fixed}
+            tags: dict[str, type[StrictModel]] = {"<range>": Range, "<values>": Values, "<fixed>": Fixed}
             sections = {tags[step]}
     return {key for s in sections for key in s.model_fields}
 
 
-def _sections(kind: Any) -> Iterator[type[Section]]:
-    if isinstance(kind, type) and issubclass(kind, Section):
+def _sections(kind: Any) -> Iterator[type[StrictModel]]:
+    if isinstance(kind, type) and issubclass(kind, StrictModel):
         yield kind
     for inner in typing.get_args(kind):
         yield from _sections(inner)
@@ -254,7 +254,7 @@ def _between(parts: dict[str, Any]) -> Errors:
     sound = {name: p for name, p in parameters.items() if p is not None}
     if len(sound) < len(parameters):
         return errors
-    axes = space(sound, conditions(model, train, data, sound)).axes
+    axes = build_space(sound, conditions(model, train, data, sound)).axes
     keys = [a.key for a in axes]
     for key in {k for k in keys if keys.count(k) > 1}:
         errors.append((("parameters",), f"two of them are '{key}' to Optuna; rename one"))
@@ -341,11 +341,11 @@ def _points(stages: tuple[Stage, ...], axes: dict[str, Axis], fixed: Point) -> I
                     yield (*path, place, name), f"'{name}' is no searched parameter{_nearest(name, list(axes))}"
                     continue
                 try:
-                    axes[name].raw_of(value)
+                    axes[name].to_internal(value)
                 except ValueError as error:
                     yield (*path, place, name), str(error)
                 known = {clause.parameter for condition in axes[name].when for clause in condition}
-                if known <= point.keys() | fixed.keys() and not axes[name].counts({**point, **fixed}):
+                if known <= point.keys() | fixed.keys() and not axes[name].is_active({**point, **fixed}):
                     yield (*path, place, name), "does not count at this point: nothing there needs it"
 
 
@@ -368,7 +368,7 @@ def _builds(model: Model, train: Train, parameters: dict[str, Parameter], places
     """Whether the engine takes both ends of every range, and every one of values; each refusal where it is written."""
     found: dict[str, Path_] = {}
     work = 0
-    for point in space(parameters).ends():
+    for point in build_space(parameters).extreme_points():
         for path, build in builds(model, train, point):
             try:
                 built = build()

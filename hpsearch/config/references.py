@@ -19,7 +19,7 @@ from engine.schedules import SCHEDULES
 from hpsearch.config.document import Path_
 from hpsearch.config.instantiate import HIDDEN, NESTED, PARTS
 from hpsearch.config.spec import Choice, Model, Spec, Train
-from hpsearch.core.space import Clause, Condition, Fixed, Parameter, Space, Value, Values, space
+from hpsearch.core.space import Clause, Condition, Fixed, Parameter, Space, Value, Values, build_space
 from hpsearch.data.preprocessing import IMPUTES, SCALES
 from hpsearch.data.sources import Source
 
@@ -54,7 +54,7 @@ class Use(NamedTuple):
 
 def searched(spec: Spec) -> Space:
     """The space that a study searches, each axis with the condition under which it counts."""
-    return space(spec.parameters, conditions(spec.model, spec.train, spec.data, spec.parameters))
+    return build_space(spec.parameters, conditions(spec.model, spec.train, spec.data, spec.parameters))
 
 
 def conditions(
@@ -126,7 +126,7 @@ def _model(model: Model, parameters: Parameters) -> Iterator[Use]:
         if isinstance(most, int) and number >= most:
             break  # of layers that are never there nothing is needed
         path: Path_ = ("model", "hidden", number)
-        there = (Clause(depth, least=number + 1),) if isinstance(depth, str) and depth in parameters else ()
+        there = (Clause(depth, minimum=number + 1),) if isinstance(depth, str) and depth in parameters else ()
         yield Use((*path, "units"), hidden.units, "", "whole number", when=there)
         yield Use((*path, "dropout"), hidden.dropout, "dropout", "number", when=there)
         norms = ("none", "before", "after", True, False)
@@ -164,7 +164,7 @@ def _choice(
             yield Use((*path, key), None, "", f"unknown key '{key}'{nearest(key, list(fields)) if fields else ''}")
     for key, field in fields.items():
         having = tuple(n for n in names if key in {f.name for f in dataclasses.fields(menu[str(n)])})
-        there = when if len(having) == len(names) else (*when, Clause(choice.name, among=having))
+        there = when if len(having) == len(names) else (*when, Clause(choice.name, one_of=having))
         yield from _setting((*path, key), choice.settings.get(key), field, parameters, there)
 
 

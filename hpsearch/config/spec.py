@@ -14,7 +14,7 @@ from pydantic import (
 )
 
 from engine.metrics import METRICS
-from hpsearch.core.schema import Listed, Name, Number, Section
+from hpsearch.core.schema import Listed, Name, Number, StrictModel
 from hpsearch.core.space import Fixed, Point, Range, Value, Values
 from hpsearch.data.sources import Source
 from hpsearch.samplers import SAMPLERS
@@ -23,7 +23,7 @@ Setting = Number | str  # a number, or the name of the parameter that gives it
 
 
 @final
-class Choice(Section):
+class Choice(StrictModel):
     """A name from a menu with its settings: `momentum`, or `{name: momentum, classical: true}`."""
 
     name: str
@@ -49,7 +49,7 @@ class Choice(Section):
 
 
 @final
-class Hidden(Section):
+class Hidden(StrictModel):
     """One hidden layer: `{units: hidden_units, activation: relu}`, or the units alone."""
 
     units: Setting
@@ -65,7 +65,7 @@ class Hidden(Section):
 
 
 @final
-class Output(Section):
+class Output(StrictModel):
     """The output layer, whose units follow from the data."""
 
     activation: Choice = Choice(name="identity")
@@ -78,7 +78,7 @@ class Output(Section):
 
 
 @final
-class Model(Section):
+class Model(StrictModel):
     """The network; the output layer and the loss follow from the data.
 
     Either hidden layers, of which there are `depth` (the last one repeated, those beyond left out), or all `layers`.
@@ -102,7 +102,7 @@ class Model(Section):
 
 
 @final
-class EarlyStopping(Section):
+class EarlyStopping(StrictModel):
     """Stops a trial after `patience` checks without an improvement of the metric by more than `min_delta`."""
 
     patience: Annotated[int, Field(ge=1)]
@@ -110,7 +110,7 @@ class EarlyStopping(Section):
 
 
 @final
-class Stop(Section):
+class Stop(StrictModel):
     """Stops a trial whose metric has reached `value`, or changed by less than `change` in `checks` checks in a row."""
 
     value: Number | None = None
@@ -127,7 +127,7 @@ class Stop(Section):
 
 
 @final
-class Switch(Section):
+class Switch(StrictModel):
     """Another optimizer from an epoch on: `{epoch: 20, optimizer: sgd, learning_rate: 0.01}`."""
 
     epoch: Setting
@@ -136,7 +136,7 @@ class Switch(Section):
 
 
 @final
-class Train(Section):
+class Train(StrictModel):
     """How a trial trains. What is not given is the parameter of the same name, else a default."""
 
     optimizer: Choice = Choice(name="momentum")
@@ -182,7 +182,7 @@ MetricName = Literal[
 
 
 @final
-class Metric(Section):
+class Metric(StrictModel):
     """What is searched for, and what early stopping watches: its best over the epochs of a trial.
 
     What is better by no more than early stopping's `min_delta` does not count as better. `epochs` is how many a trial
@@ -216,7 +216,7 @@ class Metric(Section):
 
 
 @final
-class Pruning(Section):
+class Pruning(StrictModel):
     """Ends trials that are behind the others before their last epoch; judged at rungs of epochs, a whole wave at once.
 
     At a rung `successive_halving` lets one of `reduction` go on, and the next rung is `reduction` times as far;
@@ -264,7 +264,7 @@ def _seconds(value: Any) -> Any:
 
 
 @final
-class Zoom(Section):
+class Zoom(StrictModel):
     """The box of the best `keep_top` of the trials, and on each side `margin` of the width that was."""
 
     keep_top: Annotated[float, Field(gt=0, le=1)] = 0.2
@@ -272,7 +272,7 @@ class Zoom(Section):
 
 
 @final
-class Stage(Section):
+class Stage(StrictModel):
     """A part of the search with a box and a sampler of its own. `trials` is its total, over all restarts.
 
     It begins with the `points` that are given, each trained `seeds` times; what they leave open is sampled. A stage
@@ -346,7 +346,7 @@ AnyParameter = Annotated[
 
 
 @final
-class Spec(Section):
+class Spec(StrictModel):
     """A whole study file."""
 
     name: Name

@@ -1,20 +1,20 @@
-"""What all parts of a study file have in common."""
+"""The base class and the types of every part of a study file."""
 
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 
-class Section(BaseModel):
-    """A part of a study file: no unknown keys, no text for numbers, no infinities, nothing changed afterwards."""
+class StrictModel(BaseModel):
+    """Base of a study file's parts: frozen, no unknown keys, no conversion of types, finite numbers only."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-def _listed(value: Any) -> Any:
+def _list_to_tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-Listed = BeforeValidator(_listed)  # a YAML list is a tuple here: frozen like everything else
+Listed = BeforeValidator(_list_to_tuple)  # a YAML list becomes a tuple, which is immutable
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\- ]*$", max_length=100)]
 Number = int | float

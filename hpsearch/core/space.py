@@ -1,11 +1,12 @@
-"""Parameters and their scales: what a study searches, as Optuna sees it and as a person does.
+"""Parameters, their scales, and the space they span.
 
-An axis has a *raw* coordinate, which Optuna samples and the database holds, and a *value*, which everybody else sees:
+A searched parameter is an axis. It has a *value*, which study files and reports show, and an *internal value*, which
+Optuna samples and the database stores:
 
-    scale            raw                        value
-    linear, log      the value                  raw
-    one_minus_log    1 − value, on a log scale  1 − raw          (β: log-uniform in 1−β)
-    ordered values   an index                   values[raw]
+    scale            internal value             value
+    linear, log      the value                  the internal value
+    one_minus_log    1 − value, on a log scale  1 − internal value   (β: log-uniform in 1 − β)
+    ordered values   an index                   values[index]
 """
 
 import math
@@ -16,20 +17,21 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, Self, final
 
 from pydantic import Field, model_validator
 
-from hpsearch.core.schema import Listed, Number, Section
+from hpsearch.core.schema import Listed, Number, StrictModel
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
-LARGEST = 1e300
+MAX_MAGNITUDE = 1e300  # of a range's bounds
 Value = bool | int | float | str
-Raw = int | float | str | bool
-Point = dict[str, Value]  # parameter → value: what a trial trains with and what everybody sees
+InternalValue = int | float | str | bool
+Point = dict[str, Value]  # parameter → value
+Box = dict[str, tuple[float, float]]  # axis key → bounds as internal values, inclusive
 
 
 @final
-class Range(Section):
-    """`{min: 1e-4, max: 1.0, scale: log}`; `type: int` for whole numbers."""
+class Range(StrictModel):
+    """`{min: 1e-4, max: 1.0, scale: log}`; with `type: int` integers only."""
 
     type: Literal["float", "int"] = "float"
     min: Number
@@ -37,9 +39,9 @@ class Range(Section):
     scale: Literal["linear", "log", "one_minus_log"] = "linear"
 
     @model_validator(mode="after")
-    def _sound(self) -> Self:
-        if max(abs(self.min), abs(self.max)) > LARGEST:
-            raise ValueError(f"min and max must lie within ±{LARGEST:g}")
+    def _validated(self) -> Self:
+        if max(abs(self.min), abs(self.max)) > MAX_MAGNITUDE:
+            raise ValueError(f"min and max must lie within ±{MAX_MAGNITUDE:g}")
         got = f"got min={self.min:g}, max={self.max:g}"
         if not self.min < self.max:
             raise ValueError(f"min must be below max, {got}")
@@ -55,26 +57,26 @@ class Range(Section):
 
 
 @final
-class Values(Section):
-    """`{values: [16, 32, 64], ordered: true}`; without `ordered` they are names without neighbors, and never zoomed."""
+class Values(StrictModel):
+    """`{values: [16, 32, 64], ordered: true}`; values that are not `ordered` are categories and are never zoomed."""
 
     values: Annotated[tuple[bool | int | float | str, ...], Listed, Field(min_length=1)]
     ordered: bool = False
 
     @model_validator(mode="after")
-    def _sound(self) -> Self:
+    def _validated(self) -> Self:
         if len(set(self.values)) != len(self.values):
             raise ValueError(f"values must differ, got {list(self.values)}")
         if self.ordered and (
             any(isinstance(v, str | bool) for v in self.values) or list(self.values) != sorted(self.values)
         ):
-            raise ValueError(f"ordered values must be numbers that go up, got {list(self.values)}")
+            raise ValueError(f"ordered values must be numbers in increasing order, got {list(self.values)}")
         return self
 
 
 @final
-class Fixed(Section):
-    """`{value: 1e-4}`, or the bare value: known by a parameter's name, but not searched."""
+class Fixed(StrictModel):
+    """`{value: 1e-4}`, or the bare value: a parameter that is not searched."""
 
     value: bool | int | float | str
 
@@ -83,100 +85,103 @@ Parameter = Range | Values | Fixed
 
 
 class Clause(NamedTuple):
-    """Something that must hold of another parameter: at least a number, or one of some values."""
+    """A requirement on another parameter: at least `minimum`, or, without a minimum, one of `one_of`."""
 
     parameter: str
-    least: int | None = None
-    among: tuple[Value, ...] = ()
+    minimum: int | None = None
+    one_of: tuple[Value, ...] = ()
 
     def holds(self, point: Point) -> bool:
-        """A parameter that does not count at the point fulfills nothing."""
+        """Return whether the point meets the clause; a parameter that is inactive there never does."""
         value = point.get(self.parameter)
-        if self.least is None:
-            return value in self.among
-        return value is not None and not isinstance(value, str) and value >= self.least
+        if self.minimum is None:
+            return value in self.one_of
+        return value is not None and not isinstance(value, str) and value >= self.minimum
 
 
-Condition = tuple[Clause, ...]  # all of them
+Condition = tuple[Clause, ...]  # holds where all of its clauses hold
 
 
 @final
 @dataclass(frozen=True)
 class Axis:
-    """One searched parameter. Bounds are inclusive and in raw coordinates.
+    """One searched parameter. Bounds are inclusive internal values.
 
     Attributes:
-        name: the parameter's.
-        key: what Optuna calls it: `one_minus_beta` and `batch_size_index` say what the raw coordinate is.
-        choices: of ordered and unordered values.
-        zoomable: it has neighbors, so that a narrower box means something.
-        when: it counts at points where any of these holds; always when there are none.
+        name: the parameter's name.
+        key: its name in Optuna; `one_minus_beta` and `batch_size_index` say what the internal value is.
+        integer: internal values are integers.
+        log: internal values are sampled on a log scale.
+        complement: the value is 1 − internal value.
+        choices: the values of a parameter given as a list.
+        zoomable: values have neighbors, so that a narrower box is meaningful.
+        when: the axis is active where any of these conditions holds; without conditions it is active everywhere.
     """
 
     name: str
     key: str
     low: float
     high: float
-    whole: bool = False
+    integer: bool = False
     log: bool = False
     complement: bool = False
     choices: tuple[Value, ...] = ()
     zoomable: bool = True
     when: tuple[Condition, ...] = ()
 
-    def counts(self, point: Point) -> bool:
-        """Whether anything at the point needs it: the units of a layer that is absent are not sampled."""
+    def is_active(self, point: Point) -> bool:
+        """Return whether a setting uses the axis at the point; units of absent layers, for example, are inactive."""
         return not self.when or any(all(clause.holds(point) for clause in condition) for condition in self.when)
 
-    def value(self, raw: Raw) -> Value:
-        """Raw → what people see.
+    def to_value(self, internal: InternalValue) -> Value:
+        """Convert an internal value to a value.
 
         Raises:
-            ValueError: it is no raw coordinate of the axis.
+            ValueError: it is not an internal value of this axis.
         """
         if not self.zoomable:
-            return raw
-        if isinstance(raw, str) or (self.choices and not 0 <= raw < len(self.choices)):
-            raise ValueError(f"{self.key} cannot be {raw!r}")
+            return internal
+        if isinstance(internal, str) or (self.choices and not 0 <= internal < len(self.choices)):
+            raise ValueError(f"{self.key} cannot be {internal!r}")
         if self.choices:
-            return self.choices[int(raw)]
+            return self.choices[int(internal)]
         if self.complement:
-            return complement(raw)
-        return int(raw) if self.whole else float(raw)
+            return complement(internal)
+        return int(internal) if self.integer else float(internal)
 
-    def raw_of(self, value: Value) -> Raw:
-        """The inverse of `value`; of choices the one that equals it.
+    def to_internal(self, value: Value) -> InternalValue:
+        """Convert a value to an internal value; of choices, the choice that equals it.
 
         Raises:
-            ValueError: it is not on the axis.
+            ValueError: the value is not on the axis.
         """
         if self.choices:
             if value not in self.choices:
                 raise ValueError(f"must be one of {', '.join(map(str, self.choices))}, got {value}")
             return self.choices.index(value) if self.zoomable else value
-        if isinstance(value, str | bool) or (self.whole and not isinstance(value, int)):
-            raise ValueError(f"must be a {'whole ' if self.whole else ''}number, got {value!r}")
-        raw = complement(value) if self.complement else value
-        if not self.low <= raw <= self.high:
-            low, high = bounds(self, {self.key: (self.low, self.high)})
+        if isinstance(value, str | bool) or (self.integer and not isinstance(value, int)):
+            raise ValueError(f"must be a {'whole ' if self.integer else ''}number, got {value!r}")
+        internal = complement(value) if self.complement else value
+        if not self.low <= internal <= self.high:
+            low, high = value_bounds(self, {self.key: (self.low, self.high)})
             raise ValueError(f"must lie in its range {low} … {high}, got {value}")
-        return raw if self.whole else float(raw)
+        return internal if self.integer else float(internal)
 
-    def position(self, raw: Raw) -> float:
-        """Raw → where it stands on the axis' own scale, on which it was sampled uniformly."""
-        return math.log(float(raw)) if self.log else float(raw)
+    def to_scaled(self, internal: InternalValue) -> float:
+        """Return the coordinate in which the axis is sampled uniformly: the internal value or its logarithm."""
+        return math.log(float(internal)) if self.log else float(internal)
 
-    def raw(self, position: float) -> float:
-        """The inverse of `position`."""
-        return math.exp(position) if self.log else position
+    def from_scaled(self, scaled: float) -> float:
+        """Return the internal value; the inverse of `to_scaled`."""
+        return math.exp(scaled) if self.log else scaled
 
     def distribution(self, low: float, high: float) -> "BaseDistribution":
-        """For Optuna, between two raw bounds."""
+        """Return Optuna's distribution between two internal values."""
         from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
         if not self.zoomable:
             return CategoricalDistribution(self.choices)
-        if self.whole:
+        if self.integer:
             return IntDistribution(int(low), int(high), log=self.log)
         return FloatDistribution(low, high, log=self.log)
 
@@ -184,42 +189,42 @@ class Axis:
 @final
 @dataclass(frozen=True)
 class Space:
-    """All axes, and the values of parameters that are not searched."""
+    """All axes, and the values of the parameters that are not searched."""
 
     axes: tuple[Axis, ...]
     fixed: Mapping[str, Value]
 
-    def point(self, raws: Mapping[str, Raw]) -> Point:
-        """Optuna's parameters → values by parameter name, fixed ones included; axes that do not count have none."""
-        return {a.name: a.value(raws[a.key]) for a in self.axes if a.key in raws} | dict(self.fixed)
+    def point(self, internal_params: Mapping[str, InternalValue]) -> Point:
+        """Return the values at Optuna's parameters, fixed parameters included and inactive ones left out."""
+        values = {a.name: a.to_value(internal_params[a.key]) for a in self.axes if a.key in internal_params}
+        return values | dict(self.fixed)
 
-    def whole(self) -> "Box":
-        """The whole range of every axis."""
+    def full_box(self) -> Box:
+        """Return the box that holds the full range of every axis."""
         return {a.key: (a.low, a.high) for a in self.axes}
 
-    def distributions(self, box: "Box") -> dict[str, "BaseDistribution"]:
-        """The box for Optuna."""
+    def distributions(self, box: Box) -> dict[str, "BaseDistribution"]:
+        """Return Optuna's distributions over the box, by axis key."""
         return {a.key: a.distribution(*box[a.key]) for a in self.axes}
 
-    def ends(self) -> Iterator[Point]:
-        """Points that together hold both ends of every range and every one of values."""
-        most = max([2, *(len(a.choices) for a in self.axes)])
-        for i in range(most):
-            raws: dict[str, Raw] = {}
+    def extreme_points(self) -> Iterator[Point]:
+        """Yield points that together contain both ends of every range and every value of every list."""
+        count = max([2, *(len(a.choices) for a in self.axes)])
+        for i in range(count):
+            internal: dict[str, InternalValue] = {}
             for a in self.axes:
-                place = min(i, len(a.choices) - 1)
-                raws[a.key] = (place if a.zoomable else a.choices[place]) if a.choices else (a.low, a.high)[i % 2]
-            yield self.point(raws)
+                index = min(i, len(a.choices) - 1)
+                internal[a.key] = (index if a.zoomable else a.choices[index]) if a.choices else (a.low, a.high)[i % 2]
+            yield self.point(internal)
 
 
-Box = dict[str, tuple[float, float]]  # axis key → raw bounds, inclusive
-
-
-def space(parameters: Mapping[str, Parameter], conditions: Mapping[str, tuple[Condition, ...]] | None = None) -> Space:
-    """The space that a study file's parameters span.
+def build_space(
+    parameters: Mapping[str, Parameter], conditions: Mapping[str, tuple[Condition, ...]] | None = None
+) -> Space:
+    """Return the space of a study file's parameters.
 
     Args:
-        conditions: parameter → when it counts; always when it is not in there.
+        conditions: parameter → conditions under which it is active; parameters without an entry are always active.
     """
     when = conditions or {}
     return Space(
@@ -236,43 +241,43 @@ def _axis(name: str, parameter: Range | Values) -> Axis:
     if isinstance(parameter, Values):
         last = len(parameter.values) - 1
         if parameter.ordered:
-            return Axis(name, f"{name}_index", 0, last, whole=True, choices=parameter.values)
+            return Axis(name, f"{name}_index", 0, last, integer=True, choices=parameter.values)
         return Axis(name, name, 0, last, choices=parameter.values, zoomable=False)
     if parameter.scale == "one_minus_log":
         low, high = complement(parameter.max), complement(parameter.min)
         return Axis(name, f"one_minus_{name}", low, high, log=True, complement=True)
-    return Axis(name, name, parameter.min, parameter.max, whole=parameter.type == "int", log=parameter.scale == "log")
+    return Axis(name, name, parameter.min, parameter.max, integer=parameter.type == "int", log=parameter.scale == "log")
 
 
 def complement(value: float) -> float:
-    """1 − value in decimal: 1 − 0.999 is 0.001, where binary subtraction gives 0.0010000000000000009."""
+    """Return 1 − value in decimal: 1 − 0.999 is 0.001, where binary subtraction gives 0.0010000000000000009."""
     return float(1 - Decimal(repr(float(value))))
 
 
-def contains(axis: Axis, box: Box, raw: Raw | None) -> bool:
-    """Whether a raw coordinate lies in the box; None, of an axis that does not count, lies in any."""
-    if raw is None or isinstance(raw, str) or not axis.zoomable:
+def box_contains(axis: Axis, box: Box, internal: InternalValue | None) -> bool:
+    """Return whether the box holds an internal value of the axis; None, of an inactive axis, is in every box."""
+    if internal is None or isinstance(internal, str) or not axis.zoomable:
         return True
     low, high = box[axis.key]
-    return low <= raw <= high
+    return low <= internal <= high
 
 
-def check(axes: Sequence[Axis], box: Box) -> None:
-    """Whether a box is one of these axes.
+def check_box(axes: Sequence[Axis], box: Box) -> None:
+    """Check that a box has valid bounds for each of the axes.
 
     Raises:
-        LookupError, TypeError or ValueError: it is not.
+        LookupError, TypeError or ValueError: it has not.
     """
     for axis in axes:
         low, high = box[axis.key]
-        bounds(axis, box)
-        if not axis.position(low) <= axis.position(high):
+        value_bounds(axis, box)
+        if not axis.to_scaled(low) <= axis.to_scaled(high):
             raise ValueError(f"{axis.key} cannot lie between {low} and {high}")
 
 
-def bounds(axis: Axis, box: Box) -> tuple[Value, Value] | Sequence[Value]:
-    """The box on that axis in values, lower first: `(0.9, 0.999)`; all of them for unordered values."""
+def value_bounds(axis: Axis, box: Box) -> tuple[Value, Value] | Sequence[Value]:
+    """Return the box on one axis as values, lower bound first: `(0.9, 0.999)`; for unordered values, all of them."""
     if not axis.zoomable:
         return axis.choices
-    low, high = (axis.value(raw) for raw in box[axis.key])
+    low, high = (axis.to_value(internal) for internal in box[axis.key])
     return (high, low) if axis.complement else (low, high)

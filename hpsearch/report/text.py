@@ -21,7 +21,7 @@ from engine.range_test import RangeTest
 from engine.reading import diagnose
 from hpsearch.config.references import searched
 from hpsearch.config.spec import Spec
-from hpsearch.core.space import Value, bounds
+from hpsearch.core.space import Value, value_bounds
 from hpsearch.core.text import format_value, printable
 from hpsearch.samplers import MEMORYLESS
 from hpsearch.search.confirm import CONFIDENCE, Finalist
@@ -57,7 +57,7 @@ def as_json(summary: Summary) -> dict[str, Any]:
                 "epochs": sum(r.epochs for r in records if r.origin is None),
                 "epochs_saved": saved(spec, records),
                 "reused": summary.reused[place] if begun else 0,
-                "box": {a.name: list(bounds(a, summary.boxes[place])) for a in axes} if begun else None,
+                "box": {a.name: list(value_bounds(a, summary.boxes[place])) for a in axes} if begun else None,
                 "edges": [str(edge) for edge in summary.edges[place]] if begun else [],
             }
         )
@@ -235,7 +235,7 @@ def stages(summary: Summary) -> list[list[str]]:
         cells += [str(counts[s]) if begun else "" for s in apart]
         cells.append(str(summary.reused[place]) if searches and stage.sampler not in MEMORYLESS else "")
         for axis in axes:
-            cells.append(ranges(bounds(axis, summary.boxes[place]), axis.zoomable) if searches else "")
+            cells.append(ranges(value_bounds(axis, summary.boxes[place]), axis.zoomable) if searches else "")
         for row, cell in zip(rows, cells, strict=True):
             row.append(cell)
     return rows

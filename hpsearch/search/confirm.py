@@ -7,7 +7,7 @@ from statistics import fmean, stdev
 from typing import NamedTuple
 
 from hpsearch.config.spec import Spec
-from hpsearch.core.space import Point, Raw
+from hpsearch.core.space import InternalValue, Point
 from hpsearch.search.zoom import outcomes
 from hpsearch.storage.records import FINISHED, Trial, best_of
 
@@ -38,14 +38,14 @@ class Finalist(NamedTuple):
         return self.behind is not None and self.behind - self.behind_half <= 0
 
 
-def finalists(spec: Spec, earlier: Sequence[Sequence[Trial]], top: int) -> list[dict[str, Raw]]:
+def finalists(spec: Spec, earlier: Sequence[Sequence[Trial]], top: int) -> list[dict[str, InternalValue]]:
     """The best points before a confirming stage, by the mean over the seeds with which each completed, ties by age.
 
     Points that were left behind with more seeds than they completed with come last: one was luck.
     """
     values: dict[str, list[float]] = {}
     lost: Counter[str] = Counter()
-    points: dict[str, dict[str, Raw]] = {}
+    points: dict[str, dict[str, InternalValue]] = {}
     for r in outcomes(earlier):
         key = repr(sorted(r.raws.items()))
         lost[key] += r.state in ("pruned", "diverged")

@@ -42,7 +42,7 @@ def importance(spec: Spec, records: Iterable[Trial]) -> dict[str, float]:
     if not varied:
         return {}
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study, every = optuna.create_study(), space.distributions(space.whole())
+    study, every = optuna.create_study(), space.distributions(space.full_box())
     for r, value in values:
         params = {key: r.raws[key] for key in every if key in r.raws}
         study.add_trial(create_trial(value=value, params=params, distributions={key: every[key] for key in params}))
@@ -57,4 +57,4 @@ def importance(spec: Spec, records: Iterable[Trial]) -> dict[str, float]:
 def _inside(space: Space, record: Trial) -> bool:
     """Whether a point lies in the ranges as they are now: a study file may change while its study is under way."""
     names = (a for a in space.axes if not a.zoomable and a.key in record.raws)
-    return within(space, space.whole(), record) and all(record.raws[a.key] in a.choices for a in names)
+    return within(space, space.full_box(), record) and all(record.raws[a.key] in a.choices for a in names)

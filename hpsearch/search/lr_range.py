@@ -34,8 +34,8 @@ def middle(spec: Spec) -> Point:
 def _middle(axis: Axis) -> Value:
     if not axis.zoomable:
         return axis.choices[0]
-    center = axis.raw((axis.position(axis.low) + axis.position(axis.high)) / 2)
-    return axis.value(round(center) if axis.whole else center)
+    center = axis.from_scaled((axis.to_scaled(axis.low) + axis.to_scaled(axis.high)) / 2)
+    return axis.to_value(round(center) if axis.integer else center)
 
 
 def lr_range_test(spec: Spec, low: float, high: float, steps: int) -> LrRange:

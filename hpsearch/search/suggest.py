@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, final
 
 from hpsearch.config.spec import Spec
 from hpsearch.core.seeds import derive
-from hpsearch.core.space import Box, Raw, Space
+from hpsearch.core.space import Box, InternalValue, Space
 from hpsearch.samplers import MEMORYLESS, SAMPLERS, SamplerContext, suggest
 from hpsearch.search import pruning
 from hpsearch.storage.records import Trial, came
@@ -99,21 +99,21 @@ class Suggester:
             conditional=frozenset(a.key for a in self._space.axes if a.when),
         )
 
-    def _suggest(self, memory: "OptunaStudy", number: int) -> dict[str, Raw]:
+    def _suggest(self, memory: "OptunaStudy", number: int) -> dict[str, InternalValue]:
         """A point that is given, or a sampled one; a parameter is sampled where it counts, after those that say so."""
         given = len(self._stage.points) * self._stage.seeds
         if number < given:
             point = self._stage.points[number % len(self._stage.points)]
-            fixed = {a.key: a.raw_of(point[a.name]) for a in self._space.axes if a.name in point}
+            fixed = {a.key: a.to_internal(point[a.name]) for a in self._space.axes if a.name in point}
             memory.enqueue_trial(fixed)
         trial = memory.ask({a.key: self._distributions[a.key] for a in self._space.axes if not a.when})
         waiting = [a for a in self._space.axes if a.when]
-        while counting := [a for a in waiting if a.counts(self._space.point(trial.params))]:
+        while counting := [a for a in waiting if a.is_active(self._space.point(trial.params))]:
             suggest(trial, counting[0].key, self._distributions[counting[0].key])
             waiting.remove(counting[0])
         return trial.params
 
-    def _given(self, number: int, raws: dict[str, Raw], finished: dict[str, Trial]) -> ProposedTrial:
+    def _given(self, number: int, raws: dict[str, InternalValue], finished: dict[str, Trial]) -> ProposedTrial:
         """The trial as it is stored: with the outcome of the same one of another study, or, where the file wants so,
         of the same point; else to be trained, and a point that was there before with one more seed."""
         same = self._prior.get((f"{self._stage.name}/{number}", _key(raws)))

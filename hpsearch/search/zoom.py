@@ -7,7 +7,7 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from hpsearch.config.spec import Spec, Zoom
-from hpsearch.core.space import Axis, Box, Space, Value, contains
+from hpsearch.core.space import Axis, Box, Space, Value, box_contains
 from hpsearch.core.text import format_value
 from hpsearch.storage.records import Trial
 
@@ -24,7 +24,7 @@ def box(spec: Spec, space: Space, stage: int, earlier: Sequence[Sequence[Trial]]
         earlier: the records of each stage before it, all finished.
         prior: of the study it was forked from.
     """
-    result = space.whole()
+    result = space.full_box()
     for place in range(stage + 1):
         zoom = spec.stages[place].zoom
         if zoom is not None:
@@ -39,7 +39,7 @@ def reused(space: Space, box: Box, earlier: Sequence[Sequence[Trial]]) -> list[T
 
 def within(space: Space, box: Box, record: Trial) -> bool:
     """Whether a trial lies in the box."""
-    return all(contains(axis, box, record.raws.get(axis.key)) for axis in space.axes)
+    return all(box_contains(axis, box, record.raws.get(axis.key)) for axis in space.axes)
 
 
 def outcomes(earlier: Sequence[Sequence[Trial]]) -> list[Trial]:
@@ -71,16 +71,16 @@ def edges(space: Space, box: Box, best: Trial | None) -> list[Edge]:
         raw = best.raws.get(axis.key) if best is not None else None
         if raw is None or isinstance(raw, str) or not axis.zoomable:
             continue
-        if axis.whole and axis.high - axis.low < FEW:  # always at an end, or next to it
+        if axis.integer and axis.high - axis.low < FEW:  # always at an end, or next to it
             continue
-        low, high = axis.position(axis.low), axis.position(axis.high)
-        near = 0.0 if axis.whole and not axis.log else EDGE * (high - low)
+        low, high = axis.to_scaled(axis.low), axis.to_scaled(axis.high)
+        near = 0.0 if axis.integer and not axis.log else EDGE * (high - low)
         for end, touched in ((axis.low, box[axis.key][0] <= axis.low), (axis.high, box[axis.key][1] >= axis.high)):
             natural = end == 0 and not axis.log and not axis.choices  # nothing lies below no dropout
-            if touched and not natural and abs(axis.position(raw) - axis.position(end)) <= near:
+            if touched and not natural and abs(axis.to_scaled(raw) - axis.to_scaled(end)) <= near:
                 upper = (end == axis.high) != axis.complement
                 way = ("lower min", "raise max") if not axis.choices else ("add lower values", "add higher values")
-                found.append(Edge(axis.name, way[upper], axis.value(raw), axis.value(end)))
+                found.append(Edge(axis.name, way[upper], axis.to_value(raw), axis.to_value(end)))
     return found
 
 
@@ -139,16 +139,16 @@ def _axis(
     """The interval of the best on the axis' own scale, `margin` of the outer width wider on each side, cut to it."""
     if not axis.zoomable or not raws:
         return outer
-    low, high = (axis.position(end) for end in outer)
-    positions = [axis.position(raw) for raw in raws]
+    low, high = (axis.to_scaled(end) for end in outer)
+    positions = [axis.to_scaled(raw) for raw in raws]
     slack = margin * (high - low)
     ends = min(positions) - slack, max(positions) + slack
-    if not axis.whole:
+    if not axis.integer:
         # Log and back again moves a number by a bit: neither the outer ends nor the best themselves may fall out.
         found = [float(raw) for raw in raws]
-        narrow_low = outer[0] if ends[0] <= low else min(axis.raw(ends[0]), *found)
-        narrow_high = outer[1] if ends[1] >= high else max(axis.raw(ends[1]), *found)
+        narrow_low = outer[0] if ends[0] <= low else min(axis.from_scaled(ends[0]), *found)
+        narrow_high = outer[1] if ends[1] >= high else max(axis.from_scaled(ends[1]), *found)
         return narrow_low, narrow_high
     # The whole numbers within, with room for what log and back again loses: exp(log 128) is a bit below 128.
-    first, last = axis.raw(ends[0]) * (1 - ROUNDING), axis.raw(ends[1]) * (1 + ROUNDING)
+    first, last = axis.from_scaled(ends[0]) * (1 - ROUNDING), axis.from_scaled(ends[1]) * (1 + ROUNDING)
     return max(outer[0], math.ceil(first)), min(outer[1], math.floor(last))

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from hpsearch.config.spec import Spec
-from hpsearch.core.space import Point, Raw, Space
+from hpsearch.core.space import InternalValue, Point, Space
 from hpsearch.storage.study_db import Storage
 from hpsearch.training.task import History, TrialResult, TrialState
 
@@ -25,7 +25,7 @@ class Trial(NamedTuple):
 
     stage: str
     number: int
-    raws: Mapping[str, Raw]
+    raws: Mapping[str, InternalValue]
     point: Point
     state: TrialState
     value: float | None = None

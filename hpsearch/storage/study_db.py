@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar, final
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
-from hpsearch.core.space import Axis, Box, Raw, check
+from hpsearch.core.space import Axis, Box, InternalValue, check_box
 from hpsearch.errors import StorageError
 from hpsearch.storage.database import (
     BUSY,
@@ -148,7 +148,7 @@ class StoredStage(NamedTuple):
 class StoredTrial(NamedTuple):
     """A trial: where it stands in the space and what came of it, as far as it is, and when it finished (Unix time)."""
 
-    raws: dict[str, Raw]
+    raws: dict[str, InternalValue]
     result: TrialResult | None
     finished: float
     origin: str | None
@@ -162,7 +162,7 @@ class ProposedTrial(NamedTuple):
         origin: which one.
     """
 
-    raws: Mapping[str, Raw]
+    raws: Mapping[str, InternalValue]
     result: TrialResult | None = None
     origin: str | None = None
 
@@ -380,7 +380,7 @@ class Storage:
             found = [StoredStage(**{**row._mapping, "box": json.loads(row.box)}) for row in rows]
             found = [s._replace(box={key: (low, high) for key, (low, high) in s.box.items()}) for s in found]
             for stage in found:
-                check(axes, stage.box)
+                check_box(axes, stage.box)
             return {stage.stage: stage for stage in found}
 
     def begin_stage(self, stage: str, box: Box) -> StoredStage:

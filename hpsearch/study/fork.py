@@ -6,7 +6,7 @@ from hpsearch.config.diff import _same, forked
 from hpsearch.config.load import restore
 from hpsearch.config.references import searched
 from hpsearch.config.spec import Spec
-from hpsearch.core.space import Axis, Point, Raw, Space, contains
+from hpsearch.core.space import Axis, InternalValue, Point, Space, box_contains
 from hpsearch.errors import StorageError
 from hpsearch.search.zoom import outcomes
 from hpsearch.storage.database import shown
@@ -78,17 +78,17 @@ def _own(records: list[Trial]) -> list[Trial]:
     return [r for r in records if r.origin is None or ":" in r.origin]
 
 
-def carried(old_space: Space, new_space: Space, record: Trial) -> dict[str, Raw] | None:
+def carried(old_space: Space, new_space: Space, record: Trial) -> dict[str, InternalValue] | None:
     """The record's point in the raw coordinates of another space; None where it does not lie in that."""
     axes = {a.name: a for a in old_space.axes}
     for name, value in new_space.fixed.items():
         # A searched parameter that the point has not does not count there, so that it may have any value.
         if not (_same(record.point[name], value) if name in record.point else name in axes):
             return None
-    raws: dict[str, Raw] = {}
+    raws: dict[str, InternalValue] = {}
     there: Point = dict(new_space.fixed)
     waiting = list(new_space.axes)
-    while counting := next((a for a in waiting if a.counts(there)), None):
+    while counting := next((a for a in waiting if a.is_active(there)), None):
         raw = _raw(axes.get(counting.name), counting, record)
         if raw is None:
             return None
@@ -99,15 +99,15 @@ def carried(old_space: Space, new_space: Space, record: Trial) -> dict[str, Raw]
     return raws if record.point.keys() - there.keys() <= unneeded else None
 
 
-def _raw(old: Axis | None, new: Axis, record: Trial) -> Raw | None:
+def _raw(old: Axis | None, new: Axis, record: Trial) -> InternalValue | None:
     """Where the record lies on an axis, if it does."""
     value = record.point.get(new.name)
     if value is None or (new.choices and not any(_same(value, choice) for choice in new.choices)):
         return None
     if old is not None and old.complement and new.complement:  # 1 − value and back again loses bits
         raw = record.raws[old.key]
-        return raw if contains(new, {new.key: (new.low, new.high)}, raw) else None
+        return raw if box_contains(new, {new.key: (new.low, new.high)}, raw) else None
     try:
-        return new.raw_of(value)
+        return new.to_internal(value)
     except ValueError:
         return None

@@ -18,7 +18,7 @@ from engine.types import EngineError
 from hpsearch.config.references import searched
 from hpsearch.config.spec import Spec, Stage
 from hpsearch.core.seeds import derive
-from hpsearch.core.space import Box, Raw, Space
+from hpsearch.core.space import Box, InternalValue, Space
 from hpsearch.data.dataset import Dataset
 from hpsearch.errors import Interrupted
 from hpsearch.search import confirm, pruning
@@ -176,7 +176,7 @@ class Study:
         self._notes.append(f"{name}: its time is over after {trials} of {self.totals[number]} trials")
         self.totals[number] = trials
 
-    def _finalists(self, number: int) -> list[dict[str, Raw]]:
+    def _finalists(self, number: int) -> list[dict[str, InternalValue]]:
         """The points that a confirming stage compares: those it began with, or the best there are."""
         asked = {repr(sorted(r.raws.items())): dict(r.raws) for r in self.records[number]}
         if asked:

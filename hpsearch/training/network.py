@@ -10,7 +10,7 @@ from engine.network import Network
 from engine.types import EngineError
 from hpsearch.config.instantiate import _initializer, hidden_layers, hyperparameters, output_activation
 from hpsearch.config.spec import Spec
-from hpsearch.core.space import Fixed, Point, space
+from hpsearch.core.space import Fixed, Point, build_space
 from hpsearch.data.dataset import Dataset
 from hpsearch.errors import DataError
 
@@ -71,7 +71,7 @@ def check_fit(spec: Spec, dataset: Dataset) -> None:
     """
     _check_metric(spec, dataset)
     rows = dict(dataset.rows)["train"]
-    ends = [(point, hyperparameters(spec.train, point)) for point in space(spec.parameters).ends()]
+    ends = [(point, hyperparameters(spec.train, point)) for point in build_space(spec.parameters).extreme_points()]
     smallest = min((hyper for _, hyper in ends), key=lambda h: h.batch_size)
     for point, hyper in ends:
         try:

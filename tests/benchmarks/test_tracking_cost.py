@@ -38,7 +38,7 @@ def record(spec: Spec, number: int) -> Trial:
     for axis in space.axes:
         low, high = (np.log([axis.low, axis.high])) if axis.log else (axis.low, axis.high)
         drawn = float(random.uniform(low, high))
-        raws[axis.key] = round(np.exp(drawn) if axis.log else drawn) if axis.whole else float(np.exp(drawn))
+        raws[axis.key] = round(np.exp(drawn) if axis.log else drawn) if axis.integer else float(np.exp(drawn))
     history = {name: random.random(EPOCHS).tolist() for name in CURVES}
     metrics = {name: values[29] for name, values in history.items()}
     value = metrics["val/loss"]

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from pydantic import BeforeValidator, Field, model_validator
 
 from engine.types import Floats
-from hpsearch.core.schema import Section
+from hpsearch.core.schema import StrictModel
 from hpsearch.core.space import Point
 from hpsearch.data.frame import Frame
 from hpsearch.data.preprocessing import PreprocessingConfig
@@ -26,7 +26,7 @@ def _image(value: Any) -> Any:
 
 
 @final
-class Split(Section):
+class Split(StrictModel):
     """Which rows are for what: fractions, folds, or as a column or a file says.
 
     Of fractions `test` may be 0. What is not given of it, when both others are, is what they leave. With `folds` the
@@ -101,7 +101,7 @@ class Table:
     reading: Mapping[str, Any] = field(default_factory=dict)
 
 
-class Source(Section, abc.ABC):
+class Source(StrictModel, abc.ABC):
     """Where data come from, how they are split and scaled. A family: one file and one line in the menu a source."""
 
     source: str

@@ -5,7 +5,7 @@ from html import escape
 from math import log10
 from typing import Any
 
-from hpsearch.core.space import Axis, Raw
+from hpsearch.core.space import Axis, InternalValue
 from hpsearch.core.text import format_value, printable
 
 GOLDEN = 0.6180339887498949
@@ -23,12 +23,12 @@ def title(axis: Axis) -> str:
     return f"1 − {safe(axis.name)}" if axis.complement else safe(axis.name)
 
 
-def place(axis: Axis, raw: Raw) -> float:
+def place(axis: Axis, raw: InternalValue) -> float:
     """Where a raw coordinate stands: choices by their number."""
     return float(raw) if axis.zoomable else float(axis.choices.index(raw))
 
 
-def spread(axis: Axis, raw: Raw, trial: int) -> float:
+def spread(axis: Axis, raw: InternalValue, trial: int) -> float:
     """The same, a little aside for choices, so that trials do not cover each other."""
     return place(axis, raw) + (aside(trial) if axis.choices else 0.0)
 
@@ -44,7 +44,7 @@ def drawn(axis: Axis) -> dict[str, Any]:
         last = len(axis.choices) - 1
         named = [safe(format_value(choice)) for choice in axis.choices]
         return {"tickvals": list(range(last + 1)), "ticktext": named, "range": [-0.5, last + 0.5]}
-    if axis.whole and not axis.log and axis.high - axis.low <= FEW:
+    if axis.integer and not axis.log and axis.high - axis.low <= FEW:
         whole = range(int(axis.low), int(axis.high) + 1)
         named = [f"{v}" for v in whole]
         return {"tickvals": list(whole), "ticktext": named, "range": [axis.low - 0.5, axis.high + 0.5]}
@@ -58,9 +58,13 @@ def wide(axis: Axis, low: float, high: float) -> tuple[float, float]:
     """Ends of a bar, apart enough to be seen: a box may have shrunk to a point."""
     if axis.choices:
         return (low, high) if low < high else (low - 0.03, high + 0.03)
-    whole = axis.position(axis.high) - axis.position(axis.low) or 1.0
-    short = max(0.0, 0.008 * whole - (axis.position(high) - axis.position(low))) / 2
-    return (axis.raw(axis.position(low) - short), axis.raw(axis.position(high) + short)) if short else (low, high)
+    whole = axis.to_scaled(axis.high) - axis.to_scaled(axis.low) or 1.0
+    short = max(0.0, 0.008 * whole - (axis.to_scaled(high) - axis.to_scaled(low))) / 2
+    return (
+        (axis.from_scaled(axis.to_scaled(low) - short), axis.from_scaled(axis.to_scaled(high) + short))
+        if short
+        else (low, high)
+    )
 
 
 def _ticks(low: float, high: float) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hpsearch.config.references import searched
-from hpsearch.core.space import Axis, bounds
+from hpsearch.core.space import Axis, value_bounds
 from hpsearch.core.text import format_count, format_duration, format_value, printable
 from hpsearch.report.html.content import Story
 from hpsearch.report.html.figures import Picture
@@ -134,7 +134,7 @@ def _best(story: Story) -> dict[str, Any] | None:
 
 
 def _range(axis: Axis) -> str:
-    return ranges(bounds(axis, {axis.key: (axis.low, axis.high)}), axis.zoomable)
+    return ranges(value_bounds(axis, {axis.key: (axis.low, axis.high)}), axis.zoomable)
 
 
 def _scores(story: Story, best: Trial) -> Iterator[dict[str, Any]]:

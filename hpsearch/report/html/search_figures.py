@@ -135,7 +135,7 @@ def _band(ends: Sequence[float], line: int, shade: str, width: int, text: str) -
 def _ends(axis: Axis, low: float, high: float) -> str:
     if not axis.zoomable:
         return ", ".join(safe(format_value(choice)) for choice in axis.choices)
-    ends = [axis.value(low), axis.value(high)]
+    ends = [axis.to_value(low), axis.to_value(high)]
     return " … ".join(safe(format_value(end)) for end in (reversed(ends) if axis.complement else ends))
 
 

@@ -13,7 +13,7 @@ from hpsearch.config import load as checking
 from hpsearch.config.diff import LONGEST, Change, compare, forked
 from hpsearch.config.references import searched
 from hpsearch.config.spec import Spec
-from hpsearch.core.space import Axis, Fixed, Parameter, Range, Raw, Space, Values, space
+from hpsearch.core.space import Axis, Fixed, InternalValue, Parameter, Range, Space, Values, build_space
 from hpsearch.storage.records import Trial
 from hpsearch.study.fork import carried
 
@@ -493,7 +493,7 @@ def test_forked(case: str) -> None:
     assert forked(spec(), spec(**edits)) == sections
 
 
-def record(space: Space, raws: dict[str, Raw]) -> Trial:
+def record(space: Space, raws: dict[str, InternalValue]) -> Trial:
     return Trial("coarse", 0, raws, space.point(raws), "complete", 0.1)
 
 
@@ -502,10 +502,10 @@ BETA = Range(min=0.5, max=0.99, scale="one_minus_log")
 SIZES = Values(values=(16, 32, 64), ordered=True)
 NAMES = Values(values=("sgd", "momentum", "adam"))
 OLD: dict[str, Parameter] = {"rate": LOG, "beta": BETA, "size": SIZES, "opt": NAMES, "l2": Fixed(value=0.1)}
-RAWS: dict[str, Raw] = {"rate": 0.1, "one_minus_beta": 0.02, "size_index": 1, "opt": "adam"}
+RAWS: dict[str, InternalValue] = {"rate": 0.1, "one_minus_beta": 0.02, "size_index": 1, "opt": "adam"}
 
 # Another definition of one parameter → what of its raw coordinates is new; None: the point is not carried.
-SPACES: dict[str, tuple[dict[str, Parameter | None], dict[str, Raw] | None]] = {
+SPACES: dict[str, tuple[dict[str, Parameter | None], dict[str, InternalValue] | None]] = {
     "same": ({}, {}),
     "wider": ({"rate": Range(min=1e-4, max=2.0, scale="log")}, {}),
     "to the point": ({"rate": Range(min=0.1, max=1.0)}, {}),
@@ -537,7 +537,7 @@ SPACES: dict[str, tuple[dict[str, Parameter | None], dict[str, Raw] | None]] = {
 @pytest.mark.parametrize("case", SPACES)
 def test_carried(case: str) -> None:
     edits, differs = SPACES[case]
-    old, new = space(OLD), space({k: p for k, p in {**OLD, **edits}.items() if p is not None})
+    old, new = build_space(OLD), build_space({k: p for k, p in {**OLD, **edits}.items() if p is not None})
     found = carried(old, new, record(old, RAWS))
     if differs is None:
         assert found is None
@@ -548,11 +548,11 @@ def test_carried(case: str) -> None:
 
 
 def test_carried_true_is_not_1() -> None:
-    old = space({"a": Fixed(value=1)})
+    old = build_space({"a": Fixed(value=1)})
     one = record(old, {})
-    assert carried(old, space({"a": Fixed(value=True)}), one) is None
-    assert carried(old, space({"a": Values(values=(False, True))}), one) is None
-    assert carried(old, space({"a": Fixed(value=1.0)}), one) == {}
+    assert carried(old, build_space({"a": Fixed(value=True)}), one) is None
+    assert carried(old, build_space({"a": Values(values=(False, True))}), one) is None
+    assert carried(old, build_space({"a": Fixed(value=1.0)}), one) == {}
 
 
 def momentum(**parameters: Any) -> Space:
@@ -589,14 +589,14 @@ RICH_SPACE = searched(small(**RICH))
 @given(st.data())
 def test_carried_is_the_same_in_the_same_space(data: st.DataObject) -> None:
     """To the bit, at the ends of every range too."""
-    raws: dict[str, Raw] = {}
+    raws: dict[str, InternalValue] = {}
     waiting = list(RICH_SPACE.axes)
-    while there := [a for a in waiting if a.counts(RICH_SPACE.point(raws))]:
+    while there := [a for a in waiting if a.is_active(RICH_SPACE.point(raws))]:
         axis = there[0]
         waiting.remove(axis)
         if not axis.zoomable:
             raws[axis.key] = data.draw(st.sampled_from(axis.choices))
-        elif axis.whole:
+        elif axis.integer:
             raws[axis.key] = data.draw(st.integers(int(axis.low), int(axis.high)))
         else:
             ends = st.sampled_from([axis.low, axis.high])

@@ -51,11 +51,11 @@ def reference(spec: Spec, dataset: Dataset, tmp_path_factory: pytest.TempPathFac
 
 def test_what_counts_follows_from_the_file(spec: Spec) -> None:
     when = {axis.name: axis.when for axis in searched(spec).axes}
-    one, two = Clause("depth", least=1), Clause("depth", least=2)
+    one, two = Clause("depth", minimum=1), Clause("depth", minimum=2)
     assert when["hidden_units"] == when["activation"] == when["dropout"] == ((one,),)
     assert when["more_units"] == ((two,),)
-    assert when["beta"] == ((Clause("optimizer", among=("momentum",)),),)
-    assert when["beta1"] == ((Clause("optimizer", among=("adam",)),),)
+    assert when["beta"] == ((Clause("optimizer", one_of=("momentum",)),),)
+    assert when["beta1"] == ((Clause("optimizer", one_of=("adam",)),),)
     assert all(when[name] == () for name in ("learning_rate", "optimizer", "depth", "limit", "batch_size"))
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpsearch.core.space import Fixed, Range, Space, Values, bounds, complement, contains, space
+from hpsearch.core.space import Fixed, Range, Space, Values, box_contains, build_space, complement, value_bounds
 from hpsearch.core.text import format_value
 from hpsearch.samplers import SAMPLERS, SamplerContext, missing
 
@@ -19,7 +19,7 @@ UNIT = st.floats(0, 1)
 
 def context(seed: int, every: Space) -> SamplerContext:
     """The thirteenth trial of a stage over the whole space."""
-    return SamplerContext(seed, seed, 12, 4, 0, every.distributions(every.whole()), frozenset())
+    return SamplerContext(seed, seed, 12, 4, 0, every.distributions(every.full_box()), frozenset())
 
 
 @given(SHORT, SHORT)
@@ -37,10 +37,10 @@ def test_one_minus_log_bounds(value: float, raw: float) -> None:
 
 
 def test_one_minus_log() -> None:
-    axis = space({"beta": Range(min=0.9, max=0.999, scale="one_minus_log")}).axes[0]
+    axis = build_space({"beta": Range(min=0.9, max=0.999, scale="one_minus_log")}).axes[0]
     assert (axis.key, axis.low, axis.high, axis.log) == ("one_minus_beta", 0.001, 0.1, True)
-    assert (axis.value(0.001), axis.value(0.1)) == (0.999, 0.9)
-    assert bounds(axis, {"one_minus_beta": (0.001, 0.1)}) == (0.9, 0.999)
+    assert (axis.to_value(0.001), axis.to_value(0.1)) == (0.999, 0.9)
+    assert value_bounds(axis, {"one_minus_beta": (0.001, 0.1)}) == (0.9, 0.999)
 
 
 @given(SHORT, SHORT, UNIT)
@@ -48,11 +48,12 @@ def test_one_minus_log_values_lie_within(a: float, b: float, place: float) -> No
     low, high = sorted((a, b))
     if low == high:
         return
-    axis = space({"beta": Range(min=low, max=high, scale="one_minus_log")}).axes[0]
+    axis = build_space({"beta": Range(min=low, max=high, scale="one_minus_log")}).axes[0]
     raw = min(
-        max(axis.raw(axis.position(axis.low) * (1 - place) + axis.position(axis.high) * place), axis.low), axis.high
+        max(axis.from_scaled(axis.to_scaled(axis.low) * (1 - place) + axis.to_scaled(axis.high) * place), axis.low),
+        axis.high,
     )
-    value = axis.value(raw)
+    value = axis.to_value(raw)
     assert isinstance(value, float)
     assert low <= value <= high
     assert math.isclose(1 - value, raw, rel_tol=1e-9, abs_tol=1e-15)
@@ -64,51 +65,51 @@ def test_float_range(a: float, b: float, place: float, scale: str) -> None:
     if a == b:
         return
     low, high = sorted((a, b))
-    axis = space({"x": Range(min=low, max=high, scale=scale)}).axes[0]
+    axis = build_space({"x": Range(min=low, max=high, scale=scale)}).axes[0]
     raw = low + (high - low) * place
-    assert axis.value(raw) == raw and isinstance(axis.value(raw), float)
-    assert math.isclose(axis.raw(axis.position(raw)), raw, rel_tol=1e-12)
+    assert axis.to_value(raw) == raw and isinstance(axis.to_value(raw), float)
+    assert math.isclose(axis.from_scaled(axis.to_scaled(raw)), raw, rel_tol=1e-12)
     assert (axis.key, axis.low, axis.high, axis.log) == ("x", low, high, scale == "log")
 
 
 @given(st.integers(1, 1000), st.integers(1, 1000), st.sampled_from(["linear", "log"]), st.integers(0, 2**31))
 def test_whole_numbers_stay_whole(low: int, width: int, scale: str, seed: int) -> None:
     """As Optuna draws them and JSON keeps them."""
-    one = space({"x": Range(type="int", min=low, max=low + width, scale=scale)})
+    one = build_space({"x": Range(type="int", min=low, max=low + width, scale=scale)})
     study = optuna.create_study(sampler=SAMPLERS["random"](context(seed, one)))
-    raws = study.ask(one.distributions(one.whole())).params
+    raws = study.ask(one.distributions(one.full_box())).params
     value = one.point(json.loads(json.dumps(raws)))["x"]
     assert type(value) is int and low <= value <= low + width
 
 
 def test_int_bounds_written_as_floats() -> None:
-    axis = space({"x": Range(type="int", min=1e1, max=1e2)}).axes[0]
-    assert [type(v) for v in bounds(axis, {"x": (axis.low, axis.high)})] == [int, int]
+    axis = build_space({"x": Range(type="int", min=1e1, max=1e2)}).axes[0]
+    assert [type(v) for v in value_bounds(axis, {"x": (axis.low, axis.high)})] == [int, int]
 
 
 @given(st.lists(st.floats(-1e6, 1e6).filter(lambda x: x != 0), min_size=2, max_size=9, unique=True).map(sorted))
 def test_ordered_values_are_indices(values: list[float]) -> None:
-    axis = space({"x": Values(values=tuple(values), ordered=True)}).axes[0]
-    assert axis.key == "x_index" and axis.whole and axis.zoomable
-    assert [axis.value(raw) for raw in range(int(axis.low), int(axis.high) + 1)] == values
+    axis = build_space({"x": Values(values=tuple(values), ordered=True)}).axes[0]
+    assert axis.key == "x_index" and axis.integer and axis.zoomable
+    assert [axis.to_value(raw) for raw in range(int(axis.low), int(axis.high) + 1)] == values
     distribution = axis.distribution(axis.low, axis.high)
     assert isinstance(distribution, optuna.distributions.IntDistribution)
     assert (distribution.low, distribution.high) == (0, len(values) - 1)
 
 
 def test_unordered_values_are_names() -> None:
-    axis = space({"x": Values(values=("relu", "tanh", True, 3))}).axes[0]
+    axis = build_space({"x": Values(values=("relu", "tanh", True, 3))}).axes[0]
     assert axis.key == "x" and not axis.zoomable
     assert axis.distribution(0, 3) == optuna.distributions.CategoricalDistribution(("relu", "tanh", True, 3))
-    assert axis.value("tanh") == "tanh"
-    assert contains(axis, {"x": (0, 0)}, 3)
+    assert axis.to_value("tanh") == "tanh"
+    assert box_contains(axis, {"x": (0, 0)}, 3)
 
 
 def test_point_holds_fixed_values() -> None:
-    both = space({"a": Range(min=0, max=1), "b": Fixed(value=1e-4), "c": Fixed(value="relu")})
+    both = build_space({"a": Range(min=0, max=1), "b": Fixed(value=1e-4), "c": Fixed(value="relu")})
     assert [axis.name for axis in both.axes] == ["a"]
     assert both.point({"a": 0.5}) == {"a": 0.5, "b": 1e-4, "c": "relu"}
-    assert set(both.distributions(both.whole())) == {"a"}
+    assert set(both.distributions(both.full_box())) == {"a"}
 
 
 PARAMETERS = {
@@ -124,8 +125,8 @@ PARAMETERS = {
 def drawn(count: int) -> dict[str, list[object]]:
     """What the random sampler draws, made anew for each trial as the loop does."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    every = space(PARAMETERS)
-    study, distributions = optuna.create_study(), every.distributions(every.whole())
+    every = build_space(PARAMETERS)
+    study, distributions = optuna.create_study(), every.distributions(every.full_box())
     values: dict[str, list[object]] = {name: [] for name in PARAMETERS}
     for seed in range(count):
         study.sampler = SAMPLERS["random"](context(seed, every))
@@ -160,8 +161,8 @@ def test_samplers_repeat_by_seed(name: str) -> None:
     if lack := missing(name):
         pytest.skip(lack)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    every = space(PARAMETERS)
-    distributions = every.distributions(every.whole())
+    every = build_space(PARAMETERS)
+    distributions = every.distributions(every.full_box())
 
     def asked(seed: int) -> dict[str, object]:
         study = optuna.create_study(sampler=SAMPLERS["random"](context(0, every)))

@@ -46,7 +46,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def summary(spec: Spec, records: list[Trial], best: Trial | None) -> Summary:
-    boxes = [searched(spec).whole()]
+    boxes = [searched(spec).full_box()]
     return Summary(spec, [records], boxes, [0], [len(records), 0], best)
 
 

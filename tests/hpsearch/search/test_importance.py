@@ -21,12 +21,12 @@ from hpsearch.training.task import TrialState
 def sampled(spec: Spec, count: int, seed: int = 3) -> list[Trial]:
     """Trials at random in the whole space, all running."""
     space, rng = searched(spec), np.random.default_rng(seed)
-    boxes = space.distributions(space.whole())
+    boxes = space.distributions(space.full_box())
     found = []
     for n in range(count):
         raws: dict[str, Any] = {}
         for axis in space.axes:
-            if axis.counts(space.point(raws)):
+            if axis.is_active(space.point(raws)):
                 raws[axis.key] = place(boxes[axis.key], rng.random())
         found.append(Trial("coarse", n, raws, space.point(raws), "running"))
     return found
@@ -68,7 +68,7 @@ def test_of_complete_trials_it_is_what_optuna_says() -> None:
     space = searched(spec)
     study = optuna.create_study()
     for r in records:
-        boxes = space.distributions(space.whole())
+        boxes = space.distributions(space.full_box())
         study.add_trial(optuna.create_trial(value=r.value, params=dict(r.raws), distributions=boxes))
     theirs = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
     names = {a.key: a.name for a in space.axes}

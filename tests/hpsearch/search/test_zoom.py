@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from hpsearch.config.spec import AnyParameter, Spec
-from hpsearch.core.space import Box, Raw, Space, contains, space
+from hpsearch.core.space import Box, InternalValue, Space, box_contains, build_space
 from hpsearch.search.zoom import _best_so_far, _ordered, box, edges, outcomes, reused, standings
 from hpsearch.storage.records import Trial, ranked
 from hpsearch.training.task import TrialState
@@ -39,15 +39,19 @@ def zoomed(keep_top: float, margin: float, goal: str = "minimize") -> tuple[Spec
         ],
         **{"model.hidden": [{"units": "hidden_units", "activation": "activation"}]},
     )
-    return spec, space(spec.parameters)
+    return spec, build_space(spec.parameters)
 
 
-def record(axes: Space, number: int, raws: Mapping[str, Raw], value: float | None, stage: str = "coarse") -> Trial:
+def record(
+    axes: Space, number: int, raws: Mapping[str, InternalValue], value: float | None, stage: str = "coarse"
+) -> Trial:
     state: TrialState = "diverged" if value is None else "complete"
     return Trial(stage, number, raws, axes.point(raws), state, value)
 
 
-def raws(rate: float, beta: float, l2: float, units: int, batch: int, activation: str = "relu") -> dict[str, Raw]:
+def raws(
+    rate: float, beta: float, l2: float, units: int, batch: int, activation: str = "relu"
+) -> dict[str, InternalValue]:
     """Raw coordinates, `beta` as 1 − β."""
     return {
         "learning_rate": rate,
@@ -88,15 +92,15 @@ def test_cut_to_the_whole_range() -> None:
         record(axes, 1, raws(1.0, 0.1, 10.0, 1024, 5), 0.2),
         record(axes, 2, raws(0.5, 0.05, 5.0, 30, 3), 0.9),
     ]
-    assert box(spec, axes, 1, [first]) == axes.whole()
+    assert box(spec, axes, 1, [first]) == axes.full_box()
 
 
 def test_first_stage_and_nothing_complete() -> None:
     spec, axes = zoomed(0.5, 0.3)
-    assert box(spec, axes, 0, []) == axes.whole()
+    assert box(spec, axes, 0, []) == axes.full_box()
     lost = [record(axes, n, raws(0.1, 0.01, 1.0, 8, 1), None) for n in range(4)]
-    assert box(spec, axes, 1, [lost]) == axes.whole()
-    assert reused(axes, axes.whole(), [lost]) == []
+    assert box(spec, axes, 1, [lost]) == axes.full_box()
+    assert reused(axes, axes.full_box(), [lost]) == []
 
 
 def test_goal_maximize() -> None:
@@ -161,7 +165,7 @@ def test_boxes(
         [record(axes, n, raws(*row), value, name) for n, (row, value) in enumerate(rows)]  # type: ignore[arg-type]
         for name, rows in (("coarse", first), ("fine", second))
     ]
-    outer = axes.whole()
+    outer = axes.full_box()
     for number in (1, 2):
         earlier = stages[:number]
         found = box(spec, axes, number, earlier)
@@ -169,7 +173,7 @@ def test_boxes(
         for axis in axes.axes:
             low, high = found[axis.key]
             assert outer[axis.key][0] <= low <= high <= outer[axis.key][1], axis.key
-            if axis.whole:
+            if axis.integer:
                 assert float(low).is_integer() and float(high).is_integer()
             axis.distribution(low, high)  # Optuna takes it
         best = ranked(
@@ -207,7 +211,7 @@ def test_margin_is_of_the_outer_width(a: float, b: float, margin: float) -> None
 def test_bounds_are_inside(raw: float, there: bool) -> None:
     _, axes = zoomed(1.0, 0.0)
     axis = axes.axes[0]
-    assert contains(axis, {axis.key: (0.1, 0.2)}, raw) is there
+    assert box_contains(axis, {axis.key: (0.1, 0.2)}, raw) is there
 
 
 @pytest.mark.parametrize(("having", "narrowed"), [(1, False), (2, True), (4, True)])
@@ -361,7 +365,7 @@ def test_an_outcome_counts_once() -> None:
     assert [(r.origin or r.label) for r in outcomes([prior, own])] == [
         *("old:coarse/0", "old:coarse/7", "coarse/1", "coarse/2", "coarse/4")
     ]
-    assert len(reused(axes, axes.whole(), [prior, own])) == 5
+    assert len(reused(axes, axes.full_box(), [prior, own])) == 5
     assert box(spec, axes, 1, [own], prior)["l2"] == (2.0, 9.5)  # three of five: 2, 9.5 and 6
     assert box(spec, axes, 1, [own], prior) == box(spec, axes, 1, [outcomes([prior, own])])
 
@@ -408,11 +412,13 @@ EDGES: dict[str, tuple[dict[str, Any], Any, str | None]] = {
 def test_edges(case: str) -> None:
     """On an end of the whole range, or within 3 % of its width, on its own scale; whole steps are on it or not."""
     parameter, value, wider = EDGES[case]
-    axes = space(TypeAdapter(dict[str, AnyParameter]).validate_python({"q": {"min": 0.1, "max": 0.9}, "p": parameter}))
+    axes = build_space(
+        TypeAdapter(dict[str, AnyParameter]).validate_python({"q": {"min": 0.1, "max": 0.9}, "p": parameter})
+    )
     axis = axes.axes[1]
-    point: dict[str, Raw] = {"q": 0.5, axis.key: axis.raw_of(value)}
+    point: dict[str, InternalValue] = {"q": 0.5, axis.key: axis.to_internal(value)}
     best = Trial("coarse", 0, point, axes.point(point), "complete", 0.1)
-    found = edges(axes, axes.whole(), best)
+    found = edges(axes, axes.full_box(), best)
     assert [(e.name, e.wider) for e in found] == ([] if wider is None else [("p", wider)])
     for e in found:
         assert e.value == pytest.approx(value) and e.end in (
@@ -422,23 +428,23 @@ def test_edges(case: str) -> None:
         text = str(e)
         assert text.startswith("the best p so far, ") and f"{value:g}" in text and f"{e.end:g}" in text
         assert text.endswith(wider or "?")
-    assert edges(axes, axes.whole(), None) == []
+    assert edges(axes, axes.full_box(), None) == []
     if axis.zoomable and axis.low < axis.high:
-        inner = {**axes.whole(), axis.key: (axis.low + 0.5, axis.high - 0.5)}
+        inner = {**axes.full_box(), axis.key: (axis.low + 0.5, axis.high - 0.5)}
         assert edges(axes, inner, best) == [], "the box leaves room on that side already"
 
 
 def test_edges_of_what_does_not_count() -> None:
     """A trial without the parameter says nothing of its range."""
-    axes = space(TypeAdapter(dict[str, AnyParameter]).validate_python({"q": {"min": 0.1, "max": 0.9}}))
-    assert edges(axes, axes.whole(), Trial("coarse", 0, {}, {}, "complete", 0.1)) == []
+    axes = build_space(TypeAdapter(dict[str, AnyParameter]).validate_python({"q": {"min": 0.1, "max": 0.9}}))
+    assert edges(axes, axes.full_box(), Trial("coarse", 0, {}, {}, "complete", 0.1)) == []
 
 
 def test_edges_on_both_ends() -> None:
     """Of two parameters, in their order, each by its own name."""
     _, axes = zoomed(0.5, 0.0)
     best = record(axes, 0, raws(1.0, 0.1, 5.0, 1, 5), 0.1)
-    found = edges(axes, axes.whole(), best)
+    found = edges(axes, axes.full_box(), best)
     assert [(e.name, e.wider, e.value) for e in found] == [
         ("learning_rate", "raise max", 1.0),
         ("beta", "lower min", 0.9),

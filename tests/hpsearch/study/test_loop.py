@@ -285,7 +285,7 @@ def test_all_diverged(dataset: Dataset, tmp_path: Path) -> None:
     study = cases.run(spec, dataset, tmp_path / "a.db")
     assert {r.state for r in cases.rows(study)} == {"diverged"}
     assert study.best is None
-    assert study.boxes[1] == study.space.whole()
+    assert study.boxes[1] == study.space.full_box()
 
 
 @pytest.fixture

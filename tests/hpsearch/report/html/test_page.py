@@ -26,7 +26,7 @@ import pytest
 from hpsearch import api
 from hpsearch.config import load as checking
 from hpsearch.config.references import searched
-from hpsearch.core.space import Axis, Raw, bounds
+from hpsearch.core.space import Axis, InternalValue, value_bounds
 from hpsearch.data.dataset import prepare
 from hpsearch.errors import Interrupted
 from hpsearch.report import html as pages
@@ -229,7 +229,7 @@ def test_stages_are_drawn_as_they_were_searched(ran: Any) -> None:
             assert list(points.x) == [axis.choices.index(r) if not axis.zoomable else r for r in raws]
     zoomed = [a for a in axes if a.zoomable and story.found.boxes[1][a.key] != story.found.boxes[0][a.key]]
     assert zoomed, "the second stage is to be a zoom"
-    low, high = bounds(next(a for a in axes if a.complement), story.found.boxes[0])
+    low, high = value_bounds(next(a for a in axes if a.complement), story.found.boxes[0])
     assert (low, high) == (0.5, 0.99)
 
 
@@ -455,12 +455,17 @@ def many(path: Path, count: int) -> str:
     random, space = np.random.default_rng(1), searched(spec)
     storage = Storage.open(f"sqlite:///{path}", create=True)
     storage.begin(spec.name, spec.model_dump(mode="json"), "none", "test")
-    storage.begin_stage("coarse", space.whole())
-    raws: list[dict[str, Raw]] = []
+    storage.begin_stage("coarse", space.full_box())
+    raws: list[dict[str, InternalValue]] = []
     results = []
     for number in range(count):
-        drawn = {a.key: random.uniform(a.position(a.low), a.position(a.high)) for a in space.axes}
-        raws.append({a.key: round(a.raw(drawn[a.key])) if a.whole else a.raw(drawn[a.key]) for a in space.axes})
+        drawn = {a.key: random.uniform(a.to_scaled(a.low), a.to_scaled(a.high)) for a in space.axes}
+        raws.append(
+            {
+                a.key: round(a.from_scaled(drawn[a.key])) if a.integer else a.from_scaled(drawn[a.key])
+                for a in space.axes
+            }
+        )
         state, epochs = (("complete", 50), ("complete", 31), ("pruned", 2), ("pruned", 17), ("diverged", 3))[number % 5]
         loss = (2 / np.arange(1, epochs + 1) + 0.1 * random.random(epochs)).round(6).tolist()
         history = dict.fromkeys(("train/loss", "train/accuracy", "val/loss", "val/accuracy"), loss)
@@ -530,8 +535,8 @@ def test_a_range_that_was_narrowed_shows_all_trials(ran: Any) -> None:
 def test_a_box_of_one_point_can_be_seen(log: bool) -> None:
     axis = Axis("a", "a", 1.0, 100.0, log=log)
     low, high = scales.wide(axis, 10.0, 10.0)
-    assert low < 10.0 < high and axis.position(high) - axis.position(low) == pytest.approx(
-        0.008 * (axis.position(100.0) - axis.position(1.0))
+    assert low < 10.0 < high and axis.to_scaled(high) - axis.to_scaled(low) == pytest.approx(
+        0.008 * (axis.to_scaled(100.0) - axis.to_scaled(1.0))
     )
     assert scales.wide(axis, 10.0, 50.0) == (10.0, 50.0)
     assert scales.wide(Axis("a", "a", 0, 2, whole=True, choices=(1, 2, 3)), 1, 1) == (0.97, 1.03)

@@ -128,7 +128,7 @@ def story(rows: Sequence[Sequence[Any]] = TRIALS, best: tuple[str, int] = (FINE,
     spec = cases.small(**{**STUDY, **changes})
     trials = [trial(spec, *row) for row in rows]
     records = [found for s in spec.stages if (found := [r for r in trials if r.stage == s.name])]
-    whole = searched(spec).whole()
+    whole = searched(spec).full_box()
     boxes = [whole, whole | LIMITS, whole][: len(records)]
     crown = ("confirm", 0) if len(records) > 2 else best
     crowned = next((r for r in trials if (r.stage, r.number) == crown), None)

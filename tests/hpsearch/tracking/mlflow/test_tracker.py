@@ -25,7 +25,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpsearch.core.space import space
+from hpsearch.core.space import build_space
 from hpsearch.core.text import masked
 from hpsearch.data.dataset import prepare
 from hpsearch.models.model import Model, champion
@@ -323,7 +323,7 @@ def test_numbers_that_are_not_finite_are_counted(tmp_path: Path) -> None:
 
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     spec = cases.small()
-    axes = space(spec.parameters)
+    axes = build_space(spec.parameters)
     raws = {"learning_rate": 0.1, "one_minus_beta": 0.1, "hidden_units_index": 0, "batch_size_index": 1}
     history = {"train/loss": [1.0, math.inf], "val/loss": [2.0, math.nan]}
     lost = Trial("coarse", 0, raws, axes.point(raws), "diverged", None, 2, 0, 1.5, 1e9, {}, history)
@@ -363,7 +363,7 @@ def test_another_study_of_the_same_name(tmp_path: Path) -> None:
 
 
 # ── the runs follow the records ───────────────────────────────────────────────────────────────────────────────────────
-AXES = space(cases.small().parameters)
+AXES = build_space(cases.small().parameters)
 CURVE = {"train/loss": [1.0, 0.5, 0.25], "val/loss": [2.0, 1.5, 1.75]}
 
 
