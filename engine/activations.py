@@ -7,7 +7,7 @@ from typing import ClassVar, NamedTuple, final
 import numpy as np
 
 from engine.layers.base import Bound, Layer, Parameter, Place
-from engine.registry import Menu
+from engine.registry import Registry
 from engine.types import EngineError, Floats, Shape
 
 
@@ -214,7 +214,7 @@ def hardmax(scores: Floats) -> Floats:
     return largest
 
 
-ACTIVATIONS: Menu[Activation] = Menu(
+ACTIVATIONS: Registry[Activation] = Registry(
     "activation",
     {
         "identity": Identity,

@@ -7,7 +7,7 @@ from typing import Protocol, final
 
 import numpy as np
 
-from engine.registry import Menu
+from engine.registry import Registry
 from engine.types import EngineError, Floats, Integers, Shape
 
 IMAGES = 256  # warped at a time: their corners and weights take about 20 times their own memory
@@ -205,7 +205,7 @@ def augment(what: Sequence[Augmentation], x: Floats, generators: Sequence[np.ran
             augmentation.apply(rows.reshape(-1, *rows.shape[2:]), generator)
 
 
-AUGMENTATIONS: Menu[Augmentation] = Menu(
+AUGMENTATIONS: Registry[Augmentation] = Registry(
     "augmentation",
     {
         "noise": Noise,

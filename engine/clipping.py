@@ -7,7 +7,7 @@ from typing import Protocol, Self, final
 
 import numpy as np
 
-from engine.registry import Menu
+from engine.registry import Registry
 from engine.types import EngineError, Floats, column
 
 
@@ -94,4 +94,4 @@ def _check(kind: str, limit: float) -> None:
         raise EngineError(f"clip {kind}: limit must be above 0, got {limit}")
 
 
-CLIPS: Menu[Clip] = Menu("clip", {"norm": ClipNorm, "value": ClipValue})
+CLIPS: Registry[Clip] = Registry("clip", {"norm": ClipNorm, "value": ClipValue})

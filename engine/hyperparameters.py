@@ -5,8 +5,8 @@ from typing import final
 
 from engine.augmentation import Augmentation
 from engine.clipping import Clip
-from engine.draws import Draw, Shuffle
 from engine.optimizers import SGD, Optimizer
+from engine.row_sampling import RowSampling, Shuffle
 from engine.schedules import Constant, Schedule
 from engine.types import EngineError
 
@@ -72,7 +72,7 @@ class Hyperparameters:
     clip: Clip | None = None
     label_smoothing: float = 0.0
     augment: tuple[Augmentation, ...] = ()
-    draw: Draw = field(default_factory=Shuffle)
+    row_sampling: RowSampling = field(default_factory=Shuffle)
     switch: Switch | None = None
 
     def __post_init__(self) -> None:
@@ -100,7 +100,7 @@ class Hyperparameters:
             type(self.clip),
             (bool(self.l2), bool(self.l1), self.by_batch, bool(self.label_smoothing)),
             self.augment,
-            self.draw,
+            self.row_sampling,
             (later.epoch, _kind(later.optimizer)) if later else None,
         )
 

@@ -9,7 +9,7 @@ from typing import Protocol, final
 
 import numpy as np
 
-from engine.registry import Menu
+from engine.registry import Registry
 from engine.types import EngineError, Floats, Shape
 
 
@@ -117,7 +117,7 @@ class HeNormal:
         return generator.standard_normal(shape) * sqrt(2 / fan_in)
 
 
-INITIALIZERS: Menu[Initializer] = Menu(
+INITIALIZERS: Registry[Initializer] = Registry(
     "initializer",
     {
         "zero": Zero,

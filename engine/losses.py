@@ -15,7 +15,7 @@ from typing import ClassVar, Protocol, final
 import numpy as np
 import numpy.typing as npt
 
-from engine.registry import Menu
+from engine.registry import Registry
 from engine.rows import rows_adjacent
 from engine.types import Booleans, DType, EngineError, Floats, Integers, Shape
 
@@ -210,7 +210,7 @@ def _check_labels(loss: str, labels: Floats | Integers, classes: int) -> None:
         raise EngineError(f"{loss}: labels must lie in 0…{classes - 1}, got {given.min()}…{given.max()}")
 
 
-LOSSES: Menu[Loss] = Menu(
+LOSSES: Registry[Loss] = Registry(
     "loss",
     {
         "squared_error": SquaredError,

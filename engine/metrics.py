@@ -10,7 +10,7 @@ from typing import ClassVar, NamedTuple, Protocol, final
 
 import numpy as np
 
-from engine.registry import Menu
+from engine.registry import Registry
 from engine.types import Booleans, EngineError, Floats, Integers
 
 
@@ -240,7 +240,7 @@ def _undefined(predicted: Floats, targets: Floats) -> bool:
     return not predicted.size or bool(np.isnan(predicted).any())
 
 
-METRICS: Menu[Metric] = Menu(
+METRICS: Registry[Metric] = Registry(
     "metric",
     {
         "accuracy": Accuracy,

@@ -10,7 +10,7 @@ import numpy as np
 
 from engine.layers import Bound, Chain, Layer, Place, Slice, without_rates
 from engine.losses import Loss
-from engine.registry import Menu
+from engine.registry import Registry
 from engine.rows import rows_adjacent
 from engine.types import Booleans, DType, EngineError, Floats, Shape
 
@@ -74,7 +74,7 @@ class Network:
         return sum((s.stop - s.start) * places[s.layer] for s in self.slices)
 
     @cached_property
-    def alike(self) -> "Network":
+    def shape_key(self) -> "Network":
         """The network without its dropout rates: where these are equal, trials can train together."""
         return replace(self, layers=without_rates(self.layers))
 
@@ -173,4 +173,4 @@ class Network:
             return self.loss.predict(self.forward(theta, x))
 
 
-NETWORKS: Menu[Network] = Menu("network", {"sequential": Network})
+NETWORKS: Registry[Network] = Registry("network", {"sequential": Network})

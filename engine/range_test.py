@@ -108,7 +108,7 @@ def _losses(network: Network, trial: Hyperparameters, state: State, rows: Rows, 
         [network] * count, [trial] * count, state.generators, theta, matrices.grad, matrices.scratch, batch
     )
     optimizers = [trial.optimizer] * count
-    batches = _batches(Batches(rows, count, batch, trial.draw, least=batch), state, trial)
+    batches = _batches(Batches(rows, count, batch, trial.row_sampling, least=batch), state, trial)
     for number, (rate, (x, y, logits)) in enumerate(zip(rates, batches, strict=False), 1):
         gradient(x, y, logits)
         type(trial.optimizer).bind(optimizers, [float(rate)] * count, matrices)(number)

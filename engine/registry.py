@@ -8,23 +8,23 @@ from typing import Any, Generic, TypeVar
 from engine.types import EngineError
 
 T = TypeVar("T")
-_MENUS: dict[str, "Menu[Any]"] = {}
+_REGISTRIES: dict[str, "Registry[Any]"] = {}
 
 
 class UnknownName(EngineError):
     """A name that is on no menu; the message offers the nearest one."""
 
 
-class Menu(Mapping[str, type[T]], Generic[T]):
+class Registry(Mapping[str, type[T]], Generic[T]):
     """Names to classes, in the order they are written in; each class is a frozen dataclass."""
 
     def __init__(self, kind: str, entries: Mapping[str, type[T]]) -> None:
         self.kind = kind
         self._entries = dict(entries)
-        _MENUS[kind] = self
+        _REGISTRIES[kind] = self
 
     @classmethod
-    def joined(cls, kind: str, *menus: "Mapping[str, type[T]]") -> "Menu[T]":
+    def joined(cls, kind: str, *menus: "Mapping[str, type[T]]") -> "Registry[T]":
         """Several menus as one, for a place where any of their names will do."""
         menu = cls.__new__(cls)
         menu.kind = kind
@@ -62,7 +62,7 @@ def describe(config: object) -> Any:
     """A configuration as plain JSON: `{"optimizer": "momentum", "beta": 0.9}`; lists and numbers as they are."""
     if isinstance(config, tuple):
         return [describe(item) for item in config]
-    for kind, menu in _MENUS.items():
+    for kind, menu in _REGISTRIES.items():
         for name, entry in menu.items():
             if type(config) is entry and dataclasses.is_dataclass(config):
                 fields = {f.name: describe(getattr(config, f.name)) for f in dataclasses.fields(config)}
@@ -82,11 +82,11 @@ def restore(description: Any) -> Any:
     if not isinstance(description, dict):
         return description
     # A field may be called like a menu (a layer's `initializer`), but then it holds a description and not a name.
-    kind = next((kind for kind in _MENUS if isinstance(description.get(kind), str)), None)
+    kind = next((kind for kind in _REGISTRIES if isinstance(description.get(kind), str)), None)
     if kind is None:
-        raise UnknownName(f"a configuration must name one of {', '.join(_MENUS)}, got {', '.join(description)}")
+        raise UnknownName(f"a configuration must name one of {', '.join(_REGISTRIES)}, got {', '.join(description)}")
     fields = {key: restore(value) for key, value in description.items() if key != kind}
     try:
-        return _MENUS[kind][description[kind]](**fields)
+        return _REGISTRIES[kind][description[kind]](**fields)
     except TypeError as error:
         raise EngineError(f"{kind} '{description[kind]}': {error}") from None

@@ -10,7 +10,7 @@ import numpy as np
 from engine.types import DType, Floats, Shape
 
 if TYPE_CHECKING:
-    from engine.draws import Draw
+    from engine.row_sampling import RowSampling
 
 BLOCK = 1 << 20  # numbers of one trial gathered at a time, 4 MB in float32
 
@@ -62,11 +62,11 @@ class Batches:
         steps: batches of an epoch.
     """
 
-    def __init__(self, rows: Rows, trials: int, batch: int, draw: "Draw", least: int = 1) -> None:
+    def __init__(self, rows: Rows, trials: int, batch: int, row_sampling: "RowSampling", least: int = 1) -> None:
         self._rows = rows
         self._each = [rows.of(trial) for trial in range(trials)]
         self._starts = len(rows) * (np.arange(trials) % rows.sets)[:, None]
-        self._draw = draw
+        self._draw = row_sampling
         width = max(prod(rows.x.shape[1:]), rows.y.shape[1])
         whole, rest = divmod(len(rows), batch)
         steps = min(whole, max(1, BLOCK // (batch * width)))

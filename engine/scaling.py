@@ -9,7 +9,7 @@ from typing import Protocol, Self, final
 
 import numpy as np
 
-from engine.registry import Menu
+from engine.registry import Registry
 from engine.types import Floats
 
 BLOCK = 1 << 22  # numbers held in float64 at a time, 32 MB
@@ -177,7 +177,7 @@ def _quantiles(x: Floats, levels: Floats) -> Floats:
     return result
 
 
-SCALERS: Menu[Scaler] = Menu(
+SCALERS: Registry[Scaler] = Registry(
     "scaler",
     {
         "standard": Standard,

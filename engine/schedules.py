@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import cos, pi, sqrt
 from typing import Protocol, final
 
-from engine.registry import Menu
+from engine.registry import Registry
 from engine.types import EngineError
 
 
@@ -225,7 +225,7 @@ def _progress(schedule: str, epoch: int, epochs: int | None) -> float:
     return min(epoch / epochs, 1.0)
 
 
-SCHEDULES: Menu[Schedule] = Menu(
+SCHEDULES: Registry[Schedule] = Registry(
     "schedule",
     {
         "constant": Constant,

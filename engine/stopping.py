@@ -49,7 +49,7 @@ class EarlyStopping:
 
 @final
 @dataclass(frozen=True)
-class Reached:
+class TargetReached:
     """Ends a trial whose value is at most `value`."""
 
     value: float
@@ -61,7 +61,7 @@ class Reached:
 
 @final
 @dataclass(frozen=True)
-class Settled:
+class Plateau:
     """Ends a trial whose value has changed by less than `change` in each of `checks` checks in a row.
 
     Raises:

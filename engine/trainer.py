@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, final
 
 import numpy as np
 
+from engine.accumulator import MetricAccumulator, Scores
 from engine.augmentation import augment
 from engine.gradient import bind_gradient
 from engine.hyperparameters import Hyperparameters
@@ -13,7 +14,6 @@ from engine.network import Network
 from engine.optimizers import Matrices, Optimizer
 from engine.rows import Batches, Block, Rows, rows_adjacent
 from engine.state import State
-from engine.tally import Scores, Tally
 from engine.types import Booleans, EngineError, Floats
 
 if TYPE_CHECKING:
@@ -94,16 +94,16 @@ def measure(
     x, given = (array.reshape(rows.sets, len(rows), *array.shape[1:]) for array in (rows.x, rows.y))
     y = rows_adjacent(given.shape, given.dtype)  # as the logits lie, or losses take twice as long
     y[...] = given
-    tally = Tally(network.loss, len(theta), given)
+    accumulator = MetricAccumulator(network.loss, len(theta), given)
     with np.errstate(all="ignore"):
         logits = network.forward(theta, x)
-        tally.add(logits, y if rows.sets in (1, len(theta)) else np.concatenate([y] * (len(theta) // rows.sets)))
+        accumulator.add(logits, y if rows.sets in (1, len(theta)) else np.concatenate([y] * (len(theta) // rows.sets)))
         predicted = network.loss.predict(logits) if metrics else logits
     others = {
         name: np.array([metric.of(trial, y[t % rows.sets]) for t, trial in enumerate(predicted)])
         for name, metric in metrics.items()
     }
-    return tally.scores(), others
+    return accumulator.scores(), others
 
 
 def _epochs(
@@ -117,14 +117,14 @@ def _epochs(
 ) -> Generator[Epoch, None, None]:
     """Epoch after epoch of a fixed set of trials: memory is allocated here, once."""
     network, common, theta = networks[0], trials[0], state.theta
-    batches = Batches(rows, len(trials), min(common.batch_size, len(rows)), common.draw, network.least_rows)
+    batches = Batches(rows, len(trials), min(common.batch_size, len(rows)), common.row_sampling, network.least_rows)
     matrices = Matrices(theta, np.empty_like(theta), state.slots, np.empty_like(theta), network.regularized)
     gradients = {
         size: bind_gradient(networks, trials, state.generators, theta, matrices.grad, matrices.scratch, size)
         for size in batches.sizes
     }
     while True:
-        tally = Tally(network.loss, len(trials), rows.y.reshape(rows.sets, -1, network.outputs))
+        accumulator = MetricAccumulator(network.loss, len(trials), rows.y.reshape(rows.sets, -1, network.outputs))
         measured = (state.epoch + 1) % every == 0
         optimizers, rates, first = _phase(trials, state, batches.steps)
         update = type(optimizers[0]).bind(optimizers, rates, matrices)
@@ -137,11 +137,11 @@ def _epochs(
                     state.step += 1
                     update(state.step - first)
                 if measured:
-                    tally.add(block.logits, block.y)
+                    accumulator.add(block.logits, block.y)
         state.epoch += 1
         if measured:
             scores, others = measure(network, theta, val, metrics) if val else (None, {})
-            yield Epoch(state.epoch, tally.scores(), scores, others)
+            yield Epoch(state.epoch, accumulator.scores(), scores, others)
 
 
 def _phase(trials: Sequence[Hyperparameters], state: State, steps: int) -> tuple[list[Optimizer], list[float], int]:
@@ -180,7 +180,7 @@ def _check(networks: Sequence[Network], trials: Sequence[Hyperparameters], state
         raise EngineError(
             f"the state must be ({len(trials)} trials, {network.size} parameters), got {state.theta.shape}"
         )
-    if len(networks) != len(trials) or any(n is not network and n.alike != network.alike for n in networks):
+    if len(networks) != len(trials) or any(n is not network and n.shape_key != network.shape_key for n in networks):
         raise EngineError("trials that train together must have networks that differ in nothing but dropout rates")
     if any(t.kind != trials[0].kind for t in trials):
         raise EngineError("trials that train together must have one batch size and one kind of everything else")

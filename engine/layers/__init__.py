@@ -13,9 +13,9 @@ from engine.layers.pooling import MaxPool2d, MeanPool2d
 from engine.layers.prelu import PReLU
 from engine.layers.residual import Residual
 from engine.layers.rrelu import RReLU
-from engine.registry import Menu
+from engine.registry import Registry
 
-LAYERS: Menu[Layer] = Menu(
+LAYERS: Registry[Layer] = Registry(
     "layer",
     {
         "dense": Dense,

@@ -7,7 +7,7 @@ import numpy as np
 
 from engine.initializers import HeNormal, Initializer, Zero
 from engine.layers.base import Bound, Layer, Parameter, Place
-from engine.layers.windows import (
+from engine.layers.im2col import (
     Pair,
     Windows,
     bind_gather,

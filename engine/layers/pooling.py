@@ -11,7 +11,7 @@ from typing import final
 import numpy as np
 
 from engine.layers.base import Bound, Layer, Parameter, Place
-from engine.layers.windows import Axis, Windows, windows_over
+from engine.layers.im2col import Axis, Windows, windows_over
 from engine.types import Booleans, EngineError, Floats, Shape
 
 

@@ -9,9 +9,9 @@ from engine.optimizers.momentum import Momentum
 from engine.optimizers.nesterov import Nesterov
 from engine.optimizers.rmsprop import RMSprop
 from engine.optimizers.sgd import SGD
-from engine.registry import Menu
+from engine.registry import Registry
 
-OPTIMIZERS: Menu[Optimizer] = Menu(
+OPTIMIZERS: Registry[Optimizer] = Registry(
     "optimizer",
     {
         "sgd": SGD,

@@ -8,20 +8,20 @@ from typing import Any
 from engine.activations import ACTIVATIONS
 from engine.augmentation import AUGMENTATIONS
 from engine.clipping import CLIPS
-from engine.draws import DRAWS
 from engine.hyperparameters import Hyperparameters, Switch
 from engine.initializers import INITIALIZERS, HeNormal, Initializer, XavierNormal
 from engine.layers import LAYERS, BatchNorm, Dense, Dropout, Layer
 from engine.optimizers import OPTIMIZERS
-from engine.registry import Menu
+from engine.registry import Registry
+from engine.row_sampling import ROW_SAMPLINGS
 from engine.schedules import SCHEDULES
 from engine.types import EngineError
 from hpsearch.config.spec import Choice, Hidden, Model, Train, setting
 from hpsearch.core.space import Point
 
 # What an entry of `layers` may be, and the activation of a hidden layer; maxout is a dense layer of its own.
-PARTS: Menu[Layer] = Menu.joined("layer", LAYERS, ACTIVATIONS)
-HIDDEN: Menu[Layer] = Menu.joined(
+PARTS: Registry[Layer] = Registry.joined("layer", LAYERS, ACTIVATIONS)
+HIDDEN: Registry[Layer] = Registry.joined(
     "activation", ACTIVATIONS, {name: LAYERS[name] for name in ("prelu", "rrelu", "maxout")}
 )
 NESTED = ("layers", "shortcut")  # settings that are lists of layers
@@ -94,7 +94,7 @@ def hyperparameters(training: Train, point: Point) -> Hyperparameters:
         clip=named(training.clip, CLIPS, point) if training.clip else None,
         label_smoothing=number("label_smoothing", 0.0),
         augment=tuple(named(choice, AUGMENTATIONS, point) for choice in training.augment),
-        draw=named(training.draw, DRAWS, point),
+        row_sampling=named(training.draw, ROW_SAMPLINGS, point),
         switch=_switch(training, point),
     )
 

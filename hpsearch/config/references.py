@@ -11,10 +11,10 @@ from pydantic import ValidationError
 from engine.activations import ACTIVATIONS
 from engine.augmentation import AUGMENTATIONS
 from engine.clipping import CLIPS
-from engine.draws import DRAWS
 from engine.initializers import INITIALIZERS
 from engine.optimizers import OPTIMIZERS
-from engine.registry import Menu, nearest
+from engine.registry import Registry, nearest
+from engine.row_sampling import ROW_SAMPLINGS
 from engine.schedules import SCHEDULES
 from hpsearch.config.document import Path_
 from hpsearch.config.instantiate import HIDDEN, NESTED, PARTS
@@ -45,7 +45,7 @@ class Use(NamedTuple):
     value: Any
     name: str
     needs: str
-    menu: Menu[Any] | None = None
+    menu: Registry[Any] | None = None
     words: tuple[Any, ...] = ()
     kind: Any = None
     required: bool = False
@@ -102,7 +102,7 @@ def uses(model: Model | None, train: Train | None, data: Source | None, paramete
         yield Use(("train", "batch_size"), train.batch_size, "batch_size", "whole number", words=("full",))
         yield from _choice(("train", "optimizer"), train.optimizer, OPTIMIZERS, parameters)
         yield from _choice(("train", "schedule"), train.schedule, SCHEDULES, parameters)
-        yield from _choice(("train", "draw"), train.draw, DRAWS, parameters)
+        yield from _choice(("train", "draw"), train.draw, ROW_SAMPLINGS, parameters)
         if train.clip:
             yield from _choice(("train", "clip"), train.clip, CLIPS, parameters)
         for number, choice in enumerate(train.augment):
@@ -148,7 +148,7 @@ def _model(model: Model, parameters: Parameters) -> Iterator[Use]:
 def _choice(
     path: Path_,
     choice: Choice,
-    menu: Menu[Any],
+    menu: Registry[Any],
     parameters: Parameters,
     when: Condition = (),
     filled: Sequence[str] = (),
@@ -207,7 +207,7 @@ def _nested(path: Path_, given: Any, required: bool, parameters: Parameters, whe
         yield from _parsed((*path, number), item, PARTS, parameters, when)
 
 
-def _parsed(path: Path_, given: Any, menu: Menu[Any], parameters: Parameters, when: Condition) -> Iterator[Use]:
+def _parsed(path: Path_, given: Any, menu: Registry[Any], parameters: Parameters, when: Condition) -> Iterator[Use]:
     try:
         choice = Choice.of(given)
     except ValidationError:

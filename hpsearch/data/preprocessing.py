@@ -13,7 +13,7 @@ from typing import Any, Self, final
 import numpy as np
 import numpy.typing as npt
 
-from engine.registry import Menu, nearest
+from engine.registry import Registry, nearest
 from engine.scaling import SCALERS, Scaler, Standard
 from engine.types import DType, Floats, Shape
 from hpsearch.data.frame import MISSING, Column, Frame, number, numbers
@@ -24,8 +24,10 @@ LARGEST = float(np.finfo(DTYPE).max)
 Integers = npt.NDArray[np.intp]
 
 
-SCALES: Menu[Any] = Menu.joined("scale", SCALERS, {"none": type(None)})
-IMPUTES: Menu[Any] = Menu.joined("way to impute", dict.fromkeys(("median", "most_frequent", "indicator"), type(None)))
+SCALES: Registry[Any] = Registry.joined("scale", SCALERS, {"none": type(None)})
+IMPUTES: Registry[Any] = Registry.joined(
+    "way to impute", dict.fromkeys(("median", "most_frequent", "indicator"), type(None))
+)
 
 
 @final

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
+from engine.diagnostics import Histogram, histograms, weight_statistics
 from engine.network import Network
-from engine.reading import Histogram, histograms, weight_statistics
 from engine.rows import Rows
 from engine.types import EngineError, Floats
 from hpsearch.config.instantiate import hyperparameters
@@ -68,7 +68,7 @@ class Regions(NamedTuple):
 
 
 class Spread(NamedTuple):
-    """How the numbers of one layer are spread: `engine.reading.Histogram` of one trial."""
+    """How the numbers of one layer are spread: `engine.diagnostics.Histogram` of one trial."""
 
     layer: str
     counts: list[int]
@@ -78,7 +78,7 @@ class Spread(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """The weights of one layer: `engine.reading.LayerWeights` of one trial."""
+    """The weights of one layer: `engine.diagnostics.LayerWeights` of one trial."""
 
     layer: str
     total: float

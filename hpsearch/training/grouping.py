@@ -21,7 +21,7 @@ def shape(spec: Spec, dataset: Dataset, point: Point) -> tuple[Network, tuple[ob
     Raises:
         EngineError: a network or hyperparameters that cannot be.
     """
-    return network(spec, dataset, point).alike, (hyperparameters(spec.train, point).kind, dataset.at(point).number)
+    return network(spec, dataset, point).shape_key, (hyperparameters(spec.train, point).kind, dataset.at(point).number)
 
 
 def cost(spec: Spec, dataset: Dataset, point: Point) -> float:

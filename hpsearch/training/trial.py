@@ -11,7 +11,7 @@ import numpy as np
 from engine.hyperparameters import Hyperparameters
 from engine.network import Network
 from engine.state import State
-from engine.stopping import EarlyStopping, Reached, Settled
+from engine.stopping import EarlyStopping, Plateau, TargetReached
 from engine.trainer import train
 from engine.types import Booleans
 from hpsearch.config.instantiate import hyperparameters
@@ -95,8 +95,8 @@ class Stopping(NamedTuple):
     spec: Spec
     folds: int
     early: EarlyStopping
-    reached: Reached | None
-    settled: Settled | None
+    reached: TargetReached | None
+    settled: Plateau | None
 
     @classmethod
     def of(cls, spec: Spec, folds: int) -> "Stopping":
@@ -107,8 +107,8 @@ class Stopping(NamedTuple):
             spec,
             folds,
             EarlyStopping(early.patience * every, early.min_delta) if early else EarlyStopping(),
-            None if value is None else Reached(spec.metric.sign * value),
-            Settled(stop.change, stop.checks) if stop and stop.change else None,
+            None if value is None else TargetReached(spec.metric.sign * value),
+            Plateau(stop.change, stop.checks) if stop and stop.change else None,
         )
 
     def update(self, state: State, scores: Mapping[str, np.ndarray]) -> tuple[Booleans, Booleans]:

@@ -30,7 +30,7 @@ from engine.layers import (
     MeanPool2d,
     Place,
 )
-from engine.layers.windows import Axis
+from engine.layers.im2col import Axis
 from engine.losses import SoftmaxCrossEntropy
 from engine.network import Network
 from engine.optimizers import Momentum
@@ -79,7 +79,7 @@ def close(actual: Floats, expected: Floats) -> None:
 def blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lines given to BLAS whole, and cut into blocks, as long ones are."""
     for name, value in zip(("UNPACKED", "FEWEST"), request.param, strict=True):
-        monkeypatch.setattr(f"engine.layers.windows.{name}", value)
+        monkeypatch.setattr(f"engine.layers.im2col.{name}", value)
 
 
 # Against PyTorch

@@ -6,9 +6,9 @@ from engine_cases import F32, F64, LOSS_CASES, targets
 from scipy.special import expit, log_softmax, softmax
 from sklearn.metrics import accuracy_score, log_loss, mean_squared_error, r2_score
 
+from engine.accumulator import MetricAccumulator
 from engine.losses import LOSSES, Logistic, SoftmaxCrossEntropy, SquaredError
 from engine.rows import rows_adjacent
-from engine.tally import Tally
 from engine.types import EngineError
 
 RNG = np.random.default_rng(3)
@@ -57,7 +57,7 @@ def test_accuracy_and_r2_over_blocks() -> None:
         (Logistic(), Logistic().targets(BITS, 1, F64), LOGITS[:, :, :1]),
         (SquaredError(), VALUES, VALUES + LOGITS / 9),
     ):
-        tally = Tally(loss, 2, y)
+        tally = MetricAccumulator(loss, 2, y)
         for part in (slice(0, 20), slice(20, 50)):
             tally.add(logits[:, part], y[None, part])
         scores = tally.scores()
@@ -75,7 +75,7 @@ def test_accuracy_and_r2_over_blocks() -> None:
 def test_batches_are_counted_like_rows() -> None:
     loss = SoftmaxCrossEntropy()
     y = loss.targets(CLASSES, 4, F64)
-    whole, parts = Tally(loss, 2, y), Tally(loss, 2, y)
+    whole, parts = MetricAccumulator(loss, 2, y), MetricAccumulator(loss, 2, y)
     whole.add(LOGITS, y[None])
     for rows, batch in ((slice(0, 20), 10), (slice(20, 40), 5), (slice(40, 50), 10)):
         shape = (2, -1, batch, 4)
@@ -91,13 +91,13 @@ def test_of_several_largest_the_first_counts() -> None:
 
 def test_sums_over_many_rows_are_exact() -> None:
     """In float32 a sum over so many rows would lose the seventh digit."""
-    tally = Tally(SquaredError(), 1, np.zeros((100_000, 1), np.float32))
+    tally = MetricAccumulator(SquaredError(), 1, np.zeros((100_000, 1), np.float32))
     tally.add(np.full((1, 100_000, 1), 0.1, np.float32), np.zeros((1, 100_000, 1), np.float32))
     assert tally.scores().loss[0] == pytest.approx(float(np.float32(0.1) ** 2 / 2), rel=1e-12)
 
 
 def test_r2_of_equal_targets_is_undefined() -> None:
-    tally = Tally(SquaredError(), 1, np.ones((5, 1)))
+    tally = MetricAccumulator(SquaredError(), 1, np.ones((5, 1)))
     tally.add(np.zeros((1, 5, 1)), np.ones((1, 5, 1)))
     assert np.isnan(tally.scores().accuracy[0]) and tally.scores().loss[0] == 0.5
 

@@ -13,10 +13,10 @@ from hypothesis.extra import numpy as hnp
 from scipy.special import expit, softmax
 from sklearn import metrics as sk
 
+from engine.accumulator import MetricAccumulator
 from engine.losses import LOSSES
 from engine.metrics import METRICS
 from engine.rows import rows_adjacent
-from engine.tally import Tally
 from engine.types import EngineError
 
 CLASSIFIERS = [name for name in METRICS if METRICS[name].classifies]
@@ -293,7 +293,7 @@ def test_as_the_losses_say(loss: str, outputs: int, dtype: np.dtype) -> None:  #
 
 def test_r2_is_that_of_the_tally() -> None:
     p, y = measured(0, 80, 1)
-    tally = Tally(LOSSES["squared_error"](), 1, y)
+    tally = MetricAccumulator(LOSSES["squared_error"](), 1, y)
     tally.add(p[None], y[None])
     assert of("r2", p, y) == pytest.approx(tally.scores().accuracy[0], rel=1e-12)
 

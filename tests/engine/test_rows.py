@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.draws import Shuffle
+from engine.row_sampling import Shuffle
 from engine.rows import Batches, Rows, rows_adjacent
 
 

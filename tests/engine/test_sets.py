@@ -5,13 +5,13 @@ import pytest
 from engine_cases import F32
 
 from engine.activations import ACTIVATIONS
-from engine.draws import DRAWS
 from engine.hyperparameters import Hyperparameters
 from engine.layers import LAYERS
 from engine.losses import LOSSES, Loss
 from engine.metrics import METRICS
 from engine.network import Network
 from engine.optimizers import OPTIMIZERS
+from engine.row_sampling import ROW_SAMPLINGS
 from engine.rows import Rows
 from engine.state import State
 from engine.trainer import evaluate, measure, train
@@ -37,13 +37,13 @@ def states(net: Network, hyper: Hyperparameters, numbers: list[int]) -> State:
     return State.start(net, hyper.slots, [np.random.default_rng(n) for n in numbers])
 
 
-@pytest.mark.parametrize("draw", DRAWS)
+@pytest.mark.parametrize("draw", ROW_SAMPLINGS)
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("shape", [(5,), (1, 4, 5)], ids=["rows", "images"])
 def test_together_as_alone(loss: str, draw: str, shape: tuple[int, ...]) -> None:
     """To the bit: two trials of three folds each, against six runs on one set of rows."""
     net, rows = made(LOSSES[loss](), shape)
-    hyper = Hyperparameters(OPTIMIZERS["momentum"](), 0.1, 8, 1e-3, draw=DRAWS[draw]())
+    hyper = Hyperparameters(OPTIMIZERS["momentum"](), 0.1, 8, 1e-3, row_sampling=ROW_SAMPLINGS[draw]())
     names = [name for name, kind in METRICS.items() if kind.classifies == net.loss.classifies]
     metrics = {name: METRICS[name]() for name in names}
     state = states(net, hyper, list(range(2 * SETS)))

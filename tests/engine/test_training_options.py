@@ -14,17 +14,17 @@ import pytest
 from engine_cases import F32, F64, LOSS_CASES, bits, network, plain, rows, scores_bits
 
 from engine.clipping import CLIPS, Clip, ClipNorm, ClipValue
-from engine.draws import DRAWS, Balanced, Bootstrap, Shuffle
 from engine.gradcheck import check_gradient
 from engine.gradient import bind_gradient
 from engine.hyperparameters import Hyperparameters, Switch
 from engine.losses import SoftmaxCrossEntropy
 from engine.network import Network
 from engine.optimizers import SGD, Adadelta, Adam, Momentum
+from engine.row_sampling import ROW_SAMPLINGS, Balanced, Bootstrap, Shuffle
 from engine.rows import Rows
 from engine.schedules import Exponential
 from engine.state import State
-from engine.stopping import Reached, Settled
+from engine.stopping import Plateau, TargetReached
 from engine.trainer import Epoch, train
 from engine.types import EngineError, Floats
 
@@ -305,9 +305,12 @@ def test_balanced_draws_every_class_alike() -> None:
     assert (abs(counts - expected) <= 5 * np.sqrt(expected)).all()
 
 
-@pytest.mark.parametrize("name", DRAWS)
+@pytest.mark.parametrize("name", ROW_SAMPLINGS)
 def test_draws_in_company(name: str) -> None:
-    trials = [Hyperparameters(learning_rate=0.05 * (k + 1), batch_size=8, draw=DRAWS[name]()) for k in range(5)]
+    trials = [
+        Hyperparameters(learning_rate=0.05 * (k + 1), batch_size=8, row_sampling=ROW_SAMPLINGS[name]())
+        for k in range(5)
+    ]
     assert_company_does_not_matter(trials, labelled([3, 6, 12]))
 
 
@@ -316,7 +319,7 @@ def test_what_is_drawn_is_what_is_learned_from() -> None:
     data = labelled([3, 6, 12])
     thetas = []
     for draw in (Shuffle(), Bootstrap(), Balanced()):
-        trial = Hyperparameters(learning_rate=0.1, batch_size=21, draw=draw)
+        trial = Hyperparameters(learning_rate=0.1, batch_size=21, row_sampling=draw)
         state = begin([trial], dtype=F64)
         theta, twin = state.theta.copy(), np.random.default_rng([4, 0])
         NET.initialize(twin, F64)
@@ -354,19 +357,21 @@ def test_resumed_between_measurements_it_keeps_to_the_same_epochs() -> None:
 # Stopping
 
 
-def fed(stop: Reached | Settled, values: Sequence[Sequence[float]], state: State | None = None) -> list[list[bool]]:
+def fed(
+    stop: TargetReached | Plateau, values: Sequence[Sequence[float]], state: State | None = None
+) -> list[list[bool]]:
     state = state or begin([Hyperparameters()] * len(values[0]))
     return [stop.update(state, np.array(now)).tolist() for now in values]
 
 
 def test_reached() -> None:
     values = [[0.5, NAN, INF], [0.3, 0.31, -INF], [0.2, 0.3, 1.0]]
-    assert fed(Reached(0.3), values) == [[True, True, True], [False, True, False], [False, False, True]]
+    assert fed(TargetReached(0.3), values) == [[True, True, True], [False, True, False], [False, False, True]]
 
 
 def test_settled_counts_little_changes_in_a_row() -> None:
     values = [[1.0, 1.0], [1.05, 2.0], [1.0, 2.05], [2.0, 2.1], [2.05, 2.15], [2.1, 2.2], [2.05, 9.0]]
-    going = fed(Settled(0.1, checks=3), values)
+    going = fed(Plateau(0.1, checks=3), values)
     assert going == [
         [True, True],
         [True, True],
@@ -376,21 +381,21 @@ def test_settled_counts_little_changes_in_a_row() -> None:
         [True, False],
         [False, True],
     ]
-    assert fed(Settled(0.1), values[:3]) == [[True, True], [False, True], [False, False]]
-    assert fed(Settled(0.1), [[1.0, 1.0], [1.1 + 1e-9, 1.1 - 1e-9]])[1] == [True, False]
+    assert fed(Plateau(0.1), values[:3]) == [[True, True], [False, True], [False, False]]
+    assert fed(Plateau(0.1), [[1.0, 1.0], [1.1 + 1e-9, 1.1 - 1e-9]])[1] == [True, False]
 
 
 def test_settled_knows_nothing_of_what_is_not_finite() -> None:
-    assert fed(Settled(0.1, 1), [[NAN, INF], [NAN, INF], [1.0, 1.0], [NAN, INF]]) == [[True, True]] * 4
+    assert fed(Plateau(0.1, 1), [[NAN, INF], [NAN, INF], [1.0, 1.0], [NAN, INF]]) == [[True, True]] * 4
 
 
 def test_settled_goes_on_after_a_cut_and_in_other_company() -> None:
     values = np.round(np.random.default_rng(0).standard_normal((12, 3)).cumsum(axis=0) / 5, 2)
-    whole = fed(Settled(0.3, 2), values)
+    whole = fed(Plateau(0.3, 2), values)
     state = begin([Hyperparameters()] * 3)
-    first = fed(Settled(0.3, 2), values[:5], state)
+    first = fed(Plateau(0.3, 2), values[:5], state)
     taken = State.from_bytes(state.to_bytes()).take(np.array([2, 0]))
-    rest = fed(Settled(0.3, 2), values[5:][:, [2, 0]], taken)
+    rest = fed(Plateau(0.3, 2), values[5:][:, [2, 0]], taken)
     assert first == whole[:5] and rest == [[row[2], row[0]] for row in whole[5:]]
     assert {going for row in whole for going in row} == {True, False}
     joined = State.join([taken, state.take(np.array([1]))])
@@ -412,9 +417,9 @@ def test_settled_goes_on_after_a_cut_and_in_other_company() -> None:
         (lambda: Hyperparameters(label_smoothing=NAN), "label_smoothing must be at least 0 and below 1, got nan"),
         (lambda: Switch(0, SGD()), "switch: epoch must be at least 1, got 0"),
         (lambda: Switch(1, SGD(), -1), "switch: learning_rate must be at least 0, got -1"),
-        (lambda: Settled(0), "stop: change must be above 0, got 0"),
-        (lambda: Settled(NAN), "stop: change must be above 0, got nan"),
-        (lambda: Settled(1, 0), "stop: checks must be at least 1, got 0"),
+        (lambda: Plateau(0), "stop: change must be above 0, got 0"),
+        (lambda: Plateau(NAN), "stop: change must be above 0, got nan"),
+        (lambda: Plateau(1, 0), "stop: checks must be at least 1, got 0"),
     ],
 )
 def test_settings_that_cannot_be(make: Any, message: str) -> None:
@@ -423,8 +428,8 @@ def test_settings_that_cannot_be(make: Any, message: str) -> None:
 
 
 def test_trials_of_other_kinds_cannot_train_together() -> None:
-    trial = Hyperparameters(clip=ClipNorm(), draw=Shuffle())
-    for other in ({"clip": None}, {"clip": ClipValue()}, {"draw": Balanced()}, {"by_batch": True}):
+    trial = Hyperparameters(clip=ClipNorm(), row_sampling=Shuffle())
+    for other in ({"clip": None}, {"clip": ClipValue()}, {"row_sampling": Balanced()}, {"by_batch": True}):
         trials = [trial, replace(trial, **other)]  # type: ignore[arg-type]
         with pytest.raises(EngineError, match="trials that train together must have one batch size and one kind"):
             next(train(NET, trials, begin(trials), DATA))

@@ -9,13 +9,13 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from engine.activations import Activation, ReLU, Sigmoid, Tanh
+from engine.diagnostics import Histogram, histograms
 from engine.hyperparameters import Hyperparameters
 from engine.initializers import HeNormal, Initializer, Normal, XavierNormal, Zero
 from engine.layers import Dense
 from engine.losses import Logistic, SquaredError
 from engine.network import Network
 from engine.optimizers import OPTIMIZERS, SGD
-from engine.reading import Histogram, histograms
 from engine.rows import Rows
 from engine.state import State
 from engine.trainer import train
@@ -131,9 +131,9 @@ def test_zero_weights_stay_alike(optimizer: str) -> None:
             next(training)
         return state.theta[0, :9].reshape(3, 3).T
 
-    alike, different = columns(Zero()), columns(XavierNormal())
-    assert np.array_equal(alike[0], alike[1]) and np.array_equal(alike[0], alike[2])
-    assert (alike != 0).all()  # they did learn
+    shape_key, different = columns(Zero()), columns(XavierNormal())
+    assert np.array_equal(shape_key[0], shape_key[1]) and np.array_equal(shape_key[0], shape_key[2])
+    assert (shape_key != 0).all()  # they did learn
     assert not np.allclose(different[0], different[1]) and not np.allclose(different[0], different[2])
 
 

@@ -53,7 +53,7 @@ class CsvSource(TableSource):
             if path is not None:
                 file = self._file(path)
                 for cells in file.pieces(as_written(text, first or file.names)):
-                    yield Piece(self.alike(cells, first, path), test, rows)
+                    yield Piece(self.shape_key(cells, first, path), test, rows)
                 first = file.names
 
     def reading(self) -> dict[str, Any]:

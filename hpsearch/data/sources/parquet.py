@@ -31,7 +31,7 @@ class ParquetSource(TableSource):
         for path, test in ((self.path, False), (self.test_path, True)):
             if path is not None:
                 for cells in ParquetFile(Path(path)).pieces():
-                    cells = self.alike(cells, first, path)
+                    cells = self.shape_key(cells, first, path)
                     first = first or list(cells.columns)
                     yield Piece(as_objects(cells, as_written(text, first)), test)
 

@@ -70,7 +70,7 @@ class SqlSource(TableSource):
                 for query, test in ((self.query, False), (self.test_query, True)):
                     if query is not None:
                         for cells in _chunks(connection, query, text, first):
-                            cells = self.alike(cells, first, "test_query")
+                            cells = self.shape_key(cells, first, "test_query")
                             yield Piece(cells, test)
                         first = list(cells.columns)
         except DataError as error:

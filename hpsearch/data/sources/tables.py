@@ -156,7 +156,7 @@ class TableSource(Source, abc.ABC):
         """What is wrong, and where."""
         return DataError(f"data: {self.source}: {message}")
 
-    def alike(self, cells: "pd.DataFrame", names: Sequence[str] | None, where: str) -> "pd.DataFrame":
+    def shape_key(self, cells: "pd.DataFrame", names: Sequence[str] | None, where: str) -> "pd.DataFrame":
         """Columns of another file or query in the order of the first one's names; others that it has are left out.
 
         Raises:

@@ -10,12 +10,12 @@ import pytest
 from engine.activations import ReLU, Sigmoid, Softplus, Tanh
 from engine.augmentation import Noise
 from engine.clipping import ClipValue
-from engine.draws import Balanced
 from engine.hyperparameters import Hyperparameters, Switch
 from engine.initializers import HeNormal, HeUniform, Normal, XavierNormal, XavierUniform, Zero
 from engine.layers import BatchNorm, Conv2d, Dense, Dropout, Flatten, Layer, Maxout, MaxPool2d, PReLU, Residual
 from engine.losses import SoftmaxCrossEntropy, SquaredError
 from engine.optimizers import SGD, Adam, Momentum, Nesterov
+from engine.row_sampling import Balanced
 from engine.schedules import Cosine, MultiStep
 from hpsearch.config.instantiate import ALL_ROWS, hidden_layers, hyperparameters
 from hpsearch.config.spec import Model, Spec
@@ -121,7 +121,7 @@ def test_train_in_full() -> None:
         clip=ClipValue(3),
         label_smoothing=0.1,
         augment=(Noise(), Noise(0.3)),
-        draw=Balanced(),
+        row_sampling=Balanced(),
         switch=Switch(2, SGD(), 0.01),
     )
     steps = study({}, schedule={"name": "multi_step", "milestones": [2, 4]})

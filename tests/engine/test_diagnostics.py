@@ -10,11 +10,11 @@ from layer_cases import LAYER_CASES
 
 from engine.activations import ReLU, Sigmoid
 from engine.clipping import ClipNorm
+from engine.diagnostics import Diagnosis, diagnose, histograms, weight_statistics
 from engine.hyperparameters import Hyperparameters
 from engine.layers import BatchNorm, Dense, Dropout
 from engine.losses import SoftmaxCrossEntropy, SquaredError
 from engine.network import Network
-from engine.reading import Diagnosis, diagnose, histograms, weight_statistics
 from engine.rows import Rows
 from engine.types import EngineError
 

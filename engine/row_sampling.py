@@ -5,12 +5,12 @@ from typing import Protocol, final
 
 import numpy as np
 
-from engine.registry import Menu
+from engine.registry import Registry
 from engine.rows import Rows
 from engine.types import Integers
 
 
-class Draw(Protocol):
+class RowSampling(Protocol):
     """Which rows an epoch takes, in which order; a frozen dataclass on the menu."""
 
     def order(self, rows: Rows, generator: np.random.Generator) -> Integers:
@@ -47,4 +47,6 @@ class Balanced:
         return generator.choice(len(rows), len(rows), p=share)
 
 
-DRAWS: Menu[Draw] = Menu("draw", {"shuffle": Shuffle, "bootstrap": Bootstrap, "balanced": Balanced})
+ROW_SAMPLINGS: Registry[RowSampling] = Registry(
+    "row_sampling", {"shuffle": Shuffle, "bootstrap": Bootstrap, "balanced": Balanced}
+)

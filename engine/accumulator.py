@@ -16,7 +16,7 @@ class Scores(NamedTuple):
     accuracy: Floats
 
 
-class Tally:
+class MetricAccumulator:
     """Sums over blocks of rows.
 
     Args:

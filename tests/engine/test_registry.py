@@ -18,27 +18,27 @@ import engine
 from engine.activations import ACTIVATIONS, LeakyReLU
 from engine.augmentation import AUGMENTATIONS
 from engine.clipping import CLIPS
-from engine.draws import DRAWS
 from engine.initializers import INITIALIZERS, Normal
 from engine.layers import LAYERS, Dense
 from engine.losses import LOSSES, SoftmaxCrossEntropy
 from engine.metrics import METRICS
 from engine.network import NETWORKS, Network
 from engine.optimizers import OPTIMIZERS, Adam, Momentum
-from engine.registry import Menu, UnknownName, describe, nearest, restore
+from engine.registry import Registry, UnknownName, describe, nearest, restore
+from engine.row_sampling import ROW_SAMPLINGS
 from engine.schedules import SCHEDULES
 from engine.types import EngineError
 
 MENUS = [
     *(LAYERS, ACTIVATIONS, INITIALIZERS, LOSSES, OPTIMIZERS, SCHEDULES),
-    *(NETWORKS, AUGMENTATIONS, CLIPS, DRAWS, METRICS),
+    *(NETWORKS, AUGMENTATIONS, CLIPS, ROW_SAMPLINGS, METRICS),
 ]
 ENTRIES = [(menu, name) for menu in MENUS for name in menu]
 IDS = [f"{menu.kind}-{name}" for menu, name in ENTRIES]
 FOLDER = Path(engine.__file__).parent
 
 
-def example(menu: Menu, name: str) -> object:  # type: ignore[type-arg]
+def example(menu: Registry, name: str) -> object:  # type: ignore[type-arg]
     """A configuration of that name, with the settings that have no default."""
     if menu is NETWORKS:
         return network("softmax_cross_entropy", 3, "relu", inputs=5)
@@ -70,13 +70,13 @@ def test_json_and_back(menu, name: str) -> None:  # type: ignore[no-untyped-def]
 
 
 @pytest.mark.parametrize(("package", "menu"), [("layers", LAYERS), ("optimizers", OPTIMIZERS)])
-def test_every_file_is_on_its_menu(package: str, menu: Menu) -> None:  # type: ignore[type-arg]
-    files = {module.name for module in pkgutil.iter_modules([str(FOLDER / package)])} - {"base", "chain", "windows"}
+def test_every_file_is_on_its_menu(package: str, menu: Registry) -> None:  # type: ignore[type-arg]
+    files = {module.name for module in pkgutil.iter_modules([str(FOLDER / package)])} - {"base", "chain", "im2col"}
     assert {entry.__module__.rpartition(".")[2] for entry in menu.values()} == files
 
 
 @pytest.mark.parametrize("menu", MENUS, ids=lambda menu: menu.kind)
-def test_every_final_class_of_a_menus_files_is_on_it(menu: Menu) -> None:  # type: ignore[type-arg]
+def test_every_final_class_of_a_menus_files_is_on_it(menu: Registry) -> None:  # type: ignore[type-arg]
     modules = {importlib.import_module(entry.__module__) for entry in menu.values()}
     written = {
         value
