@@ -275,6 +275,11 @@ def check_box(axes: Sequence[Axis], box: Box) -> None:
             raise ValueError(f"{axis.key} cannot lie between {low} and {high}")
 
 
+def point_key(internal_params: Mapping[str, InternalValue]) -> str:
+    """Return a key that is equal for equal points, and only for them: 1, 1.0 and true differ."""
+    return repr(sorted(internal_params.items()))
+
+
 def value_bounds(axis: Axis, box: Box) -> tuple[Value, Value] | Sequence[Value]:
     """Return the box on one axis as values, lower bound first: `(0.9, 0.999)`; for unordered values, all of them."""
     if not axis.zoomable:

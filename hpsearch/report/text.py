@@ -54,7 +54,7 @@ def as_json(summary: Summary) -> dict[str, Any]:
                 "trials": summary.totals[place],
                 "finished": sum(r.state in FINISHED for r in records),
                 "pruned": sum(r.state == "pruned" for r in records),
-                "epochs": sum(r.epochs for r in records if r.origin is None),
+                "epochs": sum(r.epochs for r in records if r.copied_from is None),
                 "epochs_saved": saved(spec, records),
                 "reused": summary.reused[place] if begun else 0,
                 "box": {a.name: list(value_bounds(a, summary.boxes[place])) for a in axes} if begun else None,
@@ -95,7 +95,7 @@ def _trial(record: Trial, again: Mapping[str, str]) -> dict[str, Any]:
         "metrics": {name: _finite(value) for name, value in record.metrics.items()},
         **({"error": record.error} if record.error else {}),
         **({"repeats": again[record.label]} if record.label in again else {}),
-        **({"origin": record.origin} if record.origin else {}),
+        **({"origin": record.copied_from} if record.copied_from else {}),
     }
 
 
@@ -113,7 +113,7 @@ def _finalist(finalist: Finalist) -> dict[str, Any]:
 
 def saved(spec: Spec, records: Sequence[Trial]) -> int:
     """Epochs that pruned trials were not trained: as many at most, for they might have stopped early by themselves."""
-    return sum(spec.train.epochs - r.epochs for r in records if r.state == "pruned" and r.origin is None)
+    return sum(spec.train.epochs - r.epochs for r in records if r.state == "pruned" and r.copied_from is None)
 
 
 def _finite(value: float | None) -> float | None:
@@ -251,7 +251,7 @@ def _pruned(summary: Summary) -> Iterator[str]:
     records = [r for records in summary.records for r in records]
     ended = sum(r.state == "pruned" for r in records)
     if ended:
-        epochs, most = sum(r.epochs for r in records if r.origin is None), saved(summary.spec, records)
+        epochs, most = sum(r.epochs for r in records if r.copied_from is None), saved(summary.spec, records)
         yield f"Pruned {ended} of {len(records)} trials: {epochs:,} epochs trained, at most {most:,} saved."
 
 
@@ -333,7 +333,7 @@ def _trials(summary: Summary, title: str, records: Sequence[Trial]) -> Table:
     metric = summary.spec.metric.name
     states = len({r.state for r in records}) > 1
     again = repeats(r for each in summary.records for r in each)
-    again = {r.label: r.origin or again.get(r.label, "") for r in records if r.origin or r.label in again}
+    again = {r.label: r.copied_from or again.get(r.label, "") for r in records if r.copied_from or r.label in again}
     table.add_column("trial", no_wrap=True)
     if states:
         table.add_column("state", no_wrap=True)

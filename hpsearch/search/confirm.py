@@ -7,7 +7,7 @@ from statistics import fmean, stdev
 from typing import NamedTuple
 
 from hpsearch.config.spec import Spec
-from hpsearch.core.space import InternalValue, Point
+from hpsearch.core.space import InternalValue, Point, point_key
 from hpsearch.search.zoom import outcomes
 from hpsearch.storage.records import FINISHED, Trial, best_of
 
@@ -47,11 +47,11 @@ def finalists(spec: Spec, earlier: Sequence[Sequence[Trial]], top: int) -> list[
     lost: Counter[str] = Counter()
     points: dict[str, dict[str, InternalValue]] = {}
     for r in outcomes(earlier):
-        key = repr(sorted(r.raws.items()))
+        key = point_key(r.internal_params)
         lost[key] += r.state in ("pruned", "diverged")
         if r.state == "complete":
             values.setdefault(key, []).append(spec.metric.sign * (r.value or 0.0))
-            points.setdefault(key, dict(r.raws))
+            points.setdefault(key, dict(r.internal_params))
     order = sorted(values, key=lambda k: (lost[k] > len(values[k]), fmean(values[k])))
     return [points[key] for key in order[:top]]
 
@@ -60,7 +60,7 @@ def compared(spec: Spec, records: Sequence[Trial]) -> list[Finalist]:
     """The points of a confirming stage, the best mean first; none before all of them are trained with every seed."""
     points: dict[str, list[Trial]] = {}
     for r in records:
-        points.setdefault(repr(sorted(r.raws.items())), []).append(r)
+        points.setdefault(point_key(r.internal_params), []).append(r)
     whole = all(len(trials) == spec.stages[-1].seeds for trials in points.values())
     if not whole or not all(r.state in FINISHED for r in records):
         return []

@@ -38,13 +38,15 @@ def importance(spec: Spec, records: Iterable[Trial]) -> dict[str, float]:
     best = min(len(ahead), max(FEWEST, round(BEST * len(values))))
     if len(values) < TRIALS or best < FEWEST or values[best - 1][1] == values[-1][1]:
         return {}
-    varied = [a for a in space.axes if len({r.raws[a.key] for r, _ in values if a.key in r.raws}) > 1]
+    varied = [
+        a for a in space.axes if len({r.internal_params[a.key] for r, _ in values if a.key in r.internal_params}) > 1
+    ]
     if not varied:
         return {}
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study, every = optuna.create_study(), space.distributions(space.full_box())
     for r, value in values:
-        params = {key: r.raws[key] for key in every if key in r.raws}
+        params = {key: r.internal_params[key] for key in every if key in r.internal_params}
         study.add_trial(create_trial(value=value, params=params, distributions={key: every[key] for key in params}))
     evaluator = PedAnovaImportanceEvaluator(target_quantile=(best - 0.5) / len(values))  # rounded up to `best` trials
     with warnings.catch_warnings():  # that a parameter is at one point only: its share is then nearly 0
@@ -56,5 +58,5 @@ def importance(spec: Spec, records: Iterable[Trial]) -> dict[str, float]:
 
 def _inside(space: Space, record: Trial) -> bool:
     """Whether a point lies in the ranges as they are now: a study file may change while its study is under way."""
-    names = (a for a in space.axes if not a.zoomable and a.key in record.raws)
-    return within(space, space.full_box(), record) and all(record.raws[a.key] in a.choices for a in names)
+    names = (a for a in space.axes if not a.zoomable and a.key in record.internal_params)
+    return within(space, space.full_box(), record) and all(record.internal_params[a.key] in a.choices for a in names)

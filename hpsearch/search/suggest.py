@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, final
 
 from hpsearch.config.spec import Spec
 from hpsearch.core.seeds import derive
-from hpsearch.core.space import Box, InternalValue, Space
+from hpsearch.core.space import Box, InternalValue, Space, point_key
 from hpsearch.samplers import MEMORYLESS, SAMPLERS, SamplerContext, suggest
 from hpsearch.search import pruning
-from hpsearch.storage.records import Trial, came
+from hpsearch.storage.records import Trial, with_result
 from hpsearch.storage.study_db import ProposedTrial, Storage
 from hpsearch.training.task import TrialResult
 
@@ -47,7 +47,7 @@ class Suggester:
         self._space = space
         self._distributions = space.distributions(box)
         self._known = known
-        self._prior = {((r.origin or "").partition(":")[2], _key(r.raws)): r for r in prior}
+        self._prior = {((r.copied_from or "").partition(":")[2], point_key(r.internal_params)): r for r in prior}
         self._storage = storage
 
     def visible(self, wave: int) -> int:
@@ -69,22 +69,29 @@ class Suggester:
         if had < last:
             memory = optuna.create_study(direction="minimize" if spec.metric.sign > 0 else "maximize")
             told, running = records[: self.visible(wave)], records[self.visible(wave) :]
-            taken = {r.origin for r in told}  # these are told already
-            known = [r for r in self._known if (r.origin or r.label) not in taken]
+            taken = {r.copied_from for r in told}  # these are told already
+            known = [r for r in self._known if (r.copied_from or r.label) not in taken]
             if self._stage.sampler not in MEMORYLESS:  # who does not look back need not be told
                 memory.add_trials([self.frozen(r) for r in [*known, *told]])
                 # Whatever has become of them meanwhile, those of the wave before count as running.
                 memory.add_trials([self.frozen(r._replace(state="running", value=None)) for r in running])
-            finished = {_key(r.raws): r for r in reversed([*known, *told]) if r.state != "failed"}
+            finished = {point_key(r.internal_params): r for r in reversed([*known, *told]) if r.state != "failed"}
             given = []
             for number in range(had, last):
                 memory.sampler = SAMPLERS[self._stage.sampler](self._context(number, len(known)))
-                raws = self._suggest(memory, number)
-                given.append(self._given(number, raws, finished))
+                internal_params = self._suggest(memory, number)
+                given.append(self._given(number, internal_params, finished))
             when = self._storage.ask(name, had, given)
             for number, trial in enumerate(given, had):
-                record = Trial(name, number, trial.raws, self._space.point(trial.raws), "running", origin=trial.origin)
-                records.append(came(record, trial.result, when) if trial.result else record)
+                record = Trial(
+                    name,
+                    number,
+                    trial.internal_params,
+                    self._space.point(trial.internal_params),
+                    "running",
+                    copied_from=trial.copied_from,
+                )
+                records.append(with_result(record, trial.result, when) if trial.result else record)
         return records[first:last]
 
     def _context(self, number: int, known: int) -> SamplerContext:
@@ -113,22 +120,24 @@ class Suggester:
             waiting.remove(counting[0])
         return trial.params
 
-    def _given(self, number: int, raws: dict[str, InternalValue], finished: dict[str, Trial]) -> ProposedTrial:
+    def _given(
+        self, number: int, internal_params: dict[str, InternalValue], finished: dict[str, Trial]
+    ) -> ProposedTrial:
         """The trial as it is stored: with the outcome of the same one of another study, or, where the file wants so,
         of the same point; else to be trained, and a point that was there before with one more seed."""
-        same = self._prior.get((f"{self._stage.name}/{number}", _key(raws)))
+        same = self._prior.get((f"{self._stage.name}/{number}", point_key(internal_params)))
         if same is not None and same.state == "pruned":  # by rules and company that are not these
             same = None
         if same is None and self._spec.repeats == "reuse" and number >= len(self._stage.points) * self._stage.seeds:
-            same = finished.get(_key(raws))
+            same = finished.get(point_key(internal_params))
         if same is None:
-            return ProposedTrial(raws)
+            return ProposedTrial(internal_params)
         result = TrialResult(
             *(number, same.state, same.value, same.epochs, same.best_epoch),
             history=dict(same.history),
             error=same.error,
         )
-        return ProposedTrial(raws, result, same.origin or same.label)
+        return ProposedTrial(internal_params, result, same.copied_from or same.label)
 
     def tell(self, records: Sequence[Trial]) -> None:
         """Tells Optuna's database of the finished trials it has not got, in the order of their numbers."""
@@ -142,8 +151,8 @@ class Suggester:
         trial = create_trial(
             state=TrialState[STATES[record.state]],
             value=record.value if record.state == "complete" else None,
-            params=dict(record.raws),
-            distributions={key: self._distributions[key] for key in record.raws},
+            params=dict(record.internal_params),
+            distributions={key: self._distributions[key] for key in record.internal_params},
             intermediate_values=self._reports(record),
             user_attrs={"state": record.state} if record.state == "diverged" else {},
         )
@@ -162,8 +171,3 @@ class Suggester:
         return values or (
             {record.epochs: record.value} if record.state == "pruned" and record.value is not None else {}
         )
-
-
-def _key(raws: object) -> str:
-    """A point, to be compared."""
-    return repr(sorted(dict(raws).items()))  # type: ignore[call-overload]

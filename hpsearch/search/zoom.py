@@ -39,12 +39,12 @@ def reused(space: Space, box: Box, earlier: Sequence[Sequence[Trial]]) -> list[T
 
 def within(space: Space, box: Box, record: Trial) -> bool:
     """Whether a trial lies in the box."""
-    return all(box_contains(axis, box, record.raws.get(axis.key)) for axis in space.axes)
+    return all(box_contains(axis, box, record.internal_params.get(axis.key)) for axis in space.axes)
 
 
 def outcomes(earlier: Sequence[Sequence[Trial]]) -> list[Trial]:
     """All records, each outcome once: one that was taken over stands with the trial it is from, too."""
-    return list({r.origin or r.label: r for records in earlier for r in records}.values())
+    return list({r.copied_from or r.label: r for records in earlier for r in records}.values())
 
 
 class Edge(NamedTuple):
@@ -68,7 +68,7 @@ def edges(space: Space, box: Box, best: Trial | None) -> list[Edge]:
     """Where the range itself may keep better points out."""
     found = []
     for axis in space.axes if best is not None else ():
-        raw = best.raws.get(axis.key) if best is not None else None
+        raw = best.internal_params.get(axis.key) if best is not None else None
         if raw is None or isinstance(raw, str) or not axis.zoomable:
             continue
         if axis.integer and axis.high - axis.low < FEW:  # always at an end, or next to it
@@ -91,8 +91,10 @@ def _narrowed(spec: Spec, space: Space, outer: Box, records: Sequence[Trial], zo
     if not best:
         return outer
     # Of an axis that counts at few of the best points these say little.
-    found = {a.key: [r.raws[a.key] for r in best if a.key in r.raws] for a in space.axes}
-    enough = {key: raws if 2 * len(raws) >= len(best) else [] for key, raws in found.items()}
+    found = {a.key: [r.internal_params[a.key] for r in best if a.key in r.internal_params] for a in space.axes}
+    enough = {
+        key: internal_params if 2 * len(internal_params) >= len(best) else [] for key, internal_params in found.items()
+    }
     return {a.key: _axis(a, outer[a.key], enough[a.key], zoom.margin) for a in space.axes}
 
 
@@ -134,18 +136,18 @@ def _best_so_far(spec: Spec, record: Trial) -> list[float]:
 
 
 def _axis(
-    axis: Axis, outer: tuple[float, float], raws: Sequence[float | str | bool], margin: float
+    axis: Axis, outer: tuple[float, float], internal_params: Sequence[float | str | bool], margin: float
 ) -> tuple[float, float]:
     """The interval of the best on the axis' own scale, `margin` of the outer width wider on each side, cut to it."""
-    if not axis.zoomable or not raws:
+    if not axis.zoomable or not internal_params:
         return outer
     low, high = (axis.to_scaled(end) for end in outer)
-    positions = [axis.to_scaled(raw) for raw in raws]
+    positions = [axis.to_scaled(raw) for raw in internal_params]
     slack = margin * (high - low)
     ends = min(positions) - slack, max(positions) + slack
     if not axis.integer:
         # Log and back again moves a number by a bit: neither the outer ends nor the best themselves may fall out.
-        found = [float(raw) for raw in raws]
+        found = [float(raw) for raw in internal_params]
         narrow_low = outer[0] if ends[0] <= low else min(axis.from_scaled(ends[0]), *found)
         narrow_high = outer[1] if ends[1] >= high else max(axis.from_scaled(ends[1]), *found)
         return narrow_low, narrow_high

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from hpsearch.config.spec import Spec
-from hpsearch.core.space import InternalValue, Point, Space
+from hpsearch.core.space import InternalValue, Point, Space, point_key
 from hpsearch.storage.study_db import Storage
 from hpsearch.training.task import History, TrialResult, TrialState
 
@@ -16,7 +16,7 @@ class Trial(NamedTuple):
 
     Attributes:
         number: within its stage, from 0.
-        raws: as Optuna sampled it; `point` is the same as people see it.
+        internal_params: as Optuna sampled it; `point` is the same as people see it.
         value: the metric at the best epoch so far; None while it runs, and for diverged and failed ones.
         metrics: train and val scores at the best epoch, and the champion's test scores.
         seconds: of training, its share when it trained in company.
@@ -25,7 +25,7 @@ class Trial(NamedTuple):
 
     stage: str
     number: int
-    raws: Mapping[str, InternalValue]
+    internal_params: Mapping[str, InternalValue]
     point: Point
     state: TrialState
     value: float | None = None
@@ -36,7 +36,7 @@ class Trial(NamedTuple):
     metrics: Mapping[str, float] = {}
     history: History = {}  # noqa: RUF012 (read only)
     error: str | None = None
-    origin: str | None = None  # label of the finished trial whose outcome this one has, when it was not trained
+    copied_from: str | None = None  # label of the finished trial whose outcome this one has, when it was not trained
 
     @property
     def label(self) -> str:
@@ -44,7 +44,7 @@ class Trial(NamedTuple):
         return f"{self.stage}/{self.number}"
 
 
-def came(record: Trial, r: TrialResult, when: float) -> Trial:
+def with_result(record: Trial, r: TrialResult, when: float) -> Trial:
     """A record with what has come of its trial, or how far that is.
 
     Args:
@@ -76,7 +76,7 @@ def repeats(records: Iterable[Trial]) -> dict[str, str]:
     first: dict[str, str] = {}
     found = {}
     for r in records:
-        before = first.setdefault(repr(sorted(r.raws.items())), r.label)
+        before = first.setdefault(point_key(r.internal_params), r.label)
         if before != r.label:
             found[r.label] = before
     return found
@@ -108,12 +108,14 @@ def load(
     """What the database holds of a stage: trials that have been asked, from `first` on in the order of numbers, and how
     far those are that are not finished."""
     records, stands = [], []
-    for number, (raws, result, finished, origin) in enumerate(storage.trials(name, first), first):
+    for number, (internal_params, result, finished, copied_from) in enumerate(storage.trials(name, first), first):
         with storage.sound(f"trial {name}/{number}"):
-            record = Trial(name, number, raws, space.point(raws), "running", origin=origin)
+            record = Trial(
+                name, number, internal_params, space.point(internal_params), "running", copied_from=copied_from
+            )
         if result is not None and result.state == "running":
             stands.append(result)
         elif result is not None:
-            record = came(record, result, finished)
+            record = with_result(record, result, finished)
         records.append(record)
     return records, stands

@@ -62,7 +62,7 @@ _STAGE = sa.Table(
     "hpsearch_stage",
     _TABLES,
     sa.Column("stage", sa.String(50), primary_key=True),
-    sa.Column("box", sa.Text, nullable=False),  # what it searches, in raw coordinates
+    sa.Column("box", sa.Text, nullable=False),  # what it searches, in internal values
     sa.Column("seconds", sa.Float, nullable=False),  # it has run, over all restarts
     sa.Column("ended", sa.Integer),  # after so many trials, when its time was over
 )
@@ -71,7 +71,7 @@ _TRIAL = sa.Table(
     _TABLES,
     sa.Column("stage", sa.String(50), primary_key=True),
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("raws", sa.Text, nullable=False),  # the point, in the coordinates in which it was sampled
+    sa.Column("internal_params", sa.Text, nullable=False),  # the point, in the coordinates in which it was sampled
     sa.Column("state", sa.String(20), nullable=False),
     sa.Column("value", sa.Float(53)),
     sa.Column("epochs", sa.Integer, nullable=False, default=0),
@@ -80,7 +80,7 @@ _TRIAL = sa.Table(
     sa.Column("finished", sa.Float),
     sa.Column("history", sa.LargeBinary),
     sa.Column("error", sa.Text),
-    sa.Column("origin", sa.Text),  # the trial whose outcome it has, when it was not trained
+    sa.Column("copied_from", sa.Text),  # the trial whose outcome it has, when it was not trained
 )
 _CHECKPOINT = sa.Table(
     "hpsearch_checkpoint",
@@ -148,10 +148,10 @@ class StoredStage(NamedTuple):
 class StoredTrial(NamedTuple):
     """A trial: where it stands in the space and what came of it, as far as it is, and when it finished (Unix time)."""
 
-    raws: dict[str, InternalValue]
+    internal_params: dict[str, InternalValue]
     result: TrialResult | None
     finished: float
-    origin: str | None
+    copied_from: str | None
 
 
 class ProposedTrial(NamedTuple):
@@ -159,12 +159,12 @@ class ProposedTrial(NamedTuple):
 
     Attributes:
         result: a finished trial's.
-        origin: which one.
+        copied_from: which one.
     """
 
-    raws: Mapping[str, InternalValue]
+    internal_params: Mapping[str, InternalValue]
     result: TrialResult | None = None
-    origin: str | None = None
+    copied_from: str | None = None
 
 
 class Champion(NamedTuple):
@@ -450,7 +450,7 @@ class Storage:
             if stands:
                 connection.execute(_CHECKPOINT.insert(), [_stands(stage, r) for r in stands])
             if done:
-                rows = [{"which": r.number, **_came_of(r, finished)} for r in done]
+                rows = [{"which": r.number, **_result_columns(r, finished)} for r in done]
                 change = _TRIAL.update().where(_TRIAL.c.stage == stage, _TRIAL.c.number == sa.bindparam("which"))
                 connection.execute(change.values({key: sa.bindparam(key) for key in list(rows[0])[1:]}), rows)
             for name, number in drop:
@@ -693,14 +693,19 @@ def _packed(history: History) -> bytes:
 
 
 def _asked(stage: str, number: int, given: ProposedTrial, now: float) -> dict[str, Any]:
-    row = {"stage": stage, "number": number, "raws": json.dumps(dict(given.raws)), "origin": given.origin}
+    row = {
+        "stage": stage,
+        "number": number,
+        "internal_params": json.dumps(dict(given.internal_params)),
+        "copied_from": given.copied_from,
+    }
     if given.result is not None:
-        return row | _came_of(given.result, now)
+        return row | _result_columns(given.result, now)
     counts = {"epochs": 0, "best_epoch": 0, "seconds": 0.0}
     return row | {"state": "running", **counts, **dict.fromkeys(("value", "finished", "history", "error"))}
 
 
-def _came_of(r: TrialResult, finished: float) -> dict[str, Any]:
+def _result_columns(r: TrialResult, finished: float) -> dict[str, Any]:
     return {
         "state": r.state,
         "value": r.value,
@@ -720,20 +725,22 @@ def _stands(stage: str, r: TrialResult) -> dict[str, Any]:
 
 
 def _trial(row: Any, checkpoint: Any) -> StoredTrial:
-    raws = json.loads(row.raws)
+    internal_params = json.loads(row.internal_params)
     if row.state != "running":
         history = json.loads(zlib.decompress(row.history))
         found = TrialResult(
             row.number, row.state, row.value, row.epochs, row.best_epoch, history, row.seconds, error=row.error
         )
-        return StoredTrial(raws, found, row.finished, row.origin)
+        return StoredTrial(internal_params, found, row.finished, row.copied_from)
     if checkpoint is None:
-        return StoredTrial(raws, None, 0.0, row.origin)
+        return StoredTrial(internal_params, None, 0.0, row.copied_from)
     try:
         history = json.loads(zlib.decompress(checkpoint.history))
     except (TypeError, ValueError, zlib.error):  # like a checkpoint that cannot be read: nothing to go on from
-        return StoredTrial(raws, TrialResult(row.number, "running", None, 0, 0, {}, 0.0, b""), 0.0, row.origin)
+        return StoredTrial(
+            internal_params, TrialResult(row.number, "running", None, 0, 0, {}, 0.0, b""), 0.0, row.copied_from
+        )
     stands = TrialResult(
         row.number, "running", None, checkpoint.epochs, 0, history, checkpoint.seconds, checkpoint.state
     )
-    return StoredTrial(raws, stands, 0.0, row.origin)
+    return StoredTrial(internal_params, stands, 0.0, row.copied_from)

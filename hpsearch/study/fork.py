@@ -60,11 +60,15 @@ def prior(url: str, spec: Spec, fingerprint: str, version: str) -> Prior:
         same = stored.version == version
         found = []
         for r in finished:
-            raws = carried(before, after, r)
-            if raws is not None:
+            internal_params = carried(before, after, r)
+            if internal_params is not None:
                 history = dict(r.history)
                 result = TrialResult(r.number, r.state, r.value, r.epochs, r.best_epoch, history, r.seconds)
-                found.append(ProposedTrial(raws, result, (r.origin or f"{stored.name}:{r.label}") if same else None))
+                found.append(
+                    ProposedTrial(
+                        internal_params, result, (r.copied_from or f"{stored.name}:{r.label}") if same else None
+                    )
+                )
         note = f"forked from '{stored.name}': {len(found)} of its {len(finished)} finished trials are used again"
         if not same:
             note += f", by samplers alone: it was begun with {stored.version}, now {version}"
@@ -75,7 +79,7 @@ def prior(url: str, spec: Spec, fingerprint: str, version: str) -> Prior:
 
 def _own(records: list[Trial]) -> list[Trial]:
     """Without those that have the outcome of another trial of the same study."""
-    return [r for r in records if r.origin is None or ":" in r.origin]
+    return [r for r in records if r.copied_from is None or ":" in r.copied_from]
 
 
 def carried(old_space: Space, new_space: Space, record: Trial) -> dict[str, InternalValue] | None:
@@ -85,18 +89,18 @@ def carried(old_space: Space, new_space: Space, record: Trial) -> dict[str, Inte
         # A searched parameter that the point has not does not count there, so that it may have any value.
         if not (_same(record.point[name], value) if name in record.point else name in axes):
             return None
-    raws: dict[str, InternalValue] = {}
+    internal_params: dict[str, InternalValue] = {}
     there: Point = dict(new_space.fixed)
     waiting = list(new_space.axes)
     while counting := next((a for a in waiting if a.is_active(there)), None):
         raw = _raw(axes.get(counting.name), counting, record)
         if raw is None:
             return None
-        raws[counting.key] = raw
+        internal_params[counting.key] = raw
         there[counting.name] = record.point[counting.name]
         waiting.remove(counting)
     unneeded = {a.name for a in waiting} & old_space.fixed.keys()  # a fixed value is in every point
-    return raws if record.point.keys() - there.keys() <= unneeded else None
+    return internal_params if record.point.keys() - there.keys() <= unneeded else None
 
 
 def _raw(old: Axis | None, new: Axis, record: Trial) -> InternalValue | None:
@@ -105,7 +109,7 @@ def _raw(old: Axis | None, new: Axis, record: Trial) -> InternalValue | None:
     if value is None or (new.choices and not any(_same(value, choice) for choice in new.choices)):
         return None
     if old is not None and old.complement and new.complement:  # 1 − value and back again loses bits
-        raw = record.raws[old.key]
+        raw = record.internal_params[old.key]
         return raw if box_contains(new, {new.key: (new.low, new.high)}, raw) else None
     try:
         return new.to_internal(value)

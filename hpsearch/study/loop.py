@@ -18,13 +18,13 @@ from engine.types import EngineError
 from hpsearch.config.references import searched
 from hpsearch.config.spec import Spec, Stage
 from hpsearch.core.seeds import derive
-from hpsearch.core.space import Box, InternalValue, Space
+from hpsearch.core.space import Box, InternalValue, Space, point_key
 from hpsearch.data.dataset import Dataset
 from hpsearch.errors import Interrupted
 from hpsearch.search import confirm, pruning
 from hpsearch.search.suggest import Suggester
 from hpsearch.search.zoom import box, edges, outcomes, reused, within
-from hpsearch.storage.records import FINISHED, Trial, best_of, came, load
+from hpsearch.storage.records import FINISHED, Trial, best_of, load, with_result
 from hpsearch.storage.study_db import PRIOR, Champion, ProposedTrial, Storage, StoredStage, TrialKey
 from hpsearch.study.progress import Halted, Progress
 from hpsearch.tracking import Tracker
@@ -178,7 +178,7 @@ class Study:
 
     def _finalists(self, number: int) -> list[dict[str, InternalValue]]:
         """The points that a confirming stage compares: those it began with, or the best there are."""
-        asked = {repr(sorted(r.raws.items())): dict(r.raws) for r in self.records[number]}
+        asked = {point_key(r.internal_params): dict(r.internal_params) for r in self.records[number]}
         if asked:
             return list(asked.values())
         return confirm.finalists(self.spec, [self.prior, *self.records[:number]], self.spec.stages[number].top or 0)
@@ -205,8 +205,8 @@ class Study:
             if record.state in FINISHED:  # it had an outcome already
                 self._tracker.tell(record)
         visible = records[: asking.visible(wave)]
-        taken = {r.origin for r in [*visible, *asked]}  # these stand here already
-        visible = [*(r for r in judges if (r.origin or r.label) not in taken), *visible]
+        taken = {r.copied_from for r in [*visible, *asked]}  # these stand here already
+        visible = [*(r for r in judges if (r.copied_from or r.label) not in taken), *visible]
         brackets: dict[int, list[int]] = {}
         for record in asked:
             brackets.setdefault(pruning.bracket(self.spec, stage, record.number), []).append(record.number)
@@ -223,8 +223,8 @@ class Study:
         if new:
             self._storage.ask(stage.name, new.start, [ProposedTrial(points[n % len(points)]) for n in new])
         for n in new:
-            raws = points[n % len(points)]
-            records.append(Trial(stage.name, n, raws, self.space.point(raws), "running"))
+            internal_params = points[n % len(points)]
+            records.append(Trial(stage.name, n, internal_params, self.space.point(internal_params), "running"))
         return records
 
     def _advance(self, stage: int) -> list[Trial]:
@@ -249,7 +249,7 @@ class Study:
     def _behind(self, stage: int, cohort: _Cohort, rung: int) -> list[int]:
         """Who of the cohort ends at a rung, in the order of numbers; whoever has gone beyond it was judged before."""
         records = [self.records[stage][n] for n in cohort.numbers]
-        records = [came(r, self._stands[r.number], 0.0) if r.state == "running" else r for r in records]
+        records = [with_result(r, self._stands[r.number], 0.0) if r.state == "running" else r for r in records]
         out = pruning.behind(self.spec, self.spec.stages[stage], rung, records, cohort.peers)
         return [r.number for r in records if r.state == "running" and r.epochs == rung and r.number in out]
 
@@ -317,7 +317,7 @@ class Study:
         name, records = self.spec.stages[stage].name, self.records[stage]
         done = [r for r in outcome if r.state != "running"]
         for r in done:
-            records[r.number] = came(records[r.number], r, 0.0)
+            records[r.number] = with_result(records[r.number], r, 0.0)
         wanted = self._wanted(stage)
         keep = [r for r in done if (name, r.number) in wanted and r.weights is not None]
         drop = self._kept - wanted if wanted else set()
@@ -328,7 +328,7 @@ class Study:
             if r.state == "running":
                 self._stands[r.number] = r
         for r in done:
-            records[r.number] = came(records[r.number], r, when)
+            records[r.number] = with_result(records[r.number], r, when)
             self._tracker.tell(records[r.number])
         return [records[r.number] for r in done]
 
@@ -383,8 +383,8 @@ class Study:
 
     def _again(self, best: Trial) -> bytes | None:
         """Weights that were not kept, because another study trained the trial: they come out the same again."""
-        name, number = (best.origin or best.label).rpartition(":")[2].rsplit("/", 1)
-        stage = next((s for s in self.spec.stages if s.name == best.stage and best.origin is None), None)
+        name, number = (best.copied_from or best.label).rpartition(":")[2].rsplit("/", 1)
+        stage = next((s for s in self.spec.stages if s.name == best.stage and best.copied_from is None), None)
         seed = derive(self.spec.seed, name, int(number), "train")
         if stage is not None:
             seed = train_seed(self.spec, stage, best.number, len(self.records[self._names.index(stage.name)]))

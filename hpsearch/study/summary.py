@@ -13,7 +13,7 @@ from hpsearch.search.confirm import Finalist, compared, leader
 from hpsearch.search.zoom import Edge, box, edges, reused
 from hpsearch.storage.database import shown
 from hpsearch.storage.lease import Holder
-from hpsearch.storage.records import FINISHED, Trial, best_of, came, load, ranked
+from hpsearch.storage.records import FINISHED, Trial, best_of, load, ranked, with_result
 from hpsearch.storage.study_db import PRIOR, Storage, read
 
 COLUMNS = ("stage", "number", "state", "value", "epochs", "seconds")  # of a trial, beside parameters and metrics
@@ -115,7 +115,7 @@ def summarized(storage: Storage, known: Sequence[Sequence[Trial]] = ()) -> Summa
         if stage.name not in begun and not found:
             break
         for result in stands:
-            found[result.number] = came(found[result.number], result, 0.0)
+            found[result.number] = with_result(found[result.number], result, 0.0)
         stored = begun.get(stage.name)
         boxes.append(stored.box if stored else box(spec, axes, number, records, before))
         records.append(found)

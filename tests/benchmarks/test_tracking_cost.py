@@ -34,16 +34,30 @@ CURVES = ("train/loss", "val/loss", "train/accuracy", "val/accuracy")
 def record(spec: Spec, number: int) -> Trial:
     """Of a trial with four curves that never end alike."""
     random, space = np.random.default_rng(number), searched(spec)
-    raws: dict[str, float | int] = {}
+    internal_params: dict[str, float | int] = {}
     for axis in space.axes:
         low, high = (np.log([axis.low, axis.high])) if axis.log else (axis.low, axis.high)
         drawn = float(random.uniform(low, high))
-        raws[axis.key] = round(np.exp(drawn) if axis.log else drawn) if axis.integer else float(np.exp(drawn))
+        internal_params[axis.key] = (
+            round(np.exp(drawn) if axis.log else drawn) if axis.integer else float(np.exp(drawn))
+        )
     history = {name: random.random(EPOCHS).tolist() for name in CURVES}
     metrics = {name: values[29] for name, values in history.items()}
     value = metrics["val/loss"]
     times = (0.2, 1e9 + number)
-    return Trial("coarse", number, raws, space.point(raws), "complete", value, EPOCHS, 30, *times, metrics, history)
+    return Trial(
+        "coarse",
+        number,
+        internal_params,
+        space.point(internal_params),
+        "complete",
+        value,
+        EPOCHS,
+        30,
+        *times,
+        metrics,
+        history,
+    )
 
 
 def subject(spec: Spec) -> StudyInfo:

@@ -490,7 +490,7 @@ def test_damaged_checkpoint(call: Call, file: Path, short: str, stopped: Begun, 
     "damage",
     [
         *("history = substr(history, 1, length(history) / 2)", "history = randomblob(length(history))"),
-        *("history = NULL", "raws = '{'", "raws = CAST(x'ff00fe' AS TEXT)"),
+        *("history = NULL", "internal_params = '{'", "internal_params = CAST(x'ff00fe' AS TEXT)"),
     ],
 )
 def test_damaged_outcome(call: Call, study: Path, file: Path, short: str, stopped: Begun, damage: str) -> None:

@@ -61,10 +61,10 @@ def settings(where: str, study: Reader) -> Findings:
 
 def trials(where: str, study: Reader) -> Findings:
     counts = Counter[str]()
-    for row in study.rows("SELECT stage, number, state, raws, history FROM hpsearch_trial"):
+    for row in study.rows("SELECT stage, number, state, internal_params, history FROM hpsearch_trial"):
         counts[row.state] += row.stage != "@prior"
         try:
-            assert isinstance(json.loads(row.raws), dict)
+            assert isinstance(json.loads(row.internal_params), dict)
             assert row.state == "running" or json.loads(zlib.decompress(row.history)) is not None
         except (AssertionError, TypeError, ValueError, zlib.error):
             yield Finding("FAIL", f"{where}: trial {row.stage}/{row.number} cannot be read", DAMAGED)

@@ -24,7 +24,7 @@ def title(axis: Axis) -> str:
 
 
 def place(axis: Axis, raw: InternalValue) -> float:
-    """Where a raw coordinate stands: choices by their number."""
+    """Return the coordinate of an internal value in a figure: choices by their number."""
     return float(raw) if axis.zoomable else float(axis.choices.index(raw))
 
 

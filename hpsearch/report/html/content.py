@@ -89,7 +89,7 @@ class Story(NamedTuple):
         if axis.choices:
             return axis
         ends = [end for box in self.found.boxes for end in box[axis.key]]
-        ends += [float(r.raws[axis.key]) for r in self.trials if axis.key in r.raws]
+        ends += [float(r.internal_params[axis.key]) for r in self.trials if axis.key in r.internal_params]
         return replace(axis, low=min([axis.low, *ends]), high=max([axis.high, *ends]))
 
     @property
@@ -164,7 +164,7 @@ class Story(NamedTuple):
 
     def epochs(self) -> Iterator[str]:
         """What early stopping and pruning saved."""
-        spec, own = self.spec, [r for r in self.trials if r.origin is None]
+        spec, own = self.spec, [r for r in self.trials if r.copied_from is None]
         complete = [r for r in own if r.state == "complete"]
         if complete:
             early = [r for r in complete if r.epochs < spec.train.epochs]

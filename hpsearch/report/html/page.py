@@ -206,7 +206,7 @@ def _facts(story: Story) -> Iterator[tuple[str, str]]:
     yield "fingerprint of the data", study.fingerprint
     yield (
         "training",
-        f"{format_duration(sum(r.seconds for r in story.trials if r.origin is None))} on one core, all trials",
+        f"{format_duration(sum(r.seconds for r in story.trials if r.copied_from is None))} on one core, all trials",
     )
 
 

@@ -93,8 +93,8 @@ def _stages(story: Story, axes: Sequence[Axis]) -> Picture:
             made.add_trace(_band(whole, line, PALE, 3, ""), row, 1)
             label = f"{safe(stage.name)}: {_ends(axis, low, high)}"
             made.add_trace(_band(scales.wide(axis, low, high), line, shade, 15, label), row, 1)
-            inside = [r for r in found.records[place] if axis.key in r.raws]
-            at = [scales.place(axis, r.raws[axis.key]) for r in inside]
+            inside = [r for r in found.records[place] if axis.key in r.internal_params]
+            at = [scales.place(axis, r.internal_params[axis.key]) for r in inside]
             lines = [line + scales.aside(r.number) for r in inside]
             text = [f"{hover(r)}<br>{safe(axis.name)} {safe(format_value(r.point[axis.name]))}" for r in inside]
             look = {"size": 4, "opacity": 0.8, "color": INK}
@@ -103,9 +103,9 @@ def _stages(story: Story, axes: Sequence[Axis]) -> Picture:
                 row,
                 1,
             )
-        if best is not None and axis.key in best.raws:
+        if best is not None and axis.key in best.internal_params:
             line = next((n for n, s in enumerate(begun) if s.name == best.stage), len(begun) - 1)
-            at = [scales.place(axis, best.raws[axis.key])]
+            at = [scales.place(axis, best.internal_params[axis.key])]
             look = {"symbol": "star", "size": 13, "opacity": 1.0, "color": BEST}
             text = [f"{hover(best)}<br>{safe(axis.name)} {safe(format_value(best.point[axis.name]))}"]
             made.add_trace(
@@ -192,12 +192,13 @@ def _importance(story: Story) -> Picture:
 
 def _parallel(story: Story, axes: Sequence[Axis], trials: Sequence[Trial]) -> Picture:
     """Trials as lines over all parameters: those at which one does not count are left out, or, being many, it is."""
-    whole = [r for r in trials if all(a.key in r.raws for a in axes)]
+    whole = [r for r in trials if all(a.key in r.internal_params for a in axes)]
     whole = whole if 2 * len(whole) >= len(trials) else list(trials)
-    always = [a for a in axes if all(a.key in r.raws for r in whole)]
+    always = [a for a in axes if all(a.key in r.internal_params for r in whole)]
     values = [r.value or 0.0 for r in whole]
     dimensions = [
-        _dimension(scales.title(a), scales.drawn(a), [scales.place(a, r.raws[a.key]) for r in whole]) for a in always
+        _dimension(scales.title(a), scales.drawn(a), [scales.place(a, r.internal_params[a.key]) for r in whole])
+        for a in always
     ]
     dimensions.append(_dimension(_metric(story), scales.values(values), values))
     shown = dimensions[-1]["values"]  # where the metric's axis is logarithmic, its colors are
@@ -247,11 +248,11 @@ def _slices(story: Story, axes: Sequence[Axis], trials: Sequence[Trial]) -> Pict
     for place, axis in enumerate(axes):
         at = {"row": place // columns + 1, "col": place % columns + 1}
         for name, state in product(names, ("complete", "pruned")):
-            of_it = [r for r in trials if (r.stage, r.state) == (name, state) and axis.key in r.raws]
+            of_it = [r for r in trials if (r.stage, r.state) == (name, state) and axis.key in r.internal_params]
             if not of_it:
                 continue
             words = safe(name) if state == "complete" else f"{safe(name)}, pruned"
-            x = [scales.spread(axis, r.raws[axis.key], r.number) for r in of_it]
+            x = [scales.spread(axis, r.internal_params[axis.key], r.number) for r in of_it]
             text = [f"{hover(r)}<br>{safe(axis.name)} {safe(format_value(r.point[axis.name]))}" for r in of_it]
             text = [f"{t}<br>{_metric(story)} {format_value(r.value or 0.0)}" for t, r in zip(text, of_it, strict=True)]
             first = not any(t.name == words for t in made.data)
@@ -300,7 +301,7 @@ def _epochs(story: Story) -> Picture:
     bins = min(allowed, 50)
     made = figure()
     for state, shade in (("complete", COLORS[0]), ("pruned", COLORS[1]), ("diverged", BEST)):
-        of_it = [r.epochs for r in story.trials if r.state == state and r.origin is None]
+        of_it = [r.epochs for r in story.trials if r.state == state and r.copied_from is None]
         if of_it:
             counts = [0] * bins
             for epochs in of_it:
@@ -326,7 +327,7 @@ def _saved(story: Story) -> Picture:
     words = ("trained", "early stopping saved", "pruning saved, at most", "lost to divergence")
     rows: dict[str, list[int]] = {word: [] for word in words}
     for records in story.found.records:
-        own = [r for r in records if r.origin is None and r.state in ("complete", "pruned", "diverged")]
+        own = [r for r in records if r.copied_from is None and r.state in ("complete", "pruned", "diverged")]
         rows["trained"].append(sum(r.epochs for r in own))
         rows["early stopping saved"].append(sum(allowed - r.epochs for r in own if r.state == "complete"))
         rows["pruning saved, at most"].append(sum(allowed - r.epochs for r in own if r.state == "pruned"))
@@ -346,7 +347,7 @@ def _saved(story: Story) -> Picture:
 
 def _time(story: Story) -> Picture:
     numbers, names = _numbers(story), [s.name for s in story.spec.stages]
-    made, shown = figure(), [r for r in story.trials if r.seconds > 0 and r.origin is None]
+    made, shown = figure(), [r for r in story.trials if r.seconds > 0 and r.copied_from is None]
     for name in names:
         of_it = [r for r in shown if r.stage == name]
         if of_it:

@@ -91,7 +91,7 @@ def _tags(record: Trial, dropped: int) -> dict[str, str]:
     tags = {TAG: record.label, "hpsearch.stage": record.stage, STATE: record.state}
     tags |= {"hpsearch.dropped": f"{dropped} values were not finite"} if dropped else {}
     tags |= {"hpsearch.error": masked(record.error)} if record.error else {}
-    tags |= {"hpsearch.origin": record.origin} if record.origin else {}
+    tags |= {"hpsearch.origin": record.copied_from} if record.copied_from else {}
     return tags
 
 
@@ -99,8 +99,8 @@ def _params(record: Trial, axes: tuple[Axis, ...]) -> dict[str, str]:
     """Plain numbers; MLflow's charts have no log axis, so log-scaled parameters are there as log10 too."""
     params = {name: str(value) for name, value in record.point.items()}
     for axis in axes:
-        if axis.log and axis.key in record.raws:
-            params[logarithm(axis)] = f"{log10(float(record.raws[axis.key])):.6g}"
+        if axis.log and axis.key in record.internal_params:
+            params[logarithm(axis)] = f"{log10(float(record.internal_params[axis.key])):.6g}"
     return params
 
 

@@ -56,7 +56,7 @@ def views(spec: Spec, created: float, important: Iterable[str] = (), scores: Col
 
 
 def logarithm(axis: Axis) -> str:
-    """The parameter of a run that is log10 of the axis' raw coordinate: MLflow's charts have no log axis."""
+    """The parameter of a run that is log10 of the axis' internal value: MLflow's charts have no log axis."""
     return f"log10_{axis.key}" if axis.log else axis.name
 
 

@@ -493,8 +493,8 @@ def test_forked(case: str) -> None:
     assert forked(spec(), spec(**edits)) == sections
 
 
-def record(space: Space, raws: dict[str, InternalValue]) -> Trial:
-    return Trial("coarse", 0, raws, space.point(raws), "complete", 0.1)
+def record(space: Space, internal_params: dict[str, InternalValue]) -> Trial:
+    return Trial("coarse", 0, internal_params, space.point(internal_params), "complete", 0.1)
 
 
 LOG = Range(min=1e-3, max=1.0, scale="log")
@@ -589,16 +589,16 @@ RICH_SPACE = searched(small(**RICH))
 @given(st.data())
 def test_carried_is_the_same_in_the_same_space(data: st.DataObject) -> None:
     """To the bit, at the ends of every range too."""
-    raws: dict[str, InternalValue] = {}
+    internal_params: dict[str, InternalValue] = {}
     waiting = list(RICH_SPACE.axes)
-    while there := [a for a in waiting if a.is_active(RICH_SPACE.point(raws))]:
+    while there := [a for a in waiting if a.is_active(RICH_SPACE.point(internal_params))]:
         axis = there[0]
         waiting.remove(axis)
         if not axis.zoomable:
-            raws[axis.key] = data.draw(st.sampled_from(axis.choices))
+            internal_params[axis.key] = data.draw(st.sampled_from(axis.choices))
         elif axis.integer:
-            raws[axis.key] = data.draw(st.integers(int(axis.low), int(axis.high)))
+            internal_params[axis.key] = data.draw(st.integers(int(axis.low), int(axis.high)))
         else:
             ends = st.sampled_from([axis.low, axis.high])
-            raws[axis.key] = data.draw(st.one_of(ends, st.floats(axis.low, axis.high)))
-    assert carried(RICH_SPACE, RICH_SPACE, record(RICH_SPACE, raws)) == raws
+            internal_params[axis.key] = data.draw(st.one_of(ends, st.floats(axis.low, axis.high)))
+    assert carried(RICH_SPACE, RICH_SPACE, record(RICH_SPACE, internal_params)) == internal_params

@@ -79,7 +79,9 @@ def test_units_of_a_layer_that_is_absent_are_not_sampled(reference: tuple[list[T
     assert all(depths.values()), "every depth was tried"
     for depth, some in depths.items():
         for r in some:
-            assert ("hidden_units" in r.point) == ("hidden_units" in {k.removesuffix("_index") for k in r.raws})
+            assert ("hidden_units" in r.point) == (
+                "hidden_units" in {k.removesuffix("_index") for k in r.internal_params}
+            )
             assert ("hidden_units" in r.point) == ("dropout" in r.point) == (depth >= 1)
             assert ("more_units" in r.point) == (depth >= 2)
             assert ("beta" in r.point) == (r.point["optimizer"] == "momentum") != ("beta1" in r.point)
@@ -212,7 +214,7 @@ def test_a_fixed_point_over_seeds(dataset: Dataset, tmp_path: Path) -> None:
     study = cases.run(spec, dataset, tmp_path / "small.db")
     records = cases.rows(study)
     assert len(records) == 5 and len({r.value for r in records}) == 5
-    assert all(r.raws == {} and r.point == fixed for r in records)
+    assert all(r.internal_params == {} and r.point == fixed for r in records)
 
 
 def test_epochs_to_a_value_are_a_metric(dataset: Dataset, tmp_path: Path) -> None:

@@ -77,8 +77,8 @@ def test_whole_numbers_stay_whole(low: int, width: int, scale: str, seed: int) -
     """As Optuna draws them and JSON keeps them."""
     one = build_space({"x": Range(type="int", min=low, max=low + width, scale=scale)})
     study = optuna.create_study(sampler=SAMPLERS["random"](context(seed, one)))
-    raws = study.ask(one.distributions(one.full_box())).params
-    value = one.point(json.loads(json.dumps(raws)))["x"]
+    internal_params = study.ask(one.distributions(one.full_box())).params
+    value = one.point(json.loads(json.dumps(internal_params)))["x"]
     assert type(value) is int and low <= value <= low + width
 
 

@@ -44,15 +44,15 @@ def made(top: int, seeds: int, metric: str = "val/loss", **others: Any) -> Spec:
 
 
 def record(
-    stage: str, number: int, point: int, value: float | None, state: Any = None, origin: str | None = None
+    stage: str, number: int, point: int, value: float | None, state: Any = None, copied_from: str | None = None
 ) -> Trial:
     """A trial of one of several points."""
     state = state or ("diverged" if value is None else "complete")
-    return Trial(stage, number, {"x": point}, {"x": point}, state, value, origin=origin)
+    return Trial(stage, number, {"x": point}, {"x": point}, state, value, copied_from=copied_from)
 
 
 def points(found: Sequence[Any]) -> list[Any]:
-    return [raws["x"] for raws in found]
+    return [internal_params["x"] for internal_params in found]
 
 
 # Who is confirmed.
@@ -86,12 +86,15 @@ def test_finalists_that_tie() -> None:
 
 def test_an_outcome_counts_once() -> None:
     """That a fork took over, and stands with the study it is from, too; or that stood for a repeated point."""
-    prior = [record("@prior", 0, 1, 0.2, origin="old:coarse/0"), record("@prior", 1, 2, 0.35, origin="old:coarse/1")]
+    prior = [
+        record("@prior", 0, 1, 0.2, copied_from="old:coarse/0"),
+        record("@prior", 1, 2, 0.35, copied_from="old:coarse/1"),
+    ]
     coarse = [
-        record("coarse", 0, 1, 0.2, origin="old:coarse/0"),
+        record("coarse", 0, 1, 0.2, copied_from="old:coarse/0"),
         record("coarse", 1, 3, 0.3),
         record("coarse", 2, 1, 0.5),
-        record("coarse", 3, 1, 0.2, origin="old:coarse/0"),
+        record("coarse", 3, 1, 0.2, copied_from="old:coarse/0"),
     ]
     assert points(finalists(made(3, 2), [prior, coarse], 3)) == [3, 1, 2]  # .3, (.2 + .5) / 2 = .35, .35
     assert points(finalists(made(3, 2), [prior[:1], coarse[:1]], 3)) == [1]
@@ -216,7 +219,7 @@ def test_paired_seeds(confirmed: tuple[Study, Path], rows: Prepared) -> None:
     records, stage = study.records[1], study.spec.stages[1]
     assert len(records) == 9 and {r.state for r in records} == {"complete"}
     best = sorted(study.records[0], key=lambda r: r.value or 0.0)[:3]
-    assert [r.raws for r in records] == [r.raws for r in best] * 3
+    assert [r.internal_params for r in records] == [r.internal_params for r in best] * 3
     seeds = [train_seed(study.spec, stage, n, 9) for n in range(9)]
     assert [len({*seeds[i : i + 3]}) for i in (0, 3, 6)] == [1, 1, 1] and len({*seeds}) == 3
     assert not {*seeds} & {train_seed(study.spec, study.spec.stages[0], n, 9) for n in range(9)}

@@ -24,11 +24,11 @@ def sampled(spec: Spec, count: int, seed: int = 3) -> list[Trial]:
     boxes = space.distributions(space.full_box())
     found = []
     for n in range(count):
-        raws: dict[str, Any] = {}
+        internal_params: dict[str, Any] = {}
         for axis in space.axes:
-            if axis.is_active(space.point(raws)):
-                raws[axis.key] = place(boxes[axis.key], rng.random())
-        found.append(Trial("coarse", n, raws, space.point(raws), "running"))
+            if axis.is_active(space.point(internal_params)):
+                internal_params[axis.key] = place(boxes[axis.key], rng.random())
+        found.append(Trial("coarse", n, internal_params, space.point(internal_params), "running"))
     return found
 
 
@@ -38,7 +38,7 @@ def complete(record: Trial, value: float) -> Trial:
 
 def far(record: Trial) -> float:
     """From the best learning rate, in decades; nothing else counts."""
-    return abs(math.log10(float(record.raws["learning_rate"])) + 1.5)
+    return abs(math.log10(float(record.internal_params["learning_rate"])) + 1.5)
 
 
 def sound(shares: dict[str, float]) -> None:
@@ -64,12 +64,12 @@ def test_what_counts_comes_first(goal: str, capfd: pytest.CaptureFixture[str]) -
 def test_of_complete_trials_it_is_what_optuna_says() -> None:
     """Of the values themselves: ranks do not change which are the best tenth."""
     spec = small()
-    records = [complete(r, 3 * far(r) ** 2 + (r.raws["one_minus_beta"] > 0.1)) for r in sampled(spec, 100)]
+    records = [complete(r, 3 * far(r) ** 2 + (r.internal_params["one_minus_beta"] > 0.1)) for r in sampled(spec, 100)]
     space = searched(spec)
     study = optuna.create_study()
     for r in records:
         boxes = space.distributions(space.full_box())
-        study.add_trial(optuna.create_trial(value=r.value, params=dict(r.raws), distributions=boxes))
+        study.add_trial(optuna.create_trial(value=r.value, params=dict(r.internal_params), distributions=boxes))
     theirs = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
     names = {a.key: a.name for a in space.axes}
     assert importance(spec, records) == pytest.approx({names[key]: share for key, share in theirs.items()})
@@ -80,7 +80,7 @@ def test_pruned_and_diverged_trials_take_part() -> None:
     spec = small()
     records = []
     for r in sampled(spec, 60):
-        r, rate = complete(r, far(r)), float(r.raws["learning_rate"])
+        r, rate = complete(r, far(r)), float(r.internal_params["learning_rate"])
         if rate > 0.3:
             r = r._replace(state="diverged", value=None, history={"val/loss": [math.inf]})
         elif far(r) > 0.4:
@@ -120,9 +120,17 @@ def test_equal_trials_and_equal_points_say_nothing() -> None:
     spec = small()
     rows = sampled(spec, 30)
     assert importance(spec, [complete(r, 0.5) for r in rows]) == {}
-    same = [complete(r._replace(raws=rows[0].raws), r.number) for r in rows]
+    same = [complete(r._replace(internal_params=rows[0].internal_params), r.number) for r in rows]
     assert importance(spec, same) == {}
-    one = [complete(r._replace(raws={**rows[0].raws, "learning_rate": r.raws["learning_rate"]}), far(r)) for r in rows]
+    one = [
+        complete(
+            r._replace(
+                internal_params={**rows[0].internal_params, "learning_rate": r.internal_params["learning_rate"]}
+            ),
+            far(r),
+        )
+        for r in rows
+    ]
     assert importance(spec, one) == {"learning_rate": 1.0}
 
 
@@ -131,7 +139,7 @@ def test_each_outcome_counts_once_and_no_confirmation() -> None:
     rows = [complete(r, far(r)) for r in sampled(spec, 40)]
     once = importance(spec, rows)
     worst = max(rows, key=far)
-    taken = [worst._replace(stage="fine", number=n, origin=worst.label) for n in range(30)]
+    taken = [worst._replace(stage="fine", number=n, copied_from=worst.label) for n in range(30)]
     again = [complete(r, -1.0)._replace(stage="confirm") for r in sampled(spec, 30, seed=4)]
     assert importance(spec, [*rows, *taken, *again]) == once != {}
 
@@ -140,13 +148,17 @@ def test_parameters_that_count_at_some_points_only() -> None:
     """The units of a second layer among trials that have one: without a warning, also where a single trial has."""
     spec = small(**RICH)
     rows = sampled(spec, 120)
-    assert 0 < sum("more_units_index" in r.raws for r in rows) < len(rows)
-    shares = importance(spec, [complete(r, 0.0 if r.raws.get("optimizer") == "adam" else 1 + far(r)) for r in rows])
+    assert 0 < sum("more_units_index" in r.internal_params for r in rows) < len(rows)
+    shares = importance(
+        spec, [complete(r, 0.0 if r.internal_params.get("optimizer") == "adam" else 1 + far(r)) for r in rows]
+    )
     sound(shares)
     assert "beta1" in shares and max(shares, key=lambda name: shares[name]) == "optimizer"
-    few = [r for r in rows if "beta1" in r.raws][:1] + [r for r in rows if "beta1" not in r.raws]
+    few = [r for r in rows if "beta1" in r.internal_params][:1] + [r for r in rows if "beta1" not in r.internal_params]
     assert "beta1" not in importance(spec, [complete(r, far(r)) for r in few])
-    assert "beta1" in importance(spec, [complete(r, far(r)) for r in few + [r for r in rows if "beta1" in r.raws][1:2]])
+    assert "beta1" in importance(
+        spec, [complete(r, far(r)) for r in few + [r for r in rows if "beta1" in r.internal_params][1:2]]
+    )
 
 
 def test_a_range_that_was_narrowed_meanwhile() -> None:
@@ -154,6 +166,6 @@ def test_a_range_that_was_narrowed_meanwhile() -> None:
     spec = small()
     rows = [complete(r, far(r)) for r in sampled(spec, 80)]
     narrow = small(**{"parameters.learning_rate": {"min": 0.01, "max": 1.0, "scale": "log"}})
-    inside = [r for r in rows if 0.01 <= float(r.raws["learning_rate"]) <= 1.0]
+    inside = [r for r in rows if 0.01 <= float(r.internal_params["learning_rate"]) <= 1.0]
     assert len(inside) < len(rows)
     assert importance(narrow, rows) == importance(narrow, inside) != {}

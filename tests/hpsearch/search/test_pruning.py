@@ -252,9 +252,9 @@ def test_behind(kind: str, everyone: list[Trial], cut: int, shuffled: Any) -> No
     cohort, peers = everyone[cut:], everyone[:cut]
     out = ended(study, RUNG, cohort, peers)
     value = {r.number: pruning.value(study.metric, r, RUNG, 1) for r in everyone}
-    came = [r for r in everyone if r.epochs >= RUNG or r.state not in ("running", "pruned")]
+    with_result = [r for r in everyone if r.epochs >= RUNG or r.state not in ("running", "pruned")]
     assert out <= {r.number for r in cohort if r.epochs >= RUNG}
-    assert all(value[n] > min(value[r.number] for r in came) for n in out), "the best ends"
+    assert all(value[n] > min(value[r.number] for r in with_result) for n in out), "the best ends"
     for r in cohort:
         assert r.epochs < RUNG or r.number in out or all(value[n] >= value[r.number] for n in out), "a worse one stays"
     shuffled.shuffle(cohort)
@@ -498,7 +498,7 @@ def test_survivors_are_as_without_pruning(pair: Pair) -> None:
         if one.state != "pruned":
             assert repr(one) == repr(whole), "NaN is NaN here"
             continue
-        assert one.raws == whole.raws
+        assert one.internal_params == whole.internal_params
         assert one.epochs in rungs(pair.spec, pair.spec.stages[0], one.number)
         assert one.history == {name: values[: one.epochs] for name, values in whole.history.items()}
         curve = one.history[pair.spec.metric.name]
@@ -547,7 +547,7 @@ def test_optuna_is_told(pair: Pair) -> None:
     best = max if pair.spec.metric.sign < 0 else min
     for one, r in zip(stored, pair.pruned, strict=True):
         assert one.state.name == {"complete": "COMPLETE"}.get(r.state, "PRUNED")
-        assert one.params == r.raws
+        assert one.params == r.internal_params
         assert one.user_attrs == ({"state": "diverged"} if r.state == "diverged" else {})
         assert one.value == (r.value if r.state == "complete" else None)
         reached = [e for e in rungs(pair.spec, pair.spec.stages[0], r.number) if e <= r.epochs]

@@ -86,7 +86,7 @@ def test_one_more_seed(dataset: Dataset, tmp_path: Path) -> None:
     counts = Counter(map(key, records))
     assert len(counts) <= 8 and sum(counts.values()) == 36 and max(counts.values()) > 6
     assert len(executor.trials) == 36 == len({seed for _, seed in executor.trials})
-    assert all(r.origin is None for r in records)
+    assert all(r.copied_from is None for r in records)
     losses = [repr(r.history["train/loss"]) for r in records]
     assert len(set(losses)) == len(losses)
     for point in counts:
@@ -126,12 +126,12 @@ def test_reuse(reuse: tuple[Study, Counted, str]) -> None:
             visible = records[: max(0, (r.number // WAVE - 1) * WAVE)]
             like = [x for x in [*(x for each in study.records[:stage] for x in each), *visible] if key(x) == key(r)]
             if not like:
-                assert r.origin is None
+                assert r.copied_from is None
                 trained.append(r)
                 kinds["beside" if any(key(x) == key(r) for x in records[: r.number]) else "new"] += 1
                 continue
             kinds["reused"] += 1
-            assert r.origin == like[0].label
+            assert r.copied_from == like[0].label
             same = (like[0].state, like[0].value, like[0].epochs, like[0].best_epoch, like[0].history)
             assert (r.state, r.value, r.epochs, r.best_epoch, r.history) == same
             assert (
@@ -139,8 +139,8 @@ def test_reuse(reuse: tuple[Study, Counted, str]) -> None:
             )
     assert min(kinds.values()) >= 3 and kinds["reused"] >= 16 and len(kinds) == 3
     assert sorted(number for number, _ in executor.trials) == [r.number for r in trained], "the others do not train"
-    assert all(r.origin for r in study.records[1])
-    assert study.best is not None and study.best.origin is None
+    assert all(r.copied_from for r in study.records[1])
+    assert study.best is not None and study.best.copied_from is None
     assert study.best.value == min(r.value for r in flat(study) if r.value is not None)
 
 
@@ -150,7 +150,7 @@ def test_reuse_is_told_to_optuna(reuse: tuple[Study, Counted, str]) -> None:
     values = [r.value for r in study.records[0]]
     assert table.count("<TrialState.COMPLETE: 1>") == 36
     assert all(f"[{value!r}]" in table for value in values)
-    assert repeats(flat(study)).keys() >= {r.label for r in flat(study) if r.origin}
+    assert repeats(flat(study)).keys() >= {r.label for r in flat(study) if r.copied_from}
 
 
 @pytest.mark.parametrize("order", ["last", "random"])
@@ -185,12 +185,12 @@ def test_reuse_of_what_ended_otherwise(dataset: Dataset, tmp_path: Path) -> None
 
     study = cases.run(spec, dataset, tmp_path / "a.db", Inline(work=broken))
     by_origin = {r.label: r for r in flat(study)}
-    states = Counter(r.state for r in flat(study) if r.origin)
+    states = Counter(r.state for r in flat(study) if r.copied_from)
     assert states["pruned"] and states["diverged"] and states["complete"] and not states["failed"]
     assert sum(r.state == "failed" for r in flat(study)) > 1
     for r in flat(study):
-        if r.origin:
-            first = by_origin[r.origin]
+        if r.copied_from:
+            first = by_origin[r.copied_from]
             assert (r.state, r.value, r.epochs, repr(r.history)) == (
                 first.state,
                 first.value,
@@ -205,5 +205,5 @@ def test_points_that_are_given_are_trained(dataset: Dataset, tmp_path: Path) -> 
     stages = [{"name": "coarse", "trials": 14, "points": [point], "seeds": 12}]
     executor = Counted()
     study = cases.run(grid(repeats="reuse", stages=stages, wave=2), dataset, tmp_path / "a.db", executor)
-    assert all(r.origin is None for r in study.records[0][:12])
+    assert all(r.copied_from is None for r in study.records[0][:12])
     assert len({r.value for r in study.records[0][:12]}) > 6 and len({s for _, s in executor.trials}) >= 12

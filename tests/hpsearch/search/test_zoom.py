@@ -43,16 +43,16 @@ def zoomed(keep_top: float, margin: float, goal: str = "minimize") -> tuple[Spec
 
 
 def record(
-    axes: Space, number: int, raws: Mapping[str, InternalValue], value: float | None, stage: str = "coarse"
+    axes: Space, number: int, internal_params: Mapping[str, InternalValue], value: float | None, stage: str = "coarse"
 ) -> Trial:
     state: TrialState = "diverged" if value is None else "complete"
-    return Trial(stage, number, raws, axes.point(raws), state, value)
+    return Trial(stage, number, internal_params, axes.point(internal_params), state, value)
 
 
-def raws(
+def internal_params(
     rate: float, beta: float, l2: float, units: int, batch: int, activation: str = "relu"
 ) -> dict[str, InternalValue]:
-    """Raw coordinates, `beta` as 1 − β."""
+    """Internal values, `beta` as 1 − β."""
     return {
         "learning_rate": rate,
         "one_minus_beta": beta,
@@ -71,9 +71,9 @@ def test_by_hand() -> None:
     """The best two of eight, and a tenth of each axis' width beside them."""
     spec, axes = zoomed(0.25, 0.1)
     first = [
-        record(axes, 0, raws(1e-3, 0.01, 4.0, 32, 2, "tanh"), 0.1),
-        record(axes, 1, raws(1e-2, 0.02, 5.0, 64, 3, "relu"), 0.2),
-        *(record(axes, n, raws(1.0, 0.1, 0.0, 1, 0, "sigmoid"), 0.3 + n) for n in range(2, 8)),
+        record(axes, 0, internal_params(1e-3, 0.01, 4.0, 32, 2, "tanh"), 0.1),
+        record(axes, 1, internal_params(1e-2, 0.02, 5.0, 64, 3, "relu"), 0.2),
+        *(record(axes, n, internal_params(1.0, 0.1, 0.0, 1, 0, "sigmoid"), 0.3 + n) for n in range(2, 8)),
     ]
     found = box(spec, axes, 1, [first])
     assert close(found["learning_rate"], 10**-3.4, 10**-1.6)  # 4 decades, so 0.4 of them
@@ -88,9 +88,9 @@ def test_cut_to_the_whole_range() -> None:
     """To the bit: the end of a range stays what the study file says."""
     spec, axes = zoomed(0.5, 0.3)
     first = [
-        record(axes, 0, raws(1e-4, 0.001, 0.0, 1, 0), 0.1),
-        record(axes, 1, raws(1.0, 0.1, 10.0, 1024, 5), 0.2),
-        record(axes, 2, raws(0.5, 0.05, 5.0, 30, 3), 0.9),
+        record(axes, 0, internal_params(1e-4, 0.001, 0.0, 1, 0), 0.1),
+        record(axes, 1, internal_params(1.0, 0.1, 10.0, 1024, 5), 0.2),
+        record(axes, 2, internal_params(0.5, 0.05, 5.0, 30, 3), 0.9),
     ]
     assert box(spec, axes, 1, [first]) == axes.full_box()
 
@@ -98,14 +98,16 @@ def test_cut_to_the_whole_range() -> None:
 def test_first_stage_and_nothing_complete() -> None:
     spec, axes = zoomed(0.5, 0.3)
     assert box(spec, axes, 0, []) == axes.full_box()
-    lost = [record(axes, n, raws(0.1, 0.01, 1.0, 8, 1), None) for n in range(4)]
+    lost = [record(axes, n, internal_params(0.1, 0.01, 1.0, 8, 1), None) for n in range(4)]
     assert box(spec, axes, 1, [lost]) == axes.full_box()
     assert reused(axes, axes.full_box(), [lost]) == []
 
 
 def test_goal_maximize() -> None:
     spec, axes = zoomed(0.01, 0.0, "maximize")
-    first = [record(axes, n, raws(10.0**-n, 0.01, 1.0, 8, 1), value) for n, value in enumerate([0.2, 0.9, 0.5])]
+    first = [
+        record(axes, n, internal_params(10.0**-n, 0.01, 1.0, 8, 1), value) for n, value in enumerate([0.2, 0.9, 0.5])
+    ]
     assert close(box(spec, axes, 1, [first])["learning_rate"], 0.1, 0.1)
 
 
@@ -113,14 +115,14 @@ def test_stages_follow_each_other() -> None:
     """The third zooms in the box of the second, on the trials of both that lie in it."""
     spec, axes = zoomed(0.5, 0.0)
     first = [
-        record(axes, 0, raws(1e-3, 0.01, 2.0, 8, 1), 0.1),
-        record(axes, 1, raws(1e-1, 0.01, 6.0, 8, 1), 0.2),
-        record(axes, 2, raws(1e-2, 0.01, 9.0, 8, 1), 0.3),
-        record(axes, 3, raws(1e-2, 0.01, 9.0, 8, 1), 0.4),
+        record(axes, 0, internal_params(1e-3, 0.01, 2.0, 8, 1), 0.1),
+        record(axes, 1, internal_params(1e-1, 0.01, 6.0, 8, 1), 0.2),
+        record(axes, 2, internal_params(1e-2, 0.01, 9.0, 8, 1), 0.3),
+        record(axes, 3, internal_params(1e-2, 0.01, 9.0, 8, 1), 0.4),
     ]
     second = [
-        record(axes, 0, raws(1e-2, 0.01, 4.0, 8, 1), 0.05, "fine"),
-        record(axes, 1, raws(1e-2, 0.01, 5.0, 8, 1), 0.5, "fine"),
+        record(axes, 0, internal_params(1e-2, 0.01, 4.0, 8, 1), 0.05, "fine"),
+        record(axes, 1, internal_params(1e-2, 0.01, 5.0, 8, 1), 0.5, "fine"),
     ]
     assert box(spec, axes, 1, [first])["l2"] == (2.0, 6.0)
     assert box(spec, axes, 2, [first, second])["l2"] == (2.0, 4.0)  # the best two of the four inside
@@ -129,7 +131,7 @@ def test_stages_follow_each_other() -> None:
 def test_ranked() -> None:
     """Ties by stage, then number, whatever order they come in; only complete ones."""
     _, axes = zoomed(0.5, 0)
-    point = raws(0.1, 0.01, 1.0, 8, 1)
+    point = internal_params(0.1, 0.01, 1.0, 8, 1)
     a, b = record(axes, 3, point, 1.0), record(axes, 1, point, 1.0, "fine")
     c, d = record(axes, 4, point, 1.0), record(axes, 5, point, 0.5)
     lost = record(axes, 0, point, None)
@@ -162,7 +164,7 @@ def test_boxes(
     """Whatever was found: each box is not empty, lies in the one before, and holds the best that lay in that."""
     spec, axes = zoomed(keep_top, margin, goal)
     stages = [
-        [record(axes, n, raws(*row), value, name) for n, (row, value) in enumerate(rows)]  # type: ignore[arg-type]
+        [record(axes, n, internal_params(*row), value, name) for n, (row, value) in enumerate(rows)]  # type: ignore[arg-type]
         for name, rows in (("coarse", first), ("fine", second))
     ]
     outer = axes.full_box()
@@ -190,7 +192,7 @@ def test_boxes(
 
 def inside(axes: Space, area: Box, one: Trial) -> bool:
     return all(
-        not axis.zoomable or area[axis.key][0] <= one.raws[axis.key] <= area[axis.key][1]  # type: ignore[operator]
+        not axis.zoomable or area[axis.key][0] <= one.internal_params[axis.key] <= area[axis.key][1]  # type: ignore[operator]
         for axis in axes.axes
     )
 
@@ -201,7 +203,7 @@ def test_margin_is_of_the_outer_width(a: float, b: float, margin: float) -> None
     """On the axis' own scale, equally on both sides."""
     spec, axes = zoomed(1.0, margin)
     low, high = sorted((a, b))
-    first = [record(axes, n, raws(x, 0.01, 1.0, 8, 1), 0.1) for n, x in enumerate((low, high))]
+    first = [record(axes, n, internal_params(x, 0.01, 1.0, 8, 1), 0.1) for n, x in enumerate((low, high))]
     found = box(spec, axes, 1, [first])["learning_rate"]
     slack = margin * 4  # decades
     assert close(found, max(1e-4, low * 10**-slack), min(1.0, high * 10**slack))
@@ -220,7 +222,7 @@ def test_an_axis_that_few_of_the_best_have_stays_as_it_was(having: int, narrowed
     spec, axes = zoomed(0.5, 0.0)
     records = []
     for number in range(8):
-        point = raws(1e-2, 0.02, 5.0, 64, 3)
+        point = internal_params(1e-2, 0.02, 5.0, 64, 3)
         if number >= having:
             del point["hidden_units"]
         records.append(record(axes, number, point, 0.1 + number))
@@ -236,7 +238,7 @@ def test_an_axis_that_few_of_the_best_have_stays_as_it_was(having: int, narrowed
 def curve(number: int, losses: Sequence[float], state: TrialState = "complete", at: float = 0.1) -> Trial:
     """A trial with its curve of losses, as long as it got; of a learning rate."""
     _, axes = zoomed(0.5, 0.0)
-    point = raws(at, 0.01, 1.0, 8, 1)
+    point = internal_params(at, 0.01, 1.0, 8, 1)
     best = min(losses) if state in ("complete", "pruned") else None
     return Trial(
         *("coarse", number, point, axes.point(point), state, best, len(losses)), history={"val/loss": list(losses)}
@@ -291,7 +293,7 @@ CURVES = st.lists(st.one_of(st.sampled_from([0.0, 0.5, math.nan, math.inf]), st.
 def test_complete_trials_are_ordered_by_value(rows: list[tuple[float | None, list[float]]], goal: str) -> None:
     """Whatever their curves: as they are ranked."""
     spec, axes = zoomed(0.5, 0.0, goal)
-    point = raws(0.1, 0.01, 1.0, 8, 1)
+    point = internal_params(0.1, 0.01, 1.0, 8, 1)
     records = [
         record(axes, n, point, value)._replace(history={spec.metric.watched: losses}, epochs=len(losses))
         for n, (value, losses) in enumerate(rows)
@@ -335,7 +337,7 @@ def test_the_order_is_that_of_the_pairs(rows: list[tuple[float | None, TrialStat
     """Pruned at any length, complete ones shorter and longer, ties: the count, and the order that it gives."""
     spec, axes = zoomed(0.5, 0.0, goal)
     records = [
-        record(axes, n, raws(0.1, 0.01, 1.0, 8, 1), value)._replace(
+        record(axes, n, internal_params(0.1, 0.01, 1.0, 8, 1), value)._replace(
             state=state, history={spec.metric.watched: losses}, epochs=len(losses)
         )
         for n, (value, state, losses) in enumerate(rows)
@@ -351,18 +353,18 @@ def test_an_outcome_counts_once() -> None:
     """A trial that a fork took over stands with the study it is from and in its stage: the zoom sees it once."""
     spec, axes = zoomed(0.5, 0.0)
     own = [
-        record(axes, 0, raws(1e-3, 0.01, 2.0, 8, 1), 0.1)._replace(origin="old:coarse/0"),
-        record(axes, 1, raws(1e-1, 0.01, 6.0, 8, 1), 0.2),
-        record(axes, 2, raws(1e-2, 0.01, 9.0, 8, 1), 0.15),
-        record(axes, 3, raws(1e-3, 0.01, 2.0, 8, 1), 0.1)._replace(origin="old:coarse/0"),
-        record(axes, 4, raws(1e-1, 0.01, 9.0, 8, 1), 0.4),
-        record(axes, 5, raws(1e-2, 0.01, 9.5, 8, 1), 0.1)._replace(origin="coarse/2"),
+        record(axes, 0, internal_params(1e-3, 0.01, 2.0, 8, 1), 0.1)._replace(copied_from="old:coarse/0"),
+        record(axes, 1, internal_params(1e-1, 0.01, 6.0, 8, 1), 0.2),
+        record(axes, 2, internal_params(1e-2, 0.01, 9.0, 8, 1), 0.15),
+        record(axes, 3, internal_params(1e-3, 0.01, 2.0, 8, 1), 0.1)._replace(copied_from="old:coarse/0"),
+        record(axes, 4, internal_params(1e-1, 0.01, 9.0, 8, 1), 0.4),
+        record(axes, 5, internal_params(1e-2, 0.01, 9.5, 8, 1), 0.1)._replace(copied_from="coarse/2"),
     ]
     prior = [
-        record(axes, 0, raws(1e-3, 0.01, 2.0, 8, 1), 0.1, "@prior")._replace(origin="old:coarse/0"),
-        record(axes, 1, raws(1.0, 0.01, 9.0, 8, 1), 0.9, "@prior")._replace(origin="old:coarse/7"),
+        record(axes, 0, internal_params(1e-3, 0.01, 2.0, 8, 1), 0.1, "@prior")._replace(copied_from="old:coarse/0"),
+        record(axes, 1, internal_params(1.0, 0.01, 9.0, 8, 1), 0.9, "@prior")._replace(copied_from="old:coarse/7"),
     ]
-    assert [(r.origin or r.label) for r in outcomes([prior, own])] == [
+    assert [(r.copied_from or r.label) for r in outcomes([prior, own])] == [
         *("old:coarse/0", "old:coarse/7", "coarse/1", "coarse/2", "coarse/4")
     ]
     assert len(reused(axes, axes.full_box(), [prior, own])) == 5
@@ -443,7 +445,7 @@ def test_edges_of_what_does_not_count() -> None:
 def test_edges_on_both_ends() -> None:
     """Of two parameters, in their order, each by its own name."""
     _, axes = zoomed(0.5, 0.0)
-    best = record(axes, 0, raws(1.0, 0.1, 5.0, 1, 5), 0.1)
+    best = record(axes, 0, internal_params(1.0, 0.1, 5.0, 1, 5), 0.1)
     found = edges(axes, axes.full_box(), best)
     assert [(e.name, e.wider, e.value) for e in found] == [
         ("learning_rate", "raise max", 1.0),

@@ -67,9 +67,12 @@ DAMAGES = {
     "a box of words": """UPDATE hpsearch_stage SET box = json_set(box, '$.learning_rate', json('["a", "b"]'))""",
     "a box inside out": "UPDATE hpsearch_stage SET box = json_set(box, '$.learning_rate', json('[2, 1]'))",
     "a box beyond the values": "UPDATE hpsearch_stage SET box = json_set(box, '$.batch_size_index', json('[0, 9]'))",
-    "beyond the values": "UPDATE hpsearch_trial SET raws = json_set(raws, '$.batch_size_index', 9) WHERE number = 1",
-    "before the values": "UPDATE hpsearch_trial SET raws = json_set(raws, '$.batch_size_index', -1) WHERE number = 1",
-    "a text": "UPDATE hpsearch_trial SET raws = json_set(raws, '$.learning_rate', '0.5') WHERE number = 1",
+    "beyond the values": "UPDATE hpsearch_trial "
+    "SET internal_params = json_set(internal_params, '$.batch_size_index', 9) WHERE number = 1",
+    "before the values": "UPDATE hpsearch_trial "
+    "SET internal_params = json_set(internal_params, '$.batch_size_index', -1) WHERE number = 1",
+    "a text": "UPDATE hpsearch_trial "
+    "SET internal_params = json_set(internal_params, '$.learning_rate', '0.5') WHERE number = 1",
 }
 
 

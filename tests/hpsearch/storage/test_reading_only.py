@@ -117,8 +117,8 @@ def killed(database: Path, left: tuple[str, ...]) -> list[int]:
     with closing(sqlite3.connect(database)) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute(
-            "INSERT INTO hpsearch_trial SELECT stage, 5, raws, state, value, epochs, best_epoch, seconds, finished, "
-            "history, error, origin FROM hpsearch_trial WHERE stage = 'coarse' AND number = 4"
+            "INSERT INTO hpsearch_trial SELECT stage, 5, internal_params, state, value, epochs, best_epoch, seconds, "
+            "finished, history, error, copied_from FROM hpsearch_trial WHERE stage = 'coarse' AND number = 4"
         )
         connection.commit()
         for end in ("", *left):
@@ -147,7 +147,9 @@ def test_an_interrupted_write_is_not_rolled_back(database: Path) -> None:
         connection.execute("PRAGMA journal_mode=DELETE")
         connection.execute("PRAGMA cache_size=1")
         connection.execute("BEGIN")
-        connection.execute("UPDATE hpsearch_trial SET raws = raws || ' ', history = zeroblob(20000)")
+        connection.execute(
+            "UPDATE hpsearch_trial SET internal_params = internal_params || ' ', history = zeroblob(20000)"
+        )
         torn = {end: Path(f"{database}{end}").read_bytes() for end in ("", "-journal")}
         connection.rollback()
     expected = looked(database)
@@ -176,7 +178,7 @@ def test_older_databases_are_not_migrated(database: Path) -> None:
     url, newest = url_of(str(database)), looked(database)[0]
     aged(database)
     with closing(sqlite3.connect(database)) as connection:
-        for table, column in [("study", "hash"), ("study", "forked"), ("stage", "ended"), ("trial", "origin")]:
+        for table, column in [("study", "hash"), ("study", "forked"), ("stage", "ended"), ("trial", "copied_from")]:
             connection.execute(f"ALTER TABLE hpsearch_{table} DROP COLUMN {column}")
         connection.commit()
     before = seen(database.parent)
@@ -208,8 +210,8 @@ def test_one_moment(made: tuple[Spec, Dataset, Path], tmp_path: Path) -> None:
                 number = len(before[1])
                 with closing(sqlite3.connect(tmp_path / "small.db")) as other:
                     other.execute(
-                        "INSERT INTO hpsearch_trial SELECT 'else', number, raws, state, value, epochs, "
-                        "best_epoch, seconds, finished, history, error, origin FROM hpsearch_trial"
+                        "INSERT INTO hpsearch_trial SELECT 'else', number, internal_params, state, value, epochs, "
+                        "best_epoch, seconds, finished, history, error, copied_from FROM hpsearch_trial"
                     )
                     other.commit()
                     assert (storage.mark(), storage.trials("coarse")) == before

@@ -62,7 +62,7 @@ def test_reference_is_worth_comparing(spec: Spec, reference: tuple[list[Trial], 
     """All trials are there, they differ, and the second stage is TPE's with more than its ten start-up trials."""
     records, _ = reference
     assert [(r.stage, r.number) for r in records] == [(s.name, n) for s in spec.stages for n in range(s.trials)]
-    assert len({tuple(r.raws.values()) for r in records}) == len(records)
+    assert len({tuple(r.internal_params.values()) for r in records}) == len(records)
     assert {r.state for r in records} == {"complete"}
     assert len({r.value for r in records}) > 15
     assert spec.stages[1].sampler == "tpe" and spec.stages[1].trials > 2 * WAVE
@@ -207,7 +207,9 @@ def test_optuna_reads_it(spec: Spec, done: tuple[Study, Path], reference: tuple[
     for stage in spec.stages:
         trials = optuna.load_study(study_name=f"small/{stage.name}", storage=url_of(str(done[1]))).trials
         records = [r for r in reference[0] if r.stage == stage.name]
-        assert [(t.number, t.value, t.params) for t in trials] == [(r.number, r.value, r.raws) for r in records]
+        assert [(t.number, t.value, t.params) for t in trials] == [
+            (r.number, r.value, r.internal_params) for r in records
+        ]
         assert {t.state.name for t in trials} == {"COMPLETE"}
 
 

@@ -378,10 +378,10 @@ def test_checkpoints_are_stored_with_what_came(full: Given, tmp_path: Path, monk
                 executor = executors[-1]
                 executor.submit = noted(executor.submit, outcomes)
                 cases().drive(study, executor)
-            came = [{r.number: r.epochs for r in outcome if r.state == "running"} for outcome in outcomes]
+            with_result = [{r.number: r.epochs for r in outcome if r.state == "running"} for outcome in outcomes]
             for before, after in pairwise(seen):
                 news = {n: e for (s, n), (e, _) in after.items() if e and (s, n) in before and before[s, n][0] != e}
-                assert not news or news in came, f"{news} was not stored with its company"
+                assert not news or news in with_result, f"{news} was not stored with its company"
                 assert not [p for p, (e, state) in after.items() if e and state != "running"]
                 went = [p for p, (e, state) in after.items() if state == "running" and p in before]
                 assert all((after[p][0] or 0) >= (before[p][0] or 0) for p in went), "one was lost for a while"

@@ -225,8 +225,8 @@ def test_stages_are_drawn_as_they_were_searched(ran: Any) -> None:
             assert tuple(bar.x) == pytest.approx(ends) and min(line.x) <= ends[0] <= ends[1] <= max(line.x)
         dots = [t for t in made.data if t.xaxis == side and t.mode == "markers" and t.marker.symbol is None]
         for records, points in zip(story.found.records, dots, strict=False):
-            raws = [r.raws[axis.key] for r in records]
-            assert list(points.x) == [axis.choices.index(r) if not axis.zoomable else r for r in raws]
+            internal_params = [r.internal_params[axis.key] for r in records]
+            assert list(points.x) == [axis.choices.index(r) if not axis.zoomable else r for r in internal_params]
     zoomed = [a for a in axes if a.zoomable and story.found.boxes[1][a.key] != story.found.boxes[0][a.key]]
     assert zoomed, "the second stage is to be a zoom"
     low, high = value_bounds(next(a for a in axes if a.complement), story.found.boxes[0])
@@ -272,7 +272,7 @@ def test_parallel_leaves_out_where_a_parameter_does_not_count(ran: Any) -> None:
     story = of(ran("conditional"))
     drawn = told(ran("conditional"))["parallel"]
     trials = [r for r in story.trials if r.state == "complete"]
-    always = {a.name for a in story.axes if all(a.key in r.raws for r in trials)}
+    always = {a.name for a in story.axes if all(a.key in r.internal_params for r in trials)}
     assert len(drawn.figure.data[0].line.color) == len(trials) > len(always) > 1
     shown = {d.label.removeprefix("1 − ") for d in drawn.figure.data[0].dimensions} - {"val/loss"}
     assert shown == always and all(a.name in drawn.caption for a in story.axes if a.name not in always)
@@ -287,7 +287,7 @@ def test_parallel_leaves_out_where_a_parameter_does_not_count(ran: Any) -> None:
 def test_epochs_add_up(ran: Any, name: str) -> None:
     """Of what trials were allowed: trained, saved by stopping early, saved by pruning; every trial in one bin."""
     story, drawn = of(ran(name)), told(ran(name))
-    counted = [r for r in story.trials if r.origin is None and r.state in ("complete", "pruned", "diverged")]
+    counted = [r for r in story.trials if r.copied_from is None and r.state in ("complete", "pruned", "diverged")]
     assert sum(sum(t.y) for t in drawn["epochs"].figure.data) == len(counted)
     bars = drawn["saved"].figure.data
     assert sum(sum(t.x) for t in bars) == story.spec.train.epochs * len(counted)
@@ -456,11 +456,11 @@ def many(path: Path, count: int) -> str:
     storage = Storage.open(f"sqlite:///{path}", create=True)
     storage.begin(spec.name, spec.model_dump(mode="json"), "none", "test")
     storage.begin_stage("coarse", space.full_box())
-    raws: list[dict[str, InternalValue]] = []
+    internal_params: list[dict[str, InternalValue]] = []
     results = []
     for number in range(count):
         drawn = {a.key: random.uniform(a.to_scaled(a.low), a.to_scaled(a.high)) for a in space.axes}
-        raws.append(
+        internal_params.append(
             {
                 a.key: round(a.from_scaled(drawn[a.key])) if a.integer else a.from_scaled(drawn[a.key])
                 for a in space.axes
@@ -471,7 +471,7 @@ def many(path: Path, count: int) -> str:
         history = dict.fromkeys(("train/loss", "train/accuracy", "val/loss", "val/accuracy"), loss)
         value = None if state == "diverged" else min(loss)
         results.append(TrialResult(number, state, value, epochs, int(np.argmin(loss)) + 1, history, 0.5))  # type: ignore[arg-type]
-    storage.ask("coarse", 0, [ProposedTrial(r) for r in raws])
+    storage.ask("coarse", 0, [ProposedTrial(r) for r in internal_params])
     storage.save("coarse", results)
     storage.close()
     return f"sqlite:///{path}"
@@ -527,8 +527,8 @@ def test_a_range_that_was_narrowed_shows_all_trials(ran: Any) -> None:
     changed["parameters"]["learning_rate"] |= {"min": 0.1, "max": 1.0}
     narrow = story._replace(found=story.found._replace(spec=checking.restore(changed, "test")))
     rate = next(a for a in narrow.axes if a.name == "learning_rate")
-    raws = [float(r.raws["learning_rate"]) for r in story.trials]
-    assert rate.low <= min(raws) and rate.high >= max(raws) and rate.high > 1e10
+    internal_params = [float(r.internal_params["learning_rate"]) for r in story.trials]
+    assert rate.low <= min(internal_params) and rate.high >= max(internal_params) and rate.high > 1e10
 
 
 @pytest.mark.parametrize("log", [False, True])

@@ -30,7 +30,7 @@ from hpsearch.report.html import search_figures as pictures
 from hpsearch.report.html.content import Story
 from hpsearch.report.html.figures import Picture
 from hpsearch.report.html.png import draw
-from hpsearch.storage.records import Trial, came
+from hpsearch.storage.records import Trial, with_result
 from hpsearch.storage.study_db import StoredStudy
 from hpsearch.study.summary import Summary
 from hpsearch.training.task import TrialResult
@@ -51,7 +51,7 @@ CONFIRMED = {**STUDY, "stages": [*STUDY["stages"], {"name": "confirm", "top": 2,
 COARSE, FINE = "coarse", "fine"
 
 # Stage, number, (learning rate, 1 − β, hidden units, batch size, activation) as sampled, state, value, epochs, the best
-# one, seconds, origin. The values are far enough apart for a logarithmic axis.
+# one, seconds, copied_from. The values are far enough apart for a logarithmic axis.
 TRIALS: list[tuple[Any, ...]] = [
     (COARSE, 0, (0.01, 0.5, 0, 0, "tanh"), "complete", 0.9, 100, 90, 3.0),
     (COARSE, 1, (0.1, 0.1, 1, 1, "relu"), "complete", 0.4, 37, 22, 2.0),
@@ -105,22 +105,22 @@ def trial(
     spec: Spec,
     stage: str,
     number: int,
-    raws: Sequence[Any],
+    internal_params: Sequence[Any],
     state: Any,
     value: float | None,
     epochs: int,
     best: int,
     seconds: float,
-    origin: str | None = None,
+    copied_from: str | None = None,
 ) -> Trial:
     """One that came to its value at its best epoch; its four curves differ."""
     name = spec.metric.name
     curve = [(value or 0.0) + spec.metric.sign * 0.001 * abs(epoch - best) for epoch in range(1, epochs + 1)]
     history = {"train/loss": [0.5 * v for v in curve], "val/loss": curve, "train/accuracy": [0.7 * v for v in curve]}
     history["val/accuracy"] = curve if name == "val/accuracy" else [0.6 * v for v in curve]
-    asked = dict(zip(KEYS, raws, strict=True))
-    record = Trial(stage, number, asked, searched(spec).point(asked), "running", origin=origin)
-    return came(record, TrialResult(number, state, value, epochs, best, history, seconds), 0.0)
+    asked = dict(zip(KEYS, internal_params, strict=True))
+    record = Trial(stage, number, asked, searched(spec).point(asked), "running", copied_from=copied_from)
+    return with_result(record, TrialResult(number, state, value, epochs, best, history, seconds), 0.0)
 
 
 def story(rows: Sequence[Sequence[Any]] = TRIALS, best: tuple[str, int] = (FINE, 1), **changes: Any) -> Story:
@@ -229,14 +229,14 @@ def test_stages(name: str, best: int, line: int) -> None:
     ]  # fmt: skip
     for place, (key, title) in enumerate(zip(KEYS, TITLES, strict=True)):
         found = along(made, title)
-        raws = [choices.get(row[2][place], row[2][place]) for row in TRIALS]
+        internal_params = [choices.get(row[2][place], row[2][place]) for row in TRIALS]
         points = [t for t in found if t.mode == "markers"]
         (star,), dots = ([t for t in points if (t.marker.symbol == "star") == s] for s in (True, False))
-        assert (tuple(star.x), tuple(star.y)) == ((raws[best],), (line,))
+        assert (tuple(star.x), tuple(star.y)) == ((internal_params[best],), (line,))
         sides = axis(made, star, "y")
         assert tuple(sides.ticktext) == stages and tuple(sides.tickvals) == (0, 1) and sides.range[0] > sides.range[1]
         shown = [(x, stages[round(y)]) for t in dots for x, y in zip(t.x, t.y, strict=True)]
-        assert shown == [(raw, row[0]) for raw, row in zip(raws, TRIALS, strict=True)]
+        assert shown == [(raw, row[0]) for raw, row in zip(internal_params, TRIALS, strict=True)]
         assert all(abs(y - round(y)) <= 0.2 for t in dots for y in t.y)
         bands = [t for t in found if t.mode == "lines" and t.hoverinfo == "text"]
         ends = [(0, 1) if key == "activation" else box[key] for box in STORIES[name]().found.boxes[:2]]
@@ -299,8 +299,8 @@ def test_slices() -> None:
         assert [t.name for t in found] == list(rows)
         for t in found:
             assert list(t.y) == [row[4] for row in rows[t.name]]
-            raws = [row[2][place] for row in rows[t.name]]
-            near = [{"tanh": 0, "relu": 1}.get(r, r) for r in raws]
+            internal_params = [row[2][place] for row in rows[t.name]]
+            near = [{"tanh": 0, "relu": 1}.get(r, r) for r in internal_params]
             assert list(t.x) == pytest.approx(near, abs=0.2 if place > 1 else 1e-12)
             layout = axis(made, t, "x")
             assert layout.type == ("log" if place < 2 else None)
@@ -695,12 +695,19 @@ def test_the_table_of_trials(read: Callable[..., Read]) -> None:
         "best epoch", "seconds", "val/accuracy",
     ]  # fmt: skip
     assert len(rows) == len(TRIALS)
-    for row, (stage, number, raws, state, value, epochs, best, seconds, *_) in zip(rows, TRIALS, strict=True):
+    for row, (stage, number, internal_params, state, value, epochs, best, seconds, *_) in zip(
+        rows, TRIALS, strict=True
+    ):
         cells = dict(zip(names, row, strict=True))
-        assert [cells[n][0] for n in ("trial", "state", "activation")] == [f"{stage}/{number}", state, raws[4]]
+        assert [cells[n][0] for n in ("trial", "state", "activation")] == [
+            f"{stage}/{number}",
+            state,
+            internal_params[4],
+        ]
         want = {
-            "val/loss": value, "learning_rate": raws[0], "beta": 1 - raws[1], "hidden_units": (4, 8)[raws[2]],
-            "batch_size": (16, 32)[raws[3]], "epochs": epochs, "best epoch": best or None, "seconds": seconds,
+            "val/loss": value, "learning_rate": internal_params[0], "beta": 1 - internal_params[1],
+            "hidden_units": (4, 8)[internal_params[2]], "batch_size": (16, 32)[internal_params[3]],
+            "epochs": epochs, "best epoch": best or None, "seconds": seconds,
             "val/accuracy": 0.6 * value if value else None,
         }  # fmt: skip
         for name, number in want.items():

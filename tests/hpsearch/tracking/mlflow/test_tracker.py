@@ -324,10 +324,14 @@ def test_numbers_that_are_not_finite_are_counted(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     spec = cases.small()
     axes = build_space(spec.parameters)
-    raws = {"learning_rate": 0.1, "one_minus_beta": 0.1, "hidden_units_index": 0, "batch_size_index": 1}
+    internal_params = {"learning_rate": 0.1, "one_minus_beta": 0.1, "hidden_units_index": 0, "batch_size_index": 1}
     history = {"train/loss": [1.0, math.inf], "val/loss": [2.0, math.nan]}
-    lost = Trial("coarse", 0, raws, axes.point(raws), "diverged", None, 2, 0, 1.5, 1e9, {}, history)
-    failed = Trial("coarse", 1, raws, axes.point(raws), "failed", finished=1e9, error="ValueError: no")
+    lost = Trial(
+        "coarse", 0, internal_params, axes.point(internal_params), "diverged", None, 2, 0, 1.5, 1e9, {}, history
+    )
+    failed = Trial(
+        "coarse", 1, internal_params, axes.point(internal_params), "failed", finished=1e9, error="ValueError: no"
+    )
     tracker = MlflowTracker(uri)
     tracker.begin(StudyInfo(spec, "identity", 1e9, {}))
     for _ in range(2):
@@ -368,13 +372,15 @@ CURVE = {"train/loss": [1.0, 0.5, 0.25], "val/loss": [2.0, 1.5, 1.75]}
 
 
 def record(number: int, state: str, finished: float = 1e9, **others: Any) -> Trial:
-    raws = {"learning_rate": 0.1, "one_minus_beta": 0.1, "hidden_units_index": 0, "batch_size_index": 1}
+    internal_params = {"learning_rate": 0.1, "one_minus_beta": 0.1, "hidden_units_index": 0, "batch_size_index": 1}
     given: dict[str, Any] = {"epochs": 3, "seconds": 1.5, "metrics": {"val/loss": 1.5}, "history": CURVE}
     if state in ("complete", "pruned"):
         given |= {"value": 1.5 + number, "best_epoch": 2}
     if state == "failed":
         given = {"error": "ValueError: no"}
-    return Trial("coarse", number, raws, AXES.point(raws), state, finished=finished, **{**given, **others})  # type: ignore[arg-type]
+    return Trial(
+        "coarse", number, internal_params, AXES.point(internal_params), state, finished=finished, **{**given, **others}
+    )  # type: ignore[arg-type]
 
 
 STATES = [
@@ -382,7 +388,7 @@ STATES = [
     record(1, "pruned"),
     record(2, "diverged", value=None, best_epoch=0),
     record(3, "failed"),
-    record(4, "complete", origin="coarse/0"),
+    record(4, "complete", copied_from="coarse/0"),
 ]
 SCORED = [r._replace(metrics={**r.metrics, "val/accuracy": 0.9}) for r in STATES]
 SUBJECT = StudyInfo(cases.small(), "identity", 1e9, {})
@@ -493,7 +499,7 @@ def test_states_stay_apart(place: Path) -> None:
         assert {"objective", "best_epoch"} & set(run.data.metrics) == (
             {"objective", "best_epoch"} if r.state == "complete" else set()
         )
-        assert run.data.tags.get("hpsearch.origin") == r.origin
+        assert run.data.tags.get("hpsearch.origin") == r.copied_from
     assert of(place, "coarse/1").data.metrics["val/loss"] == 1.75  # a pruned one's curve is there
 
 
