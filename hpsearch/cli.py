@@ -56,7 +56,7 @@ def run(
     quiet: bool,
 ) -> None:
     """Start the study in file STUDY, or go on with it."""
-    _warm()
+    _start_forkserver()
     spec = _load(study, overrides)
     from hpsearch.storage.database import default_tracking, default_url, forked_url, url_of
     from hpsearch.study.session import Options
@@ -79,7 +79,7 @@ def run(
 @QUIET
 def resume(database: str, tracking_uri: str | None, workers: int | None, retry_failed: bool, quiet: bool) -> None:
     """Go on with the study in DATABASE, a file or a URL; its study file is not needed."""
-    _warm()
+    _start_forkserver()
     from hpsearch.storage.database import default_tracking
     from hpsearch.study.session import Options
 
@@ -290,10 +290,10 @@ def range_test(study: Path, low: float, high: float, steps: int, overrides: tupl
     report.console(Console()).print(report.lr_range_as_text(found))
 
 
-def _warm() -> None:
-    from hpsearch.core import processes as children
+def _start_forkserver() -> None:
+    from hpsearch.core import processes
 
-    children.warm()
+    processes.start_forkserver()
 
 
 def _url(database: str) -> str:

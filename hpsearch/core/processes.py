@@ -1,4 +1,4 @@
-"""Processes of ours: how they are started, and that they end when their coordinator does, however it ends."""
+"""Child processes: how they start, and that none outlives the coordinator, even one that is killed."""
 
 import contextlib
 import multiprocessing
@@ -13,43 +13,48 @@ from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerContext, SpawnContext
 
+PRELOAD = ["hpsearch.training.trial"]  # modules that the fork server imports once for all children
 
-def context() -> ForkServerContext | SpawnContext:
-    """Children of a small server that has imported what all of them need; of a new interpreter where there is none."""
+
+def process_context() -> ForkServerContext | SpawnContext:
+    """Return the multiprocessing context of all child processes: forkserver, or spawn where there is no forkserver."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
-    forking = multiprocessing.get_context("forkserver")
-    forking.set_forkserver_preload(["hpsearch.training.trial"])
-    return forking
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOAD)
+    return context
 
 
-def warm() -> None:
-    """Starts the server, which imports what children need while their coordinator still reads its files."""
-    if isinstance(context(), ForkServerContext):
-        with undisturbed():
+def start_forkserver() -> None:
+    """Start the fork server early, so that it imports its modules while the coordinator still reads files."""
+    if isinstance(process_context(), ForkServerContext):
+        with starting_children():
             forkserver.ensure_running()
 
 
 @contextlib.contextmanager
-def undisturbed() -> Iterator[None]:
-    """Children that are started now are deaf to Ctrl-C from their first instruction on; ours waits until after.
+def starting_children() -> Iterator[None]:
+    """Start child processes within: they ignore Ctrl-C from their first instruction on and do not import `__main__`.
 
-    Nor do they run the script that started us again, as Python would have it: they need nothing of it.
+    multiprocessing imports the main script in each child and has no option against it. A script that calls
+    `hpsearch.run` without an `if __name__ == "__main__"` guard would then start a study in every worker, so `__main__`
+    is an empty module while a child starts.
     """
     main, sys.modules["__main__"] = sys.modules["__main__"], types.ModuleType("__main__")
     try:
-        with _deaf():
+        with sigint_blocked():
             yield
     finally:
         sys.modules["__main__"] = main
 
 
 @contextlib.contextmanager
-def _deaf() -> Iterator[None]:
+def sigint_blocked() -> Iterator[None]:
+    """Block SIGINT in this thread and in the children it starts; a Ctrl-C is delivered here at the end."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    resource_tracker.ensure_running()  # a server starts it first, and Python 3.11 lets Ctrl-C through again then
+    resource_tracker.ensure_running()  # starting it later would unblock SIGINT on Python 3.11
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -57,14 +62,14 @@ def _deaf() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def begin(scratch: str) -> threading.Thread:
-    """A child's first call: Ctrl-C is the coordinator's business, and nobody outlives it, be it killed.
+def init_worker(scratch: str) -> threading.Thread:
+    """Initialize a child process: ignore Ctrl-C, which the coordinator handles, and end when the coordinator ends.
 
     Args:
-        scratch: the coordinator's temporary folder; a child removes it when the coordinator could not.
+        scratch: the coordinator's temporary folder, removed by the child when the coordinator could not.
 
     Returns:
-        What ends this process once the coordinator has ended; who notices that earlier joins it.
+        The thread that ends this process once the coordinator has ended.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
@@ -73,14 +78,14 @@ def begin(scratch: str) -> threading.Thread:
     def watch() -> None:
         wait([parent.sentinel])
         shutil.rmtree(scratch, ignore_errors=True)
-        os._exit(1)
+        os._exit(1)  # sys.exit would end this thread only, not the training in the main thread
 
     thread = threading.Thread(target=watch, name="watch", daemon=True)
     thread.start()
     return thread
 
 
-def kill(pid: int) -> None:
-    """Ends a child at once. `Process.kill` would not, once the server that started it is gone."""
-    with contextlib.suppress(OSError):  # it has ended by itself
+def kill_process(pid: int) -> None:
+    """Kill a child process. `Process.kill` does nothing once the fork server is gone."""
+    with contextlib.suppress(OSError):  # the process has ended already
         os.kill(pid, getattr(signal, "SIGKILL", signal.SIGTERM))

@@ -12,7 +12,7 @@ from pathlib import Path
 from queue import Empty
 from typing import Any, NamedTuple, final
 
-from hpsearch.core import processes as children
+from hpsearch.core import processes
 from hpsearch.core.text import masked
 from hpsearch.storage.records import Trial
 from hpsearch.tracking.base import StoreReplacedError, StudyInfo, Tracker
@@ -59,13 +59,13 @@ class BackgroundTracker:
         self._finished = False
         self._subject: StudyInfo | None = None
         self.sent = Sent()
-        context = children.context()
+        context = processes.process_context()
         self._calls: Queue[Call | None] = context.Queue()
         self._answers, answers = context.Pipe(duplex=False)
         self._process = context.Process(
             target=_work, args=(factory, uri, scratch, self._calls, answers), name=name, daemon=True
         )
-        with children.undisturbed():
+        with processes.starting_children():
             self._process.start()
         answers.close()  # the process has its own
 
@@ -131,7 +131,7 @@ class BackgroundTracker:
 
 def _work(factory: Factory, uri: str, scratch: str, calls: "Queue[Call | None]", answers: Connection) -> None:
     """The other process."""
-    children.begin(scratch)
+    processes.init_worker(scratch)
     sender = Sender(factory, uri, answers.send)
     sender.open()
     call: Call | None = Call("", ())

@@ -20,7 +20,7 @@ from typing import final
 
 from threadpoolctl import threadpool_limits
 
-from hpsearch.core import processes as children
+from hpsearch.core import processes
 from hpsearch.training.executors.base import WorkerDied
 from hpsearch.training.task import Outcome, Task
 from hpsearch.training.trial import advance
@@ -50,7 +50,7 @@ class Processes:
         self._lock = threading.Lock()  # for all below
         self._waiting: deque[tuple[Future[Outcome], Task]] = deque()
         self._over: str | None = None  # why nothing is trained any more
-        self._bell, self._ring = children.context().Pipe(duplex=False)  # wakes the thread
+        self._bell, self._ring = processes.process_context().Pipe(duplex=False)  # wakes the thread
         self._thread = threading.Thread(target=self._run, name="executor", daemon=True)
         self._thread.start()
         atexit.register(self.close)
@@ -173,11 +173,11 @@ class _Worker:
     def __init__(self, work: Work, scratch: str) -> None:
         self.ready = False
         self.future: Future[Outcome] | None = None
-        context = children.context()
+        context = processes.process_context()
         self.pipe, theirs = context.Pipe()
         with theirs:  # ours is closed: only then does the pipe end when the worker does
             self._process = context.Process(target=_begin, args=(work, scratch, theirs), name="worker", daemon=True)
-            with children.undisturbed():
+            with processes.starting_children():
                 self._process.start()
         pid = self._process.pid
         assert pid is not None
@@ -214,7 +214,7 @@ class _Worker:
 
     def kill(self) -> None:
         """May be called by any thread."""
-        children.kill(self._pid)
+        processes.kill_process(self._pid)
 
     def drain(self) -> None:
         """Waits until nobody is at the other end."""
@@ -237,7 +237,7 @@ class _Worker:
 
 def _begin(work: Work, scratch: str, pipe: Connection) -> None:
     """A worker's life."""
-    watch = children.begin(scratch)
+    watch = processes.init_worker(scratch)
     with threadpool_limits(1), contextlib.suppress(EOFError, ConnectionError):
         pipe.send_bytes(b"")
         while True:

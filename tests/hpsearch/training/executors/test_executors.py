@@ -21,7 +21,7 @@ import pytest
 from threadpoolctl import threadpool_info
 
 from hpsearch.config.spec import Spec
-from hpsearch.core import processes as children
+from hpsearch.core import processes
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.training.executors import EXECUTORS, Executor, Inline, Processes, WorkerDied
 from hpsearch.training.task import Outcome, Task, TrialResult, TrialTask
@@ -457,7 +457,7 @@ def test_the_server_cannot_be_started(opened: Opened, monkeypatch: pytest.Monkey
 @needs_proc
 @pytest.mark.parametrize("how", ["starting", "idle", "busy", "stopped amid a message"])
 def test_close_leaves_nothing(tmp_path: Path, how: str) -> None:
-    children.warm()
+    processes.start_forkserver()
     gc.collect()
     before = threading.active_count(), len(os.listdir("/proc/self/fd"))
     executor = Processes(2, str(tmp_path / "scratch"), act)

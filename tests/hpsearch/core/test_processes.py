@@ -1,0 +1,89 @@
+"""Child processes: how they start, and how they end."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from hpsearch.core.processes import (
+    PRELOAD,
+    kill_process,
+    process_context,
+    sigint_blocked,
+    start_forkserver,
+    starting_children,
+)
+
+needs_posix = pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="needs POSIX signals")
+
+UNGUARDED = """
+    import sys, time
+    from hpsearch.training.executors import Processes
+
+    print("imported", flush=True)
+    executor = Processes(1, sys.argv[1], time.sleep)
+    executor.submit(0.0).result(60)
+    executor.close()
+"""
+
+
+def test_script_without_a_main_guard(tmp_path: Path) -> None:
+    """Workers do not import the main script, which would start workers of its own."""
+    script = tmp_path / "script.py"
+    script.write_text(textwrap.dedent(UNGUARDED))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    ended = subprocess.run(
+        [sys.executable, script, tmp_path / "scratch"], env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert (ended.returncode, ended.stdout) == (0, "imported\n"), ended.stderr
+
+
+def test_main_module_is_restored() -> None:
+    main = sys.modules["__main__"]
+    with pytest.raises(ZeroDivisionError), starting_children():
+        assert sys.modules["__main__"] is not main
+        raise ZeroDivisionError
+    assert sys.modules["__main__"] is main
+
+
+@needs_posix
+def test_ctrl_c_is_delivered_after_the_block() -> None:
+    reached = False
+    with pytest.raises(KeyboardInterrupt), sigint_blocked():
+        os.kill(os.getpid(), signal.SIGINT)
+        reached = True
+    assert reached and signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+def test_preloaded_modules_exist() -> None:
+    """The fork server ignores a module that it cannot import."""
+    for name in PRELOAD:
+        __import__(name)
+
+
+def test_forkserver_starts_once() -> None:
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        pytest.skip("no forkserver on this platform")
+    from multiprocessing import forkserver
+
+    start_forkserver()
+    pid = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
+    start_forkserver()
+    assert pid is not None and forkserver._forkserver._forkserver_pid == pid  # type: ignore[attr-defined]
+
+
+def test_kill() -> None:
+    """A process that has ended already is no error."""
+    process = process_context().Process(target=signal.pause, daemon=True)
+    with starting_children():
+        process.start()
+    assert process.pid is not None
+    kill_process(process.pid)
+    process.join(20)
+    assert process.exitcode == -signal.SIGKILL
+    kill_process(process.pid)
