@@ -4,7 +4,7 @@ Each loss goes with one output function and δ = A − Y holds for all three: id
 logistic loss, softmax and cross-entropy. Targets are `(rows, outputs)` in the network's dtype.
 
 Everything is written along the last axis, for any axes before it. The trainer hands in arrays whose *memory* has the
-rows side by side (`engine.rows.rows_adjacent`), where reductions over a few outputs take a fraction of the time.
+rows side by side (`engine.data.rows.rows_adjacent`), where reductions over a few outputs take a fraction of the time.
 """
 
 from collections.abc import Callable
@@ -15,8 +15,8 @@ from typing import ClassVar, Protocol, final
 import numpy as np
 import numpy.typing as npt
 
+from engine.data.rows import rows_adjacent
 from engine.registry import Registry
-from engine.rows import rows_adjacent
 from engine.types import Booleans, DType, EngineError, Floats, Integers, Shape
 
 

@@ -8,10 +8,10 @@ from typing import final
 
 import numpy as np
 
+from engine.data.rows import rows_adjacent
 from engine.layers import Bound, Chain, Layer, Place, Slice, without_rates
 from engine.losses import Loss
 from engine.registry import Registry
-from engine.rows import rows_adjacent
 from engine.types import Booleans, DType, EngineError, Floats, Shape
 
 CHUNK, WIDEST = 1024, 1 << 19  # rows a forward pass holds at a time outside training, and their numbers in any layer

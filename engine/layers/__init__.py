@@ -3,13 +3,13 @@
 from engine.layers.base import Bound, Layer, Parameter, Place
 from engine.layers.batch_norm import BatchNorm
 from engine.layers.chain import Chain, Slice
-from engine.layers.conv2d import Conv2d
-from engine.layers.conv_transpose2d import ConvTranspose2d
+from engine.layers.convolution.conv2d import Conv2d
+from engine.layers.convolution.conv_transpose2d import ConvTranspose2d
+from engine.layers.convolution.pooling import MaxPool2d, MeanPool2d
 from engine.layers.dense import Dense
 from engine.layers.dropout import Dropout, without_rates
 from engine.layers.flatten import Flatten
 from engine.layers.maxout import Maxout
-from engine.layers.pooling import MaxPool2d, MeanPool2d
 from engine.layers.prelu import PReLU
 from engine.layers.residual import Residual
 from engine.layers.rrelu import RReLU

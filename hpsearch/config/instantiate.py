@@ -6,15 +6,15 @@ from functools import partial
 from typing import Any
 
 from engine.activations import ACTIVATIONS
-from engine.augmentation import AUGMENTATIONS
-from engine.clipping import CLIPS
-from engine.hyperparameters import Hyperparameters, Switch
+from engine.data.augmentation import AUGMENTATIONS
+from engine.data.row_sampling import ROW_SAMPLINGS
 from engine.initializers import INITIALIZERS, HeNormal, Initializer, XavierNormal
 from engine.layers import LAYERS, BatchNorm, Dense, Dropout, Layer
 from engine.optimizers import OPTIMIZERS
 from engine.registry import Registry
-from engine.row_sampling import ROW_SAMPLINGS
-from engine.schedules import SCHEDULES
+from engine.training.clipping import CLIPS
+from engine.training.hyperparameters import Hyperparameters, Switch
+from engine.training.schedules import SCHEDULES
 from engine.types import EngineError
 from hpsearch.config.spec import Choice, Hidden, Model, Train, setting
 from hpsearch.core.space import Point

@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from engine.activations import ACTIVATIONS
-from engine.augmentation import AUGMENTATIONS
-from engine.clipping import CLIPS
+from engine.data.augmentation import AUGMENTATIONS
+from engine.data.row_sampling import ROW_SAMPLINGS
 from engine.initializers import INITIALIZERS
 from engine.optimizers import OPTIMIZERS
 from engine.registry import Registry, nearest
-from engine.row_sampling import ROW_SAMPLINGS
-from engine.schedules import SCHEDULES
+from engine.training.clipping import CLIPS
+from engine.training.schedules import SCHEDULES
 from hpsearch.config.document import Path_
 from hpsearch.config.instantiate import HIDDEN, NESTED, PARTS
 from hpsearch.config.spec import Choice, Model, Spec, Train

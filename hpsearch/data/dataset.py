@@ -12,8 +12,8 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
+from engine.data.rows import Rows
 from engine.losses import Logistic, Loss, SoftmaxCrossEntropy, SquaredError
-from engine.rows import Rows
 from engine.types import Floats, Shape
 from hpsearch.core.seeds import derive
 from hpsearch.core.space import Point, Value

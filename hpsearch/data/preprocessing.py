@@ -13,8 +13,8 @@ from typing import Any, Self, final
 import numpy as np
 import numpy.typing as npt
 
+from engine.data.scaling import SCALERS, Scaler, Standard
 from engine.registry import Registry, nearest
-from engine.scaling import SCALERS, Scaler, Standard
 from engine.types import DType, Floats, Shape
 from hpsearch.data.frame import MISSING, Column, Frame, number, numbers
 from hpsearch.errors import DataError

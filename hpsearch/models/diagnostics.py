@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
-from engine.diagnostics import Histogram, histograms, weight_statistics
+from engine.analysis.diagnostics import Histogram, histograms, weight_statistics
+from engine.data.rows import Rows
 from engine.network import Network
-from engine.rows import Rows
 from engine.types import EngineError, Floats
 from hpsearch.config.instantiate import hyperparameters
 from hpsearch.config.spec import Spec
@@ -68,7 +68,7 @@ class Regions(NamedTuple):
 
 
 class Spread(NamedTuple):
-    """How the numbers of one layer are spread: `engine.diagnostics.Histogram` of one trial."""
+    """How the numbers of one layer are spread: `engine.analysis.diagnostics.Histogram` of one trial."""
 
     layer: str
     counts: list[int]
@@ -78,7 +78,7 @@ class Spread(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """The weights of one layer: `engine.diagnostics.LayerWeights` of one trial."""
+    """The weights of one layer: `engine.analysis.diagnostics.LayerWeights` of one trial."""
 
     layer: str
     total: float

@@ -24,18 +24,18 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from engine.activations import ACTIVATIONS
-from engine.hyperparameters import Hyperparameters
+from engine.data.rows import Rows
+from engine.data.scaling import SCALERS, Scaler, Standard
 from engine.initializers import HeNormal, XavierNormal
 from engine.layers import BatchNorm, Dense, Dropout, Layer
 from engine.losses import Logistic, Loss, SoftmaxCrossEntropy, SquaredError
 from engine.network import Network
 from engine.optimizers import OPTIMIZERS
 from engine.registry import nearest
-from engine.rows import Rows
-from engine.scaling import SCALERS, Scaler, Standard
-from engine.state import State
-from engine.stopping import EarlyStopping
-from engine.trainer import train
+from engine.training.hyperparameters import Hyperparameters
+from engine.training.state import State
+from engine.training.stopping import EarlyStopping
+from engine.training.trainer import train
 from engine.types import DType, Floats, Integers
 from hpsearch.config.instantiate import RECTIFIERS
 

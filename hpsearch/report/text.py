@@ -17,8 +17,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from engine.diagnostics import diagnose
-from engine.range_test import RangeTest
+from engine.analysis.diagnostics import diagnose
+from engine.analysis.range_test import RangeTest
 from hpsearch.config.references import searched
 from hpsearch.config.spec import Spec
 from hpsearch.core.space import Value, value_bounds

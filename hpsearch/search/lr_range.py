@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from engine.range_test import RangeTest, range_test
+from engine.analysis.range_test import RangeTest, range_test
 from hpsearch.config.instantiate import hyperparameters
 from hpsearch.config.references import choices, searched
 from hpsearch.config.spec import Spec

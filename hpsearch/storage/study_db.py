@@ -90,7 +90,7 @@ _CHECKPOINT = sa.Table(
     sa.Column("epochs", sa.Integer, nullable=False),
     sa.Column("seconds", sa.Float, nullable=False),
     sa.Column("history", sa.LargeBinary, nullable=False),
-    sa.Column("state", sa.LargeBinary, nullable=False),  # `engine.state.State.to_bytes`
+    sa.Column("state", sa.LargeBinary, nullable=False),  # `engine.training.state.State.to_bytes`
 )
 _CHAMPION = sa.Table(
     "hpsearch_champion",

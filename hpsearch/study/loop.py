@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor
 from typing import NamedTuple, final
 
-from engine.state import State
+from engine.training.state import State
 from engine.types import EngineError
 from hpsearch.config.references import searched
 from hpsearch.config.spec import Spec, Stage

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from engine import trainer
 from engine.activations import ACTIVATIONS
 from engine.layers import Dense, Flatten, Layer
 from engine.metrics import METRICS
 from engine.network import Network
+from engine.training import trainer
 from engine.types import EngineError
 from hpsearch.config.instantiate import _initializer, hidden_layers, hyperparameters, output_activation
 from hpsearch.config.spec import Spec

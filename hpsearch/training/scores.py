@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from engine.data.rows import Rows
 from engine.metrics import METRICS
 from engine.network import Network
-from engine.rows import Rows
-from engine.trainer import Epoch, evaluate
+from engine.training.trainer import Epoch, evaluate
 from engine.types import Floats
 from hpsearch.config.spec import Spec
 from hpsearch.core.space import Point

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from engine.hyperparameters import Hyperparameters
 from engine.network import Network
-from engine.state import State
-from engine.stopping import EarlyStopping, Plateau, TargetReached
-from engine.trainer import train
+from engine.training.hyperparameters import Hyperparameters
+from engine.training.state import State
+from engine.training.stopping import EarlyStopping, Plateau, TargetReached
+from engine.training.trainer import train
 from engine.types import Booleans
 from hpsearch.config.instantiate import hyperparameters
 from hpsearch.config.spec import Spec

@@ -17,14 +17,14 @@ from sklearn.neural_network import MLPClassifier
 from threadpoolctl import threadpool_limits
 
 from engine.activations import ReLU
-from engine.hyperparameters import Hyperparameters
+from engine.data.rows import Rows
 from engine.layers import Dense
 from engine.losses import SoftmaxCrossEntropy
 from engine.network import Network
 from engine.optimizers import Momentum
-from engine.rows import Rows
-from engine.state import State
-from engine.trainer import train
+from engine.training.hyperparameters import Hyperparameters
+from engine.training.state import State
+from engine.training.trainer import train
 
 pytestmark = pytest.mark.bench
 

@@ -17,14 +17,14 @@ from sklearn.datasets import load_digits
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from engine.activations import ACTIVATIONS
-from engine.hyperparameters import Hyperparameters
+from engine.data.rows import Rows
 from engine.layers import LAYERS, Conv2d, Dense, Flatten
 from engine.losses import SoftmaxCrossEntropy
 from engine.network import Network
 from engine.optimizers import Momentum
-from engine.rows import Rows
-from engine.state import State
-from engine.trainer import train
+from engine.training.hyperparameters import Hyperparameters
+from engine.training.state import State
+from engine.training.trainer import train
 
 pytestmark = pytest.mark.bench
 

@@ -14,15 +14,15 @@ from sklearn.datasets import load_digits
 from threadpoolctl import threadpool_limits
 
 from engine.activations import ReLU, Sigmoid
-from engine.hyperparameters import Hyperparameters
+from engine.data.rows import Rows
 from engine.initializers import XavierNormal
 from engine.layers import BatchNorm, Dense, Dropout, Layer
 from engine.losses import SoftmaxCrossEntropy, SquaredError
 from engine.network import Network
 from engine.optimizers import SGD, Adam, Momentum
-from engine.rows import Rows
-from engine.state import State
-from engine.trainer import train
+from engine.training.hyperparameters import Hyperparameters
+from engine.training.state import State
+from engine.training.trainer import train
 
 pytestmark = pytest.mark.bench
 

@@ -11,7 +11,7 @@ import paths
 import pytest
 import sqlalchemy as sa
 
-from engine.state import State
+from engine.training.state import State
 from hpsearch.config import load as checking
 from hpsearch.data.dataset import prepare
 from hpsearch.training.executors import Inline

@@ -13,7 +13,7 @@ import cases
 import numpy as np
 import pytest
 
-from engine.state import State
+from engine.training.state import State
 from engine.types import EngineError
 from hpsearch.config import load as checking
 from hpsearch.core.text import redacted

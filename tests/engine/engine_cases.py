@@ -2,23 +2,25 @@
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from engine.activations import ACTIVATIONS
-from engine.hyperparameters import Hyperparameters
+from engine.data.rows import Rows
 from engine.initializers import XavierNormal
 from engine.layers import Dense
 from engine.losses import LOSSES, Loss
 from engine.network import Network
 from engine.optimizers import OPTIMIZERS
-from engine.rows import Rows
-from engine.schedules import SCHEDULES
-from engine.state import State
-from engine.trainer import Epoch, train
+from engine.training.hyperparameters import Hyperparameters
+from engine.training.schedules import SCHEDULES
+from engine.training.state import State
+from engine.training.trainer import Epoch, train
 from engine.types import EngineError
 
+REFERENCES_FOLDER = Path(__file__).parent / "references"
 F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
 
 

@@ -6,9 +6,9 @@ from engine_cases import F32, F64, LOSS_CASES, targets
 from scipy.special import expit, log_softmax, softmax
 from sklearn.metrics import accuracy_score, log_loss, mean_squared_error, r2_score
 
-from engine.accumulator import MetricAccumulator
+from engine.data.rows import rows_adjacent
 from engine.losses import LOSSES, Logistic, SoftmaxCrossEntropy, SquaredError
-from engine.rows import rows_adjacent
+from engine.training.accumulator import MetricAccumulator
 from engine.types import EngineError
 
 RNG = np.random.default_rng(3)

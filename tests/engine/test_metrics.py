@@ -13,10 +13,10 @@ from hypothesis.extra import numpy as hnp
 from scipy.special import expit, softmax
 from sklearn import metrics as sk
 
-from engine.accumulator import MetricAccumulator
+from engine.data.rows import rows_adjacent
 from engine.losses import LOSSES
 from engine.metrics import METRICS
-from engine.rows import rows_adjacent
+from engine.training.accumulator import MetricAccumulator
 from engine.types import EngineError
 
 CLASSIFIERS = [name for name in METRICS if METRICS[name].classifies]

@@ -22,16 +22,16 @@ from sklearn.neural_network import MLPClassifier
 from threadpoolctl import threadpool_limits
 
 from engine.activations import ReLU
-from engine.hyperparameters import Hyperparameters
+from engine.data.rows import Rows
+from engine.data.scaling import MinMax
 from engine.layers import Dense
 from engine.losses import Logistic, SoftmaxCrossEntropy
 from engine.network import Network
 from engine.optimizers import SGD, Adam, Matrices, Momentum, Nesterov, Optimizer
-from engine.rows import Rows
-from engine.scaling import MinMax
-from engine.schedules import Constant, Inverse
-from engine.state import State
-from engine.trainer import train
+from engine.training.hyperparameters import Hyperparameters
+from engine.training.schedules import Constant, Inverse
+from engine.training.state import State
+from engine.training.trainer import train
 
 HIDDEN, BATCH, L2 = 100, 200, 1e-4  # scikit-learn's defaults
 MOMENTUM: dict[str, Any] = {"momentum": 0.9, "nesterovs_momentum": False}

@@ -5,7 +5,6 @@ import dataclasses
 import importlib
 import inspect
 import json
-import pkgutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,8 +15,8 @@ from engine_cases import LOSS_CASES, hyperparameters, network, rows, run, start,
 
 import engine
 from engine.activations import ACTIVATIONS, LeakyReLU
-from engine.augmentation import AUGMENTATIONS
-from engine.clipping import CLIPS
+from engine.data.augmentation import AUGMENTATIONS
+from engine.data.row_sampling import ROW_SAMPLINGS
 from engine.initializers import INITIALIZERS, Normal
 from engine.layers import LAYERS, Dense
 from engine.losses import LOSSES, SoftmaxCrossEntropy
@@ -25,8 +24,8 @@ from engine.metrics import METRICS
 from engine.network import NETWORKS, Network
 from engine.optimizers import OPTIMIZERS, Adam, Momentum
 from engine.registry import Registry, UnknownName, describe, nearest, restore
-from engine.row_sampling import ROW_SAMPLINGS
-from engine.schedules import SCHEDULES
+from engine.training.clipping import CLIPS
+from engine.training.schedules import SCHEDULES
 from engine.types import EngineError
 
 MENUS = [
@@ -71,7 +70,7 @@ def test_json_and_back(menu, name: str) -> None:  # type: ignore[no-untyped-def]
 
 @pytest.mark.parametrize(("package", "menu"), [("layers", LAYERS), ("optimizers", OPTIMIZERS)])
 def test_every_file_is_on_its_menu(package: str, menu: Registry) -> None:  # type: ignore[type-arg]
-    files = {module.name for module in pkgutil.iter_modules([str(FOLDER / package)])} - {"base", "chain", "im2col"}
+    files = {file.stem for file in (FOLDER / package).rglob("*.py")} - {"__init__", "base", "chain", "im2col"}
     assert {entry.__module__.rpartition(".")[2] for entry in menu.values()} == files
 
 

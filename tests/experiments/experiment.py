@@ -10,7 +10,7 @@ import numpy as np
 import paths
 
 from engine.network import Network
-from engine.trainer import evaluate
+from engine.training.trainer import evaluate
 from hpsearch.config import load as checking
 from hpsearch.config.references import searched
 from hpsearch.config.spec import Spec, Stage

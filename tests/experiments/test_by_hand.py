@@ -9,16 +9,16 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from engine.activations import Activation, ReLU, Sigmoid, Tanh
-from engine.diagnostics import Histogram, histograms
-from engine.hyperparameters import Hyperparameters
+from engine.analysis.diagnostics import Histogram, histograms
+from engine.data.rows import Rows
 from engine.initializers import HeNormal, Initializer, Normal, XavierNormal, Zero
 from engine.layers import Dense
 from engine.losses import Logistic, SquaredError
 from engine.network import Network
 from engine.optimizers import OPTIMIZERS, SGD
-from engine.rows import Rows
-from engine.state import State
-from engine.trainer import train
+from engine.training.hyperparameters import Hyperparameters
+from engine.training.state import State
+from engine.training.trainer import train
 from engine.types import DType, Floats, Integers, Shape
 
 F64: DType = np.dtype(np.float64)

@@ -73,7 +73,7 @@ def trials(where: str, study: Reader) -> Findings:
 
 
 def checkpoints(where: str, study: Reader) -> Findings:
-    from engine.state import State
+    from engine.training.state import State
     from engine.types import EngineError
 
     readable = 0

@@ -25,7 +25,7 @@ from engine.layers import (
     RReLU,
 )
 from engine.layers.chain import view
-from engine.layers.im2col import pair
+from engine.layers.convolution.im2col import pair
 from engine.losses import Logistic, Loss, SoftmaxCrossEntropy, SquaredError
 from engine.types import Floats, Shape
 from hpsearch.models.onnx.nodes import Nodes

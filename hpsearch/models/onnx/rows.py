@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from engine.scaling import MinMax, Quantile, Robust, Scaler, Standard
+from engine.data.scaling import MinMax, Quantile, Robust, Scaler, Standard
 from engine.types import Floats, Integers, Shape
 from hpsearch.data.preprocessing import DTYPE, CategoryEncoding, Preprocessing
 from hpsearch.models.onnx.nodes import TEXT, Nodes

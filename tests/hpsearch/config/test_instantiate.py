@@ -8,15 +8,15 @@ import cases
 import pytest
 
 from engine.activations import ReLU, Sigmoid, Softplus, Tanh
-from engine.augmentation import Noise
-from engine.clipping import ClipValue
-from engine.hyperparameters import Hyperparameters, Switch
+from engine.data.augmentation import Noise
+from engine.data.row_sampling import Balanced
 from engine.initializers import HeNormal, HeUniform, Normal, XavierNormal, XavierUniform, Zero
 from engine.layers import BatchNorm, Conv2d, Dense, Dropout, Flatten, Layer, Maxout, MaxPool2d, PReLU, Residual
 from engine.losses import SoftmaxCrossEntropy, SquaredError
 from engine.optimizers import SGD, Adam, Momentum, Nesterov
-from engine.row_sampling import Balanced
-from engine.schedules import Cosine, MultiStep
+from engine.training.clipping import ClipValue
+from engine.training.hyperparameters import Hyperparameters, Switch
+from engine.training.schedules import Cosine, MultiStep
 from hpsearch.config.instantiate import ALL_ROWS, hidden_layers, hyperparameters
 from hpsearch.config.spec import Model, Spec
 from hpsearch.core.space import Point

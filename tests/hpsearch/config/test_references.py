@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from engine.trainer import evaluate
+from engine.training.trainer import evaluate
 from hpsearch.cli import commands
 from hpsearch.config import load as checking
 from hpsearch.config.references import searched

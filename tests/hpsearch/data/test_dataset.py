@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from engine.data.scaling import SCALERS, MinMax
 from engine.losses import Logistic, SoftmaxCrossEntropy, SquaredError
-from engine.scaling import SCALERS, MinMax
 from hpsearch.data import dataset as module
 from hpsearch.data.dataset import Dataset, fingerprint, prepare
 from hpsearch.data.preprocessing import Preprocessing

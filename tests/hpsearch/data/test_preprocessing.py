@@ -16,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, RobustScaler, StandardScaler
 from table_cases import DATA, table
 
-from engine.scaling import SCALERS
+from engine.data.scaling import SCALERS
 from hpsearch.data.frame import Column, Frame, frame_of
 from hpsearch.data.preprocessing import Preprocessing, PreprocessingConfig, fit
 from hpsearch.errors import DataError

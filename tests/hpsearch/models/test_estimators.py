@@ -24,14 +24,14 @@ from sklearn.utils.estimator_checks import check_estimator, parametrize_with_che
 from threadpoolctl import threadpool_limits
 
 from engine.activations import ReLU, Tanh
-from engine.hyperparameters import Hyperparameters
 from engine.initializers import HeNormal, XavierNormal
 from engine.layers import BatchNorm, Dense, Dropout
 from engine.losses import Logistic, SoftmaxCrossEntropy, SquaredError
 from engine.network import Network
 from engine.optimizers import Momentum, Nesterov, RMSprop
 from engine.registry import UnknownName
-from engine.trainer import train
+from engine.training.hyperparameters import Hyperparameters
+from engine.training.trainer import train
 from engine.types import EngineError
 from hpsearch.models.estimators import MENUS, RULES, MLPClassifier, MLPRegressor
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from cases import run, small
 
+from engine.data.scaling import SCALERS
 from engine.layers import Dense, Flatten
 from engine.network import Network
-from engine.scaling import SCALERS
 from hpsearch.config.spec import Spec
 from hpsearch.core.seeds import derive
 from hpsearch.data.dataset import Dataset, prepare

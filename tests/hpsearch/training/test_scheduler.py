@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from engine.state import State
+from engine.training.state import State
 from hpsearch.config.spec import Spec
 from hpsearch.core.seeds import derive
 from hpsearch.data.dataset import Dataset, prepare

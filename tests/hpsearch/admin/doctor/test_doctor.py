@@ -26,7 +26,7 @@ import pytest
 from click.testing import CliRunner
 from packaging.requirements import Requirement
 
-from engine.state import State
+from engine.training.state import State
 from hpsearch import cli
 from hpsearch.admin import doctor
 from hpsearch.admin.doctor import Finding, machine

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.activations import ACTIVATIONS
+from engine.data.scaling import SCALERS, Quantile, Scaler
 from engine.layers import (
     LAYERS,
     BatchNorm,
@@ -34,7 +35,6 @@ from engine.layers import (
 )
 from engine.losses import LOSSES, Logistic, Loss, SoftmaxCrossEntropy, SquaredError
 from engine.network import Network
-from engine.scaling import SCALERS, Quantile, Scaler
 from hpsearch.data.dataset import prepare
 from hpsearch.data.frame import Column, Frame, key
 from hpsearch.data.preprocessing import (

@@ -1,0 +1,161 @@
+"""Gradient check: what backpropagation says against central differences, in float64."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import final
+
+import numpy as np
+
+from engine.data.rows import Rows
+from engine.layers import Slice
+from engine.network import Network
+from engine.training.gradient import bind_gradient
+from engine.training.hyperparameters import Hyperparameters
+from engine.types import EngineError, Floats, Integers
+
+GOOD, WRONG = 1e-7, 1e-3
+LITTLE = 1e-3
+CHUNK = 256  # nudged copies of a trial that go forwards together
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class ParameterCheck:
+    """‖a−b‖ / (‖a‖+‖b‖) over one parameter of a layer, `ratio (trials,)`; layers count from 1.
+
+    A parameter with less than a thousandth of the whole gradient is measured by that thousandth: what differences
+    say of a bias before batch norm, which has no influence at all, is rounding.
+    """
+
+    layer: int
+    name: str
+    ratio: Floats
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class GradientCheck:
+    """At most 1e-7 is good, about 1e-5 suspicious, 1e-3 and more wrong.
+
+    Attributes:
+        ratio: ‖a−b‖ / (‖a‖+‖b‖) over all parameters, `(trials,)`; 0 when both are 0.
+        parameters: the same for each.
+    """
+
+    ratio: Floats
+    parameters: tuple[ParameterCheck, ...]
+
+    @property
+    def worst(self) -> ParameterCheck:
+        """The parameter with the largest ratio in any trial; one that is not a number is larger than all."""
+        return max(self.parameters, key=lambda p: _largest(p.ratio))
+
+    @property
+    def good(self) -> bool:
+        """Whether every parameter's ratio is at most 1e-7 in every trial."""
+        return _largest(self.worst.ratio) <= GOOD
+
+    def __str__(self) -> str:
+        ratio = _largest(self.worst.ratio)
+        verdict = "good" if ratio <= GOOD else "suspicious" if ratio < WRONG else "wrong"
+        return f"gradient {verdict}: {ratio:.1e}, largest in layer {self.worst.layer}, {self.worst.name}"
+
+
+def check_gradient(
+    network: Network, theta: Floats, rows: Rows, trial: Hyperparameters | None = None, step: float = 1e-5
+) -> GradientCheck:
+    """Compares the trainer's gradient of the mean loss and the regularizers with (J(w+h) − J(w−h)) / 2h.
+
+    What layers draw at random (dropout) is drawn alike on both sides, batch statistics are those of the batch, and
+    what is not learned (running statistics) is left out. Differences across a kink (ReLU at 0) differ rightly: take
+    rows whose activations stay away from it.
+
+    Args:
+        theta: `(trials, parameters)`, float64.
+        rows: one batch, the same for all trials, float64.
+        trial: of which regularizers and label smoothing are part of J; clipping is not.
+        step: h.
+
+    Raises:
+        EngineError: the network has nothing to learn, or something is not float64.
+    """
+    trial = replace(trial or Hyperparameters(), clip=None)
+    dtypes = {theta.dtype, rows.x.dtype, rows.y.dtype}
+    if dtypes != {np.dtype(np.float64)}:
+        raise EngineError(f"a gradient check needs float64, got {', '.join(sorted(map(str, dtypes)))}")
+    if not network.learned.any():
+        raise EngineError("a gradient check needs a network with parameters")
+    analytic = _gradient(network, theta, rows, trial)[0]
+    numeric = np.stack([_numeric(network, row, rows, trial, step) for row in theta])
+    learned = [s for s in network.slices if s.parameter.learned]
+    least = LITTLE * _size(analytic, numeric)
+    return GradientCheck(
+        ratio=_ratio(analytic, numeric),
+        parameters=tuple(
+            ParameterCheck(s.layer + 1, s.parameter.name, _ratio(_part(analytic, s), _part(numeric, s), least))
+            for s in learned
+        ),
+    )
+
+
+def _gradient(network: Network, theta: Floats, rows: Rows, trial: Hyperparameters) -> tuple[Floats, Floats]:
+    """What the trainer computes, `(trials, parameters)`, and the logits it came from; theta is left alone."""
+    count, theta = len(theta), theta.copy()
+    grad = np.empty_like(theta)
+    logits = np.empty((count, len(rows), network.outputs))
+    generators = [np.random.default_rng(0) for _ in range(count)]
+    scratch = np.empty_like(theta)
+    gradient = bind_gradient([network] * count, [trial] * count, generators, theta, grad, scratch, len(rows))
+    x, y = (np.repeat(a[None], count, axis=0) for a in (rows.x, rows.y))
+    with np.errstate(all="ignore"):
+        gradient(x, y, logits)
+    return grad, logits
+
+
+def _numeric(network: Network, row: Floats, rows: Rows, trial: Hyperparameters, step: float) -> Floats:
+    """`(parameters,)` of one trial, 0 for what is not learned."""
+    numeric = np.zeros_like(row)
+    for numbers in _chunks(np.flatnonzero(network.learned)):
+        nudged = np.repeat(row[None], 2 * len(numbers), axis=0)
+        nudged[range(len(numbers)), numbers] += step
+        nudged[range(len(numbers), len(nudged)), numbers] -= step
+        costs = _costs(network, nudged, rows, trial).reshape(2, -1)
+        numeric[numbers] = (costs[0] - costs[1]) / (2 * step)
+    return numeric
+
+
+def _costs(network: Network, theta: Floats, rows: Rows, trial: Hyperparameters) -> Floats:
+    """J = mean loss + λ/2 · Σw² + λ₁ · Σ|w|, `(trials,)`, of logits as they are in training."""
+    logits = _gradient(network, theta, rows, trial)[1]
+    classes, smoothing = max(network.outputs, 2), trial.label_smoothing
+    targets = rows.y * (1 - smoothing) + smoothing / classes if smoothing else rows.y
+    losses = network.loss.values(logits, targets[None])
+    weights = theta[:, network.regularized]
+    penalty = trial.l2 / 2 * np.square(weights).sum(axis=1) + trial.l1 * np.abs(weights).sum(axis=1)
+    costs: Floats = losses.mean(axis=1) + penalty / (len(rows) if trial.by_batch else 1)
+    return costs
+
+
+def _chunks(numbers: Integers) -> Iterator[Integers]:
+    for start in range(0, len(numbers), CHUNK):
+        yield numbers[start : start + CHUNK]
+
+
+def _part(matrix: Floats, s: Slice) -> Floats:
+    return matrix[:, s.start : s.stop]
+
+
+def _ratio(a: Floats, b: Floats, least: Floats | float = 0.0) -> Floats:
+    """`(trials,)` of matrices `(trials, parameters)`; their size counts as `least` at least."""
+    size = np.maximum(_size(a, b), least)
+    ratio: Floats = np.linalg.norm(a - b, axis=1) / np.where(size > 0, size, 1)
+    return ratio
+
+
+def _size(a: Floats, b: Floats) -> Floats:
+    size: Floats = np.linalg.norm(a, axis=1) + np.linalg.norm(b, axis=1)
+    return size
+
+
+def _largest(ratios: Floats) -> float:
+    return float(np.nan_to_num(ratios, nan=np.inf).max())

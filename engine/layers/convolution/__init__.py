@@ -1,0 +1,1 @@
+"""Layers over images: convolutions, pooling, and the im2col windows they share."""

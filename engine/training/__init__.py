@@ -1,0 +1,1 @@
+"""Training: hyperparameters and state, one epoch after another, and conditions that end a trial."""

@@ -1,0 +1,224 @@
+"""Training as a generator: it yields an epoch, and is sent who goes on."""
+
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, final
+
+import numpy as np
+
+from engine.data.augmentation import augment
+from engine.data.rows import Batches, Block, Rows, rows_adjacent
+from engine.network import Network
+from engine.optimizers import Matrices, Optimizer
+from engine.training.accumulator import MetricAccumulator, Scores
+from engine.training.gradient import bind_gradient
+from engine.training.hyperparameters import Hyperparameters
+from engine.training.state import State
+from engine.types import Booleans, EngineError, Floats
+
+if TYPE_CHECKING:
+    from engine.metrics import Metric
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Epoch:
+    """What an epoch gave.
+
+    Attributes:
+        number: counted from 1.
+        train: of each batch as it was seen, before the step it led to: the mean over the epoch, at no extra pass.
+        val: of all validation rows after the epoch; None when there are none.
+        others: metrics of `val` that were asked for beside, `(trials,)` each.
+    """
+
+    number: int
+    train: Scores
+    val: Scores | None
+    others: Mapping[str, Floats]
+
+
+def train(
+    network: Network | Sequence[Network],
+    trials: Sequence[Hyperparameters],
+    state: State,
+    rows: Rows,
+    val: Rows | None = None,
+    every: int = 1,
+    metrics: "Mapping[str, Metric] | None" = None,
+) -> Generator[Epoch, Booleans | None, None]:
+    """Trains for as long as somebody goes on; the caller stops by closing the generator.
+
+    Numbers that overflow are a result: the trial's loss is then not finite, and its neighbors are not touched.
+
+    Args:
+        network: of all trials, or one for each, which may differ in their dropout rates.
+        trials: one a row of `state`; of one `kind`.
+        state: changed in place. When trials drop out it keeps the rows that go on.
+        rows: to learn from; each trial draws their order anew every epoch by its own generator.
+        val: to measure after each epoch.
+        every: how many epochs lie between those that are measured and yielded.
+        metrics: of `val`, beside loss and accuracy.
+
+    Yields:
+        An epoch; it is sent which rows of the state go on, `(trials,)` of bool, or None for all. Where there are
+        several sets of rows, the trials of all of them go on together.
+
+    Raises:
+        EngineError: the trials cannot train together, or the rows do not fit the network.
+    """
+    trials = list(trials)
+    networks = [network] * len(trials) if isinstance(network, Network) else list(network)
+    if every < 1:
+        raise EngineError(f"every must be at least 1, got {every}")
+    _check(networks, trials, state, rows)
+    while trials:
+        epochs = _epochs(networks, trials, state, rows, val, every, metrics or {})
+        going = None
+        while going is None or going.all():
+            going = yield next(epochs)
+        _keep(state, going)
+        trials = [t for t, goes in zip(trials, going, strict=True) if goes]
+        networks = [n for n, goes in zip(networks, going, strict=True) if goes]
+
+
+def evaluate(network: Network, theta: Floats, rows: Rows) -> Scores:
+    """Loss and accuracy of each trial on rows, `(trials,)` each."""
+    return measure(network, theta, rows, {})[0]
+
+
+def measure(
+    network: Network, theta: Floats, rows: Rows, metrics: "Mapping[str, Metric]"
+) -> tuple[Scores, dict[str, Floats]]:
+    """The same, and other metrics, in the order they are given."""
+    x, given = (array.reshape(rows.sets, len(rows), *array.shape[1:]) for array in (rows.x, rows.y))
+    y = rows_adjacent(given.shape, given.dtype)  # as the logits lie, or losses take twice as long
+    y[...] = given
+    accumulator = MetricAccumulator(network.loss, len(theta), given)
+    with np.errstate(all="ignore"):
+        logits = network.forward(theta, x)
+        accumulator.add(logits, y if rows.sets in (1, len(theta)) else np.concatenate([y] * (len(theta) // rows.sets)))
+        predicted = network.loss.predict(logits) if metrics else logits
+    others = {
+        name: np.array([metric.of(trial, y[t % rows.sets]) for t, trial in enumerate(predicted)])
+        for name, metric in metrics.items()
+    }
+    return accumulator.scores(), others
+
+
+def _epochs(
+    networks: Sequence[Network],
+    trials: Sequence[Hyperparameters],
+    state: State,
+    rows: Rows,
+    val: Rows | None,
+    every: int,
+    metrics: "Mapping[str, Metric]",
+) -> Generator[Epoch, None, None]:
+    """Epoch after epoch of a fixed set of trials: memory is allocated here, once."""
+    network, common, theta = networks[0], trials[0], state.theta
+    batches = Batches(rows, len(trials), min(common.batch_size, len(rows)), common.row_sampling, network.least_rows)
+    matrices = Matrices(theta, np.empty_like(theta), state.slots, np.empty_like(theta), network.regularized)
+    gradients = {
+        size: bind_gradient(networks, trials, state.generators, theta, matrices.grad, matrices.scratch, size)
+        for size in batches.sizes
+    }
+    while True:
+        accumulator = MetricAccumulator(network.loss, len(trials), rows.y.reshape(rows.sets, -1, network.outputs))
+        measured = (state.epoch + 1) % every == 0
+        optimizers, rates, first = _phase(trials, state, batches.steps)
+        update = type(optimizers[0]).bind(optimizers, rates, matrices)
+        with np.errstate(all="ignore"):
+            for block in _blocks(batches, state, common):
+                gradient = gradients[block.x.shape[2]]
+                # Of each batch in turn: x (trials, batch, …), y and logits (trials, batch, outputs).
+                for x, y, logits in zip(*(array.swapaxes(0, 1) for array in block), strict=True):
+                    gradient(x, y, logits)
+                    state.step += 1
+                    update(state.step - first)
+                if measured:
+                    accumulator.add(block.logits, block.y)
+        state.epoch += 1
+        if measured:
+            scores, others = measure(network, theta, val, metrics) if val else (None, {})
+            yield Epoch(state.epoch, accumulator.scores(), scores, others)
+
+
+def _phase(trials: Sequence[Hyperparameters], state: State, steps: int) -> tuple[list[Optimizer], list[float], int]:
+    """The optimizers of the epoch that begins, their learning rates, and the steps done before they took over."""
+    switch = trials[0].switch
+    factors = [t.schedule.factor(state.epoch) for t in trials]
+    if switch is None or state.epoch < switch.epoch:
+        rates = [t.learning_rate * factor for t, factor in zip(trials, factors, strict=True)]
+        return [t.optimizer for t in trials], rates, 0
+    if state.epoch == switch.epoch:
+        for slot in state.slots.values():
+            slot[...] = 0
+    later = [t.switch for t in trials if t.switch is not None]
+    rates = [
+        (t.learning_rate if s.learning_rate is None else s.learning_rate) * factor
+        for t, s, factor in zip(trials, later, factors, strict=True)
+    ]
+    return [s.optimizer for s in later], rates, switch.epoch * steps
+
+
+def _blocks(batches: Batches, state: State, common: Hyperparameters) -> Iterator[Block]:
+    """The epoch's rows, augmented."""
+    for block in batches.epoch(state.generators):
+        augment(common.augment, block.x, state.generators)
+        yield block
+
+
+def _keep(state: State, rows: Booleans) -> None:
+    """Drops the other trials, in place, so that the caller's state stays the one that trains."""
+    state.__dict__.update(state.take(rows).__dict__)
+
+
+def _check(networks: Sequence[Network], trials: Sequence[Hyperparameters], state: State, rows: Rows) -> None:
+    network = networks[0]
+    if len(trials) != len(state) or state.theta.shape[1] != network.size:
+        raise EngineError(
+            f"the state must be ({len(trials)} trials, {network.size} parameters), got {state.theta.shape}"
+        )
+    if len(networks) != len(trials) or any(n is not network and n.shape_key != network.shape_key for n in networks):
+        raise EngineError("trials that train together must have networks that differ in nothing but dropout rates")
+    if any(t.kind != trials[0].kind for t in trials):
+        raise EngineError("trials that train together must have one batch size and one kind of everything else")
+    check_rows(network, rows, state.theta)
+    if len(trials) % rows.sets:
+        raise EngineError(f"{rows.sets} sets of rows need as many trials, or a multiple, got {len(trials)}")
+    for trial in trials:
+        check_fit(network, trial, len(rows))
+
+
+def check_fit(network: Network, trial: Hyperparameters, rows: int) -> None:
+    """Whether a trial's batches suit its network; shapes within the network are its own business.
+
+    Args:
+        rows: to learn from.
+
+    Raises:
+        EngineError: batches too small for batch norm, smoothed labels for a regression, images to augment that are not.
+    """
+    batch = min(trial.batch_size, rows)
+    if batch < network.least_rows:
+        raise EngineError(f"batch_norm needs batches of at least {network.least_rows} rows, got a batch of {batch}")
+    if trial.label_smoothing and not network.loss.classifies:
+        raise EngineError(f"label_smoothing is for classes, not for a regression, got {trial.label_smoothing}")
+    for augmentation in trial.augment:
+        augmentation.check(network.inputs)
+
+
+def check_rows(network: Network, rows: Rows, theta: Floats) -> None:
+    """Whether rows are those of the network, in the dtype of its parameters.
+
+    Raises:
+        EngineError: they are not; the message names both shapes or both dtypes.
+    """
+    if not len(rows) or rows.x.shape[1:] != network.inputs or rows.y.shape[1:] != (network.outputs,):
+        raise EngineError(
+            f"rows must be {network.inputs} with ({network.outputs},) targets, "
+            f"got {rows.x.shape[1:]} with {rows.y.shape[1:]}, {len(rows)} of them"
+        )
+    if {rows.x.dtype, rows.y.dtype} != {theta.dtype}:
+        raise EngineError(f"rows must be {theta.dtype} like the parameters, got {rows.x.dtype} and {rows.y.dtype}")

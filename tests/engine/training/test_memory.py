@@ -1,0 +1,73 @@
+"""What training holds in memory: its highest point for a net of MNIST's size, and nothing more with every step."""
+
+import tracemalloc
+from collections.abc import Generator
+
+import numpy as np
+import pytest
+from engine_cases import hyperparameters, network, rows, start
+
+from engine.activations import ReLU
+from engine.data.rows import BLOCK, Rows
+from engine.layers import Dense
+from engine.losses import SoftmaxCrossEntropy
+from engine.network import Network
+from engine.optimizers import OPTIMIZERS, Momentum
+from engine.training.hyperparameters import Hyperparameters
+from engine.training.trainer import Epoch, train
+from engine.types import Booleans
+
+MB = 1 << 20
+
+
+def highest(training: Generator[Epoch, Booleans | None, None], epochs: int) -> int:
+    """Bytes at the highest point of so many epochs, counted from here."""
+    tracemalloc.start()
+    try:
+        for _ in range(epochs):
+            next(training)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_net_of_mnists_size(capsys: pytest.CaptureFixture[str]) -> None:
+    """784-512-10 on 10,000 rows in batches of 128, momentum: weights, gradient, scratch and what a block gathers.
+
+    The state (weights, best weights, velocity) and the rows are the caller's and counted apart.
+    """
+    random = np.random.default_rng(0)
+    x = random.standard_normal((10_000, 784), np.float32)
+    data = Rows(x, np.eye(10, dtype=np.float32)[random.integers(0, 10, len(x))])
+    net = Network((784,), (Dense(512), ReLU(), Dense(10)), SoftmaxCrossEntropy())
+    trials = [Hyperparameters(Momentum(), 0.01, 128)]
+    state = start(net, trials)
+    peak = highest(train(net, trials, state, data), 1)
+    parameters, block = 4 * net.size, 4 * (BLOCK // (128 * 784)) * 128 * 784
+    with capsys.disabled():
+        print(
+            f"\n784-512-10 on {len(x)} rows: training adds {peak / MB:.1f} MB at its highest to {x.nbytes / MB:.1f} MB "
+            f"of rows and {3 * parameters / MB:.1f} MB of state"
+        )
+    # Of each parameter the gradient and the optimizer's scratch; a block; what layers
+    # put out and send back for 128 rows, five times 512, and for the 16 left over; the rows' order.
+    layers = 4 * (128 + 16) * (5 * 512 + 784)
+    assert peak < 3 * parameters + block + layers + 8 * 3 * len(x)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_nothing_grows_with_the_steps(optimizer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """50 steps of one epoch, 500 of ten, and 500 of one, which take a longer order and nothing else."""
+    monkeypatch.setattr("engine.data.rows.BLOCK", 2000)
+    net = network("softmax_cross_entropy", 3, "relu", inputs=5, hidden=(64,))
+    trials = hyperparameters(2, optimizer)
+
+    def peak(count: int, epochs: int) -> int:
+        training = train(net, trials, start(net, trials), rows("softmax_cross_entropy", 3, count, 5))
+        next(training)  # allocates
+        return highest(training, epochs)
+
+    peak(400, 1)  # whatever is imported or cached on the way
+    once = peak(400, 1)
+    order = 8 * 2 * 2 * 3600  # each trial's, and both as one array
+    assert peak(400, 10) <= once + 5000 and peak(4000, 1) <= once + order + 5000

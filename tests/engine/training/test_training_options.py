@@ -1,0 +1,434 @@
+"""What a trial may train with beyond an optimizer and a rate, and when it stops.
+
+The stored values come from PyTorch 2.13.0 in float64, by `python tests/engine/references/torch_layers.py`.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from engine_cases import F32, F64, LOSS_CASES, REFERENCES_FOLDER, bits, network, plain, rows, scores_bits
+
+from engine.analysis.gradcheck import check_gradient
+from engine.data.row_sampling import ROW_SAMPLINGS, Balanced, Bootstrap, Shuffle
+from engine.data.rows import Rows
+from engine.losses import SoftmaxCrossEntropy
+from engine.network import Network
+from engine.optimizers import SGD, Adadelta, Adam, Momentum
+from engine.training.clipping import CLIPS, Clip, ClipNorm, ClipValue
+from engine.training.gradient import bind_gradient
+from engine.training.hyperparameters import Hyperparameters, Switch
+from engine.training.schedules import Exponential
+from engine.training.state import State
+from engine.training.stopping import Plateau, TargetReached
+from engine.training.trainer import Epoch, train
+from engine.types import EngineError, Floats
+
+NET = network("softmax_cross_entropy", 3, "tanh", inputs=5)
+DATA = rows("softmax_cross_entropy", 3, 21, 5)
+NAN, INF = float("nan"), float("inf")
+
+
+def begin(trials: Sequence[Hyperparameters], net: Network = NET, dtype: np.dtype[Any] = F32) -> State:
+    generators = [np.random.default_rng([4, k]) for k in range(len(trials))]
+    return State.start(net, trials[0].slots, generators, dtype)
+
+
+def run(trials: Sequence[Hyperparameters], state: State, count: int, data: Rows = DATA, every: int = 1) -> list[Epoch]:
+    training = train(NET, trials, state, data, data, every)
+    return [next(training) for _ in range(count)]
+
+
+def assert_company_does_not_matter(trials: Sequence[Hyperparameters], data: Rows = DATA, epochs: int = 4) -> None:
+    together = begin(trials)
+    seen = run(trials, together, epochs, data)
+    for k, trial in enumerate(trials):
+        alone = begin(trials).take(np.array([k]))
+        seen_alone = run([trial], alone, epochs, data)
+        assert bits(alone, 0) + scores_bits(seen_alone, 0) == bits(together, k) + scores_bits(seen, k), k
+
+
+# Clipping
+
+
+def clipped(clips: Sequence[Clip], grad: Floats) -> Floats:
+    grad = grad.copy()
+    with np.errstate(all="ignore"):
+        type(clips[0]).bind(clips, grad)()
+    return grad
+
+
+@pytest.mark.parametrize("dtype", [F32, F64], ids=str)
+def test_norms_are_clipped_each_to_its_limit(dtype: np.dtype[Any]) -> None:
+    grad = np.random.default_rng(0).standard_normal((4, 50)).astype(dtype)
+    norms = np.linalg.norm(grad, axis=1)
+    limits = [0.1, 3.0, 1e3, 1e-6]
+    got = clipped([ClipNorm(limit) for limit in limits], grad)
+    assert got.dtype == dtype
+    np.testing.assert_allclose(np.linalg.norm(got, axis=1), np.minimum(norms, limits), rtol=1e-5)
+    np.testing.assert_allclose(got / np.linalg.norm(got, axis=1)[:, None], grad / norms[:, None], rtol=1e-5)
+    assert np.array_equal(got[2], grad[2])
+    for k, limit in enumerate(limits):
+        assert np.array_equal(clipped([ClipNorm(limit)], grad[k : k + 1])[0], got[k])
+
+
+@pytest.mark.parametrize("dtype", [F32, F64], ids=str)
+def test_values_are_held_within_each_limit(dtype: np.dtype[Any]) -> None:
+    grad = np.random.default_rng(0).standard_normal((3, 50)).astype(dtype)
+    got = clipped([ClipValue(limit) for limit in (0.1, 0.5, 100.0)], grad)
+    for k, limit in enumerate((0.1, 0.5, 100.0)):
+        bound = dtype.type(limit)
+        inside = np.abs(grad[k]) <= bound
+        assert np.array_equal(got[k][inside], grad[k][inside])
+        assert np.array_equal(got[k][~inside], np.sign(grad[k][~inside]) * bound)
+    assert got.dtype == dtype
+
+
+def test_gradients_that_are_not_finite_touch_nobody_else() -> None:
+    grad = np.ones((4, 3), np.float32)
+    grad[1, 0], grad[2, 1] = np.inf, np.nan
+    for clips in ([ClipNorm(0.5)] * 4, [ClipValue(0.5)] * 4):
+        got = clipped(clips, grad)
+        alone = clipped(clips[:1], grad[:1])
+        assert np.array_equal(got[0], alone[0]) and np.array_equal(got[3], alone[0])
+    norm, value = clipped([ClipNorm(0.5)] * 4, grad), clipped([ClipValue(0.5)] * 4, grad)
+    assert np.isnan(norm[1, 0]) and np.isnan(norm[2]).all()  # divergence stays visible
+    assert value[1].tolist() == [0.5, 0.5, 0.5] and np.isnan(value[2, 1])
+
+
+def test_norms_too_large_or_too_small_to_square() -> None:
+    """3e30² is infinite in float32 and 1e-30² is 0; both are gradients all the same."""
+    grad = np.array([[3e30, -4e30], [1e-30, 0], [0, 0], [3, -4]], F32)
+    got = clipped([ClipNorm(2.0)] * 4, grad)
+    np.testing.assert_allclose(got, [[1.2, -1.6], [1e-30, 0], [0, 0], [1.2, -1.6]], rtol=1e-6)
+    assert np.array_equal(clipped([ClipNorm(2.0)], grad[3:])[0], got[3])
+
+
+@pytest.mark.parametrize("name", CLIPS)
+def test_clipping_in_company(name: str) -> None:
+    trials = [Hyperparameters(Momentum(), 0.1, 8, l2=0.01, clip=CLIPS[name](0.05 * (k + 1))) for k in range(5)]
+    assert_company_does_not_matter(trials)
+    bare = [replace(trial, clip=None) for trial in trials]
+    state, unclipped = begin(trials), begin(bare)
+    run(trials, state, 1)
+    run(bare, unclipped, 1)
+    assert (state.theta != unclipped.theta).any(axis=1).all()
+
+
+def test_clipping_comes_after_the_regularizers() -> None:
+    """One step of SGD is as long as the learning rate times the limit, however strong the decay."""
+    trial = Hyperparameters(SGD(), 0.1, 21, l2=1e3, l1=1e3, clip=ClipNorm(0.5))
+    state = begin([trial], dtype=F64)
+    before = state.theta.copy()
+    run([trial], state, 1, rows("softmax_cross_entropy", 3, 21, 5, dtype=F64))
+    assert np.linalg.norm(state.theta - before) == pytest.approx(0.05, rel=1e-9)
+
+
+# Regularizers and labels
+
+
+@pytest.mark.parametrize("by_batch", [False, True])
+@pytest.mark.parametrize(("loss", "outputs"), LOSS_CASES)
+def test_gradient_with_all_regularizers(loss: str, outputs: int, by_batch: bool) -> None:
+    net = network(loss, outputs, "tanh", inputs=4, hidden=(6, 5))
+    smoothing = 0.0 if loss == "squared_error" else 0.15
+    trial = Hyperparameters(l2=0.3, l1=0.2, by_batch=by_batch, label_smoothing=smoothing, clip=ClipNorm(1e-9))
+    theta = np.random.default_rng(5).standard_normal((3, net.size)) * 0.7
+    check = check_gradient(net, theta, rows(loss, outputs, 7, 4, dtype=F64), trial)
+    assert check.good, str(check)
+
+
+def gradient_of(trial: Hyperparameters, theta: Floats, data: Rows) -> Floats:
+    grad, logits = np.empty_like(theta), np.empty((1, len(data), 3))
+    gradient = bind_gradient([NET], [trial], [np.random.default_rng(0)], theta, grad, np.empty_like(theta), len(data))
+    gradient(data.x[None], data.y[None], logits)
+    return grad
+
+
+@pytest.mark.parametrize(("by_batch", "divisor"), [(False, 1), (True, 7)])
+def test_what_regularizers_add(by_batch: bool, divisor: int) -> None:
+    theta = np.random.default_rng(0).standard_normal((1, NET.size))
+    theta[0, 3] = 0.0  # a weight without a sign
+    data = rows("softmax_cross_entropy", 3, 7, 5, dtype=F64)
+    bare = gradient_of(Hyperparameters(), theta, data)
+    with_l1 = gradient_of(Hyperparameters(l1=0.4, by_batch=by_batch), theta, data) - bare
+    with_l2 = gradient_of(Hyperparameters(l2=0.4, by_batch=by_batch), theta, data) - bare
+    np.testing.assert_allclose(with_l1, np.where(NET.regularized, 0.4 / divisor * np.sign(theta), 0), atol=1e-14)
+    np.testing.assert_allclose(with_l2, np.where(NET.regularized, 0.4 / divisor * theta, 0), atol=1e-14)
+
+
+def test_label_smoothing_like_pytorch() -> None:
+    """Through the trainer's gradient of a network that hands on its inputs: dL/dlogits is the gradient of its bias."""
+    file = REFERENCES_FOLDER / "torch_layers.json"
+    case = json.loads(file.read_text())["label_smoothing"]
+    logits, labels, expected = (np.array(case[key]) for key in ("logits", "labels", "dx"))
+    net = network("softmax_cross_entropy", 4, "identity", inputs=4, hidden=())
+    theta = np.concatenate([np.eye(4).ravel(), np.zeros(4)])[None]
+    y = SoftmaxCrossEntropy().targets(labels, 4, F64)
+    trial, grad = Hyperparameters(label_smoothing=case["smoothing"]), np.empty_like(theta)
+    for row in range(len(logits)):
+        one = slice(row, row + 1)
+        run_one = bind_gradient([net], [trial], [np.random.default_rng(0)], theta, grad, np.empty_like(theta), 1)
+        run_one(logits[None, one], y[None, one], np.empty((1, 1, 4)))
+        np.testing.assert_allclose(grad[0, 16:] / len(logits), expected[row], rtol=1e-9, atol=1e-9)
+
+
+def test_regularizers_and_smoothing_in_company() -> None:
+    trials = [
+        Hyperparameters(Momentum(), 0.1, 8, l2=0.01 * k, l1=0.003 * k, label_smoothing=0.07 * k, by_batch=True)
+        for k in range(1, 6)
+    ]
+    assert_company_does_not_matter(trials)
+
+
+@pytest.mark.parametrize("option", ["l1", "l2", "label_smoothing"])
+def test_trials_with_and_without_train_apart(option: str) -> None:
+    """Without a penalty a step is two calls shorter, and a sum with 0 may change the sign of a 0."""
+    trials = [Hyperparameters(**{option: value}) for value in (0.0, 0.1)]
+    assert trials[0].kind != trials[1].kind
+    with pytest.raises(EngineError, match="of everything else"):
+        next(train(NET, trials, begin(trials), DATA))
+
+
+def test_scores_are_those_of_the_labels_themselves() -> None:
+    """Smoothing changes what is learned and not what is reported."""
+    trials = [Hyperparameters(learning_rate=0.0, label_smoothing=s) for s in (0.0, 0.3)]
+    losses = [run([trial], begin([trial]), 1)[0].train.loss[0] for trial in trials]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+
+
+def test_smoothing_is_for_classes() -> None:
+    net, trial = network("squared_error", 1, "tanh", inputs=5), Hyperparameters(label_smoothing=0.1)
+    with pytest.raises(EngineError, match="label_smoothing is for classes, not for a regression"):
+        next(train(net, [trial], begin([trial], net), rows("squared_error", 1, 8, 5)))
+
+
+# Switching
+
+PAIRS = [(Adam(), SGD()), (SGD(), Adam()), (Momentum(), Momentum(0.5)), (Adam(), Adam()), (Adadelta(), Momentum())]
+
+
+@pytest.mark.parametrize(("first", "second"), PAIRS)
+@pytest.mark.parametrize("rate", [None, 0.02])
+def test_a_switch_is_one_optimizer_and_then_a_fresh_one(first: Any, second: Any, rate: float | None) -> None:
+    switched = Hyperparameters(first, 0.05, 8, schedule=Exponential(0.9), switch=Switch(2, second, rate))
+    state = begin([switched])
+    seen = run([switched], state, 5)
+
+    before = replace(switched, switch=None)
+    by_hand = begin([before])
+    seen_by_hand = run([before], by_hand, 2)
+    after = replace(before, optimizer=second, learning_rate=0.05 if rate is None else rate)
+    by_hand = replace(
+        by_hand, slots={name: np.zeros_like(by_hand.theta) for name in second.slots}, step=0
+    )  # whose epochs go on, for the schedule
+    seen_by_hand += run([after], by_hand, 3)
+    assert np.array_equal(state.theta, by_hand.theta)
+    assert scores_bits(seen, 0) == scores_bits(seen_by_hand, 0)
+    assert all(np.array_equal(state.slots[name], by_hand.slots[name]) for name in second.slots)
+
+
+@pytest.mark.parametrize("cut", range(6))
+@pytest.mark.parametrize(("first", "second"), PAIRS)
+def test_a_cut_around_a_switch_cannot_be_seen(first: Any, second: Any, cut: int) -> None:
+    trials = [Hyperparameters(first, 0.05 * (k + 1), 8, switch=Switch(3, second, 0.02)) for k in range(2)]
+    unbroken, cut_off = begin(trials), begin(trials)
+    run(trials, unbroken, 6)
+    run(trials, cut_off, cut)
+    resumed = State.from_bytes(cut_off.to_bytes())
+    run(trials, resumed, 6 - cut)
+    assert [bits(resumed, k) for k in range(2)] == [bits(unbroken, k) for k in range(2)]
+
+
+@pytest.mark.parametrize("at", [2, 3, 4])
+@pytest.mark.parametrize(("first", "second"), PAIRS)
+def test_switching_in_company_and_dropping_out_around_it(first: Any, second: Any, at: int) -> None:
+    trials = [
+        Hyperparameters(first, 0.05 * (k + 1), 8, switch=Switch(3, second, None if k == 1 else 0.01 * (k + 1)))
+        for k in range(3)
+    ]
+    assert_company_does_not_matter(trials, epochs=5)
+    together = begin(trials)
+    training = train(NET, trials, together, DATA)
+    for _ in range(at):
+        next(training)
+    training.send(np.array([True, False, True]))
+    for _ in range(4 - at):
+        next(training)
+    alone = begin(trials).take(np.array([2]))
+    run([trials[2]], alone, 5)
+    assert together.epoch == 5
+    assert np.array_equal(together.theta[1], alone.theta[0])
+
+
+def test_trials_switch_together_to_one_kind() -> None:
+    trial = Hyperparameters(switch=Switch(3, Adam()))
+    assert trial.kind == replace(trial, switch=Switch(3, Adam(0.8), 0.5)).kind
+    for other in (None, Switch(4, Adam()), Switch(3, SGD()), Switch(3, Momentum())):
+        trials = [trial, replace(trial, switch=other)]
+        with pytest.raises(EngineError, match="trials that train together must have one batch size and one kind"):
+            next(train(NET, trials, begin(trials), DATA))
+
+
+# Draws
+
+
+def labelled(counts: Sequence[int]) -> Rows:
+    labels = np.repeat(np.arange(len(counts)), counts)
+    x = np.random.default_rng(0).standard_normal((len(labels), 5)).astype(F32)
+    return Rows(x, SoftmaxCrossEntropy().targets(labels, len(counts), F32))
+
+
+def test_bootstrap_draws_every_row_alike_with_replacement() -> None:
+    data, generator = labelled([30, 10, 10]), np.random.default_rng(0)
+    drawn = np.stack([Bootstrap().order(data, generator) for _ in range(400)])
+    counts = np.bincount(drawn.ravel(), minlength=50)
+    assert drawn.shape == (400, 50) and len(counts) == 50
+    assert (abs(counts - 400) <= 5 * np.sqrt(400)).all()
+    different = np.mean([len(set(order)) for order in drawn]) / 50
+    assert abs(different - (1 - 0.98**50)) < 0.02  # 1 − (1 − 1/n)ⁿ, near 0.636
+
+
+def test_balanced_draws_every_class_alike() -> None:
+    sizes = np.array([5, 20, 75])
+    data, generator = labelled(sizes), np.random.default_rng(0)
+    drawn = np.stack([Balanced().order(data, generator) for _ in range(300)])
+    counts = np.bincount(drawn.ravel(), minlength=100)
+    by_class = np.add.reduceat(counts, [0, 5, 25])
+    assert drawn.shape == (300, 100)
+    assert (abs(by_class - 10_000) <= 5 * np.sqrt(30_000 * 2 / 9)).all()
+    expected = np.repeat(10_000 / sizes, sizes)
+    assert (abs(counts - expected) <= 5 * np.sqrt(expected)).all()
+
+
+@pytest.mark.parametrize("name", ROW_SAMPLINGS)
+def test_draws_in_company(name: str) -> None:
+    trials = [
+        Hyperparameters(learning_rate=0.05 * (k + 1), batch_size=8, row_sampling=ROW_SAMPLINGS[name]())
+        for k in range(5)
+    ]
+    assert_company_does_not_matter(trials, labelled([3, 6, 12]))
+
+
+def test_what_is_drawn_is_what_is_learned_from() -> None:
+    """Batches of an epoch carry the rows that the draw named, each with its own target."""
+    data = labelled([3, 6, 12])
+    thetas = []
+    for draw in (Shuffle(), Bootstrap(), Balanced()):
+        trial = Hyperparameters(learning_rate=0.1, batch_size=21, row_sampling=draw)
+        state = begin([trial], dtype=F64)
+        theta, twin = state.theta.copy(), np.random.default_rng([4, 0])
+        NET.initialize(twin, F64)
+        double = Rows(data.x.astype(F64), data.y.astype(F64))
+        run([trial], state, 1, double)
+        order = draw.order(double, twin)
+        grad = gradient_of(trial, theta, Rows(double.x[order], double.y[order]))
+        np.testing.assert_allclose(state.theta, theta - 0.1 * grad, rtol=1e-10, atol=1e-12)
+        thetas.append(plain(state.theta))
+    assert len(set(thetas)) == 3
+
+
+# Measuring less often
+
+
+@pytest.mark.parametrize("every", [2, 3, 5])
+def test_epochs_that_are_not_measured_are_trained_alike(every: int) -> None:
+    trials = [Hyperparameters(Adam(), 0.01 * (k + 1), 8) for k in range(2)]
+    often, seldom = begin(trials), begin(trials)
+    all_epochs = run(trials, often, 3 * every)
+    some = run(trials, seldom, 3, every=every)
+    assert [epoch.number for epoch in some] == [every, 2 * every, 3 * every]
+    for k in range(2):
+        assert bits(often, k) == bits(seldom, k)
+        assert scores_bits(some, k) == scores_bits(all_epochs[every - 1 :: every], k)
+
+
+def test_resumed_between_measurements_it_keeps_to_the_same_epochs() -> None:
+    trials = [Hyperparameters(Adam(), 0.01, 8)]
+    state = begin(trials)
+    run(trials, state, 4)
+    assert [epoch.number for epoch in run(trials, state, 2, every=3)] == [6, 9]
+
+
+# Stopping
+
+
+def fed(
+    stop: TargetReached | Plateau, values: Sequence[Sequence[float]], state: State | None = None
+) -> list[list[bool]]:
+    state = state or begin([Hyperparameters()] * len(values[0]))
+    return [stop.update(state, np.array(now)).tolist() for now in values]
+
+
+def test_reached() -> None:
+    values = [[0.5, NAN, INF], [0.3, 0.31, -INF], [0.2, 0.3, 1.0]]
+    assert fed(TargetReached(0.3), values) == [[True, True, True], [False, True, False], [False, False, True]]
+
+
+def test_settled_counts_little_changes_in_a_row() -> None:
+    values = [[1.0, 1.0], [1.05, 2.0], [1.0, 2.05], [2.0, 2.1], [2.05, 2.15], [2.1, 2.2], [2.05, 9.0]]
+    going = fed(Plateau(0.1, checks=3), values)
+    assert going == [
+        [True, True],
+        [True, True],
+        [True, True],
+        [True, True],
+        [True, False],
+        [True, False],
+        [False, True],
+    ]
+    assert fed(Plateau(0.1), values[:3]) == [[True, True], [False, True], [False, False]]
+    assert fed(Plateau(0.1), [[1.0, 1.0], [1.1 + 1e-9, 1.1 - 1e-9]])[1] == [True, False]
+
+
+def test_settled_knows_nothing_of_what_is_not_finite() -> None:
+    assert fed(Plateau(0.1, 1), [[NAN, INF], [NAN, INF], [1.0, 1.0], [NAN, INF]]) == [[True, True]] * 4
+
+
+def test_settled_goes_on_after_a_cut_and_in_other_company() -> None:
+    values = np.round(np.random.default_rng(0).standard_normal((12, 3)).cumsum(axis=0) / 5, 2)
+    whole = fed(Plateau(0.3, 2), values)
+    state = begin([Hyperparameters()] * 3)
+    first = fed(Plateau(0.3, 2), values[:5], state)
+    taken = State.from_bytes(state.to_bytes()).take(np.array([2, 0]))
+    rest = fed(Plateau(0.3, 2), values[5:][:, [2, 0]], taken)
+    assert first == whole[:5] and rest == [[row[2], row[0]] for row in whole[5:]]
+    assert {going for row in whole for going in row} == {True, False}
+    joined = State.join([taken, state.take(np.array([1]))])
+    assert joined.calm.tolist() == [*taken.calm, state.calm[1]]
+    assert joined.last_value.tolist() == [*taken.last_value, state.last_value[1]]
+
+
+# What cannot be
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: ClipNorm(0), "clip norm: limit must be above 0, got 0"),
+        (lambda: ClipValue(-1), "clip value: limit must be above 0, got -1"),
+        (lambda: ClipNorm(NAN), "clip norm: limit must be above 0, got nan"),
+        (lambda: Hyperparameters(l1=-1), "l1 must be at least 0, got -1"),
+        (lambda: Hyperparameters(label_smoothing=1), "label_smoothing must be at least 0 and below 1, got 1"),
+        (lambda: Hyperparameters(label_smoothing=NAN), "label_smoothing must be at least 0 and below 1, got nan"),
+        (lambda: Switch(0, SGD()), "switch: epoch must be at least 1, got 0"),
+        (lambda: Switch(1, SGD(), -1), "switch: learning_rate must be at least 0, got -1"),
+        (lambda: Plateau(0), "stop: change must be above 0, got 0"),
+        (lambda: Plateau(NAN), "stop: change must be above 0, got nan"),
+        (lambda: Plateau(1, 0), "stop: checks must be at least 1, got 0"),
+    ],
+)
+def test_settings_that_cannot_be(make: Any, message: str) -> None:
+    with pytest.raises(EngineError, match=f"^{message}$"):
+        make()
+
+
+def test_trials_of_other_kinds_cannot_train_together() -> None:
+    trial = Hyperparameters(clip=ClipNorm(), row_sampling=Shuffle())
+    for other in ({"clip": None}, {"clip": ClipValue()}, {"row_sampling": Balanced()}, {"by_batch": True}):
+        trials = [trial, replace(trial, **other)]  # type: ignore[arg-type]
+        with pytest.raises(EngineError, match="trials that train together must have one batch size and one kind"):
+            next(train(NET, trials, begin(trials), DATA))
