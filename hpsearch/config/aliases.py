@@ -1,18 +1,22 @@
-"""What users of other tools write: read with a notice where it means the same, else refused with a hint."""
+"""Words of other tools and of earlier versions in a study file.
 
-from collections.abc import Callable
-from typing import Any
+A word with the same meaning is translated with a notice. A word with another meaning, or one of an earlier version, is
+refused with the right word.
+"""
 
+from collections.abc import Callable, Iterator
+from typing import Any, final
+
+from hpsearch.config.document import Path_
 from hpsearch.core.text import printable
 from hpsearch.errors import Mistake
 
-Move = Callable[[tuple[str | int, ...], tuple[str | int, ...]], None]
-
-_METRIC = {"direction": "goal"}
-_PARAMETER = {"low": "min", "high": "max", "lower": "min", "upper": "max", "choices": "values"}
-_TRAIN = {"lr": "learning_rate"}
-_STAGE = {"n_trials": "trials"}
-_DISTRIBUTIONS: dict[str, dict[str, str]] = {
+# Translated with a notice.
+METRIC_KEYS = {"direction": "goal"}
+PARAMETER_KEYS = {"low": "min", "high": "max", "lower": "min", "upper": "max", "choices": "values"}
+TRAIN_KEYS = {"lr": "learning_rate"}
+STAGE_KEYS = {"n_trials": "trials"}
+DISTRIBUTIONS: dict[str, dict[str, str]] = {
     "uniform": {"scale": "linear"},
     "log_uniform_values": {"scale": "log"},
     "loguniform": {"scale": "log"},
@@ -20,70 +24,117 @@ _DISTRIBUTIONS: dict[str, dict[str, str]] = {
     "int_loguniform": {"type": "int", "scale": "log"},
     "categorical": {},
 }
-_OTHERWISE = {
-    "log_uniform": "elsewhere its bounds are exponents; write the values themselves and scale: log",
-    "reverse_log": "elsewhere it is not log in 1 − value; for β write scale: one_minus_log",
-    "reverse_log_uniform": "elsewhere it is not log in 1 − value; for β write scale: one_minus_log",
-    "inv_log_uniform_values": "elsewhere it is not log in 1 − value; for β write scale: one_minus_log",
+# Refused: in other tools the word means something else.
+OTHER_MEANINGS = {
+    "log_uniform": "in other tools its bounds are exponents; give the values themselves and scale: log",
+    "reverse_log": "in other tools it is not logarithmic in 1 − value; for that use scale: one_minus_log",
+    "reverse_log_uniform": "in other tools it is not logarithmic in 1 − value; for that use scale: one_minus_log",
+    "inv_log_uniform_values": "in other tools it is not logarithmic in 1 − value; for that use scale: one_minus_log",
+}
+# Refused: keys of version 0.5 and of other tools, by section; '' is the top level.
+RENAMED_KEYS: dict[str, dict[str, str]] = {
+    "": {"repeats": "duplicates"},
+    "data": {"rare": "min_frequency", "categories": "max_categories"},
+    "train": {"draw": "row_sampling", "penalty": "penalty_divisor"},
+    "pruning": {"startup": "n_startup_trials"},
 }
 
 
 def translate(
-    document: dict[str, Any], moved: Move, where: Callable[[tuple[str | int, ...]], str]
+    document: dict[str, Any], move: Callable[[Path_, Path_], None], where: Callable[[Path_], str]
 ) -> tuple[list[str], list[Mistake]]:
-    """Rewrites a study file, in place, from the words of other tools.
+    """Translate the words of other tools in a study file, in place.
 
     Args:
-        document: as read, before validation; whatever is not a mapping is left for validation to refuse.
-        moved: told (old path, new path) of each key, so that mistakes keep their line.
-        where: a path's file and line.
+        document: the content before validation; parts of a wrong type are left for validation.
+        move: called with the old and the new path of each renamed key, so that messages keep its line.
+        where: maps a path to `file:line`.
 
     Returns:
-        Notices to print, and mistakes that only a person can mend.
+        Notices to print, and mistakes that must be corrected in the file.
     """
-    notices: list[str] = []
-    mistakes: list[Mistake] = []
-
-    def rename(mapping: Any, path: tuple[str | int, ...], words: dict[str, str]) -> None:
-        if not isinstance(mapping, dict):
-            return
-        for old, new in words.items():
-            if old in mapping and new not in mapping:
-                mapping[new] = mapping.pop(old)
-                moved((*path, old), (*path, new))
-                notices.append(f"{where((*path, new))}: {_dotted(path)}: '{old}' is read as '{new}'")
-
-    rename(document.get("metric"), ("metric",), _METRIC)
-    rename(document.get("train"), ("train",), _TRAIN)
+    translation = _Translation(move, where)
+    for path, section, renamed in _sections(document):
+        translation.refuse(section, path, renamed)
+    translation.rename(document.get("metric"), ("metric",), METRIC_KEYS)
+    translation.rename(document.get("train"), ("train",), TRAIN_KEYS)
     for number, stage in enumerate(_items(document.get("stages"))):
-        rename(stage, ("stages", number), _STAGE)
+        translation.rename(stage, ("stages", number), STAGE_KEYS)
     parameters = document.get("parameters")
     for name, parameter in parameters.items() if isinstance(parameters, dict) else ():
-        path = ("parameters", name)
-        rename(parameter, path, _PARAMETER)
-        if not isinstance(parameter, dict):
-            continue
+        translation.rename(parameter, ("parameters", name), PARAMETER_KEYS)
+        if isinstance(parameter, dict):
+            translation.parameter(parameter, ("parameters", name))
+    return list(map(printable, translation.notices)), translation.mistakes
+
+
+def _sections(document: dict[str, Any]) -> Iterator[tuple[Path_, Any, dict[str, str]]]:
+    """Yield (path, content, renamed keys) of each section that had other keys."""
+    yield (), document, RENAMED_KEYS[""]
+    for name in ("data", "train", "pruning"):
+        yield (name,), document.get(name), RENAMED_KEYS[name]
+    for number, stage in enumerate(_items(document.get("stages"))):
+        if isinstance(stage, dict):
+            yield ("stages", number, "pruning"), stage.get("pruning"), RENAMED_KEYS["pruning"]
+
+
+@final
+class _Translation:
+    """The notices and mistakes of one study file."""
+
+    def __init__(self, move: Callable[[Path_, Path_], None], where: Callable[[Path_], str]) -> None:
+        self.notices: list[str] = []
+        self.mistakes: list[Mistake] = []
+        self._move = move
+        self._where = where
+
+    def rename(self, section: Any, path: Path_, words: dict[str, str]) -> None:
+        """Rename keys of other tools, with a notice each."""
+        for old in self._moved(section, path, words):
+            self._note((*path, words[old]), path, f"'{old}' is read as '{words[old]}'")
+
+    def refuse(self, section: Any, path: Path_, words: dict[str, str]) -> None:
+        """Refuse renamed keys; each gets its new name, so that no other mistake follows from it."""
+        for old in self._moved(section, path, words):
+            message = f"unknown key '{old}'; did you mean '{words[old]}'?"
+            self.mistakes.append(Mistake(self._where((*path, words[old])), _dotted((*path, old)), message))
+
+    def parameter(self, parameter: dict[str, Any], path: Path_) -> None:
+        """Translate `log: true` and the names of distributions."""
         if parameter.get("log") in (True, False) and "scale" not in parameter:
             parameter["scale"] = "log" if parameter.pop("log") else "linear"
-            moved((*path, "log"), (*path, "scale"))
-            meaning = f"scale: {parameter['scale']}"
-            notices.append(f"{where((*path, 'scale'))}: {_dotted(path)}: 'log' is read as '{meaning}'")
+            self._move((*path, "log"), (*path, "scale"))
+            self._note((*path, "scale"), path, f"'log' is read as 'scale: {parameter['scale']}'")
         for key in ("distribution", "scale"):
             word = parameter.get(key)
-            if isinstance(word, str) and word in _OTHERWISE:
-                mistakes.append(Mistake(where((*path, key)), _dotted((*path, key)), f"'{word}': {_OTHERWISE[word]}"))
+            if not isinstance(word, str):
+                continue
+            if word in OTHER_MEANINGS:
+                message = f"'{word}': {OTHER_MEANINGS[word]}"
+                self.mistakes.append(Mistake(self._where((*path, key)), _dotted((*path, key)), message))
                 del parameter[key]
-            elif isinstance(word, str) and key == "distribution" and word in _DISTRIBUTIONS:
+            elif key == "distribution" and word in DISTRIBUTIONS:
                 del parameter[key]
-                parameter.update(_DISTRIBUTIONS[word])
-                meaning = ", ".join(f"{k}: {v}" for k, v in _DISTRIBUTIONS[word].items()) or "values"
-                notices.append(f"{where((*path, key))}: {_dotted(path)}: distribution '{word}' is read as '{meaning}'")
-    return list(map(printable, notices)), mistakes
+                parameter.update(DISTRIBUTIONS[word])
+                meaning = ", ".join(f"{k}: {v}" for k, v in DISTRIBUTIONS[word].items()) or "values"
+                self._note((*path, key), path, f"distribution '{word}' is read as '{meaning}'")
+
+    def _moved(self, section: Any, path: Path_, words: dict[str, str]) -> Iterator[str]:
+        """Rename keys in place and yield the old ones; a key whose new name exists too is left for validation."""
+        if isinstance(section, dict):
+            for old, new in words.items():
+                if old in section and new not in section:
+                    section[new] = section.pop(old)
+                    self._move((*path, old), (*path, new))
+                    yield old
+
+    def _note(self, line: Path_, path: Path_, text: str) -> None:
+        self.notices.append(f"{self._where(line)}: {_dotted(path)}: {text}")
 
 
 def _items(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _dotted(path: tuple[str | int, ...]) -> str:
+def _dotted(path: Path_) -> str:
     return ".".join(map(str, path))

@@ -90,11 +90,11 @@ def hyperparameters(training: Train, point: Point) -> Hyperparameters:
         l2=number("l2", 0.0),
         schedule=named(training.schedule, SCHEDULES, point, {"epochs": training.epochs}),
         l1=number("l1", 0.0),
-        by_batch=training.penalty == "by_batch",
+        by_batch=training.penalty_divisor == "batch_size",
         clip=named(training.clip, CLIPS, point) if training.clip else None,
         label_smoothing=number("label_smoothing", 0.0),
         augment=tuple(named(choice, AUGMENTATIONS, point) for choice in training.augment),
-        row_sampling=named(training.draw, ROW_SAMPLINGS, point),
+        row_sampling=named(training.row_sampling, ROW_SAMPLINGS, point),
         switch=_switch(training, point),
     )
 

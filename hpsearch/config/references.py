@@ -83,7 +83,7 @@ def choices(spec: Spec) -> dict[str, tuple[Value, ...]]:
 
 def _data(data: Source) -> Iterator[Use]:
     """How rows are prepared."""
-    for name, menu in (("scale", SCALES), ("impute", IMPUTES), ("rare", None), ("categories", None)):
+    for name, menu in (("scale", SCALES), ("impute", IMPUTES), ("min_frequency", None), ("max_categories", None)):
         if hasattr(data, name):
             kind = None if menu else type(data).model_fields[name].rebuild_annotation()
             yield Use(("data", name), getattr(data, name), "", "name" if menu else "whole number", menu, kind=kind)
@@ -102,7 +102,7 @@ def uses(model: Model | None, train: Train | None, data: Source | None, paramete
         yield Use(("train", "batch_size"), train.batch_size, "batch_size", "whole number", words=("full",))
         yield from _choice(("train", "optimizer"), train.optimizer, OPTIMIZERS, parameters)
         yield from _choice(("train", "schedule"), train.schedule, SCHEDULES, parameters)
-        yield from _choice(("train", "draw"), train.draw, ROW_SAMPLINGS, parameters)
+        yield from _choice(("train", "row_sampling"), train.row_sampling, ROW_SAMPLINGS, parameters)
         if train.clip:
             yield from _choice(("train", "clip"), train.clip, CLIPS, parameters)
         for number, choice in enumerate(train.augment):

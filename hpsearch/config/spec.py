@@ -146,11 +146,13 @@ class Train(StrictModel):
     batch_size: Setting | None = Field(None, description="or full")
     l2: Setting | None = None
     l1: Setting | None = None
-    penalty: Literal["whole", "by_batch"] = Field("whole", description="by_batch divides l1 and l2 by the batch size")
+    penalty_divisor: Literal["none", "batch_size"] = Field(
+        "none", description="batch_size divides l1 and l2 by the rows of the batch"
+    )
     clip: Choice | None = None
     label_smoothing: Setting | None = None
     augment: Annotated[tuple[Choice, ...], Listed] = ()
-    draw: Choice = Choice(name="shuffle")
+    row_sampling: Choice = Choice(name="shuffle")
     epochs: Annotated[int, Field(ge=1)] = 50
     check_every: Annotated[int, Field(ge=1)] = Field(1, description="epochs between two checks of the scores")
     early_stopping: EarlyStopping | None = None
@@ -229,7 +231,7 @@ class Pruning(StrictModel):
         None, description="the first rung; a 27th of the epochs when halving by 3, a tenth for median, when not given"
     )
     reduction: Annotated[int, Field(ge=2, le=100)] | None = Field(None, description="3 when not given; not for median")
-    startup: Annotated[int, Field(ge=1)] | None = Field(
+    n_startup_trials: Annotated[int, Field(ge=1)] | None = Field(
         None, description="trials that must have come to a rung before median ends one; 4 when not given"
     )
 
@@ -243,7 +245,7 @@ class Pruning(StrictModel):
         where = {
             "min_epochs": ("successive_halving", "hyperband", "median"),
             "reduction": ("successive_halving", "hyperband"),
-            "startup": ("median",),
+            "n_startup_trials": ("median",),
         }
         for name, kinds in where.items():
             if getattr(self, name) is not None and self.kind not in kinds:
@@ -358,8 +360,8 @@ class Spec(StrictModel):
     parameters: dict[str, AnyParameter]
     stages: Annotated[tuple[Stage, ...], Listed, Field(min_length=1)]
     pruning: Pruning = Pruning()
-    repeats: Literal["seed", "reuse"] = Field(
-        "seed", description="a point proposed again is trained with one more seed, or has the outcome it had"
+    duplicates: Literal["new_seed", "reuse"] = Field(
+        "new_seed", description="a point proposed again is trained with one more seed, or has the outcome it had"
     )
     max_failed: Annotated[int, Field(ge=0)] | None = Field(None, description="more failed trials end the study")
     wave: Annotated[int, Field(ge=1)] = 16

@@ -259,7 +259,7 @@ def _data(found: Survey, dataset: Dataset, split: Mapping[str, Any]) -> Iterator
         yield "  impute: indicator  # the median, and a column that says that it was missing; or median, most_frequent"
     most = max((c.different for c in used), default=0)
     if most > MANY_NAMES:
-        yield f"  rare: 5  # a column has {most:,} names: those of fewer than 5 rows share an input"
+        yield f"  min_frequency: 5  # a column has {most:,} names: those of fewer than 5 rows share an input"
     tails = [c for c in used if c.tail]
     yield (
         f"  scale: scale  # searched, for {len(tails)} column{'s have' if len(tails) > 1 else ' has'} a long tail"

@@ -208,7 +208,7 @@ def _noticed(table: Table, source: Source, rows: SplitIndices) -> Iterator[str]:
         elif column.names is not None and len(column.names) > MANY:
             yield (
                 f"column '{name}' has {len(column.names):,} different names: the most frequent get columns of their"
-                " own, the others one together (data.categories, data.rare); drop it if it says who and not what"
+                " own, the others share one (data.max_categories, data.min_frequency); drop it if it is an identifier"
             )
 
 

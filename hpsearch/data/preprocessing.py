@@ -39,15 +39,15 @@ class PreprocessingConfig:
         scale: of numbers, a name on the menu of scalers or none.
         impute: what is done where a cell is missing: `median` (names: the most frequent one), `most_frequent`, or
             `indicator`: the median beside a column that says so, and for names one of their own.
-        rare: names of fewer training rows share a column.
-        categories: columns that names of one column get at most; the less frequent share the last.
+        min_frequency: names of fewer training rows share a column.
+        max_categories: columns that names of one column get at most; the less frequent share the last.
         target_scale: of a regression's targets.
     """
 
     scale: str = "standard"
     impute: str = "indicator"
-    rare: int = 1
-    categories: int = 100
+    min_frequency: int = 1
+    max_categories: int = 100
     target_scale: str = "standard"
 
 
@@ -290,8 +290,8 @@ def _layout(column: Column, rows: Integers, recipe: PreprocessingConfig) -> Cate
     if not len(there):
         return CategoryEncoding({}, -1, 0 if own_gap else -1, int(own_gap), own_gap)
     encoder = OneHotEncoder(
-        min_frequency=recipe.rare,
-        max_categories=recipe.categories,
+        min_frequency=recipe.min_frequency,
+        max_categories=recipe.max_categories,
         handle_unknown="infrequent_if_exist",
         dtype=DTYPE,
     ).fit(there)

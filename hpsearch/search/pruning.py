@@ -65,7 +65,7 @@ def behind(spec: Spec, stage: Stage, rung: int, cohort: Sequence[Trial], peers: 
     everyone = [*peers, *cohort]
     if pruning.kind == "median":
         values = [value(spec.metric, r, rung, every) for r in everyone]
-        limit = median(values) if len(values) >= (pruning.startup or STARTUP) else math.inf
+        limit = median(values) if len(values) >= (pruning.n_startup_trials or STARTUP) else math.inf
     else:
         values = sorted(value(spec.metric, r, rung, every) for r in everyone if _came(r, rung))
         limit = values[math.ceil(len(values) / _factor(pruning)) - 1]

@@ -128,7 +128,7 @@ class Suggester:
         same = self._prior.get((f"{self._stage.name}/{number}", point_key(internal_params)))
         if same is not None and same.state == "pruned":  # by rules and company that are not these
             same = None
-        if same is None and self._spec.repeats == "reuse" and number >= len(self._stage.points) * self._stage.seeds:
+        if same is None and self._spec.duplicates == "reuse" and number >= len(self._stage.points) * self._stage.seeds:
             same = finished.get(point_key(internal_params))
         if same is None:
             return ProposedTrial(internal_params)

@@ -271,10 +271,11 @@ ODD: list[Any] = [
     *({"kind": "hyperband"}, {"kind": "median", "reduction": 3}, {"epoch": 1, "optimizer": "sgd"}),
 ]  # fmt: skip
 KEYS = [
-    *("pruning", "repeats", "max_failed", "wave", "workers", "seed", "timeout", "top", "seeds", "points"),
+    *("pruning", "duplicates", "max_failed", "wave", "workers", "seed", "timeout", "top", "seeds", "points"),
     *("zoom", "name", "min", "max", "kind", "units", "value", "values", "depth", "hidden", "layers", "clip"),
     *("switch", "stop", "augment", "initializer", "shortcut", "log", "distribution", "low", "settings"),
-    *("startup", "draw", "l1", "metric", "train", "model", "\x1b[2J", "../x", "<<", "", "x" * 500, "a b"),
+    *("n_startup_trials", "row_sampling"),
+    *("l1", "metric", "train", "model", "\x1b[2J", "../x", "<<", "", "x" * 500, "a b"),
 ]  # fmt: skip
 
 

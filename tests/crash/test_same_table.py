@@ -19,7 +19,7 @@ from hpsearch.training.executors import EXECUTORS, Inline
 KINDS: dict[str, Any] = {
     "halving": cases.FULL,
     "hyperband": {**cases.FULL, "pruning": {"kind": "hyperband", "min_epochs": 1, "reduction": 2}},
-    "median": {**cases.FULL, "pruning": {"kind": "median", "min_epochs": 1, "startup": 3}},
+    "median": {**cases.FULL, "pruning": {"kind": "median", "min_epochs": 1, "n_startup_trials": 3}},
     "folds": {  # of rows that are prepared in two ways
         **cases.FULL,
         "data": {"source": "sklearn", "name": "iris", "split": {"folds": 3}, "scale": "scaling"},

@@ -91,8 +91,12 @@ class TableSource(Source, abc.ABC):
     impute: str = Field(
         "indicator", description="median, most_frequent, or indicator: the median and a column that says so"
     )
-    rare: Annotated[int, Field(ge=1)] | str = Field(1, description="names of fewer training rows share a column")
-    categories: Annotated[int, Field(ge=2)] | str = Field(100, description="columns that names of one become at most")
+    min_frequency: Annotated[int, Field(ge=1)] | str = Field(
+        1, description="names of fewer training rows share a column"
+    )
+    max_categories: Annotated[int, Field(ge=2)] | str = Field(
+        100, description="columns that names of one become at most"
+    )
 
     @model_validator(mode="after")
     def _no_image(self) -> Self:

@@ -288,7 +288,7 @@ EDITS: dict[str, tuple[list[dict[str, Any]], Mapping[str, int], dict[str, Any], 
     "seed": (SEARCH, FIRST, {"seed": 6}, "seed: 5 → 6", DIFFER),
     "wave": (SEARCH, FIRST, {"wave": 4}, "wave: 3 → 4", DIFFER),
     "pruning": (SEARCH, FIRST, {"pruning": "median"}, "pruning.kind: none → median", DIFFER),
-    "repeats": (SEARCH, FIRST, {"repeats": "reuse"}, "repeats: seed → reuse", DIFFER),
+    "duplicates": (SEARCH, FIRST, {"duplicates": "reuse"}, "duplicates: new_seed → reuse", DIFFER),
 }
 
 
@@ -478,7 +478,7 @@ FORKS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
             "wave": 4,
             "workers": 2,
             "pruning": "median",
-            "repeats": "reuse",
+            "duplicates": "reuse",
             "parameters.l2": 0.1,
             "max_failed": 3,
         },

@@ -104,11 +104,11 @@ def test_train_in_full() -> None:
         batch_size="full",
         l1=0.1,
         l2=0.2,
-        penalty="by_batch",
+        penalty_divisor="batch_size",
         clip={"name": "value", "limit": 3},
         label_smoothing=0.1,
         augment=["noise", {"name": "noise", "sigma": 0.3}],
-        draw="balanced",
+        row_sampling="balanced",
     )
     assert hyperparameters(spec.train, {}) == Hyperparameters(
         optimizer=Nesterov(classical=True),
@@ -278,7 +278,7 @@ MISTAKES: dict[str, tuple[str, Any, str, str]] = {
     "clip": ("train.clip", "nrom", "train.clip", "did you mean 'norm'?"),
     "limit": ("train.clip", {"name": "norm", "limit": 0}, "train.clip", "limit must be above 0, got 0"),
     "augmentation": ("train.augment.0", "nois", "train.augment.0", "did you mean 'noise'?"),
-    "draw": ("train.draw", "shufle", "train.draw", "did you mean 'shuffle'?"),
+    "row_sampling": ("train.row_sampling", "shufle", "train.row_sampling", "did you mean 'shuffle'?"),
     "switch": ("train.switch.optimizer", "adm", "train.switch.optimizer", "'adam'"),
     "switch of nothing": ("train.switch.optimizer", None, "train.switch.optimizer", "must"),
     "switch at zero": ("train.switch.epoch", 0, "train.switch", "epoch must be at least 1, got 0"),

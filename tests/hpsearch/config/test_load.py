@@ -389,57 +389,6 @@ def test_words_of_yaml_1_1_are_words(study: Path) -> None:
     assert (spec.name, spec.seed) == ("no", 10)
 
 
-# Words of other tools: what they are written for, and the notice.
-DIALECT: dict[str, tuple[str, str, str]] = {
-    "low and high": (
-        "{min: 1e-4, max: 1.0, scale: log}",
-        "{low: 1e-4, high: 1.0, scale: log}",
-        "'low' is read as 'min'",
-    ),
-    "lower and upper": ("{min: 1e-4, max: 1.0,", "{lower: 1e-4, upper: 1.0,", "'upper' is read as 'max'"),
-    "choices": ("values: [16", "choices: [16", "'choices' is read as 'values'"),
-    "n_trials": ("trials: 48", "n_trials: 48", "'n_trials' is read as 'trials'"),
-    "direction": ("goal: minimize", "direction: minimize", "'direction' is read as 'goal'"),
-    "log": ("max: 1.0, scale: log", "max: 1.0, log: true", "'log' is read as 'scale: log'"),
-    "log_uniform_values": ("max: 1.0, scale: log", "max: 1.0, distribution: log_uniform_values", "'scale: log'"),
-    "loguniform": ("max: 1.0, scale: log", "max: 1.0, distribution: loguniform", "'scale: log'"),
-    "int_loguniform": (
-        "{type: int, min: 16, max: 256, scale: log}",
-        "{min: 16, max: 256, distribution: int_loguniform}",
-        "'type: int, scale: log'",
-    ),
-    "categorical": ("values: [16, 32, 64]", "distribution: categorical, values: [16, 32, 64]", "'values'"),
-}
-
-
-@pytest.mark.parametrize("case", DIALECT)
-def test_words_of_other_tools(study: Path, case: str) -> None:
-    """Read as what they mean, and said so with the line."""
-    old, new, notice = DIALECT[case]
-    text, line = edited(old, new)
-    spec, notices = load(study, text)
-    assert spec == load(study, BASE)[0]
-    assert notices and all(n.startswith(f"{study}:{line}: ") for n in notices)
-    assert any(notice in n for n in notices)
-
-
-@pytest.mark.parametrize("word", ["min", "max", "values", "trials"])
-def test_a_word_and_its_translation(study: Path, word: str) -> None:
-    """Both at once is a mistake, not a choice of ours."""
-    old, new = {
-        "min": ("{min: 1e-4, max: 1.0", "{min: 1e-4, low: 1e-3, max: 1.0"),
-        "max": ("{min: 1e-4, max: 1.0", "{min: 1e-4, max: 1.0, high: 2.0"),
-        "values": ("{values: [16", "{choices: [1], values: [16"),
-        "trials": ("{name: coarse, trials: 48", "{name: coarse, n_trials: 4, trials: 48"),
-    }[word]
-    assert "unknown key" in "".join(refused(study, BASE.replace(old, new)))
-
-
-def test_mistakes_under_another_word_keep_their_line(study: Path) -> None:
-    text, line = edited("trials: 48", "n_trials: many")
-    assert refused(study, text)[0].startswith(f"study.yaml:{line}: stages.0.trials")
-
-
 def test_set(study: Path) -> None:
     spec, _ = load(
         study,
@@ -576,7 +525,7 @@ def of_table(text: str, parameters: str = "") -> str:
 
 
 @pytest.mark.parametrize("parameter", ["{values: [0, 5]}", "{values: [5, 0]}", "{value: 0}", "0"])
-@pytest.mark.parametrize(("setting", "least"), [("rare", 1), ("categories", 2)])
+@pytest.mark.parametrize(("setting", "least"), [("min_frequency", 1), ("max_categories", 2)])
 def test_how_rows_are_prepared_is_checked_at_every_value(study: Path, setting: str, least: int, parameter: str) -> None:
     """As the setting itself is."""
     lines = refused(study, of_table(f"  {setting}: r\n", f"  r: {parameter}\n"))

@@ -32,8 +32,8 @@ RECIPES = {
     "indicator": PreprocessingConfig(),
     "median": PreprocessingConfig(impute="median", scale="minmax"),
     "most_frequent": PreprocessingConfig(impute="most_frequent", scale="robust"),
-    "rare": PreprocessingConfig(impute="median", rare=20),
-    "few": PreprocessingConfig(impute="median", categories=4),
+    "rare": PreprocessingConfig(impute="median", min_frequency=20),
+    "few": PreprocessingConfig(impute="median", max_categories=4),
 }
 
 
@@ -73,8 +73,8 @@ def rival(
         encoder = OneHotEncoder(
             handle_unknown="infrequent_if_exist",
             sparse_output=False,
-            min_frequency=recipe.rare,
-            max_categories=recipe.categories,
+            min_frequency=recipe.min_frequency,
+            max_categories=recipe.max_categories,
         )
         steps.append((f"name {name}", make_pipeline(fill, encoder), [name]))
     given = data.astype(dict.fromkeys(names, object))
@@ -135,7 +135,7 @@ def test_made_tables_like_scikit_learn(
     rows = np.arange(len(cells) * 2 // 3)
     if any(word is None for _, word in cells[: len(rows)]):
         rare, categories = 1, 100
-    frame, recipe = made(cells), PreprocessingConfig(impute=impute, rare=rare, categories=categories)
+    frame, recipe = made(cells), PreprocessingConfig(impute=impute, min_frequency=rare, max_categories=categories)
     ours = fitted(frame, rows, recipe)
     theirs = rival(as_pandas(frame), ["n"], ["w"], rows, recipe)
     np.testing.assert_allclose(ours.inputs(frame, ()), theirs, rtol=2e-6, atol=2e-6)
@@ -160,7 +160,7 @@ def test_names_become_columns() -> None:
 
 def test_rare_names_share_a_column() -> None:
     frame = names_of(["a"] * 3 + ["b"] * 3 + ["c", "d", None, "new"])
-    found = fitted(frame, range(9), PreprocessingConfig(rare=2)).inputs(frame, ())
+    found = fitted(frame, range(9), PreprocessingConfig(min_frequency=2)).inputs(frame, ())
     assert found[[0, 3, 6, 7, 8, 9]].tolist() == [
         [1, 0, 0, 0],
         [0, 1, 0, 0],
@@ -174,7 +174,7 @@ def test_rare_names_share_a_column() -> None:
 def test_many_names_are_held_to_so_many_columns() -> None:
     values: list[str | None] = [f"w{k}" for k in range(10_000)] + ["often"] * 5
     frame = names_of(values)
-    found = fitted(frame, range(len(values)), PreprocessingConfig(categories=50)).inputs(frame, ())
+    found = fitted(frame, range(len(values)), PreprocessingConfig(max_categories=50)).inputs(frame, ())
     assert found.shape == (10_005, 50) and (found.sum(axis=1) == 1).all()
     assert found[:, -1].sum() == 10_000 - 48 and (found[-5:] == found[-1]).all() and found[-1, -1] == 0
 
@@ -227,7 +227,7 @@ def test_described_and_restored(tmp_path: Path) -> None:
     """Through JSON and a file of arrays: the same bits."""
     frame = made([(1.0, "a"), (None, "b"), (2.5, None), (3.0, "a"), (None, "c")])
     for scale in (*SCALERS, "none"):
-        ours = fitted(frame, [0, 1, 2, 3], PreprocessingConfig(scale=scale, rare=2))
+        ours = fitted(frame, [0, 1, 2, 3], PreprocessingConfig(scale=scale, min_frequency=2))
         content, arrays = ours.describe()
         np.savez(tmp_path / "arrays.npz", allow_pickle=False, **arrays)
         with np.load(tmp_path / "arrays.npz", allow_pickle=False) as read:

@@ -29,7 +29,7 @@ def spec(
 ) -> Spec:
     """A study that prunes at so many epochs and multiples of them; by a third, when it halves."""
     how: dict[str, Any] = {"kind": kind, "min_epochs": first}
-    how |= {"startup": 1} if kind == "median" else {"reduction": reduction}
+    how |= {"n_startup_trials": 1} if kind == "median" else {"reduction": reduction}
     changes: dict[str, Any] = {"stop": {"value": 0.5}} if metric == "epochs" else {}
     train = {"optimizer": "momentum", "epochs": epochs, "check_every": every, **changes}
     return cases.small(train=train, metric={"name": metric}, pruning=how)
@@ -429,7 +429,7 @@ GIVEN = [{"learning_rate": 0.1, "beta": 0.9, "hidden_units": 8, "batch_size": 16
 STUDIES: dict[str, dict[str, Any]] = {
     "halving": RANDOM,
     "hyperband": {**RANDOM, "pruning": {"kind": "hyperband", "min_epochs": 1, "reduction": 2}},
-    "median": {**RANDOM, "pruning": {"kind": "median", "min_epochs": 1, "startup": 3}},
+    "median": {**RANDOM, "pruning": {"kind": "median", "min_epochs": 1, "n_startup_trials": 3}},
     "accuracy": {**RANDOM, "metric": {"name": "val/accuracy"}},
     "stage": {
         **RANDOM,

@@ -66,7 +66,7 @@ def grid(**changes: Any) -> Spec:
 @pytest.fixture(scope="module")
 def reuse(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Study, Counted, str]]:
     database, executor = tmp_path_factory.mktemp("reuse") / "small.db", Counted()
-    study = cases.run(grid(repeats="reuse"), dataset, database, executor)
+    study = cases.run(grid(duplicates="reuse"), dataset, database, executor)
     yield study, executor, cases.table(database)
 
 
@@ -158,7 +158,7 @@ def test_reuse_in_any_order(dataset: Dataset, reuse: tuple[Study, Counted, str],
     """What is there to be seen is fixed by the wave, not by who is done."""
     picks: dict[str, Any] = {"last": lambda n: n - 1, "random": lambda n: (7 * n) // 11}
     executor = cases.Held(picks[order], single=order == "last")
-    with cases.opened(grid(repeats="reuse"), dataset, tmp_path / "small.db", executor) as study:
+    with cases.opened(grid(duplicates="reuse"), dataset, tmp_path / "small.db", executor) as study:
         cases.drive(study, executor)
     assert cases.table(tmp_path / "small.db") == reuse[2]
 
@@ -166,9 +166,9 @@ def test_reuse_in_any_order(dataset: Dataset, reuse: tuple[Study, Counted, str],
 def test_reuse_of_what_ended_otherwise(dataset: Dataset, tmp_path: Path) -> None:
     """Pruned and diverged ones give their outcome, too; a failed one is tried again."""
     spec = grid(
-        repeats="reuse",
+        duplicates="reuse",
         train={"optimizer": "momentum", "epochs": 3},
-        pruning={"kind": "median", "min_epochs": 2, "startup": 3},
+        pruning={"kind": "median", "min_epochs": 2, "n_startup_trials": 3},
         stages=[{"name": "coarse", "trials": 48, "sampler": "random"}],
         **{"parameters": {**GRID["parameters"], "l2": 0.01, "learning_rate": {"values": [0.03, 0.3, 1e35]}}},
     )
@@ -204,6 +204,6 @@ def test_points_that_are_given_are_trained(dataset: Dataset, tmp_path: Path) -> 
     point = {"learning_rate": 0.3, "hidden_units": 8, "batch_size": 16}
     stages = [{"name": "coarse", "trials": 14, "points": [point], "seeds": 12}]
     executor = Counted()
-    study = cases.run(grid(repeats="reuse", stages=stages, wave=2), dataset, tmp_path / "a.db", executor)
+    study = cases.run(grid(duplicates="reuse", stages=stages, wave=2), dataset, tmp_path / "a.db", executor)
     assert all(r.copied_from is None for r in study.records[0][:12])
     assert len({r.value for r in study.records[0][:12]}) > 6 and len({s for _, s in executor.trials}) >= 12

@@ -178,7 +178,7 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "metric": ({}, {"metric": {"name": "val/accuracy"}}, "metric.name: val/loss → val/accuracy"),
     "wave": ({}, {"wave": 4}, "wave: 3 → 4"),
     "pruning": ({}, {"pruning": "median"}, "pruning.kind: none → median"),
-    "repeats": ({}, {"repeats": "reuse"}, "repeats: seed → reuse"),
+    "duplicates": ({}, {"duplicates": "reuse"}, "duplicates: new_seed → reuse"),
     "a range when all has begun": ({}, {"parameters.learning_rate.max": 2.0}, "parameters.learning_rate.max: 1.0 → 2"),
     "a fixed value": ({}, {"parameters.l2": 0.5}, "parameters.l2.value: 0.0001 → 0.5"),
     "values": (

@@ -81,8 +81,8 @@ FORKS: dict[str, tuple[dict[str, Any], dict[str, Any], list[str]]] = {
         [f"coarse/{n}" for n in range(6)],
     ),
     "a repeat of the study it is from": (
-        {"stages": [{**COARSE, "trials": 12}], "repeats": "reuse", "wave": 2},
-        {"stages": [{**COARSE, "trials": 12}], "repeats": "seed", "wave": 2},
+        {"stages": [{**COARSE, "trials": 12}], "duplicates": "reuse", "wave": 2},
+        {"stages": [{**COARSE, "trials": 12}], "duplicates": "new_seed", "wave": 2},
         [],
     ),
 }

@@ -391,8 +391,8 @@ def test_settings_are_checked(tmp_path: Path) -> None:
         {"decimal": ""},
         {"path": ""},
         {"target": 1.5},
-        {"rare": 0},
-        {"categories": 1},
+        {"min_frequency": 0},
+        {"max_categories": 1},
         {"missing": "?"},
     )
     for wrong in (*wrongs, {"image": [1, 1, 2]}):

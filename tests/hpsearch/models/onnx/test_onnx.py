@@ -396,7 +396,7 @@ def test_inputs_of_a_table() -> None:
 def test_unknown_and_missing_names_are_told_apart() -> None:
     """By the columns that they become, which differ from each other and from those of every known name."""
     frame = table()
-    model = of_table(frame, PreprocessingConfig(rare=8))
+    model = of_table(frame, PreprocessingConfig(min_frequency=8))
     of_it = session(graph(model).SerializeToString())
     given = {name: cells[:1] for name, cells in feeds(model, frame).items()}
     given["size"] = np.array([[40.0]])
@@ -529,7 +529,7 @@ def test_real_tables(name: str, scale: str) -> None:
     read = SOURCES["csv"].model_validate(content).load()
     assert isinstance(read.x, Frame)
     loss = (Logistic() if len(read.classes) == 2 else SoftmaxCrossEntropy()) if read.classes else SquaredError()
-    agree(of_table(read.x, PreprocessingConfig(scale, rare=5, categories=20), 3, loss, fitted=600), read.x)
+    agree(of_table(read.x, PreprocessingConfig(scale, min_frequency=5, max_categories=20), 3, loss, fitted=600), read.x)
 
 
 def test_real_images() -> None:
