@@ -55,6 +55,11 @@ def printable(text: str, longest: int = LINE_LENGTH) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def first_line(error: BaseException) -> str:
+    """Return an exception's type and the first line of its message."""
+    return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
 def format_value(value: bool | int | float | str) -> str:
     """Format a parameter's value: four digits, near 1 enough to show two digits of 1 − value; others unchanged."""
     if not isinstance(value, float):

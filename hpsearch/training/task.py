@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Callable
 from typing import Literal, NamedTuple, final
 
 from hpsearch.config.spec import Spec
@@ -69,7 +70,8 @@ class TrialResult(NamedTuple):
     error: str | None = None
 
 
-Outcome = tuple[TrialResult, ...]  # what a task gave: its trials in the order they were given
+Outcome = tuple[TrialResult, ...]  # of a task: one result for each of its trials, in their order
+TaskFunction = Callable[[Task], Outcome]
 
 
 def failed(trial: TrialTask, error: str) -> TrialResult:

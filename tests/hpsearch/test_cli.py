@@ -325,7 +325,7 @@ def test_worker_that_dies(study: Path, tmp_path: Path) -> None:
         "def save(self, *outcome):\n"
         "    told.append(1)\n"
         "    if len(told) == 2:\n"
-        "        for worker in list(self._executor._team):\n"
+        "        for worker in list(self._executor._workers):\n"
         "            worker.kill()\n"
         "    return sound(self, *outcome)\n"
         "study.Study._save = save\n"

@@ -1,4 +1,4 @@
-"""The menu of executors."""
+"""Executors by name."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Where trials train. An executor only maps `advance` over tasks."""
+"""The executor protocol: where tasks run. An executor only maps `advance` over tasks."""
 
 from concurrent.futures import Future
 from typing import Protocol
@@ -7,26 +7,26 @@ from hpsearch.training.task import Outcome, Task
 
 
 class WorkerDied(Exception):
-    """The worker that trained a task is gone and gave nothing back; other tasks and later ones are not touched.
+    """The worker that ran a task ended without returning an outcome; no other task is affected.
 
-    Its text is how it ended: "killed by signal 9 (SIGKILL)", as when memory runs out, or "exit code 3".
+    The message is how it ended: "killed by signal 9 (SIGKILL)", for example when memory ran out, or "exit code 3".
     """
 
 
 class Executor(Protocol):
-    """Takes tasks, gives outcomes, in any order."""
+    """Runs tasks and returns outcomes, in any order."""
 
     @property
     def workers(self) -> int:
-        """How many tasks it can train at once."""
+        """The number of tasks that run at the same time."""
         ...
 
     def submit(self, task: Task) -> Future[Outcome]:
-        """Starts a task as soon as a worker is free, in the order of submission.
+        """Start a task as soon as a worker is free, in the order of submission.
 
-        The future has the outcome, or what `advance` raised (`RuntimeError` with its first line where that cannot be
-        sent), or `WorkerDied`, or `BrokenExecutor` as below. Its callbacks may run in a thread of the executor: they
-        must be short, and must not close it.
+        The future holds the outcome, or the exception that `advance` raised (a `RuntimeError` with its first line if
+        it cannot be pickled), `WorkerDied`, or `BrokenExecutor` if workers cannot be started or the executor is closed
+        first. Callbacks of the future may run in a thread of the executor; they must be short and must not close it.
 
         Raises:
             concurrent.futures.BrokenExecutor: workers cannot be started, or the executor is closed.
@@ -34,5 +34,5 @@ class Executor(Protocol):
         ...
 
     def close(self) -> None:
-        """Ends the workers at once, whatever they do; futures that are not done get `BrokenExecutor`."""
+        """End the workers at once, without waiting for tasks; pending futures get `BrokenExecutor`."""
         ...

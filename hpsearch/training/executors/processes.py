@@ -1,8 +1,9 @@
-"""Training in processes of our own, one BLAS thread each: two are up to 3 times slower on small nets.
+"""Training in worker processes with one BLAS thread each, because two are up to 3 times slower on small networks.
 
-A thread of the coordinator hands tasks to workers, a pipe for each, and sets the futures. A worker lives as long as
-its end of the pipe is open. Nobody else holds that end, so however it dies the end comes, after all that it had sent,
-in the middle of a message too; another worker takes its place.
+One `ProcessPoolExecutor` per worker was tried in place of this pool and fails four of its tests: it has no exit code
+or signal to report, waits forever for an answer that a dying worker sent in part, and breaks on tasks or exceptions
+that cannot be unpickled. Here a thread of the coordinator exchanges messages with each worker over a pipe whose other
+end only that worker holds, so that any death of the worker ends the pipe, in the middle of a message too.
 """
 
 import atexit
@@ -12,7 +13,6 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Future
 from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import ForkingPickler
@@ -21,162 +21,164 @@ from typing import final
 from threadpoolctl import threadpool_limits
 
 from hpsearch.core import processes
+from hpsearch.core.text import first_line
 from hpsearch.training.executors.base import WorkerDied
-from hpsearch.training.task import Outcome, Task
+from hpsearch.training.task import Outcome, Task, TaskFunction
 from hpsearch.training.trial import advance
 
-STARTS = 3  # so many starts in a row that fail are no accident
-PAUSE = 0.1  # seconds after one that failed: a server that is gone needs a moment to be known as gone
-LEAVING = 5.0  # seconds a worker gets from closing its pipe to its end
-
-Work = Callable[[Task], Outcome]
+MAX_FAILED_STARTS = 3  # in a row
+RESTART_DELAY = 0.1  # seconds after a failed start: a fork server that has ended takes a moment to be noticed
+EXIT_TIMEOUT = 5.0  # seconds between the end of a worker's pipe and of its process
 
 
 @final
 class Processes:
-    """A pool of workers, started at once; a worker that dies is replaced. Futures are set in a thread of the pool.
+    """A pool of worker processes, started at once; a worker that dies is replaced.
 
     Args:
-        scratch: a temporary folder that goes when the coordinator does.
-        work: what workers do with a task; importable by name.
+        workers: number of processes.
+        scratch: a temporary folder that is removed with the coordinator.
+        run_task: what workers do with a task; importable by name.
     """
 
-    def __init__(self, workers: int, scratch: str, work: Work = advance) -> None:
-        self._workers = workers
+    def __init__(self, workers: int, scratch: str, run_task: TaskFunction = advance) -> None:
+        self._size = workers
         self._scratch = scratch
-        self._work = work
-        self._team: list[_Worker] = []
-        self._failed = 0  # starts in a row
-        self._lock = threading.Lock()  # for all below
-        self._waiting: deque[tuple[Future[Outcome], Task]] = deque()
-        self._over: str | None = None  # why nothing is trained any more
-        self._bell, self._ring = processes.process_context().Pipe(duplex=False)  # wakes the thread
-        self._thread = threading.Thread(target=self._run, name="executor", daemon=True)
+        self._run_task = run_task
+        self._workers: list[_Worker] = []
+        self._failed_starts = 0  # in a row
+        self._lock = threading.Lock()  # guards the queue, the closed reason and the wakeup pipe
+        self._queue: deque[tuple[Future[Outcome], Task]] = deque()
+        self._closed: str | None = None  # why no more tasks are accepted
+        self._wakeup_reader, self._wakeup_writer = processes.process_context().Pipe(duplex=False)
+        self._thread = threading.Thread(target=self._manage, name="executor", daemon=True)
         self._thread.start()
         atexit.register(self.close)
 
     @property
     def workers(self) -> int:
-        return self._workers
+        return self._size
 
     def submit(self, task: Task) -> Future[Outcome]:
-        """As `Executor.submit`.
+        """Queue a task, as described in `Executor.submit`. Futures are set in a thread of the pool.
 
         Raises:
             BrokenExecutor: workers cannot be started, or the pool is closed.
         """
         future: Future[Outcome] = Future()
         with self._lock:
-            if self._over is not None:
-                raise BrokenExecutor(self._over)
-            self._waiting.append((future, task))
-            if len(self._waiting) == 1:  # else the thread knows, and waits for a worker
-                self._ring.send_bytes(b"")
+            if self._closed is not None:
+                raise BrokenExecutor(self._closed)
+            self._queue.append((future, task))
+            if len(self._queue) == 1:  # a longer queue already waits for a free worker
+                self._wakeup_writer.send_bytes(b"")
         return future
 
     def close(self) -> None:
-        """Kills the workers (they have nothing to put in order) and waits until they are gone."""
+        """Kill the workers, which hold nothing to save, and wait until they have ended."""
         atexit.unregister(self.close)
         with self._lock:
-            if self._over is None:
-                self._over = "the executor is closed"
-                self._ring.send_bytes(b"")
-        for worker in list(self._team):  # not by the thread: it may be amid a message from or to one that is stopped
+            if self._closed is None:
+                self._closed = "the executor is closed"
+                self._wakeup_writer.send_bytes(b"")
+        for worker in list(self._workers):  # here, because the thread may wait for a message of a stopped worker
             worker.kill()
         self._thread.join()
 
-    def _run(self) -> None:
-        """The thread: while nobody closes it, keeps the team complete and busy."""
+    def _manage(self) -> None:
+        """Start workers and exchange messages with them, in the pool's thread, until the pool is closed."""
         reason = ""
         try:
-            while self._over is None:
-                if len(self._team) < self._workers:
-                    self._start()
+            while self._closed is None:
+                if len(self._workers) < self._size:
+                    self._start_worker()
                 else:
-                    self._give()
-                    self._take()
+                    self._assign()
+                    self._receive()
         except BrokenExecutor as error:
             reason = str(error)
-        except Exception as error:  # of ours: nobody may wait for ever because of it
-            reason = _line(error)
+        except Exception as error:  # a defect of the pool must not leave futures pending forever
+            reason = first_line(error)
         finally:
-            self._finish(reason)
+            self._shut_down(reason)
 
-    def _start(self) -> None:
+    def _start_worker(self) -> None:
         try:
-            self._team.append(_Worker(self._work, self._scratch))
+            self._workers.append(_Worker(self._run_task, self._scratch))
         except (EOFError, OSError) as error:
-            self._not_started(_line(error))
-            time.sleep(PAUSE)
+            self._count_failed_start(first_line(error))
+            time.sleep(RESTART_DELAY)
 
-    def _not_started(self, reason: str) -> None:
-        self._failed += 1
-        if self._failed == STARTS:
-            raise BrokenExecutor(f"workers cannot be started, {STARTS} times in a row: {reason}")
+    def _count_failed_start(self, reason: str) -> None:
+        self._failed_starts += 1
+        if self._failed_starts == MAX_FAILED_STARTS:
+            raise BrokenExecutor(f"workers cannot be started, {MAX_FAILED_STARTS} times in a row: {reason}")
 
-    def _give(self) -> None:
-        """A task to everyone who is free."""
-        for worker in self._team:
-            while worker.free and self._waiting:
-                future, task = self._waiting.popleft()
+    def _assign(self) -> None:
+        """Send a task to each idle worker."""
+        for worker in self._workers:
+            while worker.idle and self._queue:
+                future, task = self._queue.popleft()
                 if future.set_running_or_notify_cancel():
-                    worker.give(future, task)
+                    worker.send(future, task)
 
-    def _take(self) -> None:
-        """Waits until somebody says something, or can no longer."""
-        ready = wait([self._bell, *(w.pipe for w in self._team)])
-        while self._bell.poll():
-            self._bell.recv_bytes()
-        for worker in [w for w in self._team if w.pipe in ready]:
+    def _receive(self) -> None:
+        """Wait for messages of workers, their deaths, or a wakeup by `submit` or `close`, and handle them."""
+        ready = wait([self._wakeup_reader, *(w.pipe for w in self._workers)])
+        while self._wakeup_reader.poll():
+            self._wakeup_reader.recv_bytes()
+        for worker in [w for w in self._workers if w.pipe in ready]:
             try:
                 message = worker.pipe.recv_bytes()
             except (EOFError, OSError):
-                if self._over is None:  # else it is closing that killed it
-                    self._replace(worker)
+                if self._closed is None:  # `close` kills workers, which need no replacement
+                    self._remove_dead(worker)
             else:
-                self._failed = self._failed if worker.ready else 0
-                worker.receive(message)
+                if not worker.started:
+                    self._failed_starts = 0
+                worker.handle(message)
 
-    def _replace(self, worker: "_Worker") -> None:
-        self._team.remove(worker)
-        reason = worker.end()
+    def _remove_dead(self, worker: "_Worker") -> None:
+        self._workers.remove(worker)
+        reason = worker.join()
         if worker.future is not None:
             worker.future.set_exception(WorkerDied(reason))
-        if not worker.ready:
-            self._not_started(reason)
+        if not worker.started:
+            self._count_failed_start(reason)
 
-    def _finish(self, reason: str) -> None:
+    def _shut_down(self, reason: str) -> None:
         with self._lock:
-            self._over = self._over or reason
-            self._bell.close()
-            self._ring.close()
-            waiting = [future for future, _ in self._waiting if future.set_running_or_notify_cancel()]
-            self._waiting.clear()
-        for worker in self._team:
+            self._closed = self._closed or reason
+            self._wakeup_reader.close()
+            self._wakeup_writer.close()
+            queued = [future for future, _ in self._queue if future.set_running_or_notify_cancel()]
+            self._queue.clear()
+        for worker in self._workers:
             worker.kill()
-        for worker in self._team:
+        for worker in self._workers:
             worker.drain()
-            worker.end()
-        for future in [*(w.future for w in self._team if w.future is not None), *waiting]:
-            future.set_exception(BrokenExecutor(self._over))
-        self._team.clear()
+            worker.join()
+        for future in [*(w.future for w in self._workers if w.future is not None), *queued]:
+            future.set_exception(BrokenExecutor(self._closed))
+        self._workers.clear()
 
 
 @final
 class _Worker:
-    """A process, our end of its pipe, and the task it has.
+    """A process, the coordinator's end of its pipe, and the future of its task.
 
     Raises:
-        EOFError, OSError: it cannot be started.
+        EOFError, OSError: the process cannot be started.
     """
 
-    def __init__(self, work: Work, scratch: str) -> None:
-        self.ready = False
+    def __init__(self, run_task: TaskFunction, scratch: str) -> None:
+        self.started = False
         self.future: Future[Outcome] | None = None
         context = processes.process_context()
-        self.pipe, theirs = context.Pipe()
-        with theirs:  # ours is closed: only then does the pipe end when the worker does
-            self._process = context.Process(target=_begin, args=(work, scratch, theirs), name="worker", daemon=True)
+        self.pipe, worker_pipe = context.Pipe()
+        with worker_pipe:  # closed on this side, so that the pipe ends with the worker
+            args = (run_task, scratch, worker_pipe)
+            self._process = context.Process(target=_worker_main, args=args, name="worker", daemon=True)
             with processes.starting_children():
                 self._process.start()
         pid = self._process.pid
@@ -184,47 +186,47 @@ class _Worker:
         self._pid = pid
 
     @property
-    def free(self) -> bool:
-        return self.ready and self.future is None
+    def idle(self) -> bool:
+        return self.started and self.future is None
 
-    def give(self, future: Future[Outcome], task: Task) -> None:
+    def send(self, future: Future[Outcome], task: Task) -> None:
         try:
             message = ForkingPickler.dumps(task)
         except Exception as error:
             future.set_exception(error)
             return
         self.future = future
-        with contextlib.suppress(OSError):  # it is dead, as its pipe is about to say
+        with contextlib.suppress(OSError):  # the worker has died, and its pipe will say so
             self.pipe.send_bytes(message)
 
-    def receive(self, message: bytes) -> None:
-        """Its first message, which is empty, or the answer to its task."""
-        self.ready = True
+    def handle(self, message: bytes) -> None:
+        """Take the first message, which is empty, or the answer to the task."""
+        self.started = True
         future, self.future = self.future, None
         if future is None:
             return
         try:
             outcome, error = ForkingPickler.loads(message)
         except Exception as reason:
-            outcome, error = None, RuntimeError(_line(reason))
+            outcome, error = None, RuntimeError(first_line(reason))
         if error is not None:
             future.set_exception(error)
         else:
             future.set_result(outcome)
 
     def kill(self) -> None:
-        """May be called by any thread."""
+        """Kill the process; callable from any thread."""
         processes.kill_process(self._pid)
 
     def drain(self) -> None:
-        """Waits until nobody is at the other end."""
+        """Read the pipe to its end, so that no process holds the other end."""
         with contextlib.suppress(EOFError, OSError):
             while True:
                 self.pipe.recv_bytes()
 
-    def end(self) -> str:
-        """Waits until it is gone, and says how it went."""
-        self._process.join(LEAVING)
+    def join(self) -> str:
+        """Wait until the process has ended, and return how: its exit code or signal."""
+        self._process.join(EXIT_TIMEOUT)
         if self._process.exitcode is None:
             self.kill()
             self._process.join()
@@ -235,29 +237,25 @@ class _Worker:
         return f"killed by signal {-code}{names.get(-code, '')}" if code < 0 else f"exit code {code}"
 
 
-def _begin(work: Work, scratch: str, pipe: Connection) -> None:
-    """A worker's life."""
+def _worker_main(run_task: TaskFunction, scratch: str, pipe: Connection) -> None:
+    """Run tasks until the coordinator has ended."""
     watch = processes.init_worker(scratch)
     with threadpool_limits(1), contextlib.suppress(EOFError, ConnectionError):
         pipe.send_bytes(b"")
         while True:
-            pipe.send_bytes(_answer(work, pipe.recv_bytes()))
-    watch.join()  # the coordinator is gone; this ends us
+            pipe.send_bytes(_answer(run_task, pipe.recv_bytes()))
+    watch.join()  # this thread ends the process
 
 
-def _answer(work: Work, message: bytes) -> memoryview:
-    """An outcome, or what was raised, in a form that the coordinator can read."""
+def _answer(run_task: TaskFunction, message: bytes) -> memoryview:
+    """Return the pickled pair of outcome and exception, in a form that the coordinator can unpickle."""
     try:
-        return ForkingPickler.dumps((work(ForkingPickler.loads(message)), None))
+        return ForkingPickler.dumps((run_task(ForkingPickler.loads(message)), None))
     except Exception as error:
         error.add_note("".join(traceback.format_exception(error)))
         try:
             answer = ForkingPickler.dumps((None, error))
             ForkingPickler.loads(answer)
         except Exception:
-            answer = ForkingPickler.dumps((None, RuntimeError(_line(error))))
+            answer = ForkingPickler.dumps((None, RuntimeError(first_line(error))))
         return answer
-
-
-def _line(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0][:300]

@@ -384,7 +384,7 @@ def test_weights_of_a_fallen_leader(rows: Prepared, tmp_path: Path, monkeypatch:
             for t, r in zip(task.trials, sound(task), strict=True)
         )
 
-    study = cases.run(spec, rows[0], tmp_path / "a.db", Inline(work=broken))
+    study = cases.run(spec, rows[0], tmp_path / "a.db", Inline(run_task=broken))
     states = [r.state for r in study.records[1]]
     assert states == ["diverged"] * 3 + ["complete"] * 6
     best = study.best

@@ -183,7 +183,7 @@ def test_reuse_of_what_ended_otherwise(dataset: Dataset, tmp_path: Path) -> None
             for t, r in zip(task.trials, results, strict=True)
         )
 
-    study = cases.run(spec, dataset, tmp_path / "a.db", Inline(work=broken))
+    study = cases.run(spec, dataset, tmp_path / "a.db", Inline(run_task=broken))
     by_origin = {r.label: r for r in flat(study)}
     states = Counter(r.state for r in flat(study) if r.copied_from)
     assert states["pruned"] and states["diverged"] and states["complete"] and not states["failed"]

@@ -103,7 +103,7 @@ def test_a_stage_ends_with_a_wave(
     dataset: Dataset, untimed: Study, clock: Clock, tmp_path: Path, seconds: float, trials: int
 ) -> None:
     """Its table is the beginning of the untimed one, to the bit, and the next stage goes on from there."""
-    study, notes = watched(timed(seconds), dataset, tmp_path / "a.db", Inline(work=clock.work))
+    study, notes = watched(timed(seconds), dataset, tmp_path / "a.db", Inline(run_task=clock.work))
     assert len(study.records[0]) == trials and study.totals == [trials, 6]
     assert bare(study.records[0]) == bare(untimed.records[0][:trials])
     assert [len(study.records[1])] == [6] and study.best is not None
@@ -119,7 +119,7 @@ def test_a_stage_ends_with_a_wave(
 
 def test_resuming_does_not_extend_it(dataset: Dataset, clock: Clock, tmp_path: Path) -> None:
     """However often; nothing trains."""
-    watched(timed(3.5), dataset, tmp_path / "a.db", Inline(work=clock.work))
+    watched(timed(3.5), dataset, tmp_path / "a.db", Inline(run_task=clock.work))
     before = cases.table(tmp_path / "a.db")
     for _ in range(2):
         clock.now += 1e6
@@ -143,7 +143,7 @@ def test_over_restarts(
                 finished = progress.finished
         assert finished < 12
         clock.now += 1e6
-    study, _ = watched(spec, dataset, database, Inline(work=clock.work))
+    study, _ = watched(spec, dataset, database, Inline(run_task=clock.work))
     assert trials <= len(study.records[0]) <= trials + 3
     assert bare(study.records[0]) == bare(untimed.records[0][: len(study.records[0])])
     assert 4.5 < stages(database)["coarse"].seconds < 15
@@ -173,7 +173,7 @@ class Single:
     workers = 10_000
 
     def __init__(self, clock: Clock) -> None:
-        self._inline = Inline(work=clock.work)
+        self._inline = Inline(run_task=clock.work)
         self.submit: Callable[[Task], Any] = self._inline.submit
 
     def close(self) -> None:
@@ -182,7 +182,7 @@ class Single:
 
 def test_through_the_commands(call: Any, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The note is printed; more time in the file goes on where it ended; less does not take anything back."""
-    monkeypatch.setitem(EXECUTORS, "processes", lambda *_: Inline(work=clock.work))
+    monkeypatch.setitem(EXECUTORS, "processes", lambda *_: Inline(run_task=clock.work))
 
     def run(timeout: str | None, name: str = "small.db", **others: Any) -> Any:
         stage = {"name": "coarse", "trials": 15, **({"timeout": timeout} if timeout else {})}

@@ -226,7 +226,7 @@ def test_a_trial_that_ends_every_worker_has_failed(plain: Given, tmp_path: Path)
             for t in alone
         )
 
-    cases().run(plain.spec, plain.dataset, tmp_path / "other.db", Inline(work=fails))
+    cases().run(plain.spec, plain.dataset, tmp_path / "other.db", Inline(run_task=fails))
     assert done(tmp_path / "small.db") == done(tmp_path / "other.db") != plain.table
 
 
@@ -478,7 +478,7 @@ def test_too_many_failures_end_the_study(plain: Given, call: Call, tmp_path: Pat
     assert Counter(t["state"] for t in content["trials"]) == {"failed": 3, "complete": 21}
     assert [s["finished"] for s in content["stages"]] == [15, 9]
     patient = cases().small(max_failed=3)
-    cases().run(patient, plain.dataset, tmp_path / "other.db", Inline(work=work))
+    cases().run(patient, plain.dataset, tmp_path / "other.db", Inline(run_task=work))
     assert done(database) == done(tmp_path / "other.db")
 
 

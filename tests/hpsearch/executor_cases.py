@@ -1,0 +1,158 @@
+"""Helpers of the executor tests. Worker processes import this module, so it imports neither Optuna nor fixtures."""
+
+import contextlib
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from multiprocessing import connection
+from pathlib import Path
+from typing import Any
+
+import pytest
+from threadpoolctl import threadpool_info
+
+from hpsearch.config.spec import Spec
+from hpsearch.training.task import Outcome, TrialResult
+
+EPOCHS = 200
+SECONDS = 20  # for a test that fails
+needs_proc = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")
+OpenExecutor = Callable[..., Any]
+
+
+def spec_of(epochs: int) -> Spec:
+    import cases  # not when workers import this file: it imports Optuna
+
+    return cases.small(**{"train.early_stopping": None, "train.epochs": epochs})
+
+
+def without_seconds(outcome: Outcome) -> list[TrialResult]:
+    return [r._replace(seconds=0.0) for r in outcome]
+
+
+class UnreadableError(Exception):
+    """Pickled, but never read again."""
+
+    def __init__(self, one: str, two: str) -> None:
+        super().__init__(f"{one} {two}\nand more")
+
+
+class UnpicklableError(Exception):
+    """Never pickled."""
+
+    def __reduce__(self) -> Any:
+        raise TypeError("mine")
+
+
+class ExitsWhenRead:
+    """Kills who reads it."""
+
+    def __reduce__(self) -> Any:
+        return os._exit, (7,)
+
+
+class UnreadableValue:
+    """Cannot be read, there or here."""
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+
+    def __reduce__(self) -> Any:
+        return fail_to_read, (self._where, os.getpid())
+
+
+def fail_to_read(where: str, writer: int) -> None:
+    raise OSError(f"not {where}")
+
+
+def run_order(order: Any) -> Any:
+    """What workers do here: what they are told."""
+    match order:
+        case ("give", what):
+            return what
+        case ("raise", error):
+            raise error
+        case ("raise by name", name):
+            raise {"unreadable": UnreadableError("a", "b"), "unpicklable": UnpicklableError("c\nd")}[name]
+        case ("exit", code):
+            os._exit(code)
+        case ("leave", code):
+            sys.exit(code)
+        case ("kill", number):
+            os.kill(os.getpid(), number)
+        case ("log", path, what):
+            with open(path, "a") as file:
+                file.write(what)
+        case ("wait for", mine, other):  # one that can only end while another one runs
+            Path(mine).touch()
+            while not Path(other).exists():
+                time.sleep(0.001)
+            return os.getpid()
+        case ("size", content):
+            return len(content), content[::-1]
+        case ("threads",):
+            return [pool["num_threads"] for pool in threadpool_info()]
+        case ("sigint",):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.05)
+            return "deaf"
+        case ("send", count, then):  # the answer is cut off after `count` bytes
+            whole = connection.Connection._send
+
+            def cut(self: Any, content: Any, *_: Any) -> None:
+                whole(self, bytes(content)[:count])
+                os.kill(os.getpid(), then)
+
+            connection.Connection._send = cut  # type: ignore[method-assign]
+            return b"x" * 10_000  # small enough to be sent with its length in one go
+        case ("odd outcome",):
+            return UnreadableValue("here")
+        case _:
+            raise ValueError(order)
+    return None
+
+
+def exception_of(future: "Future[Any]") -> BaseException | None:
+    return future.exception(SECONDS)
+
+
+def children_of(pid: int) -> set[int]:
+    found: set[int] = set()
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            found |= {int(p) for p in task.read_text().split()}
+    return found
+
+
+def workers_of(pid: int) -> set[int]:
+    """Children of the server, of which there is one."""
+    return {worker for child in children_of(pid) for worker in children_of(child)}
+
+
+def wait_for_workers(count: int) -> set[int]:
+    """The workers of this process, once there are so many."""
+    wait_until(lambda: len(workers_of(os.getpid())) == count)
+    return workers_of(os.getpid())
+
+
+def wait_until(true: Callable[[], object]) -> None:
+    end = time.monotonic() + SECONDS
+    while not true():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.002)
+
+
+def all_ended(pids: set[int]) -> bool:
+    """Whether all of them end."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            handle = os.pidfd_open(pid)  # readable once the process has exception_of
+            ready = select.select([handle], [], [], SECONDS)[0]
+            os.close(handle)
+            if not ready:
+                return False
+    return True
