@@ -244,15 +244,21 @@ def export(database: str, folder: Path, onnx: bool) -> None:
 @commands.command()
 @click.argument("database")
 @click.option("--out", type=click.Path(path_type=Path), help="The HTML file. [default: NAME-report.html beside it]")
-@click.option("--png/--no-png", default=True, help="Pictures too, in a folder beside it.  [default: --png]")
-def report(database: str, out: Path | None, png: bool) -> None:
-    """Write the whole story of the study in DATABASE to one HTML file, and its pictures as PNG."""
-    from hpsearch.report import html as pages
+@click.option(
+    "--png/--no-png",
+    default=None,
+    help="Write the charts as PNG files too. [default: if kaleido and Chrome or Chromium are installed]",
+)
+def report(database: str, out: Path | None, png: bool | None) -> None:
+    """Write a report of the study in DATABASE: a self-contained HTML file, and its charts as PNG files."""
+    from hpsearch.report.html.report import write_report
 
-    written = pages.report(_url(database), out, png=png)
-    _say(f"{written.page}: {written.page.stat().st_size / 1e6:.1f} MB, needs nothing else")
-    if written.pictures:
-        _say(f"{written.pictures[0].parent}: {len(written.pictures)} pictures")
+    written = write_report(_url(database), out, png=png)
+    _say(f"{written.page}: {written.page.stat().st_size / 1e6:.1f} MB, self-contained")
+    if written.images:
+        _say(f"{written.images[0].parent}: {len(written.images)} PNG files")
+    if written.notice is not None:
+        _say(f"note: {written.notice}", err=True)
 
 
 @commands.command()

@@ -24,9 +24,9 @@ DOORS = {
     "hpsearch/models/estimators.py": {"sklearn"},
     "hpsearch/models/serving.py": {"mlflow", "pandas"},
     **{
-        f"hpsearch/report/html/{name}.py": {"plotly"} for name in ("model_figures", "figures", "page", "search_figures")
+        f"hpsearch/report/html/{name}.py": {"plotly"}
+        for name in ("model_figures", "figures", "images", "page", "search_figures")
     },
-    "hpsearch/report/html/png.py": {"matplotlib"},
 }
 
 

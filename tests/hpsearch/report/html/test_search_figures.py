@@ -1,5 +1,5 @@
-"""What the report's pictures show, of a study made by hand: every number at its place, in plotly's figures, in the PNGs
-and in the page's tables."""
+"""What the report's pictures show, of a study made by hand: every number at its place, in plotly's figures and in the
+page's tables."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -8,17 +8,12 @@ from functools import cache
 from html.parser import HTMLParser
 from itertools import chain, pairwise
 from math import log10
-from pathlib import Path
 from typing import Any
 
 import cases
 import numpy as np
 import pytest
-from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection, PathCollection, QuadMesh
 from matplotlib.colors import to_rgb
-from matplotlib.container import BarContainer
-from matplotlib.figure import Figure
 
 from hpsearch.config.references import searched
 from hpsearch.config.spec import Spec
@@ -29,7 +24,6 @@ from hpsearch.report.html import page
 from hpsearch.report.html import search_figures as pictures
 from hpsearch.report.html.content import Story
 from hpsearch.report.html.figures import Picture
-from hpsearch.report.html.png import draw
 from hpsearch.storage.records import Trial, with_result
 from hpsearch.storage.study_db import StoredStudy
 from hpsearch.study.summary import Summary
@@ -253,7 +247,9 @@ def test_history() -> None:
             "coarse": ((1, 2, 5), (0.9, 0.4, 0.6)), "coarse, pruned": ((3,), (2.5,)),
             "fine": ((8, 9), (0.1, 0.3)), "fine, pruned": ((7,), (0.8,)),
         }  # fmt: skip
+        assert {axis(made, t, "y").type for t in made.data} == {"log"}
         line = next(t for t in made.data if t.mode == "lines")
+        assert line.line.shape == "hv"
         assert list(line.x) == [1, 2, 5, 8, 9] and list(line.y) == best
 
 
@@ -283,6 +279,8 @@ def test_parallel(name: str, metric: str) -> None:
     for dimension in trace.dimensions[:-1]:
         assert dimension.range[0] < min(dimension["values"]) <= max(dimension["values"]) < dimension.range[1]
     first, last = (darkness(shade) for _, shade in (trace.line.colorscale[0], trace.line.colorscale[-1]))
+    shades = [darkness(shade) for _, shade in trace.line.colorscale]
+    assert shades == sorted(shades, reverse=True) and shades[0] - shades[-1] > 0.5
     assert (first > last) != bool(trace.line.reversescale) if name == "classes" else (first > last)
     assert bool(trace.line.reversescale) == (name == "maximize")
 
@@ -327,11 +325,13 @@ def test_epochs() -> None:
     made = figure("epochs")
     assert made.layout.barmode == "stack"
     found = {t.name: {span: n for span, n in bars(t).items() if n} for t in made.data}
+    assert [t.name for t in made.data] == ["complete", "pruned", "diverged"]  # stacked in this order
     assert found == {
         "complete": {(36.5, 38.5): 1, (48.5, 50.5): 1, (98.5, 100.5): 2},
         "pruned": {(0.5, 2.5): 1, (2.5, 4.5): 1},
         "diverged": {(0.5, 2.5): 1},
     }
+    assert made.layout.bargap == 0
     assert [bars(t) for t in figure("epochs", "three epochs").data] == [{(0.5, 1.5): 0, (1.5, 2.5): 1, (2.5, 3.5): 1}]
 
 
@@ -345,6 +345,8 @@ def test_saved() -> None:
         "early stopping": {"coarse": 63, "fine": 50},
         "pruning": {"coarse": 98, "fine": 97},
     }
+    assert [t.name for t in made.data][:3] == ["trained", "early stopping saved", "pruning saved, at most"]
+    assert [t.x[1] for t in made.data][:3] == [153, 50, 97]  # stacked: 0 to 153, to 203, to 300
     assert sum(t.x[0] for t in made.data) in (300, 400)  # of what diverged the rest is another bar, or none
     assert axis(made, made.data[0], "y").autorange == "reversed"  # the first stage on top
 
@@ -397,6 +399,8 @@ def test_confusion() -> None:
         assert [[int(word or 0) for word in row] for row in t.text] == table.confusion
         np.testing.assert_allclose(t.z, [[count / sum(row) for count in row] for row in table.confusion])
         assert tuple(names(made, t, "x")) == tuple(names(made, t, "y")) == CLASSES
+        dark = [darkness(shade) for _, shade in t.colorscale]
+        assert dark == sorted(dark) and dark[0] < 0.01 and dark[-1] > 0.6 and (t.zmin, t.zmax) == (0, 1)
         assert axis(made, t, "x").title.text == "predicted" and axis(made, t, "y").autorange == "reversed"
     assert axis(made, made.data[0], "y").title.text == "true"
     assert "val: 18 of 25" in heading(made, made.data[0]) and "test: 51 of 85" in heading(made, made.data[1])
@@ -465,180 +469,6 @@ def test_weights() -> None:
     assert axis(made, made.data[0], "y").autorange == "reversed"
     for words in ("112 weights", "Σ|W| 54", "20 are at most 0.01", "7 at most 0.0001"):
         assert words in picture("weights").caption
-
-
-# PNGs.
-
-
-def shade(mesh: Any, value: float) -> Any:
-    """In what color a field shows a value, red, green, blue."""
-    return mesh.cmap(mesh.norm(value))[:3]
-
-
-Plotted = Callable[[Picture], Figure]
-
-
-@pytest.fixture
-def plotted(monkeypatch: pytest.MonkeyPatch) -> Plotted:
-    """A picture → matplotlib's figure of it, as it was about to be written."""
-    kept: list[Figure] = []
-    monkeypatch.setattr(Figure, "savefig", lambda self, *_, **__: kept.append(self))
-
-    def plot(picture: Picture) -> Figure:
-        draw(picture, Path("unwritten.png"))
-        return kept.pop()
-
-    return plot
-
-
-def test_a_png_shows_what_the_figure_holds(plotted: Plotted) -> None:
-    """Plot by plot and trace by trace: where it is, its color, its name in the legend, the scale of its axes."""
-    others = [("predicted", "values"), ("regions", "values"), ("confirmed", "confirmed")]
-    for shown in [*every(), *(picture(*which) for which in others)]:
-        if shown.name != "parallel":
-            made, plots = plotted(shown), dict[tuple[str, str], list[Any]]()
-            for t in shown.figure.data:
-                plots.setdefault((t.xaxis or "x", t.yaxis or "y"), []).append(t)
-            for traces, axes in zip(plots.values(), made.axes, strict=True):
-                _sides(shown, traces[0], axes)
-                _artists(traces, axes)
-
-
-def _sides(shown: Picture, trace: Any, axes: Axes) -> None:
-    x, y = (axis(shown.figure, trace, side) for side in "xy")
-    for side, scale, ends, label in (
-        (x, axes.get_xscale(), axes.get_xlim(), axes.get_xlabel()),
-        (y, axes.get_yscale(), axes.get_ylim(), axes.get_ylabel()),
-    ):
-        assert scale == ("log" if side.type == "log" else "linear"), shown.name
-        assert label == (side.title.text or ""), shown.name
-        if side.range is not None:
-            assert ends == pytest.approx([10**e for e in side.range] if side.type == "log" else side.range)
-        else:
-            assert (ends[0] > ends[1]) == (side.autorange == "reversed")
-    for side, own in ((x, axes.xaxis), (y, axes.yaxis)):
-        if side.tickvals is not None and side.showticklabels is not False:
-            assert list(own.get_ticklocs()) == list(side.tickvals), shown.name
-            assert own.get_major_formatter().format_ticks(list(own.get_ticklocs())) == list(side.ticktext), shown.name
-
-
-def _artists(traces: Sequence[Any], axes: Axes) -> None:
-    lines = iter([line for line in axes.lines if line.get_linestyle() != "None"])
-    dots = iter([c for c in axes.collections if isinstance(c, PathCollection)])
-    fields = iter([c for c in axes.collections if isinstance(c, QuadMesh)])
-    containers = iter([c for c in axes.containers if isinstance(c, BarContainer)])
-    before: Any = 0.0
-    for t in traces:
-        named = t.name if t.name and t.showlegend is not False else None
-        if t.type == "scatter" and t.mode == "lines":
-            line = next(lines)
-            np.testing.assert_array_equal(np.transpose(line.get_xydata()), (t.x, t.y))
-            assert line.get_color() == t.line.color and line.get_label() == (named or line.get_label())
-            assert line.get_drawstyle() == ("steps-post" if t.line.shape == "hv" else "default")
-        elif t.type == "scatter":
-            points: Any = next(dots)
-            np.testing.assert_array_equal(points.get_offsets(), np.transpose((t.x, t.y)))
-            hollow = t.marker.symbol == "circle-open"
-            shades = points.get_edgecolors() if hollow else points.get_facecolors()
-            assert (len(points.get_facecolors()) == 0) == hollow
-            assert tuple(shades[0][:3]) == to_rgb(t.marker.color)
-            assert points.get_label() == (named or points.get_label())
-            if t.error_x.array is not None:
-                reach = [c.get_segments()[0] for c in axes.collections if isinstance(c, LineCollection)]
-                ends = [[t.x[0] - t.error_x.array[0], t.y[0]], [t.x[0] + t.error_x.array[0], t.y[0]]]
-                assert any(np.allclose(segment, ends) for segment in reach)
-        elif t.type == "bar":
-            container = next(containers)
-            across = t.orientation == "h"
-            lengths = np.array(t.x if across else t.y)
-            spans = [(b.get_x(), b.get_width()) if across else (b.get_y(), b.get_height()) for b in container]
-            np.testing.assert_allclose(spans, np.transpose((lengths * 0 + before, lengths)))
-            before = before + lengths
-            middles = [b.get_y() + b.get_height() / 2 if across else b.get_x() + b.get_width() / 2 for b in container]
-            np.testing.assert_allclose(middles, t.y if across else t.x, atol=1e-9)
-            assert container.get_label() == (named or container.get_label())
-            assert {tuple(b.get_facecolor()[:3]) for b in container} == {to_rgb(t.marker.color)}
-        else:
-            field: Any = next(fields)
-            np.testing.assert_array_equal(field.get_array(), t.z)
-            corners = field.get_coordinates()
-            middles = (corners[1:, 1:] + corners[:-1, :-1]) / 2
-            np.testing.assert_allclose(middles, np.stack(np.meshgrid(t.x, t.y), -1), atol=1e-9)
-    assert [list(rest) for rest in (lines, dots, fields, containers)] == [[], [], [], []]
-
-
-def test_stacked_bars_stand_upon_each_other(plotted: Plotted) -> None:
-    """The last ends where all of them together do: complete, pruned and diverged ones of few epochs; a whole stage."""
-    (axes,) = plotted(picture("epochs")).axes
-    of_few = [c.patches[0] for c in axes.containers if isinstance(c, BarContainer)]
-    assert [(b.get_y(), b.get_height()) for b in of_few] == [(0, 0), (0, 1), (1, 1)]
-    (axes,) = plotted(picture("saved")).axes
-    of_fine = [c.patches[1] for c in axes.containers if isinstance(c, BarContainer)]
-    assert [(b.get_x(), b.get_x() + b.get_width()) for b in of_fine][:3] == [(0, 153), (153, 203), (203, 300)]
-
-
-def test_log_axes_of_a_png(plotted: Plotted) -> None:
-    """Those along which was sampled so, and the metric's, as its values are far apart."""
-    axes = {a.get_xlabel(): a for a in plotted(picture("slices")).axes}
-    assert [name for name, a in axes.items() if a.get_xscale() == "log"] == ["1 − beta", "learning_rate"]
-    assert {a.get_yscale() for a in axes.values()} == {"log"}
-    low, high = axes["1 − beta"].get_xlim()
-    assert 0 < low < 0.01 and 0.5 < high < 1
-    assert [a.get_yscale() for a in plotted(picture("history")).axes] == ["log"]
-
-
-@pytest.mark.parametrize(("name", "best", "worst"), [("classes", 7, 2), ("maximize", 2, 7)])
-def test_parallel_as_png(plotted: Plotted, name: str, best: int, worst: int) -> None:
-    """The best trial is drawn last, over all others, and darkest."""
-    (axes,) = plotted(picture("parallel", name)).axes
-    (lines,) = [c for c in axes.collections if isinstance(c, LineCollection)]
-    rows = [n for n, row in enumerate(TRIALS) if row[3] in ("complete", "pruned")]
-    dimensions = figure("parallel", name).data[0].dimensions[:-1]
-    want = {
-        n: [(d["values"][place] - d.range[0]) / (d.range[1] - d.range[0]) for d in dimensions]
-        for place, n in enumerate(rows)
-    }
-    order = []
-    for segment in lines.get_segments():
-        assert list(segment[:, 0]) == [0, 1, 2, 3, 4, 5]
-        order.append(next(n for n, heights in want.items() if np.allclose(segment[:-1, 1], heights)))
-    values = [TRIALS[n][4] for n in order]
-    assert order[-1] == best and order[0] == worst and values == sorted(values, reverse=name == "classes")
-    heights = [segment[-1, 1] for segment in lines.get_segments()]
-    assert (min(heights), max(heights)) == pytest.approx((0, 1))
-    assert heights[-1] == pytest.approx(0 if name == "classes" else 1)
-    lines.update_scalarmappable()
-    dark = [darkness(shade) for shade in np.atleast_2d(lines.get_edgecolor())]
-    assert len(dark) == len(rows) and dark == sorted(dark) and dark[-1] - dark[0] > 0.5
-
-
-def test_confusion_as_png(plotted: Plotted) -> None:
-    """Counts in the cells of their shades, and in a color that can be read there; the first true class on top."""
-    made = plotted(picture("confusion"))
-    for axes, table in zip(made.axes, (LAYERS.val, LAYERS.test), strict=True):
-        assert table is not None
-        (mesh,) = [c for c in axes.collections if isinstance(c, QuadMesh)]
-        assert axes.get_ylim()[0] > axes.get_ylim()[1] and axes.get_xlim()[0] < axes.get_xlim()[1]
-        words, shades = {tuple(t.get_position()): t for t in axes.texts}, []
-        for true, row in enumerate(table.confusion):
-            for said, count in enumerate(row):
-                word, share = words[said, true], count / sum(row)
-                assert word.get_text() == str(count or "")
-                cell = shade(mesh, share)
-                shades.append((share, darkness(cell)))
-                assert abs(darkness(cell) - darkness(word.get_color())) > 0.35, share
-        assert [dark for _, dark in sorted(shades)] == sorted(dark for _, dark in shades)
-        assert shades[0][1] > 0.6 and min(dark for _, dark in shades) < 0.01
-
-
-def test_regions_as_png(plotted: Plotted) -> None:
-    """A field is its class' color, as its rows are."""
-    (axes,) = plotted(picture("regions")).axes
-    (mesh,) = [c for c in axes.collections if isinstance(c, QuadMesh)]
-    dots = [c for c in axes.collections if isinstance(c, PathCollection)]
-    for number, points in enumerate(dots):
-        own: Any = np.asarray(points.get_facecolor())[0][:3]
-        assert shade(mesh, number) == pytest.approx(tuple(own), abs=0.01)
 
 
 # The page.

@@ -1,0 +1,91 @@
+"""PNG files of charts: what kaleido is given, and what is reported where it or a browser is missing."""
+
+import importlib.util
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hpsearch.report.html import images
+from tests.hpsearch import test_cli
+from tests.hpsearch.report.html.test_search_figures import every
+
+call = test_cli.call
+
+
+@pytest.fixture
+def no_kaleido(monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "kaleido" else find(name))
+
+
+def test_each_chart_has_its_title_and_its_height() -> None:
+    for chart in every():
+        before = chart.figure.to_json()
+        spec = images._kaleido_spec(chart, Path("a.png"))
+        layout, own = spec["fig"]["layout"], chart.figure.layout
+        assert chart.title in layout["title"]["text"]
+        assert spec["opts"]["height"] == layout["height"] == own.height + images.TITLE_HEIGHT
+        assert layout["margin"]["t"] - own.margin.t == images.TITLE_HEIGHT and layout["margin"]["b"] == own.margin.b
+        assert chart.figure.to_json() == before, "the page's figure stays as it is"
+
+
+def test_a_missing_kaleido(no_kaleido: None) -> None:
+    assert images.missing_requirement() == "PNG files need kaleido: pip install 'hpsearch[png]'"
+
+
+def test_a_missing_browser(monkeypatch: pytest.MonkeyPatch) -> None:
+    chromium = pytest.importorskip("choreographer.browsers.chromium")
+    monkeypatch.setattr(chromium.Chromium, "find_browser", lambda **_: None)
+    missing = images.missing_requirement()
+    assert missing is not None and all(word in missing for word in ("Chrome", "Chromium", "apt-get", "BROWSER_PATH"))
+
+
+def test_a_wrong_browser_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    chromium = pytest.importorskip("choreographer.browsers.chromium")
+    monkeypatch.setattr(chromium, "get_chrome_download_path", lambda **_: None)
+    monkeypatch.setattr(chromium, "get_old_chrome_download_path", lambda: None)
+    monkeypatch.setenv("BROWSER_PATH", str(tmp_path / "none"))
+    missing = images.missing_requirement()
+    assert missing is not None and missing.endswith(f"BROWSER_PATH={tmp_path / 'none'} is not a file")
+
+
+def test_the_report_without_kaleido(call: test_cli.Call, no_kaleido: None, ran: Any, tmp_path: Path) -> None:
+    """By default the page is written and a note printed; with --png it is an error, and nothing is written."""
+    shutil.copyfile(ran("folds").removeprefix("sqlite:///"), tmp_path / "x.db")
+    said = call("report", "x.db", "--png")
+    assert (said.code, said.out, said.err) == (2, "", f"error: {images.INSTALL_KALEIDO}\n")
+    assert [p.name for p in tmp_path.iterdir()] == ["x.db"]
+    said = call("report", "x.db")
+    assert said.code == 0 and said.err == f"note: {images.INSTALL_KALEIDO}\n" and "PNG" not in said.out
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["small-report.html", "x.db"]
+    assert call("report", "x.db", "--no-png").err == ""
+
+
+def test_a_browser_that_fails(call: test_cli.Call, ran: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A note by default, an error with --png."""
+    kaleido = pytest.importorskip("kaleido")
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("The browser closed", "at once.")
+
+    monkeypatch.setattr(kaleido, "write_fig_from_object_sync", fail)
+    monkeypatch.setattr(images, "missing_requirement", lambda: None)
+    shutil.copyfile(ran("folds").removeprefix("sqlite:///"), tmp_path / "x.db")
+    said = call("report", "x.db")
+    assert said.code == 0 and said.err.startswith("note: ")
+    assert "cannot be rendered: The browser closed at once." in said.err
+    said = call("report", "x.db", "--png")
+    assert said.code == 2 and said.err.startswith("error: ") and "The browser closed at once." in said.err
+
+
+def test_images_are_written_without_asking_the_net(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """MathJax, which kaleido loads from a CDN, is off; one file for each chart, in the folder that was asked for."""
+    kaleido = pytest.importorskip("kaleido")
+    given: list[Any] = []
+    monkeypatch.setattr(kaleido, "write_fig_from_object_sync", lambda specs, kopts: given.append((specs, kopts)))
+    files = images.write_images(tmp_path / "r", every())
+    ((specs, options),) = given
+    assert options == {"mathjax": False} and [spec["path"] for spec in specs] == files
+    assert files == [tmp_path / "r" / f"{chart.name}.png" for chart in every()]
