@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
-from hpsearch.config import load as checking
+from hpsearch.config.load import load_spec, spec_from_mapping
 from hpsearch.config.spec import Spec
 from hpsearch.errors import StorageError
 from hpsearch.models.export import model_of
@@ -147,5 +147,5 @@ def _spec(
     if isinstance(study, Mapping):
         if overrides:
             raise ValueError("overrides are of a study file; a mapping holds what it says")
-        return *checking.read(study, "study"), Path()
-    return *checking.load(Path(study), overrides), Path(study).parent
+        return *spec_from_mapping(study, "study"), Path()
+    return *load_spec(Path(study), overrides), Path(study).parent

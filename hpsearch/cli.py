@@ -63,9 +63,9 @@ def run(
 
     url, parent = url_of(storage) if storage else default_url(study, spec.name), None
     if fork is not None:
-        from hpsearch.config.load import load
+        from hpsearch.config.load import load_spec
 
-        spec, _ = load(study, (*overrides, f"name={json.dumps(fork)}"))
+        spec, _ = load_spec(study, (*overrides, f"name={json.dumps(fork)}"))
         url, parent = forked_url(url, spec.name), url
     options = Options(workers, tracking_uri or default_tracking(), retry_failed=retry_failed, parent=parent)
     _run(spec, url, options, tracking_uri, quiet)
@@ -312,9 +312,9 @@ def _url(database: str) -> str:
 
 
 def _load(study: Path, overrides: tuple[str, ...]) -> "Spec":
-    from hpsearch.config.load import load
+    from hpsearch.config.load import load_spec
 
-    spec, notices = load(study, overrides)
+    spec, notices = load_spec(study, overrides)
     for notice in notices:
         _say(f"note: {notice}", err=True)
     return spec

@@ -54,7 +54,7 @@ class Changes:
         return tuple(c for c in self.changes if c.refusal is not None)
 
 
-def compare(old: Spec, new: Spec, asked: Mapping[str, int]) -> Changes:
+def compare_specs(old: Spec, new: Spec, asked: Mapping[str, int]) -> Changes:
     """What differs but for the study's name.
 
     Args:
@@ -70,7 +70,7 @@ def compare(old: Spec, new: Spec, asked: Mapping[str, int]) -> Changes:
     return Changes(tuple(changes))
 
 
-def forked(old: Spec, new: Spec) -> tuple[str, ...]:
+def changed_sections(old: Spec, new: Spec) -> tuple[str, ...]:
     """Sections that differ and without which a trial is another one, so that a fork cannot re-use any.
 
     The seed is one of them: it draws the split of the data, which the fingerprint of the rows does not tell.
@@ -204,7 +204,7 @@ def _leaves(old: Any, new: Any, path: _Path) -> Iterator[tuple[_Path, Any, Any]]
     elif isinstance(old, list) and isinstance(new, list) and any(isinstance(x, dict) for x in old + new):
         for number, (a, b) in enumerate(zip_longest(old, new)):
             yield from _leaves(a, b, (*path, str(number)))
-    elif not _same(old, new):
+    elif not same_value(old, new):
         yield path, old, new
 
 
@@ -215,10 +215,10 @@ def _unlike(old: dict[str, Any], new: dict[str, Any], path: _Path) -> bool:
     return len(path) == 2 and path[0] == "parameters" and old.keys() != new.keys()
 
 
-def _same(old: Any, new: Any) -> bool:
+def same_value(old: Any, new: Any) -> bool:
     """Equal, where 1 is 1.0 but not true."""
     if isinstance(old, list) and isinstance(new, list):
-        return len(old) == len(new) and all(map(_same, old, new))
+        return len(old) == len(new) and all(map(same_value, old, new))
     return bool(old == new) and isinstance(old, bool) == isinstance(new, bool)
 
 

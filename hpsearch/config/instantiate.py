@@ -117,7 +117,7 @@ def _switch(training: Train, point: Point) -> Switch | None:
 def _hidden(hidden: Hidden, model: Model, point: Point) -> list[Layer]:
     units = setting(hidden.units, "", point, 0)
     name = resolved(hidden.activation, HIDDEN, point)
-    initializer = _initializer(hidden.initializer, model, point, name)
+    initializer = initializer_for(hidden.initializer, model, point, name)
     fill = {"initializer": initializer, "units": units}
     if name == "maxout":
         layers: list[Layer] = [named(hidden.activation, HIDDEN, point, fill)]
@@ -147,7 +147,7 @@ def _parts(choices: Sequence[Choice], model: Model, point: Point) -> tuple[Layer
 
 def _part(choice: Choice, model: Model, point: Point, followers: Sequence[str]) -> Layer:
     activation = next((name for name in followers if name in ACTIVATIONS or name in RECTIFIERS), "identity")
-    fill: dict[str, Any] = {"initializer": _initializer(None, model, point, activation)}
+    fill: dict[str, Any] = {"initializer": initializer_for(None, model, point, activation)}
     for key in NESTED:
         given = choice.settings.get(key)
         fill[key] = _parts([Choice.of(g) for g in given], model, point) if isinstance(given, list) else ()
@@ -155,7 +155,7 @@ def _part(choice: Choice, model: Model, point: Point, followers: Sequence[str]) 
     return layer
 
 
-def _initializer(given: Choice | None, model: Model, point: Point, activation: str) -> Initializer:
+def initializer_for(given: Choice | None, model: Model, point: Point, activation: str) -> Initializer:
     """As given, else the model's, else He's before rectifiers and Xavier's before the others."""
     choice = given or model.initializer
     if choice is not None:
@@ -173,7 +173,7 @@ def builds(model: Model, train: Train, point: Point) -> Iterator[tuple[tuple[str
         yield ("model", "layers", number), partial(_part, choice, model, point, ())
     yield ("model",), partial(hidden_layers, model, point)
     yield ("model", "output"), partial(output_activation, model, point)
-    yield ("model", "output"), partial(_initializer, model.output.initializer, model, point, "identity")
+    yield ("model", "output"), partial(initializer_for, model.output.initializer, model, point, "identity")
     schedule = {"epochs": train.epochs}
     yield ("train", "optimizer"), partial(named, train.optimizer, OPTIMIZERS, point)
     yield ("train", "schedule"), partial(named, train.schedule, SCHEDULES, point, schedule)

@@ -35,7 +35,7 @@ ENOUGH = 100  # settings that do not fit: what thousands of words are near to ta
 LAYERS = 100_000  # that are built to see whether they can be
 
 
-def load(path: Path, overrides: tuple[str, ...] = ()) -> tuple[Spec, list[str]]:
+def load_spec(path: Path, overrides: tuple[str, ...] = ()) -> tuple[Spec, list[str]]:
     """A study file, and notices about what was read from another tool's words.
 
     Args:
@@ -50,7 +50,7 @@ def load(path: Path, overrides: tuple[str, ...] = ()) -> tuple[Spec, list[str]]:
     return _checked(doc)
 
 
-def read(content: Mapping[str, Any], name: str) -> tuple[Spec, list[str]]:
+def spec_from_mapping(content: Mapping[str, Any], name: str) -> tuple[Spec, list[str]]:
     """What would stand in a study file, and notices likewise.
 
     Args:
@@ -82,7 +82,7 @@ def _checked(doc: Document) -> tuple[Spec, list[str]]:
     return spec, notices
 
 
-def restore(content: dict[str, Any], origin: str) -> Spec:
+def restore_spec(content: dict[str, Any], origin: str) -> Spec:
     """A spec from what `Spec.model_dump(mode="json")` gave, as the study database holds it.
 
     Raises:

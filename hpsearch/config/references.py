@@ -52,7 +52,7 @@ class Use(NamedTuple):
     when: Condition = ()
 
 
-def searched(spec: Spec) -> Space:
+def search_space(spec: Spec) -> Space:
     """The space that a study searches, each axis with the condition under which it counts."""
     return build_space(spec.parameters, conditions(spec.model, spec.train, spec.data, spec.parameters))
 
@@ -69,7 +69,7 @@ def conditions(
     return {name: () if () in some else tuple(some) for name, some in found.items()}
 
 
-def choices(spec: Spec) -> dict[str, tuple[Value, ...]]:
+def preprocessing_values(spec: Spec) -> dict[str, tuple[Value, ...]]:
     """Parameters that say how rows are prepared → all their values."""
     found: dict[str, tuple[Value, ...]] = {}
     for use in _data(spec.data):

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hpsearch.config import load as checking
+from hpsearch.config.load import load_spec
 from hpsearch.core.text import format_number, format_percent, printable
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.data.profile import ODD, ColumnProfile, Survey, Task, survey
@@ -383,7 +383,7 @@ def _check(text: str, folder: Path, data: Mapping[str, Any]) -> None:
     draft = folder / "study.yaml"
     draft.write_text(text, "utf-8")
     try:
-        spec, _ = checking.load(draft)
+        spec, _ = load_spec(draft)
     except SpecError as error:
         raise RuntimeError(f"hpsearch init wrote a study file that does not load: {error}") from error
     meant = SOURCES[data["source"]].model_validate(data)

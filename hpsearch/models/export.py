@@ -3,7 +3,7 @@
 import tempfile
 from pathlib import Path
 
-from hpsearch.config.references import choices
+from hpsearch.config.references import preprocessing_values
 from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import prepare
 from hpsearch.errors import DataError
@@ -23,7 +23,7 @@ def model_of(spec: Spec, storage: Storage, best: Trial, stored: Champion) -> Mod
     blueprints = [PreparedData.from_bytes(content) for content in storage.prepared()]
     if not blueprints:
         with tempfile.TemporaryDirectory(prefix="hpsearch-") as folder:
-            dataset, prepared = prepare(spec.data, spec.seed, Path(folder), choices(spec))
+            dataset, prepared = prepare(spec.data, spec.seed, Path(folder), preprocessing_values(spec))
         if dataset.fingerprint != study.fingerprint:
             raise DataError("the data have changed since the study began")
         blueprints = PreparedData.each(dataset, prepared)

@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 from engine.network import Network
 from engine.registry import describe, nearest, restore
 from engine.types import Floats
-from hpsearch.config.references import choices
+from hpsearch.config.references import preprocessing_values
 from hpsearch.config.spec import Spec
 from hpsearch.core.space import Point
 from hpsearch.data.dataset import Dataset
@@ -273,8 +273,8 @@ class PreparedData:
     @classmethod
     def at(cls, blueprints: Sequence[Self], spec: Spec, point: Point) -> Self:
         """That of the rows as they are prepared at a point."""
-        values = tuple(point[name] for name in choices(spec))
-        return blueprints[list(product(*choices(spec).values())).index(values)]
+        values = tuple(point[name] for name in preprocessing_values(spec))
+        return blueprints[list(product(*preprocessing_values(spec).values())).index(values)]
 
     def to_bytes(self) -> bytes:
         """An `.npz` file without pickle."""

@@ -19,7 +19,7 @@ from rich.text import Text
 
 from engine.analysis.diagnostics import diagnose
 from engine.analysis.range_test import RangeTest
-from hpsearch.config.references import searched
+from hpsearch.config.references import search_space
 from hpsearch.config.spec import Spec
 from hpsearch.core.space import Value, value_bounds
 from hpsearch.core.text import format_value, printable
@@ -41,7 +41,7 @@ LR_RANGE_ROWS, LR_RANGE_WIDTH = 16, 40  # rows and longest bar of a learning-rat
 def as_json(summary: Summary) -> dict[str, Any]:
     """Everything but histories; numbers that are not finite are null."""
     spec = summary.spec
-    axes = searched(spec).axes
+    axes = search_space(spec).axes
     again = repeats(r for records in summary.records for r in records)
     stages = []
     for place, stage in enumerate(spec.stages):
@@ -216,7 +216,7 @@ def _stages(summary: Summary) -> Table:
 
 def stages(summary: Summary) -> list[list[str]]:
     """A column a stage, a row a parameter; the first row is the heading."""
-    spec, axes = summary.spec, searched(summary.spec).axes
+    spec, axes = summary.spec, search_space(summary.spec).axes
     states = [Counter(r.state for r in records) for records in summary.records]
     apart = [s for s in FINISHED[1:] if any(counts[s] for counts in states)]  # what is not complete
     rows: list[list[str]] = [
@@ -261,7 +261,7 @@ def _confirmed(summary: Summary) -> Table:
     title = f"{spec.stages[-1].name}: means over {spec.stages[-1].seeds} seeds, {CONFIDENCE:.0%} intervals"
     table = Table(title=escape(title), box=SIMPLE_HEAD, title_justify="left", padding=(0, 1, 0, 0))
     table.add_column("", no_wrap=True)
-    names = [a.name for a in searched(spec).axes]
+    names = [a.name for a in search_space(spec).axes]
     for column in (spec.metric.name, "behind A", *names):
         table.add_column(escape(column), justify="right", overflow="fold")
     for letter, f in zip(_letters(), summary.finalists, strict=False):
@@ -329,7 +329,7 @@ def over_seeds(summary: Summary) -> Iterator[tuple[str, list[list[str]]]]:
 
 def _trials(summary: Summary, title: str, records: Sequence[Trial]) -> Table:
     table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", padding=(0, 1, 0, 0))
-    axes = searched(summary.spec).axes
+    axes = search_space(summary.spec).axes
     metric = summary.spec.metric.name
     states = len({r.state for r in records}) > 1
     again = repeats(r for each in summary.records for r in each)

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Iterable
 
-from hpsearch.config.references import searched
+from hpsearch.config.references import search_space
 from hpsearch.config.spec import Spec
 from hpsearch.core.space import Space
 from hpsearch.search.zoom import outcomes, standings, within
@@ -31,7 +31,7 @@ def importance(spec: Spec, records: Iterable[Trial]) -> dict[str, float]:
     from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
     from optuna.trial import create_trial
 
-    space, confirming = searched(spec), {s.name for s in spec.stages if s.confirms}
+    space, confirming = search_space(spec), {s.name for s in spec.stages if s.confirms}
     once = outcomes([[r for r in records if r.stage not in confirming and _inside(space, r)]])
     ahead = standings(spec, once)
     values = [*ahead, *((r, len(once)) for r in once if r.state == "diverged")]

@@ -9,7 +9,7 @@ from threadpoolctl import threadpool_limits
 
 from engine.analysis.range_test import RangeTest, range_test
 from hpsearch.config.instantiate import hyperparameters
-from hpsearch.config.references import choices, searched
+from hpsearch.config.references import preprocessing_values, search_space
 from hpsearch.config.spec import Spec
 from hpsearch.core.seeds import derive
 from hpsearch.core.space import Axis, Point, Value
@@ -27,7 +27,7 @@ class LrRange(NamedTuple):
 
 def middle(spec: Spec) -> Point:
     """The middle of every range on its own scale, the first of unordered values."""
-    axes = searched(spec)
+    axes = search_space(spec)
     return {a.name: _middle(a) for a in axes.axes} | dict(axes.fixed)
 
 
@@ -47,7 +47,7 @@ def lr_range_test(spec: Spec, low: float, high: float, steps: int) -> LrRange:
     """
     point = middle(spec)
     with tempfile.TemporaryDirectory(prefix="hpsearch-") as folder:
-        dataset, _ = prepare(spec.data, spec.seed, Path(folder), choices(spec))
+        dataset, _ = prepare(spec.data, spec.seed, Path(folder), preprocessing_values(spec))
         check_fit(spec, dataset)
         rows = dataset.at(point).part("train")
         if rows is None:

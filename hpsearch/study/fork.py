@@ -2,9 +2,9 @@
 
 from typing import NamedTuple
 
-from hpsearch.config.diff import _same, forked
-from hpsearch.config.load import restore
-from hpsearch.config.references import searched
+from hpsearch.config.diff import changed_sections, same_value
+from hpsearch.config.load import restore_spec
+from hpsearch.config.references import search_space
 from hpsearch.config.spec import Spec
 from hpsearch.core.space import Axis, InternalValue, Point, Space, box_contains
 from hpsearch.errors import StorageError
@@ -48,12 +48,12 @@ def prior(url: str, spec: Spec, fingerprint: str, version: str) -> Prior:
         stored = storage.study()
         if stored is None:
             raise StorageError(f"{shown(url)}: holds no study to fork")
-        old = restore(stored.spec, shown(url))
-        differing = list(forked(old, spec)) + ["the data themselves"] * (stored.fingerprint != fingerprint)
+        old = restore_spec(stored.spec, shown(url))
+        differing = list(changed_sections(old, spec)) + ["the data themselves"] * (stored.fingerprint != fingerprint)
         if differing:
             why = f"{', '.join(differing)} differ{'s' * (len(differing) == 1)}, so its trials would come out otherwise"
             return Prior([], stored.name, f"forked from '{stored.name}'; {why}: none is used again")
-        before, after = searched(old), searched(spec)
+        before, after = search_space(old), search_space(spec)
         stages = [PRIOR, *(stage.name for stage in old.stages if not stage.confirms)]
         records = outcomes([_own(load(old, before, storage, name)[0]) for name in stages])
         finished = [r for r in records if r.state in ("complete", "pruned", "diverged")]
@@ -87,7 +87,7 @@ def carried(old_space: Space, new_space: Space, record: Trial) -> dict[str, Inte
     axes = {a.name: a for a in old_space.axes}
     for name, value in new_space.fixed.items():
         # A searched parameter that the point has not does not count there, so that it may have any value.
-        if not (_same(record.point[name], value) if name in record.point else name in axes):
+        if not (same_value(record.point[name], value) if name in record.point else name in axes):
             return None
     internal_params: dict[str, InternalValue] = {}
     there: Point = dict(new_space.fixed)
@@ -106,7 +106,7 @@ def carried(old_space: Space, new_space: Space, record: Trial) -> dict[str, Inte
 def _raw(old: Axis | None, new: Axis, record: Trial) -> InternalValue | None:
     """Where the record lies on an axis, if it does."""
     value = record.point.get(new.name)
-    if value is None or (new.choices and not any(_same(value, choice) for choice in new.choices)):
+    if value is None or (new.choices and not any(same_value(value, choice) for choice in new.choices)):
         return None
     if old is not None and old.complement and new.complement:  # 1 − value and back again loses bits
         raw = record.internal_params[old.key]

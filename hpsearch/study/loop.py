@@ -15,7 +15,7 @@ from typing import NamedTuple, final
 
 from engine.training.state import State
 from engine.types import EngineError
-from hpsearch.config.references import searched
+from hpsearch.config.references import search_space
 from hpsearch.config.spec import Spec, Stage
 from hpsearch.core.seeds import derive
 from hpsearch.core.space import Box, InternalValue, Space, point_key
@@ -65,7 +65,7 @@ class Study:
     ) -> None:
         self.spec = spec
         self.dataset = dataset
-        self.space: Space = searched(spec)
+        self.space: Space = search_space(spec)
         self.boxes: list[Box] = []
         self.records: list[list[Trial]] = []  # by stage, by number
         self.prior = load(spec, self.space, storage, PRIOR)[0]

@@ -7,9 +7,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple, final
 
-from hpsearch.config import load as checking
-from hpsearch.config.diff import compare, forked
-from hpsearch.config.references import choices
+from hpsearch.config.diff import changed_sections, compare_specs
+from hpsearch.config.load import restore_spec
+from hpsearch.config.references import preprocessing_values
 from hpsearch.config.spec import Spec
 from hpsearch.core.version import versions
 from hpsearch.data.dataset import Dataset, prepare
@@ -79,7 +79,7 @@ class Session:
         self._exit.callback(self._storage.close)
         self._exit.enter_context(self._storage.lease())
         stored = self._storage.study()
-        self.spec = spec or checking.restore(stored.spec if stored else {}, shown(url))
+        self.spec = spec or restore_spec(stored.spec if stored else {}, shown(url))
         if stored is not None:
             _changes(self._storage, stored, self.spec)  # before anything is started
         try:
@@ -93,7 +93,7 @@ class Session:
         if options.tracking != "none":  # while it is imported and opened, the data are read
             self._tracker = BackgroundTracker("MLflow", TRACKERS["mlflow"], options.tracking, str(folder), options.stop)
             self._exit.callback(self._tracker.close, FLUSH_STOPPED)
-        self.dataset, self.prepared = prepare(self.spec.data, self.spec.seed, folder, choices(self.spec))
+        self.dataset, self.prepared = prepare(self.spec.data, self.spec.seed, folder, preprocessing_values(self.spec))
         check_fit(self.spec, self.dataset)
         stored, notices = _begun(self._storage, self.spec, self.dataset, options.parent)
         self.notices = [*self.dataset.notices, *notices]
@@ -171,11 +171,11 @@ def _changes(storage: Storage, stored: StoredStudy, spec: Spec) -> list[str]:
     if stored.name != spec.name:
         raise StorageError(f"{where}: holds study '{stored.name}', not '{spec.name}'; name another file with --storage")
     begun = storage.stages()
-    old = checking.restore(stored.spec, where)
+    old = restore_spec(stored.spec, where)
     asked = {s.name: len(storage.trials(s.name)) for s in old.stages}
     asked = {name: count for name, count in asked.items() if count or name in begun}
-    changes = compare(old, spec, asked)
-    if not asked and storage.trials(PRIOR) and (differing := forked(old, spec)):
+    changes = compare_specs(old, spec, asked)
+    if not asked and storage.trials(PRIOR) and (differing := changed_sections(old, spec)):
         raise StorageError(f"{where}: was forked with another {', '.join(differing)}, which its trials depend on")
     if changes.refused:
         raise StorageError(

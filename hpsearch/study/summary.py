@@ -4,8 +4,8 @@ import shlex
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from hpsearch.config import load as checking
-from hpsearch.config.references import searched
+from hpsearch.config.load import restore_spec
+from hpsearch.config.references import search_space
 from hpsearch.config.spec import Spec
 from hpsearch.core.space import Box
 from hpsearch.errors import StorageError
@@ -70,7 +70,7 @@ class Summary(NamedTuple):
     @property
     def edges(self) -> list[list[Edge]]:
         """Of each stage that has begun: where the range itself may keep better points out."""
-        space, names = searched(self.spec), [s.name for s in self.spec.stages]
+        space, names = search_space(self.spec), [s.name for s in self.spec.stages]
         found = []
         for number, (stage, inside) in enumerate(zip(self.spec.stages, self.boxes, strict=False)):
             earlier = (r for records in self.records[:number] for r in records)
@@ -103,7 +103,7 @@ def summarized(storage: Storage, known: Sequence[Sequence[Trial]] = ()) -> Summa
         known: of each stage its first trials, as an earlier summary had them, which are not read again.
     """
     spec = _stored_spec(storage)
-    axes = searched(spec)
+    axes = search_space(spec)
     begun = storage.stages(axes.axes)
     records: list[list[Trial]] = []
     boxes: list[Box] = []
@@ -154,4 +154,4 @@ def _stored_spec(storage: Storage) -> Spec:
     stored = storage.study()
     if stored is None:
         raise StorageError(f"{shown(storage.url)}: holds no study yet; start one with: hpsearch run STUDY.yaml")
-    return checking.restore(stored.spec, shown(storage.url))
+    return restore_spec(stored.spec, shown(storage.url))

@@ -8,7 +8,7 @@ from engine.metrics import METRICS
 from engine.network import Network
 from engine.training import trainer
 from engine.types import EngineError
-from hpsearch.config.instantiate import _initializer, hidden_layers, hyperparameters, output_activation
+from hpsearch.config.instantiate import hidden_layers, hyperparameters, initializer_for, output_activation
 from hpsearch.config.spec import Spec
 from hpsearch.core.space import Fixed, Point, build_space
 from hpsearch.data.dataset import Dataset
@@ -26,7 +26,7 @@ def network(spec: Spec, dataset: Dataset, point: Point) -> Network:
     if output != ACTIVATIONS["identity"]():
         _check_output(spec, dataset)
     flat: list[Layer] = [Flatten()] if len(dataset.inputs) == 3 and spec.model.layers is None else []
-    last = Dense(dataset.outputs, _initializer(spec.model.output.initializer, spec.model, point, "identity"))
+    last = Dense(dataset.outputs, initializer_for(spec.model.output.initializer, spec.model, point, "identity"))
     ends = [last] if output == ACTIVATIONS["identity"]() else [last, output]
     return Network(dataset.inputs, (*flat, *hidden_layers(spec.model, point), *ends), dataset.loss)
 

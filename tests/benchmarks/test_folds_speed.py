@@ -10,7 +10,7 @@ import pytest
 from rivals import interleaved, report
 from threadpoolctl import threadpool_limits
 
-from hpsearch.config import load as checking
+from hpsearch.config.load import restore_spec
 from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.training.task import Task, TrialTask
@@ -29,7 +29,7 @@ def prepared(split: dict[str, Any], folder: Path) -> tuple[Spec, Dataset]:
         "parameters": {},
         "stages": [{"name": "coarse", "trials": 1}],
     }
-    spec = checking.restore(content, "test_folds_speed.py")
+    spec = restore_spec(content, "test_folds_speed.py")
     folder.mkdir()
     return spec, prepare(spec.data, spec.seed, folder)[0]
 

@@ -14,8 +14,8 @@ import numpy as np
 import paths
 import pytest
 
-from hpsearch.config import load as checking
-from hpsearch.config.references import searched
+from hpsearch.config.load import load_spec
+from hpsearch.config.references import search_space
 from hpsearch.config.spec import Spec
 from hpsearch.storage.records import Trial
 from hpsearch.tracking import MlflowTracker, StudyInfo
@@ -33,7 +33,7 @@ CURVES = ("train/loss", "val/loss", "train/accuracy", "val/accuracy")
 
 def record(spec: Spec, number: int) -> Trial:
     """Of a trial with four curves that never end alike."""
-    random, space = np.random.default_rng(number), searched(spec)
+    random, space = np.random.default_rng(number), search_space(spec)
     internal_params: dict[str, float | int] = {}
     for axis in space.axes:
         low, high = (np.log([axis.low, axis.high])) if axis.log else (axis.low, axis.high)
@@ -67,7 +67,7 @@ def subject(spec: Spec) -> StudyInfo:
 
 def test_a_trial(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """With all that is known of it: tags, parameters, curves, the data, its artifact."""
-    (spec, _), database = checking.load(STUDY), tmp_path / "mlflow.db"
+    (spec, _), database = load_spec(STUDY), tmp_path / "mlflow.db"
     tracker = MlflowTracker(f"sqlite:///{database}")
     tracker.begin(subject(spec))
     for number in range(WARM):
@@ -89,7 +89,7 @@ def test_a_trial(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_study_of_many(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing grows faster than its trials: beginning, sending, sending again, ending."""
-    (spec, _), took = checking.load(STUDY), dict[int, dict[str, float]]()
+    (spec, _), took = load_spec(STUDY), dict[int, dict[str, float]]()
     for count in (500, 2000):
         records, database = [record(spec, number) for number in range(count)], tmp_path / f"{count}.db"
         ranking = sorted(records, key=lambda r: r.value or 0.0)

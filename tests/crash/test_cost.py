@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from engine.training.state import State
-from hpsearch.config import load as checking
+from hpsearch.config.load import load_spec
 from hpsearch.data.dataset import prepare
 from hpsearch.training.executors import Inline
 
@@ -59,7 +59,7 @@ class Clock:
 def test_checkpoints_and_leases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of digits as it comes, pruned and confirmed, trained in this process."""
     clock = Clock()
-    spec, _ = checking.load(STUDY)
+    spec, _ = load_spec(STUDY)
     dataset, _ = prepare(spec.data, spec.seed, tmp_path)
     monkeypatch.setattr(State, "to_bytes", clock.timed("packing", State.to_bytes))
     monkeypatch.setattr(State, "from_bytes", clock.timed("unpacking", State.from_bytes))

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from hpsearch.config import document
-from hpsearch.config import load as checking
+from hpsearch.config.load import load_spec, restore_spec
 from hpsearch.config.spec import Spec
 from hpsearch.errors import HpsearchError, SpecError
 from tests.hpsearch import test_cli
@@ -75,7 +75,7 @@ def judged(path: Path, *overrides: str) -> Spec | None:
     message, notices, spec = "", [], None
     with in_time():
         try:
-            spec, notices = checking.load(path, overrides)
+            spec, notices = load_spec(path, overrides)
         except HpsearchError as error:
             message = str(error)
     if spec is None:
@@ -84,7 +84,7 @@ def judged(path: Path, *overrides: str) -> Spec | None:
         return None
     assert all(harmless(n) and len(n) < LONGEST for n in notices)
     stored = json.dumps(spec.model_dump(mode="json"), allow_nan=False)
-    assert checking.restore(json.loads(stored), "the database") == spec
+    assert restore_spec(json.loads(stored), "the database") == spec
     return spec
 
 
@@ -133,7 +133,7 @@ REASONS = {
 @pytest.mark.parametrize("name", REASONS)
 def test_reasons(name: str) -> None:
     with pytest.raises(SpecError) as caught:
-        checking.load(CORPUS[0].parent / f"{name}.yaml")
+        load_spec(CORPUS[0].parent / f"{name}.yaml")
     assert REASONS[name] in str(caught.value)
 
 
@@ -155,7 +155,7 @@ def test_merge_keys(tmp_path: Path) -> None:
     assert (l1.min, l1.max, l1.scale) == (0.25, 2, "linear")  # type: ignore[union-attr]
     path.write_text(path.read_text().replace("min: 0.25", "mni: 0.25"))
     with pytest.raises(SpecError) as caught:
-        checking.load(path)
+        load_spec(path)
     assert f"{path}:4: parameters.l1.mni: unknown key" in str(caught.value)
 
 
@@ -204,7 +204,7 @@ def test_what_is_no_file(kind: str, message: str, tmp_path: Path, call: test_cli
             if os.access(path, os.R_OK):
                 pytest.skip("root may read everything")
     with in_time(), pytest.raises(SpecError) as caught:
-        checking.load(path)
+        load_spec(path)
     assert message in str(caught.value) and harmless(str(caught.value)) and len(str(caught.value)) < 5_000
     if kind != "zero byte":  # which no command line can hold
         said = call("check", path)

@@ -8,7 +8,7 @@ import cases
 import paths
 import pytest
 
-from hpsearch.config import load as checking
+from hpsearch.config.load import load_spec
 from hpsearch.data.dataset import prepare
 from hpsearch.search import confirm
 from hpsearch.training.executors import EXECUTORS
@@ -24,7 +24,7 @@ class Found(NamedTuple):
 
 
 def found(folder: Path, seed: int, pruning: str) -> Found:
-    spec, _ = checking.load(STUDY, (f"seed={seed}", f"pruning={pruning}"))
+    spec, _ = load_spec(STUDY, (f"seed={seed}", f"pruning={pruning}"))
     folder.mkdir()
     dataset, _ = prepare(spec.data, spec.seed, folder)
     executor = EXECUTORS["processes"](2, str(folder))

@@ -9,7 +9,7 @@ from typing import Any
 import cases
 import pytest
 
-from hpsearch.config.references import choices
+from hpsearch.config.references import preprocessing_values
 from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.errors import Interrupted
@@ -38,7 +38,7 @@ def spec(request: pytest.FixtureRequest) -> Spec:
 
 @pytest.fixture(scope="module")
 def dataset(spec: Spec, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    return prepare(spec.data, spec.seed, tmp_path_factory.mktemp("data"), choices(spec))[0]
+    return prepare(spec.data, spec.seed, tmp_path_factory.mktemp("data"), preprocessing_values(spec))[0]
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import pytest
 
 from engine.training.state import State
 from engine.types import EngineError
-from hpsearch.config import load as checking
+from hpsearch.config.load import load_spec
 from hpsearch.core.text import redacted
 from hpsearch.data.dataset import prepare
 from hpsearch.data.sources import SOURCES
@@ -166,9 +166,9 @@ def test_tags(tag: str, canary: Path, tmp_path: Path) -> None:
     ):
         study.write_text(text)
         with pytest.raises(SpecError):
-            checking.load(study)
+            load_spec(study)
     with pytest.raises(SpecError):
-        checking.load(sound, (f"seed={evil}",))
+        load_spec(sound, (f"seed={evil}",))
     assert not canary.exists()
 
 

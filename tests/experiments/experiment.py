@@ -11,8 +11,8 @@ import paths
 
 from engine.network import Network
 from engine.training.trainer import evaluate
-from hpsearch.config import load as checking
-from hpsearch.config.references import searched
+from hpsearch.config.load import load_spec
+from hpsearch.config.references import search_space
 from hpsearch.config.spec import Spec, Stage
 from hpsearch.core.seeds import derive
 from hpsearch.core.space import Point, Value
@@ -48,7 +48,7 @@ class Trained(NamedTuple):
 
 def trained(file: str, *overrides: str) -> dict[str, list[Trained]]:
     """Stage → its trials, whose points the file must give in full."""
-    spec, _ = checking.load(STUDIES / file, overrides)
+    spec, _ = load_spec(STUDIES / file, overrides)
     with tempfile.TemporaryDirectory() as folder:
         dataset, _ = prepare(spec.data, spec.seed, Path(folder))
         executor = EXECUTORS["processes"](WORKERS, folder)
@@ -69,7 +69,7 @@ def trained(file: str, *overrides: str) -> dict[str, list[Trained]]:
 
 def _starts(spec: Spec, stage: Stage) -> Iterable[TrialTask]:
     points = stage.points or ({},)
-    fixed = searched(spec).fixed
+    fixed = search_space(spec).fixed
     for number in range(stage.trials):
         point = points[number % len(points)] | fixed
         yield TrialTask(number, point, derive(spec.seed, stage.name, number, "train"))

@@ -12,8 +12,8 @@ from typing import Any
 
 import optuna
 
-from hpsearch.config import load as checking
-from hpsearch.config.references import searched
+from hpsearch.config.load import restore_spec
+from hpsearch.config.references import search_space
 from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset
 from hpsearch.storage.database import url_of
@@ -124,7 +124,7 @@ def content(**changes: Any) -> dict[str, Any]:
 
 def small(**changes: Any) -> Spec:
     """The spec of `content`."""
-    return checking.restore(content(**changes), "cases.py")
+    return restore_spec(content(**changes), "cases.py")
 
 
 def write(folder: Path, **changes: Any) -> Path:
@@ -178,12 +178,12 @@ def table(database: Path) -> str:
     try:
         stored = storage.study()
         assert stored is not None
-        spec = checking.restore(stored.spec, "the database")
+        spec = restore_spec(stored.spec, "the database")
         best = {label: c._replace(portrait=None) for label, c in storage.champions().items()}
         lines = [{**stored.spec, "workers": None}, stored.fingerprint, best, storage.trials(PRIOR)]
         lines += [s._replace(seconds=0.0) for s in storage.stages().values()]
         for number in range(len(spec.stages)):
-            found, stands = load(spec, searched(spec), storage, spec.stages[number].name)
+            found, stands = load(spec, search_space(spec), storage, spec.stages[number].name)
             lines += [r._replace(seconds=0.0, finished=0.0) for r in found]
             assert not stands
     finally:

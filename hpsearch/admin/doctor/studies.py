@@ -44,7 +44,7 @@ def database(name: str) -> Findings:
 
 
 def settings(where: str, study: Reader) -> Findings:
-    from hpsearch.config import load as checking
+    from hpsearch.config.load import restore_spec
     from hpsearch.storage.study_db import digest
 
     row = study.rows("SELECT * FROM hpsearch_study")[0]._mapping
@@ -52,7 +52,7 @@ def settings(where: str, study: Reader) -> Findings:
         what = f"{where}: the settings in it are not those that were stored (their hash differs)"
         yield Finding("FAIL", what, DAMAGED)
     try:
-        checking.restore(json.loads(row["spec"]), where)
+        restore_spec(json.loads(row["spec"]), where)
         yield Finding("ok", f"{where}: study '{row['name']}', whole and readable, begun with {row['version']}")
     except (HpsearchError, ValueError, TypeError) as error:
         what = f"{where}: its settings cannot be read ({str(error).splitlines()[0].removeprefix(f'{where}: ')})"

@@ -7,7 +7,7 @@ from dataclasses import replace
 from math import isfinite
 from typing import NamedTuple, Self
 
-from hpsearch.config.references import searched
+from hpsearch.config.references import search_space
 from hpsearch.config.spec import Spec
 from hpsearch.core.space import Axis
 from hpsearch.core.text import format_count, format_value
@@ -82,7 +82,7 @@ class Story(NamedTuple):
         """What was searched, the most important first, the others in the file's order; each as wide as any stage had
         it: a range may be changed under way."""
         order = list(self.importance)
-        axes = [self._widest(axis) for axis in searched(self.spec).axes]
+        axes = [self._widest(axis) for axis in search_space(self.spec).axes]
         return sorted(axes, key=lambda a: order.index(a.name) if a.name in order else len(order))
 
     def _widest(self, axis: Axis) -> Axis:

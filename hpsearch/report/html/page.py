@@ -11,7 +11,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hpsearch.config.references import searched
+from hpsearch.config.references import search_space
 from hpsearch.core.space import Axis, value_bounds
 from hpsearch.core.text import format_count, format_duration, format_value, printable
 from hpsearch.report.html.content import Story
@@ -158,7 +158,7 @@ def _stages(story: Story) -> list[list[str]]:
 
 
 def _columns(story: Story, rows: Sequence[Sequence[Cell]]) -> list[Column]:
-    metric, axes = str(story.spec.metric.name), searched(story.spec).axes
+    metric, axes = str(story.spec.metric.name), search_space(story.spec).axes
     others = [n for n in _others(story) if n != metric]
     names = ["trial", "state", metric, *(a.name for a in axes), "epochs", "best epoch", "seconds", *others]
     return [Column(n, any(row[place].number is not None for row in rows)) for place, n in enumerate(names)]
@@ -171,7 +171,7 @@ def _others(story: Story) -> list[str]:
 
 
 def _rows(story: Story) -> list[list[Cell]]:
-    axes, others = searched(story.spec).axes, _others(story)
+    axes, others = search_space(story.spec).axes, _others(story)
     return [
         [
             Cell(r.label),

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from hpsearch.config.references import searched
+from hpsearch.config.references import search_space
 from hpsearch.config.spec import Spec
 from hpsearch.core.space import Axis
 
@@ -61,7 +61,7 @@ def logarithm(axis: Axis) -> str:
 
 
 def _state(spec: Spec, important: Iterable[str], scores: Collection[str], *, every: bool) -> dict[str, Any]:
-    axes = {axis.name: axis for axis in searched(spec).axes}
+    axes = {axis.name: axis for axis in search_space(spec).axes}
     first = [axes[name] for name in [*important, *axes] if name in axes]
     first = list(dict.fromkeys(first))[:SCATTERS]
     charts = [_parallel([axis for axis in axes.values() if not axis.when] or list(axes.values()))]

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Self, final
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from hpsearch.config.references import searched
+from hpsearch.config.references import search_space
 from hpsearch.config.spec import Spec
 from hpsearch.core.space import Axis
 from hpsearch.core.text import masked
@@ -105,7 +105,7 @@ class MlflowTracker:
 
         self._usable()
         stages = subject.spec.stages
-        self._subject, self._axes = subject, searched(subject.spec).axes
+        self._subject, self._axes = subject, search_space(subject.spec).axes
         self._tags, self._data = _common(subject), Data.of(subject)
         self._before = dict(
             zip((s.name for s in stages), accumulate((s.trials for s in stages), initial=0), strict=False)

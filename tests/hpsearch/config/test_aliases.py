@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from hpsearch.config import load as checking
 from hpsearch.config.aliases import RENAMED_KEYS
+from hpsearch.config.load import spec_from_mapping
 from hpsearch.errors import SpecError
 from tests.hpsearch.config.test_load import BASE, edited, load, of_table, refused, study
 
@@ -109,4 +109,4 @@ def test_old_values(study: Path, key: str, old: str, new: str) -> None:
 def test_parts_of_a_wrong_type_are_left_for_validation(section: Any) -> None:
     names = ("metric", "train", "data", "pruning", "stages", "parameters")
     with pytest.raises(SpecError):
-        checking.read(dict.fromkeys(names, section), "here")
+        spec_from_mapping(dict.fromkeys(names, section), "here")

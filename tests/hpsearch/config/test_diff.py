@@ -9,9 +9,9 @@ from cases import CONTENT, RICH, content, small
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hpsearch.config import load as checking
-from hpsearch.config.diff import LONGEST, Change, compare, forked
-from hpsearch.config.references import searched
+from hpsearch.config.diff import LONGEST, Change, changed_sections, compare_specs
+from hpsearch.config.load import restore_spec
+from hpsearch.config.references import search_space
 from hpsearch.config.spec import Spec
 from hpsearch.core.space import Axis, Fixed, InternalValue, Parameter, Range, Space, Values, build_space
 from hpsearch.storage.records import Trial
@@ -50,7 +50,7 @@ def spec(base: list[dict[str, Any]] = SEARCH, /, **edits: Any) -> Spec:
             del inner[last]
         else:
             inner[last] = value
-    return checking.restore(result, "test_changes.py")
+    return restore_spec(result, "test_changes.py")
 
 
 # Stages of the study, what has been asked, one edit of the file → the line, and why it is refused.
@@ -297,7 +297,7 @@ def test_one_edit(case: str) -> None:
     """Named first, refused or not, in one line; and the way back is as long."""
     stages, asked, edits, line, refusal = EDITS[case]
     old, new = spec(stages), spec(stages, **edits)
-    found = compare(old, new, asked)
+    found = compare_specs(old, new, asked)
     change = next(c for c in found.changes if str(c).startswith(line))
     if refusal is None:
         assert found.refused == () and (str(change) == line or line.endswith((" ", ",")))
@@ -306,13 +306,13 @@ def test_one_edit(case: str) -> None:
         assert str(change) == f"{change.path}: {change.old} → {change.new} ({change.refusal})"
     follows = {c.path for c in found.changes if c.path.endswith("confirm.trials")}  # from top and seeds
     assert {c.path for c in found.changes} - follows == {change.path}
-    assert {c.path for c in compare(new, old, asked).changes} == {c.path for c in found.changes}
+    assert {c.path for c in compare_specs(new, old, asked).changes} == {c.path for c in found.changes}
 
 
 @pytest.mark.parametrize("case", EDITS)
 def test_before_it_has_begun_everything_goes_on(case: str) -> None:
     stages, _, edits, _, _ = EDITS[case]
-    found = compare(spec(stages), spec(stages, **edits), NOTHING)
+    found = compare_specs(spec(stages), spec(stages, **edits), NOTHING)
     assert found.changes and not found.refused
     assert not any(c.note for c in found.changes)
 
@@ -320,15 +320,15 @@ def test_before_it_has_begun_everything_goes_on(case: str) -> None:
 def test_renamed_stages() -> None:
     """One that has begun is missed; another may have any name."""
     old = spec()
-    first = compare(old, spec(**{"stages.0.name": "rough"}), FIRST)
+    first = compare_specs(old, spec(**{"stages.0.name": "rough"}), FIRST)
     assert {c.path for c in first.refused} == {"stages.coarse"}
-    later = compare(old, spec(**{"stages.2.name": "end"}), SECOND)
+    later = compare_specs(old, spec(**{"stages.2.name": "end"}), SECOND)
     assert {c.path for c in later.changes} == {"stages.last", "stages.end"} and not later.refused
 
 
 def test_a_range_of_another_scale_is_refused_whole() -> None:
     other = {"min": 0.01, "max": 0.9, "scale": "linear"}
-    found = compare(spec(), spec(**{"parameters.learning_rate": other}), FIRST)
+    found = compare_specs(spec(), spec(**{"parameters.learning_rate": other}), FIRST)
     assert len(found.refused) == 3 == len(found.changes)
 
 
@@ -338,17 +338,19 @@ def test_true_is_not_1() -> None:
     old = spec(**edits)
     switch = old.parameters["switch"].model_copy(update={"values": (0, 1)})
     new = old.model_copy(update={"parameters": {**old.parameters, "switch": switch}})
-    assert [str(c) for c in compare(old, new, NOTHING).changes] == ["parameters.switch.values: [false, true] → [0, 1]"]
-    assert not compare(old, spec(**edits, **{"parameters.learning_rate.max": 1}), FIRST).changes
+    assert [str(c) for c in compare_specs(old, new, NOTHING).changes] == [
+        "parameters.switch.values: [false, true] → [0, 1]"
+    ]
+    assert not compare_specs(old, spec(**edits, **{"parameters.learning_rate.max": 1}), FIRST).changes
 
 
 def test_what_is_cut_is_not_what_differs() -> None:
     start, end = "/home/somebody/" + "a" * 40, "b" * 40 + "/rows.npz"
     old, new = (spec(data={**NPZ, "path": f"{start}/{year}/{end}"}) for year in (2024, 2025))
-    [change] = compare(old, new, FIRST).changes
+    [change] = compare_specs(old, new, FIRST).changes
     assert "2024" in change.old and "2025" in change.new
     assert max(len(change.old), len(change.new)) <= LONGEST
-    longer = compare(old, spec(data={**NPZ, "path": f"{start}/2024/{end}/{end}"}), FIRST).changes[0]
+    longer = compare_specs(old, spec(data={**NPZ, "path": f"{start}/2024/{end}/{end}"}), FIRST).changes[0]
     assert longer.old != longer.new
 
 
@@ -366,18 +368,18 @@ def test_what_is_cut_is_not_what_differs() -> None:
     ],
 )
 def test_values_that_are_not_shown_as_they_are(path: str, shown: str) -> None:
-    [change] = compare(spec(data=NPZ), spec(data={**NPZ, "path": path}), FIRST).changes
+    [change] = compare_specs(spec(data=NPZ), spec(data={**NPZ, "path": path}), FIRST).changes
     assert (change.old, change.new) == ("rows.npz", shown)
 
 
 @pytest.mark.parametrize("path", ["s3://me:hunter2@host/" + "a" * 99, "a" * 99 + "s3://me:hunter2@host"])
 def test_long_values_are_masked_before_they_are_cut(path: str) -> None:
-    [change] = compare(spec(data=NPZ), spec(data={**NPZ, "path": path}), FIRST).changes
+    [change] = compare_specs(spec(data=NPZ), spec(data={**NPZ, "path": path}), FIRST).changes
     assert "s3://me:***@host" in change.new and len(change.new) == LONGEST
 
 
 def test_another_name_is_no_change() -> None:
-    assert compare(spec(), spec(name="other"), FIRST).changes == ()
+    assert compare_specs(spec(), spec(name="other"), FIRST).changes == ()
 
 
 # Random edits, together: sound by themselves and with each other.
@@ -422,7 +424,7 @@ def restored(edits: Mapping[str, Any], data: Any) -> Spec:
     if "hidden_units" not in str(result["model"]):
         names.discard("hidden_units")
     result["parameters"] = {k: v for k, v in result["parameters"].items() if k in names}
-    return checking.restore(result, "test_changes.py")
+    return restore_spec(result, "test_changes.py")
 
 
 def leaves(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -448,7 +450,7 @@ def test_every_leaf_once_and_nothing_secret(
     before: dict[str, Any], after: dict[str, Any], data: Any, other: Any, asked: Mapping[str, int]
 ) -> None:
     old, new = restored(before, data), restored(after, other)
-    found = compare(old, new, asked)
+    found = compare_specs(old, new, asked)
     a, b = (dict(leaves(s.model_dump(mode="json"))) for s in (old, new))
     differing = {leaf for leaf in a | b if a.get(leaf) != b.get(leaf)}
     for leaf in differing:
@@ -457,7 +459,7 @@ def test_every_leaf_once_and_nothing_secret(
         assert change.path.startswith("order of ") or any(within(leaf, change) for leaf in differing)
         assert str(change).isprintable() and "hunter2" not in str(change)
         assert max(len(change.old), len(change.new)) <= LONGEST
-    assert compare(old, old, asked).changes == compare(new, new, asked).changes == ()
+    assert compare_specs(old, old, asked).changes == compare_specs(new, new, asked).changes == ()
     assert asked or not found.refused
 
 
@@ -490,7 +492,7 @@ FORKS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
 @pytest.mark.parametrize("case", FORKS)
 def test_forked(case: str) -> None:
     edits, sections = FORKS[case]
-    assert forked(spec(), spec(**edits)) == sections
+    assert changed_sections(spec(), spec(**edits)) == sections
 
 
 def record(space: Space, internal_params: dict[str, InternalValue]) -> Trial:
@@ -559,7 +561,7 @@ def momentum(**parameters: Any) -> Space:
     """A study of the optimizer, where beta counts for momentum alone."""
     train = {"optimizer": "opt", "epochs": 4}
     menu = {"opt": {"values": ["sgd", "momentum"]}, "hidden_units": 4, "learning_rate": 0.1}
-    return searched(small(train=train, parameters={**menu, **parameters}))
+    return search_space(small(train=train, parameters={**menu, **parameters}))
 
 
 def test_carried_where_it_counts() -> None:
@@ -582,7 +584,7 @@ def test_carried_where_it_counts() -> None:
     assert carried(free, old, record(free, {"opt": "sgd", "beta": 0.9})) is None
 
 
-RICH_SPACE = searched(small(**RICH))
+RICH_SPACE = search_space(small(**RICH))
 
 
 @settings(deadline=None)

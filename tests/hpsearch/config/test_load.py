@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpsearch.config import load as checking
+from hpsearch.config.load import load_spec, restore_spec
 from hpsearch.config.spec import Spec, setting
 from hpsearch.errors import SpecError
 
@@ -55,7 +55,7 @@ def study(tmp_path: Path) -> Path:
 
 def load(study: Path, text: str, *overrides: str) -> tuple[Spec, list[str]]:
     study.write_text(text, "utf-8")
-    return checking.load(study, overrides)
+    return load_spec(study, overrides)
 
 
 def refused(study: Path, text: str, *overrides: str) -> list[str]:
@@ -342,7 +342,7 @@ def test_no_study_file(study: Path, case: str) -> None:
     data, fragments = FILES[case]
     study.write_bytes(data)
     with pytest.raises(SpecError) as caught:
-        checking.load(study)
+        load_spec(study)
     for fragment in fragments:
         assert fragment in str(caught.value)
 
@@ -360,7 +360,7 @@ def test_old_yaml_is_no_other_language(study: Path) -> None:
 def test_no_file(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "none.yaml", tmp_path / "none" / "a.yaml", tmp_path / ("a" * 300)):
         with pytest.raises(SpecError, match="cannot be read") as caught:
-            checking.load(path)
+            load_spec(path)
         assert str(path) in str(caught.value)
 
 
@@ -478,7 +478,7 @@ def test_documents(study: Path, document: str) -> None:
     """Every study we ship or show is sound, in our own words, and survives JSON."""
     spec, notices = load(study, DOCUMENTS[document])
     assert notices == []
-    assert checking.restore(json.loads(json.dumps(spec.model_dump(mode="json"))), "a database") == spec
+    assert restore_spec(json.loads(json.dumps(spec.model_dump(mode="json"))), "a database") == spec
 
 
 def test_studies_are_found() -> None:
@@ -511,8 +511,8 @@ def test_json_and_back(parameters: dict[str, object], optimizer: object, seed: i
         "parameters": parameters,
         "stages": [{"name": "one", "trials": 3}, {"name": "two", "trials": 3, "sampler": "tpe", "zoom": {}}],
     }
-    spec = checking.restore(content, "here")
-    assert checking.restore(json.loads(json.dumps(spec.model_dump(mode="json"))), "there") == spec
+    spec = restore_spec(content, "here")
+    assert restore_spec(json.loads(json.dumps(spec.model_dump(mode="json"))), "there") == spec
 
 
 TABLE = "  source: csv\n  path: t.csv\n  target: y\n"
@@ -541,9 +541,9 @@ def test_cells_are_written_as_yaml_reads_them(study: Path) -> None:
     assert spec.data.missing == ("-1", "2.5", "-999.0", "True", "x")  # type: ignore[attr-defined]
     assert spec.data.labels == {"0": "1", "true": "no", "b": "False"}  # type: ignore[attr-defined]
     dumped = json.loads(json.dumps(spec.model_dump(mode="json")))
-    assert checking.restore(dumped, "a database") == spec
+    assert restore_spec(dumped, "a database") == spec
     dumped["data"]["labels"] = {0: "no", True: 1.5}
-    assert checking.restore(dumped, "here").data.labels == {"0": "no", "True": "1.5"}  # type: ignore[attr-defined]
+    assert restore_spec(dumped, "here").data.labels == {"0": "no", "True": "1.5"}  # type: ignore[attr-defined]
     lines = refused(study, of_table("  missing: [[1]]\n"))
     assert len(lines) == 1 and "data.missing.0: must be a valid string, got [1]" in lines[0]
 

@@ -13,8 +13,8 @@ from click.testing import CliRunner
 
 from engine.training.trainer import evaluate
 from hpsearch.cli import commands
-from hpsearch.config import load as checking
-from hpsearch.config.references import searched
+from hpsearch.config.load import restore_spec
+from hpsearch.config.references import search_space
 from hpsearch.config.spec import Spec
 from hpsearch.core.seeds import derive
 from hpsearch.core.space import Clause
@@ -50,7 +50,7 @@ def reference(spec: Spec, dataset: Dataset, tmp_path_factory: pytest.TempPathFac
 
 
 def test_what_counts_follows_from_the_file(spec: Spec) -> None:
-    when = {axis.name: axis.when for axis in searched(spec).axes}
+    when = {axis.name: axis.when for axis in search_space(spec).axes}
     one, two = Clause("depth", minimum=1), Clause("depth", minimum=2)
     assert when["hidden_units"] == when["activation"] == when["dropout"] == ((one,),)
     assert when["more_units"] == ((two,),)
@@ -65,11 +65,11 @@ def test_any_of_several_places_is_enough() -> None:
     parameters = {name: cases.RICH["parameters"][name] for name in ("learning_rate", "depth", "hidden_units")}
     either = cases.small(model=model, parameters=parameters)
     expected = ((Clause("depth", 1),), (Clause("depth", 2),))
-    assert {a.name: a.when for a in searched(either).axes}["hidden_units"] == expected
+    assert {a.name: a.when for a in search_space(either).axes}["hidden_units"] == expected
     always = cases.small(
         model={"hidden": [{"units": "hidden_units"}]}, parameters={k: parameters[k] for k in parameters if k != "depth"}
     )
-    assert {a.name: a.when for a in searched(always).axes}["hidden_units"] == ()
+    assert {a.name: a.when for a in search_space(always).axes}["hidden_units"] == ()
 
 
 def test_units_of_a_layer_that_is_absent_are_not_sampled(reference: tuple[list[Trial], str], spec: Spec) -> None:
@@ -247,7 +247,7 @@ def test_keep_last(dataset: Dataset, tmp_path: Path) -> None:
 
 
 def test_restored_from_json(spec: Spec) -> None:
-    assert checking.restore(spec.model_dump(mode="json"), "json") == spec
+    assert restore_spec(spec.model_dump(mode="json"), "json") == spec
 
 
 def test_show_gives_medians_over_seeds(dataset: Dataset, tmp_path: Path) -> None:

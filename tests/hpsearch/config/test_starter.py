@@ -15,8 +15,8 @@ from table_cases import DATA
 
 from hpsearch import cli
 from hpsearch.config import document
-from hpsearch.config import load as checking
 from hpsearch.config import starter as init
+from hpsearch.config.load import load_spec
 from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.data.profile import _separator
@@ -66,7 +66,7 @@ def written(folder: Path, data: Path | pd.DataFrame | str | bytes, target: str |
     path = data if isinstance(data, Path) else folder / "t.csv"
     out = folder / "t.yaml"
     init.write(path, target, out, more.get("test"), more.get("task"), force=True)
-    return checking.load(out)[0]
+    return load_spec(out)[0]
 
 
 def source(spec: Spec) -> TableSource:
@@ -75,10 +75,10 @@ def source(spec: Spec) -> TableSource:
 
 
 def prepared(spec: Spec, folder: Path) -> Dataset:
-    from hpsearch.config.references import choices
+    from hpsearch.config.references import preprocessing_values
 
     (folder / "prepared").mkdir()
-    return prepare(spec.data, spec.seed, folder / "prepared", choices(spec))[0]
+    return prepare(spec.data, spec.seed, folder / "prepared", preprocessing_values(spec))[0]
 
 
 def comments(folder: Path) -> str:
@@ -410,7 +410,7 @@ def test_a_terminal_only_shows(call: Call, tmp_path: Path) -> None:
     code, out, err = call("init", "a b\x1b.csv", "--target", "-1")
     assert (code, err) == (0, "")
     assert all(line.isprintable() for line in out.splitlines())
-    spec = checking.load(tmp_path / "a b\x1b.yaml")[0]
+    spec = load_spec(tmp_path / "a b\x1b.yaml")[0]
     assert spec.name == "a-b" and source(spec).drop == (name,) and source(spec).target == "t\x1b]0;x\x07"
 
 

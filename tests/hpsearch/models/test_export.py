@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 import hpsearch
-from hpsearch.config.references import choices
+from hpsearch.config.references import preprocessing_values
 from hpsearch.data.dataset import prepare
 from hpsearch.errors import DataError, OutputError, SpecError, StorageError
 from hpsearch.storage.database import url_of
@@ -85,7 +85,7 @@ def test_predictions_are_the_study_s(ran: tuple[Path, hpsearch.StudyResult], tmp
     """To the bit: what the study's own rows and weights give, for every test row."""
     _, result = ran
     spec = result.summary.spec
-    dataset, prepared = prepare(spec.data, spec.seed, tmp_path, choices(spec))
+    dataset, prepared = prepare(spec.data, spec.seed, tmp_path, preprocessing_values(spec))
     storage = Storage.open(result.url, create=False)
     weights = storage.champions()[result.best.stage, result.best.number].weights
     storage.close()
@@ -403,9 +403,9 @@ def test_changed_before_the_first_trial(tmp_path: Path) -> None:
     for scale in ("none", "minmax"):
         spec["data"]["scale"] = scale
         if scale == "none":  # begun, and stopped before anything was asked
-            from hpsearch.config import load as checking
+            from hpsearch.config.load import spec_from_mapping
 
-            with Session(checking.read(spec, "study")[0], url_of(str(tmp_path / "a.db")), Options(1, "none")):
+            with Session(spec_from_mapping(spec, "study")[0], url_of(str(tmp_path / "a.db")), Options(1, "none")):
                 pass
     changed = hpsearch.run(spec, storage=tmp_path / "a.db", tracking_uri="none", workers=1)
     fresh = hpsearch.run(spec, storage=tmp_path / "b.db", tracking_uri="none", workers=1)

@@ -17,7 +17,7 @@ import pytest
 from rich.console import Console
 
 import hpsearch
-from hpsearch.config.references import searched
+from hpsearch.config.references import search_space
 from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import prepare
 from hpsearch.report.text import HEIGHTS, _interval, as_csv, as_json, as_text, curve, parameters
@@ -46,7 +46,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def summary(spec: Spec, records: list[Trial], best: Trial | None) -> Summary:
-    boxes = [searched(spec).full_box()]
+    boxes = [search_space(spec).full_box()]
     return Summary(spec, [records], boxes, [0], [len(records), 0], best)
 
 

@@ -10,7 +10,7 @@ import pytest
 from cases import FULL, RICH, small
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
-from hpsearch.config.references import searched
+from hpsearch.config.references import search_space
 from hpsearch.config.spec import Spec
 from hpsearch.samplers.base import place
 from hpsearch.search.importance import TRIALS, importance
@@ -20,7 +20,7 @@ from hpsearch.training.task import TrialState
 
 def sampled(spec: Spec, count: int, seed: int = 3) -> list[Trial]:
     """Trials at random in the whole space, all running."""
-    space, rng = searched(spec), np.random.default_rng(seed)
+    space, rng = search_space(spec), np.random.default_rng(seed)
     boxes = space.distributions(space.full_box())
     found = []
     for n in range(count):
@@ -65,7 +65,7 @@ def test_of_complete_trials_it_is_what_optuna_says() -> None:
     """Of the values themselves: ranks do not change which are the best tenth."""
     spec = small()
     records = [complete(r, 3 * far(r) ** 2 + (r.internal_params["one_minus_beta"] > 0.1)) for r in sampled(spec, 100)]
-    space = searched(spec)
+    space = search_space(spec)
     study = optuna.create_study()
     for r in records:
         boxes = space.distributions(space.full_box())

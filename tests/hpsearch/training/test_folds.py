@@ -9,7 +9,7 @@ import pytest
 from sklearn import metrics as sk
 
 from engine.metrics import METRICS
-from hpsearch.config.references import choices
+from hpsearch.config.references import preprocessing_values
 from hpsearch.config.spec import Metric, MetricName, Spec
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.data.preprocessing import Preprocessing
@@ -34,7 +34,7 @@ Prepared = tuple[Dataset, tuple[tuple[Preprocessing, ...], ...]]
 
 
 def prepared(spec: Spec, folder: Path) -> Prepared:
-    return prepare(spec.data, spec.seed, folder, choices(spec))
+    return prepare(spec.data, spec.seed, folder, preprocessing_values(spec))
 
 
 def one(spec: Spec, dataset: Dataset, point: dict[str, Any] = POINT, **others: Any) -> TrialResult:

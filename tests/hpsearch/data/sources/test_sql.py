@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from pydantic import ValidationError
 from table_cases import cells, column, people, refusal, table, targets, written
 
-from hpsearch.config import load as checking
+from hpsearch.config.load import restore_spec
 from hpsearch.data.sources import sql as module
 from hpsearch.data.sources.sql import SqlSource
 from hpsearch.errors import DataError, SpecError
@@ -200,7 +200,7 @@ def test_a_study_file_with_a_password_is_refused() -> None:
 
     data = {"source": "sql", "url": "postgresql://me:hunter2@host/db", "query": "SELECT 1", "target": 0}
     with pytest.raises(SpecError) as caught:
-        checking.restore(content(data=data), "small.yaml")
+        restore_spec(content(data=data), "small.yaml")
     assert str(caught.value) == (
         "small.yaml: data.url: a password must not be written into a file: write ${NAME} in its place,"
         " the URL in quotes, and set the environment variable NAME"
@@ -214,7 +214,7 @@ def test_what_is_stored_keeps_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HPSEARCH_SECRET", SECRET)
     for url in ("postgresql://me:${HPSEARCH_SECRET}@host/db", "postgresql://h/d?password=${UNSET_ONE}", "${UNSET_TWO}"):
         data = {"source": "sql", "url": url, "query": "SELECT 1", "target": 0}
-        stored = json.dumps(checking.restore(content(data=data), "x").model_dump(mode="json"))
+        stored = json.dumps(restore_spec(content(data=data), "x").model_dump(mode="json"))
         assert url in stored and "hunter2" not in stored
 
 

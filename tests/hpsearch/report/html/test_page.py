@@ -20,8 +20,8 @@ import paths
 import pytest
 
 from hpsearch import api
-from hpsearch.config import load as checking
-from hpsearch.config.references import searched
+from hpsearch.config.load import load_spec, restore_spec
+from hpsearch.config.references import search_space
 from hpsearch.core.space import Axis, InternalValue, value_bounds
 from hpsearch.data.dataset import prepare
 from hpsearch.errors import Interrupted
@@ -109,7 +109,7 @@ def test_stages_are_drawn_as_they_were_searched(ran: Any) -> None:
     story = of(ran("full"))
     made = told(ran("full"))["stages"].figure
     axes = story.axes
-    assert {a.name for a in axes} == {a.name for a in searched(story.spec).axes}
+    assert {a.name for a in axes} == {a.name for a in search_space(story.spec).axes}
     for number, axis in enumerate(axes, 1):
         side = "x" if number == 1 else f"x{number}"
         layout = made.layout[f"xaxis{'' if number == 1 else number}"]
@@ -336,8 +336,8 @@ def test_mistakes(call: test_cli.Call, ran: Any, tmp_path: Path, arguments: list
 
 def many(path: Path, count: int) -> str:
     """A study of so many trials of 50 epochs, none of which was trained."""
-    spec = checking.load(REPOSITORY / "studies" / "digits.yaml", (f"stages.0.trials={count}", "stages.2.top=1"))[0]
-    random, space = np.random.default_rng(1), searched(spec)
+    spec = load_spec(REPOSITORY / "studies" / "digits.yaml", (f"stages.0.trials={count}", "stages.2.top=1"))[0]
+    random, space = np.random.default_rng(1), search_space(spec)
     storage = Storage.open(f"sqlite:///{path}", create=True)
     storage.begin(spec.name, spec.model_dump(mode="json"), "none", "test")
     storage.begin_stage("coarse", space.full_box())
@@ -410,7 +410,7 @@ def test_a_range_that_was_narrowed_shows_all_trials(ran: Any) -> None:
     story = of(ran("full"))
     changed = story.spec.model_dump(mode="json")
     changed["parameters"]["learning_rate"] |= {"min": 0.1, "max": 1.0}
-    narrow = story._replace(found=story.found._replace(spec=checking.restore(changed, "test")))
+    narrow = story._replace(found=story.found._replace(spec=restore_spec(changed, "test")))
     rate = next(a for a in narrow.axes if a.name == "learning_rate")
     internal_params = [float(r.internal_params["learning_rate"]) for r in story.trials]
     assert rate.low <= min(internal_params) and rate.high >= max(internal_params) and rate.high > 1e10

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from hpsearch.config.references import searched
+from hpsearch.config.references import search_space
 from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset
 from hpsearch.models.diagnostics import Diagnostics, Fit, Regions, Spread, Weights
@@ -113,7 +113,7 @@ def trial(
     history = {"train/loss": [0.5 * v for v in curve], "val/loss": curve, "train/accuracy": [0.7 * v for v in curve]}
     history["val/accuracy"] = curve if name == "val/accuracy" else [0.6 * v for v in curve]
     asked = dict(zip(KEYS, internal_params, strict=True))
-    record = Trial(stage, number, asked, searched(spec).point(asked), "running", copied_from=copied_from)
+    record = Trial(stage, number, asked, search_space(spec).point(asked), "running", copied_from=copied_from)
     return with_result(record, TrialResult(number, state, value, epochs, best, history, seconds), 0.0)
 
 
@@ -122,7 +122,7 @@ def story(rows: Sequence[Sequence[Any]] = TRIALS, best: tuple[str, int] = (FINE,
     spec = cases.small(**{**STUDY, **changes})
     trials = [trial(spec, *row) for row in rows]
     records = [found for s in spec.stages if (found := [r for r in trials if r.stage == s.name])]
-    whole = searched(spec).full_box()
+    whole = search_space(spec).full_box()
     boxes = [whole, whole | LIMITS, whole][: len(records)]
     crown = ("confirm", 0) if len(records) > 2 else best
     crowned = next((r for r in trials if (r.stage, r.number) == crown), None)

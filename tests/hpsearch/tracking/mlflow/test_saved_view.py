@@ -9,7 +9,7 @@ from typing import Any
 import cases
 import pytest
 
-from hpsearch.config.references import searched
+from hpsearch.config.references import search_space
 from hpsearch.config.spec import Spec
 from hpsearch.storage.records import Trial
 from hpsearch.tracking import StudyInfo
@@ -70,10 +70,10 @@ def test_important_parameters_come_first() -> None:
     """As many as there is room for; a name that is not searched is left out."""
     spec = cases.small(**cases.RICH)
     others = charts(state(spec), "SCATTER")[1:]
-    assert [c["displayName"] for c in others] == [f"{a.name} and metric" for a in searched(spec).axes[:SCATTERS]]
+    assert [c["displayName"] for c in others] == [f"{a.name} and metric" for a in search_space(spec).axes[:SCATTERS]]
     found = state(spec, important={"batch_size": 0.6, "gone": 0.3, "dropout": 0.1})
     names = [c["xaxis"]["key"] for c in charts(found, "SCATTER")[1:]]
-    assert names[:2] == ["batch_size", "dropout"] and len(names) == SCATTERS < len(searched(spec).axes)
+    assert names[:2] == ["batch_size", "dropout"] and len(names) == SCATTERS < len(search_space(spec).axes)
     assert names[2:] == ["log10_learning_rate", "optimizer", "log10_one_minus_beta", "beta1"]
 
 
@@ -81,8 +81,8 @@ def test_parameters_that_count_at_some_points_only() -> None:
     """MLflow leaves a run out of parallel coordinates that has not all of them."""
     spec = cases.small(**cases.RICH)
     (parallel,) = charts(state(spec), "PARALLEL")
-    always = {a.name for a in searched(spec).axes if not a.when}
-    assert len(parallel["selectedParams"]) == len(always) < len(searched(spec).axes)
+    always = {a.name for a in search_space(spec).axes if not a.when}
+    assert len(parallel["selectedParams"]) == len(always) < len(search_space(spec).axes)
     assert "dropout" not in parallel["selectedParams"] and "depth" in parallel["selectedParams"]
 
 
