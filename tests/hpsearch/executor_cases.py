@@ -19,13 +19,13 @@ from hpsearch.config.spec import Spec
 from hpsearch.training.task import Outcome, TrialResult
 
 EPOCHS = 200
-SECONDS = 20  # for a test that fails
+SECONDS = 20  # timeout of a test that fails
 needs_proc = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")
 OpenExecutor = Callable[..., Any]
 
 
 def spec_of(epochs: int) -> Spec:
-    import cases  # not when workers import this file: it imports Optuna
+    import cases  # imports Optuna, which workers must not
 
     return cases.small(**{"train.early_stopping": None, "train.epochs": epochs})
 
@@ -35,28 +35,28 @@ def without_seconds(outcome: Outcome) -> list[TrialResult]:
 
 
 class UnreadableError(Exception):
-    """Pickled, but never read again."""
+    """An exception that can be pickled but not unpickled."""
 
     def __init__(self, one: str, two: str) -> None:
         super().__init__(f"{one} {two}\nand more")
 
 
 class UnpicklableError(Exception):
-    """Never pickled."""
+    """An exception that cannot be pickled."""
 
     def __reduce__(self) -> Any:
         raise TypeError("mine")
 
 
 class ExitsWhenRead:
-    """Kills who reads it."""
+    """Ends the process that unpickles it."""
 
     def __reduce__(self) -> Any:
         return os._exit, (7,)
 
 
 class UnreadableValue:
-    """Cannot be read, there or here."""
+    """Cannot be unpickled by the worker ("there") or by the coordinator ("here")."""
 
     def __init__(self, where: str) -> None:
         self._where = where
@@ -70,7 +70,7 @@ def fail_to_read(where: str, writer: int) -> None:
 
 
 def run_order(order: Any) -> Any:
-    """What workers do here: what they are told."""
+    """Run an order: a name and its arguments. The task function of these tests."""
     match order:
         case ("give", what):
             return what
@@ -87,7 +87,7 @@ def run_order(order: Any) -> Any:
         case ("log", path, what):
             with open(path, "a") as file:
                 file.write(what)
-        case ("wait for", mine, other):  # one that can only end while another one runs
+        case ("wait for", mine, other):  # ends only while another order runs
             Path(mine).touch()
             while not Path(other).exists():
                 time.sleep(0.001)
@@ -99,8 +99,8 @@ def run_order(order: Any) -> Any:
         case ("sigint",):
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(0.05)
-            return "deaf"
-        case ("send", count, then):  # the answer is cut off after `count` bytes
+            return "ignored"
+        case ("send", count, then):  # sends `count` bytes of the answer, then a signal
             whole = connection.Connection._send
 
             def cut(self: Any, content: Any, *_: Any) -> None:
@@ -108,7 +108,7 @@ def run_order(order: Any) -> Any:
                 os.kill(os.getpid(), then)
 
             connection.Connection._send = cut  # type: ignore[method-assign]
-            return b"x" * 10_000  # small enough to be sent with its length in one go
+            return b"x" * 10_000  # small enough to be sent together with its length
         case ("odd outcome",):
             return UnreadableValue("here")
         case _:
@@ -129,12 +129,12 @@ def children_of(pid: int) -> set[int]:
 
 
 def workers_of(pid: int) -> set[int]:
-    """Children of the server, of which there is one."""
+    """Return the children of the fork server of a process."""
     return {worker for child in children_of(pid) for worker in children_of(child)}
 
 
 def wait_for_workers(count: int) -> set[int]:
-    """The workers of this process, once there are so many."""
+    """Wait until this process has `count` workers, and return their pids."""
     wait_until(lambda: len(workers_of(os.getpid())) == count)
     return workers_of(os.getpid())
 
@@ -147,10 +147,10 @@ def wait_until(true: Callable[[], object]) -> None:
 
 
 def all_ended(pids: set[int]) -> bool:
-    """Whether all of them end."""
+    """Wait until all processes have ended; return False after a timeout."""
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
-            handle = os.pidfd_open(pid)  # readable once the process has exception_of
+            handle = os.pidfd_open(pid)  # readable once the process has ended
             ready = select.select([handle], [], [], SECONDS)[0]
             os.close(handle)
             if not ready:

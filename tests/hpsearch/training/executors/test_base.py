@@ -34,7 +34,7 @@ def test_order_of_submission(open_executor: OpenExecutor, tmp_path: Path, name: 
 
 @pytest.mark.parametrize("name", EXECUTORS)
 def test_exceptions_pass_through(open_executor: OpenExecutor, name: str) -> None:
-    """As they are, and whoever raised goes on."""
+    """Exceptions keep type and attributes, and the worker continues."""
     executor = open_executor(name, 1, run_order)
     error = exception_of(executor.submit(("raise", FileNotFoundError(2, "no such file", "rows.npy"))))
     assert type(error) is FileNotFoundError and (error.errno, error.filename) == (2, "rows.npy")
@@ -44,7 +44,7 @@ def test_exceptions_pass_through(open_executor: OpenExecutor, name: str) -> None
 
 @pytest.mark.parametrize("name", EXECUTORS)
 def test_rows_that_cannot_be_read(open_executor: OpenExecutor, spec: Spec, tmp_path: Path, name: str) -> None:
-    """What `advance` raises of its own."""
+    """`advance` raises OSError, which is no trial's fault."""
     data = prepare(spec.data, spec.seed, tmp_path)[0]
     point = {"learning_rate": 0.01, "beta": 0.9, "hidden_units": 8, "batch_size": 16, "l2": 1e-4}
     for path in tmp_path.rglob("*.np*"):

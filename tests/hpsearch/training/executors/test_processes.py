@@ -53,8 +53,8 @@ from hpsearch.training.task import Task, TrialResult
     ],
     ids=lambda value: value if isinstance(value, str) else value[0],
 )
-def test_death_is_one_task_s(open_executor: OpenExecutor, order: Any, text: str) -> None:
-    """Of one worker, so that it is replaced or nothing goes on; those before and after have their outcomes."""
+def test_death_costs_one_task(open_executor: OpenExecutor, order: Any, text: str) -> None:
+    """With a single worker, which must be replaced; tasks before and after have their outcomes."""
     executor = open_executor("processes", 1, run_order)
     futures = [executor.submit(("give", 1)), executor.submit(order), executor.submit(("give", 2))]
     assert futures[0].result(SECONDS) == 1 and futures[2].result(SECONDS) == 2
@@ -63,7 +63,7 @@ def test_death_is_one_task_s(open_executor: OpenExecutor, order: Any, text: str)
 
 
 @needs_proc
-def test_what_was_sent_counts(open_executor: OpenExecutor) -> None:
+def test_answer_sent_before_death_counts(open_executor: OpenExecutor) -> None:
     executor = open_executor("processes", 1, run_order)
     pids = wait_for_workers(1)
     assert executor.submit(("send", 10**6, 9)).result(SECONDS) == b"x" * 10_000
@@ -73,7 +73,7 @@ def test_what_was_sent_counts(open_executor: OpenExecutor) -> None:
 
 @needs_proc
 def test_killed_while_idle(open_executor: OpenExecutor, tmp_path: Path) -> None:
-    """Replaced, without a task to wake anybody; nobody's task is lost."""
+    """An idle worker is replaced at once, without a new task, and no task is lost."""
     executor = open_executor("processes", 2, run_order)
     one, other = tmp_path / "one", tmp_path / "other"
     for number in range(3):
@@ -112,7 +112,7 @@ def test_killed_while_training(
 def test_killed_again_and_again(
     open_executor: OpenExecutor, tasks: list[Task], expected: list[list[TrialResult]]
 ) -> None:
-    """At random moments; what died is submitted again. The outcomes are those of a life in peace."""
+    """At random moments; lost tasks are submitted again. The outcomes are those without kills."""
     executor, draw = open_executor("processes", 2), random.Random(4)
     assert isinstance(executor, Processes)
     waiting = {executor.submit(task): number for number, task in enumerate(tasks)}
@@ -154,7 +154,7 @@ def test_exceptions_that_cannot_be_sent(open_executor: OpenExecutor, order: Any)
     "order", [("give", lambda: 0), ("give", UnreadableValue("there")), ("odd outcome",)], ids=lambda o: o[0]
 )
 def test_messages_that_cannot_be_sent(open_executor: OpenExecutor, order: Any) -> None:
-    """Nobody dies of them."""
+    """No worker dies of a message that cannot be pickled or unpickled."""
     executor = open_executor("processes", 1, run_order)
     error = exception_of(executor.submit(order))
     assert error is not None and not isinstance(error, WorkerDied)
@@ -172,19 +172,19 @@ def test_cancelled(open_executor: OpenExecutor, tmp_path: Path) -> None:
 
 
 @needs_proc
-def test_deaf_to_ctrl_c(open_executor: OpenExecutor) -> None:
-    """From the start on, idle and at work."""
+def test_ctrl_c_is_ignored(open_executor: OpenExecutor) -> None:
+    """From the start on, idle and busy workers ignore Ctrl-C."""
     executor = open_executor("processes", 2, run_order)
     pids = wait_for_workers(2)
     for _ in range(20):
         for pid in pids:
             os.kill(pid, signal.SIGINT)
         time.sleep(0.01)
-    assert executor.submit(("sigint",)).result(SECONDS) == "deaf"
+    assert executor.submit(("sigint",)).result(SECONDS) == "ignored"
     assert wait_for_workers(2) == pids
 
 
-# When nothing can be done any more.
+# Pools that cannot start workers, and closing.
 
 
 def test_workers_that_cannot_start(open_executor: OpenExecutor) -> None:
@@ -198,8 +198,8 @@ def test_workers_that_cannot_start(open_executor: OpenExecutor) -> None:
 
 
 @needs_proc
-def test_the_server_is_gone(open_executor: OpenExecutor, tmp_path: Path) -> None:
-    """Workers do without; who is missing comes from a new server."""
+def test_fork_server_killed(open_executor: OpenExecutor, tmp_path: Path) -> None:
+    """Workers keep running, and a new fork server starts replacements."""
     executor, go = open_executor("processes", 2, run_order), tmp_path / "go"
     future = executor.submit(("wait for", tmp_path / "begun", go))
     wait_until((tmp_path / "begun").exists)
@@ -219,7 +219,7 @@ def server() -> int:
     return pid
 
 
-def test_the_server_cannot_be_started(open_executor: OpenExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fork_server_cannot_be_started(open_executor: OpenExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
     executor = open_executor("processes", 1, run_order)
     assert executor.submit(("give", 5)).result(SECONDS) == 5
 
@@ -281,8 +281,8 @@ COORDINATOR = """
 
 @needs_proc
 @pytest.mark.parametrize("how", ["killed", "killed while idle", "left"])
-def test_the_coordinator_ends(tmp_path: Path, how: str) -> None:
-    """However it does, nobody outlives it, and when it was killed they put its folder away."""
+def test_coordinator_ends(tmp_path: Path, how: str) -> None:
+    """No child outlives the coordinator; if it was killed, a child removes its temporary folder."""
     script, scratch = tmp_path / "coordinator.py", tmp_path / "scratch"
     script.write_text(textwrap.dedent(COORDINATOR))
     scratch.mkdir()
