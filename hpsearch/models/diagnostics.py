@@ -19,7 +19,7 @@ from hpsearch.config.spec import Spec
 from hpsearch.core.space import Point
 from hpsearch.data.dataset import Dataset
 from hpsearch.data.preprocessing import DTYPE, Preprocessing
-from hpsearch.training.network import network
+from hpsearch.training.network import build_network
 
 CLASSES = 100  # beyond which a confusion matrix cannot be read
 SHOWN = 1000  # rows of a scatter of predictions; all of them are in the histogram of residuals
@@ -142,7 +142,7 @@ def portrait(spec: Spec, dataset: Dataset, folds: Sequence[Preprocessing], point
         folds: what was done to its rows, for each fold.
         weights: of its nets, one after the other, float32.
     """
-    net, theta = network(spec, dataset, point), np.frombuffer(weights, DTYPE).reshape(dataset.folds, -1)
+    net, theta = build_network(spec, dataset, point), np.frombuffer(weights, DTYPE).reshape(dataset.folds, -1)
     val, test, train = (dataset.part(part) for part in ("val", "test", "train"))
     with threadpool_limits(1), np.errstate(all="ignore"):  # one thread, as in training: two give other bits
         activations, gradients = _spreads(spec, net, theta[:1], train, point)

@@ -29,7 +29,7 @@ from hpsearch.data.frame import Frame, frame_of, numbers
 from hpsearch.data.preprocessing import DTYPE, Preprocessing
 from hpsearch.errors import DataError, OutputError
 from hpsearch.storage.records import Trial
-from hpsearch.training.network import network
+from hpsearch.training.network import build_network
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -316,7 +316,7 @@ def champion(
     Raises:
         DataError: the weights are those of another network.
     """
-    net, theta = network(spec, dataset, record.point), np.frombuffer(weights, DTYPE)
+    net, theta = build_network(spec, dataset, record.point), np.frombuffer(weights, DTYPE)
     if len(theta) != len(folds) * net.size:
         raise DataError(f"{record.label}: {len(theta)} weights are not those of {len(folds)} × {net.size} parameters")
     return Model(

@@ -15,7 +15,7 @@ from hpsearch.core.seeds import derive
 from hpsearch.core.space import Axis, Point, Value
 from hpsearch.data.dataset import prepare
 from hpsearch.errors import DataError
-from hpsearch.training.network import check_fit, network
+from hpsearch.training.network import build_network, check_fit
 
 
 class LrRange(NamedTuple):
@@ -55,4 +55,6 @@ def lr_range_test(spec: Spec, low: float, high: float, steps: int) -> LrRange:
         generator = np.random.default_rng(derive(spec.seed, "range test"))
         hyper = hyperparameters(spec.train, point)
         with threadpool_limits(1):
-            return LrRange(point, range_test(network(spec, dataset, point), hyper, generator, rows, low, high, steps))
+            return LrRange(
+                point, range_test(build_network(spec, dataset, point), hyper, generator, rows, low, high, steps)
+            )

@@ -29,10 +29,10 @@ from hpsearch.storage.study_db import PRIOR, Champion, ProposedTrial, Storage, S
 from hpsearch.study.progress import Halted, Progress
 from hpsearch.tracking import Tracker
 from hpsearch.training.executors import Executor
-from hpsearch.training.grouping import groups
+from hpsearch.training.grouping import group_trials
 from hpsearch.training.scheduler import TaskScheduler
 from hpsearch.training.scores import final_scores
-from hpsearch.training.task import Outcome, Task, TrialResult, TrialTask, onwards, pruned
+from hpsearch.training.task import Outcome, Task, TrialResult, TrialTask, pruned_result, resumed
 
 SLICE = 30.0  # seconds of training after which a group comes back to be stored
 POLL = 0.2  # seconds in which a wish to stop is heard
@@ -79,7 +79,7 @@ class Study:
         # Of the stage that runs:
         self._stands: dict[int, TrialResult] = {}  # trials that train, as far as they were stored
         self._cohorts: list[_Cohort] = []
-        self._crew = TaskScheduler(executor)
+        self._scheduler = TaskScheduler(executor)
         self._clock = 0.0
 
     @property
@@ -119,7 +119,7 @@ class Study:
         self.boxes.append(begun.box)
         self.records.append(records)
         self._stands = {r.number: r for r in stands if self._sound(stage, r)}
-        self._cohorts, self._crew = [], TaskScheduler(self._executor)
+        self._cohorts, self._scheduler = [], TaskScheduler(self._executor)
         self.totals[number] = self._total(number, begun)
         self._clock = time.monotonic()
         deadline = self._clock + (stage.timeout or float("inf")) - begun.seconds
@@ -232,14 +232,14 @@ class Study:
         news: list[Trial] = []
         for cohort in self._cohorts:
             going = [n for n in cohort.numbers if self.records[stage][n].state == "running"]
-            if not going or any(map(self._crew.away, going)):
+            if not going or any(map(self._scheduler.in_flight, going)):
                 continue
             epoch = min(self._epochs(n) for n in going)
             rungs = pruning.rungs(self.spec, self.spec.stages[stage], cohort.numbers[0])
             if epoch in rungs:
                 out = self._behind(stage, cohort, epoch)
                 if out:
-                    news += self._save(stage, [pruned(self.spec, self._stands[n]) for n in out])
+                    news += self._save(stage, [pruned_result(self.spec, self._stands[n]) for n in out])
                 going = [n for n in going if n not in out]
             target = next((rung for rung in rungs if rung > epoch), self.spec.train.epochs)
             self._send(stage, cohort.wave, [n for n in going if self._epochs(n) < target], target)
@@ -261,8 +261,8 @@ class Study:
     def _send(self, stage: int, wave: int, numbers: Sequence[int], epochs: int) -> None:
         """Queues trials, the longest groups first."""
         starts = [self._start(stage, n) for n in numbers]
-        cut = groups(self.spec, self.dataset, starts, self._executor.workers)
-        self._crew.send(wave, [Task(self.spec, self.dataset, group, epochs, SLICE) for group in cut])
+        cut = group_trials(self.spec, self.dataset, starts, self._executor.workers)
+        self._scheduler.add(wave, [Task(self.spec, self.dataset, group, epochs, SLICE) for group in cut])
 
     def _start(self, stage: int, number: int) -> TrialTask:
         """A trial as it goes to a worker: from its seed, or from where it stands."""
@@ -270,13 +270,13 @@ class Study:
         start = TrialTask(
             number, record.point, train_seed(self.spec, self.spec.stages[stage], number, len(self.records[stage]))
         )
-        return onwards(start, self._stands[number]) if number in self._stands else start
+        return resumed(start, self._stands[number]) if number in self._stands else start
 
     def _feed(self) -> None:
         if self._stop():
             raise Interrupted
         try:
-            self._crew.feed()
+            self._scheduler.dispatch()
         except BrokenExecutor as error:
             raise self._halted(error) from None
 
@@ -307,7 +307,7 @@ class Study:
 
     def _arrived(self, stage: int, seconds: float) -> tuple[list[Trial], BaseException | None]:
         """Stores what has come: the records that have finished, and what ends the study, if anything does."""
-        outcomes, error = self._crew.arrivals(seconds)
+        outcomes, error = self._scheduler.collect(seconds)
         return [record for outcome in outcomes for record in self._save(stage, outcome)], error
 
     # What has come.
@@ -389,12 +389,12 @@ class Study:
         if stage is not None:
             seed = train_seed(self.spec, stage, best.number, len(self.records[self._names.index(stage.name)]))
         start = TrialTask(best.number, best.point, seed)
-        self._crew = TaskScheduler(self._executor)
-        self._crew.send(0, [Task(self.spec, self.dataset, (start,), self.spec.train.epochs)])
+        self._scheduler = TaskScheduler(self._executor)
+        self._scheduler.add(0, [Task(self.spec, self.dataset, (start,), self.spec.train.epochs)])
         outcomes: list[Outcome] = []
         while not outcomes:
             self._feed()
-            outcomes, error = self._crew.arrivals(POLL)
+            outcomes, error = self._scheduler.collect(POLL)
             self._storage.beat()
             if error is not None:
                 raise self._halted(error) from error

@@ -1,59 +1,69 @@
-"""Grouping: which trials train together as one batch, and which groups start first."""
+"""Grouping: which trials train together as one batch, and in which order the groups start."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Hashable, Sequence
+from typing import NamedTuple
 
 from engine.network import Network
 from engine.types import EngineError
 from hpsearch.config.instantiate import hyperparameters
 from hpsearch.config.spec import Spec
-from hpsearch.core.space import Point
 from hpsearch.data.dataset import Dataset
-from hpsearch.training.network import network
+from hpsearch.training.network import build_network
 from hpsearch.training.task import TrialTask
 
-LARGEST_IN_COMPANY = 10_000  # multiply-adds a row; beyond, the products outweigh what company saves
+MAX_BATCHED_WORK = 10_000  # multiply-adds per row; larger networks train no faster in a batch of trials
+STEP_OVERHEAD = 500_000  # multiply-adds that take as long as the fixed part of an optimizer step
+STEP_WORK = 40  # multiply-adds that take as long as updating one parameter
 
 
-def shape(spec: Spec, dataset: Dataset, point: Point) -> tuple[Network, tuple[object, ...]]:
-    """What must be equal for trials to train together.
+class _Plan(NamedTuple):
+    """A trial with what decides its group.
 
-    Raises:
-        EngineError: a network or hyperparameters that cannot be.
+    Attributes:
+        key: trials with equal keys can train together.
+        batched: training together is faster than training alone.
+        cost: duration of an epoch, in multiply-adds, approximately.
     """
-    return network(spec, dataset, point).shape_key, (hyperparameters(spec.train, point).kind, dataset.at(point).number)
+
+    trial: TrialTask
+    key: Hashable
+    batched: bool
+    cost: float
 
 
-def cost(spec: Spec, dataset: Dataset, point: Point) -> float:
-    """Roughly how long an epoch takes, in units of a multiply-add: products for each row, and a toll for each step."""
-    try:
-        hyper, net = hyperparameters(spec.train, point), network(spec, dataset, point)
-    except EngineError:
-        return 0.0
-    rows = dict(dataset.rows)["train"] * dataset.folds
-    return rows * net.work * 3 + (rows / min(hyper.batch_size, rows)) * (500_000 + net.size * 40)
+def group_trials(
+    spec: Spec, dataset: Dataset, trials: Sequence[TrialTask], workers: int
+) -> list[tuple[TrialTask, ...]]:
+    """Group trials of equal shape at the same epoch, and return the groups with the longest first.
 
-
-def groups(spec: Spec, dataset: Dataset, trials: Sequence[TrialTask], workers: int) -> list[tuple[TrialTask, ...]]:
-    """Trials of equal shape at the same epoch together, the longest groups first.
-
-    Who trains with whom changes nothing but the time it takes, so the groups are cut for the workers at hand: small
-    enough to keep all of them busy, and single trials where the matrices are so large that company does not pay.
+    Grouping affects no result, only the duration. Groups are small enough to keep all workers busy, and trials of large
+    networks train alone, because batched training does not make them faster.
     """
     most = -(-len(trials) // (2 * workers)) or 1
-    shapes: dict[Any, list[TrialTask]] = {}
-    for t in trials:
-        shapes.setdefault((_shape_or_number(spec, dataset, t), t.epochs), []).append(t)
-    cut = []
-    for (key, _), equal in shapes.items():
-        size = most if isinstance(key, tuple) and key[0].work <= LARGEST_IN_COMPANY else 1
-        cut += [tuple(equal[i : i + size]) for i in range(0, len(equal), size)]
-    return sorted(cut, key=lambda g: -sum(cost(spec, dataset, t.point) for t in g))
+    by_key: dict[Hashable, list[_Plan]] = {}
+    for trial in trials:
+        plan = _plan(spec, dataset, trial)
+        by_key.setdefault((plan.key, trial.epochs), []).append(plan)
+    groups: list[list[_Plan]] = []
+    for plans in by_key.values():
+        size = most if plans[0].batched else 1
+        groups += [plans[i : i + size] for i in range(0, len(plans), size)]
+    groups.sort(key=lambda group: -sum(plan.cost for plan in group))
+    return [tuple(plan.trial for plan in group) for group in groups]
 
 
-def _shape_or_number(spec: Spec, dataset: Dataset, trial: TrialTask) -> Any:
-    """A trial whose network cannot be built goes alone, to fail in `advance` like any other."""
+def _plan(spec: Spec, dataset: Dataset, trial: TrialTask) -> _Plan:
+    """A trial whose network cannot be built trains alone, so that `advance` reports the error as its result."""
     try:
-        return shape(spec, dataset, trial.point)
+        network, hyper = build_network(spec, dataset, trial.point), hyperparameters(spec.train, trial.point)
     except EngineError:
-        return trial.number
+        return _Plan(trial, trial.number, batched=False, cost=0.0)
+    key = (network.shape_key, hyper.kind, dataset.at(trial.point).number)
+    rows = dict(dataset.rows)["train"] * dataset.folds
+    cost = _epoch_cost(network, rows, min(hyper.batch_size, rows))
+    return _Plan(trial, key, network.work <= MAX_BATCHED_WORK, cost)
+
+
+def _epoch_cost(network: Network, rows: int, batch_size: int) -> float:
+    """Forward and backward passes of all rows, and the optimizer's steps."""
+    return rows * network.work * 3 + (rows / batch_size) * (STEP_OVERHEAD + network.size * STEP_WORK)

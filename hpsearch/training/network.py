@@ -15,7 +15,7 @@ from hpsearch.data.dataset import Dataset
 from hpsearch.errors import DataError
 
 
-def network(spec: Spec, dataset: Dataset, point: Point) -> Network:
+def build_network(spec: Spec, dataset: Dataset, point: Point) -> Network:
     """The network at a point; its output layer and loss follow from the data.
 
     Raises:
@@ -75,7 +75,7 @@ def check_fit(spec: Spec, dataset: Dataset) -> None:
     smallest = min((hyper for _, hyper in ends), key=lambda h: h.batch_size)
     for point, hyper in ends:
         try:
-            net = network(spec, dataset, point)
+            net = build_network(spec, dataset, point)
             trainer.check_fit(net, hyper, rows)
             trainer.check_fit(net, smallest, rows)  # which may stand at another end than batch norm
         except EngineError as error:

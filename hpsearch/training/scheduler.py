@@ -9,7 +9,7 @@ from itertools import count
 from typing import final
 
 from hpsearch.training.executors import Executor, WorkerDied
-from hpsearch.training.task import Outcome, Task, failed, onwards
+from hpsearch.training.task import Outcome, Task, failed_result, resumed
 
 AHEAD = 2  # tasks a worker is given before they are needed, so that it never waits
 DEATHS = 3  # workers a trial may cost, without coming further, before it has failed
@@ -24,20 +24,20 @@ class TaskScheduler:
         self._queue: list[tuple[int, int, Task]] = []
         self._order = count()
         self._trains: dict[Future[Outcome], tuple[int, Task]] = {}
-        self._away: set[int] = set()
+        self._in_flight: set[int] = set()
         self._deaths: Counter[int] = Counter()
 
-    def away(self, number: int) -> bool:
+    def in_flight(self, number: int) -> bool:
         """Whether a trial is on its way."""
-        return number in self._away
+        return number in self._in_flight
 
-    def send(self, wave: int, tasks: Sequence[Task]) -> None:
+    def add(self, wave: int, tasks: Sequence[Task]) -> None:
         """Queues tasks; `feed` hands them out."""
         for task in tasks:
-            self._away |= {t.number for t in task.trials}
+            self._in_flight |= {t.number for t in task.trials}
             heapq.heappush(self._queue, (wave, next(self._order), task))
 
-    def feed(self) -> None:
+    def dispatch(self) -> None:
         """Gives the workers what they need next.
 
         Raises:
@@ -47,7 +47,7 @@ class TaskScheduler:
             wave, _, task = heapq.heappop(self._queue)
             self._trains[self._executor.submit(task)] = wave, task
 
-    def arrivals(self, seconds: float) -> tuple[list[Outcome], BaseException | None]:
+    def collect(self, seconds: float) -> tuple[list[Outcome], BaseException | None]:
         """What has come, within so many seconds: outcomes, and what ends the study, if anything does.
 
         A group that ran out of time before its rung is queued again from where it stands. When a worker died its trials
@@ -58,7 +58,7 @@ class TaskScheduler:
         error: BaseException | None = None
         for future in done:
             wave, task = self._trains.pop(future)
-            self._away -= {t.number for t in task.trials}
+            self._in_flight -= {t.number for t in task.trials}
             problem = future.exception()
             if isinstance(problem, WorkerDied):
                 lost = self._died(wave, task, problem)
@@ -74,11 +74,11 @@ class TaskScheduler:
         stands = {r.number: r for r in outcome if r.state == "running" and r.epochs < task.epochs}
         for r in outcome:
             del self._deaths[r.number]
-        trials = tuple(onwards(t, stands[t.number]) for t in task.trials if t.number in stands)
-        self.send(wave, [dataclasses.replace(task, trials=trials)] if trials else [])
+        trials = tuple(resumed(t, stands[t.number]) for t in task.trials if t.number in stands)
+        self.add(wave, [dataclasses.replace(task, trials=trials)] if trials else [])
 
     def _died(self, wave: int, task: Task, problem: WorkerDied) -> Outcome:
         self._deaths.update(t.number for t in task.trials)
         lost = [t for t in task.trials if self._deaths[t.number] >= DEATHS]
-        self.send(wave, [dataclasses.replace(task, trials=(t,)) for t in task.trials if t not in lost])
-        return tuple(failed(t, f"its worker process ended {DEATHS} times: {problem}") for t in lost)
+        self.add(wave, [dataclasses.replace(task, trials=(t,)) for t in task.trials if t not in lost])
+        return tuple(failed_result(t, f"its worker process ended {DEATHS} times: {problem}") for t in lost)

@@ -15,7 +15,7 @@ from hpsearch.config.spec import Spec
 from hpsearch.core.space import Point
 from hpsearch.data.dataset import Dataset
 from hpsearch.data.preprocessing import DTYPE
-from hpsearch.training.network import network
+from hpsearch.training.network import build_network
 
 
 def _watched(spec: Spec, dataset: Dataset) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def final_scores(spec: Spec, dataset: Dataset, point: Point, weights: bytes) -> 
     folds predict the test rows together, as the mean of what each says; on what it learned from each is scored alone.
     """
     dataset = dataset.at(point)
-    net, theta = network(spec, dataset, point), np.frombuffer(weights, DTYPE).reshape(dataset.folds, -1)
+    net, theta = build_network(spec, dataset, point), np.frombuffer(weights, DTYPE).reshape(dataset.folds, -1)
     scores: dict[str, float] = {}
     rows, learned = dataset.part("test"), dataset.part("train")
     with threadpool_limits(1):  # as in training: two threads give other bits

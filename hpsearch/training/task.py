@@ -74,12 +74,12 @@ Outcome = tuple[TrialResult, ...]  # of a task: one result for each of its trial
 TaskFunction = Callable[[Task], Outcome]
 
 
-def failed(trial: TrialTask, error: str) -> TrialResult:
+def failed_result(trial: TrialTask, error: str) -> TrialResult:
     """A trial that went wrong. How far it was when it was last stored is a matter of time, so nothing of it is kept."""
     return TrialResult(trial.number, "failed", None, 0, 0, {}, trial.seconds, error=error)
 
 
-def pruned(spec: Spec, result: TrialResult) -> TrialResult:
+def pruned_result(spec: Spec, result: TrialResult) -> TrialResult:
     """A running trial that ends where it stands: its value is its best so far."""
     metric, every = spec.metric, spec.train.check_every
     curve = [metric.sign * v if math.isfinite(v) else math.inf for v in result.history[metric.watched]]
@@ -90,7 +90,7 @@ def pruned(spec: Spec, result: TrialResult) -> TrialResult:
     return result._replace(state="pruned", value=value, best_epoch=(best + 1) * every, checkpoint=None)
 
 
-def onwards(start: TrialTask, stands: TrialResult) -> TrialTask:
+def resumed(start: TrialTask, stands: TrialResult) -> TrialTask:
     """A trial that goes on from where it stands."""
     return start._replace(
         epochs=stands.epochs, checkpoint=stands.checkpoint, history=stands.history, seconds=stands.seconds

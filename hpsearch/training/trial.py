@@ -19,9 +19,9 @@ from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset
 from hpsearch.data.preprocessing import DTYPE
 from hpsearch.errors import DataError
-from hpsearch.training.network import network
+from hpsearch.training.network import build_network
 from hpsearch.training.scores import _now, _scores, _watched
-from hpsearch.training.task import History, Outcome, Task, TrialResult, TrialTask, failed
+from hpsearch.training.task import History, Outcome, Task, TrialResult, TrialTask, failed_result
 
 
 def advance(task: Task) -> Outcome:
@@ -38,7 +38,7 @@ def advance(task: Task) -> Outcome:
         if len(task.trials) > 1:  # whose fault it is shows when each trains alone
             return tuple(r for t in task.trials for r in advance(dataclasses.replace(task, trials=(t,))))
         line = f"{type(error).__name__}: {error}".splitlines()[0]
-        return tuple(failed(t, line) for t in task.trials)
+        return tuple(failed_result(t, line) for t in task.trials)
 
 
 def _train(task: Task) -> list[TrialResult]:
@@ -48,7 +48,7 @@ def _train(task: Task) -> list[TrialResult]:
     rows, val, folds = dataset.part("train"), dataset.part("val"), dataset.folds
     if rows is None:
         raise DataError("data.split: there are no training rows")
-    nets = [network(spec, dataset, t.point) for t in task.trials]
+    nets = [build_network(spec, dataset, t.point) for t in task.trials]
     hypers = [hyperparameters(spec.train, t.point) for t in task.trials]
     # One row for each fold of each trial, a trial's next to each other; they stop and go on together.
     state = State.join([_state(*given, folds) for given in zip(task.trials, nets, hypers, strict=True)])

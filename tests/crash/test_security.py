@@ -84,12 +84,14 @@ def test_data_with_objects(which: str, canary: Path, tmp_path: Path) -> None:
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sound model."""
     from hpsearch.core.seeds import derive
-    from hpsearch.training.network import network
+    from hpsearch.training.network import build_network
 
     folder = tmp_path_factory.mktemp("saved")
     spec = cases.small(**TINY)
     dataset, [[scaling]] = prepare(spec.data, spec.seed, folder)
-    net = network(spec, dataset, {"hidden_units": 4, "learning_rate": 0.1, "beta": 0.9, "batch_size": 16, "l2": 0.0})
+    net = build_network(
+        spec, dataset, {"hidden_units": 4, "learning_rate": 0.1, "beta": 0.9, "batch_size": 16, "l2": 0.0}
+    )
     theta = np.random.default_rng(derive(0, "theta")).normal(size=(1, net.size)).astype(np.float32)
     Model(net, theta, (scaling,), dataset.classes, {"study": "small"}).save(folder / "model")
     return folder / "model"

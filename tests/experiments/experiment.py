@@ -18,8 +18,8 @@ from hpsearch.core.seeds import derive
 from hpsearch.core.space import Point, Value
 from hpsearch.data.dataset import DTYPE, Dataset, prepare
 from hpsearch.training.executors import EXECUTORS
-from hpsearch.training.grouping import groups
-from hpsearch.training.network import network
+from hpsearch.training.grouping import group_trials
+from hpsearch.training.network import build_network
 from hpsearch.training.task import Task, TrialResult, TrialTask
 
 STUDIES = paths.STUDIES
@@ -55,7 +55,7 @@ def trained(file: str, *overrides: str) -> dict[str, list[Trained]]:
         try:
             futures = {}
             for stage in spec.stages:
-                for group in groups(spec, dataset, list(_starts(spec, stage)), 1):  # large: company is cheap
+                for group in group_trials(spec, dataset, list(_starts(spec, stage)), 1):  # large: company is cheap
                     futures[executor.submit(Task(spec, dataset, group, spec.train.epochs))] = stage.name, group
             found: dict[str, list[Trained]] = {stage.name: [] for stage in spec.stages}
             for future in as_completed(futures):
@@ -76,7 +76,7 @@ def _starts(spec: Spec, stage: Stage) -> Iterable[TrialTask]:
 
 
 def _trained(spec: Spec, dataset: Dataset, point: Point, result: TrialResult) -> Trained:
-    net = network(spec, dataset, point)
+    net = build_network(spec, dataset, point)
     if result.weights is None:
         theta = np.full((1, net.size), np.nan, DTYPE)
     else:

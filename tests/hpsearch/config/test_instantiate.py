@@ -22,7 +22,7 @@ from hpsearch.config.spec import Model, Spec
 from hpsearch.core.space import Point
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.errors import DataError, SpecError
-from hpsearch.training.network import check_fit, network
+from hpsearch.training.network import build_network, check_fit
 
 X = XavierNormal()
 
@@ -185,14 +185,14 @@ def diabetes(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 
 def test_the_data_give_the_output_layer(digits: Dataset, images: Dataset, diabetes: Dataset) -> None:
-    net = network(study({"hidden": [4]}), digits, {})
+    net = build_network(study({"hidden": [4]}), digits, {})
     assert net.inputs == (64,) and net.layers[-1] == Dense(10, X) and net.loss == SoftmaxCrossEntropy()
-    flat = network(study({"hidden": [4]}), images, {})
+    flat = build_network(study({"hidden": [4]}), images, {})
     assert flat.inputs == (1, 8, 8) and flat.layers[0] == Flatten(), "short forms take images as rows of pixels"
     output = {"activation": "softplus", "initializer": "xavier_uniform"}
     raw = {"source": "sklearn", "name": "diabetes", "target_scale": "none"}
     plain = study({"hidden": [4], "output": output})
-    values = network(plain.model_copy(update={"data": cases.small(data=raw).data}), diabetes, {})
+    values = build_network(plain.model_copy(update={"data": cases.small(data=raw).data}), diabetes, {})
     assert values.layers[-2:] == (Dense(1, XavierUniform()), Softplus()) and values.loss == SquaredError()
 
 

@@ -25,8 +25,8 @@ from hpsearch.samplers import SAMPLERS, missing
 from hpsearch.search.zoom import reused
 from hpsearch.storage.records import Trial
 from hpsearch.training.executors import EXECUTORS
-from hpsearch.training.grouping import groups
-from hpsearch.training.network import network
+from hpsearch.training.grouping import group_trials
+from hpsearch.training.network import build_network
 from hpsearch.training.task import Task, TrialTask
 from hpsearch.training.trial import advance
 
@@ -90,7 +90,7 @@ def test_units_of_a_layer_that_is_absent_are_not_sampled(reference: tuple[list[T
 
 def test_networks_have_the_layers(reference: tuple[list[Trial], str], spec: Spec, dataset: Dataset) -> None:
     for r in reference[0]:
-        kinds = [type(layer).__name__ for layer in network(spec, dataset, r.point).layers]
+        kinds = [type(layer).__name__ for layer in build_network(spec, dataset, r.point).layers]
         assert kinds.count("Dense") == int(r.point["depth"]) + 1
         assert kinds.count("BatchNorm") == (r.point["depth"] >= 1)
         assert kinds.count("Dropout") == r.point["depth"]
@@ -166,9 +166,9 @@ def test_rates_of_dropout_train_in_company(spec: Spec, dataset: Dataset) -> None
     point = {"learning_rate": 0.1, "optimizer": "momentum", "beta": 0.9, "depth": 1, "hidden_units": 4}
     point |= {"activation": "tanh", "limit": 1.0, "batch_size": 16, "l2": 0.0}
     starts = [TrialTask(k, point | {"dropout": k / 10}, k) for k in range(4)]
-    assert len(groups(spec, dataset, starts, 1)) == 2  # of two: one worker gets its work in two pieces
+    assert len(group_trials(spec, dataset, starts, 1)) == 2  # of two: one worker gets its work in two pieces
     other = [s._replace(point=s.point | {"hidden_units": 4 + s.number}) for s in starts]
-    assert len(groups(spec, dataset, other, 1)) == 4
+    assert len(group_trials(spec, dataset, other, 1)) == 4
 
 
 def test_points_that_leave_something_open_are_not_repeated_ones(
@@ -311,7 +311,7 @@ def weights_score(spec: Spec, dataset: Dataset, record: Trial) -> float:
     val = dataset.part("val")
     assert val is not None
     theta = np.frombuffer(result.weights, DTYPE)[None]
-    return float(evaluate(network(spec, dataset, record.point), theta, val).loss[0])
+    return float(evaluate(build_network(spec, dataset, record.point), theta, val).loss[0])
 
 
 def seed(spec: Spec, record: Trial) -> int:

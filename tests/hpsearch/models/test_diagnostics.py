@@ -9,7 +9,7 @@ import pytest
 
 from hpsearch.config.spec import Spec
 from hpsearch.models.diagnostics import DOTS, GRID, SHOWN, Diagnostics, Fit, _short, portrait
-from hpsearch.training.network import network
+from hpsearch.training.network import build_network
 from hpsearch.training.scores import final_scores
 from tests.hpsearch.training.test_folds import FOLDS, POINT, VALUES, model, one, prepared
 
@@ -105,7 +105,7 @@ def test_only_two_numbers_have_regions(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_layers(tmp_path: Path, kind: str) -> None:
     found, _, spec, made, result = seen(tmp_path, **KINDS[kind])
-    net = network(spec, made[0], POINT)
+    net = build_network(spec, made[0], POINT)
     theta = np.frombuffer(result.weights, np.float32).reshape(made[0].folds, -1)[0]
     weights = [theta[s.start : s.stop] for s in net.slices if s.parameter.regularized]
     assert [w.numbers for w in found.weights] == [len(w) for w in weights]

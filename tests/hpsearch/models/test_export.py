@@ -20,7 +20,7 @@ from hpsearch.data.dataset import prepare
 from hpsearch.errors import DataError, OutputError, SpecError, StorageError
 from hpsearch.storage.database import url_of
 from hpsearch.storage.study_db import Storage
-from hpsearch.training.network import network
+from hpsearch.training.network import build_network
 from tests.hpsearch import test_cli
 
 Call = test_cli.Call
@@ -93,7 +93,7 @@ def test_predictions_are_the_study_s(ran: tuple[Path, hpsearch.StudyResult], tmp
     test = at.part("test")
     assert test is not None and at.folds == 3
     theta = np.frombuffer(weights, np.float32).reshape(3, -1)
-    each = [network(spec, at, result.best.point).predict(theta[k : k + 1], test.of(k).x)[0] for k in range(3)]
+    each = [build_network(spec, at, result.best.point).predict(theta[k : k + 1], test.of(k).x)[0] for k in range(3)]
     expected = np.mean(each, axis=0, dtype=np.float64).astype(np.float32)[:, 0]
     said = result.model.scores(people())[:, 1]
     assert len(said) == 150

@@ -221,9 +221,9 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     dataset, [[scaling]] = prepare(spec.data, spec.seed, folder)
     study = run(spec, dataset, folder / "small.db")
     assert study.best is not None
-    from hpsearch.training.trial import network
+    from hpsearch.training.trial import build_network
 
-    size = network(spec, dataset, study.best.point).size
+    size = build_network(spec, dataset, study.best.point).size
     weights = np.zeros(size, np.float32).tobytes()
     champion(spec, dataset, [Preprocessing(scaling.x, None)], study.best, weights).save(folder / "model")
     return folder / "model"

@@ -24,7 +24,7 @@ from hpsearch.study import loop
 from hpsearch.study.loop import Study
 from hpsearch.training import trial
 from hpsearch.training.executors import EXECUTORS, Inline
-from hpsearch.training.grouping import groups
+from hpsearch.training.grouping import group_trials
 from hpsearch.training.scores import final_scores
 from hpsearch.training.task import Task, TrialResult, TrialTask
 from hpsearch.training.trial import advance
@@ -379,7 +379,7 @@ def test_groups(spec: Spec, dataset: Dataset) -> None:
     ]
     starts = [TrialTask(n, point, n) for n, point in enumerate(points)]
     for workers in (1, 2, 3, 100):
-        cut = groups(spec, dataset, starts, workers)
+        cut = group_trials(spec, dataset, starts, workers)
         assert sorted(s.number for g in cut for s in g) == list(range(len(starts)))
         for g in cut:
             assert len({(s.point["hidden_units"], s.point["batch_size"]) for s in g}) == 1

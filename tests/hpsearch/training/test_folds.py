@@ -18,7 +18,7 @@ from hpsearch.models.model import Model, PreparedData, champion
 from hpsearch.storage.database import url_of
 from hpsearch.storage.records import Trial
 from hpsearch.storage.study_db import Storage
-from hpsearch.training.grouping import groups
+from hpsearch.training.grouping import group_trials
 from hpsearch.training.scores import final_scores
 from hpsearch.training.task import Task, TrialResult, TrialTask
 from hpsearch.training.trial import advance
@@ -131,7 +131,7 @@ def test_ways_do_not_train_together(tmp_path: Path) -> None:
     starts = [
         TrialTask(n, {**POINT, "scaling": way}, n) for n, way in enumerate(["standard", "none", "standard", "none"])
     ]
-    cut = groups(spec, dataset, starts, 1)
+    cut = group_trials(spec, dataset, starts, 1)
     assert sorted(tuple(t.number for t in group) for group in cut) == [(0, 2), (1, 3)]
     train = {way: dataset.at({**POINT, "scaling": way}).part("train") for way in ("standard", "minmax", "none")}
     standard, minmax, plain = (rows.of(0).x for rows in train.values() if rows is not None)

@@ -23,7 +23,7 @@ from hpsearch.core.seeds import derive
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.training import trial
 from hpsearch.training.executors import EXECUTORS, Inline, Processes, WorkerDied
-from hpsearch.training.task import Outcome, Task, TrialResult, failed
+from hpsearch.training.task import Outcome, Task, TrialResult, failed_result
 from hpsearch.training.trial import advance
 
 if TYPE_CHECKING:  # workers import this file, and these import Optuna
@@ -222,7 +222,7 @@ def test_a_trial_that_ends_every_worker_has_failed(plain: Given, tmp_path: Path)
         """A study in which just that trial fails."""
         alone = [dataclasses.replace(task, trials=(t,)) for t in task.trials]
         return tuple(
-            failed(t.trials[0], records[victim].error or "") if t.trials[0].seed == seed else advance(t)[0]
+            failed_result(t.trials[0], records[victim].error or "") if t.trials[0].seed == seed else advance(t)[0]
             for t in alone
         )
 

@@ -39,7 +39,7 @@ from hpsearch.tracking.base import StoreReplacedError, commit_of
 from hpsearch.tracking.mlflow import rows
 from hpsearch.tracking.mlflow.run import POINTS, STATE, TAG, Picture, thinned
 from hpsearch.tracking.mlflow.tracker import PICTURES
-from hpsearch.training.network import network
+from hpsearch.training.network import build_network
 
 # Raised when MLflow is imported: of its own mappers, with the SQLAlchemy that is there, and of its own type hints.
 pytestmark = [
@@ -429,7 +429,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("models")
     spec = cases.small()
     dataset, [folds] = prepare(spec.data, spec.seed, folder)
-    size = network(spec, dataset, STATES[0].point).size
+    size = build_network(spec, dataset, STATES[0].point).size
     weights = [np.random.default_rng(k).normal(size=size).astype(np.float32).tobytes() for k in range(2)]
     for k in range(2):
         champion(spec, dataset, folds, STATES[0], weights[k]).save(folder / str(k))
