@@ -148,11 +148,7 @@ class Network:
         Raises:
             EngineError: the rows are of another shape.
         """
-        if x.ndim != len(self.inputs) + 2 or (len(x) and len(theta) % len(x)):
-            x = x[None]
-        if x.shape[2:] != self.inputs:
-            raise EngineError(f"rows must be {self.inputs}, got {x.shape[2:]}")
-        chunk = min(CHUNK, max(16, WIDEST // max(map(prod, self.shapes))))
+        x, chunk = self._sets(theta, x), self._chunk
         logits = rows_adjacent((len(theta), x.shape[1], self.outputs), theta.dtype)
         bound: list[Bound] = []
         for start in range(0, x.shape[1], chunk):
@@ -167,10 +163,45 @@ class Network:
             logits[:, start : start + chunk] = a
         return logits
 
+    def forward_by_row(self, theta: Floats, x: Floats) -> Floats:
+        """Return the logits of each row, which do not depend on the other rows, to the bit; otherwise as `forward`.
+
+        In a product of several rows, the last bits of a row depend on how many rows there are and on its place among
+        them: BLAS has other code for the rows that are left over. Here every row is a batch of its own: a chunk of
+        rows is bound as so many trials of one row, which share their parameters.
+        """
+        x, most = self._sets(theta, x), self._chunk
+        logits = np.empty((len(theta), x.shape[1], self.outputs), theta.dtype)
+        for trial, given in enumerate(theta):
+            rows = x[trial % len(x)]
+            bound: list[Bound] = []
+            for start in range(0, len(rows), most):
+                a = np.ascontiguousarray(rows[start : start + most], theta.dtype)[:, None]  # (chunk, 1, *inputs)
+                if not bound or len(a) != most:
+                    bound = self.bind(np.broadcast_to(given, (len(a), self.size)), None, 1)
+                with np.errstate(all="ignore"):
+                    for layer in bound:
+                        a = layer.forward(a)
+                logits[trial, start : start + most] = a[:, 0]
+        return logits
+
     def predict(self, theta: Floats, x: Floats) -> Floats:
-        """Probabilities, or values for a regression, `(trials, rows, outputs)`; otherwise as `forward`."""
+        """Probabilities, or values for a regression, `(trials, rows, outputs)`; otherwise as `forward_by_row`."""
         with np.errstate(all="ignore"):  # a sigmoid's e^−z may be +inf, whose reciprocal is the 0 that is meant
-            return self.loss.predict(self.forward(theta, x))
+            return self.loss.predict(self.forward_by_row(theta, x))
+
+    @property
+    def _chunk(self) -> int:
+        """Rows that a forward pass holds at a time."""
+        return min(CHUNK, max(16, WIDEST // max(map(prod, self.shapes))))
+
+    def _sets(self, theta: Floats, x: Floats) -> Floats:
+        """Return rows as `(sets, rows, *inputs)`, checked."""
+        if x.ndim != len(self.inputs) + 2 or (len(x) and len(theta) % len(x)):
+            x = x[None]
+        if x.shape[2:] != self.inputs:
+            raise EngineError(f"rows must be {self.inputs}, got {x.shape[2:]}")
+        return x
 
 
 NETWORKS: Registry[Network] = Registry("network", {"sequential": Network})

@@ -66,7 +66,7 @@ class Model:
     def scores(self, x: "npt.ArrayLike | pd.DataFrame | Frame") -> Floats:
         """Probabilities `(rows, classes)`, or predicted values `(rows, 1)` in their own units.
 
-        The last bits may depend on how many rows are given at once, as they do in any matrix product.
+        A row's scores do not depend on the other rows, to the bit.
 
         Args:
             x: rows as they come, unscaled: a pandas frame whose columns may be in any order and more than are needed,

@@ -9,6 +9,7 @@ from threadpoolctl import threadpool_limits
 from engine.data.rows import Rows
 from engine.metrics import METRICS
 from engine.network import Network
+from engine.training.accumulator import MetricAccumulator
 from engine.training.trainer import Epoch, evaluate
 from engine.types import Floats
 from hpsearch.config.spec import Spec
@@ -79,10 +80,14 @@ def final_scores(spec: Spec, dataset: Dataset, point: Point, weights: bytes) -> 
 
 def _test_scores(net: Network, theta: Floats, rows: Rows, dataset: Dataset) -> dict[str, float]:
     """Every metric there is of such a target; the loss is without regularization, and of standardized targets."""
-    said = net.predict(theta, rows.x.reshape(rows.sets, len(rows), *net.inputs))
+    with np.errstate(all="ignore"):
+        logits = net.forward_by_row(theta, rows.x.reshape(rows.sets, len(rows), *net.inputs))
+        said = net.loss.predict(logits)
     truth = rows.of(0).y
     if dataset.folds == 1:
-        found = evaluate(net, theta, rows)
+        accumulator = MetricAccumulator(net.loss, 1, truth)
+        accumulator.add(logits, truth[None])
+        found = accumulator.scores()
         scores = {"loss": float(found.loss[0]), _accuracy(dataset): float(found.accuracy[0])}
     elif dataset.classes:
         said = said.mean(axis=0, dtype=np.float64)[None].astype(DTYPE)

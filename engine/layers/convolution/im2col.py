@@ -168,10 +168,9 @@ def bind_gather(windows: Windows, trials: int, rows: int, blocks: int, dtype: DT
 
 def bind_product(weights: Floats, lines: Floats) -> Callable[[Floats], Floats]:
     """Slabs → `lines`: each window times each filter, by weights `(trials, filters, channels, height, width)`."""
-    trials, filters = weights.shape[:2]
-    ordered = weights.swapaxes(2, 3)
+    ordered = _distinct(weights).swapaxes(2, 3)
     kernel = np.empty(ordered.shape, weights.dtype)
-    matrix = kernel.reshape(trials, 1, 1, filters, -1)
+    matrix = kernel.reshape(len(kernel), 1, 1, weights.shape[1], -1)
 
     def product(slabs: Floats) -> Floats:
         np.copyto(kernel, ordered)
@@ -216,10 +215,10 @@ def bind_spread(windows: Windows, weights: Floats, rows: int, blocks: int) -> Ca
     products: list[tuple[Floats, Floats, Floats]] = []
     for r in range(min(down.stride, down.kernel)):
         # W (trials, filters, channels, height, width) → (trials, channels, width, m descending, filters)
-        ordered = weights[:, :, :, r :: down.stride].transpose(0, 2, 4, 3, 1)[:, :, :, ::-1]
+        ordered = _distinct(weights)[:, :, :, r :: down.stride].transpose(0, 2, 4, 3, 1)[:, :, :, ::-1]
         kernel = np.empty(ordered.shape, dtype)
         copies.append((kernel, ordered))
-        matrix = kernel.reshape(trials, 1, 1, channels * across.kernel, -1)
+        matrix = kernel.reshape(len(kernel), 1, 1, channels * across.kernel, -1)
         for image_lines, first, taps in _products(down, r):
             target = in_blocks[:, :, image_lines]
             slabs = as_strided(
@@ -248,6 +247,11 @@ def bind_spread(windows: Windows, weights: Floats, rows: int, blocks: int) -> Ca
         return images
 
     return spread
+
+
+def _distinct(weights: Floats) -> Floats:
+    """Return weights of one trial, `(1, …)`, where all trials share the same memory."""
+    return weights[:1] if weights.strides[0] == 0 else weights
 
 
 def _products(down: Axis, r: int) -> Iterator[tuple[slice, int, slice]]:

@@ -120,8 +120,7 @@ def test_frames_of_all_kinds(ran: tuple[Path, hpsearch.StudyResult]) -> None:
     strange = table.assign(town="Mars", age=np.nan)
     assert np.isfinite(model.scores(strange)).all() and (model.scores(strange) != model.scores(table)).any()
     assert len(model.predictions(table[:0])) == 0
-    one = model.scores(table[7:8])
-    np.testing.assert_allclose(one, model.scores(table)[7:8], atol=1e-6)
+    assert model.scores(table[7:8]).tobytes() == model.scores(table)[7:8].tobytes()
 
 
 def test_frames_that_do_not_fit(ran: tuple[Path, hpsearch.StudyResult]) -> None:
@@ -220,10 +219,8 @@ def test_parquet_and_pieces(
     assert call("predict", "model", "new.parquet", "--out", "parquet.csv").code == 0
     monkeypatch.setattr(csv, "ROWS", 64)
     assert call("predict", "model", "new.csv", "--out", "pieces.csv").code == 0
-    whole, pieces = pd.read_csv("whole.csv"), pd.read_csv("pieces.csv")
-    assert Path("parquet.csv").read_text() == Path("whole.csv").read_text() and len(pieces) == len(whole) == 300
-    assert (whole["prediction"] == pieces["prediction"]).all()
-    np.testing.assert_allclose(whole.iloc[:, 1:], pieces.iloc[:, 1:], atol=1e-6)
+    whole = Path("whole.csv").read_text()
+    assert Path("parquet.csv").read_text() == whole == Path("pieces.csv").read_text() and len(whole.splitlines()) == 301
 
 
 def test_parquet_is_read_as_in_training(ran: tuple[Path, hpsearch.StudyResult], call: Call) -> None:
