@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 from hpsearch.config.load import load_spec
 from hpsearch.core.text import format_number, format_percent, printable
 from hpsearch.data.dataset import Dataset, prepare
-from hpsearch.data.profile import ODD, ColumnProfile, Survey, Task, survey
+from hpsearch.data.profile import NONSTANDARD_NUMBERS, ColumnProfile, TableProfile, TaskType, profile_table
 from hpsearch.data.sources import SOURCES
-from hpsearch.data.splits import by_size
+from hpsearch.data.splits import default_split
 from hpsearch.errors import OutputError, SpecError
 
 FOLDED = 2000  # rows below which one part of them is too few to choose by
@@ -55,7 +55,7 @@ class _Size(NamedTuple):
 
 
 def write(
-    data: Path, target: str | None, out: Path | None, test: Path | None, task: Task | None, *, force: bool
+    data: Path, target: str | None, out: Path | None, test: Path | None, task: TaskType | None, *, force: bool
 ) -> Written:
     """Looks at a table and writes a study file that runs as it is: its rows have been prepared once.
 
@@ -70,7 +70,7 @@ def write(
     stem = data.name.removesuffix(".gz").rpartition(".")[0] or data.name
     out = out or Path(f"{stem}.yaml")
     _check_out(out, (data, test), force)
-    found = survey(data, target, test, task)
+    found = profile_table(data, target, test, task)
     with tempfile.TemporaryDirectory(prefix="hpsearch-") as folder:
         split = _split(found)
         source = SOURCES[found.settings["source"]].model_validate({**found.settings, "split": split})
@@ -85,7 +85,7 @@ def write(
     return Written(out, tuple(_said(found, dataset, split, out)))
 
 
-def study_file(found: Survey, dataset: Dataset, split: Mapping[str, Any], out: Path) -> str:
+def study_file(found: TableProfile, dataset: Dataset, split: Mapping[str, Any], out: Path) -> str:
     """The text of a study file.
 
     Args:
@@ -137,14 +137,14 @@ def _quoted(character: str) -> str:
 # --- what is chosen
 
 
-def _split(found: Survey) -> dict[str, Any]:
+def _split(found: TableProfile) -> dict[str, Any]:
     """Folds for a small table, where each class has enough rows for them; else fractions by the number of rows."""
-    test = 0.0 if found.test else by_size(found.rows).test
+    test = 0.0 if found.test else default_split(found.rows).test
     learned = found.rows * (1 - test)
     rarest = min(found.classes.values(), default=found.rows) * (1 - test)
     if learned < FOLDED and learned >= 4 * FOLDS and rarest >= FOLDS + 1:
         return {"folds": FOLDS} if found.test else {"folds": FOLDS, "test": test}
-    chosen = by_size(found.rows)
+    chosen = default_split(found.rows)
     if not found.test:
         return {"train": chosen.train, "val": chosen.val, "test": chosen.test}
     val = {0.2: 0.2, 0.1: 0.1}.get(chosen.val, 0.01)
@@ -166,7 +166,7 @@ def _size(dataset: Dataset) -> _Size:
     return _Size(epochs, tuple(batches), units, depth, coarse, fine, told)
 
 
-def _chosen_by(found: Survey, dataset: Dataset) -> tuple[str, str]:
+def _chosen_by(found: TableProfile, dataset: Dataset) -> tuple[str, str]:
     """The metric, and why."""
     if not found.classes:
         return "val/rmse", "the usual error, in the units of the target; also val/mae, val/r2, val/loss"
@@ -191,7 +191,7 @@ def _chosen_by(found: Survey, dataset: Dataset) -> tuple[str, str]:
 # --- what is written
 
 
-def _header(found: Survey, size: _Size, name: str, out: Path) -> Iterator[str]:
+def _header(found: TableProfile, size: _Size, name: str, out: Path) -> Iterator[str]:
     file, database = shlex.quote(str(out)), shlex.quote(str(out.with_name(f"{name}.db")))
     rows = f"{found.rows:,} rows" + (f" and {found.test:,} for the test" if found.test else "")
     yield f"# Searches the settings of a small neural net that predicts {_target(found)} from the other columns of"
@@ -215,12 +215,14 @@ def _columns(columns: Sequence[ColumnProfile]) -> Iterator[str]:
     shown = columns[:SHOWN]
     width = max(len(_told(c.name)) for c in shown)
     for c in shown:
-        yield f"#   {_told(c.name):{width}}  {c.about}" + (f" (dropped: {c.drop})" if c.drop else "")
+        yield f"#   {_told(c.name):{width}}  {c.description}" + (
+            f" (dropped: {c.drop_reason})" if c.drop_reason else ""
+        )
     if len(columns) > SHOWN:
         yield f"#   … and {len(columns) - SHOWN:,} more"
 
 
-def _data(found: Survey, dataset: Dataset, split: Mapping[str, Any]) -> Iterator[str]:
+def _data(found: TableProfile, dataset: Dataset, split: Mapping[str, Any]) -> Iterator[str]:
     why = {
         "path": "relative to the folder that hpsearch is run in",
         "test_path": "read once, at the end",
@@ -237,12 +239,12 @@ def _data(found: Survey, dataset: Dataset, split: Mapping[str, Any]) -> Iterator
     for key, value in found.settings.items():
         if key == "drop":
             yield "  drop:"
-            dropped = zip(value, (c for c in found.columns if c.drop), strict=True)
-            yield from (f"    - {scalar(v)}" + f"  # {_named(v, c)}{c.drop}" for v, c in dropped)
+            dropped = zip(value, (c for c in found.columns if c.drop_reason), strict=True)
+            yield from (f"    - {scalar(v)}" + f"  # {_named(v, c)}{c.drop_reason}" for v, c in dropped)
         elif key == "categorical":
             yield "  categorical:  # numbers that are names"
-            named = zip(value, (c for c in found.columns if c.names and not c.drop), strict=True)
-            yield from (f"    - {scalar(v)}" + f"  # {_named(v, c)}{c.names}" for v, c in named)
+            named = zip(value, (c for c in found.columns if c.categorical_reason and not c.drop_reason), strict=True)
+            yield from (f"    - {scalar(v)}" + f"  # {_named(v, c)}{c.categorical_reason}" for v, c in named)
         elif isinstance(value, dict):
             yield f"  {key}:  # {why[key]}"
             yield from (f"    {scalar(a)}: {scalar(b)}" for a, b in value.items())
@@ -250,17 +252,21 @@ def _data(found: Survey, dataset: Dataset, split: Mapping[str, Any]) -> Iterator
             written = f"[{', '.join(map(scalar, value))}]" if isinstance(value, list) else scalar(value)
             yield f"  {key}: {written}" + (f"  # {why[key]}" if why.get(key) else "")
     by_name = found.settings.get("header", True)
-    codes = [c.name if by_name else c.place for c in found.columns if c.codes and not c.drop and not c.names]
+    codes = [
+        c.name if by_name else c.position
+        for c in found.columns
+        if c.maybe_codes and not c.drop_reason and not c.categorical_reason
+    ]
     if codes:
         some = ", ".join(map(scalar, codes[:8]))
         yield f"  # categorical: [{some}]  # few whole numbers; for codes, not amounts, add this line"
-    used = [c for c in found.columns if not c.drop]
-    if any(c.gaps for c in used):
+    used = [c for c in found.columns if not c.drop_reason]
+    if any(c.has_missing for c in used):
         yield "  impute: indicator  # the median, and a column that says that it was missing; or median, most_frequent"
-    most = max((c.different for c in used), default=0)
+    most = max((c.categories for c in used), default=0)
     if most > MANY_NAMES:
         yield f"  min_frequency: 5  # a column has {most:,} names: those of fewer than 5 rows share an input"
-    tails = [c for c in used if c.tail]
+    tails = [c for c in used if c.long_tail]
     yield (
         f"  scale: scale  # searched, for {len(tails)} column{'s have' if len(tails) > 1 else ' has'} a long tail"
         if tails
@@ -285,13 +291,13 @@ def _train(size: _Size, dataset: Dataset) -> Iterator[str]:
     yield f"  early_stopping: {{patience: {max(3, size.epochs // 6)}}}  # epochs without a better value"
 
 
-def _metric(found: Survey, dataset: Dataset) -> Iterator[str]:
+def _metric(found: TableProfile, dataset: Dataset) -> Iterator[str]:
     name, why = _chosen_by(found, dataset)
     yield "metric:"
     yield f"  name: {name}  # {why}"
 
 
-def _parameters(found: Survey, size: _Size) -> Iterator[str]:
+def _parameters(found: TableProfile, size: _Size) -> Iterator[str]:
     batches, units = (", ".join(map(str, values)) for values in (size.batches, size.units))
     yield "parameters:"
     yield "  learning_rate: {min: 1e-4, max: 3e-2, scale: log}  # what matters most"
@@ -300,7 +306,7 @@ def _parameters(found: Survey, size: _Size) -> Iterator[str]:
     yield f"  units: {{values: [{units}], ordered: true}}"
     yield "  dropout: {min: 0.0, max: 0.5}  # this and l2 against overfitting"
     yield "  l2: {min: 1e-6, max: 1e-2, scale: log}"
-    if any(c.tail and not c.drop for c in found.columns):
+    if any(c.long_tail and not c.drop_reason for c in found.columns):
         yield "  scale: {values: [standard, quantile]}  # quantile flattens long tails"
 
 
@@ -314,7 +320,7 @@ def _stages(size: _Size) -> Iterator[str]:
     yield f"pruning: {{kind: successive_halving, min_epochs: {first}}}  # from there on one trial of three goes on"
 
 
-def _of_task(found: Survey) -> str:
+def _of_task(found: TableProfile) -> str:
     if not found.classes:
         return f"{format_number(found.range[0])} … {format_number(found.range[1])}"
     shares = [f"{_told(name, 20)} {format_percent(n / found.rows)}" for name, n in list(found.classes.items())[:5]]
@@ -322,26 +328,31 @@ def _of_task(found: Survey) -> str:
     return f"{len(found.classes)} classes: {', '.join(shares)}{more}"
 
 
-def _said(found: Survey, dataset: Dataset, split: Mapping[str, Any], out: Path) -> Iterator[str]:
+def _said(found: TableProfile, dataset: Dataset, split: Mapping[str, Any], out: Path) -> Iterator[str]:
     size, metric = _size(dataset), _chosen_by(found, dataset)[0]
     parts = ", ".join(f"{part} {number:,}" for part, number in dataset.rows if number)
     yield f"target:   {_target(found)}, {found.settings['task']}: {_of_task(found)}"
-    used = sum(not c.drop for c in found.columns) - 1
+    used = sum(not c.drop_reason for c in found.columns) - 1
     yield f"columns:  {used:,} to learn from, which become {dataset.inputs[0]:,} inputs"
-    dropped = [f"{_told(c.name)} ({c.drop})" for c in found.columns if c.drop]
+    dropped = [f"{_told(c.name)} ({c.drop_reason})" for c in found.columns if c.drop_reason]
     if dropped:
         more = f", … and {len(dropped) - 3} more" if len(dropped) > 3 else ""
         yield f"dropped:  {', '.join(dropped[:3])}{more}"
-    odd = [_told(c.name) for c in found.columns if ODD in (c.drop, c.about.rpartition("; ")[2])]
+    odd = [
+        _told(c.name)
+        for c in found.columns
+        if NONSTANDARD_NUMBERS in (c.drop_reason, c.description.rpartition("; ")[2])
+    ]
     if odd:
-        yield f"mind:     {', '.join(odd[:3])}{', …' * (len(odd) > 3)}: {ODD}, so they are taken for names"
+        more = ", …" * (len(odd) > 3)
+        yield f"mind:     {', '.join(odd[:3])}{more}: {NONSTANDARD_NUMBERS}, so they are taken for names"
     if "missing" in found.settings:
         yield f"missing:  {' '.join(_told(mark) for mark in found.settings['missing'])}"
     yield f"rows:     {parts}" + (f", in {split['folds']} folds" if "folds" in split else "")
     yield f"search:   {size.coarse} + {size.fine} trials and 15 to confirm, by {metric}: {size.minutes} on two cores"
 
 
-def _target(found: Survey) -> str:
+def _target(found: TableProfile) -> str:
     return _told(found.target) if found.settings.get("header", True) else f"column {found.target}"
 
 

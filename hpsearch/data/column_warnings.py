@@ -1,6 +1,6 @@
-"""What a person should know of a column of a table that is not what it seems: amounts, dates or the number of the row.
+"""Warnings about columns that are probably not what they seem: amounts or dates read as text, or a row number.
 
-`decimal` is everywhere what to do about decimal commas, in the words of the source.
+`decimal_hint` is the source's own advice on decimal commas.
 """
 
 import re
@@ -8,75 +8,79 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from hpsearch.data.frame import Column, numbers
+from hpsearch.data.frame import Column, to_numeric
 
-LOOKED = 1000  # names that are looked at
-MOSTLY = 0.5  # of them look alike
-ENOUGH = 20  # cells without which being all different may be chance
-MANY = 1000  # names, beyond which `hpsearch.data.dataset` says that there are many
-_COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")  # -0,13
+SAMPLE_SIZE = 1000  # categories that are inspected
+MAJORITY = 0.5  # share of the inspected categories that must look alike
+MIN_CELLS = 20  # columns with fewer cells may have distinct values by chance
+MANY_CATEGORIES = 1000  # columns with more categories get a warning of their own in `hpsearch.data.dataset`
+_DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")  # -0,13
 _GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(?:[,.' \u00a0\u202f]\d{3})+(?:[.,]\d+)?")  # 1,000
 _DATE = re.compile(
     r"\d{4}([-/.])\d\d?\1\d\d?(?:[T ].{0,40})?"  # 2020-01-31
     r"|(?:\d\d?/\d\d?/(?:\d\d){1,2}|\d\d?[-.]\d\d?[-.]\d{4})(?: .{0,40})?"
 )
-_UNNAMED = re.compile(r"column \d+|Unnamed: \d+|__index_level_\d+__|index")  # what an index is called in a file
+_INDEX_NAME = re.compile(r"column \d+|Unnamed: \d+|__index_level_\d+__|index")  # how writers name an index column
 
 
-def of_names(name: str, column: Column, decimal: str) -> Iterator[str]:
-    """Of a column whose text is taken for names."""
-    if looks := _looks(column, decimal):
-        yield f"column '{name}' is text that looks like {looks}"
+def categorical_warnings(name: str, column: Column, decimal_hint: str) -> Iterator[str]:
+    """Yield warnings about a categorical column that is learned from."""
+    if description := _describe_values(column, decimal_hint):
+        yield f"column '{name}' is text that looks like {description}"
         return
-    assert column.names is not None
+    assert column.categories is not None
     codes = column.values[~column.missing]
-    once = int((np.bincount(codes, minlength=len(column.names)) == 1).sum())
-    if len(codes) >= ENOUGH and once > MOSTLY * len(codes) and len(column.names) <= MANY:
+    once = int((np.bincount(codes, minlength=len(column.categories)) == 1).sum())
+    if len(codes) >= MIN_CELLS and once > MAJORITY * len(codes) and len(column.categories) <= MANY_CATEGORIES:
         yield (
-            f"column '{name}' is text, and {once:,} of its {len(codes):,} cells are held once: nothing can be learned"
-            f" from those; if it says who and not what: drop: [{name!r}]"
+            f"column '{name}' is text, and {once:,} of its {len(codes):,} values occur only once, so nothing can be"
+            f" learned from them; drop it if it is an identifier: drop: [{name!r}]"
         )
 
 
-def of_classes(name: str, column: Column, decimal: str) -> Iterator[str]:
-    """Of a target that is taken for names."""
-    if looks := _looks(column, decimal):
-        yield f"target '{name}' is text that looks like {looks}"
+def target_warnings(name: str, column: Column, decimal_hint: str) -> Iterator[str]:
+    """Yield warnings about the target of a classification."""
+    if description := _describe_values(column, decimal_hint):
+        yield f"target '{name}' is text that looks like {description}"
 
 
-def of_numbers(name: str, place: int, column: Column) -> Iterator[str]:
-    """Of a column of numbers, by its place from 0."""
+def numeric_warnings(name: str, position: int, column: Column) -> Iterator[str]:
+    """Yield warnings about a numeric column at a position from 0."""
     values = column.values
-    if not _UNNAMED.fullmatch(name) or column.names is not None or len(values) < 2:
+    if not _INDEX_NAME.fullmatch(name) or column.categories is not None or len(values) < 2:
         return
     if (values == np.floor(values)).all() and len(np.unique(values)) == len(values):
         yield (
-            f"column '{name}' numbers the rows, as pandas writes its index: where rows are sorted it gives the target"
-            f" away; to leave it out: drop: [{place}]"
+            f"column '{name}' numbers the rows, like an index written by pandas: if the rows are sorted, it leaks the"
+            f" target; to exclude it: drop: [{position}]"
         )
 
 
-def of_cell(text: str, decimal: str) -> str:
-    """What to add where text is refused among numbers."""
-    amount = _COMMA.fullmatch(text) or ("," in text and _GROUPED.fullmatch(text))
-    return f"; if its comma is a decimal one, {decimal}" if amount else ""
+def decimal_comma_hint(text: str, decimal_hint: str) -> str:
+    """Return the end of an error about text among numbers; empty unless the text may be a number with a comma."""
+    amount = _DECIMAL_COMMA.fullmatch(text) or ("," in text and _GROUPED.fullmatch(text))
+    return f"; if the comma is a decimal comma, {decimal_hint}" if amount else ""
 
 
-def _looks(column: Column, decimal: str) -> str:
-    """What most names look like, and what to do; empty where they look like names."""
-    names = (column.names or ())[:LOOKED]
-    enough = MOSTLY * len(names)
-    each = "and each is a name of its own"
+def _describe_values(column: Column, decimal_hint: str) -> str:
+    """Return what most categories look like and what to do about it; empty if they look like categories."""
+    names = (column.categories or ())[:SAMPLE_SIZE]
+    enough = MAJORITY * len(names)
+    consequence = "and each value is a category of its own"
     dates = [name for name in names if _DATE.fullmatch(name)]
     if len(dates) > enough:
-        return f"dates ({dates[0]!r}), {each}: give numbers, as the year or the days since a date, or drop it"
-    values, _ = numbers(Column(np.arange(len(names), dtype=np.int32), names))
+        return (
+            f"dates ({dates[0]!r}), {consequence}: convert it to numbers, such as the year or the days since a date,"
+            " or drop it"
+        )
+    values, _ = to_numeric(Column(np.arange(len(names), dtype=np.int32), names))
     plain = int((~np.isnan(values)).sum())
     grouped = [name for name in names if _GROUPED.fullmatch(name)]
-    commas = [name for name in names if _COMMA.fullmatch(name)]
+    commas = [name for name in names if _DECIMAL_COMMA.fullmatch(name)]
     if grouped and len(grouped) + plain > enough and set(commas) <= set(grouped):
         first = grouped[0]
-        return f"numbers with marks between their digits ({first!r}), {each}: leave these out{of_cell(first, decimal)}"
+        hint = decimal_comma_hint(first, decimal_hint)
+        return f"numbers with digit separators ({first!r}), {consequence}: remove the separators{hint}"
     if commas and len(commas) + plain > enough:
-        return f"numbers with a decimal comma ({commas[0]!r}), {each}: {decimal}"
+        return f"numbers with a decimal comma ({commas[0]!r}), {consequence}: {decimal_hint}"
     return ""

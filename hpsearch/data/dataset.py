@@ -17,8 +17,9 @@ from engine.losses import Logistic, Loss, SoftmaxCrossEntropy, SquaredError
 from engine.types import Floats, Shape
 from hpsearch.core.seeds import derive
 from hpsearch.core.space import Point, Value
+from hpsearch.data.column_warnings import MANY_CATEGORIES
 from hpsearch.data.frame import Column, Frame
-from hpsearch.data.preprocessing import DTYPE, LARGEST, Preprocessing, fit
+from hpsearch.data.preprocessing import DTYPE, FLOAT32_MAX, Preprocessing, fit
 from hpsearch.data.sources import Part, Source, Table
 from hpsearch.data.splits import PARTS, SplitIndices, cut, fixed
 from hpsearch.errors import DataError, OutputError
@@ -26,7 +27,6 @@ from hpsearch.errors import DataError, OutputError
 BLOCK = 1 << 20  # numbers prepared and written at a time
 MOST = 64  # ways of preparing that a study may try
 SHOWN, CELLS = 3, 3000  # rows and cells of an example
-MANY = 1000  # names in a column, beyond which it may be one that says who and not what
 
 
 @final
@@ -130,9 +130,9 @@ def _prepared(
 ) -> tuple[Dataset, tuple[Preprocessing, ...]]:
     """One way of preparing the rows: fitted, applied and written."""
     x, folder = table.x, Path(dataset.folder)
-    recipe = source.recipe(point)
-    reading = {**table.reading, "example": example(x, rows.train[0])}
-    described = (table.features, reading, source.image, recipe, rows.train)
+    config = source.preprocessing_config(point)
+    input_format = {**table.input_format, "example": example(x, rows.train[0])}
+    described = (table.features, input_format, source.image, config, rows.train)
     folds = fit(x, table.y, *described, regression=not table.classes)
     inputs: Shape = (folds[0].width,) if isinstance(x, Frame) else source.image or x.shape[1:]
     if not prod(inputs):
@@ -168,7 +168,7 @@ def example(x: Floats | Frame, rows: npt.NDArray[np.intp]) -> list[list[float | 
 
 
 def _cells(column: Column) -> list[float | str | None]:
-    names, missing = column.names, column.missing
+    names, missing = column.categories, column.missing
     there = column.values.tolist() if names is None else [names[code] for code in column.values]
     return [None if gap else cell for cell, gap in zip(there, missing, strict=True)]
 
@@ -179,7 +179,7 @@ def fingerprint(table: Table) -> str:
     fixed = [(part, np.asarray(table.parts[part], np.int64)) for part in PARTS if part in table.parts]
     arrays: list[tuple[str, npt.NDArray[Any]]]
     if isinstance(table.x, Frame):
-        arrays = [(f"{name}{column.names or ''}", column.values) for name, column in table.x.columns.items()]
+        arrays = [(f"{name}{column.categories or ''}", column.values) for name, column in table.x.columns.items()]
         arrays.append((f"{table.classes}", np.empty(0)))
     else:
         arrays = [("", table.x)]
@@ -205,10 +205,11 @@ def _noticed(table: Table, source: Source, rows: SplitIndices) -> Iterator[str]:
             yield f"column '{name}' holds nothing: it becomes 0"
         elif (there == there[0]).all() and len(there) == len(known):
             yield f"column '{name}' is the same in all rows: nothing can be learned from it"
-        elif column.names is not None and len(column.names) > MANY:
+        elif column.categories is not None and len(column.categories) > MANY_CATEGORIES:
             yield (
-                f"column '{name}' has {len(column.names):,} different names: the most frequent get columns of their"
-                " own, the others share one (data.max_categories, data.min_frequency); drop it if it is an identifier"
+                f"column '{name}' has {len(column.categories):,} categories: the most frequent ones get columns of"
+                " their own, the others share one (data.max_categories, data.min_frequency); drop it if it is an"
+                " identifier"
             )
 
 
@@ -218,11 +219,11 @@ def _check(table: Table, source: Source) -> None:
         if not len(table.x) or not table.x.columns:
             raise DataError(f"data: {source.source}: there must be rows and columns to learn from, got none")
         for name, column in table.x.columns.items():
-            large = np.flatnonzero(np.abs(column.values) > LARGEST)  # which no code is
+            large = np.flatnonzero(np.abs(column.values) > FLOAT32_MAX)  # which no code is
             if len(large):
                 got = f"{column.values[large[0]]} in row {large[0] + 1}"
                 raise DataError(
-                    f"data: {source.source}: column '{name}' must hold numbers within ±{LARGEST:.3g}, got {got}"
+                    f"data: {source.source}: column '{name}' must hold numbers within ±{FLOAT32_MAX:.3g}, got {got}"
                 )
     else:
         _check_array(table, table.x, source)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Codes = npt.NDArray[np.int32]
-MISSING = -1  # the code of a cell that is empty
+MISSING_CODE = -1  # the code of a cell that is empty
 _SWITCH = re.compile("true|false", re.IGNORECASE)
 _CELLS = (str, bool, int, float, Decimal, UUID, np.bool_, np.number)  # what names may be written as
 
@@ -29,30 +29,30 @@ class Column:
 
     Attributes:
         values: `(rows,)`: float64, NaN where missing; or int32 codes into `names`, −1 where missing.
-        names: of a column of names, what its codes stand for; None for numbers.
+        categories: of a column of names, what its codes stand for; None for numbers.
     """
 
     values: Floats | Codes
-    names: tuple[str, ...] | None = None
+    categories: tuple[str, ...] | None = None
 
     def take(self, rows: npt.NDArray[np.intp] | slice) -> "Column":
         """Some rows."""
-        return Column(self.values[rows], self.names)
+        return Column(self.values[rows], self.categories)
 
     @property
     def missing(self) -> npt.NDArray[np.bool_]:
         """`(rows,)`."""
-        found: npt.NDArray[np.bool_] = np.isnan(self.values) if self.names is None else self.values == MISSING
+        found: npt.NDArray[np.bool_] = np.isnan(self.values) if self.categories is None else self.values == MISSING_CODE
         return found
 
-    def as_names(self) -> "Column":
+    def as_categorical(self) -> "Column":
         """Numbers as names: a whole one is written without a point."""
-        if self.names is not None:
+        if self.categories is not None:
             return self
         known, codes = np.unique(self.values[~self.missing], return_inverse=True)
-        values = np.full(len(self.values), MISSING, np.int32)
+        values = np.full(len(self.values), MISSING_CODE, np.int32)
         values[~self.missing] = codes
-        return Column(values, tuple(key(value) for value in known.tolist()))
+        return Column(values, tuple(category_name(value) for value in known.tolist()))
 
 
 @final
@@ -70,7 +70,7 @@ class Frame:
         return Frame({name: column.take(rows) for name, column in self.columns.items()})
 
 
-class Mixed(Exception):
+class MixedTypesError(Exception):
     """Columns that were numbers in one piece and text in another: read them as text.
 
     Args:
@@ -82,7 +82,7 @@ class Mixed(Exception):
         super().__init__(", ".join(sorted(names)))
 
 
-def key(cell: object) -> str:
+def category_name(cell: object) -> str:
     """What a cell of a column of names is known by, however it was read: 7, 7.0 and "7 " are the same name.
 
     A whole number is written without a point, truth values are `True` and `False`, spaces around text do not count.
@@ -123,7 +123,7 @@ class _Cells:
     def add(self, values: Floats | Codes) -> None:
         """More cells; codes after numbers find that these were all missing."""
         if values.dtype != self._memory.dtype:
-            self._memory = np.full(len(self._memory), MISSING, values.dtype)
+            self._memory = np.full(len(self._memory), MISSING_CODE, values.dtype)
         end = self._used + len(values)
         if end > len(self._memory):
             larger = np.empty(max(end, 2 * len(self._memory)), self._memory.dtype)
@@ -139,7 +139,7 @@ class _Cells:
 
 
 @final
-class Builder:
+class FrameBuilder:
     """Gathers pieces of a table into a frame.
 
     Args:
@@ -154,7 +154,7 @@ class Builder:
     def __init__(self, missing: Sequence[str] = (), written: frozenset[str] = frozenset(), rows: int = 0) -> None:
         self._rows = rows
         self._marks = frozenset(missing)
-        self._none = [value for value in map(number, missing) if not np.isnan(value)]  # marks among numbers
+        self._none = [value for value in map(parse_number, missing) if not np.isnan(value)]  # marks among numbers
         self._written = written
         self._cells: dict[str, _Cells | None] = {}
         self._codes: dict[str, dict[str, int]] = {}  # of columns of names
@@ -181,10 +181,10 @@ class Builder:
         """All of them.
 
         Raises:
-            Mixed: some columns are numbers in one piece and text in another.
+            MixedTypesError: some columns are numbers in one piece and text in another.
         """
         if self._mixed:
-            raise Mixed(frozenset(self._mixed))
+            raise MixedTypesError(frozenset(self._mixed))
         names = {name: tuple(codes) for name, codes in self._codes.items()}
         return Frame({name: Column(c.values if c else np.empty(0), names.get(name)) for name, c in self._cells.items()})
 
@@ -202,7 +202,7 @@ class Builder:
                 self._mixed.add(name)
             elif there:
                 self._numbers.add(name)
-            return np.full(len(values), MISSING, np.int32) if name in self._codes else values
+            return np.full(len(values), MISSING_CODE, np.int32) if name in self._codes else values
         if kind.kind in "mM":
             raise DataError(f"column '{name}' holds times ({kind}); drop it, or give it as numbers")
         if isinstance(kind, pd.CategoricalDtype):
@@ -222,32 +222,32 @@ class Builder:
             self._mixed.add(name)
         codes = self._codes.setdefault(name, {})
         lookup = np.empty(len(uniques) + 1, np.int32)
-        lookup[-1] = MISSING
+        lookup[-1] = MISSING_CODE
         for place, cell in enumerate(uniques):
             if not isinstance(cell, _CELLS):
                 what = type(cell).__name__
                 raise DataError(f"column '{name}' holds {what} ({cell!r:.50}); it must hold numbers or text: drop it")
             try:
-                known = str(cell).strip() if name in self._written else key(cell)
+                known = str(cell).strip() if name in self._written else category_name(cell)
             except ValueError:  # Python's limit
                 raise DataError(f"column '{name}' holds a number of thousands of digits") from None
-            lookup[place] = MISSING if not known or known in self._marks else codes.setdefault(known, len(codes))
+            lookup[place] = MISSING_CODE if not known or known in self._marks else codes.setdefault(known, len(codes))
         return lookup[found]
 
 
-def numbers(column: Column) -> tuple[Floats, Text | None]:
+def to_numeric(column: Column) -> tuple[Floats, Text | None]:
     """A column as numbers, NaN where it holds text, and what is wrong with it if anything."""
-    if column.names is None:
+    if column.categories is None:
         return column.values.astype(np.float64, copy=False), None
-    known = np.array([number(name) for name in column.names] + [np.nan])
+    known = np.array([parse_number(name) for name in column.categories] + [np.nan])
     values: Floats = known[column.values]
     bad = np.flatnonzero(np.isnan(values) & ~column.missing)
     if not len(bad):
         return values, None
-    return values, Text(column.names[column.values[bad[0]]], int(bad[0]), len(bad))
+    return values, Text(column.categories[column.values[bad[0]]], int(bad[0]), len(bad))
 
 
-def number(text: str) -> float:
+def parse_number(text: str) -> float:
     """NaN for what is none; `1_000` and `nan` are none."""
     try:
         return float("nan") if "_" in text else float(text)
@@ -255,7 +255,9 @@ def number(text: str) -> float:
         return float("nan")
 
 
-def frame_of(data: "pd.DataFrame", missing: Sequence[str] = (), wanted: Collection[str] | None = None) -> Frame:
+def frame_from_pandas(
+    data: "pd.DataFrame", missing: Sequence[str] = (), wanted: Collection[str] | None = None
+) -> Frame:
     """A whole pandas frame, or those of its columns that are wanted.
 
     Raises:
@@ -265,7 +267,7 @@ def frame_of(data: "pd.DataFrame", missing: Sequence[str] = (), wanted: Collecti
     twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
     if twice:
         raise DataError(f"two columns are called '{twice[0]}'")
-    builder = Builder(missing)
+    builder = FrameBuilder(missing)
     if wanted is not None:
         data = data.loc[:, [name in wanted for name in names]]
     builder.add(data)

@@ -17,13 +17,13 @@ import numpy.typing as npt
 from engine.registry import nearest
 from engine.types import Floats
 from hpsearch.core.text import format_number, format_percent, printable
-from hpsearch.data.frame import MISSING, Builder, Column, Mixed, numbers
+from hpsearch.data.frame import MISSING_CODE, Column, FrameBuilder, MixedTypesError, to_numeric
 from hpsearch.data.sources.csv import CsvFile, CsvSource
 from hpsearch.data.sources.parquet import ParquetSource
 from hpsearch.data.sources.tables import FEW, MOSTLY, ColumnName, TableSource
 from hpsearch.errors import DataError
 
-Task = Literal["classification", "regression"]
+TaskType = Literal["classification", "regression"]
 SEPARATORS = (",", ";", "\t", "|")
 SNIFFED = 1 << 18  # characters that the separator is guessed from
 LISTED = 30  # columns that a message names
@@ -33,7 +33,7 @@ CODES = 10  # different whole numbers in a column, up to which they may be codes
 MANY_CODES = 100  # likewise of one whose name says so
 TAIL = 3.0  # skewness, beyond which a tail is long
 MARKS = {"?", "??", "-", "--", "---", ".", "..", "*", "**", "missing", "unknown", "n.a.", "na", "n/a", "nil", "none"}
-ODD = "numbers written in another way than 1234.5"
+NONSTANDARD_NUMBERS = "numbers written in another way than 1234.5"
 WORDS = 5  # different words among the numbers of a column that may all be marks
 _ID = re.compile(r"(?i:(?:.*[\W_])?(?:id|uuid|guid|index|row|key|no|nr)|unnamed: 0|column 0)|.*[a-z]I[Dd]", re.DOTALL)
 _CODE = re.compile(r"(?:.*[\W_])?(?:code|type|kind|class|category|group|zip|zipcode|postcode)", re.IGNORECASE)
@@ -44,33 +44,33 @@ _TARGETS = ("target", "label", "class", "y", "outcome")
 @final
 @dataclass(frozen=True)
 class ColumnProfile:
-    """One column.
+    """One column of a table.
 
     Attributes:
-        place: from 0.
-        about: what it holds, in words.
-        drop: why nothing should be learned from it; empty when something should.
-        names: why its numbers are taken for names; empty when they are not.
-        codes: it holds few whole numbers, which may be names.
-        gaps: it has missing cells.
-        tail: it holds numbers, a few of them far from the others.
-        different: how many names it has; 0 for numbers.
+        position: from 0.
+        description: the contents, for people.
+        drop_reason: why the column should not be learned from; empty if it should.
+        categorical_reason: why its numbers are treated as categories; empty if they are not.
+        maybe_codes: it holds few distinct integers, which may be category codes.
+        has_missing: it has missing cells.
+        long_tail: it is numeric with a few values far from the others.
+        categories: number of categories; 0 for numeric columns.
     """
 
     name: str
-    place: int
-    about: str
-    drop: str = ""
-    names: str = ""
-    codes: bool = False
-    gaps: bool = False
-    tail: bool = False
-    different: int = 0
+    position: int
+    description: str
+    drop_reason: str = ""
+    categorical_reason: str = ""
+    maybe_codes: bool = False
+    has_missing: bool = False
+    long_tail: bool = False
+    categories: int = 0
 
 
 @final
 @dataclass(frozen=True)
-class Survey:
+class TableProfile:
     """A table.
 
     Attributes:
@@ -111,7 +111,9 @@ class _Cells(NamedTuple):
     test: int
 
 
-def survey(path: Path, target: str | None, test: Path | None = None, task: Task | None = None) -> Survey:
+def profile_table(
+    path: Path, target: str | None, test: Path | None = None, task: TaskType | None = None
+) -> TableProfile:
     """Reads a table, and says how it should be read.
 
     Args:
@@ -137,9 +139,9 @@ def survey(path: Path, target: str | None, test: Path | None = None, task: Task 
     classes = _classifies(wanted, known in cells.declared) if task is None else task == "classification"
     settings["task"] = "classification" if classes else "regression"
     if classes:
-        wanted = wanted.as_names()
+        wanted = wanted.as_categorical()
         settings["labels"] = _labels(wanted, rows)
-    elif (values := numbers(wanted))[1] is None:
+    elif (values := to_numeric(wanted))[1] is None:
         wanted = Column(values[0])
     _check_target(source, known, wanted, rows)
     settings["missing"] = _marks(cells, wanted)
@@ -148,16 +150,18 @@ def survey(path: Path, target: str | None, test: Path | None = None, task: Task 
         for place, name in enumerate(cells.names)
     ]
     by_name = settings.get("header", True)
-    settings["drop"] = [c.name if by_name else c.place for c in found if c.drop]
-    settings["categorical"] = [c.name if by_name else c.place for c in found if c.names and not c.drop]
+    settings["drop"] = [c.name if by_name else c.position for c in found if c.drop_reason]
+    settings["categorical"] = [
+        c.name if by_name else c.position for c in found if c.categorical_reason and not c.drop_reason
+    ]
     _check_left(source, found)
     settings = {key: value for key, value in settings.items() if value not in ([], {})}
     if classes:
-        return Survey(settings, tuple(found), known, rows, cells.test, _counted(wanted.take(slice(rows))))
-    learned, _ = numbers(wanted.take(slice(rows)))
+        return TableProfile(settings, tuple(found), known, rows, cells.test, _counted(wanted.take(slice(rows))))
+    learned, _ = to_numeric(wanted.take(slice(rows)))
     learned = learned[~np.isnan(learned)]  # text among them is refused by the source
     ends = (float(learned.min()), float(learned.max())) if len(learned) else (0.0, 0.0)
-    return Survey(settings, tuple(found), known, rows, cells.test, {}, ends)
+    return TableProfile(settings, tuple(found), known, rows, cells.test, {}, ends)
 
 
 # --- how the file is read
@@ -171,7 +175,7 @@ def _reading(path: Path, test: Path | None) -> tuple[dict[str, Any], list[str]]:
     if path.suffix.lower() == ".parquet":
         settings["source"] = "parquet"
         source = ParquetSource.model_validate({**settings, "target": 0})
-        first = next(source.pieces(frozenset()), None)
+        first = next(source.chunks(frozenset()), None)
         return settings, [str(name) for name in first.cells.columns] if first is not None else []
     encoding, start = _text(path)
     separator = _separator(start)
@@ -253,14 +257,14 @@ def _read(source: TableSource, target: str) -> _Cells:
     """All rows, each column by itself, so that one that cannot be used is no obstacle."""
     text: frozenset[ColumnName] = frozenset({target})
     while True:
-        builders: dict[str, Builder] = {}
+        builders: dict[str, FrameBuilder] = {}
         unread: dict[str, str] = {}
         test = 0
-        for piece in source.pieces(text):
+        for piece in source.chunks(text):
             names = [str(name) for name in piece.cells.columns]
             if twice := next((name for name, count in Counter(names).items() if count > 1), None):
                 raise source.error(f"two columns are called '{twice}'")
-            builders = builders or {name: Builder(written=frozenset({target})) for name in names}
+            builders = builders or {name: FrameBuilder(written=frozenset({target})) for name in names}
             for place, name in enumerate(names):
                 try:
                     if name not in unread:
@@ -274,7 +278,7 @@ def _read(source: TableSource, target: str) -> _Cells:
             try:
                 if name not in unread:
                     columns |= builder.frame().columns
-            except Mixed:
+            except MixedTypesError:
                 mixed.add(name)
         if not mixed:
             declared = {name for name, builder in builders.items() if name in builder.declared}
@@ -289,7 +293,7 @@ def _read(source: TableSource, target: str) -> _Cells:
 
 def _classifies(column: Column, declared: bool) -> bool:
     """Whether it holds classes: names, or few whole numbers that come again and again."""
-    values, text = numbers(column)
+    values, text = to_numeric(column)
     known = np.unique(values[~np.isnan(values)])
     if declared or (text is not None and (text.cells > MOSTLY * (~column.missing).sum() or len(known) <= FEW)):
         return True
@@ -299,13 +303,13 @@ def _classifies(column: Column, declared: bool) -> bool:
 
 def _labels(column: Column, rows: int) -> dict[str, str]:
     """Classes of the test rows alone that are written otherwise: with a dot, a space, or in other letters."""
-    assert column.names is not None
+    assert column.categories is not None
     used = set(np.unique(column.values[:rows]).tolist())
     meant: dict[str, list[str]] = {}
-    for code, name in enumerate(column.names):
+    for code, name in enumerate(column.categories):
         if code in used:
             meant.setdefault(_plain(name), []).append(name)
-    new = [name for code, name in enumerate(column.names) if code not in used]
+    new = [name for code, name in enumerate(column.categories) if code not in used]
     return {name: meant[_plain(name)][0] for name in new if len(meant.get(_plain(name), ())) == 1}
 
 
@@ -322,14 +326,14 @@ def _check_target(source: TableSource, name: str, column: Column, rows: int) -> 
         )
     there = column.values[:rows]
     if (there == there[0]).all():
-        value = column.names[there[0]] if column.names is not None else f"{there[0]:g}"
+        value = column.categories[there[0]] if column.categories is not None else f"{there[0]:g}"
         raise source.error(f"target '{name}' is {value!r} in all {rows} rows: there is nothing to predict")
 
 
 def _counted(column: Column) -> dict[str, int]:
-    assert column.names is not None
-    counts = np.bincount(column.values[~column.missing], minlength=len(column.names))
-    return {name: int(n) for name, n in sorted(zip(column.names, counts, strict=True), key=lambda c: -c[1]) if n}
+    assert column.categories is not None
+    counts = np.bincount(column.values[~column.missing], minlength=len(column.categories))
+    return {name: int(n) for name, n in sorted(zip(column.categories, counts, strict=True), key=lambda c: -c[1]) if n}
 
 
 # --- the other columns
@@ -337,29 +341,29 @@ def _counted(column: Column) -> dict[str, int]:
 
 def _marks(cells: _Cells, target: Column) -> list[str]:
     """What stands for a missing cell. A mark counts in every column, so none is what another column means."""
-    meant = set(target.names or ())
+    meant = set(target.categories or ())
     inside: set[str] = set()
     for name, column in cells.columns.items():
         values, words = _words(column)
         if np.isinf(values).any():
             meant_by = {1.0: "inf", -1.0: "-inf"}
             inside |= {meant_by[sign] for sign in np.unique(np.sign(values[np.isinf(values)])).tolist()}
-        if column.names is None or name in cells.declared:
-            meant |= set(column.names or ()) - {"?"}
+        if column.categories is None or name in cells.declared:
+            meant |= set(column.categories or ()) - {"?"}
         elif _mostly(column, values):
             inside |= words if len(words) <= WORDS else words & MARKS
         else:
-            meant |= {n for n in column.names if n.lower() not in MARKS}
+            meant |= {n for n in column.categories if n.lower() not in MARKS}
             inside |= {"?"} & words
     return sorted(inside - meant)
 
 
 def _words(column: Column) -> tuple[Floats, set[str]]:
     """A column as numbers, and what it holds beside them."""
-    values, text = numbers(column)
-    if text is None or column.names is None:
+    values, text = to_numeric(column)
+    if text is None or column.categories is None:
         return values, set()
-    return values, {column.names[code] for code in np.unique(column.values[np.isnan(values) & ~column.missing])}
+    return values, {column.categories[code] for code in np.unique(column.values[np.isnan(values) & ~column.missing])}
 
 
 def _mostly(column: Column, values: Floats) -> bool:
@@ -373,25 +377,25 @@ def _seen(place: int, name: str, cells: _Cells, marks: Sequence[str], target: Co
         return ColumnProfile(name, place, "the target")
     if name in cells.unread:
         what = cells.unread[name].partition("holds ")[2].partition(";")[0] or "what cannot be read"
-        return ColumnProfile(name, place, what, drop="neither numbers nor text")
+        return ColumnProfile(name, place, what, drop_reason="neither numbers nor text")
     column = _unmarked(cells.columns[name].take(slice(len(target.values))), marks)
-    values, text = numbers(column)
-    if column.names is not None and text is None and name not in cells.declared:
+    values, text = to_numeric(column)
+    if column.categories is not None and text is None and name not in cells.declared:
         column = Column(values)
     gaps = int(column.missing.sum())
     share = f", {format_percent(gaps / len(column.values))} missing" if gaps else ""
     used = column.values[~column.missing]
     if not len(used):
-        return ColumnProfile(name, place, "nothing", drop="all cells are missing")
+        return ColumnProfile(name, place, "nothing", drop_reason="all cells are missing")
     known, counts = np.unique(used, return_counts=True)
-    about = (_of_numbers(known) if column.names is None else _of_names(column.names, known, counts)) + share
+    about = (_of_numbers(known) if column.categories is None else _of_names(column.categories, known, counts)) + share
     drop = _useless(name, column, used, len(known)) or _same(column, target)
-    if column.names is not None:
+    if column.categories is not None:
         mixed = text is not None and _mostly(column, values) and name not in cells.declared
-        if not mixed and sum(_foreign(n) for n in column.names) > MOSTLY * len(column.names):
-            drop, about = (ODD, about) if drop else ("", f"{about}; {ODD}")
+        if not mixed and sum(_foreign(n) for n in column.categories) > MOSTLY * len(column.categories):
+            drop, about = (NONSTANDARD_NUMBERS, about) if drop else ("", f"{about}; {NONSTANDARD_NUMBERS}")
         why = "numbers and words" if mixed else ""
-        return ColumnProfile(name, place, about, drop, names=why, gaps=gaps > 0, different=len(known))
+        return ColumnProfile(name, place, about, drop, why, has_missing=gaps > 0, categories=len(known))
     whole = bool((known == np.floor(known)).all())
     coded = whole and 2 < len(known) <= MANY_CODES and bool(_CODE.fullmatch(name))
     few = whole and 2 < len(known) <= CODES and 2 * len(known) <= len(used)
@@ -401,12 +405,14 @@ def _seen(place: int, name: str, cells: _Cells, marks: Sequence[str], target: Co
 
 def _unmarked(column: Column, marks: Sequence[str]) -> Column:
     """With marked cells missing."""
-    if column.names is None:
+    if column.categories is None:
         values = column.values.copy()
         values[np.isinf(values)] = np.nan
         return Column(values)
-    lookup = np.array([MISSING if name in marks else code for code, name in enumerate(column.names)] + [MISSING])
-    return Column(lookup[column.values].astype(np.int32), column.names)
+    lookup = np.array(
+        [MISSING_CODE if name in marks else code for code, name in enumerate(column.categories)] + [MISSING_CODE]
+    )
+    return Column(lookup[column.values].astype(np.int32), column.categories)
 
 
 def _useless(name: str, column: Column, used: npt.NDArray[Any], different: int) -> str:
@@ -415,7 +421,7 @@ def _useless(name: str, column: Column, used: npt.NDArray[Any], different: int) 
         return "the same in all rows"
     if len(used) < ENOUGH:
         return ""
-    if column.names is not None:
+    if column.categories is not None:
         return "different in almost every row" if different >= DISTINCT * len(used) else ""
     if different < len(used) or (used != np.floor(used)).any():
         return ""
@@ -438,13 +444,13 @@ def _same(column: Column, target: Column) -> str:
     if len(pairs) != len(left):
         return ""
     order = np.diff((pairs % len(right)).astype(np.int64))  # the target's rank, by the column's
-    ordered = column.names is None and target.names is None and bool((order > 0).all() or (order < 0).all())
+    ordered = column.categories is None and target.categories is None and bool((order > 0).all() or (order < 0).all())
     return "the target in other words" if ordered or 2 * len(left) <= len(ours) else ""
 
 
 def _check_left(source: TableSource, found: Sequence[ColumnProfile]) -> None:
-    if all(column.drop for column in found if column.about != "the target"):
-        why = [f"'{printable(c.name, 50)}' ({c.drop})" for c in found if c.drop][:5]
+    if all(column.drop_reason for column in found if column.description != "the target"):
+        why = [f"'{printable(c.name, 50)}' ({c.drop_reason})" for c in found if c.drop_reason][:5]
         raise source.error(
             "there is no column to learn from beside the target" + (f": not {', '.join(why)}" if why else "")
         )

@@ -171,7 +171,7 @@ def split(table: Table, fractions: Split | None, seed: int) -> dict[Part, npt.ND
     """
     if fractions is not None:
         _check_asked(table, fractions)
-    chosen = fractions or table.split or by_size(len(table.y))
+    chosen = fractions or table.split or default_split(len(table.y))
     drawn = {part: getattr(chosen, part) for part in PARTS if part not in table.parts}
     free = np.ones(len(table.y), np.bool_)
     for numbers in table.parts.values():
@@ -186,7 +186,7 @@ def split(table: Table, fractions: Split | None, seed: int) -> dict[Part, npt.ND
     return {part: parts[part] for part in PARTS}
 
 
-def by_size(rows: int) -> Split:
+def default_split(rows: int) -> Split:
     """The fractions where neither the study file nor the source says: 1 % of many rows is enough to choose by."""
     if rows <= 20_000:
         return Split(train=0.6, val=0.2, test=0.2)

@@ -212,16 +212,21 @@ def _regions(
 ) -> Regions | None:
     """Over the range of the training rows and a little beyond, in their own units."""
     first = folds[0] if folds else Preprocessing(None, None)
-    names = list(first.numbers or first.features) or ["x", "y"]
+    names = list(first.numeric or first.features) or ["x", "y"]
     if net.inputs != (2,) or len(names) != 2:  # a column of names is no coordinate
         return None
     own = train.of(0)
-    raw = own.x.astype(np.float64) if first.x is None else first.x.invert(own.x.astype(np.float64))
+    raw = (
+        own.x.astype(np.float64) if first.input_scaler is None else first.input_scaler.invert(own.x.astype(np.float64))
+    )
     low, high = raw.min(axis=0), raw.max(axis=0)
     room = np.where(high > low, MARGIN * (high - low), 0.5)
     lines = np.linspace(low - room, high + room, GRID)  # (grid, 2)
     grid = np.stack([side.ravel() for side in np.meshgrid(lines[:, 0], lines[:, 1])], axis=1)
-    each = [(grid if fold.x is None else fold.x.apply(grid)).astype(DTYPE) for fold in folds or [first]]
+    each = [
+        (grid if fold.input_scaler is None else fold.input_scaler.apply(grid)).astype(DTYPE)
+        for fold in folds or [first]
+    ]
     stacked = Rows(np.concatenate(each), np.zeros((len(grid) * len(each), 1)), len(each))
     _, said = _together(dataset, net, theta, stacked)
     values = _classes(said) if dataset.classes else said[:, 0]

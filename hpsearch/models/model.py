@@ -25,7 +25,7 @@ from hpsearch.config.references import preprocessing_values
 from hpsearch.config.spec import Spec
 from hpsearch.core.space import Point
 from hpsearch.data.dataset import Dataset
-from hpsearch.data.frame import Frame, frame_of, numbers
+from hpsearch.data.frame import Frame, frame_from_pandas, to_numeric
 from hpsearch.data.preprocessing import DTYPE, Preprocessing
 from hpsearch.errors import DataError, OutputError
 from hpsearch.storage.records import Trial
@@ -83,8 +83,8 @@ class Model:
             for theta, preprocessing in zip(self.theta, self.preprocessing, strict=True):
                 inputs = preprocessing.inputs(rows, self.network.inputs)
                 outputs = self.network.predict(theta[None], inputs)[0]
-                if preprocessing.y is not None:
-                    outputs = preprocessing.y.invert(outputs.astype(np.float64))
+                if preprocessing.target_scaler is not None:
+                    outputs = preprocessing.target_scaler.invert(outputs.astype(np.float64))
                 each.append(outputs)
         outputs = each[0] if len(each) == 1 else np.mean(each, axis=0, dtype=np.float64).astype(each[0].dtype)
         return np.hstack([1 - outputs, outputs]) if len(self.classes) == 2 else outputs
@@ -107,7 +107,7 @@ class Model:
 
     def _rows(self, x: Any) -> Floats | Frame:
         """As preprocessing takes them."""
-        tabular, reading = self.preprocessing[0].tabular, self.preprocessing[0].reading
+        tabular, input_format = self.preprocessing[0].tabular, self.preprocessing[0].input_format
         if not isinstance(x, Frame) and not hasattr(x, "columns"):
             if not tabular:
                 return self._array(x)
@@ -117,7 +117,7 @@ class Model:
             if name not in names:
                 raise DataError(f"rows must have the column '{name}'{nearest(name, names)}")
         if not isinstance(x, Frame):
-            x = frame_of(x, reading.get("missing", ()), self.features)
+            x = frame_from_pandas(x, input_format.get("missing", ()), self.features)
         if tabular:
             return Frame({name: x.columns[name] for name in self.features})
         return self._array(np.stack([_present(name, x) for name in self.features], axis=1))
@@ -151,7 +151,7 @@ class Model:
         """
         described, arrays = pack(self.preprocessing)
         if not example:
-            described["reading"].pop("example", None)
+            described["input_format"].pop("example", None)
         content = {
             "format": FORMAT,
             "network": describe(self.network),
@@ -210,7 +210,7 @@ def check_folder(folder: Path) -> None:
 def pack(folds: Sequence[Preprocessing]) -> tuple[dict[str, Any], dict[str, Floats]]:
     """What is done to rows as plain JSON and arrays; `unpack` makes it again."""
     described = [fold.describe() for fold in folds]
-    content = {"features": list(folds[0].features), "reading": dict(folds[0].reading)}
+    content = {"features": list(folds[0].features), "input_format": dict(folds[0].input_format)}
     arrays = {f"{number}_{name}": array for number, (_, of_it) in enumerate(described) for name, array in of_it.items()}
     return content | {"preprocessing": [content for content, _ in described]}, arrays
 
@@ -221,9 +221,9 @@ def unpack(content: Mapping[str, Any], arrays: Arrays) -> tuple[Preprocessing, .
     Raises:
         KeyError, TypeError: it is something else.
     """
-    features, reading = tuple(content["features"]), content["reading"]
+    features, input_format = tuple(content["features"]), content["input_format"]
     return tuple(
-        Preprocessing.restore(described, _of(f"{number}_", arrays), features, reading)
+        Preprocessing.restore(described, _of(f"{number}_", arrays), features, input_format)
         for number, described in enumerate(content["preprocessing"])
     )
 
@@ -233,7 +233,7 @@ def _before(content: Mapping[str, Any], arrays: Arrays, net: Network) -> Preproc
     names = [str(place) for place in range(prod(net.inputs))]
     unnamed = {name: "standard" if f"{name}_mean" in arrays else None for name in ("x", "y")}
     scale = unnamed if content["format"] == 1 else content["scale"]
-    described = {"scale": scale, "numbers": names, "flags": [], "names": {}}
+    described = {"scale": scale, "numeric": names, "missing_indicators": [], "categorical": {}}
     return Preprocessing.restore(described, arrays, tuple(names), {})
 
 
@@ -243,7 +243,7 @@ def _of(prefix: str, arrays: Arrays) -> dict[str, Floats]:
 
 def _present(name: str, frame: Frame) -> Floats:
     """A column of numbers, none of which is missing."""
-    values, text = numbers(frame.columns[name])
+    values, text = to_numeric(frame.columns[name])
     if text is not None:
         raise DataError(f"column '{name}' must hold numbers, got {text.first!r} in row {text.row + 1}")
     if np.isnan(values).any():

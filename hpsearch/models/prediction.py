@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpsearch.data.sources.csv import EMPTY, CsvFile
+from hpsearch.data.sources.csv import MISSING_MARKERS, CsvFile
 from hpsearch.data.sources.parquet import ParquetFile
 from hpsearch.errors import DataError, OutputError
 from hpsearch.models.model import Model
@@ -59,18 +59,20 @@ def _same(one: Path, other: Path) -> bool:
 def _pieces(model: Model, file: Path) -> Iterator["pd.DataFrame"]:
     """Rows of a file, some at a time, with the names of columns that the model knows."""
     if file.suffix.lower() == ".parquet":
-        yield from ParquetFile(file).pieces()
+        yield from ParquetFile(file).chunks()
         return
-    reading: Any = model.preprocessing[0].reading
-    meant = {name for fold in model.preprocessing for names in fold.names.values() for name in names.places}
-    marks = [*reading.get("missing", ()), *(mark for mark in EMPTY if mark not in meant)]
-    described = (reading.get("header"), reading.get("separator", ","), reading.get("encoding", "utf-8"))
-    source = CsvFile(file, *described, tuple(dict.fromkeys(marks)), reading.get("decimal", "."))
+    input_format: Any = model.preprocessing[0].input_format
+    meant = {
+        name for fold in model.preprocessing for encoding in fold.categorical.values() for name in encoding.columns
+    }
+    marks = [*input_format.get("missing", ()), *(mark for mark in MISSING_MARKERS if mark not in meant)]
+    described = (input_format.get("header"), input_format.get("separator", ","), input_format.get("encoding", "utf-8"))
+    source = CsvFile(file, *described, tuple(dict.fromkeys(marks)), input_format.get("decimal", "."))
     named = {}
     if not source.header:
-        known = [name for name in reading.get("columns", model.features) if name != reading.get("target")]
+        known = [name for name in input_format.get("columns", model.features) if name != input_format.get("target")]
         if len(source.names) == len(known):  # the target is not there
             named = dict(zip(source.names, known, strict=True))
-    text = {back for back in source.names if named.get(back, back) in model.preprocessing[0].names}
-    for cells in source.pieces(text):
+    text = {back for back in source.names if named.get(back, back) in model.preprocessing[0].categorical}
+    for cells in source.chunks(text):
         yield cells.rename(columns=named)

@@ -65,9 +65,9 @@ def column(read: Table, name: str) -> Column:
 def cells(read: Table, name: str) -> list[Any]:
     """Of a column, None where missing: numbers, or names."""
     found = column(read, name)
-    if found.names is None:
+    if found.categories is None:
         return [None if np.isnan(value) else value for value in found.values.tolist()]
-    return [None if code < 0 else found.names[code] for code in found.values.tolist()]
+    return [None if code < 0 else found.categories[code] for code in found.values.tolist()]
 
 
 def targets(read: Table) -> list[Any]:

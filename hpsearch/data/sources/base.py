@@ -86,7 +86,7 @@ class Table:
             in none are split over the parts that are not fixed.
         split: the fractions where the study file gives none; None for what suits the number of rows.
         notices: what a person should know of how the rows were read.
-        reading: how new rows are read alike, as plain JSON; empty where rows are no table. `missing` are marks of
+        input_format: how new rows are read alike, as plain JSON; empty where rows are no table. `missing` are marks of
             missing cells, `columns` the names of all columns in the order of the file, the `target` among them; from
             a text file also `header` (whether its first line holds names), `separator`, `decimal` and `encoding`.
     """
@@ -98,7 +98,7 @@ class Table:
     parts: Mapping[Part, npt.NDArray[np.intp]] = field(default_factory=dict)
     split: Split | None = None
     notices: tuple[str, ...] = ()
-    reading: Mapping[str, Any] = field(default_factory=dict)
+    input_format: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Source(StrictModel, abc.ABC):
@@ -114,7 +114,7 @@ class Source(StrictModel, abc.ABC):
         None, description="[channels, height, width] when each row is an image, in that order"
     )
 
-    def recipe(self, point: Point) -> PreprocessingConfig:
+    def preprocessing_config(self, point: Point) -> PreprocessingConfig:
         """How rows are prepared at a point: each setting as given, or as its parameter says."""
         words = (field.name for field in fields(PreprocessingConfig) if hasattr(self, field.name))
         values: dict[str, Any] = {name: getattr(self, name) for name in words}

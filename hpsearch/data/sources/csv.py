@@ -12,16 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, final
 
 from pydantic import Field
 
-from hpsearch.data.sources.tables import ColumnName, Piece, TableSource, as_written
+from hpsearch.data.sources.tables import CHUNK_ROWS, ColumnName, Piece, TableSource, as_written
 from hpsearch.errors import DataError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-ROWS = 50_000  # read at a time
 SAMPLE = 1 << 20  # bytes that the number of rows is told from
 # What stands for a missing cell in any text file; those of pandas.
-EMPTY = (
+MISSING_MARKERS = (
     *("", " ", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A"),
     *("NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
 )
@@ -46,26 +45,28 @@ class CsvSource(TableSource):
     decimal: Annotated[str, Field(min_length=1, max_length=1, description="what stands before decimals")] = "."
     encoding: str = "utf-8"
 
-    def pieces(self, text: frozenset[ColumnName]) -> Iterator[Piece]:
+    def chunks(self, text: frozenset[ColumnName]) -> Iterator[Piece]:
         first: list[str] | None = None
         rows = sum(self._file(path).rows for path in (self.path, self.test_path) if path is not None)
         for path, test in ((self.path, False), (self.test_path, True)):
             if path is not None:
                 file = self._file(path)
-                for cells in file.pieces(as_written(text, first or file.names)):
-                    yield Piece(self.shape_key(cells, first, path), test, rows)
+                for cells in file.chunks(as_written(text, first or file.names)):
+                    yield Piece(self.align_columns(cells, first, path), test, rows)
                 first = file.names
 
-    def reading(self) -> dict[str, Any]:
+    def input_format(self) -> dict[str, Any]:
         written = {"separator": self.separator, "decimal": self.decimal, "encoding": self.encoding}
-        return {"missing": [*EMPTY, *self.missing], "header": self._file(self.path).header, **written}
+        return {"missing": [*MISSING_MARKERS, *self.missing], "header": self._file(self.path).header, **written}
 
     def no_column(self) -> str:
         guessed = self.header is None and not self._file(self.path).header
         return "; header: true says that the first line holds names" if guessed else ""
 
     def _file(self, path: str) -> "CsvFile":
-        return CsvFile(Path(path), self.header, self.separator, self.encoding, (*EMPTY, *self.missing), self.decimal)
+        return CsvFile(
+            Path(path), self.header, self.separator, self.encoding, (*MISSING_MARKERS, *self.missing), self.decimal
+        )
 
 
 @final
@@ -92,7 +93,7 @@ class CsvFile:
         self.header = header if header is not None else not any(_is_number(_pointed(cell, decimal)) for cell in first)
         self.names = _named(first) if self.header else [str(place) for place in range(len(first))]
 
-    def pieces(self, text: set[str]) -> Iterator["pd.DataFrame"]:
+    def chunks(self, text: set[str]) -> Iterator["pd.DataFrame"]:
         """Rows, some at a time.
 
         Args:
@@ -122,7 +123,7 @@ class CsvFile:
                 encoding=self._encoding,
                 compression="gzip" if self._packed else None,
                 low_memory=False,
-                chunksize=ROWS,
+                chunksize=CHUNK_ROWS,
             ) as reader:
                 while (piece := _next(reader)) is not None:
                     if not checked and len(piece) and piece.iloc[:, -1].isna().any():

@@ -31,7 +31,7 @@ class OpenmlSource(TableSource):
     def notices(self) -> Iterator[str]:
         yield from self._fetch()[1]
 
-    def pieces(self, text: frozenset[ColumnName]) -> Iterator[Piece]:
+    def chunks(self, text: frozenset[ColumnName]) -> Iterator[Piece]:
         cells, _ = self._fetch()
         yield Piece(as_objects(cells, as_written(text, list(cells.columns))))
 

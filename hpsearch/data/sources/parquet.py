@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Literal, final
 
 from pydantic import Field
 
-from hpsearch.data.sources.tables import ColumnName, Piece, TableSource, as_objects, as_written
+from hpsearch.data.sources.tables import CHUNK_ROWS, ColumnName, Piece, TableSource, as_objects, as_written
 from hpsearch.errors import DataError
 
 if TYPE_CHECKING:
     import pandas as pd
-
-ROWS = 50_000  # read at a time
 
 
 @final
@@ -26,12 +24,12 @@ class ParquetSource(TableSource):
     path: Annotated[str, Field(min_length=1, description="relative to the current folder")]
     test_path: Annotated[str, Field(min_length=1)] | None = Field(None, description="the test rows, if they are apart")
 
-    def pieces(self, text: frozenset[ColumnName]) -> Iterator[Piece]:
+    def chunks(self, text: frozenset[ColumnName]) -> Iterator[Piece]:
         first: list[str] | None = None
         for path, test in ((self.path, False), (self.test_path, True)):
             if path is not None:
-                for cells in ParquetFile(Path(path)).pieces():
-                    cells = self.shape_key(cells, first, path)
+                for cells in ParquetFile(Path(path)).chunks():
+                    cells = self.align_columns(cells, first, path)
                     first = first or list(cells.columns)
                     yield Piece(as_objects(cells, as_written(text, first)), test)
 
@@ -43,7 +41,7 @@ class ParquetFile:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def pieces(self) -> Iterator["pd.DataFrame"]:
+    def chunks(self) -> Iterator["pd.DataFrame"]:
         """Rows, some at a time; names of columns are text.
 
         Raises:
@@ -56,7 +54,7 @@ class ParquetFile:
             with self._path.open("rb") as opened, pq.ParquetFile(opened) as file:
                 if not file.metadata.num_rows:
                     raise self._error("holds no rows")
-                for batch in file.iter_batches(batch_size=ROWS):
+                for batch in file.iter_batches(batch_size=CHUNK_ROWS):
                     for place, field in enumerate(batch.schema):
                         if pa.types.is_decimal(field.type):
                             numbers = batch.column(place).cast(pa.float64())

@@ -12,14 +12,13 @@ from urllib.parse import quote, quote_plus
 from pydantic import ConfigDict, Field, field_validator
 
 from engine.registry import nearest
-from hpsearch.data.sources.tables import ColumnName, Piece, TableSource, as_written
+from hpsearch.data.sources.tables import CHUNK_ROWS, ColumnName, Piece, TableSource, as_written
 from hpsearch.errors import DataError
 
 if TYPE_CHECKING:
     import pandas as pd
     import sqlalchemy as sa
 
-ROWS = 50_000  # fetched at a time
 CONNECT = 10  # seconds until a server counts as unreachable
 _NAME = re.compile(r"\$\{(\w+)\}")
 _SECRET = re.compile(r"pass|pwd|secret|token|api_?key|odbc_connect", re.IGNORECASE)  # settings of a URL
@@ -63,14 +62,14 @@ class SqlSource(TableSource):
                     f" and the study could not go on: {query:.60}"
                 )
 
-    def pieces(self, text: frozenset[ColumnName]) -> Iterator[Piece]:
+    def chunks(self, text: frozenset[ColumnName]) -> Iterator[Piece]:
         try:
             with _Database.of(self.url).connect() as connection:
                 first: list[str] | None = None
                 for query, test in ((self.query, False), (self.test_query, True)):
                     if query is not None:
                         for cells in _chunks(connection, query, text, first):
-                            cells = self.shape_key(cells, first, "test_query")
+                            cells = self.align_columns(cells, first, "test_query")
                             yield Piece(cells, test)
                         first = list(cells.columns)
         except DataError as error:
@@ -211,7 +210,7 @@ def _chunks(
     with result:
         names, some = list(result.keys()), False
         words = as_written(text, first or names)
-        for rows in result.partitions(ROWS):
+        for rows in result.partitions(CHUNK_ROWS):
             some = True
             yield _cells([tuple(row) for row in rows], names, words)
     if not some:

@@ -11,14 +11,15 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from engine.registry import nearest
 from hpsearch.core.schema import Listed
-from hpsearch.data import column_warnings as remarks
-from hpsearch.data.frame import Builder, Column, Frame, Mixed, key, numbers
+from hpsearch.data.column_warnings import categorical_warnings, decimal_comma_hint, numeric_warnings, target_warnings
+from hpsearch.data.frame import Column, Frame, FrameBuilder, MixedTypesError, category_name, to_numeric
 from hpsearch.data.sources.base import Part, Source, Table
 from hpsearch.errors import DataError
 
 if TYPE_CHECKING:
     import pandas as pd
 
+CHUNK_ROWS = 50_000  # rows that a source reads at a time
 FEW = 20  # different whole numbers in a target, up to which they are taken for classes when nothing is said
 MOST_CLASSES = 1000
 MOSTLY = 0.5  # of a column's cells are numbers: then the others are taken for mistakes
@@ -105,7 +106,7 @@ class TableSource(Source, abc.ABC):
         return self
 
     @abc.abstractmethod
-    def pieces(self, text: frozenset[ColumnName]) -> Iterator[Piece]:
+    def chunks(self, text: frozenset[ColumnName]) -> Iterator[Piece]:
         """The rows, piece by piece: those to learn from and then those of the test, all with the same columns.
 
         Args:
@@ -115,8 +116,8 @@ class TableSource(Source, abc.ABC):
             DataError: they cannot be read.
         """
 
-    def reading(self) -> dict[str, Any]:
-        """How new rows are read alike, as `Table.reading` says."""
+    def input_format(self) -> dict[str, Any]:
+        """How new rows are read alike, as `Table.input_format` says."""
         return {"missing": list(self.missing)}
 
     def notices(self) -> Iterator[str]:
@@ -140,27 +141,31 @@ class TableSource(Source, abc.ABC):
             raise self.error(f"target '{by}' cannot say which rows are for what")
         y, known = self._targets(read)
         if read.classes and read.target not in read.declared:
-            notices += remarks.of_classes(read.target, frame.columns[read.target], self.decimal_hint)
-        as_names = {self._column(name, "categorical", names) for name in self.categorical}
+            notices += target_warnings(read.target, frame.columns[read.target], self.decimal_hint)
+        as_categorical = {self._column(name, "categorical", names) for name in self.categorical}
         features = {}
         for name, column in frame.columns.items():
             if name not in (read.target, by):
-                notices += remarks.of_numbers(name, names.index(name), column.take(read.learned))
+                notices += numeric_warnings(name, names.index(name), column.take(read.learned))
                 declared = name in read.declared
-                features[name] = column.as_names() if name in as_names else self._sound(name, column, declared, notices)
+                features[name] = (
+                    column.as_categorical() if name in as_categorical else self._sound(name, column, declared, notices)
+                )
         parts: dict[Part, npt.NDArray[np.intp]] = {}
         if read.test:
             parts["test"] = np.arange(len(frame) - read.test, len(frame))
         if by is not None:
             parts = self._parts(by, frame.columns[by], bool(read.test))
-        reading = {**self.reading(), "columns": list(names), "target": read.target}
-        return Table(Frame(features), y, tuple(features), known, parts, notices=tuple(notices), reading=reading)
+        input_format = {**self.input_format(), "columns": list(names), "target": read.target}
+        return Table(
+            Frame(features), y, tuple(features), known, parts, notices=tuple(notices), input_format=input_format
+        )
 
     def error(self, message: str) -> DataError:
         """What is wrong, and where."""
         return DataError(f"data: {self.source}: {message}")
 
-    def shape_key(self, cells: "pd.DataFrame", names: Sequence[str] | None, where: str) -> "pd.DataFrame":
+    def align_columns(self, cells: "pd.DataFrame", names: Sequence[str] | None, where: str) -> "pd.DataFrame":
         """Columns of another file or query in the order of the first one's names; others that it has are left out.
 
         Raises:
@@ -197,26 +202,26 @@ class TableSource(Source, abc.ABC):
         text = frozenset({self.target} if classes else ())
         while True:
             builder, test = None, 0
-            for piece in self.pieces(text):
+            for piece in self.chunks(text):
                 if builder is None:
                     names, target = self._names(piece.cells)
                     dropped = {self._column(name, "drop", names) for name in self.drop}
                     if target in dropped:
                         raise self.error(f"target '{target}' cannot be dropped")
                     kept = [place for place, name in enumerate(names) if name not in dropped]
-                    builder = Builder(self.missing, frozenset({target} if classes else ()), piece.rows)
+                    builder = FrameBuilder(self.missing, frozenset({target} if classes else ()), piece.rows)
                 self._add(builder, piece.cells.iloc[:, kept])
                 test += piece.test * len(piece.cells)
             if builder is None:
                 raise self.error("there are no rows")
             try:
                 return Read(builder.frame(), test, names, target, classes, frozenset(builder.declared))
-            except Mixed as mixed:
+            except MixedTypesError as mixed:
                 if mixed.names <= text:
                     raise self.error(f"columns of numbers and of text: {mixed}") from None
                 text |= mixed.names
 
-    def _add(self, builder: Builder, cells: "pd.DataFrame") -> None:
+    def _add(self, builder: FrameBuilder, cells: "pd.DataFrame") -> None:
         try:
             builder.add(cells)
         except DataError as error:
@@ -224,11 +229,11 @@ class TableSource(Source, abc.ABC):
 
     def _guess(self) -> bool:
         """Whether the target is classes, from the first piece."""
-        first = next(self.pieces(frozenset({self.target})), None)
+        first = next(self.chunks(frozenset({self.target})), None)
         if first is None:
             raise self.error("there are no rows")
         names, target = self._names(first.cells)
-        builder = Builder(self.missing, frozenset({target}))
+        builder = FrameBuilder(self.missing, frozenset({target}))
         self._add(builder, first.cells.iloc[:, [names.index(target)]])
         return _classifies(builder.frame().columns[target], target in builder.declared)
 
@@ -262,43 +267,45 @@ class TableSource(Source, abc.ABC):
                 f" {missing[0] + 1}; a row without it can neither be learned from nor tested"
             )
         if not read.classes:
-            values, text = numbers(column)
+            values, text = to_numeric(column)
             if text is not None:
                 raise self.error(
                     f"task is regression, so target '{name}' must hold numbers,"
-                    f" got {text.first!r} in row {text.row + 1}{remarks.of_cell(text.first, self.decimal_hint)}"
+                    f" got {text.first!r} in row {text.row + 1}{decimal_comma_hint(text.first, self.decimal_hint)}"
                 )
             return values.astype(np.float64), ()
-        column = self._meant(column.as_names())
-        assert column.names is not None
-        if len(column.names) > MOST_CLASSES:
+        column = self._meant(column.as_categorical())
+        assert column.categories is not None
+        if len(column.categories) > MOST_CLASSES:
             raise self.error(
-                f"target '{name}' must have at most {MOST_CLASSES:,} classes, got {len(column.names):,};"
-                f" is it task: regression?{remarks.of_cell(column.names[0], self.decimal_hint)}"
+                f"target '{name}' must have at most {MOST_CLASSES:,} classes, got {len(column.categories):,};"
+                f" is it task: regression?{decimal_comma_hint(column.categories[0], self.decimal_hint)}"
             )
-        used = np.bincount(column.values[: len(column.values) - read.test], minlength=len(column.names))
-        new = [label for label, count in zip(column.names, used, strict=True) if not count]
+        used = np.bincount(column.values[: len(column.values) - read.test], minlength=len(column.categories))
+        new = [label for label, count in zip(column.categories, used, strict=True) if not count]
         if new:
-            known = [label for label, count in zip(column.names, used, strict=True) if count]
+            known = [label for label, count in zip(column.categories, used, strict=True) if count]
             raise self.error(
                 f"the test rows have a class {new[0]!r} that the others have not; if it means one of them:"
                 f" labels: {{{new[0]!r}: …}}{nearest(new[0], known)}"
             )
-        order = sorted(range(len(column.names)), key=lambda code: _ordered(column.names[code]))  # type: ignore[index]
+        order = sorted(range(len(column.categories)), key=lambda code: _ordered(column.categories[code]))  # type: ignore[index]
         place = np.argsort(order)
-        return place[column.values].astype(np.int64), tuple(column.names[code] for code in order)
+        return place[column.values].astype(np.int64), tuple(column.categories[code] for code in order)
 
     def _meant(self, column: Column) -> Column:
         """Labels as they are meant."""
-        assert column.names is not None
-        there = {*column.names, *map(key, column.names)}
-        unknown = next((label for label in self.labels if label not in there and key(label) not in there), None)
+        assert column.categories is not None
+        there = {*column.categories, *map(category_name, column.categories)}
+        unknown = next(
+            (label for label in self.labels if label not in there and category_name(label) not in there), None
+        )
         if unknown is not None:
             raise self.error(
-                f"labels: there is no class {unknown!r}{nearest(unknown, list(column.names[:MOST_CLASSES]))}"
+                f"labels: there is no class {unknown!r}{nearest(unknown, list(column.categories[:MOST_CLASSES]))}"
             )
-        by_key = {key(label): meant for label, meant in self.labels.items()}  # true is True
-        meant = [self.labels.get(name, by_key.get(key(name), name)) for name in column.names]
+        by_key = {category_name(label): meant for label, meant in self.labels.items()}  # true is True
+        meant = [self.labels.get(name, by_key.get(category_name(name), name)) for name in column.categories]
         known = {name: code for code, name in enumerate(dict.fromkeys(meant))}
         lookup = np.array([known[name] for name in meant], np.int32)
         return Column(lookup[column.values], tuple(known))
@@ -306,11 +313,11 @@ class TableSource(Source, abc.ABC):
     def _sound(self, name: str, column: Column, declared: bool, notices: list[str]) -> Column:
         """A column to learn from; text is taken for numbers when it is nothing else, and a few words among numbers for
         a mistake."""
-        values, text = numbers(column)
+        values, text = to_numeric(column)
         if declared or column.missing.all():
             return column
         if text is None:
-            if column.names is not None:
+            if column.categories is not None:
                 notices.append(
                     f"column '{name}' is text, but holds nothing but numbers: it is taken for numbers;"
                     f" categorical: ['{name}'] says otherwise"
@@ -326,24 +333,24 @@ class TableSource(Source, abc.ABC):
             raise self.error(
                 f"column '{name}' holds numbers, and text in {text.cells} of {len(values)} rows: {text.first!r} in row"
                 f" {text.row + 1}; if that stands for a missing cell: missing: [{text.first!r}];"
-                f" if the numbers are names: categorical: [{name!r}]{remarks.of_cell(text.first, self.decimal_hint)}"
+                f" if the numbers are names: categorical: [{name!r}]{decimal_comma_hint(text.first, self.decimal_hint)}"
             )
-        notices += remarks.of_names(name, column, self.decimal_hint)
+        notices += categorical_warnings(name, column, self.decimal_hint)
         return column
 
     def _parts(self, name: str, column: Column, test: bool) -> dict[Part, npt.NDArray[np.intp]]:
         """What a column says of each row."""
         if test:
             raise self.error(f"split.column '{name}' says which rows are for the test, so no others can be")
-        column = column.as_names()
-        assert column.names is not None
-        words = np.array([*column.names, ""])[column.values]
+        column = column.as_categorical()
+        assert column.categories is not None
+        words = np.array([*column.categories, ""])[column.values]
         return by_words(words.tolist(), len(words), f"data: {self.source}: column '{name}'")
 
 
 def _classifies(target: Column, declared: bool) -> bool:
     """Whether a target is classes: names, or few whole numbers."""
-    values, text = numbers(target)
+    values, text = to_numeric(target)
     known = np.unique(values[~np.isnan(values)])
     return declared or text is not None or (len(known) <= FEW and bool((known == np.floor(known)).all()))
 

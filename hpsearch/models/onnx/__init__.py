@@ -2,10 +2,10 @@
 
 Inputs, of any number of rows: of a table one for each column, called like it; numbers are doubles `[rows, 1]` where NaN
 is a missing cell, names are strings `[rows, 1]` where the empty one is a missing cell. Names are given as
-`hpsearch.data.frame.key` writes them: without spaces around them, whole numbers without a point, truth values as `True`
-and `False`; and what the study file calls missing is given as missing. Of an array one, `x`, double, in the network's
-own shape: `[rows, features]`, or `[rows, channels, height, width]` of images. Nothing is refused: infinite numbers,
-which `Model.scores` refuses, give whatever comes out.
+`hpsearch.data.frame.category_name` writes them: without spaces around them, whole numbers without a point, truth values
+as `True` and `False`; and what the study file calls missing is given as missing. Of an array one, `x`, double, in the
+network's own shape: `[rows, features]`, or `[rows, channels, height, width]` of images. Nothing is refused: infinite
+numbers, which `Model.scores` refuses, give whatever comes out.
 
 Outputs: of classes `prediction`, a string `[rows]`, and `probabilities`, float `[rows, classes]` in the order of the
 JSON list that the metadata call `classes`; of a regression `prediction`, double `[rows]` in the target's own units.
@@ -60,9 +60,11 @@ def graph(model: Model) -> "onnx.ModelProto":
     x = prepared(nodes, model.preprocessing, net.inputs)
     logits = chain(nodes, Chain(net.inputs, net.layers), model.theta, x)
     outputs = nodes.cast(OUTPUTS[type(net.loss)](nodes, logits), np.float64)
-    if any(fold.y is not None for fold in model.preprocessing):
+    if any(fold.target_scaler is not None for fold in model.preprocessing):
         each = zip(model.preprocessing, nodes.apart(outputs, len(model.theta)), strict=True)
-        outputs = nodes.together([rows if fold.y is None else unscale(nodes, fold.y, rows) for fold, rows in each])
+        outputs = nodes.together(
+            [rows if fold.target_scaler is None else unscale(nodes, fold.target_scaler, rows) for fold, rows in each]
+        )
     scores = nodes("ReduceMean", outputs, np.array([0]), keepdims=0)
     if model.classes:
         _classes(nodes, model.classes, scores)

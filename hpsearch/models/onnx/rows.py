@@ -20,7 +20,7 @@ def prepared(nodes: Nodes, folds: Sequence[Preprocessing], shape: Shape) -> str:
         return _table(nodes, folds)
     x = nodes.input("x", np.float64, ("rows", *shape), "rows as they come, unscaled")
     along = (shape[0], *(1,) * (len(shape) - 1))  # images are scaled by channel
-    scaled = [x if fold.x is None else scale(nodes, fold.x, x, along) for fold in folds]
+    scaled = [x if fold.input_scaler is None else scale(nodes, fold.input_scaler, x, along) for fold in folds]
     return nodes.cast(nodes.together(scaled), DTYPE)
 
 
@@ -37,11 +37,11 @@ def unscale(nodes: Nodes, scaler: Scaler, x: str) -> str:
 def _table(nodes: Nodes, folds: Sequence[Preprocessing]) -> str:
     first, column = folds[0], ("rows", 1)
     for name in first.features:
-        of_names = name in first.names
+        of_names = name in first.categorical
         nodes.input(name, TEXT if of_names else np.float64, column, WORDS if of_names else NUMBERS)
     raw = missing = ""
-    if first.numbers:
-        raw = nodes("Concat", *first.numbers, axis=1)
+    if first.numeric:
+        raw = nodes("Concat", *first.numeric, axis=1)
         missing = nodes("IsNaN", raw)
     return nodes.together([_frame(nodes, fold, raw, missing) for fold in folds])
 
@@ -49,24 +49,26 @@ def _table(nodes: Nodes, folds: Sequence[Preprocessing]) -> str:
 def _frame(nodes: Nodes, fold: Preprocessing, raw: str, missing: str) -> str:
     """Numbers `(rows, numbers)` and the columns of names, as one fold takes them: `(rows, width)`."""
     parts = []
-    if fold.numbers and fold.fills is not None:
-        filled = nodes("Where", missing, fold.fills, raw)
-        scaled = filled if fold.x is None else scale(nodes, fold.x, filled, fold.fills.shape)
+    if fold.numeric and fold.fill_values is not None:
+        filled = nodes("Where", missing, fold.fill_values, raw)
+        scaled = (
+            filled if fold.input_scaler is None else scale(nodes, fold.input_scaler, filled, fold.fill_values.shape)
+        )
         parts.append(nodes.cast(scaled, DTYPE))
-    if fold.flags:
-        parts.append(nodes.cast(nodes("Gather", missing, np.array(fold.flags), axis=1), DTYPE))
-    parts += [_one_hot(nodes, name, names) for name, names in fold.names.items() if names.width]
+    if fold.missing_indicators:
+        parts.append(nodes.cast(nodes("Gather", missing, np.array(fold.missing_indicators), axis=1), DTYPE))
+    parts += [_one_hot(nodes, name, encoding) for name, encoding in fold.categorical.items() if encoding.width]
     return nodes("Concat", *parts, axis=1)
 
 
-def _one_hot(nodes: Nodes, name: str, names: CategoryEncoding) -> str:
+def _one_hot(nodes: Nodes, name: str, encoding: CategoryEncoding) -> str:
     """A column of names `(rows, 1)` → `(rows, width)`."""
-    places = {**names.places, "": names.missing}
-    nowhere = names.width  # OneHot leaves 0 in all columns where a place is beyond them; −1 would be the last one
-    values = [place if place >= 0 else nowhere for place in (*places.values(), names.other)]
+    places = {**encoding.columns, "": encoding.missing}
+    nowhere = encoding.width  # OneHot leaves 0 in all columns where a place is beyond them; −1 would be the last one
+    values = [place if place >= 0 else nowhere for place in (*places.values(), encoding.other)]
     found = nodes("LabelEncoder", name, keys_strings=list(places), values_int64s=values[:-1], default_int64=values[-1])
     place = nodes("Squeeze", found, np.array([1]))
-    return nodes("OneHot", place, np.array(names.width), np.array([0, 1], DTYPE), axis=-1)
+    return nodes("OneHot", place, np.array(encoding.width), np.array([0, 1], DTYPE), axis=-1)
 
 
 class Scaling(NamedTuple):

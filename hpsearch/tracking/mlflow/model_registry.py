@@ -91,12 +91,12 @@ def describe(model: Model, folder: Path, run: str | None = None) -> None:
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
 
-    texts, classes = model.preprocessing[0].names, model.classes
+    texts, classes = model.preprocessing[0].categorical, model.classes
     inputs: list[Any] = [ColSpec("string" if name in texts else "double", name) for name in model.features]
     outputs: list[Any] = [ColSpec("string" if classes else "double", "prediction")]
     outputs += [ColSpec("double", f"probability of {name}") for name in classes]
     described = Described(FOLDER, run, signature=ModelSignature(Schema(inputs), Schema(outputs)))
-    example = model.preprocessing[0].reading.get("example")
+    example = model.preprocessing[0].input_format.get("example")
     if example:
         split = {"columns": list(model.features), "data": example}
         (folder / EXAMPLE).write_text(json.dumps(split), "utf-8")

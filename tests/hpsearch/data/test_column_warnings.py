@@ -8,14 +8,14 @@ import pandas as pd
 import pytest
 from table_cases import cells, refusal, table, targets, written
 
-from hpsearch.data import column_warnings as remarks
-from hpsearch.data import dataset
-from hpsearch.data.frame import Builder, Column
+from hpsearch.data import column_warnings
+from hpsearch.data.column_warnings import categorical_warnings, target_warnings
+from hpsearch.data.frame import Column, FrameBuilder
 from hpsearch.data.sources import csv
 
 
 def names(*cells: str) -> Column:
-    builder = Builder()
+    builder = FrameBuilder()
     builder.add(pd.DataFrame({"a": np.array(cells, object)}))
     return builder.frame().columns["a"]
 
@@ -32,9 +32,9 @@ def said(source: str, **settings: Any) -> list[str]:
 LOOKS = {
     "decimal": (("-0,13", "1,5", ",25", "3,1e-4", "7"), "decimal comma ('-0,13')"),
     "small": (("0,130", "0,250"), "decimal comma ('0,130')"),
-    "thousands": (("1,000", "12,345,678", "800"), "marks between their digits ('1,000')"),
-    "european": (("1.234,50", "12.345,00"), "marks between their digits ('1.234,50')"),
-    "spaces": (("1 000", "2 500"), "marks between their digits ('1 000')"),
+    "thousands": (("1,000", "12,345,678", "800"), "digit separators ('1,000')"),
+    "european": (("1.234,50", "12.345,00"), "digit separators ('1.234,50')"),
+    "spaces": (("1 000", "2 500"), "digit separators ('1 000')"),
     "iso": (("2020-01-31", "2021-12-01"), "dates ('2020-01-31')"),
     "times": (("2020-01-31T10:00:00Z", "2020-02-01 11:30"), "dates ('2020-01-31T10:00:00Z')"),
     "german": (("31.1.2020", "1.12.2021"), "dates ('31.1.2020')"),
@@ -45,11 +45,11 @@ LOOKS = {
 @pytest.mark.parametrize("name", LOOKS)
 def test_what_text_looks_like(name: str) -> None:
     column, words = LOOKS[name]
-    (remark,) = remarks.of_names("a", names(*column), "do this")
-    assert remark.startswith("column 'a' is text that looks like ") and words in remark
-    assert ("do this" in remark) == any("," in cell for cell in column)
-    (remark,) = remarks.of_classes("a", names(*column), "do this")
-    assert remark.startswith("target 'a' ") and words in remark
+    (warning,) = categorical_warnings("a", names(*column), "do this")
+    assert warning.startswith("column 'a' is text that looks like ") and words in warning
+    assert ("do this" in warning) == any("," in cell for cell in column)
+    (warning,) = target_warnings("a", names(*column), "do this")
+    assert warning.startswith("target 'a' ") and words in warning
 
 
 @pytest.mark.parametrize(
@@ -58,18 +58,17 @@ def test_what_text_looks_like(name: str) -> None:
     ids=str,
 )
 def test_names_that_are_names(column: tuple[str, ...]) -> None:
-    assert not [*remarks.of_names("a", names(*column), "")]
+    assert not [*categorical_warnings("a", names(*column), "")]
 
 
 def test_names_that_are_held_once() -> None:
     """Of very many the dataset says so."""
     who = [f"w{k}" for k in range(30)]
-    (remark,) = remarks.of_names("who", names(*who, *["x"] * 10), "")
-    assert "30 of its 40 cells are held once" in remark and remark.endswith("drop: ['who']")
-    assert not [*remarks.of_names("who", names(*who, *["x"] * 30), "")]
-    assert not [*remarks.of_names("who", names(*who[:10]), "")]
-    assert not [*remarks.of_names("who", names(*map("w{}".format, range(remarks.MANY + 1))), "")]
-    assert remarks.MANY == dataset.MANY
+    (warning,) = categorical_warnings("who", names(*who, *["x"] * 10), "")
+    assert "30 of its 40 values occur only once" in warning and warning.endswith("drop: ['who']")
+    assert not [*categorical_warnings("who", names(*who, *["x"] * 30), "")]
+    assert not [*categorical_warnings("who", names(*who[:10]), "")]
+    assert not [*categorical_warnings("who", names(*map("w{}".format, range(column_warnings.MANY_CATEGORIES + 1))), "")]
 
 
 def test_decimal_commas(tmp_path: Path) -> None:
@@ -86,7 +85,7 @@ def test_decimal_commas(tmp_path: Path) -> None:
     assert cells(read, "a") == [float(f"-{k}.13") for k in range(60)] and read.y.tolist() == [
         k + 0.25 for k in range(60)
     ]
-    assert read.reading["decimal"] == "," and table("csv", path=path, separator=";").reading["decimal"] == "."
+    assert read.input_format["decimal"] == "," and table("csv", path=path, separator=";").input_format["decimal"] == "."
     bare = table("csv", **{**settings, "path": file(tmp_path, content.partition("\n")[2])})
     assert bare.features == ("0", "1") and len(bare.y) == 60
     gaps = file(tmp_path, content + "?;1,5;2,5\n")
@@ -96,7 +95,7 @@ def test_decimal_commas(tmp_path: Path) -> None:
 
 def test_decimal_commas_between_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Numbers in one piece and text in the next."""
-    monkeypatch.setattr(csv, "ROWS", 10)
+    monkeypatch.setattr(csv, "CHUNK_ROWS", 10)
     path = file(tmp_path, "a;y\n" + "0,5;u\n1,5;v\n" * 10 + "x;u\n")
     message = refusal("csv", path=path, separator=";", decimal=",")
     assert "column 'a' holds numbers, and text in 1 of 21 rows: 'x' in row 21" in message
@@ -107,18 +106,18 @@ def test_decimal_commas_between_pieces(tmp_path: Path, monkeypatch: pytest.Monke
 def test_decimal_commas_where_numbers_are_needed(tmp_path: Path) -> None:
     """What is refused says it as well."""
     path = file(tmp_path, "a;y\n" + "1;2\n" * 9 + "1,5;2,5\n")
-    assert refusal("csv", path=path, separator=";").endswith("one, decimal: ',' reads it as numbers")
+    assert refusal("csv", path=path, separator=";").endswith("a decimal comma, decimal: ',' reads it as numbers")
     message = refusal("csv", path=path, separator=";", task="regression", drop=["a"])
-    assert "got '2,5' in row 10; if its comma is a decimal one, decimal: ','" in message
+    assert "got '2,5' in row 10; if the comma is a decimal comma, decimal: ','" in message
     many = file(tmp_path, "a;y\n" + "".join(f"1;{k},5\n" for k in range(1001)))
-    assert "is it task: regression?; if its comma" in refusal("csv", path=many, separator=";")
+    assert "is it task: regression?; if the comma" in refusal("csv", path=many, separator=";")
 
 
 @pytest.mark.parametrize("kind", ["parquet", "sql"])
 def test_other_sources_have_no_such_setting(kind: str, tmp_path: Path) -> None:
     data = pd.DataFrame({"a": ["0,5", "1,5"] * 3, "y": ["u", "v", "w"] * 2})
     (notice,) = said(**written(tmp_path, kind, data))
-    assert notice.endswith("decimal comma ('0,5'), and each is a name of its own: give it as numbers")
+    assert notice.endswith("decimal comma ('0,5'), and each value is a category of its own: give it as numbers")
 
 
 def test_names_that_are_meant(tmp_path: Path) -> None:
@@ -162,7 +161,7 @@ def test_a_header_of_years(tmp_path: Path) -> None:
 
 def test_a_target_is_looked_at_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sorted numbers begin with few; what is said is what was done. Of test rows nothing follows."""
-    monkeypatch.setattr(csv, "ROWS", 50)
+    monkeypatch.setattr(csv, "CHUNK_ROWS", 50)
     for later in (range(40), [0.5]):
         path = file(tmp_path, "a,y\n" + "1,0\n2,1\n" * 30 + "".join(f"3,{value}\n" for value in later))
         read = table("csv", path=path)

@@ -18,7 +18,7 @@ from hpsearch.data.sources import Part, Source, Split, Table
 from hpsearch.data.sources.formula import FormulaSource
 from hpsearch.data.sources.npz import NpzSource
 from hpsearch.data.sources.sklearn import SklearnSource
-from hpsearch.data.splits import by_size, split
+from hpsearch.data.splits import default_split, split
 from hpsearch.errors import DataError
 
 PARTS: tuple[Part, ...] = ("train", "val", "test")
@@ -98,7 +98,7 @@ def test_split_by_size() -> None:
         200_000: (0.8, 0.1, 0.1),
         200_001: (0.98, 0.01, 0.01),
     }.items():
-        chosen = by_size(rows)
+        chosen = default_split(rows)
         assert (chosen.train, chosen.val, chosen.test) == fractions
     rows = table([0, 1] * 15_000)
     assert {p: len(r) for p, r in split(rows, None, 1).items()} == {"train": 24_000, "val": 3000, "test": 3000}
@@ -229,9 +229,9 @@ def test_scaling_is_of_the_training_rows(tmp_path: Path) -> None:
     assert train is not None and val is not None and test is not None
     assert np.allclose(train.x.mean(axis=0), 0, atol=1e-5) and np.allclose(train.x.std(axis=0), 1, atol=1e-4)
     assert not np.allclose(val.x.mean(axis=0), 0, atol=1e-3)
-    assert scaling.x is not None and scaling.y is None
+    assert scaling.input_scaler is not None and scaling.target_scaler is None
     rows = source("wine").load()
-    want = scaling.x.apply(rows.x).astype(np.float32)
+    want = scaling.input_scaler.apply(rows.x).astype(np.float32)
     found = np.concatenate([train.x, val.x, test.x])
     assert sorted(map(tuple, found.tolist())) == sorted(map(tuple, want.tolist()))
 
@@ -329,7 +329,7 @@ def test_float32_rows(dtype: type, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     rows = table([0, 1] * 20)
     give(monkeypatch, Table(rows.x.astype(dtype), rows.y, rows.features, rows.classes))
     dataset, [[scaling]] = prepare(source("iris", scale="minmax"), 1, tmp_path)
-    assert isinstance(scaling.x, MinMax) and scaling.x.minimum.dtype == np.float64
+    assert isinstance(scaling.input_scaler, MinMax) and scaling.input_scaler.minimum.dtype == np.float64
     assert inputs(dataset, "train").dtype == np.float32 and inputs(dataset, "train").max() == 1
 
 
@@ -341,15 +341,15 @@ def test_targets(target_scale: str, tmp_path: Path) -> None:
     assert train is not None and test is not None
     assert dataset.rows == (("train", 900), ("val", 100), ("test", 200))
     if target_scale == "none":
-        assert scaling.y is None and test.y[0, 0] == np.float32(-0.29)
+        assert scaling.target_scaler is None and test.y[0, 0] == np.float32(-0.29)
     else:
-        assert scaling.y is not None and np.isclose(train.y.std(), 1, atol=1e-4)
-        assert np.isclose(scaling.y.invert(test.y.astype(np.float64))[0, 0], -0.29, atol=1e-6)
+        assert scaling.target_scaler is not None and np.isclose(train.y.std(), 1, atol=1e-4)
+        assert np.isclose(scaling.target_scaler.invert(test.y.astype(np.float64))[0, 0], -0.29, atol=1e-6)
 
 
 def test_scaled_targets_are_of_a_regression(tmp_path: Path) -> None:
     """Classes stay what they are."""
-    assert prepare(source("iris", target_scale="standard"), 1, tmp_path)[1][0][0].y is None
+    assert prepare(source("iris", target_scale="standard"), 1, tmp_path)[1][0][0].target_scaler is None
 
 
 def test_overfit_val_is_test(tmp_path: Path) -> None:
@@ -376,7 +376,10 @@ def test_mnist(tmp_path: Path) -> None:
     dataset, [[scaling]] = prepare(made, 1, tmp_path)
     assert dataset.inputs == (1, 28, 28) and dataset.outputs == 10
     assert dataset.rows == (("train", 53_333), ("val", 6_667), ("test", 10_000))
-    assert isinstance(scaling.x, MinMax) and (scaling.x.minimum, scaling.x.width) == (0, 255)
+    assert isinstance(scaling.input_scaler, MinMax) and (scaling.input_scaler.minimum, scaling.input_scaler.width) == (
+        0,
+        255,
+    )
     with np.load(MNIST, allow_pickle=False) as file:
         raw, labels = file["Xte"], file["yte"]
     found = dataset.part("test")
@@ -387,7 +390,7 @@ def test_mnist(tmp_path: Path) -> None:
 
 def test_unscaled(tmp_path: Path) -> None:
     dataset, [[scaling]] = prepare(source("iris", scale="none"), 1, tmp_path)
-    assert scaling.x is None
+    assert scaling.input_scaler is None
     parts = [dataset.part(p) for p in PARTS]
     found = np.concatenate([rows.x for rows in parts if rows])
     assert sorted(map(tuple, found.tolist())) == sorted(map(tuple, source("iris").load().x.astype(np.float32).tolist()))
@@ -415,11 +418,13 @@ def test_bundled_data(name: str, features: int, outputs: int, loss: object, rows
         assert found.y.shape == (len(found.x), outputs)
     if name == "diabetes":  # targets are scaled, so that losses do not depend on their unit
         train = dataset.part("train")
-        assert train is not None and scaling.y is not None
+        assert train is not None and scaling.target_scaler is not None
         assert np.isclose(train.y.mean(), 0, atol=1e-5) and np.isclose(train.y.std(), 1, atol=1e-4)
         y = source("diabetes").load().y
         parts = split(source("diabetes").load(), Split(), 0)
-        assert np.allclose(scaling.y.invert(scaling.y.apply(y[parts["val"]][:, None]))[:, 0], y[parts["val"]])
+        assert np.allclose(
+            scaling.target_scaler.invert(scaling.target_scaler.apply(y[parts["val"]][:, None]))[:, 0], y[parts["val"]]
+        )
 
 
 def test_no_test_rows(tmp_path: Path) -> None:

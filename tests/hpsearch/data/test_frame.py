@@ -11,24 +11,32 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hpsearch.data.frame import Builder, Column, Frame, Mixed, frame_of, key, numbers
+from hpsearch.data.frame import (
+    Column,
+    Frame,
+    FrameBuilder,
+    MixedTypesError,
+    category_name,
+    frame_from_pandas,
+    to_numeric,
+)
 from hpsearch.errors import DataError
 
 
 def column(*pieces: Any, **others: Any) -> Column:
     """One column from pieces."""
-    builder = Builder(**others)
+    builder = FrameBuilder(**others)
     for piece in pieces:
         builder.add(pd.DataFrame({"a": piece}))
     return builder.frame().columns["a"]
 
 
 def cells(found: Column) -> list[Any]:
-    if found.names is None:
+    if found.categories is None:
         assert found.values.dtype == np.float64
         return [None if np.isnan(value) else value for value in found.values.tolist()]
     assert found.values.dtype == np.int32
-    return [None if code == -1 else found.names[code] for code in found.values.tolist()]
+    return [None if code == -1 else found.categories[code] for code in found.values.tolist()]
 
 
 @pytest.mark.parametrize(
@@ -57,7 +65,7 @@ def cells(found: Column) -> list[Any]:
     ids=repr,
 )
 def test_key(cell: object, name: str) -> None:
-    assert key(cell) == name
+    assert category_name(cell) == name
 
 
 TYPED = {
@@ -111,7 +119,7 @@ def test_numbers_that_no_float_holds() -> None:
     """Names as any other; as numbers infinite, which is refused where numbers are used."""
     found = column(np.array([10**400, "x"], object))
     assert cells(found) == [f"1{'0' * 400}", "x"]
-    values, text = numbers(column(np.array([10**400, -(10**400), 1], object)))
+    values, text = to_numeric(column(np.array([10**400, -(10**400), 1], object)))
     assert text is None and values.tolist() == [np.inf, -np.inf, 1]
     for written in (frozenset[str](), frozenset({"a"})):
         with pytest.raises(DataError, match="column 'a' holds a number of thousands of digits"):
@@ -135,7 +143,7 @@ def test_as_written() -> None:
 
 def test_numbers_and_text_in_different_pieces() -> None:
     for pieces in (([1, 2], ["x"]), (["x"], [1, 2]), ([None], [1], [None], ["x"]), (["x"], [np.nan, 3])):
-        with pytest.raises(Mixed) as caught:
+        with pytest.raises(MixedTypesError) as caught:
             column(*pieces)
         assert caught.value.names == {"a"}
     assert cells(column([None], ["x"], [np.nan], ["y"])) == [None, "x", None, "y"]
@@ -160,32 +168,32 @@ def test_pieces_do_not_matter(values: list[Any], data: st.DataObject) -> None:
 def test_columns() -> None:
     column = Column(np.array([7.0, np.nan, 0.5, 7.0]))
     assert column.missing.tolist() == [False, True, False, False]
-    named = column.as_names()
-    assert cells(named) == ["7", None, "0.5", "7"] and named.as_names() is named
+    named = column.as_categorical()
+    assert cells(named) == ["7", None, "0.5", "7"] and named.as_categorical() is named
     assert named.missing.tolist() == column.missing.tolist()
     assert cells(named.take(np.array([3, 1]))) == ["7", None] and cells(column.take(slice(2, 3))) == [0.5]
-    assert cells(Column(np.array([np.nan])).as_names()) == [None]
+    assert cells(Column(np.array([np.nan])).as_categorical()) == [None]
 
 
 def test_numbers_in_text() -> None:
-    values, text = numbers(Column(np.array([0, 1, -1, 2], np.int32), ("1.5", " -2e3", "nan")))
+    values, text = to_numeric(Column(np.array([0, 1, -1, 2], np.int32), ("1.5", " -2e3", "nan")))
     assert values[:2].tolist() == [1.5, -2000] and np.isnan(values[2:]).all()
     assert text == ("nan", 3, 1)
-    values, text = numbers(Column(np.array([0, 1, 1], np.int32), ("1", "1_0")))
+    values, text = to_numeric(Column(np.array([0, 1, 1], np.int32), ("1", "1_0")))
     assert text == ("1_0", 1, 2) and values[0] == 1
-    assert numbers(Column(np.array([0, -1], np.int32), ("1",)))[1] is None
+    assert to_numeric(Column(np.array([0, -1], np.int32), ("1",)))[1] is None
 
 
 def test_frame() -> None:
-    frame = frame_of(pd.DataFrame({1: [1, 2, 3], "b": ["x", None, "y"]}))
+    frame = frame_from_pandas(pd.DataFrame({1: [1, 2, 3], "b": ["x", None, "y"]}))
     assert list(frame.columns) == ["1", "b"] and len(frame) == 3 and len(Frame({})) == 0
     assert cells(frame.take(np.array([2, 0])).columns["b"]) == ["y", "x"]
-    assert list(frame_of(pd.DataFrame({"a": [1], "b": [2]}), wanted=("b",)).columns) == ["b"]
+    assert list(frame_from_pandas(pd.DataFrame({"a": [1], "b": [2]}), wanted=("b",)).columns) == ["b"]
     with pytest.raises(DataError, match="two columns are called '1'"):
-        frame_of(pd.DataFrame([[1, 2]], columns=[1, "1"]))
+        frame_from_pandas(pd.DataFrame([[1, 2]], columns=[1, "1"]))
 
 
 def test_a_builder_knows_what_is_declared() -> None:
-    builder = Builder()
+    builder = FrameBuilder()
     builder.add(pd.DataFrame({"a": pd.Categorical([1, 2]), "b": ["x", "y"]}))
     assert builder.declared == {"a"}

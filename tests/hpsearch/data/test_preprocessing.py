@@ -17,7 +17,7 @@ from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, RobustScaler, Sta
 from table_cases import DATA, table
 
 from engine.data.scaling import SCALERS
-from hpsearch.data.frame import Column, Frame, frame_of
+from hpsearch.data.frame import Column, Frame, frame_from_pandas
 from hpsearch.data.preprocessing import Preprocessing, PreprocessingConfig, fit
 from hpsearch.errors import DataError
 
@@ -37,30 +37,30 @@ RECIPES = {
 }
 
 
-def fitted(frame: Frame, rows: Any, recipe: PreprocessingConfig, **others: Any) -> Preprocessing:
+def fitted(frame: Frame, rows: Any, config: PreprocessingConfig, **others: Any) -> Preprocessing:
     y = np.arange(len(frame), dtype=np.float64)
-    return fit(frame, y, tuple(frame.columns), {}, None, recipe, [np.asarray(rows)], regression=True, **others)[0]
+    return fit(frame, y, tuple(frame.columns), {}, None, config, [np.asarray(rows)], regression=True, **others)[0]
 
 
 def as_pandas(frame: Frame) -> pd.DataFrame:
     """Of our columns, one that scikit-learn takes: numbers, and names as objects with None."""
     columns = {}
     for name, column in frame.columns.items():
-        if column.names is None:
+        if column.categories is None:
             columns[name] = column.values
         else:
-            columns[name] = np.array([*column.names, None], object)[column.values]
+            columns[name] = np.array([*column.categories, None], object)[column.values]
     return pd.DataFrame({name: pd.Series(values) for name, values in columns.items()})
 
 
 def rival(
-    data: pd.DataFrame, numbers: list[str], names: list[str], rows: Any, recipe: PreprocessingConfig
+    data: pd.DataFrame, numbers: list[str], names: list[str], rows: Any, config: PreprocessingConfig
 ) -> np.ndarray:
     """All rows, as scikit-learn prepares them from what it sees in `rows`, our way of ordering columns."""
-    indicator = recipe.impute == "indicator"
-    strategy = "most_frequent" if recipe.impute == "most_frequent" else "median"
+    indicator = config.impute == "indicator"
+    strategy = "most_frequent" if config.impute == "most_frequent" else "median"
     imputer = SimpleImputer(strategy=strategy, keep_empty_features=True, add_indicator=False)
-    steps = [("numbers", make_pipeline(imputer, RIVALS[recipe.scale]()), numbers)]
+    steps = [("numbers", make_pipeline(imputer, RIVALS[config.scale]()), numbers)]
     train = data.iloc[rows]
     if indicator:
         flags = [name for name in numbers if train[name].isna().any()]
@@ -73,8 +73,8 @@ def rival(
         encoder = OneHotEncoder(
             handle_unknown="infrequent_if_exist",
             sparse_output=False,
-            min_frequency=recipe.min_frequency,
-            max_categories=recipe.max_categories,
+            min_frequency=config.min_frequency,
+            max_categories=config.max_categories,
         )
         steps.append((f"name {name}", make_pipeline(fill, encoder), [name]))
     given = data.astype(dict.fromkeys(names, object))
@@ -87,26 +87,26 @@ def rival(
     return np.asarray(out, np.float64)
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("config", RECIPES)
 @pytest.mark.parametrize("name", REAL)
 @pytest.mark.skipif(not DATA.is_dir(), reason=f"no {DATA}")
-def test_real_tables_like_scikit_learn(name: str, recipe: str) -> None:
+def test_real_tables_like_scikit_learn(name: str, config: str) -> None:
     """Fitted on two thirds of the rows, and every row taken through: those not seen have names that are unknown."""
     read = table("csv", **{**REAL[name], "path": str(DATA / REAL[name]["path"])})
     assert isinstance(read.x, Frame)
     frame = read.x.take(slice(0, 6000))
     rows = np.random.default_rng(1).permutation(len(frame))[: len(frame) * 2 // 3]
-    ours = fitted(frame, rows, RECIPES[recipe])
-    numbers = [n for n, c in frame.columns.items() if c.names is None]
-    names = [n for n, c in frame.columns.items() if c.names is not None]
-    theirs = rival(as_pandas(frame), numbers, names, rows, RECIPES[recipe])
+    ours = fitted(frame, rows, RECIPES[config])
+    numbers = [n for n, c in frame.columns.items() if c.categories is None]
+    names = [n for n, c in frame.columns.items() if c.categories is not None]
+    theirs = rival(as_pandas(frame), numbers, names, rows, RECIPES[config])
     found = ours.inputs(frame, ())
     assert found.dtype == np.float32 and found.shape == theirs.shape == (len(frame), ours.width)
     np.testing.assert_allclose(found, theirs, rtol=2e-6, atol=2e-6)
 
 
 def made(cells: list[tuple[float | None, str | None]]) -> Frame:
-    return frame_of(
+    return frame_from_pandas(
         pd.DataFrame(
             {
                 "n": np.array([np.nan if n is None else n for n, _ in cells]),
@@ -135,9 +135,9 @@ def test_made_tables_like_scikit_learn(
     rows = np.arange(len(cells) * 2 // 3)
     if any(word is None for _, word in cells[: len(rows)]):
         rare, categories = 1, 100
-    frame, recipe = made(cells), PreprocessingConfig(impute=impute, min_frequency=rare, max_categories=categories)
-    ours = fitted(frame, rows, recipe)
-    theirs = rival(as_pandas(frame), ["n"], ["w"], rows, recipe)
+    frame, config = made(cells), PreprocessingConfig(impute=impute, min_frequency=rare, max_categories=categories)
+    ours = fitted(frame, rows, config)
+    theirs = rival(as_pandas(frame), ["n"], ["w"], rows, config)
     np.testing.assert_allclose(ours.inputs(frame, ()), theirs, rtol=2e-6, atol=2e-6)
     assert ours.inputs(frame, ()).shape == (len(cells), ours.width)
 
@@ -146,7 +146,7 @@ def test_made_tables_like_scikit_learn(
 
 
 def names_of(values: list[str | None]) -> Frame:
-    return frame_of(pd.DataFrame({"w": pd.Series(values, dtype=object)}))
+    return frame_from_pandas(pd.DataFrame({"w": pd.Series(values, dtype=object)}))
 
 
 def test_names_become_columns() -> None:
@@ -180,7 +180,7 @@ def test_many_names_are_held_to_so_many_columns() -> None:
 
 
 def test_numbers_are_scaled_and_filled() -> None:
-    frame = frame_of(pd.DataFrame({"n": [1.0, np.nan, 3.0, 8.0, np.nan], "m": [5.0, 5, 5, 5, 7]}))
+    frame = frame_from_pandas(pd.DataFrame({"n": [1.0, np.nan, 3.0, 8.0, np.nan], "m": [5.0, 5, 5, 5, 7]}))
     found = fitted(frame, [0, 1, 2, 3], PreprocessingConfig(scale="none"))
     assert found.inputs(frame, ()).tolist() == [[1, 5, 0], [3, 5, 1], [3, 5, 0], [8, 5, 0], [3, 7, 1]]
     assert found.inputs(frame, ()).dtype == np.float32
@@ -191,7 +191,7 @@ def test_numbers_are_scaled_and_filled() -> None:
 
 
 def test_a_column_of_nothing_is_zero() -> None:
-    frame = frame_of(pd.DataFrame({"n": [np.nan, np.nan, 4.0], "m": [1.0, 2.0, 3.0]}))
+    frame = frame_from_pandas(pd.DataFrame({"n": [np.nan, np.nan, 4.0], "m": [1.0, 2.0, 3.0]}))
     for impute in ("median", "most_frequent", "indicator"):
         found = fitted(frame, [0, 1], PreprocessingConfig(impute=impute)).inputs(frame, ())
         assert (found[:2, 0] == 0).all() and np.isfinite(found).all()
@@ -208,7 +208,7 @@ def test_folds_are_alike_and_know_their_own_rows(scale: str) -> None:
         }
     )
     data.loc[0, "w"] = "only here"
-    frame = frame_of(data)
+    frame = frame_from_pandas(data)
     folds = [np.arange(0, 40), np.arange(20, 60), np.arange(10, 50)]
     y = generator.normal(size=60)
     found = fit(frame, y, ("n", "w"), {}, None, PreprocessingConfig(scale=scale), folds, regression=True)
@@ -231,7 +231,7 @@ def test_described_and_restored(tmp_path: Path) -> None:
         content, arrays = ours.describe()
         np.savez(tmp_path / "arrays.npz", allow_pickle=False, **arrays)
         with np.load(tmp_path / "arrays.npz", allow_pickle=False) as read:
-            again = Preprocessing.restore(json.loads(json.dumps(content)), dict(read), ours.features, ours.reading)
+            again = Preprocessing.restore(json.loads(json.dumps(content)), dict(read), ours.features, ours.input_format)
         assert again.inputs(frame, ()).tobytes() == ours.inputs(frame, ()).tobytes()
         assert again.describe()[0] == content and again.unit == ours.unit and again.tabular
 
@@ -240,25 +240,27 @@ def test_rows_that_do_not_fit() -> None:
     frame = made([(1.0, "a"), (None, "b"), (2.5, None), (3.0, "a")])
     ours = fitted(frame, range(4), PreprocessingConfig())
     with pytest.raises(DataError, match=r"column 'n' must hold numbers, got 'x' in row 2"):
-        ours.inputs(frame_of(pd.DataFrame({"n": ["1", "x"], "w": ["a", "b"]})), ())
+        ours.inputs(frame_from_pandas(pd.DataFrame({"n": ["1", "x"], "w": ["a", "b"]})), ())
     with pytest.raises(DataError, match=r"column 'n' must hold numbers within ±3.4e\+38, got inf in row 1"):
-        ours.inputs(frame_of(pd.DataFrame({"n": [np.inf], "w": ["a"]})), ())
+        ours.inputs(frame_from_pandas(pd.DataFrame({"n": [np.inf], "w": ["a"]})), ())
     with pytest.raises(DataError, match=r"there is no column 'w'; there is n, ww|did you mean 'ww'"):
-        ours.inputs(frame_of(pd.DataFrame({"n": [1.0], "ww": ["a"]})), ())
-    strict = replace(ours, fills=None)
+        ours.inputs(frame_from_pandas(pd.DataFrame({"n": [1.0], "ww": ["a"]})), ())
+    strict = replace(ours, fill_values=None)
     with pytest.raises(DataError, match=r"column 'n' must not have missing cells"):
         strict.inputs(frame, ())
-    as_text = ours.inputs(frame_of(pd.DataFrame({"n": ["1.0", None, "2.5", "3"], "w": ["a", "b", None, "a"]})), ())
+    as_text = ours.inputs(
+        frame_from_pandas(pd.DataFrame({"n": ["1.0", None, "2.5", "3"], "w": ["a", "b", None, "a"]})), ()
+    )
     assert as_text.tobytes() == ours.inputs(frame, ()).tobytes()
 
 
 def test_names_that_are_read_as_numbers() -> None:
     """7, 7.0 and "7" are one name, in training and afterwards."""
-    frame = frame_of(pd.DataFrame({"w": ["7", "x", "7", "8"]}))
+    frame = frame_from_pandas(pd.DataFrame({"w": ["7", "x", "7", "8"]}))
     ours = fitted(frame, range(4), PreprocessingConfig())
     want = ours.inputs(frame.take(np.array([0, 3])), ())
     for values in ([7, 8], [7.0, 8.0], ["7 ", " 8"], pd.Categorical([7, 8])):
-        assert ours.inputs(frame_of(pd.DataFrame({"w": values})), ()).tobytes() == want.tobytes()
+        assert ours.inputs(frame_from_pandas(pd.DataFrame({"w": values})), ()).tobytes() == want.tobytes()
 
 
 def test_the_most_frequent_name_is_a_fold_s_own() -> None:

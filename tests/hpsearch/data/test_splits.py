@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpsearch.data.sources import Part, Split, Table
-from hpsearch.data.splits import SplitIndices, by_file, by_size, cut, fixed
+from hpsearch.data.splits import SplitIndices, by_file, cut, default_split, fixed
 from hpsearch.errors import DataError
 
 
@@ -201,6 +201,6 @@ def test_a_file_beside_rows_that_are_fixed(tmp_path: Path) -> None:
     ("rows", "val", "test"), [(20_000, 4_000, 4_000), (20_001, 2_000, 2_000), (200_001, 2_000, 2_000)]
 )
 def test_fractions_by_size(rows: int, val: int, test: int) -> None:
-    chosen = by_size(rows)
+    chosen = default_split(rows)
     assert abs(chosen.val * rows - val) < 1 and abs(chosen.test * rows - test) < 1
     assert abs(dict(parted(table(rows), None, 1).counts)["val"] - val) <= 1

@@ -217,7 +217,7 @@ def test_parquet_and_pieces(
     ran[1].model.save(Path("model"))
     assert call("predict", "model", "new.csv", "--out", "whole.csv").code == 0
     assert call("predict", "model", "new.parquet", "--out", "parquet.csv").code == 0
-    monkeypatch.setattr(csv, "ROWS", 64)
+    monkeypatch.setattr(csv, "CHUNK_ROWS", 64)
     assert call("predict", "model", "new.csv", "--out", "pieces.csv").code == 0
     whole = Path("whole.csv").read_text()
     assert Path("parquet.csv").read_text() == whole == Path("pieces.csv").read_text() and len(whole.splitlines()) == 301
@@ -270,15 +270,15 @@ def test_rows_are_not_overwritten(ran: tuple[Path, hpsearch.StudyResult], call: 
 def test_a_model_of_another_source(ran: tuple[Path, hpsearch.StudyResult], call: Call) -> None:
     """Which knew no marks of missing cells: a CSV file has its own, but for those that are names to the model."""
     table, model = people(), ran[1].model
-    folds = tuple(replace(fold, reading={"columns": [], "missing": []}) for fold in model.preprocessing)
+    folds = tuple(replace(fold, input_format={"columns": [], "missing": []}) for fold in model.preprocessing)
     bare = replace(model, preprocessing=folds)
     bare.save(Path("model"))
     table.to_csv("new.csv", index=False, na_rep="NA")
     assert call("predict", "model", "new.csv", "--out", "said.csv").code == 0
     assert (pd.read_csv("said.csv")["prediction"] == model.predict(table)).all()
-    town = folds[0].names["town"]
-    named = replace(town, places={**town.places, "NA": town.places["Ulm"]})
-    folds = tuple(replace(fold, names={**fold.names, "town": named}) for fold in folds)
+    town = folds[0].categorical["town"]
+    named = replace(town, columns={**town.columns, "NA": town.columns["Ulm"]})
+    folds = tuple(replace(fold, categorical={**fold.categorical, "town": named}) for fold in folds)
     replace(model, preprocessing=folds).save(Path("model"))
     table["age"], table["town"] = table["age"].fillna(40.0), "Ulm"
     expected = model.scores(table)
@@ -290,8 +290,10 @@ def test_a_model_of_another_source(ran: tuple[Path, hpsearch.StudyResult], call:
 def test_decimal_commas(ran: tuple[Path, hpsearch.StudyResult], call: Call) -> None:
     """New rows are written as those were."""
     table, model = people(), ran[1].model
-    reading = {**model.preprocessing[0].reading, "separator": ";", "decimal": ","}
-    replace(model, preprocessing=tuple(replace(f, reading=reading) for f in model.preprocessing)).save(Path("model"))
+    input_format = {**model.preprocessing[0].input_format, "separator": ";", "decimal": ","}
+    replace(model, preprocessing=tuple(replace(f, input_format=input_format) for f in model.preprocessing)).save(
+        Path("model")
+    )
     table.to_csv("new.csv", index=False, sep=";", decimal=",")
     assert call("predict", "model", "new.csv", "--out", "said.csv").code == 0
     assert (pd.read_csv("said.csv")["prediction"] == model.predict(table)).all()
@@ -407,7 +409,7 @@ def test_changed_before_the_first_trial(tmp_path: Path) -> None:
     changed = hpsearch.run(spec, storage=tmp_path / "a.db", tracking_uri="none", workers=1)
     fresh = hpsearch.run(spec, storage=tmp_path / "b.db", tracking_uri="none", workers=1)
     assert changed.model.scores(people()).tobytes() == fresh.model.scores(people()).tobytes()
-    assert type(changed.model.preprocessing[0].x).__name__ == "MinMax"
+    assert type(changed.model.preprocessing[0].input_scaler).__name__ == "MinMax"
     assert any("data.scale: none → minmax" in notice for notice in changed.notices)
     assert any("task: classification" in notice for notice in fresh.notices)
 
@@ -468,8 +470,8 @@ def test_parts_that_nothing_says(tmp_path: Path) -> None:
 
 def test_no_row_leaves_with_the_model(ran: tuple[Path, hpsearch.StudyResult], call: Call) -> None:
     """The rows that a tracker shows stay in the study's own database."""
-    assert ran[1].model.preprocessing[0].reading["example"]
+    assert ran[1].model.preprocessing[0].input_format["example"]
     assert call("export", ran[0] / "small.db", "--to", "model").code == 0
-    assert "example" not in hpsearch.load_model("model").preprocessing[0].reading
+    assert "example" not in hpsearch.load_model("model").preprocessing[0].input_format
     text = Path("model/model.json").read_text("utf-8")
     assert not [value for value in people()["pay"] if repr(float(value)) in text]

@@ -92,8 +92,8 @@ def test_scores_are_those_of_the_study(trained: tuple[Spec, Dataset, Model, dict
     assert scores.shape == (len(rows.x), len(dataset.classes))
     assert np.allclose(scores.sum(axis=1), 1) and (scores >= 0).all()
     assert set(names) <= set(dataset.classes)
-    assert model.preprocessing[0].x is not None
-    unscaled = model.preprocessing[0].x.invert(test.x.astype(np.float64))
+    assert model.preprocessing[0].input_scaler is not None
+    unscaled = model.preprocessing[0].input_scaler.invert(test.x.astype(np.float64))
     truth = test.y.argmax(axis=1) if test.y.shape[1] > 1 else test.y[:, 0].astype(int)
     right = np.mean(model.predict(unscaled) == np.array(dataset.classes)[truth])
     assert right == pytest.approx(metrics["test/accuracy"])
@@ -146,15 +146,15 @@ def test_every_scaling_comes_back(scale: str, task: str, tmp_path: Path) -> None
     model.save(tmp_path / "model")
     again = Model.load(tmp_path / "model")
     assert again.scores(rows.x).tobytes() == model.scores(rows.x).tobytes()
-    for name in ("x", "y"):
+    for name in ("input_scaler", "target_scaler"):
         one, other = getattr(model.preprocessing[0], name), getattr(again.preprocessing[0], name)
         assert type(one) is type(other)
         if one is not None:
             assert all((getattr(one, f.name) == getattr(other, f.name)).all() for f in dataclasses.fields(one))
     raw = rows.x[split(rows, source.split, derive(3, "split"))["test"]]
     outputs = model.network.predict(model.theta, test.x)[0].astype(np.float64)
-    if model.preprocessing[0].y is not None:
-        outputs = outputs * model.preprocessing[0].y.deviation + model.preprocessing[0].y.mean  # type: ignore[attr-defined]
+    if model.preprocessing[0].target_scaler is not None:
+        outputs = outputs * model.preprocessing[0].target_scaler.deviation + model.preprocessing[0].target_scaler.mean  # type: ignore[attr-defined]
     assert np.allclose(again.scores(raw), outputs, rtol=1e-6, atol=1e-6)
     assert (again.preprocessing[0].inputs(raw, dataset.inputs) == test.x).all()
 
@@ -187,12 +187,14 @@ def test_models_of_earlier_formats(kind: str, tmp_path: Path) -> None:
     ((described,), weights) = (content.pop("preprocessing"), dict(np.load(file.with_name("weights.npz"))))
     assert content.pop("format") == 3 and set(described["scale"]) == {"x", "y"} and len(content.pop("features")) > 3
     np.savez(file.with_name("weights.npz"), **{name.removeprefix("0_"): array for name, array in weights.items()})
-    assert not content.pop("reading")
+    assert not content.pop("input_format")
     for before in ({"format": 1}, {"format": 2, "scale": described["scale"]}):
         file.write_text(json.dumps(content | before), "utf-8")
         again = Model.load(tmp_path / "model")
         assert again.scores(x).tobytes() == model.scores(x).tobytes()
-        assert (again.preprocessing[0].y is None) == (kind == "softmax") and again.preprocessing[0].x is not None
+        assert (again.preprocessing[0].target_scaler is None) == (kind == "softmax") and again.preprocessing[
+            0
+        ].input_scaler is not None
 
 
 @pytest.mark.parametrize("damage", ["unknown scaler", "no arrays", "no scale"])
@@ -225,7 +227,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     size = build_network(spec, dataset, study.best.point).size
     weights = np.zeros(size, np.float32).tobytes()
-    champion(spec, dataset, [Preprocessing(scaling.x, None)], study.best, weights).save(folder / "model")
+    champion(spec, dataset, [Preprocessing(scaling.input_scaler, None)], study.best, weights).save(folder / "model")
     return folder / "model"
 
 

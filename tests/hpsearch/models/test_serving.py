@@ -84,7 +84,7 @@ def built(folder: Path, kind: str) -> tuple[Model, list[list[Any]]]:
     net = Network(dataset.inputs, layers, dataset.loss)
     theta = net.initialize(np.random.default_rng(1), DTYPE)[None]
     model = Model(net, theta, folds, dataset.classes, {"study": spec.name})
-    return model, model.preprocessing[0].reading["example"]  # type: ignore[return-value]
+    return model, model.preprocessing[0].input_format["example"]  # type: ignore[return-value]
 
 
 @pytest.fixture(params=KINDS)
@@ -221,7 +221,7 @@ def test_files(kind: str, tmp_path: Path) -> None:
     beside = {"MLmodel", "serving.py", "requirements.txt", "python_env.yaml"}
     assert {p.name for p in folder.rglob("*")} == plain | beside | {"input_example.json", "serving_input_example.json"}
     again = Model.load(folder)
-    assert again.theta.tobytes() == model.theta.tobytes() and again.preprocessing[0].reading["example"] == rows
+    assert again.theta.tobytes() == model.theta.tobytes() and again.preprocessing[0].input_format["example"] == rows
     assert (folder / "requirements.txt").read_text("utf-8") == f"hpsearch=={__version__}\n"
     for path in folder.iterdir():
         assert SECRET.encode() not in path.read_bytes() and str(tmp_path).encode() not in path.read_bytes(), path
@@ -234,7 +234,7 @@ def test_without_an_example(tmp_path: Path) -> None:
     model, rows = built(tmp_path, "iris")
     model.save(tmp_path / "model", example=True)
     file = tmp_path / "model" / "model.json"
-    file.write_text(json.dumps({**json.loads(file.read_text("utf-8")), "reading": {}}), "utf-8")
+    file.write_text(json.dumps({**json.loads(file.read_text("utf-8")), "input_format": {}}), "utf-8")
     describe(Model.load(tmp_path / "model"), tmp_path / "model")
     served = loaded(tmp_path / "model")
     assert served.input_example is None

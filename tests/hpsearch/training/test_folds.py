@@ -57,14 +57,14 @@ def test_folds_fit_their_own_rows(tmp_path: Path) -> None:
     assert train is not None and val is not None and test is not None and len(folds) == dataset.folds == 3
     seen = []
     for number, fold in enumerate(folds):
-        raw = fold.x.invert(train.of(number).x.astype(np.float64))  # type: ignore[union-attr]
-        np.testing.assert_allclose(raw.mean(axis=0), fold.x.mean, rtol=1e-5)  # type: ignore[union-attr]
-        own = fold.x.invert(val.of(number).x.astype(np.float64)).round(4)  # type: ignore[union-attr]
+        raw = fold.input_scaler.invert(train.of(number).x.astype(np.float64))  # type: ignore[union-attr]
+        np.testing.assert_allclose(raw.mean(axis=0), fold.input_scaler.mean, rtol=1e-5)  # type: ignore[union-attr]
+        own = fold.input_scaler.invert(val.of(number).x.astype(np.float64)).round(4)  # type: ignore[union-attr]
         seen += [tuple(row) for row in own]
         assert not {tuple(row) for row in raw.round(4)} & {tuple(row) for row in own}
-        again = fold.x.invert(test.of(number).x.astype(np.float64))  # type: ignore[union-attr]
+        again = fold.input_scaler.invert(test.of(number).x.astype(np.float64))  # type: ignore[union-attr]
         assert {tuple(row) for row in again.round(3)} <= {tuple(row) for row in np.asarray(table.x).round(3)}
-    assert len({tuple(f.x.mean) for f in folds}) == 3  # type: ignore[union-attr]
+    assert len({tuple(f.input_scaler.mean) for f in folds}) == 3  # type: ignore[union-attr]
     assert len(seen) == 3 * len(val) and len(train) + len(val) + len(test) == len(table.y)
 
 
@@ -152,7 +152,7 @@ def test_the_folds_predict_together(content: dict[str, Any], tmp_path: Path) -> 
     scores = final_scores(spec, made[0], point, result.weights)
     built, test = model(spec, made, result, point), made[0].at(point).part("test")
     assert test is not None
-    scaler = built.preprocessing[0].x
+    scaler = built.preprocessing[0].input_scaler
     raw = test.of(0).x.astype(np.float64) if scaler is None else scaler.invert(test.of(0).x.astype(np.float64))
     said = built.scores(raw)
     if built.classes:

@@ -13,7 +13,8 @@ import pytest
 from table_cases import cells, refusal, table, targets
 
 from hpsearch.data.dataset import fingerprint
-from hpsearch.data.sources.parquet import ROWS, ParquetSource
+from hpsearch.data.sources.parquet import ParquetSource
+from hpsearch.data.sources.tables import CHUNK_ROWS
 
 Y = pa.array(["u", "v", "u"])
 
@@ -90,15 +91,15 @@ def test_targets(tmp_path: Path) -> None:
 
 def test_pieces(tmp_path: Path) -> None:
     """Row groups and batches do not matter, nor a dictionary that differs from one to the next."""
-    data = pd.DataFrame({"a": np.arange(ROWS + 700), "w": pd.Categorical(np.arange(ROWS + 700) % 7)})
+    data = pd.DataFrame({"a": np.arange(CHUNK_ROWS + 700), "w": pd.Categorical(np.arange(CHUNK_ROWS + 700) % 7)})
     data["y"] = np.where(data.a % 2, "u", "v")
     data.to_parquet(tmp_path / "one.parquet")
     data.to_parquet(tmp_path / "many.parquet", row_group_size=9_000)
     one = table("parquet", path=str(tmp_path / "one.parquet"))
     many = table("parquet", path=str(tmp_path / "many.parquet"))
-    assert fingerprint(one) == fingerprint(many) and len(one.y) == ROWS + 700
+    assert fingerprint(one) == fingerprint(many) and len(one.y) == CHUNK_ROWS + 700
     source = ParquetSource.model_validate({"path": str(tmp_path / "one.parquet"), "target": "y"})
-    assert [len(piece.cells) for piece in source.pieces(frozenset())] == [ROWS, 700]
+    assert [len(piece.cells) for piece in source.chunks(frozenset())] == [CHUNK_ROWS, 700]
 
 
 def test_test_rows(tmp_path: Path) -> None:

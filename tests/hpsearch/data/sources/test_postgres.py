@@ -87,10 +87,10 @@ def test_the_query_is_sent_as_it_is() -> None:
 
 def test_rows_are_streamed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first rows of a query that would take minutes and gigabytes come at once."""
-    monkeypatch.setattr(module, "ROWS", 1000)
+    monkeypatch.setattr(module, "CHUNK_ROWS", 1000)
     query = "SELECT generate_series(1, 1000000000) AS a, repeat('x', 1000) AS b, 1 AS y"
     start = time.monotonic()
-    pieces = SqlSource.model_validate({"url": URL, "query": query, "target": "y"}).pieces(frozenset())
+    pieces = SqlSource.model_validate({"url": URL, "query": query, "target": "y"}).chunks(frozenset())
     assert len(next(pieces).cells) == len(next(pieces).cells) == 1000
     del pieces
     assert time.monotonic() - start < 10

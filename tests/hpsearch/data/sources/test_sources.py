@@ -79,7 +79,9 @@ def columns(rows: Table) -> list[Column]:
 def check_contract(rows: Table) -> None:
     if isinstance(rows.x, Frame):
         assert rows.features == tuple(rows.x.columns) and rows.y.shape == (len(rows.x),)
-        assert all(len(c.values) == len(rows.x) and (c.values.dtype == F64) == (c.names is None) for c in columns(rows))
+        assert all(
+            len(c.values) == len(rows.x) and (c.values.dtype == F64) == (c.categories is None) for c in columns(rows)
+        )
     else:
         assert rows.x.dtype in (np.float32, F64) and rows.x.ndim == 2 and rows.y.shape == (len(rows.x),)
         assert len(rows.features) == rows.x.shape[1] == len(set(rows.features))

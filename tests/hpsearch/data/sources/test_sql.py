@@ -61,7 +61,7 @@ def test_chunks_do_not_matter(database: Path, monkeypatch: pytest.MonkeyPatch) -
     query = "SELECT b, c, y FROM people UNION ALL SELECT 7, 'u', 1 UNION ALL SELECT 7.0, 5, 0"
     whole = read(database, query, categorical=["b", "c"])
     for rows in (1, 2, 3):
-        monkeypatch.setattr(module, "ROWS", rows)
+        monkeypatch.setattr(module, "CHUNK_ROWS", rows)
         part = read(database, query, categorical=["b", "c"])
         assert [cells(part, name) for name in "bc"] == [cells(whole, name) for name in "bc"]
         assert targets(part) == targets(whole)
@@ -163,7 +163,7 @@ def test_files_that_cannot_be_used(tmp_path: Path) -> None:
 def test_connections_are_closed(database: Path) -> None:
     """Also when nobody reads on, or an error comes between: an open one would be a warning, which is an error here."""
     source = SqlSource.model_validate({"url": f"sqlite:///{database}", "query": "SELECT * FROM people", "target": 0})
-    pieces = source.pieces(frozenset())
+    pieces = source.chunks(frozenset())
     next(pieces)
     del pieces
     refused(database, "SELECT * FROM people", target="zz")

@@ -13,14 +13,15 @@ from table_cases import DATA, cells, people, refusal, table, targets, written
 from hpsearch.data.dataset import fingerprint, prepare
 from hpsearch.data.frame import Frame
 from hpsearch.data.sources import SOURCES
-from hpsearch.data.sources.csv import ROWS, CsvSource
+from hpsearch.data.sources.csv import CsvSource
+from hpsearch.data.sources.tables import CHUNK_ROWS
 from hpsearch.errors import DataError
 
 SMALL = "a,b,y\n" + "".join(f"{k},{k * 1.5},{'uv'[k % 2]}\n" for k in range(10))
 KINDS = ("csv", "parquet", "sql")
 
 
-def many(rows: int = ROWS + 500) -> str:
+def many(rows: int = CHUNK_ROWS + 500) -> str:
     return "a,b,y\n" + "".join(f"{k},{k * 1.5},{'uv'[k % 2]}\n" for k in range(rows))
 
 
@@ -109,10 +110,10 @@ def test_rows_of_unequal_length(far: bool, line: str, count: int, tmp_path: Path
 
 def test_a_short_row_among_cells_that_are_missing(tmp_path: Path) -> None:
     """Where the last column has gaps of its own, in every piece."""
-    rows = "".join(f"u,{k},{'' if k % 2 else k}\n" for k in range(ROWS + 10))
+    rows = "".join(f"u,{k},{'' if k % 2 else k}\n" for k in range(CHUNK_ROWS + 10))
     assert cells(table("csv", path=file(tmp_path, "y,a,b\n" + rows), target="y"), "b")[1] is None
     message = refusal("csv", path=file(tmp_path, "y,a,b\n" + rows + "u,1\n"), target="y")
-    assert f"line {ROWS + 12} has 2 cells" in message
+    assert f"line {CHUNK_ROWS + 12} has 2 cells" in message
 
 
 @pytest.mark.parametrize(
@@ -148,8 +149,8 @@ def test_broken_files(tmp_path: Path) -> None:
 def test_files_are_closed(tmp_path: Path) -> None:
     """Also those that are not read to their end: a warning of one that is open is an error here."""
     source = CsvSource.model_validate({"path": file(tmp_path, many()), "target": "y"})
-    pieces = source.pieces(frozenset())
-    assert len(next(pieces).cells) == ROWS
+    pieces = source.chunks(frozenset())
+    assert len(next(pieces).cells) == CHUNK_ROWS
     del pieces
 
 
@@ -207,13 +208,13 @@ def test_text_where_numbers_were(far: bool, tmp_path: Path) -> None:
     assert f"column 'a' holds numbers, and text in 1 of {row} rows: 'x' in row {row};" in message
     as_gap = cells(table("csv", path=path, missing=["x"]), "a")
     assert as_gap[:2] == [0, 1] and as_gap[-1] is None
-    as_names = cells(table("csv", path=path, categorical=["a"]), "a")
-    assert as_names[:2] == ["0", "1"] and as_names[-1] == "x" and len(as_names) == row
+    as_categorical = cells(table("csv", path=path, categorical=["a"]), "a")
+    assert as_categorical[:2] == ["0", "1"] and as_categorical[-1] == "x" and len(as_categorical) == row
 
 
 def test_text_first_and_numbers_later(tmp_path: Path) -> None:
     """Names in the first piece, nothing but numbers in the second: all of them names, written one way."""
-    content = "a,y\n" + "x,u\n" * ROWS + "7,v\n" * 5
+    content = "a,y\n" + "x,u\n" * CHUNK_ROWS + "7,v\n" * 5
     read = table("csv", path=file(tmp_path, content))
     assert cells(read, "a")[-1] == "7" and cells(read, "a")[0] == "x"
 
@@ -221,7 +222,7 @@ def test_text_first_and_numbers_later(tmp_path: Path) -> None:
 def test_gaps_in_a_whole_piece(tmp_path: Path) -> None:
     """A column that has nothing in the first 50,000 rows is what the later ones say."""
     for cell in ("1.5", "x"):
-        read = table("csv", path=file(tmp_path, "a,b,y\n" + ",1,u\n" * ROWS + f"{cell},2,v\n" * 3))
+        read = table("csv", path=file(tmp_path, "a,b,y\n" + ",1,u\n" * CHUNK_ROWS + f"{cell},2,v\n" * 3))
         assert cells(read, "a")[-4:] == [None, *[float(cell) if cell == "1.5" else cell] * 3]
 
 
@@ -368,7 +369,7 @@ def test_what_is_said_of_columns(tmp_path: Path) -> None:
         "column 'const' is the same in all rows",
         "column 'three' is the same in all rows",
         "column 'none' holds nothing: it becomes 0",
-        "column 'who' has 10,000 different names",
+        "column 'who' has 10,000 categories",
         "task: classification",
     ):
         assert words in said
@@ -416,7 +417,7 @@ def test_adult() -> None:
     assert len(read.parts["test"]) == 16_281 and round(float(read.y[:32_561].mean()), 4) == 0.2408
     gaps = np.any([c.missing for c in read.x.columns.values()], axis=0)
     assert gaps[:32_561].sum() == 2_399 and gaps[32_561:].sum() == 1_221
-    assert [n for n, c in read.x.columns.items() if c.names is None] == ["0", "2", "4", "10", "11", "12"]
+    assert [n for n, c in read.x.columns.items() if c.categories is None] == ["0", "2", "4", "10", "11", "12"]
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason=f"no {DATA}")
@@ -429,5 +430,5 @@ def test_the_other_real_ones() -> None:
     assert sum(c.missing.sum() for c in titanic.x.columns.values()) == 869
     german = table("csv", path=str(DATA / "german.csv"))
     assert isinstance(german.x, Frame) and german.classes == ("1", "2")
-    assert sum(c.names is not None for c in german.x.columns.values()) == 13
+    assert sum(c.categories is not None for c in german.x.columns.values()) == 13
     assert table("csv", path=str(DATA / "phoneme.csv")).classes == ("0", "1")

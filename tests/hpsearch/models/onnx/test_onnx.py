@@ -36,7 +36,7 @@ from engine.layers import (
 from engine.losses import LOSSES, Logistic, Loss, SoftmaxCrossEntropy, SquaredError
 from engine.network import Network
 from hpsearch.data.dataset import prepare
-from hpsearch.data.frame import Column, Frame, key
+from hpsearch.data.frame import Column, Frame, category_name
 from hpsearch.data.preprocessing import (
     DTYPE,
     IMPUTES,
@@ -74,10 +74,10 @@ def feeds(model: Model, x: Any) -> dict[str, Any]:
     given = {}
     for name in model.features:
         column = x.columns[name]
-        if name in model.preprocessing[0].names:
-            column = column.as_names()
-            assert column.names is not None
-            given[name] = np.array([*column.names, ""], object)[column.values][:, None]
+        if name in model.preprocessing[0].categorical:
+            column = column.as_categorical()
+            assert column.categories is not None
+            given[name] = np.array([*column.categories, ""], object)[column.values][:, None]
         else:
             given[name] = column.values[:, None].astype(np.float64)
     return given
@@ -96,7 +96,7 @@ def agree(model: Model, x: Any) -> float:
     expected, found = model.scores(x), answers(model, x)
     if not model.classes:
         assert list(found) == ["prediction"] and found["prediction"].shape == (len(expected),)
-        y = model.preprocessing[0].y
+        y = model.preprocessing[0].target_scaler
         unit = 1.0 if y is None else float(np.ptp(y.invert(np.array([[0.0], [1.0]]))))
         off = float(np.abs(found["prediction"] - expected[:, 0]).max(initial=0)) / unit
     else:
@@ -215,7 +215,7 @@ def test_every_activation(name: str) -> None:
         agree(*of_arrays(of_images(Conv2d(3, 2), activation), 2))
         bare = Network((3,), (activation,), SquaredError())  # the function itself, of its first number
         model, _ = of_arrays(bare, 1)
-        model = replace(model, preprocessing=(replace(model.preprocessing[0], x=None, y=None),))
+        model = replace(model, preprocessing=(replace(model.preprocessing[0], input_scaler=None, target_scaler=None),))
         x = np.stack([np.linspace(-30, 30, 601)] * 3, axis=1) * [1, 0.5, -1]
         expected, found = model.scores(x)[:, 0], answers(model, x)["prediction"]
         assert np.allclose(found, expected, rtol=1e-5, atol=1e-6)
@@ -233,7 +233,7 @@ def test_every_loss(name: str, outputs: int, folds: int) -> None:
     for end in [(), *((e,) for e in ends)]:
         model, x = of_arrays(Network((4,), (Dense(8), TANH, Dense(outputs), *end), loss), folds)
         agree(model, x)
-        bare = tuple(replace(p, y=None) for p in model.preprocessing)
+        bare = tuple(replace(p, target_scaler=None) for p in model.preprocessing)
         agree(replace(model, preprocessing=bare), x)
 
 
@@ -330,14 +330,14 @@ def table(rows: int = 120, seed: int = 0) -> Frame:
         "gone": Column(np.full(rows, np.nan)),
         "where": Column(where.astype(np.int32), ("x", "y", "z", "new", "newer")),
         "tiny": Column(generator.normal(1e-9, 1e-12, rows)),
-        "code": Column(code).as_names(),
+        "code": Column(code).as_categorical(),
     }
     return Frame(columns)
 
 
 def of_table(
     frame: Frame,
-    recipe: PreprocessingConfig,
+    config: PreprocessingConfig,
     folds: int = 1,
     loss: Loss | None = None,
     fitted: int = SPLIT,
@@ -348,7 +348,7 @@ def of_table(
     rng = np.random.default_rng(seed)
     y = rng.normal(5e6, 2e6, len(frame))
     numbers = [np.arange(fitted)[k::folds] for k in range(folds)]
-    found = fit(frame, y, tuple(frame.columns), {}, None, recipe, numbers, regression=not loss.classifies)
+    found = fit(frame, y, tuple(frame.columns), {}, None, config, numbers, regression=not loss.classifies)
     outputs = 3 if isinstance(loss, SoftmaxCrossEntropy) else 1
     return modeled(Network((found[0].width,), (Dense(6), TANH, Dense(outputs)), loss), found, seed)
 
@@ -380,7 +380,7 @@ def test_a_column_that_becomes_nothing() -> None:
     frame = table()
     columns = {**frame.columns, "none": Column(np.full(len(frame), -1, np.int32), ())}
     model = of_table(Frame(columns), PreprocessingConfig(impute="median"))
-    assert model.preprocessing[0].names["none"] == CategoryEncoding({}, -1, -1, 0)
+    assert model.preprocessing[0].categorical["none"] == CategoryEncoding({}, -1, -1, 0)
     agree(model, Frame(columns))
     assert "none" in {i.name for i in session(graph(model).SerializeToString()).get_inputs()}
 
@@ -404,18 +404,18 @@ def test_unknown_and_missing_names_are_told_apart() -> None:
     for who in ("a", "b", "", "nobody", "somebody"):
         said[who] = of_it.run(["probabilities"], given | {"who": np.array([[who]], object)})[0].tobytes()
     assert said["nobody"] == said["somebody"] and len(set(said.values())) == 4
-    for size in (np.nan, float(model.preprocessing[0].fills[0])):  # type: ignore[index]
+    for size in (np.nan, float(model.preprocessing[0].fill_values[0])):  # type: ignore[index]
         said[str(size)] = of_it.run(["probabilities"], given | {"size": np.array([[size]])})[0].tobytes()
     assert len(set(said.values())) == 6
 
 
-CELLS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=5).map(key).filter(bool)
+CELLS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=5).map(category_name).filter(bool)
 
 
 @given(st.data())
 @settings(max_examples=60, deadline=None)
 def test_any_table(data: st.DataObject) -> None:
-    """Any names of columns and in them, any numbers, missing cells anywhere, any recipe, rows not seen in training."""
+    """Any names of columns and in them, any numbers, missing cells anywhere, any config, rows not seen in training."""
     rows, fitted = data.draw(st.integers(4, 12)), data.draw(st.integers(2, 4))
     columns = {}
     titles = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
@@ -429,7 +429,7 @@ def test_any_table(data: st.DataObject) -> None:
         else:
             cells = st.integers(-3, 3).map(float) | VALUES | st.just(float("nan"))
             columns[title] = Column(np.array(data.draw(st.lists(cells, min_size=rows, max_size=rows))))
-    recipe = PreprocessingConfig(
+    config = PreprocessingConfig(
         data.draw(st.sampled_from([*SCALES])),
         data.draw(st.sampled_from([*IMPUTES])),
         data.draw(st.integers(1, 3)),
@@ -438,7 +438,7 @@ def test_any_table(data: st.DataObject) -> None:
     frame = Frame(columns)
     folds = data.draw(st.integers(1, 2))
     numbers = [np.arange(fitted)[k::folds] for k in range(folds)]
-    found = fit(frame, np.zeros(rows), tuple(columns), {}, None, recipe, numbers, regression=False)
+    found = fit(frame, np.zeros(rows), tuple(columns), {}, None, config, numbers, regression=False)
     if not found[0].width:
         return
     model = modeled(Network((found[0].width,), (Dense(3),), SoftmaxCrossEntropy()), found)

@@ -241,10 +241,10 @@ def test_champion(tracked: Tracked) -> None:
     data = tracked.folder / "data"
     data.mkdir(exist_ok=True)
     _, [[scaling]] = prepare(spec.data, spec.seed, data)
-    assert scaling.x is not None and model.preprocessing[0].x is not None
+    assert scaling.input_scaler is not None and model.preprocessing[0].input_scaler is not None
     x = spec.data.load().x
-    assert model.preprocessing[0].x.apply(x).tobytes() == scaling.x.apply(x).tobytes()
-    inputs = scaling.x.apply(x).astype(np.float32)
+    assert model.preprocessing[0].input_scaler.apply(x).tobytes() == scaling.input_scaler.apply(x).tobytes()
+    inputs = scaling.input_scaler.apply(x).astype(np.float32)
     theta = np.frombuffer(stored.weights, np.float32)[None]
     assert model.scores(x).tobytes() == model.network.predict(theta, inputs)[0].tobytes()
 
