@@ -89,37 +89,18 @@ def resume(database: str, tracking_uri: str | None, workers: int | None, retry_f
 
 @commands.command()
 @click.argument("database")
-@click.option("--json", "as_json", is_flag=True, help="Everything, for programs.")
-@click.option("--csv", "as_csv", is_flag=True, help="A row for every trial, for tables.")
-@click.option("--all", "every", is_flag=True, help="Every trial, not only the best.")
+@click.option("--json", "as_json", is_flag=True, help="Print all data as JSON.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print a CSV table with a row for each trial.")
+@click.option("--all", "all_trials", is_flag=True, help="List all trials, not only the best.")
 @click.option("--watch", is_flag=True, help="Follow the study while it runs; Ctrl-C ends that, not the study.")
-def show(database: str, as_json: bool, as_csv: bool, every: bool, watch: bool) -> None:
-    """Print stages, best trials, what made them so, and every trial of the study in DATABASE; nothing is written."""
+def show(database: str, as_json: bool, as_csv: bool, all_trials: bool, watch: bool) -> None:
+    """Show stages, best trials and parameter importance of the study in DATABASE (read-only)."""
     if as_json + as_csv + watch > 1:
         raise click.UsageError("--json, --csv and --watch exclude each other")
-    from rich.console import Console
+    from hpsearch.report.show import show as show_study
 
-    from hpsearch.report import text as report
-    from hpsearch.study.summary import standing, summary
-
-    url, console = _url(database), Console()
-    if watch:
-        from hpsearch.report import watch as watching
-
-        try:
-            found = watching.watch(url, console)
-        except KeyboardInterrupt:  # somebody has seen enough
-            return
-    else:
-        found = summary(url)
-    if as_json:
-        click.echo(json.dumps(report.as_json(found), indent=2, allow_nan=False))
-    elif as_csv:
-        click.echo(report.as_csv(found), nl=False)
-    else:
-        report.console(console).print(report.as_text(found, every=every, closer=True))
-        if not (watch and found.trained) and (state := standing(url, found)) is not None:
-            _say(state)
+    output: Any = "json" if as_json else "csv" if as_csv else "text"
+    show_study(_url(database), output, all_trials=all_trials, follow=watch)
 
 
 @commands.command()
@@ -229,7 +210,7 @@ def export(database: str, folder: Path, onnx: bool) -> None:
     """Write the best model of the study in DATABASE to a folder that needs nothing else."""
     from hpsearch.api import load_study
     from hpsearch.models.model import check_folder
-    from hpsearch.report import text as report
+    from hpsearch.report.tables import format_scores
 
     check_folder(folder)
     model = load_study(_url(database)).model
@@ -238,7 +219,7 @@ def export(database: str, folder: Path, onnx: bool) -> None:
         from hpsearch.models import onnx as exchange
 
         exchange.save(model, folder / "model.onnx")
-    _say(f"{folder}: {model.about['study']} {model.about['trial']}, {report.scores(model.about['metrics'])}")
+    _say(f"{folder}: {model.about['study']} {model.about['trial']}, {format_scores(model.about['metrics'])}")
 
 
 @commands.command()
@@ -285,7 +266,8 @@ def range_test(study: Path, low: float, high: float, steps: int, overrides: tupl
     from rich.console import Console
 
     from engine.types import EngineError
-    from hpsearch.report import text as report
+    from hpsearch.report.range_test import lr_range_as_text
+    from hpsearch.report.text import output_console
     from hpsearch.search.lr_range import lr_range_test
 
     spec = _load(study, overrides)
@@ -293,7 +275,7 @@ def range_test(study: Path, low: float, high: float, steps: int, overrides: tupl
         found = lr_range_test(spec, low, high, steps)
     except EngineError as error:
         raise click.UsageError(str(error)) from None
-    report.console(Console()).print(report.lr_range_as_text(found))
+    output_console(Console()).print(lr_range_as_text(found))
 
 
 def _start_forkserver() -> None:
@@ -323,15 +305,15 @@ def _load(study: Path, overrides: tuple[str, ...]) -> "Spec":
 def _run(spec: "Spec | None", url: str, options: "Options", given: str | None, quiet: bool) -> None:
     from rich.console import Console
 
-    from hpsearch.report import text as report
-    from hpsearch.report.live import Display
+    from hpsearch.report.live import LiveDisplay
+    from hpsearch.report.text import as_text, best_trial_text, output_console
     from hpsearch.storage.database import shown
     from hpsearch.study.progress import Halted
     from hpsearch.study.session import Session
 
     console = Console()
     tracking = options.tracking
-    display = Display(console, quiet=quiet)
+    display = LiveDisplay(console, quiet=quiet)
     onwards = f"Go on with: hpsearch resume {shlex.quote(shown(url))}"
     if given and redacted(given) == given:  # an address with a password in it is not repeated
         onwards += f" --tracking-uri {shlex.quote(given)}"
@@ -341,7 +323,7 @@ def _run(spec: "Spec | None", url: str, options: "Options", given: str | None, q
                 for notice in session.notices:
                     _say(f"note: {notice}", err=True)
                 metric = session.spec.metric.name
-                with display.shown():
+                with display.live():
                     for progress in session.run():
                         for note in progress.notes:
                             display.note(note)
@@ -354,9 +336,9 @@ def _run(spec: "Spec | None", url: str, options: "Options", given: str | None, q
             _say(f"error: {error}; everything finished is saved. {onwards}", err=True)
             sys.exit(1)
     if not quiet:
-        report.console(console).print(report.as_text(found, every=False))
+        output_console(console).print(as_text(found))
     elif found.ranking:
-        console.print(report.best_line(found.ranking[0]), soft_wrap=True)
+        console.print(best_trial_text(found.ranking[0]), soft_wrap=True)
     _say(f"Database: {shown(url)}   (hpsearch show {shlex.quote(shown(url))})")
     if session.untracked:
         _say(f"warning: {session.untracked}", err=True)

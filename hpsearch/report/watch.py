@@ -1,4 +1,4 @@
-"""A study that another process runs, followed from its database alone, which nothing is written to."""
+"""Follow a study that another process runs, from its database alone and without writing to it."""
 
 import time
 from collections import Counter
@@ -8,111 +8,113 @@ from typing import final
 
 from rich.console import Console
 
-from hpsearch.report.live import Display
-from hpsearch.report.text import outline
+from hpsearch.report.live import LiveDisplay
+from hpsearch.report.text import overview
 from hpsearch.storage.records import FINISHED, Trial
 from hpsearch.storage.study_db import Storage, read
 from hpsearch.study.progress import Progress
 from hpsearch.study.summary import Summary, summarized
 
-EVERY = 1.0  # seconds between two looks
+POLL_INTERVAL = 1.0  # seconds
 
 
 def watch(url: str, console: Console, wait: Callable[[float], None] = time.sleep) -> Summary:
-    """Shows a study until it has ended or nobody runs it.
+    """Show the progress of a study until it has ended or no process runs it.
 
     Args:
-        wait: lets so many seconds go by.
+        wait: waits for a number of seconds.
 
     Returns:
-        The study as it is then.
+        The study at the end.
 
     Raises:
-        StorageError: its database cannot be read, or not any more.
+        StorageError: its database cannot be read, or can no longer be read.
     """
-    reader, display = Reader(url), Display(console, quiet=False)
-    found = reader.look()
-    assert found is not None  # at first everything is new
-    before = {r.label for r in _finished(found)}
-    with display.shown():
+    poller, display = StudyPoller(url), LiveDisplay(console, quiet=False)
+    study = poller.poll()
+    assert study is not None  # the first poll always sees a change
+    reported = {r.label for r in _finished(study)}
+    with display.live():
         while True:
-            news = [r for r in _finished(found) if r.label not in before]
-            before |= {r.label for r in news}
-            below = outline(found) if console.is_terminal else ()
-            display.update(_progress(found, news), found.spec.metric.name, *below)
-            if ended(found):
-                return found
-            wait(EVERY)
-            while (new := reader.look()) is None and not ended(found):
-                wait(EVERY)
-            found = new or found
+            news = [r for r in _finished(study) if r.label not in reported]
+            reported |= {r.label for r in news}
+            below = overview(study) if console.is_terminal else ()
+            display.update(_progress(study, news), study.spec.metric.name, *below)
+            if is_over(study):
+                return study
+            wait(POLL_INTERVAL)
+            while (changed := poller.poll()) is None and not is_over(study):
+                wait(POLL_INTERVAL)
+            study = changed or study
 
 
-def ended(found: Summary) -> bool:
-    """Whether nothing more will come: all is trained and the test scores are read, or nobody runs the study."""
-    if found.holder is None or found.holder.gone:
+def is_over(study: Summary) -> bool:
+    """Return whether the study will not change: all trials and test scores are complete, or no process runs it."""
+    if study.holder is None or study.holder.gone:
         return True
-    best = found.champion
-    return found.trained and (best is None or any(name.startswith("test/") for name in best.metrics))
+    best = study.champion
+    return study.trained and (best is None or any(name.startswith("test/") for name in best.metrics))
 
 
 @final
-class Reader:
-    """Reads a study again and again: what has changed, and of that only what can have.
+class StudyPoller:
+    """Reads a study again and again, each time only the trials that may have changed.
 
     Args:
-        url: of its database.
+        url: URL of the study database.
     """
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._mark: tuple[object, ...] = ()
+        self._token: tuple[object, ...] = ()
         self._last: Summary | None = None
 
-    def look(self) -> Summary | None:
-        """The study; None when it has not changed since the last look.
+    def poll(self) -> Summary | None:
+        """Return the study, or None if it has not changed since the last poll.
 
-        The database is open no longer than that takes: whoever runs the study is to be the last to close it.
+        The database is closed in between, because the process that runs the study should be the last to close it.
 
         Raises:
-            StorageError: it cannot be read.
+            StorageError: the database cannot be read.
         """
-        new = read(self._url, self._new, check=self._last is None)
-        if new is None:
+        changed = read(self._url, self._changed, check=self._last is None)
+        if changed is None:
             return None
-        self._mark, self._last = new
+        self._token, self._last = changed
         return self._last
 
-    def _new(self, storage: Storage) -> tuple[tuple[object, ...], Summary] | None:
-        mark = storage.mark()
-        return None if mark == self._mark else (mark, summarized(storage, self._settled(storage)))
+    def _changed(self, storage: Storage) -> tuple[tuple[object, ...], Summary] | None:
+        token = storage.mark()
+        return None if token == self._token else (token, summarized(storage, self._final_trials(storage)))
 
-    def _settled(self, storage: Storage) -> list[list[Trial]]:
-        """Of each stage the first trials, as far as all have finished: these stay, unless somebody else runs the study,
-        who may train failed ones again."""
+    def _final_trials(self, storage: Storage) -> list[list[Trial]]:
+        """Return the first finished trials of each stage, which need not be read again.
+
+        There are none when another process has started to run the study: it may train failed trials again.
+        """
         holder, last = storage.holder(), self._last
         if last is None or holder is None or last.holder is None or holder[:3] != last.holder[:3]:
             return []
         return [list(takewhile(lambda r: r.state in FINISHED, records)) for records in last.records]
 
 
-def _finished(found: Summary) -> list[Trial]:
-    return [r for records in found.records for r in records if r.state in FINISHED]
+def _finished(study: Summary) -> list[Trial]:
+    return [r for records in study.records for r in records if r.state in FINISHED]
 
 
-def _progress(found: Summary, news: list[Trial]) -> Progress:
-    states = Counter(r.state for records in found.records for r in records)
-    stage = max(0, len(found.records) - 1)
+def _progress(study: Summary, news: list[Trial]) -> Progress:
+    states = Counter(r.state for records in study.records for r in records)
+    stage = max(0, len(study.records) - 1)
     return Progress(
-        stage=found.spec.stages[stage].name,
+        stage=study.spec.stages[stage].name,
         stage_number=stage + 1,
-        stages=len(found.spec.stages),
+        stages=len(study.spec.stages),
         finished=sum(states[state] for state in FINISHED),
         pruned=states["pruned"],
         diverged=states["diverged"],
         failed=states["failed"],
         running=states["running"],
-        total=sum(found.totals),
-        best=found.champion,
+        total=sum(study.totals),
+        best=study.champion,
         news=tuple(news),
     )

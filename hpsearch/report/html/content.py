@@ -15,7 +15,7 @@ from hpsearch.data.dataset import Dataset
 from hpsearch.errors import DataError
 from hpsearch.models.diagnostics import Diagnostics
 from hpsearch.models.model import PreparedData
-from hpsearch.report.text import reading, saved, verdict
+from hpsearch.report.tables import diagnosis, epochs_saved, winner_line
 from hpsearch.search.confirm import CONFIDENCE
 from hpsearch.search.importance import importance
 from hpsearch.storage.database import shown
@@ -108,9 +108,9 @@ class Story(NamedTuple):
             seeds = f"over {len(first.trials)} seeds"
             if isfinite(first.mean):
                 half = f" ± {first.half:.2g} ({CONFIDENCE:.0%} interval)" if isfinite(first.half) else ""
-                yield f"Trained again {seeds}: mean {spec.metric.name} {first.mean:.4g}{half}. {verdict(finalists)}"
+                yield f"Trained again {seeds}: mean {spec.metric.name} {first.mean:.4g}{half}. {winner_line(finalists)}"
             else:
-                yield verdict(finalists)
+                yield winner_line(finalists)
         else:
             yield self._unconfirmed(best)
         spread = best.metrics.get(f"{spec.metric.name}_std")
@@ -160,7 +160,7 @@ class Story(NamedTuple):
 
     def reading(self) -> str:
         """Bias and variance of the champion, with advice."""
-        return reading(self.found.champion) if self.found.champion else ""
+        return diagnosis(self.found.champion) if self.found.champion else ""
 
     def epochs(self) -> Iterator[str]:
         """What early stopping and pruning saved."""
@@ -176,5 +176,5 @@ class Story(NamedTuple):
             )
         ended = sum(r.state == "pruned" for r in own)
         if ended:
-            left = format_count(saved(spec, own), "epoch")
+            left = format_count(epochs_saved(spec, own), "epoch")
             yield f"Pruned: {format_count(ended, 'trial')}, which saved at most {left}."

@@ -16,7 +16,7 @@ from hpsearch.core.space import Axis, value_bounds
 from hpsearch.core.text import format_count, format_duration, format_value, printable
 from hpsearch.report.html.content import Story
 from hpsearch.report.html.figures import Picture
-from hpsearch.report.text import over_seeds, ranges
+from hpsearch.report.tables import format_range, seed_tables, stage_table
 from hpsearch.storage.records import FINISHED, Trial
 
 HERE = Path(__file__).parent
@@ -61,7 +61,7 @@ def page(story: Story, search: Sequence[Picture], champion: Sequence[Picture]) -
         standing=story.standing,
         chapters=[c for c in chapters if c.pictures],
         captions={p.name: printable(p.caption, 3000) for p in (*search, *champion)},
-        over_seeds=list(over_seeds(story.found)),
+        over_seeds=list(seed_tables(story.found)),
         best=_best(story),
         sure=list(story.sure()),
         reading=story.reading(),
@@ -134,7 +134,7 @@ def _best(story: Story) -> dict[str, Any] | None:
 
 
 def _range(axis: Axis) -> str:
-    return ranges(value_bounds(axis, {axis.key: (axis.low, axis.high)}), axis.zoomable)
+    return format_range(value_bounds(axis, {axis.key: (axis.low, axis.high)}), axis.zoomable)
 
 
 def _scores(story: Story, best: Trial) -> Iterator[dict[str, Any]]:
@@ -152,9 +152,7 @@ def _scores(story: Story, best: Trial) -> Iterator[dict[str, Any]]:
 
 def _stages(story: Story) -> list[list[str]]:
     """As `hpsearch show` has them, a row a stage."""
-    from hpsearch.report.text import stages
-
-    return [list(row) for row in zip(*stages(story.found), strict=True)]
+    return [list(row) for row in zip(*stage_table(story.found), strict=True)]
 
 
 def _columns(story: Story, rows: Sequence[Sequence[Cell]]) -> list[Column]:

@@ -1,7 +1,7 @@
 """The pictures of a search: its stages, its history, what mattered, what it cost."""
 
 from collections.abc import Iterator, Sequence
-from itertools import accumulate, product
+from itertools import accumulate, islice, product
 from math import isfinite, log10
 
 import plotly.graph_objects as go
@@ -25,7 +25,7 @@ from hpsearch.report.html.figures import (
     lined,
     lined_up,
 )
-from hpsearch.report.text import parameters
+from hpsearch.report.tables import format_parameters, point_letters
 from hpsearch.search.confirm import CONFIDENCE, Finalist
 from hpsearch.search.importance import FEWEST
 from hpsearch.storage.records import Trial, checked_every
@@ -351,7 +351,9 @@ def _time(story: Story) -> Picture:
     for name in names:
         of_it = [r for r in shown if r.stage == name]
         if of_it:
-            text = [f"{hover(r)}<br>{r.seconds:.3g} s, {r.epochs} epochs<br>{safe(parameters(r))}" for r in of_it]
+            text = [
+                f"{hover(r)}<br>{r.seconds:.3g} s, {r.epochs} epochs<br>{safe(format_parameters(r))}" for r in of_it
+            ]
             x, y = [numbers[r.label] for r in of_it], [r.seconds for r in of_it]
             made.add_trace(dotted(safe(name), color(names, name), x, y, text=text, hoverinfo="text"))
     made.update_xaxes(title="trial")
@@ -365,14 +367,16 @@ def _confirmed(story: Story) -> Picture:
     """The points that were trained again: each seed, and the mean with its interval."""
     finalists = story.found.finalists
     made = figure(120 + 46 * len(finalists))
-    letters = [chr(ord("A") + n) if n < 26 else str(n + 1) for n in range(len(finalists))]
+    letters = list(islice(point_letters(), len(finalists)))
     for place, (letter, f) in enumerate(zip(letters, finalists, strict=True)):
         shade = COLORS[place % len(COLORS)]
         made.add_traces(_finalist(story, letter, f, place, shade))
     made.update_xaxes(title=_metric(story))
     ticks = {"tickvals": list(range(len(finalists))), "ticktext": letters}
     made.update_yaxes(range=[len(finalists) - 0.5, -0.5], showgrid=False, **ticks)
-    points = "; ".join(f"{letter}: {parameters(f.trials[0])}" for letter, f in zip(letters, finalists, strict=True))
+    points = "; ".join(
+        f"{letter}: {format_parameters(f.trials[0])}" for letter, f in zip(letters, finalists, strict=True)
+    )
     caption = f"Means over seeds with their {CONFIDENCE:.0%} intervals; pale dots are the single seeds. {points}."
     return Picture("confirmed", "Luck or skill", caption, made)
 

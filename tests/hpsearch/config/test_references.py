@@ -2,7 +2,6 @@
 
 import contextlib
 import random
-import re
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ from hpsearch.core.seeds import derive
 from hpsearch.core.space import Clause
 from hpsearch.data.dataset import DTYPE, Dataset, prepare
 from hpsearch.errors import Interrupted, SpecError
-from hpsearch.report.text import reading
 from hpsearch.samplers import SAMPLERS, missing
 from hpsearch.search.zoom import reused
 from hpsearch.storage.records import Trial
@@ -250,58 +248,11 @@ def test_restored_from_json(spec: Spec) -> None:
     assert restore_spec(spec.model_dump(mode="json"), "json") == spec
 
 
-def test_show_gives_medians_over_seeds(dataset: Dataset, tmp_path: Path) -> None:
-    parameters: dict[str, Any] = {name: cases.RICH["parameters"][name] for name in ("optimizer", "depth")}
-    parameters |= {"learning_rate": 0.1, "hidden_units": 4, "more_units": 3, "activation": "tanh", "dropout": 0.0}
-    parameters |= {"limit": 1.0}
-    points: list[dict[str, Any]] = [{"optimizer": "momentum", "depth": 1}, {"optimizer": "adam", "depth": 0}]
-    changes = {
-        **cases.RICH,
-        "parameters": parameters,
-        "stages": [{"name": "both", "points": points, "seeds": 3, "trials": 10}],
-    }
-    database = tmp_path / "small.db"
-    records = cases.rows(cases.run(cases.small(**changes), dataset, database))
-    lines = printed(database)
-    start = next(n for n, line in enumerate(lines) if line.startswith("both: over 3 seeds"))
-    header, first, second = (lines[start + n].split() for n in (2, 4, 5))
-    assert header == ["optimizer", "depth", "complete", "median", "val/loss", "least", "most"]
-    for place, cells in enumerate((first, second)):
-        values = sorted(r.value for r in records[place:6:2] if r.value is not None)
-        assert cells[2:] == ["3/3", *(f"{v:.4g}" for v in (values[1], values[0], values[2]))]
-    assert first[:2] == ["momentum", "1"] and second[:2] == ["adam", "0"]
-
-
-def test_show_reads_bias_and_variance(reference: tuple[list[Trial], str]) -> None:
-    """Of the best trial, by its errors: 1 − accuracy."""
-    best = reference[0][0]._replace(metrics={"fit/accuracy": 0.99, "val/accuracy": 0.89})
-    assert reading(best).startswith("High variance: train error 1.0%, val error 11.0%; try more data")
-    assert "high bias" in reading(best._replace(metrics={"fit/accuracy": 0.85, "val/accuracy": 0.84})).lower()
-    assert reading(best._replace(metrics={"fit/accuracy": float("nan"), "val/accuracy": 0.8})) == ""
-    assert reading(best._replace(metrics={"fit/accuracy": 0.8, "train/accuracy": 0.8})) == ""
-
-
 def printed(database: Path) -> list[str]:
     """What `hpsearch show` prints."""
     result = CliRunner().invoke(commands, ["show", str(database)], catch_exceptions=False)
     assert result.exit_code == 0
     return [line.strip() for line in result.output.splitlines()]
-
-
-def test_range_test(tmp_path: Path) -> None:
-    """A rate within its answer trains; one far above does not."""
-    path = cases.write(tmp_path, **cases.RICH)
-    result = CliRunner().invoke(commands, ["range-test", str(path), "--steps", "120"], catch_exceptions=False)
-    assert result.exit_code == 0, result.output
-    found = re.search(r"falls most steeply at ([\d.e+-]+)\.", result.output)
-    assert found and 1e-3 < float(found[1]) < 5
-    assert "Worth searching: learning_rate: {min: " in result.output
-
-
-@pytest.mark.parametrize(("option", "message"), [("--steps=1", "steps must be"), ("--low=0", "low must be above 0")])
-def test_range_test_refuses(tmp_path: Path, option: str, message: str) -> None:
-    result = CliRunner().invoke(commands, ["range-test", str(cases.write(tmp_path)), option])
-    assert result.exit_code == 2 and message in result.output
 
 
 def weights_score(spec: Spec, dataset: Dataset, record: Trial) -> float:

@@ -16,7 +16,7 @@ from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.errors import StorageError
 from hpsearch.report import watch as module
-from hpsearch.report.watch import Reader, ended, watch
+from hpsearch.report.watch import StudyPoller, is_over, watch
 from hpsearch.storage.database import url_of
 from hpsearch.storage.study_db import Storage
 from hpsearch.study.summary import Summary, summary
@@ -63,39 +63,39 @@ def test_it_sees_what_a_whole_look_sees(
         first.append((stage, start))
         return read(self, stage, start)
 
-    reader, looks = Reader(url), 0
+    poller, looks = StudyPoller(url), 0
     monkeypatch.setattr(Storage, "trials", trials)
     for _ in range(400):
         first.clear()
-        found = reader.look()
+        found = poller.poll()
         starts = dict(first)
         expected = summary(url)
         if found is not None:
             looks += 1
             assert plain(found) == plain(expected)
             scored = found.champion is not None and "test/loss" in found.champion.metrics
-            assert ended(found) == (found.trained and scored), "it runs until its test scores are read"
+            assert is_over(found) == (found.trained and scored), "it runs until its test scores are read"
             with Storage.read(url) as storage:
                 rows = [t.result for s in found.spec.stages for t in read(storage, s.name)]
             assert all(r is None or r.checkpoint is None for r in rows), "what only who trains needs"
             if len(found.records) > 1:
                 assert starts["coarse"] == 9, "a stage that is over is not read again"
-            done = found.trained and ended(found)
+            done = found.trained and is_over(found)
         else:
             assert starts == {}
         if done:
             break
         step(0.0)
     assert done and looks > 20
-    assert reader.look() is None
+    assert poller.poll() is None
 
 
 def test_a_look_that_changes_nothing_reads_no_trial(running: tuple[str, Callable[[float], None]]) -> None:
     url, _ = running
-    reader = Reader(url)
-    assert reader.look() is not None
+    poller = StudyPoller(url)
+    assert poller.poll() is not None
     for _ in range(3):
-        assert reader.look() is None
+        assert poller.poll() is None
 
 
 def test_failed_trials_that_train_again_are_seen(prepared: tuple[Spec, Dataset], tmp_path: Path) -> None:
@@ -106,13 +106,13 @@ def test_failed_trials_that_train_again_are_seen(prepared: tuple[Spec, Dataset],
         next(study.run())
         storage = study._storage
         storage.save("coarse", [TrialResult(0, "failed", None, 0, 0, {}, 0.0, error="no room")])
-        reader = Reader(url)
-        found = reader.look()
+        poller = StudyPoller(url)
+        found = poller.poll()
         assert found is not None and found.records[0][0].state == "failed"
     time.sleep(0.002)  # so that who comes next came later
     with cases.opened(spec, dataset, tmp_path / "small.db") as study:
         study._storage.forget("coarse", [0])
-        found = reader.look()
+        found = poller.poll()
         assert found is not None and found.records[0][0].state == "running"
 
 
@@ -122,7 +122,7 @@ def test_plain_lines(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Where the output is no terminal: a line a stage and now and then, no control characters; it ends by itself."""
-    monkeypatch.setattr("hpsearch.report.live.EVERY", 0.0)
+    monkeypatch.setattr("hpsearch.report.live.LINE_INTERVAL", 0.0)
     url, step = running
     waited: list[float] = []
 
@@ -130,13 +130,13 @@ def test_plain_lines(
         waited.append(seconds)
         step(seconds)
 
-    update, news = module.Display.update, list[str]()
+    update, news = module.LiveDisplay.update, list[str]()
 
     def noted(self: Any, progress: Any, *others: Any) -> None:
         news.extend(r.label for r in progress.news)
         update(self, progress, *others)
 
-    monkeypatch.setattr(module.Display, "update", noted)
+    monkeypatch.setattr(module.LiveDisplay, "update", noted)
     out = Console(file=io.StringIO(), width=200)
     found = watch(url, out, wait)
     assert sorted(news) == sorted(r.label for records in found.records for r in records), "each once"
@@ -147,7 +147,7 @@ def test_plain_lines(
     assert "Run by" not in capsys.readouterr().out, "who runs it has only to close"
     text = out.file.getvalue()  # type: ignore[attr-defined]
     assert found.trained and plain(found) == plain(summary(url))
-    assert set(waited) == {module.EVERY} and len(waited) < 400
+    assert set(waited) == {module.POLL_INTERVAL} and len(waited) < 400
     lines = text.splitlines()
     assert lines[0].startswith("coarse (1/3): 0/") and "no best yet" in lines[0]
     assert any(line.startswith("fine (2/3): ") for line in lines)

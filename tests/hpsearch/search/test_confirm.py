@@ -19,7 +19,7 @@ from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.data.preprocessing import Preprocessing
 from hpsearch.errors import Interrupted
 from hpsearch.models.model import Model, champion
-from hpsearch.report.text import verdict
+from hpsearch.report.tables import winner_line
 from hpsearch.search.confirm import Finalist, compared, finalists, leader, winner
 from hpsearch.storage.database import url_of
 from hpsearch.storage.records import Trial
@@ -155,9 +155,9 @@ def test_tied_or_not() -> None:
     assert (a.point["x"], b.point["x"], c.point["x"]) == (0, 1, 2)
     assert abs(a.mean - b.mean) < a.half, "by their own intervals they could be the same"
     assert not b.tied and c.tied
-    assert verdict([a, b]) == "A is the winner."
-    assert verdict([a, b, c]) == "A is the winner by its mean, but cannot be told apart from C."
-    assert verdict([a, c, c]) == "A is the winner by its mean, but cannot be told apart from B and C."
+    assert winner_line([a, b]) == "A is the winner."
+    assert winner_line([a, b, c]) == "A has the best mean but does not differ significantly from C (95 %)."
+    assert winner_line([a, c, c]) == "A has the best mean but does not differ significantly from B and C (95 %)."
     twins = compared(made(2, 2), stage([[0.1, 0.2], [0.1, 0.2]]))
     assert twins[1].tied and twins[0].point["x"] == 0, "of equals the older one"
     shifted = compared(made(2, 2), stage([[0.125, 0.25], [0.25, 0.375]]))
@@ -174,7 +174,7 @@ def test_a_seed_that_diverges_loses(metric: str) -> None:
     assert [f.point["x"] for f in found] == [1, 0, 2]
     assert math.isfinite(found[0].mean) and not any(math.isfinite(f.mean) for f in found[1:])
     assert not any(f.tied for f in found)
-    assert verdict(found) == "A is the winner."
+    assert winner_line(found) == "A is the winner."
     best_of_it = {"val/loss": 0.5, "val/accuracy": 0.7}[metric]
     won = winner(study, records)
     assert won is not None and (won.point["x"], won.value) == (1, best_of_it)
@@ -361,7 +361,7 @@ def test_report(call: Any, tmp_path: Path) -> None:
         assert f"{f['mean']:.4g} ± {f['half_width']:.2g}" in line
         assert f["behind"] is None or f"{f['behind']:.4g} ± {f['behind_half_width']:.2g}" in line
     names = {(): None, ("B",): "B", ("C",): "C", ("B", "C"): "B and C"}[tuple(tied)]
-    assert (f"but cannot be told apart from {names}." if names else "A is the winner.") in shown
+    assert (f"but does not differ significantly from {names} (95 %)." if names else "A is the winner.") in shown
     ended = said.out[said.out.index("Study small") : said.out.index("Database:")]  # the same, without what takes longer
     assert set(ended.splitlines()) <= set(shown.splitlines())
 
@@ -370,7 +370,7 @@ def test_report_of_a_seed_that_diverged() -> None:
     """It says so in place of a mean."""
     found = compared(made(2, 2), stage([[0.1, None], [0.2, 0.3]]))
     assert [type(f) for f in found] == [Finalist, Finalist]
-    assert verdict(found) == "A is the winner."
+    assert winner_line(found) == "A is the winner."
 
 
 def test_weights_of_a_fallen_leader(rows: Prepared, tmp_path: Path, monkeypatch: Any) -> None:

@@ -109,7 +109,7 @@ def test_show_says_of_which(call: Any, tmp_path: Path) -> None:
             assert "repeats" not in t
         first.setdefault(point, label)
     assert again >= 28
-    lines = call("show", tmp_path / "small.db", "--all").out.split("Every trial")[1].splitlines()
+    lines = call("show", tmp_path / "small.db", "--all").out.split("All trials")[1].splitlines()
     for t in content["trials"]:
         label = f"{t['stage']}/{t['number']}"
         (line,) = [x for x in lines if x.split()[:1] == [label]]

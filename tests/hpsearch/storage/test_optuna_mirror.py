@@ -10,7 +10,7 @@ import cases
 import pytest
 
 from hpsearch.data import dataset
-from hpsearch.report import text as report
+from hpsearch.report.export import as_json
 from hpsearch.storage.database import url_of
 from hpsearch.study.summary import summary
 
@@ -52,7 +52,7 @@ def test_optuna_alone(tmp_path: Path) -> None:
     said = subprocess.run([sys.executable, "-P", "-c", SCRIPT, url], cwd=tmp_path, capture_output=True, text=True)
     assert said.returncode == 0, said.stderr
     studies = json.loads(said.stdout)
-    trials = report.as_json(summary(url))["trials"]
+    trials = as_json(summary(url))["trials"]
     assert {trial["state"] for trial in trials} == set(STATES)
     for stage in ("coarse", "fine", "confirm"):
         expected = [trial for trial in trials if trial["stage"] == stage]

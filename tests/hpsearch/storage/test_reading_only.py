@@ -16,7 +16,7 @@ import hpsearch
 from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.errors import Interrupted, StorageError
-from hpsearch.report.watch import Reader
+from hpsearch.report.watch import StudyPoller
 from hpsearch.storage.database import readable, url_of
 from hpsearch.storage.study_db import Storage, read
 from hpsearch.study.summary import standing, stored_spec, summary
@@ -55,7 +55,7 @@ def looked(database: Path) -> list[Any]:
         found,
         standing(url, found),
         stored_spec(url),
-        Reader(url).look(),
+        StudyPoller(url).poll(),
         hpsearch.load_study(database).trials.size,
     ]
 

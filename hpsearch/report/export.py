@@ -1,0 +1,95 @@
+"""A study as JSON and CSV for other programs."""
+
+import csv
+import io
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from hpsearch.config.references import search_space
+from hpsearch.core.space import value_bounds
+from hpsearch.report.tables import epochs_saved
+from hpsearch.search.confirm import Finalist
+from hpsearch.search.importance import importance
+from hpsearch.storage.records import FINISHED, Trial, repeats
+from hpsearch.study.summary import COLUMNS, Summary
+
+
+def as_json(summary: Summary) -> dict[str, Any]:
+    """Return the study without learning curves. Numbers that are not finite are None, which JSON writes as null."""
+    spec = summary.spec
+    axes = search_space(spec).axes
+    records = [r for stage in summary.records for r in stage]
+    repeated = repeats(records)
+    stages = []
+    for number, stage in enumerate(spec.stages):
+        begun = number < len(summary.boxes)
+        trials = summary.records[number] if begun else []
+        stages.append(
+            {
+                "name": stage.name,
+                "sampler": None if stage.confirms else stage.sampler,
+                "trials": summary.totals[number],
+                "finished": sum(r.state in FINISHED for r in trials),
+                "pruned": sum(r.state == "pruned" for r in trials),
+                "epochs": sum(r.epochs for r in trials if r.copied_from is None),
+                "epochs_saved": epochs_saved(spec, trials),
+                "reused": summary.reused[number] if begun else 0,
+                "box": {a.name: list(value_bounds(a, summary.boxes[number])) for a in axes} if begun else None,
+                "edges": [str(edge) for edge in summary.edges[number]] if begun else [],
+            }
+        )
+    return {
+        "study": spec.name,
+        "spec": spec.model_dump(mode="json"),
+        "stages": stages,
+        "trials": [_trial(r, repeated) for r in records],
+        "confirmed": [_finalist(f) for f in summary.finalists],
+        "importance": importance(spec, records),
+        "best": _trial(summary.champion, repeated) if summary.champion else None,
+    }
+
+
+def as_csv(summary: Summary) -> str:
+    """Return one row for each trial, with full precision, in the format of RFC 4180.
+
+    Text cells are menu names and stage names, which consist of letters, digits, `_` and `-`, so that no cell is a
+    spreadsheet formula that calls a function.
+    """
+    rows, text = summary.rows, io.StringIO()
+    writer = csv.DictWriter(text, list(dict.fromkeys([*COLUMNS, *(name for row in rows for name in row)])))
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _trial(record: Trial, repeated: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "number": record.number,
+        "stage": record.stage,
+        "state": record.state,
+        "value": _finite(record.value),
+        "params": dict(record.point),
+        "epochs": record.epochs,
+        "seconds": round(record.seconds, 6),
+        "metrics": {name: _finite(value) for name, value in record.metrics.items()},
+        **({"error": record.error} if record.error else {}),
+        **({"repeats": repeated[record.label]} if record.label in repeated else {}),
+        **({"origin": record.copied_from} if record.copied_from else {}),
+    }
+
+
+def _finalist(finalist: Finalist) -> dict[str, Any]:
+    return {
+        "params": dict(finalist.point),
+        "trials": [r.label for r in finalist.trials],
+        "mean": _finite(finalist.mean),
+        "half_width": _finite(finalist.half),
+        "behind": _finite(finalist.behind),
+        "behind_half_width": _finite(finalist.behind_half),
+        "tied": finalist.tied,
+    }
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

@@ -1,0 +1,44 @@
+"""A study on standard output: as text, JSON or CSV; once, or repeatedly while it runs."""
+
+import json
+from typing import Literal
+
+import click
+from rich.console import Console
+
+from hpsearch.core.text import printable
+from hpsearch.report.export import as_csv, as_json
+from hpsearch.report.text import as_text, output_console
+from hpsearch.report.watch import watch
+from hpsearch.study.summary import standing, summary
+
+OutputFormat = Literal["text", "json", "csv"]
+
+
+def show(url: str, output: OutputFormat = "text", *, all_trials: bool = False, follow: bool = False) -> None:
+    """Print a study, which is only read.
+
+    Args:
+        url: URL of the study database.
+        output: JSON and CSV hold all trials.
+        all_trials: whether the text lists all trials and not only the best.
+        follow: whether to show the progress of a running study until it ends; Ctrl-C ends that, not the study.
+
+    Raises:
+        StorageError: the database holds no study.
+    """
+    console = Console()
+    try:
+        study = watch(url, console) if follow else summary(url)
+    except KeyboardInterrupt:
+        if follow:
+            return
+        raise
+    if output == "json":
+        click.echo(json.dumps(as_json(study), indent=2, allow_nan=False))
+    elif output == "csv":
+        click.echo(as_csv(study), nl=False)
+    else:
+        output_console(console).print(as_text(study, all_trials=all_trials, details=True))
+        if not (follow and study.trained) and (status := standing(url, study)) is not None:
+            click.echo(printable(status, 5000))

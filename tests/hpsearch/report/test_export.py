@@ -1,0 +1,55 @@
+"""A study as JSON and CSV."""
+
+import csv
+import io
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cases
+import pandas as pd
+
+import hpsearch
+from hpsearch.report.export import as_csv
+from hpsearch.study.summary import COLUMNS
+from tests.hpsearch.report.report_summary import summary
+from tests.hpsearch.search.test_importance import complete, sampled
+from tests.hpsearch.test_cli import call, strict  # noqa: F401 (a fixture)
+
+
+def test_csv_is_the_frame(call: Callable[..., Any], database: Path) -> None:  # noqa: F811
+    """Every trial, in RFC 4180, to the last digit; what a trial has not is empty."""
+    said = call("show", database, "--csv")
+    assert said.code == 0 and said.err == ""
+    lines = said.out.split("\r\n")
+    assert lines.pop() == "" and "\n" not in "".join(lines)
+    frame = hpsearch.load_study(database).trials
+    assert {"diverged", "complete"} <= set(frame.state) and frame["params/more_units"].isna().any()
+    read = pd.read_csv(io.StringIO(said.out))
+    pd.testing.assert_frame_equal(read, frame, check_dtype=False, check_exact=True)
+    rows = list(csv.DictReader(io.StringIO(said.out)))
+    words = (text for row in rows for text in row.values() if text and not re.fullmatch(r"-?[\d.]+(e[+-]?\d+)?", text))
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]+", text) for text in words), "a formula of a spreadsheet has more in it"
+    assert len(rows) == 25 and tuple(rows[0])[: len(COLUMNS)] == COLUMNS
+    trials = strict(call("show", database, "--json").out)["trials"]
+    for row, trial in zip(rows, trials, strict=True):
+        assert (row["stage"], int(row["number"]), row["state"]) == (trial["stage"], trial["number"], trial["state"])
+        assert row["value"] == ("" if trial["value"] is None else repr(trial["value"]))
+        for name in ("learning_rate", "dropout", "beta1"):
+            assert row[f"params/{name}"] == (repr(trial["params"][name]) if name in trial["params"] else "")
+
+
+def test_csv_of_nothing_yet() -> None:
+    assert as_csv(summary(cases.small(), [], None)) == "stage,number,state,value,epochs,seconds\r\n"
+
+
+def test_csv_quotes(call: Callable[..., Any]) -> None:  # noqa: F811
+    """As the standard says, whatever a name holds."""
+    spec = cases.small()
+    (r,) = sampled(spec, 1)
+    odd = complete(r, 0.1 + 0.2)._replace(point={'a,"b"': "c\nd", "flag": True}, metrics={"val/loss": math.inf})
+    text = as_csv(summary(spec, [odd], None))
+    assert text.startswith('stage,number,state,value,epochs,seconds,"params/a,""b""",params/flag,val/loss\r\n')
+    assert text.endswith('coarse,0,complete,0.30000000000000004,1,0.0,"c\nd",True,inf\r\n')
