@@ -7,7 +7,7 @@ refused with the right word.
 from collections.abc import Callable, Iterator
 from typing import Any, final
 
-from hpsearch.config.document import Path_
+from hpsearch.config.document import KeyPath
 from hpsearch.core.text import printable
 from hpsearch.errors import Mistake
 
@@ -41,7 +41,7 @@ RENAMED_KEYS: dict[str, dict[str, str]] = {
 
 
 def translate(
-    document: dict[str, Any], move: Callable[[Path_, Path_], None], where: Callable[[Path_], str]
+    document: dict[str, Any], move: Callable[[KeyPath, KeyPath], None], where: Callable[[KeyPath], str]
 ) -> tuple[list[str], list[Mistake]]:
     """Translate the words of other tools in a study file, in place.
 
@@ -68,7 +68,7 @@ def translate(
     return list(map(printable, translation.notices)), translation.mistakes
 
 
-def _sections(document: dict[str, Any]) -> Iterator[tuple[Path_, Any, dict[str, str]]]:
+def _sections(document: dict[str, Any]) -> Iterator[tuple[KeyPath, Any, dict[str, str]]]:
     """Yield (path, content, renamed keys) of each section that had other keys."""
     yield (), document, RENAMED_KEYS[""]
     for name in ("data", "train", "pruning"):
@@ -82,24 +82,24 @@ def _sections(document: dict[str, Any]) -> Iterator[tuple[Path_, Any, dict[str, 
 class _Translation:
     """The notices and mistakes of one study file."""
 
-    def __init__(self, move: Callable[[Path_, Path_], None], where: Callable[[Path_], str]) -> None:
+    def __init__(self, move: Callable[[KeyPath, KeyPath], None], where: Callable[[KeyPath], str]) -> None:
         self.notices: list[str] = []
         self.mistakes: list[Mistake] = []
         self._move = move
         self._where = where
 
-    def rename(self, section: Any, path: Path_, words: dict[str, str]) -> None:
+    def rename(self, section: Any, path: KeyPath, words: dict[str, str]) -> None:
         """Rename keys of other tools, with a notice each."""
         for old in self._moved(section, path, words):
             self._note((*path, words[old]), path, f"'{old}' is read as '{words[old]}'")
 
-    def refuse(self, section: Any, path: Path_, words: dict[str, str]) -> None:
+    def refuse(self, section: Any, path: KeyPath, words: dict[str, str]) -> None:
         """Refuse renamed keys; each gets its new name, so that no other mistake follows from it."""
         for old in self._moved(section, path, words):
             message = f"unknown key '{old}'; did you mean '{words[old]}'?"
             self.mistakes.append(Mistake(self._where((*path, words[old])), _dotted((*path, old)), message))
 
-    def parameter(self, parameter: dict[str, Any], path: Path_) -> None:
+    def parameter(self, parameter: dict[str, Any], path: KeyPath) -> None:
         """Translate `log: true` and the names of distributions."""
         if parameter.get("log") in (True, False) and "scale" not in parameter:
             parameter["scale"] = "log" if parameter.pop("log") else "linear"
@@ -119,7 +119,7 @@ class _Translation:
                 meaning = ", ".join(f"{k}: {v}" for k, v in DISTRIBUTIONS[word].items()) or "values"
                 self._note((*path, key), path, f"distribution '{word}' is read as '{meaning}'")
 
-    def _moved(self, section: Any, path: Path_, words: dict[str, str]) -> Iterator[str]:
+    def _moved(self, section: Any, path: KeyPath, words: dict[str, str]) -> Iterator[str]:
         """Rename keys in place and yield the old ones; a key whose new name exists too is left for validation."""
         if isinstance(section, dict):
             for old, new in words.items():
@@ -128,7 +128,7 @@ class _Translation:
                     self._move((*path, old), (*path, new))
                     yield old
 
-    def _note(self, line: Path_, path: Path_, text: str) -> None:
+    def _note(self, line: KeyPath, path: KeyPath, text: str) -> None:
         self.notices.append(f"{self._where(line)}: {_dotted(path)}: {text}")
 
 
@@ -136,5 +136,5 @@ def _items(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _dotted(path: Path_) -> str:
+def _dotted(path: KeyPath) -> str:
     return ".".join(map(str, path))

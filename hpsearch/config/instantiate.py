@@ -1,4 +1,4 @@
-"""A point → the network and the hyperparameters that it stands for."""
+"""Instantiate a spec at a point: the layers of the network and the hyperparameters of train."""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,33 +16,34 @@ from engine.training.clipping import CLIPS
 from engine.training.hyperparameters import Hyperparameters, Switch
 from engine.training.schedules import SCHEDULES
 from engine.types import EngineError
-from hpsearch.config.spec import Choice, Hidden, Model, Train, setting
+from hpsearch.config.document import KeyPath
+from hpsearch.config.spec import Choice, Hidden, Model, Setting, Train
 from hpsearch.core.space import Point
 
-# What an entry of `layers` may be, and the activation of a hidden layer; maxout is a dense layer of its own.
+# The entries of `layers`, and the activations of a hidden layer; maxout is a dense layer itself.
 PARTS: Registry[Layer] = Registry.joined("layer", LAYERS, ACTIVATIONS)
 HIDDEN: Registry[Layer] = Registry.joined(
     "activation", ACTIVATIONS, {name: LAYERS[name] for name in ("prelu", "rrelu", "maxout")}
 )
 NESTED = ("layers", "shortcut")  # settings that are lists of layers
-ALL_ROWS = 1 << 62  # a batch size that no data set reaches
-DEEPEST = 1000  # hidden layers
-# Their inputs lose half their variance, which He's weights make up for.
+ALL_ROWS = 1 << 62  # batch size of a full batch: no data set has as many rows
+MAX_HIDDEN_LAYERS = 1000
+# They halve the variance, which He initialization compensates.
 RECTIFIERS = {"relu", "leaky_relu", "prelu", "rrelu", "elu", "softplus"}
-UNBOUNDED = ("identity", "relu", "softplus")  # what an output may be, for a regression
-NORMS = (False, True, "none", "before", "after")
+UNBOUNDED = ("identity", "relu", "softplus")  # activations allowed for the output layer
+NORMS = ("none", "before", "after", True, False)
 
 
 def hidden_layers(model: Model, point: Point) -> tuple[Layer, ...]:
-    """All layers before the output layer.
+    """Return all layers before the output layer.
 
     Raises:
-        EngineError: units or settings that cannot be.
+        EngineError: a setting is outside its range.
     """
     if model.layers is not None:
         return _parts(model.layers, model, point)
     layers: list[Layer] = []
-    rate = setting(model.input_dropout, "input_dropout", point, None)
+    rate = resolve_setting(model.input_dropout, "input_dropout", point, None)
     if rate is not None:
         layers.append(Dropout(float(rate)))
     for number in range(_depth(model, point)):
@@ -51,97 +52,99 @@ def hidden_layers(model: Model, point: Point) -> tuple[Layer, ...]:
 
 
 def _depth(model: Model, point: Point) -> int:
-    """How many hidden layers there are."""
-    depth = int(setting(model.depth, "depth", point, len(model.hidden))) if model.hidden else 0
-    if not 0 <= depth <= DEEPEST:
-        raise EngineError(f"depth must lie between 0 and {DEEPEST}, got {depth}")
+    """Return the number of hidden layers."""
+    depth = int(resolve_setting(model.depth, "depth", point, len(model.hidden))) if model.hidden else 0
+    if not 0 <= depth <= MAX_HIDDEN_LAYERS:
+        raise EngineError(f"depth must lie between 0 and {MAX_HIDDEN_LAYERS}, got {depth}")
     return depth
 
 
 def output_activation(model: Model, point: Point) -> Layer:
-    """What follows the last dense layer.
+    """Return the activation after the last dense layer.
 
     Raises:
-        EngineError: it is one that values cannot leave.
+        EngineError: it bounds its values.
     """
-    name = resolved(model.output.activation, ACTIVATIONS, point)
+    name = resolve_name(model.output.activation, ACTIVATIONS, point)
     if name not in UNBOUNDED:
-        raise EngineError(f"an output must not be squashed: activation {' or '.join(UNBOUNDED)}, got {name}")
-    activation: Layer = named(model.output.activation, ACTIVATIONS, point)
+        raise EngineError(
+            f"the activation of the output must be {' or '.join(UNBOUNDED)}, which do not bound it, got {name}"
+        )
+    activation: Layer = instantiate_choice(model.output.activation, ACTIVATIONS, point)
     return activation
 
 
-def hyperparameters(training: Train, point: Point) -> Hyperparameters:
-    """The hyperparameters at a point.
+def hyperparameters(train: Train, point: Point) -> Hyperparameters:
+    """Return the hyperparameters of training at a point.
 
     Raises:
-        EngineError: a value outside of what the engine takes.
+        EngineError: a value is outside its range.
     """
 
     def number(name: str, default: float) -> float:
-        return float(setting(getattr(training, name), name, point, default) or 0.0)
+        return float(resolve_setting(getattr(train, name), name, point, default) or 0.0)
 
-    full = training.batch_size == "full"
-    batch = "full" if full else setting(training.batch_size, "batch_size", point, 32)
+    full = train.batch_size == "full"
+    batch = "full" if full else resolve_setting(train.batch_size, "batch_size", point, 32)
     return Hyperparameters(
-        optimizer=named(training.optimizer, OPTIMIZERS, point),
+        optimizer=instantiate_choice(train.optimizer, OPTIMIZERS, point),
         learning_rate=number("learning_rate", 0.01),
         batch_size=ALL_ROWS if batch == "full" else int(batch or 0),
         l2=number("l2", 0.0),
-        schedule=named(training.schedule, SCHEDULES, point, {"epochs": training.epochs}),
+        schedule=instantiate_choice(train.schedule, SCHEDULES, point, {"epochs": train.epochs}),
         l1=number("l1", 0.0),
-        by_batch=training.penalty_divisor == "batch_size",
-        clip=named(training.clip, CLIPS, point) if training.clip else None,
+        by_batch=train.penalty_divisor == "batch_size",
+        clip=instantiate_choice(train.clip, CLIPS, point) if train.clip else None,
         label_smoothing=number("label_smoothing", 0.0),
-        augment=tuple(named(choice, AUGMENTATIONS, point) for choice in training.augment),
-        row_sampling=named(training.row_sampling, ROW_SAMPLINGS, point),
-        switch=_switch(training, point),
+        augment=tuple(instantiate_choice(choice, AUGMENTATIONS, point) for choice in train.augment),
+        row_sampling=instantiate_choice(train.row_sampling, ROW_SAMPLINGS, point),
+        switch=_switch(train, point),
     )
 
 
-def _switch(training: Train, point: Point) -> Switch | None:
-    switch = training.switch
+def _switch(train: Train, point: Point) -> Switch | None:
+    switch = train.switch
     if switch is None:
         return None
-    rate = None if switch.learning_rate is None else setting(switch.learning_rate, "", point, None)
-    epoch = int(setting(switch.epoch, "", point, 1))
-    if epoch >= training.epochs:
-        raise EngineError(f"switch: epoch must be below the {training.epochs} epochs of a trial, got {epoch}")
+    rate = None if switch.learning_rate is None else resolve_setting(switch.learning_rate, "", point, None)
+    epoch = int(resolve_setting(switch.epoch, "", point, 1))
+    if epoch >= train.epochs:
+        raise EngineError(f"switch: epoch must be below the {train.epochs} epochs of a trial, got {epoch}")
     return Switch(
         epoch=epoch,
-        optimizer=named(switch.optimizer, OPTIMIZERS, point),
+        optimizer=instantiate_choice(switch.optimizer, OPTIMIZERS, point),
         learning_rate=None if rate is None else float(rate),
     )
 
 
 def _hidden(hidden: Hidden, model: Model, point: Point) -> list[Layer]:
-    units = setting(hidden.units, "", point, 0)
-    name = resolved(hidden.activation, HIDDEN, point)
+    units = resolve_setting(hidden.units, "", point, 0)
+    name = resolve_name(hidden.activation, HIDDEN, point)
     initializer = initializer_for(hidden.initializer, model, point, name)
     fill = {"initializer": initializer, "units": units}
     if name == "maxout":
-        layers: list[Layer] = [named(hidden.activation, HIDDEN, point, fill)]
+        layers: list[Layer] = [instantiate_choice(hidden.activation, HIDDEN, point, fill)]
     else:
-        layers = [Dense(int(units or 0), initializer), named(hidden.activation, HIDDEN, point)]
+        layers = [Dense(int(units or 0), initializer), instantiate_choice(hidden.activation, HIDDEN, point)]
     norm = hidden.batch_norm
     if norm not in NORMS:
-        norm = setting(norm, "batch_norm", point, False)
+        norm = resolve_setting(norm, "batch_norm", point, False)
     if norm not in NORMS:
         raise EngineError(f"batch_norm must be true, false, before or after (the activation), got {norm!r}")
     if norm in (True, "before", "after"):
         layers.insert(len(layers) if norm == "after" else 1, BatchNorm())
-    rate = setting(hidden.dropout, "dropout", point, None)
+    rate = resolve_setting(hidden.dropout, "dropout", point, None)
     return layers if rate is None else [*layers, Dropout(float(rate))]
 
 
 def _hidden_at(number: int, hidden: Hidden, model: Model, point: Point) -> list[Layer]:
-    """The same for an entry of the file, which is not there when the net is less deep."""
+    """Return the layers of an entry of `hidden`, none when the network is less deep."""
     return _hidden(hidden, model, point) if number < _depth(model, point) else []
 
 
 def _parts(choices: Sequence[Choice], model: Model, point: Point) -> tuple[Layer, ...]:
-    """The full form: each entry one layer."""
-    names = [resolved(choice, PARTS, point) for choice in choices]
+    """Return one layer for each entry of `layers`."""
+    names = [resolve_name(choice, PARTS, point) for choice in choices]
     return tuple(_part(choice, model, point, names[i + 1 :]) for i, choice in enumerate(choices))
 
 
@@ -151,21 +154,21 @@ def _part(choice: Choice, model: Model, point: Point, followers: Sequence[str]) 
     for key in NESTED:
         given = choice.settings.get(key)
         fill[key] = _parts([Choice.of(g) for g in given], model, point) if isinstance(given, list) else ()
-    layer: Layer = named(choice, PARTS, point, fill)
+    layer: Layer = instantiate_choice(choice, PARTS, point, fill)
     return layer
 
 
 def initializer_for(given: Choice | None, model: Model, point: Point, activation: str) -> Initializer:
-    """As given, else the model's, else He's before rectifiers and Xavier's before the others."""
+    """Return the given initializer, else the model's, else He's before rectifiers and Xavier's before others."""
     choice = given or model.initializer
     if choice is not None:
-        initializer: Initializer = named(choice, INITIALIZERS, point)
+        initializer: Initializer = instantiate_choice(choice, INITIALIZERS, point)
         return initializer
     return HeNormal() if activation in RECTIFIERS else XavierNormal()
 
 
-def builds(model: Model, train: Train, point: Point) -> Iterator[tuple[tuple[str | int, ...], Callable[[], object]]]:
-    """What a study file asks the engine for at a point, piece by piece, each with where it is written."""
+def builders(model: Model, train: Train, point: Point) -> Iterator[tuple[KeyPath, Callable[[], object]]]:
+    """Yield (path in the study file, function that builds the part there) for each part at a point."""
     yield ("model", "depth"), partial(_depth, model, point)
     for number, hidden in enumerate(model.hidden):
         yield ("model", "hidden", number), partial(_hidden_at, number, hidden, model, point)
@@ -175,28 +178,30 @@ def builds(model: Model, train: Train, point: Point) -> Iterator[tuple[tuple[str
     yield ("model", "output"), partial(output_activation, model, point)
     yield ("model", "output"), partial(initializer_for, model.output.initializer, model, point, "identity")
     schedule = {"epochs": train.epochs}
-    yield ("train", "optimizer"), partial(named, train.optimizer, OPTIMIZERS, point)
-    yield ("train", "schedule"), partial(named, train.schedule, SCHEDULES, point, schedule)
+    yield ("train", "optimizer"), partial(instantiate_choice, train.optimizer, OPTIMIZERS, point)
+    yield ("train", "schedule"), partial(instantiate_choice, train.schedule, SCHEDULES, point, schedule)
     if train.clip:
-        yield ("train", "clip"), partial(named, train.clip, CLIPS, point)
+        yield ("train", "clip"), partial(instantiate_choice, train.clip, CLIPS, point)
     for number, choice in enumerate(train.augment):
-        yield ("train", "augment", number), partial(named, choice, AUGMENTATIONS, point)
+        yield ("train", "augment", number), partial(instantiate_choice, choice, AUGMENTATIONS, point)
     yield ("train", "switch"), partial(_switch, train, point)
     yield ("train",), partial(hyperparameters, train, point)
 
 
-def resolved(choice: Choice, menu: Mapping[str, Any], point: Point) -> str:
-    """The name on the menu: as written, or as a parameter gives it."""
+def resolve_name(choice: Choice, menu: Mapping[str, Any], point: Point) -> str:
+    """Return the name on the menu, which may be the value of a parameter."""
     return choice.name if choice.name in menu else str(point[choice.name])
 
 
-def named(choice: Choice, menu: Mapping[str, Any], point: Point, fill: Mapping[str, Any] | None = None) -> Any:
-    """What a choice from a menu is at a point: each setting as given, else its parameter, else a default.
+def instantiate_choice(
+    choice: Choice, menu: Mapping[str, Any], point: Point, fill: Mapping[str, Any] | None = None
+) -> Any:
+    """Instantiate a choice from a menu: each setting as given, else from its parameter, else its default.
 
     Args:
-        fill: defaults that go before those of the class.
+        fill: defaults that take precedence over those of the class.
     """
-    kind: Any = menu[resolved(choice, menu, point)]
+    kind: Any = menu[resolve_name(choice, menu, point)]
     values: dict[str, Any] = {}
     for field in dataclasses.fields(kind):
         given = choice.settings.get(field.name)
@@ -204,11 +209,21 @@ def named(choice: Choice, menu: Mapping[str, Any], point: Point, fill: Mapping[s
         if field.name in NESTED:
             values[field.name] = default
         elif field.name == "initializer":
-            values[field.name] = default if given is None else named(Choice.of(given), INITIALIZERS, point)
+            values[field.name] = default if given is None else instantiate_choice(Choice.of(given), INITIALIZERS, point)
         elif given is None and (field.name in (fill or {}) or isinstance(default, tuple)):
             values[field.name] = default
         elif isinstance(given, list):
-            values[field.name] = tuple(setting(item, "", point, 0) for item in given)  # type: ignore[arg-type]
+            values[field.name] = tuple(resolve_setting(item, "", point, 0) for item in given)  # type: ignore[arg-type]
         else:
-            values[field.name] = setting(given, field.name, point, default)  # type: ignore[arg-type]
+            values[field.name] = resolve_setting(given, field.name, point, default)  # type: ignore[arg-type]
     return kind(**{name: value for name, value in values.items() if value is not dataclasses.MISSING})
+
+
+def resolve_setting(value: Setting | None, name: str, point: Point, default: Any) -> Any:
+    """Return a setting at a point: the number, or the value of the parameter that it names.
+
+    Omitted settings use the parameter called `name`, then the default.
+    """
+    if value is None:
+        return point.get(name, default)
+    return point[value] if isinstance(value, str) and value in point else value

@@ -1,10 +1,14 @@
-"""Where a study file needs a number or a name, and at which points: so which parameters count, and when."""
+"""References from settings to parameters: which settings a parameter can fill, and at which points it is active.
+
+A setting has a value of its own, or refers to a parameter by name. Omitted settings use the parameter of the same name,
+then a default.
+"""
 
 import dataclasses
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pydantic import ValidationError
 
@@ -16,81 +20,87 @@ from engine.optimizers import OPTIMIZERS
 from engine.registry import Registry, nearest
 from engine.training.clipping import CLIPS
 from engine.training.schedules import SCHEDULES
-from hpsearch.config.document import Path_
-from hpsearch.config.instantiate import HIDDEN, NESTED, PARTS
+from hpsearch.config.document import KeyPath
+from hpsearch.config.instantiate import HIDDEN, NESTED, NORMS, PARTS
 from hpsearch.config.spec import Choice, Model, Spec, Train
 from hpsearch.core.space import Clause, Condition, Fixed, Parameter, Space, Value, Values, build_space
 from hpsearch.data.preprocessing import IMPUTES, SCALES
 from hpsearch.data.sources import Source
 
-FILLED = ("epochs",)  # settings that follow from another one when they are not given
-Parameters = Mapping[str, Parameter | None]  # None: unsound, but its name is known
+DERIVED = ("epochs",)  # settings that follow from another section when omitted, never from a parameter
+Parameters = Mapping[str, Parameter | None]  # None: an invalid one, whose name is known
 
 
-class Use(NamedTuple):
-    """A place where a number or a name is needed, or the parameter that gives it.
+class Reference(NamedTuple):
+    """A setting that takes a value or the name of a parameter.
 
     Attributes:
-        value: None where nothing is given.
-        name: the parameter that gives it when nothing is given.
-        needs: "number", "whole number", "name", "switch", or what is wrong already.
-        menu: of names.
-        words: what may stand there beside numbers and parameters.
-        kind: what values must be valid as, where only their section says.
+        value: the value in the file; None when omitted.
+        name: the parameter that it uses when omitted; empty for none.
+        needs: the kind of value.
+        menu: the valid names, for needs "name".
+        words: valid words; for needs "word" only these.
+        kind: the type of the section's field, where its constraints must hold for each value of the parameter.
         required: it has no default.
-        when: what must hold at a point for this place to exist there.
+        when: the condition under which the setting exists at a point.
+        error: what is wrong with the setting itself; no other attribute but `path` matters then.
     """
 
-    path: Path_
-    value: Any
-    name: str
-    needs: str
+    path: KeyPath
+    value: Any = None
+    name: str = ""
+    needs: Literal["number", "whole number", "name", "word"] = "number"
     menu: Registry[Any] | None = None
     words: tuple[Any, ...] = ()
     kind: Any = None
     required: bool = False
     when: Condition = ()
+    error: str | None = None
 
 
 def search_space(spec: Spec) -> Space:
-    """The space that a study searches, each axis with the condition under which it counts."""
+    """Return the space that a study searches, each axis with the conditions under which it is active."""
     return build_space(spec.parameters, conditions(spec.model, spec.train, spec.data, spec.parameters))
 
 
 def conditions(
     model: Model, train: Train, data: Source | None, parameters: Parameters
 ) -> dict[str, tuple[Condition, ...]]:
-    """Parameter → when it counts: where any of these holds, or always when there are none."""
+    """Return parameter → conditions: it is active where any of them holds, and everywhere when there are none."""
     found: dict[str, list[Condition]] = {}
-    for use in uses(model, train, data, parameters):
-        name = use.name if use.value is None else use.value
-        if isinstance(name, str) and name in parameters and not (use.menu is not None and name in use.menu):
-            found.setdefault(name, []).append(use.when)
+    for reference in references(model, train, data, parameters):
+        name = reference.name if reference.value is None else reference.value
+        if isinstance(name, str) and name in parameters and not (reference.menu is not None and name in reference.menu):
+            found.setdefault(name, []).append(reference.when)
     return {name: () if () in some else tuple(some) for name, some in found.items()}
 
 
 def preprocessing_values(spec: Spec) -> dict[str, tuple[Value, ...]]:
-    """Parameters that say how rows are prepared → all their values."""
+    """Return parameter → all its values, for the parameters that settings of preprocessing refer to."""
     found: dict[str, tuple[Value, ...]] = {}
-    for use in _data(spec.data):
-        parameter = spec.parameters.get(use.value) if isinstance(use.value, str) else None
-        if isinstance(parameter, Values) and use.value not in (use.menu or ()):
-            found[use.value] = parameter.values
-        elif isinstance(parameter, Fixed) and use.value not in (use.menu or ()):
-            found[use.value] = (parameter.value,)
+    for reference in _data(spec.data):
+        parameter = spec.parameters.get(reference.value) if isinstance(reference.value, str) else None
+        if isinstance(parameter, Values) and reference.value not in (reference.menu or ()):
+            found[reference.value] = parameter.values
+        elif isinstance(parameter, Fixed) and reference.value not in (reference.menu or ()):
+            found[reference.value] = (parameter.value,)
     return found
 
 
-def _data(data: Source) -> Iterator[Use]:
-    """How rows are prepared."""
+def _data(data: Source) -> Iterator[Reference]:
+    """Yield the settings of preprocessing."""
     for name, menu in (("scale", SCALES), ("impute", IMPUTES), ("min_frequency", None), ("max_categories", None)):
         if hasattr(data, name):
             kind = None if menu else type(data).model_fields[name].rebuild_annotation()
-            yield Use(("data", name), getattr(data, name), "", "name" if menu else "whole number", menu, kind=kind)
+            yield Reference(
+                ("data", name), getattr(data, name), "", "name" if menu else "whole number", menu, kind=kind
+            )
 
 
-def uses(model: Model | None, train: Train | None, data: Source | None, parameters: Parameters) -> Iterator[Use]:
-    """Every place of a study file that a parameter could fill."""
+def references(
+    model: Model | None, train: Train | None, data: Source | None, parameters: Parameters
+) -> Iterator[Reference]:
+    """Yield every setting of a study file that may refer to a parameter."""
     if data:
         yield from _data(data)
     if model:
@@ -98,8 +108,8 @@ def uses(model: Model | None, train: Train | None, data: Source | None, paramete
     if train:
         for name in ("learning_rate", "l2", "l1", "label_smoothing"):
             rate = name == "learning_rate"
-            yield Use(("train", name), getattr(train, name), name, "number", required=rate)
-        yield Use(("train", "batch_size"), train.batch_size, "batch_size", "whole number", words=("full",))
+            yield Reference(("train", name), getattr(train, name), name, "number", required=rate)
+        yield Reference(("train", "batch_size"), train.batch_size, "batch_size", "whole number", words=("full",))
         yield from _choice(("train", "optimizer"), train.optimizer, OPTIMIZERS, parameters)
         yield from _choice(("train", "schedule"), train.schedule, SCHEDULES, parameters)
         yield from _choice(("train", "row_sampling"), train.row_sampling, ROW_SAMPLINGS, parameters)
@@ -108,60 +118,60 @@ def uses(model: Model | None, train: Train | None, data: Source | None, paramete
         for number, choice in enumerate(train.augment):
             yield from _choice(("train", "augment", number), choice, AUGMENTATIONS, parameters)
         if train.switch:
-            path: Path_ = ("train", "switch")
-            yield Use((*path, "epoch"), train.switch.epoch, "", "whole number")
+            path: KeyPath = ("train", "switch")
+            yield Reference((*path, "epoch"), train.switch.epoch, "", "whole number")
             yield from _choice((*path, "optimizer"), train.switch.optimizer, OPTIMIZERS, parameters)
             if train.switch.learning_rate is not None:
-                yield Use((*path, "learning_rate"), train.switch.learning_rate, "", "number")
+                yield Reference((*path, "learning_rate"), train.switch.learning_rate, "", "number")
 
 
-def _model(model: Model, parameters: Parameters) -> Iterator[Use]:
-    yield Use(("model", "depth"), model.depth, "depth" if model.hidden else "", "whole number")
+def _model(model: Model, parameters: Parameters) -> Iterator[Reference]:
+    yield Reference(("model", "depth"), model.depth, "depth" if model.hidden else "", "whole number")
     if model.layers is None:
-        yield Use(("model", "input_dropout"), model.input_dropout, "input_dropout", "number")
+        yield Reference(("model", "input_dropout"), model.input_dropout, "input_dropout", "number")
     depth = "depth" if model.depth is None else model.depth
     fixed = parameters.get(depth) if isinstance(depth, str) else None
     most = fixed.value if isinstance(fixed, Fixed) else depth
     for number, hidden in enumerate(model.hidden):
         if isinstance(most, int) and number >= most:
-            break  # of layers that are never there nothing is needed
-        path: Path_ = ("model", "hidden", number)
+            break  # never built
+        path: KeyPath = ("model", "hidden", number)
         there = (Clause(depth, minimum=number + 1),) if isinstance(depth, str) and depth in parameters else ()
-        yield Use((*path, "units"), hidden.units, "", "whole number", when=there)
-        yield Use((*path, "dropout"), hidden.dropout, "dropout", "number", when=there)
-        norms = ("none", "before", "after", True, False)
-        yield Use((*path, "batch_norm"), hidden.batch_norm, "batch_norm", "switch", words=norms, when=there)
-        filled = ("units", "initializer")
-        yield from _choice((*path, "activation"), hidden.activation, HIDDEN, parameters, there, filled)
+        yield Reference((*path, "units"), hidden.units, "", "whole number", when=there)
+        yield Reference((*path, "dropout"), hidden.dropout, "dropout", "number", when=there)
+        yield Reference((*path, "batch_norm"), hidden.batch_norm, "batch_norm", "word", words=NORMS, when=there)
+        derived = ("units", "initializer")
+        yield from _choice((*path, "activation"), hidden.activation, HIDDEN, parameters, there, derived)
         if hidden.initializer:
             yield from _choice((*path, "initializer"), hidden.initializer, INITIALIZERS, parameters, there)
     for number, choice in enumerate(model.layers or ()):
         yield from _choice(("model", "layers", number), choice, PARTS, parameters)
     if model.initializer:
         yield from _choice(("model", "initializer"), model.initializer, INITIALIZERS, parameters)
-    output: Path_ = ("model", "output")
+    output: KeyPath = ("model", "output")
     yield from _choice((*output, "activation"), model.output.activation, ACTIVATIONS, parameters)
     if model.output.initializer:
         yield from _choice((*output, "initializer"), model.output.initializer, INITIALIZERS, parameters)
 
 
 def _choice(
-    path: Path_,
+    path: KeyPath,
     choice: Choice,
     menu: Registry[Any],
     parameters: Parameters,
     when: Condition = (),
-    filled: Sequence[str] = (),
-) -> Iterator[Use]:
-    """The name on a menu, or the parameter that gives it, and the settings of whatever it may be."""
-    yield Use(path, choice.name, "", "name", menu, when=when)
+    derived: Sequence[str] = (),
+) -> Iterator[Reference]:
+    """Yield the choice from a menu itself, then the settings of everything that it may be."""
+    yield Reference(path, choice.name, "", "name", menu, when=when)
     searched = None if choice.name in menu else parameters.get(choice.name)
     given = searched.values if isinstance(searched, Values) else (choice.name,)
     names = [n for n in ((searched.value,) if isinstance(searched, Fixed) else given) if n in menu]
-    fields = {f.name: f for name in names for f in dataclasses.fields(menu[str(name)]) if f.name not in filled}
+    fields = {f.name: f for name in names for f in dataclasses.fields(menu[str(name)]) if f.name not in derived}
     for key in choice.settings if names else ():
         if key not in fields:
-            yield Use((*path, key), None, "", f"unknown key '{key}'{nearest(key, list(fields)) if fields else ''}")
+            error = f"unknown key '{key}'{nearest(key, list(fields)) if fields else ''}"
+            yield Reference((*path, key), error=error)
     for key, field in fields.items():
         having = tuple(n for n in names if key in {f.name for f in dataclasses.fields(menu[str(n)])})
         there = when if len(having) == len(names) else (*when, Clause(choice.name, one_of=having))
@@ -169,55 +179,56 @@ def _choice(
 
 
 def _setting(
-    path: Path_, given: Any, field: "dataclasses.Field[Any]", parameters: Parameters, when: Condition
-) -> Iterator[Use]:
-    """One setting of a class on a menu."""
+    path: KeyPath, given: Any, field: "dataclasses.Field[Any]", parameters: Parameters, when: Condition
+) -> Iterator[Reference]:
+    """Yield the references of one setting of a class on a menu."""
     key = field.name
-    bare = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
     if key in NESTED:
-        yield from _nested(path, given, bare, parameters, when)
+        yield from _nested(path, given, required, parameters, when)
     elif key == "initializer":
         if given is not None:
             yield from _parsed(path, given, INITIALIZERS, parameters, when)
     elif field.type is bool:
-        yield Use(path, given, key, "switch", words=(True, False), when=when)
+        yield Reference(path, given, key, "word", words=(True, False), when=when)
     else:
         kinds = _kinds(field.type)
-        needs = "number" if float in kinds else "whole number"
+        needs: Literal["number", "whole number"] = "number" if float in kinds else "whole number"
         listed = isinstance(given, list)
         if listed != (tuple in kinds) and (listed or not kinds - {tuple}) and given is not None:
-            yield Use(
-                path, None, "", f"must be a {'single ' + needs if listed else f'list of {needs}s'}, got {given!r}"
-            )
+            needed = f"single {needs}" if listed else f"list of {needs}s"
+            yield Reference(path, error=f"must be a {needed}, got {given!r}")
             return
         for number, item in enumerate(given if isinstance(given, list) else ()):
-            yield Use((*path, number), item, "", needs, when=when)
+            yield Reference((*path, number), item, "", needs, when=when)
         if not listed and (given is not None or kinds != {tuple}):
-            yield Use(path, given, "" if key in FILLED else key, needs, required=bare, when=when)
+            yield Reference(path, given, "" if key in DERIVED else key, needs, required=required, when=when)
 
 
-def _nested(path: Path_, given: Any, required: bool, parameters: Parameters, when: Condition) -> Iterator[Use]:
-    """A list of layers inside of a layer."""
+def _nested(path: KeyPath, given: Any, required: bool, parameters: Parameters, when: Condition) -> Iterator[Reference]:
+    """Yield the references of a list of layers inside a layer."""
     if given is None and not required:
         return
     if not isinstance(given, list) or (required and not given):
-        yield Use(path, None, "", "missing" if given is None else f"must be a list of layers, got {given!r}")
+        yield Reference(path, error="missing" if given is None else f"must be a list of layers, got {given!r}")
         return
     for number, item in enumerate(given):
         yield from _parsed((*path, number), item, PARTS, parameters, when)
 
 
-def _parsed(path: Path_, given: Any, menu: Registry[Any], parameters: Parameters, when: Condition) -> Iterator[Use]:
+def _parsed(
+    path: KeyPath, given: Any, menu: Registry[Any], parameters: Parameters, when: Condition
+) -> Iterator[Reference]:
     try:
         choice = Choice.of(given)
     except ValidationError:
-        yield Use(path, None, "", f"must be a name or a mapping with one, got {given!r}")
+        yield Reference(path, error=f"must be a name, or a mapping with name and settings, got {given!r}")
         return
     yield from _choice(path, choice, menu, parameters, when)
 
 
 def _kinds(annotation: Any) -> set[Any]:
-    """The plain types a field takes: `{int}`, `{float}`, `{int, tuple}`, …"""
+    """Return the plain types that a field takes: `{int}`, `{float}`, `{int, tuple}`, …"""
     if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
         return {kind for part in typing.get_args(annotation) for kind in _kinds(part)} - {type(None)}
     return {typing.get_origin(annotation) or annotation}

@@ -15,7 +15,7 @@ from pydantic import (
 
 from engine.metrics import METRICS
 from hpsearch.core.schema import Listed, Name, Number, StrictModel
-from hpsearch.core.space import Fixed, Point, Range, Value, Values
+from hpsearch.core.space import Fixed, Range, Value, Values
 from hpsearch.data.sources import Source
 from hpsearch.samplers import SAMPLERS
 
@@ -366,14 +366,3 @@ class Spec(StrictModel):
     max_failed: Annotated[int, Field(ge=0)] | None = Field(None, description="more failed trials end the study")
     wave: Annotated[int, Field(ge=1)] = 16
     workers: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
-
-
-SECTIONS: tuple[str, ...] = tuple(Spec.model_fields)
-
-
-def setting(value: Setting | None, name: str, point: Point, default: Any) -> Any:
-    """What a setting is at a point: a number as it is, a parameter's value, or, when nothing is given, the parameter
-    called like the setting itself, else the default."""
-    if value is None:
-        return point.get(name, default)
-    return point[value] if isinstance(value, str) and value in point else value

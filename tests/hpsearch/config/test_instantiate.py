@@ -17,7 +17,7 @@ from engine.optimizers import SGD, Adam, Momentum, Nesterov
 from engine.training.clipping import ClipValue
 from engine.training.hyperparameters import Hyperparameters, Switch
 from engine.training.schedules import Cosine, MultiStep
-from hpsearch.config.instantiate import ALL_ROWS, hidden_layers, hyperparameters
+from hpsearch.config.instantiate import ALL_ROWS, hidden_layers, hyperparameters, resolve_setting
 from hpsearch.config.spec import Model, Spec
 from hpsearch.core.space import Point
 from hpsearch.data.dataset import Dataset, prepare
@@ -256,7 +256,7 @@ MISTAKES: dict[str, tuple[str, Any, str, str]] = {
     "dropout of 1": ("model.layers.2.rate", 1, "model.layers.2", "rate must be at least 0 and below 1, got 1"),
     "list for a number": ("model.layers.2.rate", [0.5], "model.layers.2.rate", "single number"),
     "number for a list": ("train.schedule.milestones", 2, "train.schedule.milestones", "list of whole numbers"),
-    "word in a list": ("train.schedule.milestones", [2, "x"], "train.schedule.milestones.1", "'x' is no parameter"),
+    "word in a list": ("train.schedule.milestones", [2, "x"], "train.schedule.milestones.1", "unknown parameter 'x'"),
     "nested": (
         "model.layers.0",
         {"name": "residual", "layers": [{"name": "dens"}]},
@@ -270,10 +270,15 @@ MISTAKES: dict[str, tuple[str, Any, str, str]] = {
         "list of layers",
     ),
     "nested is missing": ("model.layers.0", "residual", "model.layers.0.layers", "missing"),
-    "nested is a number": ("model.layers.0", {"name": "residual", "layers": [3]}, "model.layers.0.layers.0", "a name"),
+    "nested is a number": (
+        "model.layers.0",
+        {"name": "residual", "layers": [3]},
+        "model.layers.0.layers.0",
+        "a name, or a mapping",
+    ),
     "initializer": ("model.layers.0.initializer", "hee_normal", "model.layers.0.initializer", "'he_normal'"),
     "both forms": ("model.hidden", [3], "model", "hidden cannot stand beside it"),
-    "squashed output": ("model.output", "sigmoid", "model.output", "must not be squashed"),
+    "squashed output": ("model.output", "sigmoid", "model.output", "must be identity or relu or softplus"),
     "depth of nothing": ("model.depth", 2, "model", "depth"),
     "clip": ("train.clip", "nrom", "train.clip", "did you mean 'norm'?"),
     "limit": ("train.clip", {"name": "norm", "limit": 0}, "train.clip", "limit must be above 0, got 0"),
@@ -288,7 +293,7 @@ MISTAKES: dict[str, tuple[str, Any, str, str]] = {
     "check between": ("train.check_every", 7, "train", "multiple of check_every, got 50 and 7"),
     "keep": ("train.keep", "first", "train.keep", "'first'"),
     "words for a batch": ("train.batch_size", "ful", "train.batch_size", "did you mean 'full'?"),
-    "no rate": ("train.optimizer", "opt", "train.optimizer", "'opt' is neither optimizer nor parameter"),
+    "no rate": ("train.optimizer", "opt", "train.optimizer", "unknown optimizer or parameter 'opt'"),
     "switch never": ("train.switch.epoch", 50, "train.switch", "epoch must be below the 50 epochs of a trial, got 50"),
     "checks of nothing": ("train.stop", {"value": 0.1, "checks": 3}, "train.stop", "checks are counted for a change"),
     "no layers at all": (
@@ -330,7 +335,11 @@ FIXED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "setting of another name": ({"optimizer": {"name": "opt", "betta": 3}}, {"opt": "momentum"}, "unknown key 'betta'"),
     "switch of a wrong type": ({"optimizer": {"name": "opt", "classical": 7}}, {"opt": "momentum"}, "classical"),
     "list for a name": ({"schedule": "s"}, {"s": "multi_step", "milestones": 5}, "milestones"),
-    "word for epochs": ({"schedule": "cosine"}, {"epochs": {"type": "int", "min": 1, "max": 9}}, "used nowhere"),
+    "word for epochs": (
+        {"schedule": "cosine"},
+        {"epochs": {"type": "int", "min": 1, "max": 9}},
+        "not used by any setting",
+    ),
     "name for MLflow": ({}, {"a+b": 3}, "letters, digits"),
 }
 
@@ -368,12 +377,12 @@ def test_batch_norm_and_a_batch_of_one_at_different_places_of_the_space(digits: 
 
 
 def test_units_of_a_layer_that_is_never_there_are_used_nowhere() -> None:
-    with pytest.raises(SpecError, match=r"parameters\.b: used nowhere"):
+    with pytest.raises(SpecError, match=r"parameters\.b: not used by any setting"):
         study({"hidden": [4, {"units": "b"}], "depth": 1}, {"b": {"type": "int", "min": 2, "max": 9}})
 
 
 def test_epochs_are_no_metric_without_a_value_to_reach() -> None:
-    with pytest.raises(SpecError, match=r"epochs are counted up to train\.stop\.value"):
+    with pytest.raises(SpecError, match=r"epochs counts the epochs until train\.stop\.value"):
         cases.small(metric={"name": "epochs"})
 
 
@@ -399,3 +408,12 @@ def test_a_wrong_model_stores_nothing(tmp_path: Path) -> None:
         for _ in session.run():
             pass
         assert len(session.summary().records[0]) == 2
+
+
+def test_resolve_setting() -> None:
+    """A number, a parameter's name, the parameter of the setting's own name, or the default: in this order."""
+    point = {"a": 3, "rate": 0.5}
+    assert resolve_setting(2, "rate", point, 9) == 2
+    assert resolve_setting("a", "rate", point, 9) == 3
+    assert resolve_setting(None, "rate", point, 9) == 0.5
+    assert resolve_setting(None, "other", point, 9) == 9

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpsearch.config.load import load_spec, restore_spec
-from hpsearch.config.spec import Spec, setting
+from hpsearch.config.spec import Spec
 from hpsearch.errors import SpecError
 
 REPOSITORY = paths.REPOSITORY
@@ -303,9 +303,9 @@ def test_missing_sections(study: Path) -> None:
 FILES: dict[str, tuple[bytes, list[str]]] = {
     "empty": (b"", ["study.yaml", "got nothing"]),
     "comment alone": (b"# nothing\n", ["got nothing"]),
-    "list": (b"- a\n- b\n", ["at the top"]),
-    "text": (b"just words\n", ["at the top"]),
-    "number": (b"7\n", ["at the top"]),
+    "list": (b"- a\n- b\n", ["at the top level"]),
+    "text": (b"just words\n", ["at the top level"]),
+    "number": (b"7\n", ["at the top level"]),
     "duplicate key": (b"name: a\nseed: 1\nname: b\n", ["study.yaml:3", "name"]),
     "duplicate inner key": (b"name: a\nmetric:\n  name: x\n  name: y\n", ["study.yaml:4", "name"]),
     "two documents": (b"name: a\n---\nname: b\n", ["study.yaml:2", "malformed YAML"]),
@@ -438,15 +438,6 @@ def test_set_refused(study: Path, assignment: str) -> None:
 
 def test_set_is_where_the_mistake_is(study: Path) -> None:
     assert refused(study, BASE, "stages.0.trials=0")[0].startswith("--set: stages.0.trials")
-
-
-def test_setting() -> None:
-    """A number, a parameter's name, the parameter of the setting's own name, or the default: in this order."""
-    point = {"a": 3, "rate": 0.5}
-    assert setting(2, "rate", point, 9) == 2
-    assert setting("a", "rate", point, 9) == 3
-    assert setting(None, "rate", point, 9) == 0.5
-    assert setting(None, "other", point, 9) == 9
 
 
 def fenced(path: Path) -> list[str]:

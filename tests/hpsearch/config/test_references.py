@@ -177,15 +177,15 @@ def test_points_that_leave_something_open_are_not_repeated_ones(
 
 
 def test_seeds_of_no_point_are_refused() -> None:
-    with pytest.raises(SpecError, match="seeds repeat points; give points, or search nothing"):
+    with pytest.raises(SpecError, match="seeds needs points, unless the study searches no parameter"):
         cases.small(stages=[{"name": "a", "seeds": 4}])
 
 
 POINTS = {
-    "unknown": ([{"lerning_rate": 0.1}], "'lerning_rate' is no searched parameter; did you mean 'learning_rate'?"),
+    "unknown": ([{"lerning_rate": 0.1}], "'lerning_rate' is not a searched parameter; did you mean 'learning_rate'?"),
     "outside": ([{"learning_rate": 2.0}], "must lie in its range 0.001 … 1.0, got 2.0"),
     "no choice": ([{"optimizer": "sgd"}], "must be one of momentum, adam, got sgd"),
-    "not there": ([{"depth": 1, "more_units": 3}], "does not count at this point"),
+    "not there": ([{"depth": 1, "more_units": 3}], "inactive here: no setting uses it"),
     "no whole number": ([{"depth": 1.5}], "must be a whole number, got 1.5"),
 }
 
@@ -201,7 +201,7 @@ def test_points_that_cannot_be(case: str) -> None:
 def test_points_after_a_zoom_are_refused() -> None:
     stages = [dict(stage) for stage in cases.RICH["stages"]]
     stages[1]["points"] = [{"depth": 1}]
-    with pytest.raises(SpecError, match="points belong into a stage before the first zoom"):
+    with pytest.raises(SpecError, match="list points in a stage before the first zoom"):
         cases.small(**{**cases.RICH, "stages": stages})
 
 

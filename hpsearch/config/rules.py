@@ -1,0 +1,193 @@
+"""Rules across sections: references to parameters, points, stages, and whether the engine can build every network."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+from engine.types import EngineError
+from hpsearch.config.document import KeyPath
+from hpsearch.config.instantiate import builders
+from hpsearch.config.messages import Errors, hint, validate_part
+from hpsearch.config.references import Parameters, Reference, conditions, references
+from hpsearch.config.spec import Metric, Model, Stage, Train
+from hpsearch.core.space import Axis, Fixed, Parameter, Point, Range, Values, build_space
+from hpsearch.data.sources import Source
+from hpsearch.samplers import missing
+
+MAX_ERRORS = 100  # of one kind: the hints for thousands of names take minutes
+MAX_BUILT_LAYERS = 100_000  # built to check that the engine accepts them
+
+
+def cross_section_errors(sections: Mapping[str, Any]) -> Errors:
+    """Check what must hold between sections, as far as each of them is valid.
+
+    Args:
+        sections: name → validated section, or None for an invalid one.
+    """
+    stages: tuple[Stage, ...] = sections.get("stages") or ()
+    model: Model | None = sections.get("model")
+    train: Train | None = sections.get("train")
+    data: Source | None = sections.get("data")
+    parameters: Parameters | None = sections.get("parameters")
+    errors: Errors = [*_stages(stages), *_metric(sections.get("metric"), train)]
+    if parameters is None:
+        return errors
+    places = list(references(model, train, data, parameters))
+    used: set[str] = set()
+    wrong = ((place.path, message) for place in places if (message := _reference(place, parameters, used)))
+    misfits = list(islice(wrong, MAX_ERRORS))
+    errors += misfits
+    if misfits or model is None or train is None or data is None:
+        return errors
+    errors += islice(_unused(places, parameters, used), MAX_ERRORS)
+    valid = {name: p for name, p in parameters.items() if p is not None}
+    if len(valid) < len(parameters):
+        return errors
+    axes = build_space(valid, conditions(model, train, data, valid)).axes
+    keys = [a.key for a in axes]
+    for key in {k for k in keys if keys.count(k) > 1}:
+        errors.append((("parameters",), f"two parameters have the internal name '{key}'; rename one of them"))
+    fixed = {name: p.value for name, p in valid.items() if isinstance(p, Fixed)}
+    errors += _points(stages, {a.name: a for a in axes}, fixed)
+    return errors + list(_networks(model, train, valid, len(places)))
+
+
+def _metric(metric: Metric | None, train: Train | None) -> Iterator[tuple[KeyPath, str]]:
+    if metric and train and metric.name == "epochs" and (train.stop is None or train.stop.value is None):
+        yield ("metric", "name"), "epochs counts the epochs until train.stop.value is reached, which is missing"
+
+
+def _reference(place: Reference, parameters: Parameters, used: set[str]) -> str | None:
+    """Return what is wrong with the value of a setting, or None; parameters it refers to are added to `used`."""
+    if place.error is not None:
+        return place.error
+    value, menu = place.value, place.menu
+    if value is not None and (value in menu if menu is not None else _is_one(value, place.words)):
+        return None
+    name = place.name if value is None else value
+    if value is None and name not in parameters:
+        return "missing; give a number, or add a parameter of this name" if place.required else None
+    if not isinstance(name, str):
+        kinds = int if place.needs == "whole number" else int | float
+        if place.needs != "word" and isinstance(name, kinds) and not isinstance(name, bool):
+            return None
+        needed = " or ".join(str(w).lower() for w in place.words) if place.needs == "word" else f"a {place.needs}"
+        return f"must be {needed}, got {name!r}"
+    if name not in parameters:
+        kind = f"{menu.kind.replace('_', ' ')} or parameter" if menu else "parameter"
+        return f"unknown {kind} '{name}'{hint(name, [*(menu or map(str, place.words)), *parameters])}"
+    used.add(name)
+    parameter = parameters[name]
+    if isinstance(parameter, Range) and place.path[0] == "data":
+        return f"data is prepared once per value, so parameter '{name}' must list values: […], got a range"
+    return None if parameter is None else _parameter(parameter, name, place)
+
+
+def _parameter(parameter: Parameter, name: str, place: Reference) -> str | None:
+    """Return what is wrong with a parameter as the value of that setting, or None."""
+    values = parameter.values if isinstance(parameter, Values) else ()
+    values = (parameter.value,) if isinstance(parameter, Fixed) else values
+    if place.menu is not None or place.needs == "word":
+        menu = place.menu if place.menu is not None else list(place.words)
+        wrong = [v for v in values if not _is_one(v, menu)]
+        if isinstance(parameter, Range) or wrong:
+            got = wrong[0] if wrong else "a range"
+            kind = f"valid {place.menu.kind.replace('_', ' ')}" if place.menu else "allowed value"
+            return f"parameter '{name}': each value must be a {kind}, got {got}{hint(str(got), list(map(str, menu)))}"
+        return None
+    if any((isinstance(v, str) and v not in place.words) or isinstance(v, bool) for v in values):
+        return f"parameter '{name}': each value must be a number, got {list(values)}"
+    numbers = [v for v in values if not isinstance(v, str)]
+    if place.needs == "whole number":
+        if isinstance(parameter, Range) and parameter.type != "int":
+            return f"parameter '{name}' must be a whole number; add type: int"
+        if not all(isinstance(v, int) for v in numbers):
+            return f"parameter '{name}': each value must be a whole number, got {list(values)}"
+    if place.kind is not None:
+        errors: Errors = []
+        for value in values:
+            validate_part((), value, place.kind, errors)
+        return f"parameter '{name}' {errors[0][1]}" if errors else None
+    return None
+
+
+def _unused(places: list[Reference], parameters: Parameters, used: set[str]) -> Iterator[tuple[KeyPath, str]]:
+    settings = {place.name: place.path for place in places if place.name}
+    for name in parameters:
+        if name not in used:
+            path = ".".join(map(str, settings.get(name, ())))
+            why = f": {path} has a value of its own" if path else hint(name, sorted(settings))
+            yield ("parameters", name), f"not used by any setting of model, train or data{why}"
+
+
+def _is_one(value: object, words: Iterable[object]) -> bool:
+    """Return whether the value is among the words; 1 is not True here."""
+    return any(type(value) is type(word) and value == word for word in words)
+
+
+def _points(stages: tuple[Stage, ...], axes: dict[str, Axis], fixed: Point) -> Iterator[tuple[KeyPath, str]]:
+    """Check that given points lie in the space and come before the first zoom."""
+    zoomed = False
+    for number, stage in enumerate(stages):
+        zoomed |= stage.zoom is not None
+        path: KeyPath = ("stages", number, "points")
+        if stage.seeds > 1 and axes and not stage.points and not stage.confirms:
+            yield ("stages", number, "seeds"), "seeds needs points, unless the study searches no parameter"
+        if stage.points and zoomed:
+            yield path, "list points in a stage before the first zoom; a zoomed range may exclude them"
+        for place, point in enumerate(stage.points):
+            yield from (((*path, place, name), message) for name, message in _point(point, axes, fixed))
+
+
+def _point(point: Point, axes: dict[str, Axis], fixed: Point) -> Iterator[tuple[str, str]]:
+    for name, value in point.items():
+        if name not in axes:
+            yield name, f"'{name}' is not a searched parameter{hint(name, list(axes))}"
+            continue
+        try:
+            axes[name].to_internal(value)
+        except ValueError as error:
+            yield name, str(error)
+        known = {clause.parameter for condition in axes[name].when for clause in condition}
+        if known <= point.keys() | fixed.keys() and not axes[name].is_active({**point, **fixed}):
+            yield name, "inactive here: no setting uses it"
+
+
+def _stages(stages: tuple[Stage, ...]) -> Iterator[tuple[KeyPath, str]]:
+    names = [s.name for s in stages]
+    for number, stage in enumerate(stages):
+        if stage.name in names[:number]:
+            yield ("stages", number, "name"), f"names of stages must differ, got '{stage.name}' twice"
+        if lack := missing(stage.sampler):
+            yield ("stages", number, "sampler"), lack
+        if stage.confirms and number == 0:
+            yield ("stages", 0, "top"), "the first stage has no earlier trials to confirm"
+        if stage.confirms and number < len(stages) - 1:
+            yield ("stages", number, "top"), "a confirming stage must be the last one"
+        if number == 0 and stage.zoom:
+            yield ("stages", 0, "zoom"), "the first stage has no earlier trials to zoom in on"
+
+
+def _networks(
+    model: Model, train: Train, parameters: dict[str, Parameter], places: int
+) -> Iterator[tuple[KeyPath, str]]:
+    """Build everything at both ends of every range and at each listed value; yield what the engine refuses.
+
+    Args:
+        places: settings that refer to parameters, which cost about as much as a layer.
+    """
+    found: dict[str, KeyPath] = {}
+    built_layers = 0
+    for point in build_space(parameters).extreme_points():
+        for path, build in builders(model, train, point):
+            try:
+                built = build()
+            except EngineError as error:
+                found.setdefault(str(error), path)
+            else:
+                built_layers += len(built) if isinstance(built, tuple) else 0
+        built_layers += places
+        if built_layers > MAX_BUILT_LAYERS:
+            yield ("parameters",), f"too many values and layers to check: more than {MAX_BUILT_LAYERS:,} layers"
+            return
+    yield from ((path, message) for message, path in found.items())
