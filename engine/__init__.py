@@ -1,4 +1,4 @@
-"""Neural nets in NumPy, many of one shape at a time; knows nothing of studies.
+"""Neural networks in NumPy, many of one shape at a time; knows nothing of studies.
 
-network, hyperparameters, rows ─► state ─► train: an epoch ─► who goes on ─► the best weights
+network, hyperparameters, rows ─► state ─► train: an epoch ─► which trials continue ─► best weights
 """

@@ -1,4 +1,4 @@
-"""How weights begin. Biases begin at zero.
+"""Initializers of weights. Biases start at zero.
 
 A weight with `fan_in` inputs and `fan_out` outputs is drawn from the trial's own generator, in float64.
 """

@@ -1,4 +1,4 @@
-"""What is minimized, computed from the network's last outputs (logits), with its gradient and its reading.
+"""Losses: functions of the network's last outputs (logits), with their gradients and predictions.
 
 Each loss goes with one output function and δ = A − Y holds for all three: identity and squared error, sigmoid and
 logistic loss, softmax and cross-entropy. Targets are `(rows, outputs)` in the network's dtype.
@@ -53,7 +53,7 @@ class Loss(Protocol):
         ...
 
     def correct(self, logits: Floats, targets: Floats) -> Booleans | None:
-        """Which rows are classified rightly, `(…, rows)`; None for a regression."""
+        """Return which rows are classified correctly, `(…, rows)`; None for a regression."""
         ...
 
 

@@ -1,6 +1,6 @@
-"""What can be measured of one trial's predictions, as scikit-learn defines it.
+"""Metrics of one trial's predictions, as scikit-learn defines them.
 
-Sums are taken in float64 whatever the dtype, over memory laid out anew: a trial's value depends neither on its company
+Sums are taken in float64 whatever the dtype, over memory laid out anew: a trial's value depends neither on other trials
 nor on how its rows lie. What is undefined is NaN, never an exception or a warning.
 """
 

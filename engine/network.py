@@ -44,7 +44,7 @@ class Network:
 
     @property
     def shapes(self) -> tuple[Shape, ...]:
-        """Of one row before each layer, and after the last."""
+        """The shapes of one row before each layer and after the last."""
         return self._chain.shapes
 
     @property
@@ -110,13 +110,13 @@ class Network:
         generators: Sequence[np.random.Generator] = (),
         peers: "Sequence[Network] | None" = None,
     ) -> list[Bound]:
-        """The layers at work on so many rows of each trial.
+        """Bind the layers to memory for a number of rows per trial.
 
         Args:
             theta: `(trials, size)`; the layers read views of it, so what changes it changes them.
             grad: the same shape, written by `backward`; None for inference.
             generators: one a trial, for training.
-            peers: the network of each trial, alike but for dropout rates; None where they are all this one.
+            peers: the network of each trial, equal except for dropout rates; None if all are this one.
         """
         place = Place(
             inputs=self.inputs,
@@ -168,7 +168,7 @@ class Network:
 
         In a product of several rows, the last bits of a row depend on how many rows there are and on its place among
         them: BLAS has other code for the rows that are left over. Here every row is a batch of its own: a chunk of
-        rows is bound as so many trials of one row, which share their parameters.
+        rows is bound as that many trials of one row, which share their parameters.
         """
         x, most = self._sets(theta, x), self._chunk
         logits = np.empty((len(theta), x.shape[1], self.outputs), theta.dtype)

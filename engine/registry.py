@@ -1,4 +1,4 @@
-"""The names a study file may use: a menu for each family, and configurations to and from plain JSON."""
+"""Registries: names that a study file may use, and configurations to and from plain JSON."""
 
 import dataclasses
 import difflib
@@ -12,7 +12,7 @@ _REGISTRIES: dict[str, "Registry[Any]"] = {}
 
 
 class UnknownName(EngineError):
-    """A name that is on no menu; the message offers the nearest one."""
+    """An unknown name; the message offers the nearest known one."""
 
 
 class Registry(Mapping[str, type[T]], Generic[T]):
@@ -24,18 +24,18 @@ class Registry(Mapping[str, type[T]], Generic[T]):
         _REGISTRIES[kind] = self
 
     @classmethod
-    def joined(cls, kind: str, *menus: "Mapping[str, type[T]]") -> "Registry[T]":
-        """Several menus as one, for a place where any of their names will do."""
-        menu = cls.__new__(cls)
-        menu.kind = kind
-        menu._entries = {name: entry for entries in menus for name, entry in entries.items()}
-        return menu
+    def joined(cls, kind: str, *registries: "Mapping[str, type[T]]") -> "Registry[T]":
+        """Join several registries, for a setting that accepts any of their names."""
+        joined = cls.__new__(cls)
+        joined.kind = kind
+        joined._entries = {name: entry for entries in registries for name, entry in entries.items()}
+        return joined
 
     def __getitem__(self, name: str) -> type[T]:
-        """The class of that name.
+        """Return the class of that name.
 
         Raises:
-            UnknownName: it is not on the menu.
+            UnknownName: the name is not in the registry.
         """
         try:
             return self._entries[name]
@@ -53,17 +53,17 @@ class Registry(Mapping[str, type[T]], Generic[T]):
 
 
 def nearest(name: str, names: Mapping[str, object] | list[str]) -> str:
-    """`; did you mean 'x'?`, or all there is to choose from when nothing is near."""
+    """Return `; did you mean 'x'?`, or all names when none is near."""
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     return f"; did you mean '{close[0]}'?" if close else f"; there is {', '.join(names)}"
 
 
 def describe(config: object) -> Any:
-    """A configuration as plain JSON: `{"optimizer": "momentum", "beta": 0.9}`; lists and numbers as they are."""
+    """Return a configuration as plain JSON: `{"optimizer": "momentum", "beta": 0.9}`; lists and numbers unchanged."""
     if isinstance(config, tuple):
         return [describe(item) for item in config]
-    for kind, menu in _REGISTRIES.items():
-        for name, entry in menu.items():
+    for kind, registry in _REGISTRIES.items():
+        for name, entry in registry.items():
             if type(config) is entry and dataclasses.is_dataclass(config):
                 fields = {f.name: describe(getattr(config, f.name)) for f in dataclasses.fields(config)}
                 return {kind: name, **fields}
@@ -71,17 +71,17 @@ def describe(config: object) -> Any:
 
 
 def restore(description: Any) -> Any:
-    """What `describe` described.
+    """Return the configuration that `describe` described.
 
     Raises:
-        UnknownName: it names something this version does not have.
+        UnknownName: it uses a name that this version does not have.
         EngineError: its settings are not those of the class it names.
     """
     if isinstance(description, list):
         return tuple(restore(item) for item in description)
     if not isinstance(description, dict):
         return description
-    # A field may be called like a menu (a layer's `initializer`), but then it holds a description and not a name.
+    # A field may be called like a registry (a layer's `initializer`); then it holds a description, not a name.
     kind = next((kind for kind in _REGISTRIES if isinstance(description.get(kind), str)), None)
     if kind is None:
         raise UnknownName(f"a configuration must name one of {', '.join(_REGISTRIES)}, got {', '.join(description)}")

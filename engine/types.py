@@ -1,7 +1,7 @@
 """The one shape rule: every array has a leading axis of trials, `(trials, rows, columns)`.
 
 One trial is `trials == 1`. There is no other code for trials that train together: equal shapes are stacked on that
-axis, and NumPy makes the same BLAS call for each slice, so a trial's numbers do not depend on its company.
+axis, and NumPy makes the same BLAS call for each slice, so a trial's numbers do not depend on the other trials.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ def allocate(trials: int, rows: int, shape: Shape, dtype: DType, *, zero: bool =
 
 
 class EngineError(ValueError):
-    """What was asked of the engine cannot be; the message says what must hold and what it got."""
+    """An impossible request; the message says what must hold and what was given."""
 
 
 def column(values: Sequence[float], dtype: DType) -> Column:

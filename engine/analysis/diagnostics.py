@@ -1,4 +1,4 @@
-"""Reading a net: its weights, its activations and gradients as histograms, and what its errors say about it."""
+"""Diagnostics of a network: weight statistics, histograms of activations and gradients, bias and variance."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -44,7 +44,7 @@ class LayerWeights:
 @final
 @dataclass(frozen=True, eq=False)
 class WeightStatistics:
-    """Of each layer that has weights, and of all: biases and running statistics are left out.
+    """Weight statistics of each layer and of the network, without biases and running statistics.
 
     Raises:
         EngineError: no layers.
@@ -64,18 +64,18 @@ class WeightStatistics:
 
     @property
     def count(self) -> int:
-        """How many weights there are."""
+        """The number of weights."""
         return sum(layer.count for layer in self.layers)
 
     @property
     def little(self) -> Integers:
-        """How many are |w| ≤ 0.01, `(trials,)`."""
+        """The number of weights |w| ≤ 0.01, `(trials,)`."""
         little: Integers = np.sum([layer.little for layer in self.layers], axis=0)
         return little
 
     @property
     def zero(self) -> Integers:
-        """How many are |w| ≤ 1e-4, `(trials,)`."""
+        """The number of weights |w| ≤ 1e-4, `(trials,)`."""
         zero: Integers = np.sum([layer.zero for layer in self.layers], axis=0)
         return zero
 
@@ -97,7 +97,9 @@ def weight_statistics(network: Network, theta: Floats) -> WeightStatistics:
         layers.append(
             LayerWeights(
                 layer=number + 1,
-                total=np.array([row.sum(dtype=np.float64) for row in sizes]),  # alone or in company, the same bits
+                total=np.array(
+                    [row.sum(dtype=np.float64) for row in sizes]
+                ),  # trained alone or together, the same bits
                 count=len(columns),
                 little=np.count_nonzero(sizes <= LITTLE, axis=1),
                 zero=np.count_nonzero(sizes <= ZERO, axis=1),
@@ -109,7 +111,7 @@ def weight_statistics(network: Network, theta: Floats) -> WeightStatistics:
 @final
 @dataclass(frozen=True, eq=False)
 class Histogram:
-    """How the numbers of one layer are spread. Those that are not finite are left out of everything but `numbers`.
+    """A histogram of the numbers of one layer. Values that are not finite count in `numbers` only.
 
     Attributes:
         layer: counted from 1.
@@ -132,7 +134,7 @@ class Histogram:
 @final
 @dataclass(frozen=True, eq=False)
 class Histograms:
-    """Of a batch.
+    """Histograms of one batch.
 
     Attributes:
         activations: what each layer put out.
@@ -153,7 +155,7 @@ def histograms(
     training: bool = True,
     seed: int = 0,
 ) -> Histograms:
-    """What goes forwards and what comes back, layer by layer: whether it vanishes, explodes or saturates.
+    """Return activations and gradients layer by layer: they show what vanishes, explodes or saturates.
 
     Gradients are those of training, with the regularizers and before clipping.
 
@@ -165,7 +167,7 @@ def histograms(
         limits: of the bins of activations, (0, 1) for a sigmoid's; None for each layer's and trial's own.
             Gradients have their own always.
         training: activations as they are in training, else at inference.
-        seed: of what layers draw in training, alike in every trial.
+        seed: of the layers' random draws, the same in every trial.
 
     Raises:
         EngineError: rows that do not fit the network, batches too small for batch norm, bins below 1, limits that are
@@ -220,7 +222,7 @@ def _generators(theta: Floats, seed: int) -> list[np.random.Generator]:
 
 
 def _histogram(layer: int, values: Floats, bins: int, limits: Range | None) -> Histogram:
-    """Of `values (trials, numbers)`."""
+    """Return the histogram of `values (trials, numbers)`."""
     counts, edges, means, deviations = [], [], [], []
     for row in values:
         kept = row[np.abs(row) <= LARGEST].astype(np.float64)
@@ -246,7 +248,7 @@ def _range(values: Floats, bins: int) -> Range:
 @final
 @dataclass(frozen=True)
 class Diagnosis:
-    """What the errors of a net say about it. Ng 2018, "Machine Learning Yearning", chapters 20 to 23.
+    """Bias and variance of a network, from its errors. Ng 2018, "Machine Learning Yearning", chapters 20 to 23.
 
     Attributes:
         train_error, val_error: shares: 1 − accuracy, or 1 − R² of a regression.
@@ -272,7 +274,7 @@ class Diagnosis:
 
     @property
     def bias(self) -> float:
-        """Of the train error what could be helped; negative where the net knows the training rows too well."""
+        """The avoidable part of the train error; negative where the network overfits the training rows."""
         return self.train_error - self.base_error
 
     @property
@@ -282,12 +284,12 @@ class Diagnosis:
 
     @property
     def high_bias(self) -> bool:
-        """Whether the net learns too little of what it is shown."""
+        """True if the network underfits the training rows."""
         return self.bias > self.high
 
     @property
     def high_variance(self) -> bool:
-        """Whether the net learns what does not carry over."""
+        """True if the network does not generalize."""
         return self.variance > self.high
 
     @property
@@ -298,7 +300,7 @@ class Diagnosis:
 
     @property
     def advice(self) -> tuple[str, ...]:
-        """What to try, the first things first."""
+        """Remedies to try, in order."""
         against_bias = ("a bigger net", "longer training") if self.high_bias else ()
         against_variance = ("more data", "regularization") if self.high_variance else ()
         advice = (*against_bias, *against_variance)

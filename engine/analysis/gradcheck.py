@@ -52,7 +52,7 @@ class GradientCheck:
 
     @property
     def good(self) -> bool:
-        """Whether every parameter's ratio is at most 1e-7 in every trial."""
+        """True if every parameter's ratio is at most 1e-7 in every trial."""
         return _largest(self.worst.ratio) <= GOOD
 
     def __str__(self) -> str:
@@ -66,7 +66,7 @@ def check_gradient(
 ) -> GradientCheck:
     """Compares the trainer's gradient of the mean loss and the regularizers with (J(w+h) − J(w−h)) / 2h.
 
-    What layers draw at random (dropout) is drawn alike on both sides, batch statistics are those of the batch, and
+    Random draws of layers (dropout) are the same on both sides, batch statistics are those of the batch, and
     what is not learned (running statistics) is left out. Differences across a kink (ReLU at 0) differ rightly: take
     rows whose activations stay away from it.
 
@@ -99,7 +99,7 @@ def check_gradient(
 
 
 def _gradient(network: Network, theta: Floats, rows: Rows, trial: Hyperparameters) -> tuple[Floats, Floats]:
-    """What the trainer computes, `(trials, parameters)`, and the logits it came from; theta is left alone."""
+    """Return the trainer's gradient, `(trials, parameters)`, and its logits; theta is not changed."""
     count, theta = len(theta), theta.copy()
     grad = np.empty_like(theta)
     logits = np.empty((count, len(rows), network.outputs))

@@ -24,7 +24,7 @@ UNSETTLED = 0.1  # the share of the steps at whose start the average is of too f
 @final
 @dataclass(frozen=True, eq=False)
 class RangeTest:
-    """What the range test gave. Smith 2017, "Cyclical learning rates", section 3.3.
+    """The result of a learning-rate range test. Smith 2017, "Cyclical learning rates", section 3.3.
 
     A trial ends when its loss is not finite or 4 times the least so far; the test ends with the last of them.
 
@@ -63,7 +63,7 @@ def range_test(
 
     Args:
         trial: all of it but the learning rate, its schedule and what it would switch to. A fresh start for each rate
-            would need many times the steps: what the optimizer remembers goes on from one to the next.
+            would need many times the steps: the optimizer's memory carries over from one to the next.
         generator: for weights and batches; several for as many trials that differ in nothing else.
         rows: gone through again when there are fewer batches than steps; rows left over by whole batches are skipped.
         low, high: the first and the last rate.

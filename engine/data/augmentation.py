@@ -1,4 +1,4 @@
-"""Augmentation: what is done to the rows of every batch while training, anew each time."""
+"""Augmentation: random changes of the rows of every training batch."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,18 +14,18 @@ IMAGES = 256  # warped at a time: their corners and weights take about 20 times 
 
 
 class Augmentation(Protocol):
-    """Configuration; a frozen dataclass on the menu."""
+    """Configuration of an augmentation; a frozen dataclass in the registry."""
 
     def check(self, inputs: Shape) -> None:
-        """Whether rows of that shape can be augmented so.
+        """Check that rows of this shape can be augmented.
 
         Raises:
-            EngineError: they cannot, with the shape it needs and the one it got.
+            EngineError: they cannot; the message names the required and the given shape.
         """
         ...
 
     def apply(self, x: Floats, generator: np.random.Generator) -> None:
-        """Changes one trial's rows `x (rows, *inputs)` in place, drawing from the trial's generator."""
+        """Change one trial's rows `x (rows, *inputs)` in place, drawing from the trial's generator."""
         ...
 
 
@@ -56,7 +56,7 @@ class Noise:
 @final
 @dataclass(frozen=True)
 class Flip:
-    """Mirrors images, left to right and upside down, each with probability ½. Krizhevsky et al. 2012, section 4.1.
+    """Mirror images, left to right and upside down, each with probability ½. Krizhevsky et al. 2012, section 4.1.
 
     Raises:
         EngineError: neither direction.
@@ -82,7 +82,7 @@ class Flip:
 @final
 @dataclass(frozen=True)
 class Rotate:
-    """Turns each image about its center by an angle ~ U(−degrees, degrees); bilinear, zeros from outside.
+    """Rotate each image about its center by an angle ~ U(−degrees, degrees); bilinear, zeros from outside.
 
     Raises:
         EngineError: degrees below 0.
@@ -106,7 +106,7 @@ class Rotate:
 @final
 @dataclass(frozen=True)
 class Scale:
-    """Enlarges each image about its center by a factor ~ U(low, high); bilinear, zeros from outside.
+    """Enlarge each image about its center by a factor ~ U(low, high); bilinear, zeros from outside.
 
     Raises:
         EngineError: bounds that are not 0 < low <= high.
@@ -130,7 +130,7 @@ class Scale:
 @final
 @dataclass(frozen=True)
 class Shift:
-    """Moves each image by whole pixels, up to so many up or down, left or right; zeros from outside.
+    """Move each image by up to `pixels` whole pixels in each direction; zeros from outside.
 
     Raises:
         EngineError: pixels below 0.
@@ -155,7 +155,7 @@ class Shift:
 
 
 def _warp(x: Floats, matrices: Floats) -> None:
-    """Puts at each pixel p what is at Mp, both counted from the center, between four pixels; M `(rows, 2, 2)`."""
+    """Put at each pixel p what is at Mp, both counted from the center, between four pixels; M `(rows, 2, 2)`."""
     height, width = x.shape[2:]
     middle = np.array([(height - 1) / 2, (width - 1) / 2])
     grid = np.stack(np.meshgrid(np.arange(height), np.arange(width), indexing="ij"), axis=-1) - middle
@@ -180,7 +180,7 @@ class _Framed:
         self._flat = framed.reshape(x.shape[1], -1)
 
     def at(self, down: Integers, right: Integers) -> Floats:
-        """Pixels of each image, from −1 to height and width: `(rows, height, width)` → `(rows, channels, …)`."""
+        """Return pixels of each image, from −1 to height and width: `(rows, height, width)` → `(rows, channels, …)`."""
         rows, height, width = self._shape
         first = np.arange(rows)[:, None, None] * (height * width)
         picked = first + (down + 1) * width + (right + 1)
@@ -199,7 +199,7 @@ def _check_images(name: str, inputs: Shape) -> None:
 
 
 def augment(what: Sequence[Augmentation], x: Floats, generators: Sequence[np.random.Generator]) -> None:
-    """Changes the rows of every trial, `x (trials, steps, batch, *inputs)` in C order, in place, one after another."""
+    """Change the rows of every trial, `x (trials, steps, batch, *inputs)` in C order, in place, one after another."""
     for augmentation in what:
         for rows, generator in zip(x, generators, strict=True):
             augmentation.apply(rows.reshape(-1, *rows.shape[2:]), generator)

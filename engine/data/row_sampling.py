@@ -1,4 +1,4 @@
-"""Which rows an epoch takes, in which order; each trial draws by its own generator."""
+"""Row sampling: the rows of an epoch and their order; each trial draws with its own generator."""
 
 from dataclasses import dataclass
 from typing import Protocol, final
@@ -11,10 +11,10 @@ from engine.types import Integers
 
 
 class RowSampling(Protocol):
-    """Which rows an epoch takes, in which order; a frozen dataclass on the menu."""
+    """Configuration of row sampling; a frozen dataclass in the registry."""
 
     def order(self, rows: Rows, generator: np.random.Generator) -> Integers:
-        """As many row numbers as there are rows."""
+        """Return one row number for each row, `(rows,)`."""
         ...
 
 

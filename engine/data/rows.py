@@ -51,11 +51,11 @@ class Block(NamedTuple):
 
 
 class Batches:
-    """Epochs of rows in the order they are drawn, gathered in blocks of whole batches into memory that is used again.
+    """Epochs of rows in the order they are drawn, gathered in blocks of whole batches into memory that is reused.
 
-    A block holds as many batches as fit `BLOCK`, whatever the number of trials, so that a trial's sums over blocks are
-    the same in any company. The rows left over at the end of an epoch are a block of one smaller batch, unless they
-    are fewer than `least`: then that epoch goes without them.
+    A block holds as many batches as fit `BLOCK`, whatever the number of trials, so that a trial's sums over blocks do
+    not depend on the other trials. The rows left over at the end of an epoch are a block of one smaller batch, unless
+    they are fewer than `least`: then the epoch omits them.
 
     Attributes:
         sizes: rows of a batch, one or two different ones.

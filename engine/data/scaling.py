@@ -17,19 +17,19 @@ QUANTILES = 1000  # at most, a column
 
 
 class Scaler(Protocol):
-    """What columns are taken through before training: frozen, and nothing but arrays, one row or column a feature."""
+    """A fitted scaler of columns: frozen, and only arrays, one row or column per feature."""
 
     @classmethod
     def fit(cls, x: Floats) -> Self:
-        """From training rows `(rows, features)`, finite and at least one."""
+        """Fit on training rows `(rows, features)`, finite and at least one."""
         ...
 
     def apply(self, x: Floats) -> Floats:
-        """`(rows, features)` → the same, float64."""
+        """Scale `(rows, features)`; return the same shape in float64."""
         ...
 
     def invert(self, x: Floats) -> Floats:
-        """What `apply` was given."""
+        """Return the input of `apply`."""
         ...
 
 
@@ -47,17 +47,17 @@ class Standard:
 
     @classmethod
     def fit(cls, x: Floats) -> Self:
-        """From training rows `(rows, features)`."""
+        """Fit on training rows `(rows, features)`."""
         mean = x.mean(axis=0, dtype=np.float64)
         squares = sum(np.square(block - mean).sum(axis=0) for block in _blocks(x))
         return cls(mean, _or_one(np.sqrt(squares / len(x)), mean))
 
     def apply(self, x: Floats) -> Floats:
-        """`(rows, features)`, float64."""
+        """Scale `(rows, features)`, in float64."""
         return np.asarray((x - self.mean) / self.deviation)
 
     def invert(self, x: Floats) -> Floats:
-        """What `apply` was given."""
+        """Return the input of `apply`."""
         return np.asarray(x * self.deviation + self.mean)
 
 
@@ -75,23 +75,23 @@ class MinMax:
 
     @classmethod
     def fit(cls, x: Floats) -> Self:
-        """From training rows `(rows, features)`."""
+        """Fit on training rows `(rows, features)`."""
         minimum, maximum = x.min(axis=0).astype(np.float64), x.max(axis=0).astype(np.float64)
         return cls(minimum, _or_one(maximum - minimum, minimum))
 
     def apply(self, x: Floats) -> Floats:
-        """`(rows, features)`, float64."""
+        """Scale `(rows, features)`, in float64."""
         return np.asarray((x - self.minimum) / self.width)
 
     def invert(self, x: Floats) -> Floats:
-        """What `apply` was given."""
+        """Return the input of `apply`."""
         return np.asarray(x * self.width + self.minimum)
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Robust:
-    """(x − median) / (third quartile − first quartile), by column: a few wild values change nothing.
+    """(x − median) / (third quartile − first quartile), by column: a few outliers change nothing.
 
     A column whose quartiles are equal is moved by its median and not divided.
 
@@ -104,16 +104,16 @@ class Robust:
 
     @classmethod
     def fit(cls, x: Floats) -> Self:
-        """From training rows `(rows, features)`."""
+        """Fit on training rows `(rows, features)`."""
         first, median, third = _quantiles(x, np.array([0.25, 0.5, 0.75]))
         return cls(median, _or_one(third - first, median))
 
     def apply(self, x: Floats) -> Floats:
-        """`(rows, features)`, float64."""
+        """Scale `(rows, features)`, in float64."""
         return np.asarray((x - self.median) / self.spread)
 
     def invert(self, x: Floats) -> Floats:
-        """What `apply` was given."""
+        """Return the input of `apply`."""
         return np.asarray(x * self.spread + self.median)
 
 
@@ -133,11 +133,11 @@ class Quantile:
 
     @classmethod
     def fit(cls, x: Floats) -> Self:
-        """From training rows `(rows, features)`: as many levels as rows, at most `QUANTILES`."""
+        """Fit on training rows `(rows, features)`: as many levels as rows, at most `QUANTILES`."""
         return cls(_quantiles(x, np.linspace(0, 1, min(QUANTILES, len(x)))))
 
     def apply(self, x: Floats) -> Floats:
-        """`(rows, features)`, float64."""
+        """Scale `(rows, features)`, in float64."""
         levels = np.linspace(0, 1, len(self.quantiles))
         result = np.empty(x.shape)
         for column, found, q in zip(x.T, result.T, self.quantiles.T, strict=True):
@@ -149,7 +149,7 @@ class Quantile:
         return result
 
     def invert(self, x: Floats) -> Floats:
-        """What `apply` was given, as far as it lay within the training rows' range."""
+        """Return the input of `apply`, for values within the training rows' range."""
         levels = np.linspace(0, 1, len(self.quantiles))
         return np.stack([np.interp(c, levels, q) for c, q in zip(x.T, self.quantiles.T, strict=True)], axis=1)
 
@@ -160,7 +160,7 @@ def _blocks(x: Floats) -> Iterator[Floats]:
 
 
 def _or_one(spread: Floats, center: Floats) -> Floats:
-    """The spread, or 1 where it is nothing but rounding: of a constant column."""
+    """Return the spread, or 1 where it is only rounding error: for constant columns."""
     return np.where(spread > 1e-12 * np.maximum(1, np.abs(center)), spread, 1.0)
 
 

@@ -1,4 +1,4 @@
-"""The menu of layers with an architecture of their own; activations are layers too, on the menu of their file."""
+"""The registry of layers with an architecture of their own; activations are layers in a registry of their own."""
 
 from engine.layers.base import Bound, Layer, Parameter, Place
 from engine.layers.batch_norm import BatchNorm

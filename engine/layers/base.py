@@ -1,7 +1,7 @@
-"""What a layer is: frozen configuration that, bound to memory, works.
+"""The layer protocol: frozen configuration that, bound to memory, works.
 
 Configuration (`Layer`) knows shapes and parameters. `bind` gives it its views into the matrix of parameters and its
-preallocated arrays, for so many trials and rows, and returns the two functions that the inner loop calls.
+preallocated arrays, for a number of trials and rows, and returns the two functions that the inner loop calls.
 """
 
 import abc
@@ -35,7 +35,7 @@ class Parameter:
 
 @dataclass(frozen=True, eq=False)
 class Place:
-    """What a layer is bound to.
+    """The memory and sizes that a layer is bound to.
 
     Attributes:
         inputs: shape of one row that comes in.
@@ -48,7 +48,7 @@ class Place:
         generators: one a trial in training, for whatever the layer draws; none at inference.
         peers: this layer as each trial has it; they may differ in a dropout rate.
         first: nothing before it learns, so `backward` may return anything.
-        overwrite: `forward` may write its output over its input, because nobody needs that any more.
+        overwrite: `forward` may write its output over its input, which no other layer needs.
     """
 
     inputs: Shape
@@ -67,7 +67,7 @@ class Place:
 
     @property
     def shape(self) -> Shape:
-        """Of the whole input: `(trials, rows, *inputs)`."""
+        """The shape of the whole input: `(trials, rows, *inputs)`."""
         return (self.trials, self.rows, *self.inputs)
 
     def empty(self, shape: Shape) -> Floats:
@@ -91,7 +91,7 @@ class Bound(NamedTuple):
 
 
 class Layer(abc.ABC):
-    """Configuration of a layer; a frozen dataclass on the menu of `engine.layers` or `engine.activations`.
+    """Configuration of a layer; a frozen dataclass in the registry of `engine.layers` or `engine.activations`.
 
     Attributes:
         keeps_output: `backward` reads what `forward` returned, so that the next layer must not overwrite it.
@@ -111,7 +111,7 @@ class Layer(abc.ABC):
 
     @abc.abstractmethod
     def parameters(self, inputs: Shape) -> tuple[Parameter, ...]:
-        """What it learns and keeps, in the order in which it stands in theta."""
+        """The learned and running parameters, in the order of theta."""
 
     @abc.abstractmethod
     def bind(self, place: Place) -> Bound:

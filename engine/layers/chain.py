@@ -11,7 +11,7 @@ from engine.types import EngineError, Floats, Shape
 
 
 class Slice(NamedTuple):
-    """Where a parameter stands in a row of theta."""
+    """A parameter's columns in a row of theta."""
 
     layer: int
     parameter: Parameter
@@ -33,7 +33,7 @@ class Chain:
 
     @cached_property
     def shapes(self) -> tuple[Shape, ...]:
-        """Of one row before each layer, and after the last."""
+        """The shapes of one row before each layer and after the last."""
         shapes = [self.inputs]
         for number, layer in enumerate(self.layers, 1):
             try:

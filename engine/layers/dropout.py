@@ -11,7 +11,7 @@ import numpy as np
 from engine.layers.base import Bound, Layer, Parameter, Place
 from engine.types import EngineError, Floats, Integers, Shape
 
-STEPS = 1 << 16  # a rate is rounded to so many steps, so that 16 random bits decide about a number
+STEPS = 1 << 16  # rates are rounded to multiples of 1 / STEPS, so that 16 random bits decide about a number
 
 
 @final

@@ -1,4 +1,4 @@
-"""The menu of optimizers."""
+"""The registry of optimizers."""
 
 from engine.optimizers.adadelta import Adadelta
 from engine.optimizers.adagrad import Adagrad

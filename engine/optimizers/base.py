@@ -1,4 +1,4 @@
-"""What an optimizer is: frozen configuration and, bound to matrices, a handful of in-place calls a step."""
+"""The optimizer protocol: frozen configuration and, bound to matrices, a few in-place calls per step."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from engine.types import Booleans, EngineError, Floats
 
 @dataclass(frozen=True, eq=False)
 class Matrices:
-    """What one step reads and writes, each `(trials, parameters)`.
+    """The matrices that one step reads and writes, each `(trials, parameters)`.
 
     Attributes:
         theta: the parameters, changed in place.
@@ -27,7 +27,7 @@ class Matrices:
 
 
 class Optimizer(Protocol):
-    """Configuration of one trial's optimizer; a frozen dataclass on the menu of `engine.optimizers`."""
+    """Configuration of one trial's optimizer; a frozen dataclass in the registry of `engine.optimizers`."""
 
     slots: ClassVar[tuple[str, ...]]
 
@@ -57,7 +57,7 @@ def check_decay(optimizer: str, **rates: float) -> None:
 
 
 def check_positive(optimizer: str, **values: float) -> None:
-    """What divides or keeps from dividing by zero lies above 0.
+    """Check that divisors are above 0.
 
     Raises:
         EngineError: naming the optimizer and the value.

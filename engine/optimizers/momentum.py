@@ -17,7 +17,7 @@ class Momentum:
 
     With `classical=True` v = βv + g (Polyak 1964; PyTorch's), whose α is 1−β times as large for the same path.
     With `rate_inside=True` as well v = βv + αg; w −= v (scikit-learn's and Keras'): the same path for as long as α
-    stays, but when it falls the velocity goes on at the old rate.
+    stays, but when it falls the velocity continues at the old rate.
 
     Raises:
         EngineError: β outside [0, 1), `rate_inside` without `classical`.

@@ -1,4 +1,4 @@
-"""Loss and accuracy of every trial over rows seen in blocks; a trial's sums do not depend on its company."""
+"""Loss and accuracy of every trial over rows seen in blocks; a trial's sums do not depend on the other trials."""
 
 from typing import NamedTuple
 
@@ -34,7 +34,7 @@ class MetricAccumulator:
         self._correct: Floats | None = np.zeros(trials)
 
     def add(self, logits: Floats, targets: Floats) -> None:
-        """Rows `(trials, rows, outputs)` or batches `(trials, steps, batch, outputs)`; targets alike, or `(1, …)`."""
+        """Add rows `(trials, rows, outputs)` or batches `(trials, steps, batch, outputs)`; targets alike or `(1, …)`."""
         logits, targets = _side_by_side(logits), _side_by_side(targets)
         self._rows += logits.shape[1]
         self._values += _sums(self._loss.values(logits, targets))
@@ -42,7 +42,7 @@ class MetricAccumulator:
         self._correct = None if correct is None or self._correct is None else self._correct + _sums(correct)
 
     def scores(self) -> Scores:
-        """Of all rows so far."""
+        """Return the scores of all rows so far."""
         loss = self._values / self._rows
         if self._correct is not None:
             return Scores(loss, self._correct / self._rows)

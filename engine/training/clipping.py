@@ -12,11 +12,11 @@ from engine.types import EngineError, Floats, column
 
 
 class Clip(Protocol):
-    """Configuration of one trial's clipping; a frozen dataclass on the menu."""
+    """Configuration of one trial's clipping; a frozen dataclass in the registry."""
 
     @classmethod
     def bind(cls, trials: Sequence[Self], grad: Floats) -> Callable[[], None]:
-        """What clips `grad (trials, parameters)` in place; limits may differ between trials."""
+        """Return a function that clips `grad (trials, parameters)` in place; limits may differ between trials."""
         ...
 
 
@@ -56,7 +56,7 @@ class ClipNorm:
 
 
 def _shrink(row: Floats, scale: Floats, limit: Floats) -> None:
-    """Where Σg² overflows though g is finite: g ← g / max |g|, whose norm can be had, and its scale."""
+    """Handle Σg² that overflows though g is finite: return g / max |g|, whose norm is finite, and its scale."""
     for g, s, most in zip(row, scale, limit, strict=True):
         largest = np.abs(g).max()
         if s == 0 and np.isfinite(largest):

@@ -19,10 +19,10 @@ def bind_gradient(
     scratch: Floats,
     batch: int,
 ) -> Callable[[Floats, Floats, Floats], None]:
-    """What the trainer calls every step and the gradient check compares with differences.
+    """Return the function that the trainer calls every step and the gradient check compares with differences.
 
     Args:
-        networks: one a trial, alike but for dropout rates.
+        networks: one per trial, equal except for dropout rates.
         generators: one a trial, for what layers draw.
         theta, grad, scratch: `(trials, parameters)`: read, written, and free.
         batch: rows a call.

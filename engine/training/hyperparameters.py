@@ -1,4 +1,4 @@
-"""What one trial trains with."""
+"""Hyperparameters of one trial."""
 
 from dataclasses import dataclass, field
 from typing import final
@@ -16,7 +16,7 @@ from engine.types import EngineError
 class Switch:
     """Another optimizer from an epoch on ("Adam first, then SGD"), which begins afresh.
 
-    Keskar and Socher 2017. The schedule goes on over both.
+    Keskar and Socher 2017. The schedule continues over both.
 
     Attributes:
         epoch: how many epochs the first one gets.
@@ -40,7 +40,7 @@ class Switch:
 @final
 @dataclass(frozen=True)
 class Hyperparameters:
-    """What one trial trains with. Between trials that train together numbers may differ, but for the batch size.
+    """Hyperparameters of one trial. Trials that train together may differ in all numbers except the batch size.
 
     A penalty or a smoothing of 0 is none, and trials with and without one train apart.
 
@@ -92,7 +92,7 @@ class Hyperparameters:
 
     @property
     def kind(self) -> tuple[object, ...]:
-        """What must be equal for trials to train together."""
+        """Everything that must be equal for trials to train together."""
         later = self.switch
         return (
             self.batch_size,

@@ -1,4 +1,4 @@
-"""How the learning rate changes from epoch to epoch: a factor for α₀."""
+"""Learning-rate schedules: a factor for α₀ in each epoch."""
 
 from bisect import bisect_right
 from dataclasses import dataclass
@@ -83,7 +83,7 @@ class Root:
 @final
 @dataclass(frozen=True)
 class Step:
-    """α is multiplied by γ every so many epochs.
+    """α is multiplied by γ every `every` epochs.
 
     Raises:
         EngineError: `every` below 1, γ outside (0, 1].

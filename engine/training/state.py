@@ -1,4 +1,4 @@
-"""All that changes while training, which is all that a checkpoint holds."""
+"""Everything that changes while training; a checkpoint holds exactly this."""
 
 import io
 import json
@@ -15,7 +15,7 @@ from engine.network import Network
 from engine.types import Booleans, DType, EngineError, Floats, Integers
 
 FLOAT32: DType = np.dtype(np.float32)
-# What reading cut off or damaged bytes raises, by the kind of damage.
+# Exceptions that truncated or damaged bytes raise, by the kind of damage.
 _BROKEN = (
     *(EOFError, KeyError, OSError, OverflowError, RuntimeError, TypeError, ValueError),
     *(struct.error, zipfile.BadZipFile, zlib.error),
@@ -36,7 +36,7 @@ class State:
         best_value: `(trials,)` in float64, lower is better, +inf before the first epoch.
         best_epoch: `(trials,)`, counted from 1, 0 before the first.
         last_value: `(trials,)`, of the latest check.
-        calm: `(trials,)`, how many checks in a row have changed the value by little.
+        calm: `(trials,)`, how many consecutive checks changed the value by little.
     """
 
     theta: Floats
@@ -58,7 +58,7 @@ class State:
         generators: Sequence[np.random.Generator],
         dtype: DType = FLOAT32,
     ) -> Self:
-        """Before the first epoch: every trial's weights drawn by its own generator."""
+        """Return the state before the first epoch; each trial's weights are drawn by its own generator."""
         theta = np.stack([network.initialize(generator, dtype) for generator in generators])
         return cls(
             theta=theta,
@@ -77,7 +77,7 @@ class State:
         return len(self.theta)
 
     def take(self, rows: Booleans | Integers) -> "State":
-        """Some of the trials, copied."""
+        """Return a copy of some of the trials."""
         numbers = np.arange(len(self))[rows]
         return State(
             theta=self.theta[numbers],
@@ -94,10 +94,10 @@ class State:
 
     @classmethod
     def join(cls, states: Sequence["State"]) -> Self:
-        """Trials of several states in one, to train on together.
+        """Join the trials of several states, to train them together.
 
         Raises:
-            EngineError: they are not at the same epoch and step, so they cannot.
+            EngineError: the states are not at the same epoch and step.
         """
         if len({(s.epoch, s.step, s.theta.shape[1], s.theta.dtype, *s.slots) for s in states}) != 1:
             raise EngineError("states that join must be at the same step of networks of the same shape and optimizer")
@@ -115,7 +115,7 @@ class State:
         )
 
     def to_bytes(self) -> bytes:
-        """An `.npz` file without pickle; `from_bytes` goes on from it to the bit."""
+        """Return the state as an `.npz` file without pickle; training resumed from it gives the same bits."""
         meta = {
             "epoch": self.epoch,
             "step": self.step,
@@ -138,10 +138,10 @@ class State:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """What `to_bytes` wrote.
+        """Read a state that `to_bytes` wrote.
 
         Raises:
-            EngineError: it is something else, or cut off.
+            EngineError: the bytes are not a checkpoint, or are truncated.
         """
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
@@ -166,10 +166,10 @@ class State:
 
 
 def _generator(state: dict[str, object]) -> np.random.Generator:
-    """A generator that goes on where the described one stood.
+    """Return a generator in the described state.
 
     Raises:
-        ValueError: it is of a kind that NumPy's default is not.
+        ValueError: the state is not of NumPy's default generator.
     """
     bits = np.random.PCG64()
     bits.state = state  # type: ignore[assignment]  # checked by the setter

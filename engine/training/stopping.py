@@ -1,4 +1,4 @@
-"""Conditions for stopping: who goes on, and which weights were the best."""
+"""Stopping conditions: which trials continue, and which weights were best."""
 
 from dataclasses import dataclass
 from typing import final
@@ -12,9 +12,9 @@ from engine.types import Booleans, EngineError, Floats
 @final
 @dataclass(frozen=True)
 class EarlyStopping:
-    """Ends a trial after `patience` epochs without an improvement of more than `min_delta`. Prechelt 1998.
+    """End a trial after `patience` epochs without an improvement of more than `min_delta`. Prechelt 1998.
 
-    With `patience=None` nobody is ended and the best weights are remembered all the same.
+    With `patience=None` no trial ends; the best weights are still recorded.
 
     Raises:
         EngineError: patience below 1, min_delta below 0.
@@ -30,13 +30,13 @@ class EarlyStopping:
             raise EngineError(f"early stopping: min_delta must be at least 0, got {self.min_delta}")
 
     def update(self, state: State, values: Floats) -> Booleans:
-        """Remembers the weights of those that improved, in `state`, and says who goes on.
+        """Record the weights of trials that improved, in `state`; return which trials continue.
 
         Args:
-            values: `(trials,)` after this epoch, lower is better; one that is not finite improves nothing.
+            values: `(trials,)` after this epoch, lower is better; values that are not finite are no improvement.
 
         Returns:
-            `(trials,)`: True for those whose patience is not used up.
+            `(trials,)`: True for trials whose patience is not exhausted.
         """
         better = np.isfinite(values) & (values < state.best_value - self.min_delta)
         state.best_theta[better] = state.theta[better]
@@ -50,19 +50,19 @@ class EarlyStopping:
 @final
 @dataclass(frozen=True)
 class TargetReached:
-    """Ends a trial whose value is at most `value`."""
+    """End a trial whose value is at most `value`."""
 
     value: float
 
     def update(self, state: State, values: Floats) -> Booleans:
-        """Who goes on, `(trials,)`; a value that is not finite has reached nothing."""
+        """Return which trials continue, `(trials,)`; values that are not finite never reach the target."""
         return ~(values <= self.value)
 
 
 @final
 @dataclass(frozen=True)
 class Plateau:
-    """Ends a trial whose value has changed by less than `change` in each of `checks` checks in a row.
+    """End a trial whose value has changed by less than `change` in each of `checks` checks in a row.
 
     Raises:
         EngineError: a change not above 0, checks below 1.
@@ -78,7 +78,7 @@ class Plateau:
             raise EngineError(f"stop: checks must be at least 1, got {self.checks}")
 
     def update(self, state: State, values: Floats) -> Booleans:
-        """Counts in `state`, and says who goes on, `(trials,)`."""
+        """Count small changes in `state`; return which trials continue, `(trials,)`."""
         with np.errstate(invalid="ignore"):  # inf − inf of a diverged trial
             little = np.abs(values - state.last_value) < self.change
         state.calm = np.where(little, state.calm + 1, 0)

@@ -1,4 +1,4 @@
-"""Training as a generator: it yields an epoch, and is sent who goes on."""
+"""Training as a generator: it yields an epoch and is sent which trials continue."""
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 @final
 @dataclass(frozen=True, eq=False)
 class Epoch:
-    """What an epoch gave.
+    """The scores of one epoch.
 
     Attributes:
         number: counted from 1.
-        train: of each batch as it was seen, before the step it led to: the mean over the epoch, at no extra pass.
-        val: of all validation rows after the epoch; None when there are none.
-        others: metrics of `val` that were asked for beside, `(trials,)` each.
+        train: the mean over the epoch's batches, each scored before its step; needs no extra pass.
+        val: scores of all validation rows after the epoch; None without validation rows.
+        others: requested metrics of the validation rows, `(trials,)` each.
     """
 
     number: int
@@ -47,22 +47,22 @@ def train(
     every: int = 1,
     metrics: "Mapping[str, Metric] | None" = None,
 ) -> Generator[Epoch, Booleans | None, None]:
-    """Trains for as long as somebody goes on; the caller stops by closing the generator.
+    """Train while any trial continues; the caller stops by closing the generator.
 
-    Numbers that overflow are a result: the trial's loss is then not finite, and its neighbors are not touched.
+    Overflow is a result: the trial's loss is then not finite, and other trials are not affected.
 
     Args:
-        network: of all trials, or one for each, which may differ in their dropout rates.
-        trials: one a row of `state`; of one `kind`.
-        state: changed in place. When trials drop out it keeps the rows that go on.
-        rows: to learn from; each trial draws their order anew every epoch by its own generator.
-        val: to measure after each epoch.
-        every: how many epochs lie between those that are measured and yielded.
-        metrics: of `val`, beside loss and accuracy.
+        network: one for all trials, or one per trial; these may differ in dropout rates only.
+        trials: one per row of `state`, all of one `kind`.
+        state: changed in place; it keeps the rows of trials that continue.
+        rows: training rows; each trial draws their order every epoch with its own generator.
+        val: validation rows, scored after each epoch.
+        every: epochs between two that are scored and yielded.
+        metrics: metrics of the validation rows besides loss and accuracy.
 
     Yields:
-        An epoch; it is sent which rows of the state go on, `(trials,)` of bool, or None for all. Where there are
-        several sets of rows, the trials of all of them go on together.
+        An epoch; it is sent which rows of the state continue, `(trials,)` of bool, or None for all. With several sets
+        of rows, the trials of all sets continue together.
 
     Raises:
         EngineError: the trials cannot train together, or the rows do not fit the network.
@@ -83,14 +83,14 @@ def train(
 
 
 def evaluate(network: Network, theta: Floats, rows: Rows) -> Scores:
-    """Loss and accuracy of each trial on rows, `(trials,)` each."""
+    """Return loss and accuracy of each trial on rows, `(trials,)` each."""
     return measure(network, theta, rows, {})[0]
 
 
 def measure(
     network: Network, theta: Floats, rows: Rows, metrics: "Mapping[str, Metric]"
 ) -> tuple[Scores, dict[str, Floats]]:
-    """The same, and other metrics, in the order they are given."""
+    """Return loss and accuracy, and other metrics in the given order, `(trials,)` each."""
     x, given = (array.reshape(rows.sets, len(rows), *array.shape[1:]) for array in (rows.x, rows.y))
     y = rows_adjacent(given.shape, given.dtype)  # as the logits lie, or losses take twice as long
     y[...] = given
@@ -115,7 +115,7 @@ def _epochs(
     every: int,
     metrics: "Mapping[str, Metric]",
 ) -> Generator[Epoch, None, None]:
-    """Epoch after epoch of a fixed set of trials: memory is allocated here, once."""
+    """Yield one epoch after another for a fixed set of trials; all memory is allocated here, once."""
     network, common, theta = networks[0], trials[0], state.theta
     batches = Batches(rows, len(trials), min(common.batch_size, len(rows)), common.row_sampling, network.least_rows)
     matrices = Matrices(theta, np.empty_like(theta), state.slots, np.empty_like(theta), network.regularized)
@@ -145,7 +145,7 @@ def _epochs(
 
 
 def _phase(trials: Sequence[Hyperparameters], state: State, steps: int) -> tuple[list[Optimizer], list[float], int]:
-    """The optimizers of the epoch that begins, their learning rates, and the steps done before they took over."""
+    """Return the optimizers of the next epoch, their learning rates, and the steps done before they took over."""
     switch = trials[0].switch
     factors = [t.schedule.factor(state.epoch) for t in trials]
     if switch is None or state.epoch < switch.epoch:
@@ -163,14 +163,14 @@ def _phase(trials: Sequence[Hyperparameters], state: State, steps: int) -> tuple
 
 
 def _blocks(batches: Batches, state: State, common: Hyperparameters) -> Iterator[Block]:
-    """The epoch's rows, augmented."""
+    """Yield the epoch's rows, augmented."""
     for block in batches.epoch(state.generators):
         augment(common.augment, block.x, state.generators)
         yield block
 
 
 def _keep(state: State, rows: Booleans) -> None:
-    """Drops the other trials, in place, so that the caller's state stays the one that trains."""
+    """Keep some of the trials, in place, so that the caller's state stays the one that trains."""
     state.__dict__.update(state.take(rows).__dict__)
 
 
@@ -192,13 +192,14 @@ def _check(networks: Sequence[Network], trials: Sequence[Hyperparameters], state
 
 
 def check_fit(network: Network, trial: Hyperparameters, rows: int) -> None:
-    """Whether a trial's batches suit its network; shapes within the network are its own business.
+    """Check that a trial's batches suit its network.
 
     Args:
-        rows: to learn from.
+        rows: the number of training rows.
 
     Raises:
-        EngineError: batches too small for batch norm, smoothed labels for a regression, images to augment that are not.
+        EngineError: batches too small for batch norm, label smoothing for a regression, or image augmentation
+            without images.
     """
     batch = min(trial.batch_size, rows)
     if batch < network.least_rows:
@@ -210,10 +211,10 @@ def check_fit(network: Network, trial: Hyperparameters, rows: int) -> None:
 
 
 def check_rows(network: Network, rows: Rows, theta: Floats) -> None:
-    """Whether rows are those of the network, in the dtype of its parameters.
+    """Check that rows have the network's shapes and the dtype of its parameters.
 
     Raises:
-        EngineError: they are not; the message names both shapes or both dtypes.
+        EngineError: they differ; the message names both shapes or both dtypes.
     """
     if not len(rows) or rows.x.shape[1:] != network.inputs or rows.y.shape[1:] != (network.outputs,):
         raise EngineError(

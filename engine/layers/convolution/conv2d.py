@@ -48,7 +48,7 @@ class Conv2d(Layer):
         check_convolution("conv2d", self.channels, self.kernel, self.stride, self.padding)
 
     def windows(self, inputs: Shape) -> Windows:
-        """Where the kernel lies."""
+        """The windows that the kernel covers."""
         return windows_over("conv2d", inputs, pair("conv2d", self.kernel), self.stride, self.padding)
 
     def outputs(self, inputs: Shape) -> Shape:

@@ -38,7 +38,7 @@ class Axis:
 
     @property
     def count(self) -> int:
-        """How many windows fit; pixels left over at the end are in none."""
+        """The number of windows that fit; leftover pixels at the end are in none."""
         return (self.length + 2 * self.padding - self.kernel) // self.stride + 1
 
     @property
@@ -48,12 +48,12 @@ class Axis:
 
     @property
     def seen(self) -> int:
-        """How many of the image's pixels, from the first on, lie before the end of the last window."""
+        """The number of the image's pixels before the end of the last window."""
         return max(0, min(self.length, self.covered - self.padding))
 
     @property
     def gapless(self) -> bool:
-        """Whether every pixel lies in exactly one window."""
+        """True if every pixel lies in exactly one window."""
         return self.stride == self.kernel and self.covered == self.length and not self.padding
 
     def under(self, offset: int) -> tuple[slice, slice]:
@@ -78,12 +78,12 @@ class Windows:
 
     @property
     def places(self) -> Pair:
-        """How many windows: down, across."""
+        """The numbers of windows: down, across."""
         return self.down.count, self.across.count
 
     @property
     def image(self) -> Shape:
-        """Of one row: `(channels, height, width)`."""
+        """The shape of one row: `(channels, height, width)`."""
         return self.channels, self.down.length, self.across.length
 
     @property

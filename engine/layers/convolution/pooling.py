@@ -1,4 +1,4 @@
-"""Pooling: of every window of an image, channel by channel, one number goes on.
+"""Pooling: one number for every window of an image, channel by channel.
 
 Both kinds work on one axis after the other: windows down the lines, windows across the columns.
 """
@@ -154,7 +154,7 @@ def _pixels(x: Floats) -> Floats:
 
 
 def _under_lines(pixels: Floats, axis: Axis) -> list[Floats]:
-    """What lies in the windows' first lines, their second, and so on, each `(trials, channels, count, …)`."""
+    """Yield the windows' first lines, their second lines, and so on, each `(trials, channels, count, …)`."""
     return [pixels[:, :, axis.under(line)[1]] for line in range(axis.kernel)]
 
 
