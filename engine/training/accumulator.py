@@ -34,7 +34,7 @@ class MetricAccumulator:
         self._correct: Floats | None = np.zeros(trials)
 
     def add(self, logits: Floats, targets: Floats) -> None:
-        """Add rows `(trials, rows, outputs)` or batches `(trials, steps, batch, outputs)`; targets alike or `(1, …)`."""
+        """Add `(trials, rows, outputs)` or batches `(trials, steps, batch, outputs)`; targets likewise, or `(1, …)`."""
         logits, targets = _side_by_side(logits), _side_by_side(targets)
         self._rows += logits.shape[1]
         self._values += _sums(self._loss.values(logits, targets))
