@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, final
 from hpsearch.config.load import load_spec, spec_from_mapping
 from hpsearch.config.spec import Spec
 from hpsearch.errors import StorageError
-from hpsearch.models.export import model_of
+from hpsearch.models.export import champion_model
 from hpsearch.models.model import Model
 from hpsearch.storage.database import default_tracking, default_url, shown, url_of
 from hpsearch.storage.records import Trial
@@ -85,7 +85,7 @@ class StudyResult:
         stored = storage.champions().get((self.best.stage, self.best.number))
         if stored is None:
             raise StorageError(f"{shown(self.url)}: the weights of {self.best.label} are not there")
-        return model_of(self.summary.spec, storage, self.best, stored)
+        return champion_model(self.summary.spec, storage, self.best, stored)
 
 
 def run(

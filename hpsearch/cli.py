@@ -209,16 +209,10 @@ def upgrade(tracking_uri: str | None) -> None:
 def export(database: str, folder: Path, onnx: bool) -> None:
     """Write the best model of the study in DATABASE to a folder that needs nothing else."""
     from hpsearch.api import load_study
-    from hpsearch.models.model import check_folder
+    from hpsearch.models.export import export_model
     from hpsearch.report.tables import format_scores
 
-    check_folder(folder)
-    model = load_study(_url(database)).model
-    model.save(folder)
-    if onnx:
-        from hpsearch.models import onnx as exchange
-
-        exchange.save(model, folder / "model.onnx")
+    model = export_model(load_study(_url(database)).model, folder, onnx=onnx)
     _say(f"{folder}: {model.about['study']} {model.about['trial']}, {format_scores(model.about['metrics'])}")
 
 
@@ -248,10 +242,10 @@ def report(database: str, out: Path | None, png: bool | None) -> None:
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The CSV file to write.")
 def predict(model: Path, rows: Path, out: Path) -> None:
     """Predict the ROWS of a CSV or Parquet file with the exported MODEL."""
-    from hpsearch.models import prediction
     from hpsearch.models.model import Model
+    from hpsearch.models.prediction import predict_file
 
-    count = prediction.predict(Model.load(model), rows, out)
+    count = predict_file(Model.load(model), rows, out)
     _say(f"{out}: {count:,} predictions")
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hpsearch.errors import DataError, Interrupted, OutputError, TrackingError
-from hpsearch.models.export import model_of
-from hpsearch.models.model import PreparedData
+from hpsearch.models.export import champion_model
+from hpsearch.models.prepared import PreparedData
 from hpsearch.storage.lease import held
 from hpsearch.storage.records import FINISHED, Trial
 from hpsearch.storage.study_db import Storage
@@ -106,7 +106,7 @@ def _ending(found: Summary, storage: Storage, folder: Path) -> tuple[list[Trial]
     if best is None or study is None or crowned is None or crowned.test is None:  # these are read at the very end
         return [], None, []
     try:
-        model_of(found.spec, storage, best, crowned).save(folder / "model", example=True)
+        champion_model(found.spec, storage, best, crowned).save(folder / "model", example=True)
     except (DataError, OutputError) as error:
         return found.ranking, None, [f"sent without the champion's model: {error}"]
     return found.ranking, folder / "model", []

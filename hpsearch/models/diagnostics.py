@@ -134,7 +134,7 @@ class Diagnostics(NamedTuple):
             return None
 
 
-def portrait(spec: Spec, dataset: Dataset, folds: Sequence[Preprocessing], point: Point, weights: bytes) -> Diagnostics:
+def diagnose(spec: Spec, dataset: Dataset, folds: Sequence[Preprocessing], point: Point, weights: bytes) -> Diagnostics:
     """Of a finished trial.
 
     Args:

@@ -1,31 +1,95 @@
-"""A study's champion out of its database: a model, made without the data."""
+"""From a study database to a model and its folder; the training data are not needed."""
 
-import tempfile
+from collections.abc import Sequence
+from math import isfinite
 from pathlib import Path
 
-from hpsearch.config.references import preprocessing_values
+import numpy as np
+
 from hpsearch.config.spec import Spec
-from hpsearch.data.dataset import prepare
-from hpsearch.errors import DataError
-from hpsearch.models.model import Model, PreparedData, champion
+from hpsearch.data.dataset import Dataset
+from hpsearch.data.preprocessing import DTYPE, Preprocessing
+from hpsearch.errors import DataError, OutputError
+from hpsearch.models.model import Model
+from hpsearch.models.prepared import PreparedData
 from hpsearch.storage.records import Trial
 from hpsearch.storage.study_db import Champion, Storage
+from hpsearch.training.network import build_network
 
 
-def model_of(spec: Spec, storage: Storage, best: Trial, stored: Champion) -> Model:
-    """The model of a complete trial whose weights are stored.
+def export_model(model: Model, folder: Path, *, onnx: bool = False) -> Model:
+    """Write a model's folder and return the model.
+
+    Args:
+        folder: a new folder, or one that holds a model, which is replaced.
+        onnx: also write `model.onnx`.
 
     Raises:
-        DataError: the study was begun by an earlier version, and its data cannot be read any more.
+        OutputError: the folder holds other files or cannot be written, or the package onnx is not installed.
+    """
+    _check_folder(folder)
+    model.save(folder)
+    if onnx:
+        from hpsearch.models.onnx import save
+
+        save(model, folder / "model.onnx")
+    return model
+
+
+def _check_folder(folder: Path) -> None:
+    """Raise OutputError unless the folder is absent, empty or a model's."""
+    if folder.is_dir():
+        others = [file.name for file in folder.iterdir()]
+        if others and "model.json" not in others:
+            raise OutputError(f"{folder}: contains other files ({min(others)}); name a new folder")
+    elif folder.exists():
+        raise OutputError(f"{folder}: must be a folder, is a file")
+
+
+def champion_model(spec: Spec, storage: Storage, trial: Trial, stored: Champion) -> Model:
+    """Return the model of a complete trial whose weights are stored.
+
+    Raises:
+        DataError: what is stored of the trial or of the preprocessing is damaged.
     """
     study = storage.study()
     assert study is not None  # it has a champion
-    blueprints = [PreparedData.from_bytes(content) for content in storage.prepared()]
-    if not blueprints:
-        with tempfile.TemporaryDirectory(prefix="hpsearch-") as folder:
-            dataset, prepared = prepare(spec.data, spec.seed, Path(folder), preprocessing_values(spec))
-        if dataset.fingerprint != study.fingerprint:
-            raise DataError("the data have changed since the study began")
-        blueprints = PreparedData.each(dataset, prepared)
-    made = PreparedData.at(blueprints, spec, best.point)
-    return champion(spec, made.dataset, made.folds, best, stored.weights, study.version)
+    variants = [PreparedData.from_bytes(content) for content in storage.prepared()]
+    prepared = PreparedData.at(variants, spec, trial.point)
+    return build_model(spec, prepared.dataset, prepared.folds, trial, stored.weights, study.version)
+
+
+def build_model(
+    spec: Spec, dataset: Dataset, folds: Sequence[Preprocessing], trial: Trial, weights: bytes, version: str = ""
+) -> Model:
+    """Return the model of a finished trial.
+
+    Args:
+        folds: the preprocessing of each fold.
+        weights: float32, `(folds, parameters)`.
+        version: the version of hpsearch that trained it.
+
+    Raises:
+        DataError: the number of weights is not that of the network's parameters.
+    """
+    network, theta = build_network(spec, dataset, trial.point), np.frombuffer(weights, DTYPE)
+    if len(theta) != len(folds) * network.size:
+        raise DataError(
+            f"{trial.label}: has {len(theta)} weights; {len(folds)} networks of {network.size} parameters need"
+            f" {len(folds) * network.size}"
+        )
+    return Model(
+        network=network,
+        theta=theta.reshape(len(folds), -1),
+        preprocessing=tuple(folds),
+        classes=dataset.classes,
+        about={
+            "study": spec.name,
+            "trial": trial.label,
+            "parameters": dict(trial.point),
+            "metrics": {name: value for name, value in trial.metrics.items() if isfinite(value)},
+            "data": dataset.fingerprint,
+            "version": version,
+            "spec": spec.model_dump(mode="json"),
+        },
+    )

@@ -1,4 +1,4 @@
-"""The champion as MLflow serves it: this file goes with the model, as its code; nothing is pickled."""
+"""The model class that MLflow serves; this file is copied into each registered model as its code, without pickle."""
 
 from pathlib import Path
 from typing import Any, final
@@ -13,24 +13,25 @@ from hpsearch.models.model import Model
 
 
 @final
-class Champion(PythonModel):
-    """A folder that `Model.save` wrote."""
+class ServedModel(PythonModel):
+    """A `Model` with MLflow's interface."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Reads the folder.
+        """Load the folder that `Model.save` wrote.
 
         Raises:
-            DataError: it holds no model that this version can read.
+            DataError: the folder contains no model that this version can read.
         """
         self._model = Model.load(Path(context.artifacts["model"]))
 
     def predict(
         self, context: PythonModelContext, model_input: DataFrame, params: dict[str, Any] | None = None
     ) -> DataFrame:
-        """`Model.predictions`.
+        """Return `Model.predictions` of the input.
 
         Raises:
-            MlflowException: a column is not there, or holds text where numbers were; a server answers 400 and says so.
+            MlflowException: a column is missing, or contains text in place of numbers; a server answers with status
+                400 and this message.
         """
         try:
             return self._model.predictions(model_input)
@@ -38,4 +39,4 @@ class Champion(PythonModel):
             raise MlflowException.invalid_parameter_value(str(error)) from None
 
 
-set_model(Champion())
+set_model(ServedModel())

@@ -99,7 +99,7 @@ _CHAMPION = sa.Table(
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("weights", sa.LargeBinary, nullable=False),
     sa.Column("test", sa.Text),  # scores, once they have been read
-    sa.Column("portrait", sa.LargeBinary),  # `portrait.Diagnostics.to_bytes`, once the study has ended
+    sa.Column("diagnostics", sa.LargeBinary),  # `Diagnostics.to_bytes`, once the study has ended
 )
 _PREPARED = sa.Table(
     "hpsearch_prepared",
@@ -174,7 +174,7 @@ class Champion(NamedTuple):
     number: int
     weights: bytes
     test: dict[str, float] | None
-    portrait: bytes | None = None
+    diagnostics: bytes | None = None
 
 
 @final
@@ -513,7 +513,7 @@ class Storage:
         with self.sound("its champion"):
             return {
                 (row.stage, row.number): Champion(
-                    row.stage, row.number, row.weights, json.loads(row.test) if row.test else None, row.portrait
+                    row.stage, row.number, row.weights, json.loads(row.test) if row.test else None, row.diagnostics
                 )
                 for row in rows
             }
@@ -523,15 +523,15 @@ class Storage:
         with self._writing() as connection:
             this = sa.and_(_CHAMPION.c.stage == champion.stage, _CHAMPION.c.number == champion.number)
             connection.execute(_CHAMPION.delete().where(this))
-            connection.execute(_CHAMPION.update().values(test=None, portrait=None))
+            connection.execute(_CHAMPION.update().values(test=None, diagnostics=None))
             row = champion._asdict() | {"test": json.dumps(champion.test)}
             connection.execute(_CHAMPION.insert().values(row))
 
-    def keep_portrait(self, stage: str, number: int, portrait: bytes) -> None:
+    def keep_diagnostics(self, stage: str, number: int, diagnostics: bytes) -> None:
         """What the champion does with its rows."""
         with self._writing() as connection:
             this = sa.and_(_CHAMPION.c.stage == stage, _CHAMPION.c.number == number)
-            connection.execute(_CHAMPION.update().where(this).values(portrait=portrait))
+            connection.execute(_CHAMPION.update().where(this).values(diagnostics=diagnostics))
 
     def mark(self) -> tuple[object, ...]:
         """What differs once a trial is asked or has finished, a stage has begun or ended, the test scores are read, or

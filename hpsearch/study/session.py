@@ -14,9 +14,9 @@ from hpsearch.config.spec import Spec
 from hpsearch.core.version import versions
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.errors import OutputError, StorageError
-from hpsearch.models.diagnostics import Diagnostics, portrait
-from hpsearch.models.export import model_of
-from hpsearch.models.model import PreparedData
+from hpsearch.models.diagnostics import Diagnostics, diagnose
+from hpsearch.models.export import champion_model
+from hpsearch.models.prepared import PreparedData
 from hpsearch.search.zoom import reused
 from hpsearch.storage.database import shown
 from hpsearch.storage.study_db import PRIOR, Storage, StoredStudy
@@ -97,7 +97,7 @@ class Session:
         check_fit(self.spec, self.dataset)
         stored, notices = _begun(self._storage, self.spec, self.dataset, options.parent)
         self.notices = [*self.dataset.notices, *notices]
-        _keep_prepared(self._storage, self.spec, PreparedData.each(self.dataset, self.prepared))
+        _keep_prepared(self._storage, self.spec, PreparedData.of_variants(self.dataset, self.prepared))
         if options.retry_failed:
             self.notices += _retried(self._storage, self.spec)
         if options.tracking != "none":
@@ -138,11 +138,11 @@ class Session:
         """The champion seen from its rows, which a report's reader may not have."""
         best = self.study.best
         stored = self._storage.champions().get((best.stage, best.number)) if best else None
-        if best is None or stored is None or stored.test is None or Diagnostics.from_bytes(stored.portrait):
+        if best is None or stored is None or stored.test is None or Diagnostics.from_bytes(stored.diagnostics):
             return
         dataset = self.dataset.at(best.point)
-        seen = portrait(self.spec, dataset, self.prepared[dataset.number], best.point, stored.weights)
-        self._storage.keep_portrait(best.stage, best.number, seen.to_bytes())
+        seen = diagnose(self.spec, dataset, self.prepared[dataset.number], best.point, stored.weights)
+        self._storage.keep_diagnostics(best.stage, best.number, seen.to_bytes())
 
     def _model(self) -> Path | None:
         best = self.study.best
@@ -150,7 +150,7 @@ class Session:
         if best is None or stored is None:
             return None
         folder = self._folder / "model"
-        model_of(self.spec, self._storage, best, stored).save(folder, example=True)
+        champion_model(self.spec, self._storage, best, stored).save(folder, example=True)
         return folder
 
 

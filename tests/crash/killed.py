@@ -34,7 +34,7 @@ import cases
 from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.data.preprocessing import Preprocessing
-from hpsearch.models.model import champion
+from hpsearch.models.export import build_model
 from hpsearch.search.zoom import reused
 from hpsearch.storage.database import url_of
 from hpsearch.storage.records import Trial
@@ -103,7 +103,7 @@ def model(spec: Spec, rows: Prepared, database: Path, best: Trial, folder: Path)
     finally:
         storage.close()
     dataset, folds = rows[0].at(best.point), rows[1][rows[0].at(best.point).number]
-    champion(spec, dataset, folds, best, weights).save(folder)
+    build_model(spec, dataset, folds, best, weights).save(folder)
     return folder
 
 

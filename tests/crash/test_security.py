@@ -115,7 +115,7 @@ def test_models_with_objects(which: str, saved: Path, canary: Path, tmp_path: Pa
         np.savez(folder / "weights.npz", allow_pickle=True, **(arrays | {which: objects(canary)}))
     with pytest.raises(DataError) as caught:
         Model.load(folder)
-    assert str(caught.value).startswith(f"{folder}: holds no model that this version can read") and harmless(
+    assert str(caught.value).startswith(f"{folder}: contains no model that this version can read") and harmless(
         str(caught.value)
     )
     assert not canary.exists()

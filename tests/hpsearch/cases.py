@@ -170,7 +170,7 @@ def rows(study: Study) -> list[Trial]:
 def table(database: Path) -> str:
     """All that a database holds of a study but times: the trials and the champion, and the trials by Optuna alone.
 
-    Not its portrait, which a study that is run without its session has not got."""
+    Not its diagnostics, which a study that is run without its session has not got."""
     url = url_of(str(database))
     with closing(sqlite3.connect(database)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
@@ -179,7 +179,7 @@ def table(database: Path) -> str:
         stored = storage.study()
         assert stored is not None
         spec = restore_spec(stored.spec, "the database")
-        best = {label: c._replace(portrait=None) for label, c in storage.champions().items()}
+        best = {label: c._replace(diagnostics=None) for label, c in storage.champions().items()}
         lines = [{**stored.spec, "workers": None}, stored.fingerprint, best, storage.trials(PRIOR)]
         lines += [s._replace(seconds=0.0) for s in storage.stages().values()]
         for number in range(len(spec.stages)):

@@ -14,7 +14,7 @@ from hpsearch.core.text import format_count, format_value
 from hpsearch.data.dataset import Dataset
 from hpsearch.errors import DataError
 from hpsearch.models.diagnostics import Diagnostics
-from hpsearch.models.model import PreparedData
+from hpsearch.models.prepared import PreparedData
 from hpsearch.report.tables import diagnosis, epochs_saved, winner_line
 from hpsearch.search.confirm import CONFIDENCE
 from hpsearch.search.importance import importance
@@ -32,7 +32,7 @@ class Story(NamedTuple):
         standing: who runs it, or how to go on with it; None for one that is done.
         study: what the database says of it.
         dataset: what its rows were, without them; None where an early version did not store that.
-        portrait: of the champion; None before the study has ended.
+        diagnostics: of the champion; None before the study has ended.
         importance: of the parameters that were searched, the most important first.
     """
 
@@ -41,7 +41,7 @@ class Story(NamedTuple):
     study: StoredStudy
     found: Summary
     dataset: Dataset | None
-    portrait: Diagnostics | None
+    diagnostics: Diagnostics | None
     importance: dict[str, float]
 
     @classmethod
@@ -64,7 +64,7 @@ class Story(NamedTuple):
         except DataError:
             dataset = None
         weights = importance(found.spec, [r for each in found.records for r in each])
-        seen = Diagnostics.from_bytes(stored.portrait) if stored else None
+        seen = Diagnostics.from_bytes(stored.diagnostics) if stored else None
         return cls(shown(storage.url), standing(storage.url, found), study, found, dataset, seen, weights)
 
     @property
@@ -152,7 +152,7 @@ class Story(NamedTuple):
         states = Counter(r.state for r in self.trials)
         if states["diverged"]:
             yield f"{states['diverged']:,} of {len(self.trials):,} trials diverged: their numbers grew beyond bounds."
-        if self.standing is None and self.found.champion is not None and self.portrait is None:
+        if self.standing is None and self.found.champion is not None and self.diagnostics is None:
             again = f"hpsearch resume {shlex.quote(self.where)}"
             yield f"What the best predicts, and its layers, are not in the database yet: {again} puts them there."
         errors = Counter(r.error for r in self.trials if r.error)

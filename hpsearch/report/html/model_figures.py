@@ -20,7 +20,7 @@ ACROSS = 3  # histograms in a row
 
 def pictures(story: Story) -> Iterator[Picture]:
     """Those there is something to show for."""
-    best, seen = story.found.champion, story.portrait
+    best, seen = story.found.champion, story.diagnostics
     if best is None:
         return
     yield _learning(best)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hpsearch.config.spec import Spec
-from hpsearch.models.diagnostics import DOTS, GRID, SHOWN, Diagnostics, Fit, _short, portrait
+from hpsearch.models.diagnostics import DOTS, GRID, SHOWN, Diagnostics, Fit, _short, diagnose
 from hpsearch.training.network import build_network
 from hpsearch.training.scores import final_scores
 from tests.hpsearch.training.test_folds import FOLDS, POINT, VALUES, model, one, prepared
@@ -27,14 +27,14 @@ KINDS: dict[str, dict[str, Any]] = {
 
 
 def seen(folder: Path, **changes: Any) -> tuple[Diagnostics, dict[str, float], Spec, Any, Any]:
-    """A portrait, and the same trial's scores."""
+    """Diagnostics, and the same trial's scores."""
     spec = cases.small(**{"train.epochs": 6, **changes})
     made = prepared(spec, folder)
     result = one(spec, made[0])
     assert result.weights is not None
     scores = {name: values[result.best_epoch - 1] for name, values in result.history.items()}
     scores |= final_scores(spec, made[0], POINT, result.weights)
-    return portrait(spec, made[0], made[1][0], POINT, result.weights), scores, spec, made, result
+    return diagnose(spec, made[0], made[1][0], POINT, result.weights), scores, spec, made, result
 
 
 def accuracy(fit: Fit) -> float:
@@ -145,7 +145,7 @@ def test_bytes(tmp_path: Path) -> None:
 
 
 def test_rows_that_batch_norm_cannot_take(tmp_path: Path) -> None:
-    """A single training row has no spread: the portrait goes without histograms, and the study to its end."""
+    """A single training row has no spread: the diagnostics go without histograms, and the study to its end."""
     changes = {"model.hidden": [{"units": "hidden_units", "activation": "relu", "batch_norm": True}]}
     spec = cases.small(**changes)
     made = prepared(spec, tmp_path)
@@ -156,5 +156,5 @@ def test_rows_that_batch_norm_cannot_take(tmp_path: Path) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "BATCH", 1)
-        found = portrait(spec, made[0], made[1][0], POINT, result.weights)
+        found = diagnose(spec, made[0], made[1][0], POINT, result.weights)
     assert found.activations == found.gradients == [] and found.weights

@@ -144,7 +144,7 @@ def test_mistakes_from_python(tmp_path: Path) -> None:
         hpsearch.run(given)
     with pytest.raises(StorageError, match=r"none\.db"):
         hpsearch.load_study(tmp_path / "none.db")
-    with pytest.raises(DataError, match="holds no model"):
+    with pytest.raises(DataError, match="contains no model"):
         hpsearch.load_model(tmp_path)
     with pytest.raises(AttributeError, match="no attribute 'runn'"):
         hpsearch.runn  # type: ignore[attr-defined]  # noqa: B018
@@ -314,9 +314,9 @@ def test_mistakes(ran: tuple[Path, hpsearch.StudyResult], call: Call, tmp_path: 
     for command, message in {
         ("export", "missing.db", "--to", "x"): "missing.db",
         ("export", "none.db", "--to", "x"): "holds no study yet",
-        ("export", str(ran[0] / "small.db"), "--to", "other"): "holds something else (thing)",
+        ("export", str(ran[0] / "small.db"), "--to", "other"): "contains other files (thing)",
         ("export", str(ran[0] / "small.db"), "--to", "new.csv"): "must be a folder",
-        ("predict", "other", "new.csv", "--out", "out.csv"): "holds no model",
+        ("predict", "other", "new.csv", "--out", "out.csv"): "contains no model",
         ("predict", "model", "gone.csv", "--out", "out.csv"): "there is no such file",
         ("predict", "model", "empty.csv", "--out", "out.csv"): "is empty",
         ("predict", "model", "broken.parquet", "--out", "out.csv"): "is no Parquet file",
@@ -327,27 +327,6 @@ def test_mistakes(ran: tuple[Path, hpsearch.StudyResult], call: Call, tmp_path: 
         said = call(*command)
         assert said.code == 2 and message in said.err and len(said.err.splitlines()) == 1, (command, said)
     assert not list(tmp_path.glob("out.csv*")) and not Path("x").exists()
-
-
-def test_a_study_of_an_earlier_version(ran: tuple[Path, hpsearch.StudyResult], tmp_path: Path) -> None:
-    """Which did not keep how rows were prepared: they are prepared again, and must be the same rows."""
-    import sqlite3
-    from contextlib import closing
-
-    shutil.copy(ran[0] / "small.db", tmp_path / "small.db")
-    with closing(sqlite3.connect(tmp_path / "small.db")) as connection:
-        connection.execute("DROP TABLE hpsearch_prepared")
-        connection.commit()
-    again = hpsearch.load_study(tmp_path / "small.db").model
-    assert again.scores(people()).tobytes() == ran[1].model.scores(people()).tobytes()
-    file = ran[0] / "people.csv"
-    before = file.read_bytes()
-    try:
-        people(seed=8).to_csv(file, index=False)
-        with pytest.raises(DataError, match="the data have changed since the study began"):
-            _ = hpsearch.load_study(tmp_path / "small.db").model
-    finally:
-        file.write_bytes(before)
 
 
 def test_no_model_yet(tmp_path: Path) -> None:

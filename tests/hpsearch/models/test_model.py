@@ -22,7 +22,8 @@ from hpsearch.data.preprocessing import DTYPE, Preprocessing
 from hpsearch.data.sources import Source
 from hpsearch.data.splits import split
 from hpsearch.errors import DataError, OutputError
-from hpsearch.models.model import Model, champion
+from hpsearch.models.export import build_model
+from hpsearch.models.model import Model
 from hpsearch.storage.database import url_of
 from hpsearch.storage.study_db import Storage
 
@@ -43,7 +44,7 @@ def trained(
     (stored,) = storage.champions().values()
     storage.close()
     assert study.best is not None and stored is not None
-    return spec, dataset, champion(spec, dataset, [scaling], study.best, stored.weights), dict(study.best.metrics)
+    return spec, dataset, build_model(spec, dataset, [scaling], study.best, stored.weights), dict(study.best.metrics)
 
 
 def test_save_and_load(trained: tuple[Spec, Dataset, Model, dict[str, float]], tmp_path: Path) -> None:
@@ -176,27 +177,6 @@ def test_images_in_both_shapes(task: str, tmp_path: Path) -> None:
         assert str(caught.value) == want
 
 
-@pytest.mark.parametrize("kind", ["softmax", "regression"])
-def test_models_of_earlier_formats(kind: str, tmp_path: Path) -> None:
-    """The first named no scaling: what there are means of is standardized."""
-    _, model = build(small(data={"source": "sklearn", "name": KINDS[kind]}).data, tmp_path)
-    x = np.random.default_rng(0).normal(size=(9, *model.network.inputs))
-    model.save(tmp_path / "model")
-    file = tmp_path / "model" / "model.json"
-    content = json.loads(file.read_text("utf-8"))
-    ((described,), weights) = (content.pop("preprocessing"), dict(np.load(file.with_name("weights.npz"))))
-    assert content.pop("format") == 3 and set(described["scale"]) == {"x", "y"} and len(content.pop("features")) > 3
-    np.savez(file.with_name("weights.npz"), **{name.removeprefix("0_"): array for name, array in weights.items()})
-    assert not content.pop("input_format")
-    for before in ({"format": 1}, {"format": 2, "scale": described["scale"]}):
-        file.write_text(json.dumps(content | before), "utf-8")
-        again = Model.load(tmp_path / "model")
-        assert again.scores(x).tobytes() == model.scores(x).tobytes()
-        assert (again.preprocessing[0].target_scaler is None) == (kind == "softmax") and again.preprocessing[
-            0
-        ].input_scaler is not None
-
-
 @pytest.mark.parametrize("damage", ["unknown scaler", "no arrays", "no scale"])
 def test_bad_scaling(damage: str, tmp_path: Path) -> None:
     """Refused: rows that are not scaled give wrong predictions and no error."""
@@ -227,7 +207,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     size = build_network(spec, dataset, study.best.point).size
     weights = np.zeros(size, np.float32).tobytes()
-    champion(spec, dataset, [Preprocessing(scaling.input_scaler, None)], study.best, weights).save(folder / "model")
+    build_model(spec, dataset, [Preprocessing(scaling.input_scaler, None)], study.best, weights).save(folder / "model")
     return folder / "model"
 
 
@@ -292,11 +272,11 @@ def test_bad_folders(saved: Path, tmp_path: Path, damage: str) -> None:
     assert str(folder) in str(caught.value)
 
 
-def test_later_format(saved: Path, tmp_path: Path) -> None:
+def test_another_format(saved: Path, tmp_path: Path) -> None:
     shutil.copytree(saved, tmp_path / "model")
     content = tmp_path / "model" / "model.json"
     content.write_text(content.read_text("utf-8").replace('"format": 3', '"format": 999'))
-    with pytest.raises(DataError, match="its format is 999, this version reads 1 to 3"):
+    with pytest.raises(DataError, match="its format is 999, this version reads 3"):
         Model.load(tmp_path / "model")
 
 

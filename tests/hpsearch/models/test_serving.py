@@ -260,7 +260,7 @@ def test_a_folder_that_holds_no_model(tmp_path: Path) -> None:
     model, _ = built(tmp_path, "iris")
     folder = saved(model, tmp_path / "model")
     (folder / "weights.npz").unlink()
-    with pytest.raises(DataError, match="holds no model"):
+    with pytest.raises(DataError, match="contains no model"):
         loaded(folder)
 
 

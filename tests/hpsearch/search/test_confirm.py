@@ -18,7 +18,8 @@ from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.data.preprocessing import Preprocessing
 from hpsearch.errors import Interrupted
-from hpsearch.models.model import Model, champion
+from hpsearch.models.export import build_model
+from hpsearch.models.model import Model
 from hpsearch.report.tables import winner_line
 from hpsearch.search.confirm import Finalist, compared, finalists, leader, winner
 from hpsearch.storage.database import url_of
@@ -257,7 +258,7 @@ def test_the_winner_is_the_champion(confirmed: tuple[Study, Path], rows: Prepare
     seed = train_seed(study.spec, study.spec.stages[1], best.number, 9)
     (again,) = advance(Task(study.spec, rows[0], (TrialTask(0, best.point, seed),), study.spec.train.epochs))
     assert again.weights == stored.weights
-    model = champion(study.spec, rows[0], rows[1][0], best, stored.weights)
+    model = build_model(study.spec, rows[0], rows[1][0], best, stored.weights)
     model.save(tmp_path / "model")
     loaded = Model.load(tmp_path / "model")
     x = study.spec.data.load().x

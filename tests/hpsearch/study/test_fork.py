@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from hpsearch.data.dataset import prepare
-from hpsearch.models.model import champion
+from hpsearch.models.export import build_model
 from hpsearch.storage.database import url_of
 from hpsearch.storage.study_db import Champion, Storage
 from tests.hpsearch import test_cli
@@ -150,7 +150,7 @@ def test_a_champion_that_was_taken_over(place: Any, tmp_path: Path) -> None:
     dataset, [[scaling]] = prepare(spec.data, spec.seed, tmp_path)
     study = cases.run(spec, dataset, tmp_path / "fresh.db")
     assert study.best is not None and stored.weights == champions(tmp_path / "fresh.db")[0].weights
-    model = champion(spec, dataset, [scaling], study.best, stored.weights)
+    model = build_model(spec, dataset, [scaling], study.best, stored.weights)
     assert stored.test is not None
     rows = spec.data.load()
     right = np.mean(model.predict(rows.x) == np.array(dataset.classes)[rows.y.ravel().astype(int)])

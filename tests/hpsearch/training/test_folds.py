@@ -14,7 +14,9 @@ from hpsearch.config.spec import Metric, MetricName, Spec
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.data.preprocessing import Preprocessing
 from hpsearch.errors import DataError
-from hpsearch.models.model import Model, PreparedData, champion
+from hpsearch.models.export import build_model
+from hpsearch.models.model import Model
+from hpsearch.models.prepared import PreparedData
 from hpsearch.storage.database import url_of
 from hpsearch.storage.records import Trial
 from hpsearch.storage.study_db import Storage
@@ -45,7 +47,7 @@ def one(spec: Spec, dataset: Dataset, point: dict[str, Any] = POINT, **others: A
 def model(spec: Spec, made: Prepared, result: TrialResult, point: dict[str, Any] = POINT) -> Model:
     dataset = made[0].at(point)
     assert result.weights is not None
-    return champion(spec, dataset, made[1][dataset.number], Trial("a", 0, {}, point, "complete"), result.weights)
+    return build_model(spec, dataset, made[1][dataset.number], Trial("a", 0, {}, point, "complete"), result.weights)
 
 
 def test_folds_fit_their_own_rows(tmp_path: Path) -> None:
@@ -193,14 +195,14 @@ def test_blueprints_survive(content: dict[str, Any], tmp_path: Path) -> None:
     made = prepared(spec, tmp_path)
     point = {**POINT, **({"scaling": "none"} if made[0].choices else {})}
     result = one(spec, made[0], point)
-    stored = [PreparedData.from_bytes(b.to_bytes()) for b in PreparedData.each(*made)]
+    stored = [PreparedData.from_bytes(b.to_bytes()) for b in PreparedData.of_variants(*made)]
     kept = PreparedData.at(stored, spec, point)
     assert result.weights is not None
     record = Trial("a", 0, {}, point, "complete")
-    again = champion(spec, kept.dataset, kept.folds, record, result.weights)
+    again = build_model(spec, kept.dataset, kept.folds, record, result.weights)
     x = np.asarray(spec.data.load().x)
     assert again.scores(x).tobytes() == model(spec, made, result, point).scores(x).tobytes()
-    with pytest.raises(DataError, match="how rows were prepared cannot be read"):
+    with pytest.raises(DataError, match="the stored preprocessing cannot be read"):
         PreparedData.from_bytes(stored[0].to_bytes()[:200])
 
 

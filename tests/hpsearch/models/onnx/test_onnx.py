@@ -48,7 +48,8 @@ from hpsearch.data.preprocessing import (
 )
 from hpsearch.data.sources import SOURCES
 from hpsearch.errors import DataError, OutputError
-from hpsearch.models.model import Model, champion
+from hpsearch.models.export import build_model
+from hpsearch.models.model import Model
 from hpsearch.models.onnx import graph, save
 from hpsearch.models.onnx.layers import CONVERTERS, OUTPUTS
 from hpsearch.models.onnx.rows import SCALINGS
@@ -507,7 +508,7 @@ def test_a_champion(name: str, tmp_path: Path) -> None:
     (stored,) = storage.champions().values()
     storage.close()
     assert study.best is not None and stored is not None
-    agree(champion(spec, dataset, folds, study.best, stored.weights), spec.data.load().x)
+    agree(build_model(spec, dataset, folds, study.best, stored.weights), spec.data.load().x)
 
 
 REAL: dict[str, dict[str, Any]] = {

@@ -204,11 +204,11 @@ def test_confirmed(ran: Any) -> None:
 
 def test_confusion_and_curves(ran: Any) -> None:
     story, drawn = of(ran("full")), told(ran("full"))
-    assert story.portrait is not None and story.portrait.test is not None and story.found.champion is not None
+    assert story.diagnostics is not None and story.diagnostics.test is not None and story.found.champion is not None
     table = drawn["confusion"].figure.data[1]
-    np.testing.assert_array_equal(np.array(table.customdata), story.portrait.test.confusion)
+    np.testing.assert_array_equal(np.array(table.customdata), story.diagnostics.test.confusion)
     best = story.found.champion
-    rows = np.array(story.portrait.test.confusion)
+    rows = np.array(story.diagnostics.test.confusion)
     assert np.trace(rows) / rows.sum() == pytest.approx(best.metrics["test/accuracy"], abs=1e-6)
     curve = next(t for t in drawn["learning"].figure.data if t.name == "val")
     assert list(curve.y) == best.history["val/loss"] and list(curve.x) == list(range(1, best.epochs + 1))
@@ -247,7 +247,7 @@ def test_the_interval_of_test_rows(ran: Any) -> None:
 
 
 def test_a_study_under_way(ran: Any, tmp_path: Path) -> None:
-    """Without a portrait, without test scores, with trials that run, or with none at all."""
+    """Without diagnostics, without test scores, with trials that run, or with none at all."""
     spec = cases.small(**cases.FULL)
     (tmp_path / "rows").mkdir()
     dataset, _ = prepare(spec.data, spec.seed, tmp_path / "rows")
@@ -270,13 +270,13 @@ def test_it_only_reads(ran: Any, tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["copy.db", "out.html"]
 
 
-def test_a_study_without_a_portrait_says_how_to_get_one(ran: Any, tmp_path: Path) -> None:
+def test_a_study_without_diagnostics_says_how_to_get_one(ran: Any, tmp_path: Path) -> None:
     """One of an earlier version: the pictures that need it are not there, and running it again brings them."""
     database = tmp_path / "full.db"
     shutil.copyfile(ran("full").removeprefix("sqlite:///"), database)
     with closing(sqlite3.connect(database)) as connection:
-        kept = connection.execute("SELECT portrait FROM hpsearch_champion WHERE portrait IS NOT NULL").fetchall()
-        connection.execute("UPDATE hpsearch_champion SET portrait = NULL")
+        kept = connection.execute("SELECT diagnostics FROM hpsearch_champion WHERE diagnostics IS NOT NULL").fetchall()
+        connection.execute("UPDATE hpsearch_champion SET diagnostics = NULL")
         connection.commit()
     url = f"sqlite:///{database}"
     before = Story.of(url)
@@ -286,7 +286,7 @@ def test_a_study_without_a_portrait_says_how_to_get_one(ran: Any, tmp_path: Path
         patch.setitem(service.EXECUTORS, "processes", Inline)
         api.run(cases.content(**STUDIES["full"]), storage=database, tracking_uri="none")
     with closing(sqlite3.connect(database)) as connection:
-        again = connection.execute("SELECT portrait FROM hpsearch_champion WHERE portrait IS NOT NULL").fetchall()
+        again = connection.execute("SELECT diagnostics FROM hpsearch_champion WHERE diagnostics IS NOT NULL").fetchall()
     assert again == kept and len(kept) == 1
     after = Story.of(url)
     assert "confusion" in drawn(after) and not any("hpsearch resume" in line for line in after.warnings())

@@ -136,11 +136,11 @@ def story(rows: Sequence[Sequence[Any]] = TRIALS, best: tuple[str, int] = (FINE,
 def regression() -> Story:
     of = story()
     assert of.dataset is not None
-    return of._replace(dataset=replace(of.dataset, classes=(), inputs=(2,)), portrait=VALUES)
+    return of._replace(dataset=replace(of.dataset, classes=(), inputs=(2,)), diagnostics=VALUES)
 
 
 STORIES: Mapping[str, Callable[[], Story]] = {
-    "classes": lambda: story()._replace(portrait=LAYERS._replace(regions=REGIONS)),
+    "classes": lambda: story()._replace(diagnostics=LAYERS._replace(regions=REGIONS)),
     "values": regression,
     "confirmed": lambda: story([*TRIALS, *AGAIN], **CONFIRMED),
     "coarse is best": lambda: story(best=(COARSE, 1)),

@@ -28,7 +28,8 @@ from hypothesis import strategies as st
 from hpsearch.core.space import build_space
 from hpsearch.core.text import masked
 from hpsearch.data.dataset import prepare
-from hpsearch.models.model import Model, champion
+from hpsearch.models.export import build_model
+from hpsearch.models.model import Model
 from hpsearch.storage.database import url_of
 from hpsearch.storage.records import Trial
 from hpsearch.storage.study_db import Storage, StoredStudy
@@ -432,7 +433,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     size = build_network(spec, dataset, STATES[0].point).size
     weights = [np.random.default_rng(k).normal(size=size).astype(np.float32).tobytes() for k in range(2)]
     for k in range(2):
-        champion(spec, dataset, folds, STATES[0], weights[k]).save(folder / str(k))
+        build_model(spec, dataset, folds, STATES[0], weights[k]).save(folder / str(k))
     return [folder / "0", folder / "1"]
 
 

@@ -1,0 +1,108 @@
+"""What a model needs to know of its training data, stored with the study so that exporting needs no data."""
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, Self, final
+from zipfile import BadZipFile
+
+import numpy as np
+
+from engine.types import Floats
+from hpsearch.config.references import preprocessing_values
+from hpsearch.config.spec import Spec
+from hpsearch.core.space import Point
+from hpsearch.data.dataset import Dataset
+from hpsearch.data.preprocessing import Preprocessing
+from hpsearch.errors import DataError
+
+# Raised while reading a file that is damaged or of another format.
+READ_ERRORS = (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, BadZipFile)
+Arrays = Mapping[str, Floats]
+DATASET_FIELDS = ("inputs", "outputs", "classes", "fingerprint", "rows", "units")
+
+
+def pack(folds: Sequence[Preprocessing]) -> tuple[dict[str, Any], dict[str, Floats]]:
+    """Return the preprocessing of all folds as JSON content and named arrays; `unpack` is the inverse."""
+    described = [fold.describe() for fold in folds]
+    arrays = {
+        f"{k}_{name}": array for k, (_, fold_arrays) in enumerate(described) for name, array in fold_arrays.items()
+    }
+    return {
+        "features": list(folds[0].features),
+        "input_format": dict(folds[0].input_format),
+        "preprocessing": [content for content, _ in described],
+    }, arrays
+
+
+def unpack(content: Mapping[str, Any], arrays: Arrays) -> tuple[Preprocessing, ...]:
+    """Return the preprocessing of each fold, from what `pack` returned.
+
+    Raises:
+        KeyError, TypeError: the content has another format.
+    """
+    features, input_format = tuple(content["features"]), content["input_format"]
+    return tuple(
+        Preprocessing.restore(described, _with_prefix(f"{fold}_", arrays), features, input_format)
+        for fold, described in enumerate(content["preprocessing"])
+    )
+
+
+def _with_prefix(prefix: str, arrays: Arrays) -> dict[str, Floats]:
+    """Return the arrays whose names start with a prefix, under the rest of their names."""
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class PreparedData:
+    """A dataset without its rows, and its fitted preprocessing.
+
+    Attributes:
+        dataset: shapes, classes, units and fingerprint; no rows.
+        folds: the preprocessing of each fold.
+    """
+
+    dataset: Dataset
+    folds: tuple[Preprocessing, ...]
+
+    @classmethod
+    def of_variants(cls, dataset: Dataset, prepared: Sequence[Sequence[Preprocessing]]) -> list[Self]:
+        """Return one for each variant of the preprocessing, from what `hpsearch.data.dataset.prepare` returned."""
+        variants = [variant for _, variant in dataset.variants] or [dataset]
+        return [cls(variant, tuple(folds)) for variant, folds in zip(variants, prepared, strict=True)]
+
+    @classmethod
+    def at(cls, variants: Sequence[Self], spec: Spec, point: Point) -> Self:
+        """Return the variant that a point selects, in the order of `of_variants`."""
+        values = tuple(point[name] for name in preprocessing_values(spec))
+        return variants[list(product(*preprocessing_values(spec).values())).index(values)]
+
+    def to_bytes(self) -> bytes:
+        """Return the content of an `.npz` file without pickle."""
+        content, arrays = pack(self.folds)
+        content["dataset"] = {name: getattr(self.dataset, name) for name in DATASET_FIELDS}
+        file = io.BytesIO()
+        np.savez(file, allow_pickle=False, content=np.array(json.dumps(content)), **arrays)
+        return file.getvalue()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Return what `to_bytes` wrote.
+
+        Raises:
+            DataError: the bytes are damaged or have another format.
+        """
+        try:
+            with np.load(io.BytesIO(data), allow_pickle=False) as file:
+                arrays = dict(file)
+            content = json.loads(str(arrays.pop("content")))
+            fields: dict[str, Any] = {
+                name: tuple(value) if isinstance(value, list) else value for name, value in content["dataset"].items()
+            }
+            folds = unpack(content, arrays)
+            return cls(Dataset(folder="", folds=len(folds), **fields), folds)
+        except READ_ERRORS as error:
+            raise DataError(f"the stored preprocessing cannot be read: {error}") from None
