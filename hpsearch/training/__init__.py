@@ -1,1 +1,1 @@
-"""Training: a point and a seed become a result; executors decide where."""
+"""Training: points and seeds become results; executors decide where."""

@@ -1,4 +1,4 @@
-"""Tasks on their way: what waits for a worker, what is being trained, what came of it, and who died of it."""
+"""The task scheduler: queued tasks, tasks in flight, their outcomes, and retries after a worker has died."""
 
 import dataclasses
 import heapq
@@ -11,74 +11,77 @@ from typing import final
 from hpsearch.training.executors import Executor, WorkerDied
 from hpsearch.training.task import Outcome, Task, failed_result, resumed
 
-AHEAD = 2  # tasks a worker is given before they are needed, so that it never waits
-DEATHS = 3  # workers a trial may cost, without coming further, before it has failed
+PREFETCH = 2  # tasks in flight per worker, so that a worker has its next task when it finishes one
+MAX_DEATHS = 3  # of workers, while a trial makes no progress; then the trial has failed
 
 
 @final
 class TaskScheduler:
-    """The tasks of one stage. Those of an older wave go first; else they go as they came."""
+    """The tasks of one stage. Tasks of earlier waves start first, tasks of one wave in the order they were added."""
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
-        self._queue: list[tuple[int, int, Task]] = []
+        self._queue: list[tuple[int, int, Task]] = []  # a heap of (wave, order, task)
         self._order = count()
-        self._trains: dict[Future[Outcome], tuple[int, Task]] = {}
-        self._in_flight: set[int] = set()
-        self._deaths: Counter[int] = Counter()
+        self._submitted: dict[Future[Outcome], tuple[int, Task]] = {}
+        self._in_flight: set[int] = set()  # numbers of trials, queued or submitted
+        self._deaths: Counter[int] = Counter()  # trial number → deaths since its last progress
 
     def in_flight(self, number: int) -> bool:
-        """Whether a trial is on its way."""
+        """Return whether a trial is queued or in training."""
         return number in self._in_flight
 
     def add(self, wave: int, tasks: Sequence[Task]) -> None:
-        """Queues tasks; `feed` hands them out."""
+        """Queue tasks; `dispatch` submits them."""
         for task in tasks:
             self._in_flight |= {t.number for t in task.trials}
             heapq.heappush(self._queue, (wave, next(self._order), task))
 
     def dispatch(self) -> None:
-        """Gives the workers what they need next.
+        """Submit queued tasks, as many as the workers need next.
 
         Raises:
-            concurrent.futures.BrokenExecutor: there are none.
+            concurrent.futures.BrokenExecutor: the executor has no workers.
         """
-        while self._queue and len(self._trains) < AHEAD * self._executor.workers:
+        while self._queue and len(self._submitted) < PREFETCH * self._executor.workers:
             wave, _, task = heapq.heappop(self._queue)
-            self._trains[self._executor.submit(task)] = wave, task
+            self._submitted[self._executor.submit(task)] = wave, task
 
     def collect(self, seconds: float) -> tuple[list[Outcome], BaseException | None]:
-        """What has come, within so many seconds: outcomes, and what ends the study, if anything does.
+        """Wait at most `seconds` for tasks to end; return their outcomes, and an exception that must end the study.
 
-        A group that ran out of time before its rung is queued again from where it stands. When a worker died its trials
-        are queued again alone, so that it shows whose fault it was; one that has cost too many has failed.
+        Trials that ran out of time before their rung are queued again from their checkpoints. When a worker died, the
+        trials of its task are queued again one by one, which shows the trial at fault; a trial that has cost
+        `MAX_DEATHS` workers has failed.
         """
-        done, _ = wait(self._trains, timeout=seconds, return_when=FIRST_COMPLETED)
-        found: list[Outcome] = []
+        done, _ = wait(self._submitted, timeout=seconds, return_when=FIRST_COMPLETED)
+        outcomes: list[Outcome] = []
         error: BaseException | None = None
         for future in done:
-            wave, task = self._trains.pop(future)
+            wave, task = self._submitted.pop(future)
             self._in_flight -= {t.number for t in task.trials}
-            problem = future.exception()
-            if isinstance(problem, WorkerDied):
-                lost = self._died(wave, task, problem)
-                found += [lost] if lost else []
-            elif problem is not None:
-                error = problem
+            exception = future.exception()
+            if isinstance(exception, WorkerDied):
+                failed = self._retry(wave, task, exception)
+                outcomes += [failed] if failed else []
+            elif exception is not None:
+                error = exception
             else:
-                found.append(future.result())
-                self._onwards(wave, task, found[-1])
-        return found, error
+                outcomes.append(future.result())
+                self._resume(wave, task, outcomes[-1])
+        return outcomes, error
 
-    def _onwards(self, wave: int, task: Task, outcome: Outcome) -> None:
-        stands = {r.number: r for r in outcome if r.state == "running" and r.epochs < task.epochs}
+    def _resume(self, wave: int, task: Task, outcome: Outcome) -> None:
+        """Queue the trials again that have not reached the task's epoch."""
+        unfinished = {r.number: r for r in outcome if r.state == "running" and r.epochs < task.epochs}
         for r in outcome:
             del self._deaths[r.number]
-        trials = tuple(resumed(t, stands[t.number]) for t in task.trials if t.number in stands)
+        trials = tuple(resumed(t, unfinished[t.number]) for t in task.trials if t.number in unfinished)
         self.add(wave, [dataclasses.replace(task, trials=trials)] if trials else [])
 
-    def _died(self, wave: int, task: Task, problem: WorkerDied) -> Outcome:
+    def _retry(self, wave: int, task: Task, died: WorkerDied) -> Outcome:
+        """Queue the trials of a dead worker again, each alone; return the results of those that have failed."""
         self._deaths.update(t.number for t in task.trials)
-        lost = [t for t in task.trials if self._deaths[t.number] >= DEATHS]
-        self.add(wave, [dataclasses.replace(task, trials=(t,)) for t in task.trials if t not in lost])
-        return tuple(failed_result(t, f"its worker process ended {DEATHS} times: {problem}") for t in lost)
+        failed = [t for t in task.trials if self._deaths[t.number] >= MAX_DEATHS]
+        self.add(wave, [dataclasses.replace(task, trials=(t,)) for t in task.trials if t not in failed])
+        return tuple(failed_result(t, f"its worker process ended {MAX_DEATHS} times: {died}") for t in failed)

@@ -1,4 +1,4 @@
-"""Scores: metrics of an epoch, and the champion's final scores."""
+"""Scores: the metrics of an epoch, and the final scores of the best model."""
 
 import math
 from typing import Any
@@ -19,85 +19,82 @@ from hpsearch.data.preprocessing import DTYPE
 from hpsearch.training.network import build_network
 
 
-def _watched(spec: Spec, dataset: Dataset) -> dict[str, Any]:
-    """What the engine is to measure beside loss and accuracy."""
-    name = spec.metric.of if dataset.classes or spec.metric.of != "accuracy" else "r2"
-    return {} if name not in METRICS or name == _accuracy(dataset) else {name: METRICS[name]()}
+def extra_metrics(spec: Spec, dataset: Dataset) -> dict[str, Any]:
+    """Return the metrics that the engine computes besides loss and accuracy, by name."""
+    name = spec.metric.of
+    return {} if name not in METRICS or name == _accuracy_name(dataset) else {name: METRICS[name]()}
 
 
-def _accuracy(dataset: Dataset) -> str:
-    """What the engine's accuracy is called: it is R² for a regression."""
+def _accuracy_name(dataset: Dataset) -> str:
+    """Return the name of the engine's accuracy, which is R² for a regression."""
     return "accuracy" if dataset.classes else "r2"
 
 
-def _now(name: str, dataset: Dataset) -> str:
-    """A curve's name in an earlier version, as it is called now."""
-    return name if dataset.classes else name.replace("/accuracy", "/r2")
-
-
-def _scores(epoch: Epoch, spec: Spec, dataset: Dataset) -> dict[str, np.ndarray]:
-    """`(trials,)` each: means over folds, and the deviation of what is watched."""
-    accuracy = _accuracy(dataset)
-    each = {"train/loss": epoch.train.loss, f"train/{accuracy}": epoch.train.accuracy}
+def epoch_scores(epoch: Epoch, spec: Spec, dataset: Dataset) -> dict[str, np.ndarray]:
+    """Return the scores of an epoch, `(trials,)` each: means over folds, and the monitored metric's deviation."""
+    accuracy = _accuracy_name(dataset)
+    scores = {"train/loss": epoch.train.loss, f"train/{accuracy}": epoch.train.accuracy}
     if epoch.val is not None:
-        each |= {"val/loss": epoch.val.loss, f"val/{accuracy}": epoch.val.accuracy}
-    if _now(spec.metric.watched, dataset) != spec.metric.watched:
-        each[spec.metric.watched] = each[_now(spec.metric.watched, dataset)]
+        scores |= {"val/loss": epoch.val.loss, f"val/{accuracy}": epoch.val.accuracy}
     for name, values in epoch.others.items():
-        each[f"val/{name}"] = values * np.resize([_unit(name, *unit) for unit in dataset.units], len(values))
+        scores[f"val/{name}"] = values * np.resize([_unit(name, *unit) for unit in dataset.units], len(values))
     if dataset.folds == 1:
-        return each
-    folds = {name: values.reshape(-1, dataset.folds) for name, values in each.items()}
+        return scores
+    folds = {name: values.reshape(-1, dataset.folds) for name, values in scores.items()}
     with np.errstate(invalid="ignore"):  # inf − inf of a diverged trial
-        spread = folds[spec.metric.watched].std(axis=1, ddof=1)
-        return {name: values.mean(axis=1) for name, values in folds.items()} | {f"{spec.metric.watched}_std": spread}
+        deviation = folds[spec.metric.watched].std(axis=1, ddof=1)
+        means = {name: values.mean(axis=1) for name, values in folds.items()}
+        return means | {f"{spec.metric.watched}_std": deviation}
 
 
 def _unit(metric: str, _center: float, unit: float) -> float:
-    """What a metric of standardized targets is multiplied by, to be one of their own units."""
+    """Return the factor from a metric of standardized targets to a metric in the target's unit."""
     return unit if metric in ("rmse", "mae") else 1.0
 
 
 def final_scores(spec: Spec, dataset: Dataset, point: Point, weights: bytes) -> dict[str, float]:
-    """Scores of a finished trial's weights on the test rows, if there are any, and on those it learned from.
+    """Return the finite scores of a trial's weights on the test rows (`test/…`) and the training rows (`fit/…`).
 
-    The latter are called `fit/…`: `train/…` was measured while the weights changed, with dropout and all. The nets of
-    folds predict the test rows together, as the mean of what each says; on what it learned from each is scored alone.
+    `fit/…` is measured with the final weights and without dropout, unlike `train/…`. The networks of all folds predict
+    the test rows together, as the mean of their predictions; each fold is scored alone on its training rows.
+
+    Args:
+        weights: `(folds, parameters)` in bytes.
     """
     dataset = dataset.at(point)
-    net, theta = build_network(spec, dataset, point), np.frombuffer(weights, DTYPE).reshape(dataset.folds, -1)
+    network, theta = build_network(spec, dataset, point), np.frombuffer(weights, DTYPE).reshape(dataset.folds, -1)
     scores: dict[str, float] = {}
-    rows, learned = dataset.part("test"), dataset.part("train")
-    with threadpool_limits(1):  # as in training: two threads give other bits
-        if rows is not None:
-            scores |= {f"test/{name}": value for name, value in _test_scores(net, theta, rows, dataset).items()}
-        if learned is not None:
-            found = evaluate(net, theta, learned)
+    test, train = dataset.part("test"), dataset.part("train")
+    with threadpool_limits(1):  # as in training: two threads give other last bits
+        if test is not None:
+            scores |= {f"test/{name}": value for name, value in _test_scores(network, theta, test, dataset).items()}
+        if train is not None:
+            found = evaluate(network, theta, train)
             scores["fit/loss"] = float(found.loss.mean())
-            scores[f"fit/{_accuracy(dataset)}"] = float(found.accuracy.mean())
+            scores[f"fit/{_accuracy_name(dataset)}"] = float(found.accuracy.mean())
     return {name: value for name, value in scores.items() if math.isfinite(value)}
 
 
-def _test_scores(net: Network, theta: Floats, rows: Rows, dataset: Dataset) -> dict[str, float]:
-    """Every metric there is of such a target; the loss is without regularization, and of standardized targets."""
+def _test_scores(network: Network, theta: Floats, rows: Rows, dataset: Dataset) -> dict[str, float]:
+    """Return every metric for this kind of target; the loss has no penalty and is of standardized targets."""
     with np.errstate(all="ignore"):
-        logits = net.forward_by_row(theta, rows.x.reshape(rows.sets, len(rows), *net.inputs))
-        said = net.loss.predict(logits)
+        logits = network.forward_by_row(theta, rows.x.reshape(rows.sets, len(rows), *network.inputs))
+        predicted = network.loss.predict(logits)
     truth = rows.of(0).y
     if dataset.folds == 1:
-        accumulator = MetricAccumulator(net.loss, 1, truth)
+        accumulator = MetricAccumulator(network.loss, 1, truth)
         accumulator.add(logits, truth[None])
         found = accumulator.scores()
-        scores = {"loss": float(found.loss[0]), _accuracy(dataset): float(found.accuracy[0])}
+        scores = {"loss": float(found.loss[0]), _accuracy_name(dataset): float(found.accuracy[0])}
     elif dataset.classes:
-        said = said.mean(axis=0, dtype=np.float64)[None].astype(DTYPE)
-        scores = {"loss": METRICS["log_loss"]().of(said[0], truth)}
-    else:  # each fold has its own units, so the mean is taken in the target's
+        predicted = predicted.mean(axis=0, dtype=np.float64)[None].astype(DTYPE)
+        scores = {"loss": METRICS["log_loss"]().of(predicted[0], truth)}
+    else:  # each fold standardizes with its own center and unit, so the mean is taken in the target's unit
         center, unit = (np.array(numbers)[:, None, None] for numbers in zip(*dataset.units, strict=True))
-        mean = (said.astype(np.float64) * unit + center).mean(axis=0)
-        said = ((mean - center[0]) / unit[0])[None]
-        scores = {"loss": float(np.square(said[0] - truth).mean() / 2)}
+        mean = (predicted.astype(np.float64) * unit + center).mean(axis=0)
+        predicted = ((mean - center[0]) / unit[0])[None]
+        scores = {"loss": float(np.square(predicted[0] - truth).mean() / 2)}
     for name, kind in METRICS.items():
-        if kind.classifies == net.loss.classifies and name not in scores:
-            scores[name] = kind().of(said[0], truth) * _unit(name, *dataset.units[0])
+        if kind.classifies == network.loss.classifies and name not in scores:
+            scores[name] = kind().of(predicted[0], truth) * _unit(name, *dataset.units[0])
     return scores

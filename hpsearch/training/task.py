@@ -9,14 +9,12 @@ from hpsearch.config.spec import Spec
 from hpsearch.core.space import Point
 from hpsearch.data.dataset import Dataset
 
-History = dict[str, list[float]]  # "val/loss" → a number for each epoch
-
-
+History = dict[str, list[float]]  # "val/loss" → its curve, one number for each epoch that is measured
 TrialState = Literal["running", "complete", "pruned", "diverged", "failed"]
 
 
 class TrialTask(NamedTuple):
-    """A trial as it goes to a worker: from its seed, or from where it stood."""
+    """A trial as a worker gets it: from its seed, or from a checkpoint with its epoch, curves and seconds so far."""
 
     number: int
     point: Point
@@ -30,11 +28,11 @@ class TrialTask(NamedTuple):
 @final
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """Trials of one shape, at one epoch, to train together.
+    """Trials of one shape and epoch that train together.
 
     Attributes:
-        epochs: to reach; those that would go on come back with `state` running.
-        seconds: after so many they come back all the same; None for no limit.
+        epochs: the epoch to reach; trials that can continue beyond it return as running.
+        seconds: the time after which trials return as running before that epoch; None for no limit.
     """
 
     spec: Spec
@@ -45,17 +43,17 @@ class Task:
 
 
 class TrialResult(NamedTuple):
-    """A trial as it comes back.
+    """A trial as a worker returns it.
 
     Attributes:
-        value: the metric at its best epoch, as named, whatever the goal; None unless complete or pruned.
-        epochs: how many it trained.
-        best_epoch: counted from 1, 0 when there is none.
-        history: a number for each epoch.
-        checkpoint: to go on from, when it is running.
-        weights: `(folds, parameters)` of the best epoch, as bytes, when it is complete.
-        seconds: of training so far, its share when it trains in company.
-        error: the first line, when it failed.
+        value: the metric at the best epoch, in the metric's own direction; None unless complete or pruned.
+        epochs: number of epochs trained.
+        best_epoch: counted from 1; 0 when there is none.
+        history: curves by name, one number for each epoch that is measured.
+        seconds: duration of training so far; in batched training the trial's share.
+        checkpoint: the state to resume from, of a running trial.
+        weights: `(folds, parameters)` of the best epoch in bytes, of a complete trial.
+        error: the exception's type and first line, of a failed trial.
     """
 
     number: int
@@ -75,12 +73,12 @@ TaskFunction = Callable[[Task], Outcome]
 
 
 def failed_result(trial: TrialTask, error: str) -> TrialResult:
-    """A trial that went wrong. How far it was when it was last stored is a matter of time, so nothing of it is kept."""
+    """Return the result of a failed trial. It has no epochs and curves, because how far it came depends on timing."""
     return TrialResult(trial.number, "failed", None, 0, 0, {}, trial.seconds, error=error)
 
 
 def pruned_result(spec: Spec, result: TrialResult) -> TrialResult:
-    """A running trial that ends where it stands: its value is its best so far."""
+    """Return a running trial's result as pruned, with its best value so far."""
     metric, every = spec.metric, spec.train.check_every
     curve = [metric.sign * v if math.isfinite(v) else math.inf for v in result.history[metric.watched]]
     best = curve.index(min(curve))
@@ -90,8 +88,8 @@ def pruned_result(spec: Spec, result: TrialResult) -> TrialResult:
     return result._replace(state="pruned", value=value, best_epoch=(best + 1) * every, checkpoint=None)
 
 
-def resumed(start: TrialTask, stands: TrialResult) -> TrialTask:
-    """A trial that goes on from where it stands."""
-    return start._replace(
-        epochs=stands.epochs, checkpoint=stands.checkpoint, history=stands.history, seconds=stands.seconds
+def resumed(trial: TrialTask, result: TrialResult) -> TrialTask:
+    """Return the trial so that it resumes from a running result."""
+    return trial._replace(
+        epochs=result.epochs, checkpoint=result.checkpoint, history=result.history, seconds=result.seconds
     )

@@ -1,44 +1,42 @@
-"""A point and a seed → network, hyperparameters, training. `advance` is pure: the same task gives the same outcome."""
+"""Training: `advance` trains a task's trials and is pure, so the same task always has the same outcome."""
 
 import dataclasses
 import math
 import time
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from engine.network import Network
 from engine.training.hyperparameters import Hyperparameters
 from engine.training.state import State
-from engine.training.stopping import EarlyStopping, Plateau, TargetReached
 from engine.training.trainer import train
-from engine.types import Booleans
 from hpsearch.config.instantiate import hyperparameters
 from hpsearch.config.spec import Spec
+from hpsearch.core.text import first_line
 from hpsearch.data.dataset import Dataset
 from hpsearch.data.preprocessing import DTYPE
 from hpsearch.errors import DataError
 from hpsearch.training.network import build_network
-from hpsearch.training.scores import _now, _scores, _watched
-from hpsearch.training.task import History, Outcome, Task, TrialResult, TrialTask, failed_result
+from hpsearch.training.scores import epoch_scores, extra_metrics
+from hpsearch.training.stopping import Stopping, Verdict
+from hpsearch.training.task import Outcome, Task, TrialResult, TrialTask, failed_result
 
 
 def advance(task: Task) -> Outcome:
-    """Trains a task's trials as far as it says. What goes wrong in training is a result, never an exception.
+    """Train a task's trials to its epoch, or until its time is over. An error in training is a failed result.
 
     Raises:
-        OSError: the rows cannot be read: no trial's fault, and nothing to remember.
+        OSError: the rows cannot be read, which is no trial's fault and must not be stored as its result.
     """
     try:
         return tuple(_train(task))
     except OSError:
         raise
     except Exception as error:
-        if len(task.trials) > 1:  # whose fault it is shows when each trains alone
+        if len(task.trials) > 1:  # train each alone, so that only the trial at fault fails
             return tuple(r for t in task.trials for r in advance(dataclasses.replace(task, trials=(t,))))
-        line = f"{type(error).__name__}: {error}".splitlines()[0]
-        return tuple(failed_result(t, line) for t in task.trials)
+        return tuple(failed_result(t, first_line(error)) for t in task.trials)
 
 
 def _train(task: Task) -> list[TrialResult]:
@@ -48,94 +46,61 @@ def _train(task: Task) -> list[TrialResult]:
     rows, val, folds = dataset.part("train"), dataset.part("val"), dataset.folds
     if rows is None:
         raise DataError("data.split: there are no training rows")
-    nets = [build_network(spec, dataset, t.point) for t in task.trials]
-    hypers = [hyperparameters(spec.train, t.point) for t in task.trials]
-    # One row for each fold of each trial, a trial's next to each other; they stop and go on together.
-    state = State.join([_state(*given, folds) for given in zip(task.trials, nets, hypers, strict=True)])
-    all_nets, all_hypers = [n for n in nets for _ in range(folds)], [h for h in hypers for _ in range(folds)]
+    networks, hypers, state = _batch(spec, dataset, task.trials)
+    epochs = train(networks, hypers, state, rows, val, spec.train.check_every, extra_metrics(spec, dataset))
     stopping = Stopping.of(spec, folds)
-    going = list(range(len(task.trials)))  # those that are rows of the state
-    histories = [_history(t.history or {}, spec, dataset) for t in task.trials]
+    histories = [{name: list(curve) for name, curve in (t.history or {}).items()} for t in task.trials]
     seconds = [t.seconds for t in task.trials]
     results: dict[int, TrialResult] = {}
-    training = train(all_nets, all_hypers, state, rows, val, spec.train.check_every, _watched(spec, dataset))
-    epoch = next(training)
+    active = list(range(len(task.trials)))  # the trials that are rows of the state
+    epoch = next(epochs)
     while True:
-        scores = _scores(epoch, spec, dataset)
+        scores = epoch_scores(epoch, spec, dataset)
         before, clock = clock, time.monotonic()
-        for row, trial in enumerate(going):
-            seconds[trial] += (clock - before) / len(going)
+        for row, trial in enumerate(active):
+            seconds[trial] += (clock - before) / len(active)
             for name, values in scores.items():
                 histories[trial].setdefault(name, []).append(float(values[row]))
-        goes, reached = stopping.update(state, scores)
-        finite = np.isfinite(scores["train/loss"]) & np.isfinite(scores.get("val/loss", scores["train/loss"]))
+        verdict = stopping.update(state, scores)
         paused = clock >= deadline or state.epoch >= task.epochs
-        goes &= finite & (state.epoch < spec.train.epochs)
-        for row, trial in enumerate(going):
-            so_far = TrialResult(
-                task.trials[trial].number, "running", None, state.epoch, 0, histories[trial], seconds[trial]
-            )
-            of_it = np.arange(row * folds, (row + 1) * folds)
-            never = not goes[row] and state.best_epoch[of_it[0]] == 0  # its metric has not been a number in any epoch
-            if not finite[row] or never:
-                results[trial] = so_far._replace(state="diverged")
-            elif not goes[row]:
-                results[trial] = _complete(so_far, spec, state, of_it, bool(reached[row]))
-            elif paused:
-                results[trial] = so_far._replace(checkpoint=state.take(of_it).to_bytes())
-        going = [trial for row, trial in enumerate(going) if goes[row]]
-        if paused or not going:
+        for row, trial in enumerate(active):
+            if paused or not verdict.continues[row]:
+                number = task.trials[trial].number
+                so_far = TrialResult(number, "running", None, state.epoch, 0, histories[trial], seconds[trial])
+                results[trial] = _result(so_far, spec, state, verdict, row, folds)
+        active = [trial for row, trial in enumerate(active) if verdict.continues[row]]
+        if paused or not active:
             return [results[trial] for trial in range(len(task.trials))]
-        epoch = training.send(np.repeat(goes, folds))
+        epoch = epochs.send(np.repeat(verdict.continues, folds))
 
 
-class Stopping(NamedTuple):
-    """All that may end a trial before its last epoch."""
-
-    spec: Spec
-    folds: int
-    early: EarlyStopping
-    reached: TargetReached | None
-    settled: Plateau | None
-
-    @classmethod
-    def of(cls, spec: Spec, folds: int) -> "Stopping":
-        """What a study file asks for."""
-        early, stop, every = spec.train.early_stopping, spec.train.stop, spec.train.check_every
-        value = stop.value if stop else None
-        return cls(
-            spec,
-            folds,
-            EarlyStopping(early.patience * every, early.min_delta) if early else EarlyStopping(),
-            None if value is None else TargetReached(spec.metric.sign * value),
-            Plateau(stop.change, stop.checks) if stop and stop.change else None,
-        )
-
-    def update(self, state: State, scores: Mapping[str, np.ndarray]) -> tuple[Booleans, Booleans]:
-        """Who goes on, and who has reached the value to stop at, `(trials,)` each; the best weights are in `state`.
-
-        The folds of a trial have one value.
-        """
-        values = np.repeat(self.spec.metric.sign * scores[self.spec.metric.watched], self.folds)
-        goes = self.early.update(state, values)
-        on_the_way = self.reached.update(state, values) if self.reached else np.ones(len(state), dtype=np.bool_)
-        if self.settled:
-            goes &= self.settled.update(state, values)
-        return (goes & on_the_way)[:: self.folds], ~on_the_way[:: self.folds]
+def _batch(
+    spec: Spec, dataset: Dataset, trials: tuple[TrialTask, ...]
+) -> tuple[list[Network], list[Hyperparameters], State]:
+    """Return the rows that train together: one for each fold of each trial, those of a trial next to each other."""
+    folds = dataset.folds
+    networks = [build_network(spec, dataset, t.point) for t in trials]
+    hypers = [hyperparameters(spec.train, t.point) for t in trials]
+    states = [_state(t, net, hyper, folds) for t, net, hyper in zip(trials, networks, hypers, strict=True)]
+    per_fold = [n for n in networks for _ in range(folds)], [h for h in hypers for _ in range(folds)]
+    return *per_fold, State.join(states)
 
 
-def _state(trial: TrialTask, net: Network, hyper: Hyperparameters, folds: int) -> State:
+def _state(trial: TrialTask, network: Network, hyper: Hyperparameters, folds: int) -> State:
     if trial.checkpoint is not None:
         return State.from_bytes(trial.checkpoint)
     seeds: list[Any] = [trial.seed, *([trial.seed, fold] for fold in range(1, folds))]
-    return State.start(net, hyper.slots, [np.random.default_rng(seed) for seed in seeds], DTYPE)
+    return State.start(network, hyper.slots, [np.random.default_rng(seed) for seed in seeds], DTYPE)
 
 
-def _history(before: History, spec: Spec, dataset: Dataset) -> History:
-    """The curves that a trial goes on with, by the names they have now."""
-    curves = {_now(name, dataset): list(values) for name, values in before.items()}
-    legacy = spec.metric.watched if _now(spec.metric.watched, dataset) in curves else ""
-    return {**curves, legacy: list(curves[_now(legacy, dataset)])} if legacy and legacy not in curves else curves
+def _result(so_far: TrialResult, spec: Spec, state: State, verdict: Verdict, row: int, folds: int) -> TrialResult:
+    """Return the result of a trial that has ended or is paused."""
+    state_rows = np.arange(row * folds, (row + 1) * folds)
+    if verdict.diverged[row]:
+        return so_far._replace(state="diverged")
+    if verdict.continues[row]:
+        return so_far._replace(checkpoint=state.take(state_rows).to_bytes())
+    return _complete(so_far, spec, state, state_rows, bool(verdict.reached[row]))
 
 
 def _complete(so_far: TrialResult, spec: Spec, state: State, rows: np.ndarray, reached: bool) -> TrialResult:

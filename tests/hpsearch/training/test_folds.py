@@ -259,14 +259,14 @@ def test_every_metric_can_be_searched_on(name: str, tmp_path: Path) -> None:
         (
             "wine",
             "val/rmse",
-            "metric.name: val/rmse is for a regression, the data are a classification; there is accuracy",
+            "metric.name: val/rmse is for regression, the task is classification; choose from accuracy",
         ),
         (
             "diabetes",
             "val/roc_auc",
-            "metric.name: val/roc_auc is for a classification, the data are a regression; there is r2",
+            "metric.name: val/roc_auc is for classification, the task is regression; choose from r2",
         ),
-        ("diabetes", "val/f1", "there is r2, rmse, mae"),
+        ("diabetes", "val/f1", "choose from r2, rmse, mae"),
     ],
 )
 def test_metrics_of_another_task(data: str, name: str, message: str, tmp_path: Path) -> None:

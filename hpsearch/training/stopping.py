@@ -1,0 +1,65 @@
+"""Stopping: which trials of a batch end after an epoch, and why."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from engine.training.state import State
+from engine.training.stopping import EarlyStopping, Plateau, TargetReached
+from engine.types import Booleans
+from hpsearch.config.spec import Spec
+
+
+class Verdict(NamedTuple):
+    """The trials of a batch after an epoch, `(trials,)` each.
+
+    Attributes:
+        continues: not at its last epoch, not stopped and not diverged.
+        reached: the monitored metric has reached `train.stop.value`.
+        diverged: a loss is not finite, or the trial ends without a finite value of the monitored metric.
+    """
+
+    continues: Booleans
+    reached: Booleans
+    diverged: Booleans
+
+
+class Stopping(NamedTuple):
+    """Everything that ends a trial before or at its last epoch."""
+
+    spec: Spec
+    folds: int
+    early: EarlyStopping
+    target: TargetReached | None
+    plateau: Plateau | None
+
+    @classmethod
+    def of(cls, spec: Spec, folds: int) -> "Stopping":
+        """Return the stopping rules of a study file."""
+        early, stop, every = spec.train.early_stopping, spec.train.stop, spec.train.check_every
+        value = stop.value if stop else None
+        return cls(
+            spec,
+            folds,
+            EarlyStopping(early.patience * every, early.min_delta) if early else EarlyStopping(),
+            None if value is None else TargetReached(spec.metric.sign * value),
+            Plateau(stop.change, stop.checks) if stop and stop.change else None,
+        )
+
+    def update(self, state: State, scores: Mapping[str, np.ndarray]) -> Verdict:
+        """Update the best weights in `state`, and return which trials continue.
+
+        Args:
+            state: one row for each fold of each trial.
+            scores: name → `(trials,)`; all folds of a trial share its value and stop together.
+        """
+        values = np.repeat(self.spec.metric.sign * scores[self.spec.metric.watched], self.folds)
+        continues = self.early.update(state, values)
+        reached = ~self.target.update(state, values) if self.target else np.zeros(len(state), dtype=np.bool_)
+        if self.plateau:
+            continues &= self.plateau.update(state, values)
+        finite = np.isfinite(scores["train/loss"]) & np.isfinite(scores.get("val/loss", scores["train/loss"]))
+        continues = (continues & ~reached)[:: self.folds] & finite & (state.epoch < self.spec.train.epochs)
+        diverged = ~finite | (~continues & (state.best_epoch[:: self.folds] == 0))
+        return Verdict(continues, reached[:: self.folds], diverged)
