@@ -12,9 +12,10 @@ from hpsearch.config.spec import Spec
 from hpsearch.errors import StorageError
 from hpsearch.models.export import champion_model
 from hpsearch.models.model import Model
-from hpsearch.storage.database import default_tracking, default_url, shown, url_of
+from hpsearch.storage.database import display_name
 from hpsearch.storage.records import Trial
-from hpsearch.storage.study_db import Storage, read
+from hpsearch.storage.sqlite_file import default_tracking_uri, default_url, url_of
+from hpsearch.storage.study_db import StudyDatabase, read
 from hpsearch.study.session import Options, Session
 from hpsearch.study.summary import Summary, summary
 
@@ -45,7 +46,7 @@ class StudyResult:
             StorageError: no trial is complete.
         """
         if self.summary.champion is None:
-            raise StorageError(f"{shown(self.url)}: no trial is complete")
+            raise StorageError(f"{display_name(self.url)}: no trial is complete")
         return self.summary.champion
 
     @property
@@ -81,10 +82,10 @@ class StudyResult:
         """
         return read(self.url, self._model)
 
-    def _model(self, storage: Storage) -> Model:
-        stored = storage.champions().get((self.best.stage, self.best.number))
+    def _model(self, storage: StudyDatabase) -> Model:
+        stored = storage.weights.find(self.best)
         if stored is None:
-            raise StorageError(f"{shown(self.url)}: the weights of {self.best.label} are not there")
+            raise StorageError(f"{display_name(self.url)}: the weights of {self.best.label} are not there")
         return champion_model(self.summary.spec, storage, self.best, stored)
 
 
@@ -112,7 +113,7 @@ def run(
     """
     spec, notices, folder = _spec(study, tuple(overrides))
     url = url_of(os.fspath(storage)) if storage is not None else default_url(folder / "study.yaml", spec.name)
-    options = Options(workers, tracking_uri or default_tracking(), retry_failed=retry_failed)
+    options = Options(workers, tracking_uri or default_tracking_uri(), retry_failed=retry_failed)
     with Session(spec, url, options) as session:
         notices = [*notices, *session.notices]
         for progress in session.run():

@@ -11,7 +11,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import click
 
@@ -58,7 +57,8 @@ def run(
     """Start the study in file STUDY, or go on with it."""
     _start_forkserver()
     spec = _load(study, overrides)
-    from hpsearch.storage.database import default_tracking, default_url, forked_url, url_of
+    from hpsearch.storage.database import forked_url
+    from hpsearch.storage.sqlite_file import default_tracking_uri, default_url, url_of
     from hpsearch.study.session import Options
 
     url, parent = url_of(storage) if storage else default_url(study, spec.name), None
@@ -67,7 +67,7 @@ def run(
 
         spec, _ = load_spec(study, (*overrides, f"name={json.dumps(fork)}"))
         url, parent = forked_url(url, spec.name), url
-    options = Options(workers, tracking_uri or default_tracking(), retry_failed=retry_failed, parent=parent)
+    options = Options(workers, tracking_uri or default_tracking_uri(), retry_failed=retry_failed, parent=parent)
     _run(spec, url, options, tracking_uri, quiet)
 
 
@@ -80,10 +80,10 @@ def run(
 def resume(database: str, tracking_uri: str | None, workers: int | None, retry_failed: bool, quiet: bool) -> None:
     """Go on with the study in DATABASE, a file or a URL; its study file is not needed."""
     _start_forkserver()
-    from hpsearch.storage.database import default_tracking
+    from hpsearch.storage.sqlite_file import default_tracking_uri
     from hpsearch.study.session import Options
 
-    options = Options(workers, tracking_uri or default_tracking(), retry_failed=retry_failed)
+    options = Options(workers, tracking_uri or default_tracking_uri(), retry_failed=retry_failed)
     _run(None, _url(database), options, tracking_uri, quiet)
 
 
@@ -137,9 +137,10 @@ def init(data: Path, target: str | None, out: Path | None, test: Path | None, ta
 def doctor(databases: tuple[str, ...], tracking_uri: str | None) -> None:
     """Check the installation, the machine, MLflow and studies (those found here, when none is given)."""
     from hpsearch.admin.doctor import examine
+    from hpsearch.storage.sqlite_file import default_tracking_uri
 
     failed = False
-    for finding in examine(databases, tracking_uri or f"sqlite:///{quote(str(Path('mlruns/mlflow.db').absolute()))}"):
+    for finding in examine(databases, tracking_uri or default_tracking_uri()):
         _say(str(finding))
         failed = failed or finding.level == "FAIL"
     if failed:
@@ -153,10 +154,10 @@ def doctor(databases: tuple[str, ...], tracking_uri: str | None) -> None:
 def sync(database: str, tracking_uri: str | None, quiet: bool) -> None:
     """Send MLflow what it has not got of the study in DATABASE."""
     from hpsearch.admin import sync as syncing
-    from hpsearch.storage.database import default_tracking
+    from hpsearch.storage.sqlite_file import default_tracking_uri
 
     with _stoppable() as stopping:
-        report = syncing.sync(_url(database), tracking_uri or default_tracking(), lambda: bool(stopping))
+        report = syncing.sync(_url(database), tracking_uri or default_tracking_uri(), lambda: bool(stopping))
     for notice in report.notices:
         _say(f"note: {notice}", err=True)
     if not quiet:
@@ -171,12 +172,14 @@ def sync(database: str, tracking_uri: str | None, quiet: bool) -> None:
 def ui(study: str | None, tracking_uri: str | None, port: int | None, closed: bool) -> None:
     """Show a study, or the latest, in MLflow's page, until Ctrl-C."""
     from hpsearch.admin import ui as page
-    from hpsearch.storage.database import default_tracking
+    from hpsearch.storage.sqlite_file import default_tracking_uri
 
     url = study and _url(study)
     with _stoppable() as stopping:
         try:
-            for line in page.shown(tracking_uri or default_tracking(), url, port, not closed, lambda: bool(stopping)):
+            for line in page.shown(
+                tracking_uri or default_tracking_uri(), url, port, not closed, lambda: bool(stopping)
+            ):
                 _say(line)
         except page.ServerEnded as error:
             _say(f"error: {error}", err=True)
@@ -193,9 +196,9 @@ def db() -> None:
 def upgrade(tracking_uri: str | None) -> None:
     """Bring MLflow's database to the schema of the installed MLflow; a copy of what it was stays beside it."""
     from hpsearch.admin import mlflow_upgrade as upgrading
-    from hpsearch.storage.database import default_tracking
+    from hpsearch.storage.sqlite_file import default_tracking_uri
 
-    done = upgrading.upgrade(tracking_uri or default_tracking())
+    done = upgrading.upgrade(tracking_uri or default_tracking_uri())
     if done.backup is None:
         _say(f"{done.path}: schema {done.after}, as the installed MLflow expects; nothing to do")
     else:
@@ -280,7 +283,7 @@ def _start_forkserver() -> None:
 
 def _url(database: str) -> str:
     """Of a database, or of that of a study file."""
-    from hpsearch.storage.database import default_url, url_of
+    from hpsearch.storage.sqlite_file import default_url, url_of
 
     if database.endswith((".yaml", ".yml")):
         return default_url(Path(database), _load(Path(database), ()).name)
@@ -301,14 +304,14 @@ def _run(spec: "Spec | None", url: str, options: "Options", given: str | None, q
 
     from hpsearch.report.live import LiveDisplay
     from hpsearch.report.text import as_text, best_trial_text, output_console
-    from hpsearch.storage.database import shown
+    from hpsearch.storage.database import display_name
     from hpsearch.study.progress import Halted
     from hpsearch.study.session import Session
 
     console = Console()
     tracking = options.tracking
     display = LiveDisplay(console, quiet=quiet)
-    onwards = f"Go on with: hpsearch resume {shlex.quote(shown(url))}"
+    onwards = f"Go on with: hpsearch resume {shlex.quote(display_name(url))}"
     if given and redacted(given) == given:  # an address with a password in it is not repeated
         onwards += f" --tracking-uri {shlex.quote(given)}"
     with _stoppable() as stopping:
@@ -333,14 +336,14 @@ def _run(spec: "Spec | None", url: str, options: "Options", given: str | None, q
         output_console(console).print(as_text(found))
     elif found.ranking:
         console.print(best_trial_text(found.ranking[0]), soft_wrap=True)
-    _say(f"Database: {shown(url)}   (hpsearch show {shlex.quote(shown(url))})")
+    _say(f"Database: {display_name(url)}   (hpsearch show {shlex.quote(display_name(url))})")
     if session.untracked:
         _say(f"warning: {session.untracked}", err=True)
     elif tracking.startswith("sqlite"):
         elsewhere = f" --tracking-uri {shlex.quote(_relative(tracking))}" if given else ""
         _say(f"MLflow:   {_beside_python('hpsearch')} ui{elsewhere}")
     if found.ranking:
-        _say(f"Report:   {_beside_python('hpsearch')} report {shlex.quote(shown(url))}")
+        _say(f"Report:   {_beside_python('hpsearch')} report {shlex.quote(display_name(url))}")
     else:
         _say("error: no trial is complete; nothing was found", err=True)
         sys.exit(1)

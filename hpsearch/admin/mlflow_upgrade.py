@@ -19,7 +19,7 @@ from hpsearch.admin.doctor.mlflow import revision, revisions, schema
 from hpsearch.admin.supervisor import reason
 from hpsearch.admin.ui import check, tracking_file
 from hpsearch.errors import TrackingError
-from hpsearch.storage.database import url_of
+from hpsearch.storage.sqlite_file import url_of
 
 BUSY = 5.0  # seconds to wait for whoever has the database open
 

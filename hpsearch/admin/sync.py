@@ -10,9 +10,9 @@ from typing import NamedTuple
 from hpsearch.errors import DataError, Interrupted, OutputError, TrackingError
 from hpsearch.models.export import champion_model
 from hpsearch.models.prepared import PreparedData
-from hpsearch.storage.lease import held
+from hpsearch.storage.lease import study_lock
 from hpsearch.storage.records import FINISHED, Trial
-from hpsearch.storage.study_db import Storage
+from hpsearch.storage.study_db import StudyDatabase
 from hpsearch.study.summary import Summary, summary
 from hpsearch.tracking import MlflowTracker, StudyInfo
 from hpsearch.tracking.background import Call, Sender
@@ -80,33 +80,32 @@ def sync(url: str, tracking: str, stop: Callable[[], bool] = lambda: False) -> S
 
 
 @contextmanager
-def _held(url: str) -> Iterator[Storage]:
+def _held(url: str) -> Iterator[StudyDatabase]:
     """The study database, while nobody runs the study: two that send would send twice."""
-    storage = Storage.open(url, create=False)
+    storage = StudyDatabase.open(url, create=False)
     try:
-        with held(url, storage.holder):
+        with study_lock(url, storage.lease.holder):
             yield storage
     finally:
         storage.close()
 
 
-def _subject(found: Summary, storage: Storage) -> StudyInfo:
-    study = storage.study()
-    assert study is not None  # the summary is from it
+def _subject(found: Summary, storage: StudyDatabase) -> StudyInfo:
+    study = storage.study.load()
     dataset = None
     with contextlib.suppress(DataError):  # of an earlier version: only what it says of the rows is missing
-        dataset = next((PreparedData.from_bytes(content).dataset for content in storage.prepared()), None)
+        dataset = next((PreparedData.from_bytes(content).dataset for content in storage.study.prepared()), None)
     return StudyInfo.of(found.spec, study, storage.url, study.version, dataset)
 
 
-def _ending(found: Summary, storage: Storage, folder: Path) -> tuple[list[Trial], Path | None, list[str]]:
+def _ending(found: Summary, storage: StudyDatabase, folder: Path) -> tuple[list[Trial], Path | None, list[str]]:
     """The ranking when the study is done, else none; the champion's model, when the data can be read; what to say."""
-    best, study = found.champion, storage.study()
-    crowned = storage.champions().get((best.stage, best.number)) if best else None
-    if best is None or study is None or crowned is None or crowned.test is None:  # these are read at the very end
+    best = found.champion
+    stored = storage.weights.find(best)
+    if best is None or stored is None or stored.test is None:  # these are read at the very end
         return [], None, []
     try:
-        champion_model(found.spec, storage, best, crowned).save(folder / "model", example=True)
+        champion_model(found.spec, storage, best, stored).save(folder / "model", example=True)
     except (DataError, OutputError) as error:
         return found.ranking, None, [f"sent without the champion's model: {error}"]
     return found.ranking, folder / "model", []

@@ -17,7 +17,8 @@ from hpsearch.admin.doctor.mlflow import health, schema
 from hpsearch.admin.supervisor import Kept, kept, reason
 from hpsearch.core.text import printable
 from hpsearch.errors import TrackingError
-from hpsearch.storage.database import file_of, url_of
+from hpsearch.storage.database import file_of
+from hpsearch.storage.sqlite_file import url_of
 from hpsearch.tracking.mlflow.saved_view import TAG, VIEW, view_link
 
 HOST, PORT, TRIED = "127.0.0.1", 5000, 100

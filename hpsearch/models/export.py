@@ -12,8 +12,8 @@ from hpsearch.data.preprocessing import DTYPE, Preprocessing
 from hpsearch.errors import DataError, OutputError
 from hpsearch.models.model import Model
 from hpsearch.models.prepared import PreparedData
-from hpsearch.storage.records import Trial
-from hpsearch.storage.study_db import Champion, Storage
+from hpsearch.storage.records import StoredWeights, Trial
+from hpsearch.storage.study_db import StudyDatabase
 from hpsearch.training.network import build_network
 
 
@@ -46,15 +46,14 @@ def _check_folder(folder: Path) -> None:
         raise OutputError(f"{folder}: must be a folder, is a file")
 
 
-def champion_model(spec: Spec, storage: Storage, trial: Trial, stored: Champion) -> Model:
+def champion_model(spec: Spec, storage: StudyDatabase, trial: Trial, stored: StoredWeights) -> Model:
     """Return the model of a complete trial whose weights are stored.
 
     Raises:
         DataError: what is stored of the trial or of the preprocessing is damaged.
     """
-    study = storage.study()
-    assert study is not None  # it has a champion
-    variants = [PreparedData.from_bytes(content) for content in storage.prepared()]
+    study = storage.study.load()
+    variants = [PreparedData.from_bytes(content) for content in storage.study.prepared()]
     prepared = PreparedData.at(variants, spec, trial.point)
     return build_model(spec, prepared.dataset, prepared.folds, trial, stored.weights, study.version)
 

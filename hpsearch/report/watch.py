@@ -11,7 +11,7 @@ from rich.console import Console
 from hpsearch.report.live import LiveDisplay
 from hpsearch.report.text import overview
 from hpsearch.storage.records import FINISHED, Trial
-from hpsearch.storage.study_db import Storage, read
+from hpsearch.storage.study_db import StudyDatabase, read
 from hpsearch.study.progress import Progress
 from hpsearch.study.summary import Summary, summarized
 
@@ -83,16 +83,16 @@ class StudyPoller:
         self._token, self._last = changed
         return self._last
 
-    def _changed(self, storage: Storage) -> tuple[tuple[object, ...], Summary] | None:
-        token = storage.mark()
+    def _changed(self, storage: StudyDatabase) -> tuple[tuple[object, ...], Summary] | None:
+        token = storage.change_token()
         return None if token == self._token else (token, summarized(storage, self._final_trials(storage)))
 
-    def _final_trials(self, storage: Storage) -> list[list[Trial]]:
+    def _final_trials(self, storage: StudyDatabase) -> list[list[Trial]]:
         """Return the first finished trials of each stage, which need not be read again.
 
         There are none when another process has started to run the study: it may train failed trials again.
         """
-        holder, last = storage.holder(), self._last
+        holder, last = storage.lease.holder(), self._last
         if last is None or holder is None or last.holder is None or holder[:3] != last.holder[:3]:
             return []
         return [list(takewhile(lambda r: r.state in FINISHED, records)) for records in last.records]

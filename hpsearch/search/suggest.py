@@ -1,5 +1,6 @@
 """One stage's conversation with Optuna: points are suggested on a copy in memory, and stored a wave at a time."""
 
+import time
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, final
@@ -9,9 +10,8 @@ from hpsearch.core.seeds import derive
 from hpsearch.core.space import Box, InternalValue, Space, point_key
 from hpsearch.samplers import MEMORYLESS, SAMPLERS, SamplerContext, suggest
 from hpsearch.search import pruning
-from hpsearch.storage.records import Trial, with_result
-from hpsearch.storage.study_db import ProposedTrial, Storage
-from hpsearch.training.task import TrialResult
+from hpsearch.storage.records import Trial
+from hpsearch.storage.study_db import StudyDatabase
 
 if TYPE_CHECKING:
     from optuna import Study as OptunaStudy
@@ -40,7 +40,7 @@ class Suggester:
         box: Box,
         known: Sequence[Trial],
         prior: Sequence[Trial],
-        storage: Storage,
+        storage: StudyDatabase,
     ) -> None:
         self._spec = spec
         self._stage = spec.stages[number]
@@ -64,7 +64,7 @@ class Suggester:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        spec, name, had = self._spec, self._stage.name, len(records)
+        spec, had = self._spec, len(records)
         first, last = wave * spec.wave, min((wave + 1) * spec.wave, total)
         if had < last:
             memory = optuna.create_study(direction="minimize" if spec.metric.sign > 0 else "maximize")
@@ -76,22 +76,13 @@ class Suggester:
                 # Whatever has become of them meanwhile, those of the wave before count as running.
                 memory.add_trials([self.frozen(r._replace(state="running", value=None)) for r in running])
             finished = {point_key(r.internal_params): r for r in reversed([*known, *told]) if r.state != "failed"}
-            given = []
+            new = []
             for number in range(had, last):
                 memory.sampler = SAMPLERS[self._stage.sampler](self._context(number, len(known)))
                 internal_params = self._suggest(memory, number)
-                given.append(self._given(number, internal_params, finished))
-            when = self._storage.ask(name, had, given)
-            for number, trial in enumerate(given, had):
-                record = Trial(
-                    name,
-                    number,
-                    trial.internal_params,
-                    self._space.point(trial.internal_params),
-                    "running",
-                    copied_from=trial.copied_from,
-                )
-                records.append(with_result(record, trial.result, when) if trial.result else record)
+                new.append(self._given(number, internal_params, finished))
+            self._storage.trials.add(new)
+            records += new
         return records[first:last]
 
     def _context(self, number: int, known: int) -> SamplerContext:
@@ -120,29 +111,26 @@ class Suggester:
             waiting.remove(counting[0])
         return trial.params
 
-    def _given(
-        self, number: int, internal_params: dict[str, InternalValue], finished: dict[str, Trial]
-    ) -> ProposedTrial:
-        """The trial as it is stored: with the outcome of the same one of another study, or, where the file wants so,
-        of the same point; else to be trained, and a point that was there before with one more seed."""
+    def _given(self, number: int, internal_params: dict[str, InternalValue], finished: dict[str, Trial]) -> Trial:
+        """Return the new trial: with the result of the same trial of another study, or, where the file says so, of
+        the same point; else to be trained, a repeated point with another seed."""
+        point = self._space.point(internal_params)
+        trial = Trial(self._stage.name, number, internal_params, point, "running")
         same = self._prior.get((f"{self._stage.name}/{number}", point_key(internal_params)))
-        if same is not None and same.state == "pruned":  # by rules and company that are not these
+        if same is not None and same.state == "pruned":  # under other rules, and among other trials
             same = None
         if same is None and self._spec.duplicates == "reuse" and number >= len(self._stage.points) * self._stage.seeds:
             same = finished.get(point_key(internal_params))
         if same is None:
-            return ProposedTrial(internal_params)
-        result = TrialResult(
-            *(number, same.state, same.value, same.epochs, same.best_epoch),
-            history=dict(same.history),
-            error=same.error,
-        )
-        return ProposedTrial(internal_params, result, same.copied_from or same.label)
+            return trial
+        copied_from = same.copied_from or same.label
+        copy = same._replace(stage=trial.stage, number=number, internal_params=internal_params, point=point)
+        return copy._replace(copied_from=copied_from, seconds=0.0, finished=time.time())
 
     def tell(self, records: Sequence[Trial]) -> None:
         """Tells Optuna's database of the finished trials it has not got, in the order of their numbers."""
-        told = self._storage.told(self._stage.name, self._spec.metric.sign)
-        self._storage.tell(self._stage.name, [self.frozen(r) for r in records[told:]])
+        mirrored = self._storage.mirror.count(self._stage.name, self._spec.metric.sign)
+        self._storage.mirror.add(self._stage.name, [self.frozen(r) for r in records[mirrored:]])
 
     def frozen(self, record: Trial) -> "FrozenTrial":
         """A record as Optuna has it, with its best values at the rungs it came to."""

@@ -1,14 +1,67 @@
-"""A trial as the whole program sees it: what the database holds of it, in the words of the study file."""
+"""What a study database stores: the study, its stages, its trials, and the weights of its best trials."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from hpsearch.config.spec import Spec
-from hpsearch.core.space import InternalValue, Point, Space, point_key
-from hpsearch.storage.study_db import Storage
+from hpsearch.core.space import Box, InternalValue, Point, point_key
 from hpsearch.training.task import History, TrialResult, TrialState
 
 FINISHED: tuple[TrialState, ...] = ("complete", "pruned", "diverged", "failed")
+PRIOR = "@prior"  # the stage that holds the trials a forked study takes from another study
+
+TrialKey = tuple[str, int]  # stage and number
+
+
+class StoredStudy(NamedTuple):
+    """The study of a database.
+
+    Attributes:
+        identity: names this search to trackers; a new study of the same name has another one.
+        fingerprint: of the data.
+        version: of the package that began it.
+        created: Unix time.
+        hash: of the spec.
+        forked: name of the study it was forked from.
+    """
+
+    name: str
+    identity: str
+    spec: dict[str, Any]
+    fingerprint: str
+    version: str
+    created: float
+    hash: str
+    forked: str | None = None
+
+
+class StoredStage(NamedTuple):
+    """A stage that has begun.
+
+    Attributes:
+        seconds: how long it has run, over all restarts.
+        ended: the number of trials at which its timeout ended it; None for a stage that no timeout has ended.
+    """
+
+    stage: str
+    box: Box
+    seconds: float
+    ended: int | None
+
+
+class StoredWeights(NamedTuple):
+    """The weights of one of the best trials.
+
+    Attributes:
+        weights: `(folds, parameters)` as bytes.
+        test: the champion's test scores, once they are computed.
+        diagnostics: the champion's diagnostics as bytes, once the study has ended.
+    """
+
+    stage: str
+    number: int
+    weights: bytes
+    test: dict[str, float] | None
+    diagnostics: bytes | None = None
 
 
 class Trial(NamedTuple):
@@ -16,11 +69,12 @@ class Trial(NamedTuple):
 
     Attributes:
         number: within its stage, from 0.
-        internal_params: as Optuna sampled it; `point` is the same as people see it.
-        value: the metric at the best epoch so far; None while it runs, and for diverged and failed ones.
+        internal_params: the point as Optuna samples it; `point` is the same as users see it.
+        value: the metric at the best epoch so far; None while it runs, and for diverged and failed trials.
         metrics: train and val scores at the best epoch, and the champion's test scores.
-        seconds: of training, its share when it trained in company.
-        finished: Unix time, 0 while it runs.
+        seconds: of training; its share when it trained in a batch.
+        finished: Unix time; 0 while it runs.
+        copied_from: label of the finished trial whose result it has; None for a trial that was trained.
     """
 
     stage: str
@@ -36,86 +90,72 @@ class Trial(NamedTuple):
     metrics: Mapping[str, float] = {}
     history: History = {}  # noqa: RUF012 (read only)
     error: str | None = None
-    copied_from: str | None = None  # label of the finished trial whose outcome this one has, when it was not trained
+    copied_from: str | None = None
 
     @property
     def label(self) -> str:
-        """`coarse/12`."""
+        """Stage and number: `coarse/12`."""
         return f"{self.stage}/{self.number}"
 
+    @property
+    def key(self) -> TrialKey:
+        """Stage and number."""
+        return self.stage, self.number
 
-def with_result(record: Trial, r: TrialResult, when: float) -> Trial:
-    """A record with what has come of its trial, or how far that is.
+
+def with_result(trial: Trial, result: TrialResult, finished: float) -> Trial:
+    """Return the trial with its result, or with its progress when the result is that of a running trial.
 
     Args:
-        when: Unix time at which it finished, 0 while it runs.
+        finished: Unix time; 0 while it runs.
     """
-    every = checked_every(r.epochs, r.history)
-    metrics = {name: values[r.best_epoch // every - 1] for name, values in r.history.items()} if r.best_epoch else {}
-    return record._replace(
-        state=r.state,
-        value=r.value,
-        epochs=r.epochs,
-        best_epoch=r.best_epoch,
-        seconds=r.seconds,
-        finished=when,
-        metrics=metrics,
-        history=r.history,
-        error=r.error,
+    every = checked_every(result.epochs, result.history)
+    best = result.best_epoch // every - 1
+    return trial._replace(
+        state=result.state,
+        value=result.value,
+        epochs=result.epochs,
+        best_epoch=result.best_epoch,
+        seconds=result.seconds,
+        finished=finished,
+        metrics={name: values[best] for name, values in result.history.items()} if result.best_epoch else {},
+        history=result.history,
+        error=result.error,
     )
 
 
 def checked_every(epochs: int, history: History) -> int:
-    """Epochs between two entries of a trial's curves, which end with its last epoch."""
+    """Return the epochs between two entries of a trial's curves, which end with its last epoch."""
     checks = max((len(values) for values in history.values()), default=0)
     return epochs // checks if checks else 1
 
 
-def repeats(records: Iterable[Trial]) -> dict[str, str]:
-    """Label of a trial → that of the first one with the same point, for those that came later."""
+def repeats(trials: Iterable[Trial]) -> dict[str, str]:
+    """Return, for each trial at a point that an earlier trial has, its label → the label of the first such trial."""
     first: dict[str, str] = {}
     found = {}
-    for r in records:
-        before = first.setdefault(point_key(r.internal_params), r.label)
-        if before != r.label:
-            found[r.label] = before
+    for trial in trials:
+        before = first.setdefault(point_key(trial.internal_params), trial.label)
+        if before != trial.label:
+            found[trial.label] = before
     return found
 
 
-def ranked(records: Iterable[Trial], sign: int, stages: Iterable[str]) -> list[Trial]:
-    """The complete ones, best first; ties by stage and number, so that the order is always the same.
+def ranked(trials: Iterable[Trial], sign: int, stages: Iterable[str]) -> list[Trial]:
+    """Return the complete trials, best first; ties by stage and number, so that the order is always the same.
 
     Args:
-        sign: +1 where lower is better, −1 where higher is.
+        sign: +1 where lower is better, −1 where higher is better.
         stages: their names in the study's order.
     """
-    return sorted((r for r in records if r.state == "complete"), key=_rank(sign, stages))
+    return sorted((t for t in trials if t.state == "complete"), key=_rank(sign, stages))
 
 
-def best_of(records: Iterable[Trial], sign: int, stages: Iterable[str]) -> Trial | None:
-    """The first of `ranked`; None when none is complete."""
-    return min((r for r in records if r.state == "complete"), key=_rank(sign, stages), default=None)
+def best_of(trials: Iterable[Trial], sign: int, stages: Iterable[str]) -> Trial | None:
+    """Return the first of `ranked`; None when no trial is complete."""
+    return min((t for t in trials if t.state == "complete"), key=_rank(sign, stages), default=None)
 
 
 def _rank(sign: int, stages: Iterable[str]) -> Callable[[Trial], tuple[float, int, int]]:
     order = {name: number for number, name in enumerate(stages)}
-    return lambda r: (sign * (r.value or 0.0), order.get(r.stage, -1), r.number)  # −1: of the study it was forked from
-
-
-def load(
-    spec: Spec, space: Space, storage: Storage, name: str, first: int = 0
-) -> tuple[list[Trial], list[TrialResult]]:
-    """What the database holds of a stage: trials that have been asked, from `first` on in the order of numbers, and how
-    far those are that are not finished."""
-    records, stands = [], []
-    for number, (internal_params, result, finished, copied_from) in enumerate(storage.trials(name, first), first):
-        with storage.sound(f"trial {name}/{number}"):
-            record = Trial(
-                name, number, internal_params, space.point(internal_params), "running", copied_from=copied_from
-            )
-        if result is not None and result.state == "running":
-            stands.append(result)
-        elif result is not None:
-            record = with_result(record, result, finished)
-        records.append(record)
-    return records, stands
+    return lambda t: (sign * (t.value or 0.0), order.get(t.stage, -1), t.number)  # −1: PRIOR

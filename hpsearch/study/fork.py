@@ -1,5 +1,6 @@
 """A new study that begins with what another one has found, as far as that means the same in it."""
 
+import time
 from typing import NamedTuple
 
 from hpsearch.config.diff import changed_sections, same_value
@@ -7,12 +8,10 @@ from hpsearch.config.load import restore_spec
 from hpsearch.config.references import search_space
 from hpsearch.config.spec import Spec
 from hpsearch.core.space import Axis, InternalValue, Point, Space, box_contains
-from hpsearch.errors import StorageError
 from hpsearch.search.zoom import outcomes
-from hpsearch.storage.database import shown
-from hpsearch.storage.records import Trial, load
-from hpsearch.storage.study_db import PRIOR, ProposedTrial, Storage
-from hpsearch.training.task import TrialResult
+from hpsearch.storage.database import display_name
+from hpsearch.storage.records import PRIOR, Trial
+from hpsearch.storage.study_db import StudyDatabase
 
 
 class Prior(NamedTuple):
@@ -24,7 +23,7 @@ class Prior(NamedTuple):
         note: what a person should know.
     """
 
-    trials: list[ProposedTrial]
+    trials: list[Trial]
     study: str
     note: str
 
@@ -43,32 +42,26 @@ def prior(url: str, spec: Spec, fingerprint: str, version: str) -> Prior:
     Raises:
         StorageError: there is no study to fork.
     """
-    storage = Storage.open(url, create=False)
+    storage = StudyDatabase.open(url, create=False)
     try:
-        stored = storage.study()
-        if stored is None:
-            raise StorageError(f"{shown(url)}: holds no study to fork")
-        old = restore_spec(stored.spec, shown(url))
+        stored = storage.study.load()
+        old = restore_spec(stored.spec, display_name(url))
         differing = list(changed_sections(old, spec)) + ["the data themselves"] * (stored.fingerprint != fingerprint)
         if differing:
             why = f"{', '.join(differing)} differ{'s' * (len(differing) == 1)}, so its trials would come out otherwise"
             return Prior([], stored.name, f"forked from '{stored.name}'; {why}: none is used again")
         before, after = search_space(old), search_space(spec)
         stages = [PRIOR, *(stage.name for stage in old.stages if not stage.confirms)]
-        records = outcomes([_own(load(old, before, storage, name)[0]) for name in stages])
+        records = outcomes([_own(storage.trials.load(name, before)) for name in stages])
         finished = [r for r in records if r.state in ("complete", "pruned", "diverged")]
         same = stored.version == version
-        found = []
+        found: list[Trial] = []
         for r in finished:
             internal_params = carried(before, after, r)
             if internal_params is not None:
-                history = dict(r.history)
-                result = TrialResult(r.number, r.state, r.value, r.epochs, r.best_epoch, history, r.seconds)
-                found.append(
-                    ProposedTrial(
-                        internal_params, result, (r.copied_from or f"{stored.name}:{r.label}") if same else None
-                    )
-                )
+                copied_from = (r.copied_from or f"{stored.name}:{r.label}") if same else None
+                copy = r._replace(stage=PRIOR, number=len(found), internal_params=internal_params, finished=time.time())
+                found.append(copy._replace(point=after.point(internal_params), copied_from=copied_from))
         note = f"forked from '{stored.name}': {len(found)} of its {len(finished)} finished trials are used again"
         if not same:
             note += f", by samplers alone: it was begun with {stored.version}, now {version}"

@@ -24,8 +24,8 @@ from hpsearch.errors import Interrupted
 from hpsearch.search import confirm, pruning
 from hpsearch.search.suggest import Suggester
 from hpsearch.search.zoom import box, edges, outcomes, reused, within
-from hpsearch.storage.records import FINISHED, Trial, best_of, load, with_result
-from hpsearch.storage.study_db import PRIOR, Champion, ProposedTrial, Storage, StoredStage, TrialKey
+from hpsearch.storage.records import FINISHED, PRIOR, StoredStage, StoredWeights, Trial, TrialKey, best_of, with_result
+from hpsearch.storage.study_db import StudyDatabase
 from hpsearch.study.progress import Halted, Progress
 from hpsearch.tracking import Tracker
 from hpsearch.training.executors import Executor
@@ -58,7 +58,7 @@ class Study:
         self,
         spec: Spec,
         dataset: Dataset,
-        storage: Storage,
+        storage: StudyDatabase,
         executor: Executor,
         tracker: Tracker,
         stop: Callable[[], bool] = lambda: False,
@@ -68,13 +68,13 @@ class Study:
         self.space: Space = search_space(spec)
         self.boxes: list[Box] = []
         self.records: list[list[Trial]] = []  # by stage, by number
-        self.prior = load(spec, self.space, storage, PRIOR)[0]
+        self.prior = storage.trials.load(PRIOR, self.space)
         self.totals = [s.trials for s in spec.stages]
         self._storage = storage
         self._executor = executor
         self._tracker = tracker
         self._stop = stop
-        self._kept: set[TrialKey] = set(storage.champions())
+        self._kept: set[TrialKey] = set(storage.weights.load())
         self._notes: list[str] = []
         # Of the stage that runs:
         self._stands: dict[int, TrialResult] = {}  # trials that train, as far as they were stored
@@ -115,10 +115,11 @@ class Study:
         begun = self._begin(number, earlier)
         known = reused(self.space, begun.box, earlier)
         asking = Suggester(self.spec, self.space, number, begun.box, known, self.prior, self._storage)
-        records, stands = load(self.spec, self.space, self._storage, stage.name)
+        records = self._storage.trials.load(stage.name, self.space)
         self.boxes.append(begun.box)
         self.records.append(records)
-        self._stands = {r.number: r for r in stands if self._sound(stage, r)}
+        checkpoints = self._storage.trials.checkpoints(stage.name)
+        self._stands = {n: r for n, r in checkpoints.items() if self._sound(stage, r)}
         self._cohorts, self._scheduler = [], TaskScheduler(self._executor)
         self.totals[number] = self._total(number, begun)
         self._clock = time.monotonic()
@@ -148,10 +149,10 @@ class Study:
     def _begin(self, number: int, earlier: Sequence[Sequence[Trial]]) -> StoredStage:
         """The stage as it is stored: what it searches is settled when it begins."""
         stage = self.spec.stages[number]
-        begun = self._storage.stages(self.space.axes).get(stage.name)
+        begun = self._storage.stages.load(self.space.axes).get(stage.name)
         if begun is None:
             inside = box(self.spec, self.space, number, self.records, self.prior)
-            begun = self._storage.begin_stage(stage.name, inside)
+            begun = self._storage.stages.begin(stage.name, inside)
         if stage.zoom:
             best = best_of((r for records in earlier for r in records), self.spec.metric.sign, self._names)
             self._notes += [f"{stage.name}: {edge}" for edge in edges(self.space, begun.box, best)]
@@ -166,13 +167,13 @@ class Study:
                 self._notes.append(f"{stage.name}: only {points} of {stage.top} points are there to confirm")
             return points * stage.seeds
         if begun.ended is not None and begun.seconds < (stage.timeout or float("inf")):
-            self._storage.end_stage(stage.name, None)  # there is more time now
+            self._storage.stages.end(stage.name, None)  # there is more time now
             return stage.trials
         return stage.trials if begun.ended is None else begun.ended
 
     def _end(self, number: int, trials: int) -> None:
         name = self.spec.stages[number].name
-        self._storage.end_stage(name, trials, self._ran())
+        self._storage.stages.end(name, trials, self._ran())
         self._notes.append(f"{name}: its time is over after {trials} of {self.totals[number]} trials")
         self.totals[number] = trials
 
@@ -221,10 +222,12 @@ class Study:
         points = self._finalists(number)
         new = range(len(records), self.totals[number])
         if new:
-            self._storage.ask(stage.name, new.start, [ProposedTrial(points[n % len(points)]) for n in new])
-        for n in new:
-            internal_params = points[n % len(points)]
-            records.append(Trial(stage.name, n, internal_params, self.space.point(internal_params), "running"))
+            waiting = [points[n % len(points)] for n in new]
+            trials = [
+                Trial(stage.name, n, p, self.space.point(p), "running") for n, p in zip(new, waiting, strict=True)
+            ]
+            self._storage.trials.add(trials)
+            records += trials
         return records
 
     def _advance(self, stage: int) -> list[Trial]:
@@ -288,7 +291,7 @@ class Study:
     def _receive(self, stage: int) -> list[Trial]:
         """Waits for outcomes, stores them, and sends on what is not finished."""
         news, error = self._arrived(stage, POLL)
-        self._storage.beat()
+        self._storage.lease.heartbeat()
         if self._stop():
             raise Interrupted
         if error is not None:
@@ -321,7 +324,7 @@ class Study:
         wanted = self._wanted(stage)
         keep = [r for r in done if (name, r.number) in wanted and r.weights is not None]
         drop = self._kept - wanted if wanted else set()
-        when = self._storage.save(name, outcome, keep, sorted(drop), self._ran())
+        when = self._storage.trials.save(name, outcome, keep, sorted(drop), self._ran())
         self._kept = self._kept - drop | {(name, r.number) for r in keep}
         for r in outcome:
             self._stands.pop(r.number, None)
@@ -370,14 +373,14 @@ class Study:
         best = self.best
         if best is None:
             return
-        champion = self._storage.champions().get((best.stage, best.number))
+        champion = self._storage.weights.find(best)
         scores = champion.test if champion else None
         if scores is None:
             weights = champion.weights if champion else self._again(best)
             if weights is None:
                 return
             scores = final_scores(self.spec, self.dataset, best.point, weights)
-            self._storage.crown(Champion(best.stage, best.number, weights, scores))
+            self._storage.weights.save_champion(StoredWeights(best.stage, best.number, weights, scores))
         stage = self._names.index(best.stage)
         self.records[stage][best.number] = best._replace(metrics={**best.metrics, **scores})
 
@@ -395,7 +398,7 @@ class Study:
         while not outcomes:
             self._feed()
             outcomes, error = self._scheduler.collect(POLL)
-            self._storage.beat()
+            self._storage.lease.heartbeat()
             if error is not None:
                 raise self._halted(error) from error
         ((result,),) = outcomes

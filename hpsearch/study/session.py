@@ -18,8 +18,9 @@ from hpsearch.models.diagnostics import Diagnostics, diagnose
 from hpsearch.models.export import champion_model
 from hpsearch.models.prepared import PreparedData
 from hpsearch.search.zoom import reused
-from hpsearch.storage.database import shown
-from hpsearch.storage.study_db import PRIOR, Storage, StoredStudy
+from hpsearch.storage.database import display_name
+from hpsearch.storage.records import PRIOR, StoredStudy
+from hpsearch.storage.study_db import StudyDatabase
 from hpsearch.study.fork import prior
 from hpsearch.study.loop import Study
 from hpsearch.study.progress import Progress
@@ -75,11 +76,11 @@ class Session:
         source = url if spec is None else options.parent
         if source is not None:
             stored_spec(source)  # before anything is written beside it
-        self._storage = Storage.open(url, create=spec is not None)
+        self._storage = StudyDatabase.open(url, create=spec is not None)
         self._exit.callback(self._storage.close)
-        self._exit.enter_context(self._storage.lease())
-        stored = self._storage.study()
-        self.spec = spec or restore_spec(stored.spec if stored else {}, shown(url))
+        self._exit.enter_context(self._storage.lease.hold())
+        stored = self._storage.study.find()
+        self.spec = spec or restore_spec(stored.spec if stored else {}, display_name(url))
         if stored is not None:
             _changes(self._storage, stored, self.spec)  # before anything is started
         try:
@@ -137,16 +138,16 @@ class Session:
     def _portray(self) -> None:
         """The champion seen from its rows, which a report's reader may not have."""
         best = self.study.best
-        stored = self._storage.champions().get((best.stage, best.number)) if best else None
+        stored = self._storage.weights.find(best)
         if best is None or stored is None or stored.test is None or Diagnostics.from_bytes(stored.diagnostics):
             return
         dataset = self.dataset.at(best.point)
         seen = diagnose(self.spec, dataset, self.prepared[dataset.number], best.point, stored.weights)
-        self._storage.keep_diagnostics(best.stage, best.number, seen.to_bytes())
+        self._storage.weights.save_diagnostics(best, seen.to_bytes())
 
     def _model(self) -> Path | None:
         best = self.study.best
-        stored = self._storage.champions().get((best.stage, best.number)) if best else None
+        stored = self._storage.weights.find(best)
         if best is None or stored is None:
             return None
         folder = self._folder / "model"
@@ -161,21 +162,21 @@ def _workers(spec: Spec) -> int:
     return available or 1
 
 
-def _changes(storage: Storage, stored: StoredStudy, spec: Spec) -> list[str]:
+def _changes(storage: StudyDatabase, stored: StoredStudy, spec: Spec) -> list[str]:
     """What of the file has changed since the study began, a line each.
 
     Raises:
         StorageError: something that the study cannot go on with.
     """
-    where = shown(storage.url)
+    where = display_name(storage.url)
     if stored.name != spec.name:
         raise StorageError(f"{where}: holds study '{stored.name}', not '{spec.name}'; name another file with --storage")
-    begun = storage.stages()
+    begun = storage.stages.load()
     old = restore_spec(stored.spec, where)
-    asked = {s.name: len(storage.trials(s.name)) for s in old.stages}
+    asked = {s.name: storage.trials.count(s.name) for s in old.stages}
     asked = {name: count for name, count in asked.items() if count or name in begun}
     changes = compare_specs(old, spec, asked)
-    if not asked and storage.trials(PRIOR) and (differing := changed_sections(old, spec)):
+    if not asked and storage.trials.count(PRIOR) and (differing := changed_sections(old, spec)):
         raise StorageError(f"{where}: was forked with another {', '.join(differing)}, which its trials depend on")
     if changes.refused:
         raise StorageError(
@@ -186,47 +187,44 @@ def _changes(storage: Storage, stored: StoredStudy, spec: Spec) -> list[str]:
     return [f"changed since the study began: {change}" for change in changes.changes]
 
 
-def _keep_prepared(storage: Storage, spec: Spec, blueprints: list[PreparedData]) -> None:
+def _keep_prepared(storage: StudyDatabase, spec: Spec, blueprints: list[PreparedData]) -> None:
     """Of a study that has asked no trial everything may have changed, and how rows are prepared with it."""
-    contents, stored = [b.to_bytes() for b in blueprints], storage.prepared()
-    if not stored or (stored != contents and not any(storage.trials(stage.name) for stage in spec.stages)):
-        storage.keep_prepared(contents)
+    contents, stored = [b.to_bytes() for b in blueprints], storage.study.prepared()
+    if not stored or (stored != contents and not any(storage.trials.count(stage.name) for stage in spec.stages)):
+        storage.study.save_prepared(contents)
 
 
-def _begun(storage: Storage, spec: Spec, dataset: Dataset, parent: str | None) -> tuple[StoredStudy, list[str]]:
+def _begun(storage: StudyDatabase, spec: Spec, dataset: Dataset, parent: str | None) -> tuple[StoredStudy, list[str]]:
     """The study as it is stored, begun if it is not there, and what a person should know.
 
     Raises:
         StorageError: it is there and cannot go on with this file or these data.
     """
-    stored, content = storage.study(), spec.model_dump(mode="json")
+    stored, content = storage.study.find(), spec.model_dump(mode="json")
     if stored is None and parent is not None:
         trials, name, note = prior(parent, spec, dataset.fingerprint, versions())
         return storage.begin(spec.name, content, dataset.fingerprint, versions(), trials, name), [note]
     if stored is None:
         return storage.begin(spec.name, content, dataset.fingerprint, versions()), []
     if parent is not None:
-        raise StorageError(f"{shown(storage.url)}: is there already; go on with: hpsearch resume {shown(storage.url)}")
+        raise StorageError(
+            f"{display_name(storage.url)}: is there already; go on with: hpsearch resume {display_name(storage.url)}"
+        )
     if stored.fingerprint != dataset.fingerprint:
         raise StorageError(
-            f"{shown(storage.url)}: the data have changed since the study began "
+            f"{display_name(storage.url)}: the data have changed since the study began "
             f"(fingerprint {stored.fingerprint}, now {dataset.fingerprint}); "
             "start a new study: hpsearch run STUDY.yaml --fork NEWNAME"
         )
     notices = _changes(storage, stored, spec)
     if notices:
-        storage.change(content)
+        storage.study.change_spec(content)
     if stored.version != versions():
         notices.append(f"begun with {stored.version}, now {versions()}: trials may come out differently")
     return stored, notices
 
 
-def _retried(storage: Storage, spec: Spec) -> list[str]:
+def _retried(storage: StudyDatabase, spec: Spec) -> list[str]:
     """Failed trials are to train again; what a person should know."""
-    failed = {s.name: [t.result for t in storage.trials(s.name) if t.result] for s in spec.stages}
-    numbers = {name: [r.number for r in results if r.state == "failed"] for name, results in failed.items()}
-    for name, again in numbers.items():
-        if again:
-            storage.forget(name, again)
-    count = sum(map(len, numbers.values()))
+    count = sum(storage.retry_failed(stage.name) for stage in spec.stages)
     return [f"{count} failed trial{'s' * (count != 1)} to train again"]

@@ -8,13 +8,12 @@ from hpsearch.config.load import restore_spec
 from hpsearch.config.references import search_space
 from hpsearch.config.spec import Spec
 from hpsearch.core.space import Box
-from hpsearch.errors import StorageError
 from hpsearch.search.confirm import Finalist, compared, leader
 from hpsearch.search.zoom import Edge, box, edges, reused
-from hpsearch.storage.database import shown
+from hpsearch.storage.database import display_name
 from hpsearch.storage.lease import Holder
-from hpsearch.storage.records import FINISHED, Trial, best_of, load, ranked, with_result
-from hpsearch.storage.study_db import PRIOR, Storage, read
+from hpsearch.storage.records import FINISHED, PRIOR, Trial, best_of, ranked, with_result
+from hpsearch.storage.study_db import StudyDatabase, read
 
 COLUMNS = ("stage", "number", "state", "value", "epochs", "seconds")  # of a trial, beside parameters and metrics
 
@@ -96,7 +95,7 @@ def summary(url: str) -> Summary:
     return read(url, summarized)
 
 
-def summarized(storage: Storage, known: Sequence[Sequence[Trial]] = ()) -> Summary:
+def summarized(storage: StudyDatabase, known: Sequence[Sequence[Trial]] = ()) -> Summary:
     """The study in an open database.
 
     Args:
@@ -104,20 +103,19 @@ def summarized(storage: Storage, known: Sequence[Sequence[Trial]] = ()) -> Summa
     """
     spec = _stored_spec(storage)
     axes = search_space(spec)
-    begun = storage.stages(axes.axes)
+    begun = storage.stages.load(axes.axes)
     records: list[list[Trial]] = []
     boxes: list[Box] = []
-    before = load(spec, axes, storage, PRIOR)[0]
+    before = storage.trials.load(PRIOR, axes)
     for number, stage in enumerate(spec.stages):
         there = list(known[number]) if number < len(known) else []
-        found, stands = load(spec, axes, storage, stage.name, len(there))
-        found = there + found
+        found = there + storage.trials.load(stage.name, axes, len(there))
         if stage.name not in begun and not found:
             break
-        for result in stands:
+        for result in storage.trials.progress(stage.name).values():
             found[result.number] = with_result(found[result.number], result, 0.0)
-        stored = begun.get(stage.name)
-        boxes.append(stored.box if stored else box(spec, axes, number, records, before))
+        stage_begun = begun.get(stage.name)
+        boxes.append(stage_begun.box if stage_begun else box(spec, axes, number, records, before))
         records.append(found)
     reuse = [len(reused(axes, b, [before, *records[:i]])) for i, b in enumerate(boxes)]
     totals = [s.trials for s in spec.stages]
@@ -125,11 +123,11 @@ def summarized(storage: Storage, known: Sequence[Sequence[Trial]] = ()) -> Summa
         ended = begun[stage.name].ended if stage.name in begun else None
         totals[number] = len(records[number]) if stage.confirms else ended or stage.trials
     best = leader(spec, records)
-    crowned = storage.champions().get((best.stage, best.number)) if best else None
-    if best and crowned and crowned.test:
-        best = best._replace(metrics={**best.metrics, **crowned.test})
+    stored = storage.weights.find(best)
+    if best and stored and stored.test:
+        best = best._replace(metrics={**best.metrics, **stored.test})
         records[[s.name for s in spec.stages].index(best.stage)][best.number] = best
-    return Summary(spec, records, boxes, reuse, totals, best, storage.holder())
+    return Summary(spec, records, boxes, reuse, totals, best, storage.lease.holder())
 
 
 def standing(url: str, found: Summary) -> str | None:
@@ -138,7 +136,7 @@ def standing(url: str, found: Summary) -> str | None:
         return f"Run by {found.holder}."
     if found.trained:
         return None
-    return f"Not finished, and nobody runs it; go on with: hpsearch resume {shlex.quote(shown(url))}"
+    return f"Not finished, and nobody runs it; go on with: hpsearch resume {shlex.quote(display_name(url))}"
 
 
 def stored_spec(url: str) -> Spec:
@@ -150,8 +148,5 @@ def stored_spec(url: str) -> Spec:
     return read(url, _stored_spec)
 
 
-def _stored_spec(storage: Storage) -> Spec:
-    stored = storage.study()
-    if stored is None:
-        raise StorageError(f"{shown(storage.url)}: holds no study yet; start one with: hpsearch run STUDY.yaml")
-    return restore_spec(stored.spec, shown(storage.url))
+def _stored_spec(storage: StudyDatabase) -> Spec:
+    return restore_spec(storage.study.load().spec, display_name(storage.url))

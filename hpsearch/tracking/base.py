@@ -11,9 +11,8 @@ from typing import Protocol, Self, final
 
 from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset
-from hpsearch.storage.database import file_of, shown
-from hpsearch.storage.records import Trial
-from hpsearch.storage.study_db import StoredStudy
+from hpsearch.storage.database import display_name, file_of
+from hpsearch.storage.records import StoredStudy, Trial
 
 GIT = 5.0  # seconds that git may take
 
@@ -54,7 +53,7 @@ class StudyInfo:
         facts = {
             "version": f"{version}, python {platform.python_version()}",
             "data": stored.fingerprint,
-            "database": shown(url),
+            "database": display_name(url),
             "seed": str(spec.seed),
         }
         return cls(spec, stored.identity, stored.created, facts, known, commit_of(file.parent) if file else None)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from browsing import CLOSED, COMMAND, EXPECTED, STUDY, Made, Picture, processes, unavailable
 
-from hpsearch.storage.database import url_of
+from hpsearch.storage.sqlite_file import url_of
 from hpsearch.study.summary import summary
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from browsing import Made, Picture, unavailable
 
-from hpsearch.storage.database import url_of
+from hpsearch.storage.sqlite_file import url_of
 from hpsearch.study.summary import summary
 
 pytestmark = pytest.mark.browser

@@ -36,9 +36,9 @@ from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.data.preprocessing import Preprocessing
 from hpsearch.models.export import build_model
 from hpsearch.search.zoom import reused
-from hpsearch.storage.database import url_of
 from hpsearch.storage.records import Trial
-from hpsearch.storage.study_db import Storage
+from hpsearch.storage.sqlite_file import url_of
+from hpsearch.storage.study_db import StudyDatabase
 from hpsearch.study import loop
 from hpsearch.study.loop import Study
 from hpsearch.study.summary import summary
@@ -97,9 +97,9 @@ def run(spec: Spec, rows: Prepared, folder: Path, seed: int, mlflow: bool) -> St
 
 def model(spec: Spec, rows: Prepared, database: Path, best: Trial, folder: Path) -> Path:
     """The champion's, as a session saves it."""
-    storage = Storage.open(url_of(str(database)), create=False)
+    storage = StudyDatabase.open(url_of(str(database)), create=False)
     try:
-        weights = storage.champions()[best.stage, best.number].weights
+        weights = storage.weights.load()[best.stage, best.number].weights
     finally:
         storage.close()
     dataset, folds = rows[0].at(best.point), rows[1][rows[0].at(best.point).number]
@@ -109,9 +109,9 @@ def model(spec: Spec, rows: Prepared, database: Path, best: Trial, folder: Path)
 
 def subject(spec: Spec, database: Path) -> StudyInfo:
     """What the tracker is told about, as a session does."""
-    storage = Storage.open(url_of(str(database)), create=False)
+    storage = StudyDatabase.open(url_of(str(database)), create=False)
     try:
-        stored = storage.study()
+        stored = storage.study.find()
         assert stored is not None
         return StudyInfo(spec, stored.identity, stored.created, {})
     finally:

@@ -15,7 +15,7 @@ import cases
 import pytest
 
 from hpsearch.errors import StorageError
-from hpsearch.storage.database import url_of
+from hpsearch.storage.sqlite_file import url_of
 from hpsearch.study.summary import summary
 
 COMMAND = [sys.executable, "-m", "hpsearch.cli"]

@@ -24,9 +24,9 @@ import sqlalchemy as sa
 
 from hpsearch.data.dataset import prepare
 from hpsearch.errors import Interrupted
-from hpsearch.storage import database
-from hpsearch.storage.database import url_of
-from hpsearch.storage.study_db import Storage
+from hpsearch.storage import database, sqlite_file
+from hpsearch.storage.sqlite_file import url_of
+from hpsearch.storage.study_db import StudyDatabase
 from tests.crash import test_crash
 from tests.hpsearch import test_cli
 
@@ -335,7 +335,8 @@ def test_locked_for_too_long(
     if number == 1:
         stopped.put(file)
     with closing(sqlite3.connect(file, isolation_level=None)) as other, monkeypatch.context() as patch:
-        patch.setattr(database, "BUSY", 0.2)
+        patch.setattr(database, "BUSY_TIMEOUT", 0.2)
+        patch.setattr(sqlite_file, "BUSY_TIMEOUT", 0.2)
         with at(number, lambda _: other.execute("BEGIN IMMEDIATE")):
             begun = time.monotonic()
             refused(run(call, study, file), str(file), "another process is writing to it")
@@ -522,7 +523,7 @@ def test_killed_while_tables_are_made(call: Call, study: Path, file: Path, state
 
         sa.event.listen(sa.Engine, "after_cursor_execute", before)
         try:
-            Storage.open(url_of(str(file)), create=True)
+            StudyDatabase.open(url_of(str(file)), create=True)
         finally:
             os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 9
@@ -530,4 +531,4 @@ def test_killed_while_tables_are_made(call: Call, study: Path, file: Path, state
         with closing(sqlite3.connect(file)) as connection:
             found = connection.execute("SELECT 1 FROM sqlite_master WHERE name LIKE 'hpsearch%'").fetchall()
         assert len(found) == tables
-        Storage.open(url_of(str(file)), create=True).close()
+        StudyDatabase.open(url_of(str(file)), create=True).close()

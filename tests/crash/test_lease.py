@@ -18,7 +18,10 @@ import cases
 import pytest
 
 from hpsearch.storage import lease
-from hpsearch.storage.study_db import Storage
+from hpsearch.storage.lease import Lease
+from hpsearch.storage.optuna_mirror import OptunaMirror
+from hpsearch.storage.study_tables import StageTable, WeightsTable
+from hpsearch.storage.trials import TrialTable
 from hpsearch.study.loop import Study
 from tests.crash import test_crash, test_faults
 from tests.crash.test_faults import LONG, SHORT, TRIALS, Begun, Call, command, ended, finished, refused, run
@@ -36,7 +39,7 @@ HERE = socket.gethostname()
 def rows(file: Path) -> list[tuple[Any, ...]]:
     """The lease: host, process, since, beat, token."""
     with closing(sqlite3.connect(file)) as connection:
-        return connection.execute("SELECT host, pid, since, beat, token FROM hpsearch_lease").fetchall()
+        return connection.execute("SELECT host, pid, since, heartbeat, token FROM hpsearch_lease").fetchall()
 
 
 def put(file: Path, host: str, pid: int, silent: float, token: str = "another's") -> None:
@@ -45,7 +48,9 @@ def put(file: Path, host: str, pid: int, silent: float, token: str = "another's"
     with closing(sqlite3.connect(file, timeout=60)) as connection:
         connection.execute("DELETE FROM hpsearch_lease")
         row = ("coordinator", token, host, pid, beat - 60, beat)
-        connection.execute("INSERT INTO hpsearch_lease (name, token, host, pid, since, beat) VALUES (?,?,?,?,?,?)", row)
+        connection.execute(
+            "INSERT INTO hpsearch_lease (name, token, host, pid, since, heartbeat) VALUES (?,?,?,?,?,?)", row
+        )
         connection.commit()
 
 
@@ -148,14 +153,14 @@ def test_ten_at_once(memory: Path, tmp_path: Path, file: Path, again: int) -> No
 def test_lease_of_another_host(call: Call, study: Path, file: Path, stopped: Begun, short: str) -> None:
     """On a shared disk, where no lock tells: respected as long as it beats."""
     stopped.put(file)
-    put(file, "elsewhere", 77, lease.SILENT - 20)
+    put(file, "elsewhere", 77, lease.EXPIRY - 20)
     before = dump(file)
     for arguments in (("run", study, "--storage", file), ("resume", file)):
         said = call(*arguments, "--tracking-uri", "none")
         refused(said, str(file), "process 77 on elsewhere, since 20")
     assert dump(file) == before
     assert call("show", file).code == 0
-    put(file, "elsewhere", 77, lease.SILENT + 5)
+    put(file, "elsewhere", 77, lease.EXPIRY + 5)
     assert run(call, study, file).code == 0
     assert cases.table(file) == short and rows(file) == []
 
@@ -172,30 +177,39 @@ def test_number_of_a_dead_process_that_another_has(
 
 
 # ── a lease that is lost ──────────────────────────────────────────────────────────────────────────────────────────────
-WRITES = ("begin_stage", "ask", "save", "told", "tell", "crown", "beat")
+WRITES: dict[str, tuple[type, str]] = {
+    "begin a stage": (StageTable, "begin"),
+    "add trials": (TrialTable, "add"),
+    "save results": (TrialTable, "save"),
+    "count mirrored trials": (OptunaMirror, "count"),
+    "mirror trials": (OptunaMirror, "add"),
+    "save the champion": (WeightsTable, "save_champion"),
+    "heartbeat": (Lease, "heartbeat"),
+}
 
 
-@pytest.mark.parametrize("method", WRITES)
+@pytest.mark.parametrize("write", WRITES)
 @pytest.mark.parametrize("number", [1, pytest.param(2, marks=pytest.mark.soak)])
 def test_taken_over(
-    call: Call, study: Path, file: Path, short: str, method: str, number: int, monkeypatch: pytest.MonkeyPatch
+    call: Call, study: Path, file: Path, short: str, write: str, number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever it was about to write, be it by Optuna's hands, is not written, nor anything after it."""
-    sound: Callable[..., Any] = getattr(Storage, method)
+    owner, method = WRITES[write]
+    original: Callable[..., Any] = getattr(owner, method)
     seen: list[str] = []
     count = 0
 
-    def taken(self: Storage, *arguments: Any, **named: Any) -> Any:
+    def taken(self: object, *arguments: Any, **named: Any) -> Any:
         nonlocal count
         count += 1
-        if count == number or (method == "crown" and not seen):
+        if count == number or (method == "save_champion" and not seen):
             put(file, "elsewhere", 77, 0.0)
             seen.append(dump(file))
-        return sound(self, *arguments, **named)
+        return original(self, *arguments, **named)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Storage, method, taken)
-        patch.setattr("hpsearch.storage.study_db.BEAT", 0.0)
+        patch.setattr(owner, method, taken)
+        patch.setattr("hpsearch.storage.lease.HEARTBEAT", 0.0)
         said = run(call, study, file)
     refused(said, str(file), "this study was taken over by process 77 on elsewhere, since 20")
     assert [dump(file)] == seen

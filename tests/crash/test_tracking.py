@@ -26,7 +26,7 @@ from hpsearch import cli
 from hpsearch.admin.sync import sync
 from hpsearch.data.dataset import prepare
 from hpsearch.errors import Interrupted, StorageError, TrackingError
-from hpsearch.storage.study_db import Storage
+from hpsearch.storage.study_tables import StudyTable
 from hpsearch.tracking import MlflowTracker
 
 pytestmark = [
@@ -361,7 +361,7 @@ def test_data_that_cannot_be_read(
 
     monkeypatch.setattr(module, "prepare", gone)
     if not stored:
-        monkeypatch.setattr(Storage, "prepared", lambda self: [])
+        monkeypatch.setattr(StudyTable, "prepared", lambda self: [])
     report = sync(uri_of(short.folder / "small.db"), uri_of(place))
     runs = projection(place)
     if stored:

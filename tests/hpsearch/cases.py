@@ -16,9 +16,9 @@ from hpsearch.config.load import restore_spec
 from hpsearch.config.references import search_space
 from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset
-from hpsearch.storage.database import url_of
-from hpsearch.storage.records import Trial, load
-from hpsearch.storage.study_db import PRIOR, Storage
+from hpsearch.storage.records import PRIOR, Trial
+from hpsearch.storage.sqlite_file import url_of
+from hpsearch.storage.study_db import StudyDatabase
 from hpsearch.study.loop import Study
 from hpsearch.tracking import NullTracker, StudyInfo, Tracker
 from hpsearch.training.executors import Executor, Inline
@@ -144,10 +144,10 @@ def opened(
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Study]:
     """The study on a database, new or begun."""
-    storage = Storage.open(url_of(str(database)), create=True)
+    storage = StudyDatabase.open(url_of(str(database)), create=True)
     try:
-        with storage.lease():
-            if storage.study() is None:
+        with storage.lease.hold():
+            if storage.study.find() is None:
                 storage.begin(spec.name, spec.model_dump(mode="json"), dataset.fingerprint, "test")
             yield Study(spec, dataset, storage, executor or Inline(), tracker or NullTracker(), stop)
     finally:
@@ -174,18 +174,18 @@ def table(database: Path) -> str:
     url = url_of(str(database))
     with closing(sqlite3.connect(database)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-    storage = Storage.open(url, create=False)
+    storage = StudyDatabase.open(url, create=False)
     try:
-        stored = storage.study()
-        assert stored is not None
+        stored = storage.study.load()
         spec = restore_spec(stored.spec, "the database")
-        best = {label: c._replace(diagnostics=None) for label, c in storage.champions().items()}
-        lines = [{**stored.spec, "workers": None}, stored.fingerprint, best, storage.trials(PRIOR)]
-        lines += [s._replace(seconds=0.0) for s in storage.stages().values()]
+        best = {label: c._replace(diagnostics=None) for label, c in storage.weights.load().items()}
+        space = search_space(spec)
+        lines = [{**stored.spec, "workers": None}, stored.fingerprint, best, storage.trials.load(PRIOR, space)]
+        lines += [s._replace(seconds=0.0) for s in storage.stages.load().values()]
         for number in range(len(spec.stages)):
-            found, stands = load(spec, search_space(spec), storage, spec.stages[number].name)
-            lines += [r._replace(seconds=0.0, finished=0.0) for r in found]
-            assert not stands
+            name = spec.stages[number].name
+            lines += [r._replace(seconds=0.0, finished=0.0) for r in storage.trials.load(name, space)]
+            assert not storage.trials.checkpoints(name)
     finally:
         storage.close()
     with warnings.catch_warnings():  # of connections that Optuna leaves to the garbage collector

@@ -19,8 +19,8 @@ import pytest
 from hpsearch import cli
 from hpsearch.data import dataset
 from hpsearch.errors import Interrupted
-from hpsearch.storage.database import url_of
-from hpsearch.storage.study_db import Storage
+from hpsearch.storage.sqlite_file import url_of
+from hpsearch.storage.study_db import StudyDatabase
 from hpsearch.study import session as service
 from hpsearch.training.executors import Inline
 
@@ -290,8 +290,8 @@ def test_changed_data(call: Call, study: Path, tmp_path: Path, monkeypatch: pyte
 def test_second_coordinator(call: Call, study: Path, tmp_path: Path) -> None:
     """Refused while the first one runs; looking is allowed."""
     assert run(call, study).code == 0
-    storage = Storage.open(url_of(str(tmp_path / "small.db")), create=False)
-    with storage.lease():
+    storage = StudyDatabase.open(url_of(str(tmp_path / "small.db")), create=False)
+    with storage.lease.hold():
         who = f"process {os.getpid()} on {socket.gethostname()}, since "
         refused(run(call, study), who, "small.db")
         refused(call("resume", tmp_path / "small.db", "--tracking-uri", "none"), who)

@@ -46,18 +46,19 @@ def unbroken(name: str, check: Callable[..., Findings], *arguments: object) -> F
 
 def settled(name: str, check: Callable[..., Findings], *arguments: object) -> Findings:
     """What is found in a file; when that fails and the file was written meanwhile, what is found then."""
-    from hpsearch.storage.database import stamp
+    from hpsearch.storage.sqlite_file import file_stamp
 
     path = file_at(name)
-    before = stamp(path) if path else []
+    before = file_stamp(path) if path else []
     found = list(unbroken(name, check, *arguments))
-    again = any(f.level == "FAIL" for f in found) and path is not None and stamp(path) != before
+    again = any(f.level == "FAIL" for f in found) and path is not None and file_stamp(path) != before
     yield from unbroken(name, check, *arguments) if again else found
 
 
 def file_at(name: str) -> Path | None:
     """The file of a SQLite database, a path or a URL."""
-    from hpsearch.storage.database import file_of, url_of
+    from hpsearch.storage.database import file_of
+    from hpsearch.storage.sqlite_file import url_of
 
     with contextlib.suppress(HpsearchError):
         return file_of(url_of(name))
@@ -92,7 +93,8 @@ def reading(name: str) -> Iterator[Reader]:
     """
     import sqlalchemy as sa
 
-    from hpsearch.storage.database import check_file, file_of, guard, readable, url_of
+    from hpsearch.storage.database import file_of, translate_errors
+    from hpsearch.storage.sqlite_file import check_file, readable, url_of
 
     url, options = url_of(name), dict[str, Any]()
     with contextlib.ExitStack() as stack:
@@ -101,7 +103,7 @@ def reading(name: str) -> Iterator[Reader]:
             address = stack.enter_context(readable(path))
             options["creator"] = lambda: sqlite3.connect(address, uri=True, timeout=PATIENCE)
             options["poolclass"] = sa.NullPool
-        stack.enter_context(guard(url))
+        stack.enter_context(translate_errors(url))
         engine = sa.create_engine("sqlite://" if path else url, **options)
         stack.callback(engine.dispose)
         yield Reader(stack.enter_context(engine.connect()))

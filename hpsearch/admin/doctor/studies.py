@@ -28,9 +28,10 @@ def nearby() -> list[str]:
 
 
 def database(name: str) -> Findings:
-    from hpsearch.storage.database import shown, url_of
+    from hpsearch.storage.database import display_name
+    from hpsearch.storage.sqlite_file import url_of
 
-    where = shown(url_of(name))
+    where = display_name(url_of(name))
     with reading(name) as study:
         if "hpsearch_study" not in study.tables():
             yield Finding("FAIL", f"{where}: a database, but not of an hpsearch study", ELSEWHERE)
@@ -45,10 +46,10 @@ def database(name: str) -> Findings:
 
 def settings(where: str, study: Reader) -> Findings:
     from hpsearch.config.load import restore_spec
-    from hpsearch.storage.study_db import digest
+    from hpsearch.storage.tables import spec_hash
 
     row = study.rows("SELECT * FROM hpsearch_study")[0]._mapping
-    if row.get("hash") not in (None, digest(row["spec"])):
+    if row["hash"] != spec_hash(row["spec"]):
         what = f"{where}: the settings in it are not those that were stored (their hash differs)"
         yield Finding("FAIL", what, DAMAGED)
     try:
@@ -91,7 +92,7 @@ def checkpoints(where: str, study: Reader) -> Findings:
 
 def told(where: str, study: Reader) -> Findings:
     """Optuna's tables first: ours may grow meanwhile, and are ahead."""
-    from hpsearch.storage.database import url_of
+    from hpsearch.storage.sqlite_file import url_of
 
     if not {"studies", "trials"} <= study.tables():
         yield Finding("ok", f"{where}: Optuna's tables are not made yet")
@@ -129,7 +130,7 @@ def holder(where: str, study: Reader) -> tuple[object, bool]:
     from hpsearch.storage.lease import Holder
 
     has = "hpsearch_lease" in study.tables()
-    found = study.rows("SELECT host, pid, since, beat FROM hpsearch_lease") if has else []
+    found = study.rows("SELECT host, pid, since, heartbeat FROM hpsearch_lease") if has else []
     if not found:
         return None, False
     who, lock = Holder(*found[0]), Path(f"{(file_at(where) or Path(where)).resolve()}.lock")

@@ -18,9 +18,9 @@ from hpsearch.models.prepared import PreparedData
 from hpsearch.report.tables import diagnosis, epochs_saved, winner_line
 from hpsearch.search.confirm import CONFIDENCE
 from hpsearch.search.importance import importance
-from hpsearch.storage.database import shown
-from hpsearch.storage.records import Trial
-from hpsearch.storage.study_db import Storage, StoredStudy, read
+from hpsearch.storage.database import display_name
+from hpsearch.storage.records import StoredStudy, Trial
+from hpsearch.storage.study_db import StudyDatabase, read
 from hpsearch.study.summary import Summary, standing, summarized
 
 
@@ -54,18 +54,17 @@ class Story(NamedTuple):
         return read(url, cls._of)
 
     @classmethod
-    def _of(cls, storage: Storage) -> Self:
-        found, study = summarized(storage), storage.study()
-        assert study is not None  # the summary is from it
-        best, prepared = found.champion, storage.prepared()
-        stored = storage.champions().get((best.stage, best.number)) if best else None
+    def _of(cls, storage: StudyDatabase) -> Self:
+        found, study = summarized(storage), storage.study.load()
+        best, prepared = found.champion, storage.study.prepared()
+        stored = storage.weights.find(best)
         try:
             dataset = PreparedData.from_bytes(prepared[0]).dataset if prepared else None
         except DataError:
             dataset = None
         weights = importance(found.spec, [r for each in found.records for r in each])
         seen = Diagnostics.from_bytes(stored.diagnostics) if stored else None
-        return cls(shown(storage.url), standing(storage.url, found), study, found, dataset, seen, weights)
+        return cls(display_name(storage.url), standing(storage.url, found), study, found, dataset, seen, weights)
 
     @property
     def spec(self) -> Spec:

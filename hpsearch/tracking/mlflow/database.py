@@ -12,7 +12,7 @@ from urllib.parse import quote
 import sqlalchemy as sa
 from filelock import FileLock
 
-from hpsearch.storage.database import url_of
+from hpsearch.storage.sqlite_file import url_of
 
 BUSY = 5.0  # seconds to wait for another process that writes
 

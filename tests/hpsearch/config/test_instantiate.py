@@ -396,7 +396,7 @@ def test_short_and_full_models_are_frozen_sections() -> None:
 
 def test_a_wrong_model_stores_nothing(tmp_path: Path) -> None:
     """The database is as it was: a file that is mended can go on."""
-    from hpsearch.storage.database import url_of
+    from hpsearch.storage.sqlite_file import url_of
     from hpsearch.study.session import Options, Session
 
     database = tmp_path / "small.db"

@@ -18,8 +18,8 @@ import hpsearch
 from hpsearch.config.references import preprocessing_values
 from hpsearch.data.dataset import prepare
 from hpsearch.errors import DataError, OutputError, SpecError, StorageError
-from hpsearch.storage.database import url_of
-from hpsearch.storage.study_db import Storage
+from hpsearch.storage.sqlite_file import url_of
+from hpsearch.storage.study_db import StudyDatabase
 from hpsearch.training.network import build_network
 from tests.hpsearch import test_cli
 
@@ -86,8 +86,8 @@ def test_predictions_are_the_study_s(ran: tuple[Path, hpsearch.StudyResult], tmp
     _, result = ran
     spec = result.summary.spec
     dataset, prepared = prepare(spec.data, spec.seed, tmp_path, preprocessing_values(spec))
-    storage = Storage.open(result.url, create=False)
-    weights = storage.champions()[result.best.stage, result.best.number].weights
+    storage = StudyDatabase.open(result.url, create=False)
+    weights = storage.weights.load()[result.best.stage, result.best.number].weights
     storage.close()
     at = dataset.at(result.best.point)
     test = at.part("test")
@@ -310,7 +310,7 @@ def test_mistakes(ran: tuple[Path, hpsearch.StudyResult], call: Call, tmp_path: 
     Path("broken.parquet").write_text("no")
     Path("other").mkdir()
     Path("other/thing").touch()
-    Storage.open(url_of("none.db"), create=True).close()
+    StudyDatabase.open(url_of("none.db"), create=True).close()
     for command, message in {
         ("export", "missing.db", "--to", "x"): "missing.db",
         ("export", "none.db", "--to", "x"): "holds no study yet",

@@ -24,8 +24,8 @@ from hpsearch.data.splits import split
 from hpsearch.errors import DataError, OutputError
 from hpsearch.models.export import build_model
 from hpsearch.models.model import Model
-from hpsearch.storage.database import url_of
-from hpsearch.storage.study_db import Storage
+from hpsearch.storage.sqlite_file import url_of
+from hpsearch.storage.study_db import StudyDatabase
 
 KINDS = {"softmax": "iris", "sigmoid": "breast_cancer", "regression": "diabetes"}
 CHANGES = {"train.epochs": 3, "stages.0.trials": 3, "stages.1.trials": 1}
@@ -40,8 +40,8 @@ def trained(
     spec = small(**CHANGES, **{"data": {"source": "sklearn", "name": KINDS[request.param]}})
     dataset, [[scaling]] = prepare(spec.data, spec.seed, folder)
     study = run(spec, dataset, folder / "small.db")
-    storage = Storage.open(url_of(str(folder / "small.db")), create=False)
-    (stored,) = storage.champions().values()
+    storage = StudyDatabase.open(url_of(str(folder / "small.db")), create=False)
+    (stored,) = storage.weights.load().values()
     storage.close()
     assert study.best is not None and stored is not None
     return spec, dataset, build_model(spec, dataset, [scaling], study.best, stored.weights), dict(study.best.metrics)

@@ -13,12 +13,14 @@ from rich.console import Console
 
 from hpsearch import cli
 from hpsearch.config.spec import Spec
+from hpsearch.core.space import Space
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.errors import StorageError
 from hpsearch.report import watch as module
 from hpsearch.report.watch import StudyPoller, is_over, watch
-from hpsearch.storage.database import url_of
-from hpsearch.storage.study_db import Storage
+from hpsearch.storage.sqlite_file import url_of
+from hpsearch.storage.study_db import StudyDatabase
+from hpsearch.storage.trials import TrialTable
 from hpsearch.study.summary import Summary, summary
 from hpsearch.training.task import TrialResult
 from tests.hpsearch.test_cli import call  # noqa: F401 (a fixture)
@@ -57,14 +59,14 @@ def test_it_sees_what_a_whole_look_sees(
 ) -> None:
     """At each step of a study with all there is, though trials that have finished are read once."""
     url, step = running
-    first, read = [], Storage.trials
+    first, load = [], TrialTable.load
 
-    def trials(self: Storage, stage: str, start: int = 0) -> Any:
+    def trials(self: TrialTable, stage: str, space: Space, start: int = 0) -> Any:
         first.append((stage, start))
-        return read(self, stage, start)
+        return load(self, stage, space, start)
 
     poller, looks = StudyPoller(url), 0
-    monkeypatch.setattr(Storage, "trials", trials)
+    monkeypatch.setattr(TrialTable, "load", trials)
     for _ in range(400):
         first.clear()
         found = poller.poll()
@@ -75,9 +77,9 @@ def test_it_sees_what_a_whole_look_sees(
             assert plain(found) == plain(expected)
             scored = found.champion is not None and "test/loss" in found.champion.metrics
             assert is_over(found) == (found.trained and scored), "it runs until its test scores are read"
-            with Storage.read(url) as storage:
-                rows = [t.result for s in found.spec.stages for t in read(storage, s.name)]
-            assert all(r is None or r.checkpoint is None for r in rows), "what only who trains needs"
+            with StudyDatabase.snapshot(url) as storage:
+                rows = [r for s in found.spec.stages for r in storage.trials.progress(s.name).values()]
+            assert all(r.checkpoint is None for r in rows), "what only training needs"
             if len(found.records) > 1:
                 assert starts["coarse"] == 9, "a stage that is over is not read again"
             done = found.trained and is_over(found)
@@ -105,13 +107,13 @@ def test_failed_trials_that_train_again_are_seen(prepared: tuple[Spec, Dataset],
     with cases.opened(spec, dataset, tmp_path / "small.db") as study:
         next(study.run())
         storage = study._storage
-        storage.save("coarse", [TrialResult(0, "failed", None, 0, 0, {}, 0.0, error="no room")])
+        storage.trials.save("coarse", [TrialResult(0, "failed", None, 0, 0, {}, 0.0, error="no room")])
         poller = StudyPoller(url)
         found = poller.poll()
         assert found is not None and found.records[0][0].state == "failed"
     time.sleep(0.002)  # so that who comes next came later
     with cases.opened(spec, dataset, tmp_path / "small.db") as study:
-        study._storage.forget("coarse", [0])
+        assert study._storage.retry_failed("coarse") == 1
         found = poller.poll()
         assert found is not None and found.records[0][0].state == "running"
 

@@ -22,9 +22,9 @@ from hpsearch.models.export import build_model
 from hpsearch.models.model import Model
 from hpsearch.report.tables import winner_line
 from hpsearch.search.confirm import Finalist, compared, finalists, leader, winner
-from hpsearch.storage.database import url_of
 from hpsearch.storage.records import Trial
-from hpsearch.storage.study_db import Storage
+from hpsearch.storage.sqlite_file import url_of
+from hpsearch.storage.study_db import StudyDatabase
 from hpsearch.study import loop
 from hpsearch.study.loop import Study, train_seed
 from hpsearch.training.executors import Inline
@@ -246,8 +246,8 @@ def test_the_winner_is_the_champion(confirmed: tuple[Study, Path], rows: Prepare
     best = study.best
     assert best is not None and best.label == want.label
     assert any((r.value or 9) < (best.value or 0) for each in study.records for r in each), "the luckiest as well"
-    storage = Storage.open(url_of(str(database)), create=False)
-    kept = storage.champions()
+    storage = StudyDatabase.open(url_of(str(database)), create=False)
+    kept = storage.weights.load()
     storage.close()
     stored = kept["confirm", best.number]
     assert [label for label, c in kept.items() if c.test is not None] == [("confirm", best.number)]
@@ -390,6 +390,6 @@ def test_weights_of_a_fallen_leader(rows: Prepared, tmp_path: Path, monkeypatch:
     assert states == ["diverged"] * 3 + ["complete"] * 6
     best = study.best
     assert best is not None and best.stage == "coarse" and "test/loss" in best.metrics
-    storage = Storage.open(url_of(str(tmp_path / "a.db")), create=False)
-    assert [label for label, c in storage.champions().items() if c.test] == [("coarse", best.number)]
+    storage = StudyDatabase.open(url_of(str(tmp_path / "a.db")), create=False)
+    assert [label for label, c in storage.weights.load().items() if c.test] == [("coarse", best.number)]
     storage.close()

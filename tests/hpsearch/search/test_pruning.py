@@ -18,8 +18,8 @@ from hpsearch.config.spec import Spec, Stage
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.search import pruning
 from hpsearch.search.pruning import behind, bracket, rungs
-from hpsearch.storage.database import url_of
 from hpsearch.storage.records import Trial
+from hpsearch.storage.sqlite_file import url_of
 from hpsearch.training.task import TrialState
 
 

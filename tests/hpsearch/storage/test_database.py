@@ -10,9 +10,10 @@ import cases
 import pytest
 import sqlalchemy as sa
 
-from hpsearch.storage import database
-from hpsearch.storage.database import file_of, pragmas, shown, url_of
-from hpsearch.storage.study_db import Storage
+from hpsearch.storage import sqlite_file
+from hpsearch.storage.database import display_name, file_of
+from hpsearch.storage.sqlite_file import set_pragmas, url_of
+from hpsearch.storage.study_db import StudyDatabase
 from tests.hpsearch.test_cli import Call, call, refused, strict  # noqa: F401
 
 FEW = {"train.epochs": 1, "stages.0.trials": 2, "stages.1.trials": 1}
@@ -23,15 +24,15 @@ def test_names(name: str) -> None:
     """A path is the file of that name and nothing else."""
     file = Path("/somewhere") / name / "small.db"
     url = url_of(str(file))
-    assert file_of(url) == file and shown(url) == str(file) and url_of(url) == url
+    assert file_of(url) == file and display_name(url) == str(file) and url_of(url) == url
 
 
 def test_optuna_means_the_same_file(tmp_path: Path) -> None:
     """It formats its URL."""
     file = tmp_path / "a%20b{0}" / "small.db"
     file.parent.mkdir()
-    storage = Storage.open(url_of(str(file)), create=True)
-    storage._optuna_storage()
+    storage = StudyDatabase.open(url_of(str(file)), create=True)
+    storage.mirror.storage()
     storage.close()
     with closing(sqlite3.connect(file)) as connection:
         tables = {table for (table,) in connection.execute("SELECT name FROM sqlite_master")}
@@ -86,7 +87,7 @@ def test_damaged_inside(call: Call, tmp_path: Path) -> None:  # noqa: F811
         with closing(sqlite3.connect(file)) as connection:
             assert connection.execute(damage).rowcount > 0
             connection.commit()
-        what = "what a stage searches" if "box" in name else "trial coarse/1"
+        what = "the box of a stage" if "box" in name else "trial coarse/1"
         for command in (["show"], ["show", "--json"], ["report"], ["resume", "--tracking-uri", "none"]):
             refused(call(*command, file), f"{file}: {what} is damaged")
 
@@ -95,13 +96,13 @@ def test_the_log_begins_when_the_other_is_done(tmp_path: Path) -> None:
     """SQLite itself does not wait here, whatever its timeout."""
     with pytest.raises(sqlite3.OperationalError, match="locked"):
         begun_beside_a_writer(tmp_path / "a.db", lambda c: c.execute("PRAGMA journal_mode=WAL"))
-    assert begun_beside_a_writer(tmp_path / "b.db", lambda c: pragmas(c, None)) >= 0.2
+    assert begun_beside_a_writer(tmp_path / "b.db", lambda c: set_pragmas(c, None)) >= 0.2
 
 
 def test_not_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "BUSY", 0.05)
+    monkeypatch.setattr(sqlite_file, "BUSY_TIMEOUT", 0.05)
     with pytest.raises(sqlite3.OperationalError, match="locked"):
-        begun_beside_a_writer(tmp_path / "a.db", lambda c: pragmas(c, None))
+        begun_beside_a_writer(tmp_path / "a.db", lambda c: set_pragmas(c, None))
 
 
 def begun_beside_a_writer(file: Path, begin: object) -> float:

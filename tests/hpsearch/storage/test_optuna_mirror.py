@@ -11,7 +11,7 @@ import pytest
 
 from hpsearch.data import dataset
 from hpsearch.report.export import as_json
-from hpsearch.storage.database import url_of
+from hpsearch.storage.sqlite_file import url_of
 from hpsearch.study.summary import summary
 
 # What somebody without hpsearch writes: each study, and of each trial its number, state, value and parameters.

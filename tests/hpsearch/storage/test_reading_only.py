@@ -13,14 +13,14 @@ import cases
 import pytest
 
 import hpsearch
+from hpsearch.config.references import searched
 from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.errors import Interrupted, StorageError
 from hpsearch.report.watch import StudyPoller
-from hpsearch.storage.database import readable, url_of
-from hpsearch.storage.study_db import Storage, read
+from hpsearch.storage.sqlite_file import readable, url_of
+from hpsearch.storage.study_db import StudyDatabase, read
 from hpsearch.study.summary import standing, stored_spec, summary
-from tests.hpsearch.storage.test_earlier_versions import aged
 from tests.hpsearch.test_cli import call, strict  # noqa: F401 (a fixture)
 
 SHORT = {"train.epochs": 2, "stages.0.trials": 5, "stages.1.trials": 3, "wave": 2}
@@ -163,8 +163,8 @@ def test_an_interrupted_write_is_not_rolled_back(database: Path) -> None:
 def test_nothing_can_be_written(database: Path) -> None:
     """SQLite itself refuses, and every address says so."""
     url = url_of(str(database))
-    with Storage.read(url) as storage, pytest.raises(StorageError, match="read-only"):
-        storage.begin_stage("more", {})
+    with StudyDatabase.snapshot(url) as storage, pytest.raises(StorageError, match="read-only"):
+        storage.stages.begin("more", {})
     with readable(database) as address:
         assert address.endswith("?immutable=1")
     with closing(sqlite3.connect(database)) as connection:
@@ -173,31 +173,31 @@ def test_nothing_can_be_written(database: Path) -> None:
             assert address.endswith("?mode=ro"), "somebody has it open"
 
 
-def test_older_databases_are_not_migrated(database: Path) -> None:
-    """A table and columns that were not there yet read as nothing."""
-    url, newest = url_of(str(database)), looked(database)[0]
-    aged(database)
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ("DROP TABLE hpsearch_prepared", "there is no table hpsearch_prepared"),
+        ("ALTER TABLE hpsearch_stage DROP COLUMN ended", "table hpsearch_stage has no column ended"),
+        ("ALTER TABLE hpsearch_trial RENAME COLUMN internal_params TO raws", "table hpsearch_trial has no column"),
+    ],
+)
+def test_tables_of_another_version(database: Path, change: str, what: str) -> None:
+    """Refused in one message, whether it is only read or also written, and left as it is."""
     with closing(sqlite3.connect(database)) as connection:
-        for table, column in [("study", "hash"), ("study", "forked"), ("stage", "ended"), ("trial", "copied_from")]:
-            connection.execute(f"ALTER TABLE hpsearch_{table} DROP COLUMN {column}")
+        connection.execute(change)
         connection.commit()
-    before = seen(database.parent)
-    found = looked(database)[0]
-    assert found.records == newest.records and found.champion == newest.champion
-    with Storage.read(url) as storage:
-        stored = storage.study()
-        assert stored is not None and stored.hash is None and stored.forked is None
-        assert storage.prepared() == [] and storage.stages()["coarse"].ended is None
-    assert hpsearch.load_study(database).model.classes is not None
+    before, url = seen(database.parent), url_of(str(database))
+    with pytest.raises(StorageError, match=f"made by another version of hpsearch .{what}"):
+        summary(url)
+    with pytest.raises(StorageError, match=f"made by another version of hpsearch .{what}"):
+        StudyDatabase.open(url, create=True)
     assert seen(database.parent) == before
-    Storage.open(url, create=False).close()
-    assert seen(database.parent) != before, "who goes on with it does bring it up to date"
-    assert looked(database)[0].records == newest.records
 
 
 def test_one_moment(made: tuple[Spec, Dataset, Path], tmp_path: Path) -> None:
     """What is read is from one moment, whatever is written meanwhile, and a study is read while it runs."""
     spec, dataset, _ = made
+    space = searched(spec)
     url = url_of(str(tmp_path / "small.db"))
     limit = cases.Limit(3)
     with (
@@ -205,8 +205,8 @@ def test_one_moment(made: tuple[Spec, Dataset, Path], tmp_path: Path) -> None:
         pytest.raises(Interrupted),
     ):
         for _ in study.run():
-            with Storage.read(url) as storage:
-                before = storage.mark(), storage.trials("coarse")
+            with StudyDatabase.snapshot(url) as storage:
+                before = storage.change_token(), storage.trials.load("coarse", space)
                 number = len(before[1])
                 with closing(sqlite3.connect(tmp_path / "small.db")) as other:
                     other.execute(
@@ -214,9 +214,9 @@ def test_one_moment(made: tuple[Spec, Dataset, Path], tmp_path: Path) -> None:
                         "best_epoch, seconds, finished, history, error, copied_from FROM hpsearch_trial"
                     )
                     other.commit()
-                    assert (storage.mark(), storage.trials("coarse")) == before
-                    assert storage.trials("else") == []
-                    assert read(url, lambda s: len(s.trials("else"))) == number
+                    assert (storage.change_token(), storage.trials.load("coarse", space)) == before
+                    assert storage.trials.count("else") == 0
+                    assert read(url, lambda s: s.trials.count("else")) == number
                     other.execute("DELETE FROM hpsearch_trial WHERE stage = 'else'")
                     other.commit()
             found = summary(url)
@@ -231,14 +231,14 @@ def test_a_file_that_begins_to_be_written_is_read_again(database: Path) -> None:
     """It was read as if nobody could write: what was read of it may be half of this and half of that."""
     url, asked = url_of(str(database)), []
 
-    def ask(storage: Storage) -> int:
-        asked.append(storage.locked)
+    def ask(storage: StudyDatabase) -> int:
+        asked.append(storage.locking)
         if len(asked) == 1:
             with closing(sqlite3.connect(database)) as other:
                 other.execute("DELETE FROM hpsearch_trial WHERE stage = 'fine'")
                 other.commit()
             raise StorageError("torn")
-        return len(storage.trials("fine"))
+        return storage.trials.count("fine")
 
     assert read(url, ask) == 0
     assert asked == [False, False]
@@ -249,8 +249,8 @@ def test_a_file_that_begins_to_be_written_is_read_again(database: Path) -> None:
 def test_what_was_read_while_it_began_to_be_written_is_not_believed(database: Path) -> None:
     asked: list[int] = []
 
-    def ask(storage: Storage) -> int:
-        asked.append(len(storage.trials("fine")))
+    def ask(storage: StudyDatabase) -> int:
+        asked.append(storage.trials.count("fine"))
         if len(asked) == 1:
             with closing(sqlite3.connect(database)) as other:
                 other.execute("DELETE FROM hpsearch_trial WHERE stage = 'fine'")
@@ -272,7 +272,7 @@ def test_a_copy_is_gone_afterwards(database: Path, monkeypatch: pytest.MonkeyPat
     killed(database, ("-wal",))
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
-    with Storage.read(url_of(str(database))) as storage:
+    with StudyDatabase.snapshot(url_of(str(database))) as storage:
         assert list((tmp_path / "temporary").iterdir()) != []
-        assert len(storage.trials("coarse")) == 6
+        assert storage.trials.count("coarse") == 6
     assert list((tmp_path / "temporary").iterdir()) == []

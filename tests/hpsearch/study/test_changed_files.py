@@ -9,8 +9,9 @@ from typing import Any
 import cases
 import pytest
 
-from hpsearch.storage.database import url_of
-from hpsearch.storage.study_db import Storage, StoredStudy
+from hpsearch.storage.records import StoredStudy
+from hpsearch.storage.sqlite_file import url_of
+from hpsearch.storage.study_db import StudyDatabase
 from hpsearch.training.executors import Inline
 from hpsearch.training.task import Task
 from tests.hpsearch import test_cli
@@ -56,9 +57,9 @@ class Place:
         return cases.table(self.folder / storage)
 
     def stored(self, storage: str = "small.db") -> StoredStudy:
-        opened = Storage.open(url_of(str(self.folder / storage)), create=False)
+        opened = StudyDatabase.open(url_of(str(self.folder / storage)), create=False)
         try:
-            found = opened.study()
+            found = opened.study.find()
         finally:
             opened.close()
         assert found is not None

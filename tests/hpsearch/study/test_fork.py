@@ -11,8 +11,9 @@ import pytest
 
 from hpsearch.data.dataset import prepare
 from hpsearch.models.export import build_model
-from hpsearch.storage.database import url_of
-from hpsearch.storage.study_db import Champion, Storage
+from hpsearch.storage.records import StoredWeights
+from hpsearch.storage.sqlite_file import url_of
+from hpsearch.storage.study_db import StudyDatabase
 from tests.hpsearch import test_cli
 from tests.hpsearch.study import test_changed_files
 
@@ -48,10 +49,10 @@ def origins(content: Any) -> dict[str, str]:
     return {f"{t['stage']}/{t['number']}": t["origin"] for t in content["trials"] if "origin" in t}
 
 
-def champions(path: Path) -> list[Champion]:
-    storage = Storage.open(url_of(str(path)), create=False)
+def champions(path: Path) -> list[StoredWeights]:
+    storage = StudyDatabase.open(url_of(str(path)), create=False)
     try:
-        return list(storage.champions().values())
+        return list(storage.weights.load().values())
     finally:
         storage.close()
 

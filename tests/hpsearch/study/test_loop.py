@@ -17,9 +17,9 @@ from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.errors import Interrupted
 from hpsearch.search.zoom import reused
-from hpsearch.storage.database import url_of
-from hpsearch.storage.records import Trial, load
-from hpsearch.storage.study_db import Storage
+from hpsearch.storage.records import Trial
+from hpsearch.storage.sqlite_file import url_of
+from hpsearch.storage.study_db import StudyDatabase
 from hpsearch.study import loop
 from hpsearch.study.loop import Study
 from hpsearch.training import trial
@@ -415,8 +415,8 @@ def test_seed_and_stage_matter(
 def test_the_database_as_records(spec: Spec, done: tuple[Study, Path]) -> None:
     """What is loaded is what was returned."""
     study, database = done
-    storage = Storage.open(url_of(str(database)), create=False)
-    loaded = [load(spec, study.space, storage, stage.name)[0] for stage in spec.stages]
+    storage = StudyDatabase.open(url_of(str(database)), create=False)
+    loaded = [storage.trials.load(stage.name, study.space) for stage in spec.stages]
     storage.close()
     best = study.best
     assert best is not None

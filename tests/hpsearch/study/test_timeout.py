@@ -12,9 +12,9 @@ from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.errors import Interrupted
 from hpsearch.search.suggest import Suggester
-from hpsearch.storage.database import url_of
-from hpsearch.storage.records import Trial
-from hpsearch.storage.study_db import Storage, StoredStage
+from hpsearch.storage.records import StoredStage, Trial
+from hpsearch.storage.sqlite_file import url_of
+from hpsearch.storage.study_db import StudyDatabase
 from hpsearch.study import loop
 from hpsearch.study.loop import Study
 from hpsearch.training.executors import EXECUTORS, Inline
@@ -90,9 +90,9 @@ def watched(spec: Spec, dataset: Dataset, database: Path, executor: Any) -> tupl
 
 
 def stages(database: Path) -> dict[str, StoredStage]:
-    storage = Storage.open(url_of(str(database)), create=False)
+    storage = StudyDatabase.open(url_of(str(database)), create=False)
     try:
-        return storage.stages()
+        return storage.stages.load()
     finally:
         storage.close()
 

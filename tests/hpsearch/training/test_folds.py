@@ -17,9 +17,9 @@ from hpsearch.errors import DataError
 from hpsearch.models.export import build_model
 from hpsearch.models.model import Model
 from hpsearch.models.prepared import PreparedData
-from hpsearch.storage.database import url_of
 from hpsearch.storage.records import Trial
-from hpsearch.storage.study_db import Storage
+from hpsearch.storage.sqlite_file import url_of
+from hpsearch.storage.study_db import StudyDatabase
 from hpsearch.training.grouping import group_trials
 from hpsearch.training.scores import final_scores
 from hpsearch.training.task import Task, TrialResult, TrialTask
@@ -214,8 +214,8 @@ def test_a_study_of_folds(tmp_path: Path) -> None:
     states = {r.state for r in cases.rows(study)}
     assert states == {"complete", "pruned", "diverged"} and study.best is not None
     assert {"test/roc_auc", "fit/loss", "val/loss_std"} <= set(study.best.metrics)
-    storage = Storage.open(url_of(str(tmp_path / "small.db")), create=False)
-    (weights,) = [c.weights for c in storage.champions().values() if c.number == study.best.number]
+    storage = StudyDatabase.open(url_of(str(tmp_path / "small.db")), create=False)
+    (weights,) = [c.weights for c in storage.weights.load().values() if c.number == study.best.number]
     storage.close()
     scores = final_scores(spec, dataset, study.best.point, weights)
     assert scores == {k: v for k, v in study.best.metrics.items() if k.startswith(("test/", "fit/"))}

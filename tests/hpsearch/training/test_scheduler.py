@@ -273,9 +273,9 @@ def test_a_worker_that_dies_while_the_best_is_trained_again(
     plain: Given, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Weights that were not kept, as of a study that was forked: two workers may die of it, not three."""
-    from hpsearch.storage.study_db import Storage
+    from hpsearch.storage.study_tables import WeightsTable
 
-    monkeypatch.setattr(Storage, "champions", lambda _: {})
+    monkeypatch.setattr(WeightsTable, "load", lambda _: {})
     for deaths in (2, 3):
         left = [deaths]
 
@@ -501,8 +501,8 @@ def test_killed_while_failures_are_forgotten(plain: Given, tmp_path: Path) -> No
     """At each commit of it: they are tried again the next time somebody asks for it."""
     import sqlalchemy as sa
 
-    from hpsearch.storage.database import url_of
-    from hpsearch.storage.study_db import Storage
+    from hpsearch.storage.sqlite_file import url_of
+    from hpsearch.storage.study_db import StudyDatabase
     from hpsearch.study.session import _retried
 
     spec = cases().small(**{"stages.0.trials": 4, "stages.1.trials": 3, "train.epochs": 2})
@@ -520,7 +520,7 @@ def test_killed_while_failures_are_forgotten(plain: Given, tmp_path: Path) -> No
             raise Killed
 
     def forget() -> bool:
-        storage = Storage.open(url_of(str(database)), create=False)
+        storage = StudyDatabase.open(url_of(str(database)), create=False)
         try:
             _retried(storage, spec)
         except Killed:

@@ -53,8 +53,8 @@ from hpsearch.models.model import Model
 from hpsearch.models.onnx import graph, save
 from hpsearch.models.onnx.layers import CONVERTERS, OUTPUTS
 from hpsearch.models.onnx.rows import SCALINGS
-from hpsearch.storage.database import url_of
-from hpsearch.storage.study_db import Storage
+from hpsearch.storage.sqlite_file import url_of
+from hpsearch.storage.study_db import StudyDatabase
 
 DATA = paths.DATA
 CLOSE = 1e-5
@@ -504,8 +504,8 @@ def test_a_champion(name: str, tmp_path: Path) -> None:
     spec = small(**changes, **{"data": {"source": "sklearn", "name": name}})
     dataset, [folds] = prepare(spec.data, spec.seed, tmp_path)
     study = run(spec, dataset, tmp_path / "small.db")
-    storage = Storage.open(url_of(str(tmp_path / "small.db")), create=False)
-    (stored,) = storage.champions().values()
+    storage = StudyDatabase.open(url_of(str(tmp_path / "small.db")), create=False)
+    (stored,) = storage.weights.load().values()
     storage.close()
     assert study.best is not None and stored is not None
     agree(build_model(spec, dataset, folds, study.best, stored.weights), spec.data.load().x)

@@ -29,7 +29,8 @@ from hpsearch.report.html import axes as scales
 from hpsearch.report.html import search_figures as pictures
 from hpsearch.report.html.content import Story
 from hpsearch.report.html.report import write_report
-from hpsearch.storage.study_db import ProposedTrial, Storage
+from hpsearch.storage.records import Trial
+from hpsearch.storage.study_db import StudyDatabase
 from hpsearch.study import session as service
 from hpsearch.training.executors import Inline
 from hpsearch.training.task import TrialResult
@@ -338,26 +339,23 @@ def many(path: Path, count: int) -> str:
     """A study of so many trials of 50 epochs, none of which was trained."""
     spec = load_spec(REPOSITORY / "studies" / "digits.yaml", (f"stages.0.trials={count}", "stages.2.top=1"))[0]
     random, space = np.random.default_rng(1), search_space(spec)
-    storage = Storage.open(f"sqlite:///{path}", create=True)
+    storage = StudyDatabase.open(f"sqlite:///{path}", create=True)
     storage.begin(spec.name, spec.model_dump(mode="json"), "none", "test")
-    storage.begin_stage("coarse", space.full_box())
-    internal_params: list[dict[str, InternalValue]] = []
-    results = []
+    storage.stages.begin("coarse", space.full_box())
+    trials, results = [], []
     for number in range(count):
         drawn = {a.key: random.uniform(a.to_scaled(a.low), a.to_scaled(a.high)) for a in space.axes}
-        internal_params.append(
-            {
-                a.key: round(a.from_scaled(drawn[a.key])) if a.integer else a.from_scaled(drawn[a.key])
-                for a in space.axes
-            }
-        )
+        internal: dict[str, InternalValue] = {
+            a.key: round(a.from_scaled(drawn[a.key])) if a.integer else a.from_scaled(drawn[a.key]) for a in space.axes
+        }
+        trials.append(Trial("coarse", number, internal, space.point(internal), "running"))
         state, epochs = (("complete", 50), ("complete", 31), ("pruned", 2), ("pruned", 17), ("diverged", 3))[number % 5]
         loss = (2 / np.arange(1, epochs + 1) + 0.1 * random.random(epochs)).round(6).tolist()
         history = dict.fromkeys(("train/loss", "train/accuracy", "val/loss", "val/accuracy"), loss)
         value = None if state == "diverged" else min(loss)
         results.append(TrialResult(number, state, value, epochs, int(np.argmin(loss)) + 1, history, 0.5))  # type: ignore[arg-type]
-    storage.ask("coarse", 0, [ProposedTrial(r) for r in internal_params])
-    storage.save("coarse", results)
+    storage.trials.add(trials)
+    storage.trials.save("coarse", results)
     storage.close()
     return f"sqlite:///{path}"
 

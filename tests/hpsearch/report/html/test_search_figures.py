@@ -24,8 +24,7 @@ from hpsearch.report.html import page
 from hpsearch.report.html import search_figures as pictures
 from hpsearch.report.html.content import Story
 from hpsearch.report.html.figures import Picture
-from hpsearch.storage.records import Trial, with_result
-from hpsearch.storage.study_db import StoredStudy
+from hpsearch.storage.records import StoredStudy, Trial, with_result
 from hpsearch.study.summary import Summary
 from hpsearch.training.task import TrialResult
 

@@ -30,9 +30,9 @@ from hpsearch.core.text import masked
 from hpsearch.data.dataset import prepare
 from hpsearch.models.export import build_model
 from hpsearch.models.model import Model
-from hpsearch.storage.database import url_of
-from hpsearch.storage.records import Trial
-from hpsearch.storage.study_db import Storage, StoredStudy
+from hpsearch.storage.records import StoredStudy, Trial
+from hpsearch.storage.sqlite_file import url_of
+from hpsearch.storage.study_db import StudyDatabase
 from hpsearch.study.summary import summary
 from hpsearch.tracking import MlflowTracker, StudyInfo
 from hpsearch.tracking.background import Call, Sender, reason_of
@@ -234,8 +234,8 @@ def test_champion(tracked: Tracked) -> None:
     assert tracked.client.get_model_version_by_alias("small", "champion").run_id == tracked.runs[label].info.run_id
     assert [v.name for v in tracked.client.search_model_versions()] == ["small"]
     model = Model.load(artifact(tracked, label, "model"))
-    storage = Storage.open(url_of(str(tracked.folder / "small.db")), create=False)
-    (stored,) = storage.champions().values()
+    storage = StudyDatabase.open(url_of(str(tracked.folder / "small.db")), create=False)
+    (stored,) = storage.weights.load().values()
     storage.close()
     assert model.theta.tobytes() == stored.weights
     spec = cases.small(**CHANGES)

@@ -1,0 +1,101 @@
+"""The mirror in Optuna's own tables: a study `<name>/<stage>` for each stage, which any Optuna tool reads.
+
+It holds finished trials in the order of their numbers and is written after our own tables.
+"""
+
+import contextlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, final
+
+import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
+
+from hpsearch.storage.connection import Connection
+from hpsearch.storage.database import engine_options, translate_errors
+from hpsearch.storage.lease import Lease
+from hpsearch.storage.sqlite_file import set_pragmas
+from hpsearch.storage.study_tables import StudyTable
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.trial import FrozenTrial
+
+_WHAT = "its copy for Optuna"
+
+
+@final
+class OptunaMirror:
+    """Optuna's tables in a study database. Optuna knows nothing of the lease, so it is checked before each write."""
+
+    def __init__(self, connection: Connection, lease: Lease, study: StudyTable) -> None:
+        self._connection = connection
+        self._url = connection.url
+        self._lease = lease
+        self._study = study
+        self._storage: optuna.storages.RDBStorage | None = None
+        self._studies: dict[str, optuna.Study] = {}  # by stage
+
+    def count(self, stage: str, sign: int) -> int:
+        """Return the number of mirrored trials of a stage, whose study is created if it does not exist.
+
+        Args:
+            sign: +1 to minimize, −1 to maximize.
+
+        Raises:
+            StorageError: another process has taken the study over, or the database cannot be written.
+        """
+        import optuna
+
+        if stage not in self._studies:
+            self._lease.renew()  # waits for a lock, which Optuna tries only five times
+            name = self._name(stage)
+            with translate_errors(self._url), self._connection.validated(_WHAT):
+                self._studies[stage] = optuna.create_study(
+                    storage=self.storage(),
+                    study_name=name,
+                    direction="minimize" if sign > 0 else "maximize",
+                    load_if_exists=True,
+                )
+        with translate_errors(self._url), self._connection.validated(_WHAT):
+            return len(self._studies[stage].get_trials(deepcopy=False))
+
+    def add(self, stage: str, trials: "Sequence[FrozenTrial]") -> None:
+        """Add finished trials to a stage's study, after `count`.
+
+        Raises:
+            StorageError: another process has taken the study over, or the database cannot be written.
+        """
+        self._lease.renew()
+        with translate_errors(self._url):
+            for trial in trials:
+                self._studies[stage].add_trial(trial)
+
+    def delete(self, stage: str) -> None:
+        """Delete a stage's study, if it exists."""
+        import optuna
+
+        name = self._name(stage)
+        with translate_errors(self._url), contextlib.suppress(KeyError):
+            optuna.delete_study(study_name=name, storage=self.storage())
+        self._studies.pop(stage, None)
+
+    def close(self) -> None:
+        """Close Optuna's connections."""
+        with contextlib.suppress(SQLAlchemyError):
+            if self._storage is not None:
+                self._storage.engine.dispose()
+
+    def storage(self) -> "optuna.storages.RDBStorage":
+        """Return Optuna's storage on the same database, with our settings for SQLite."""
+        import optuna
+
+        if self._storage is None:
+            url = self._url.replace("{", "{{").replace("}", "}}")  # Optuna formats it
+            self._storage = optuna.storages.RDBStorage(url, engine_kwargs=engine_options(self._url))
+            if self._connection.engine.dialect.name == "sqlite":
+                sa.event.listen(self._storage.engine, "connect", set_pragmas)
+                self._storage.engine.dispose()  # its first connection was made before the listener
+        return self._storage
+
+    def _name(self, stage: str) -> str:
+        return f"{self._study.load().name}/{stage}"

@@ -1,0 +1,55 @@
+"""Snapshots: a study database as it is at one moment, read without writing anything."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import sqlalchemy as sa
+
+from hpsearch.errors import StorageError
+from hpsearch.storage.connection import NO_STUDY, Connection, sqlite_engine
+from hpsearch.storage.database import display_name, file_of, translate_errors
+from hpsearch.storage.sqlite_file import BUSY_TIMEOUT, readable
+from hpsearch.storage.tables import check_tables
+
+
+class Snapshot(NamedTuple):
+    """A connection whose reads are all of one moment.
+
+    Attributes:
+        locking: writers are noticed. False for a file that no process had open, which is read without locks.
+    """
+
+    connection: Connection
+    locking: bool
+
+
+@contextlib.contextmanager
+def open_snapshot(url: str, timeout: float = BUSY_TIMEOUT) -> Iterator[Snapshot]:
+    """Open an existing database for reading only; no file is written or created.
+
+    Args:
+        timeout: seconds to wait for a process that writes.
+
+    Raises:
+        StorageError: it cannot be read, or is not a study database.
+    """
+    path = file_of(url)
+    with contextlib.ExitStack() as stack:
+        address = None if path is None else stack.enter_context(readable(path))
+        with translate_errors(url):
+            engine = sa.create_engine(url) if address is None else sqlite_engine(address, timeout)
+            stack.callback(engine.dispose)
+            connection = stack.enter_context(engine.connect())
+            _begin_transaction(connection)
+            if not check_tables(url, sa.inspect(connection)):
+                raise StorageError(f"{display_name(url)}: {NO_STUDY}")
+        yield Snapshot(Connection(url, engine, connection), address is None or address.endswith("?mode=ro"))
+
+
+def _begin_transaction(connection: sa.Connection) -> None:
+    """Begin the one transaction of all reads."""
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("BEGIN")
+    elif connection.dialect.name == "postgresql":
+        connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)

@@ -1,0 +1,194 @@
+"""SQLite files: their URLs, checks before they are opened, reading without writing, and the meaning of errors."""
+
+import contextlib
+import re
+import shutil
+import sqlite3
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hpsearch.errors import StorageError
+
+BUSY_TIMEOUT = 75.0  # seconds to wait for another process that writes
+RESTORE = "restore a copy of it, or start in another file"
+DAMAGED = f"is damaged; {RESTORE}"
+
+
+class SqliteProblem(NamedTuple):
+    """The meaning of an error: `problem` continues a sentence that begins with the file's name."""
+
+    problem: str
+    remedy: str
+
+
+_PROBLEMS = {  # part of SQLite's message → meaning
+    "disk is full": SqliteProblem(
+        "cannot be written: the disk is full", "finished trials are stored: free some space and run again"
+    ),
+    "disk I/O error": SqliteProblem(
+        "cannot be read or written: disk I/O error", "finished trials are stored: check the disk and run again"
+    ),
+    "readonly": SqliteProblem("cannot be written: the file or its folder is read-only", "change its permissions"),
+    "unable to open": SqliteProblem(
+        "cannot be opened or created", "check that its folder exists and that you may write to it"
+    ),
+    "locked": SqliteProblem("is locked: another process is writing to it", "wait for that process, or stop it"),
+    "not a database": SqliteProblem("is not a database", "choose another file"),
+    "malformed": SqliteProblem("is damaged", RESTORE),
+    "Could not decode": SqliteProblem("is damaged", RESTORE),
+}
+
+
+def sqlite_problem(message: str) -> SqliteProblem | None:
+    """Return the meaning of a message of SQLite or its driver; None for a message that is not known."""
+    return next((problem for part, problem in _PROBLEMS.items() if part in message), None)
+
+
+def integrity_error(execute: Callable[[str], Any], *, thorough: bool = False) -> str | None:
+    """Return SQLite's first complaint about its file; None for a file that is whole.
+
+    Args:
+        execute: runs a statement on an open connection and returns a cursor.
+        thorough: also check that indexes match their tables, which takes longer.
+    """
+    verdict = str(execute(f"PRAGMA {'integrity' if thorough else 'quick'}_check(1)").fetchone()[0])
+    return None if verdict == "ok" else verdict.splitlines()[-1]
+
+
+def check_file(path: Path, create: bool) -> None:
+    """Check that a path is a SQLite file, or with `create` that it can become one; reads only.
+
+    Raises:
+        StorageError: it is not, it is damaged, or its log is left without it.
+    """
+    log = Path(f"{path}-wal")
+    try:
+        if path.is_dir():
+            raise StorageError(f"{path}: is a folder, not a database")
+        logged = _size(log) > 0
+        if _size(path) == 0:
+            if logged:  # SQLite would delete the log and the data in it
+                raise StorageError(f"{path}: is empty or gone, but not its log {log.name}; restore a copy of both")
+            _check_new_file(path, create)
+            return
+        with path.open("rb") as file:
+            head, size = file.read(18), path.stat().st_size
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be read: {error.strerror}") from None
+    if head[:16] != b"SQLite format 3\0":
+        raise StorageError(f"{path}: is not a database")
+    if logged:
+        _check_with_log(path)
+    elif size % max(512, int.from_bytes(head[16:18], "big")):  # a page of 65536 bytes is written as 1
+        raise StorageError(f"{path}: {DAMAGED}")
+
+
+def _check_new_file(path: Path, create: bool) -> None:
+    if path.exists() and (not create or Path(f"{path}.lock").exists()):
+        raise StorageError(f"{path}: is empty; restore a copy of it, or delete it to start a new study")
+    if not create:
+        raise StorageError(f"{path}: there is no such database")
+    if not path.parent.is_dir():
+        raise StorageError(f"{path}: there is no folder {path.parent}")
+
+
+def _check_with_log(path: Path) -> None:
+    """Check a file together with its log, reading only: closing a normal connection writes the log into the file."""
+    try:
+        with (
+            readable(path) as address,
+            contextlib.closing(sqlite3.connect(address, timeout=BUSY_TIMEOUT, uri=True)) as connection,
+        ):
+            complaint = integrity_error(connection.execute)
+    except sqlite3.Error as error:
+        found = sqlite_problem(str(error))
+        raise StorageError(f"{path}: {'; '.join(found) if found else error}") from None
+    if complaint:
+        raise StorageError(f"{path}: {DAMAGED}")
+
+
+@contextlib.contextmanager
+def readable(path: Path) -> Iterator[str]:
+    """Yield SQLite's address of a file for reading only; no file beside it is created, changed or removed.
+
+    A file that no process has open is read without locks (`immutable=1`). A file with an interrupted write beside it
+    is copied first, because SQLite would finish or undo that write.
+    """
+    log, index, journal = (Path(f"{path}{end}") for end in ("-wal", "-shm", "-journal"))
+    with contextlib.ExitStack() as stack:
+        try:
+            beside = [f for f in (log, journal) if _size(f)]
+            with path.open("rb") as file:
+                logs = file.read(20)[18:] == b"\2\2"
+            mode = "immutable=1" if logs and not (log.exists() and index.exists()) else "mode=ro"
+            if beside and (mode == "immutable=1" or not logs):
+                copy = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hpsearch-"))) / "copy.db"
+                for one in (path, *beside):
+                    shutil.copyfile(one, f"{copy}{one.name.removeprefix(path.name)}")
+                path, mode = copy, "mode=rw"
+        except OSError as error:
+            raise StorageError(f"{path}: cannot be read: {error.strerror}") from None
+        yield f"{path.absolute().as_uri()}?{mode}"
+
+
+def file_stamp(path: Path) -> list[tuple[int, int]]:
+    """Return modification times (ns) and sizes of a SQLite file and its log, which differ after a write."""
+    found = []
+    for end in ("", "-wal"):
+        with contextlib.suppress(FileNotFoundError):
+            status = Path(f"{path}{end}").stat()
+            found.append((status.st_mtime_ns, status.st_size))
+    return found
+
+
+def set_pragmas(connection: Any, _record: Any) -> None:
+    """Turn on the write-ahead log, with which readers never wait and a commit takes a third of the time.
+
+    A killed process loses nothing. A power failure may lose the last commits but leaves the file whole.
+    """
+    end = time.monotonic() + BUSY_TIMEOUT
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            break
+        except sqlite3.OperationalError as error:  # SQLite's own timeout does not apply to this statement
+            if "locked" not in str(error) or time.monotonic() > end:
+                raise
+            time.sleep(0.01)
+    connection.execute("PRAGMA synchronous=NORMAL")
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def url_of(database: str) -> str:
+    """Return the URL of a path; a URL is returned unchanged.
+
+    Raises:
+        StorageError: a URL cannot contain this path.
+    """
+    if "://" in database:
+        return database
+    if "?" in database:
+        raise StorageError(f"{database}: a path with a question mark cannot be used; rename the file or its folder")
+    path = str(Path(database))
+    if re.search("%[0-9A-Fa-f]{2}", path):  # with a driver's name, MLflow decodes the path before it makes the folder
+        return f"sqlite+pysqlite:///{path.replace('%', '%25')}"
+    return f"sqlite:///{path}"
+
+
+def default_url(study_file: Path, name: str) -> str:
+    """Return the URL of `<name>.db` in the folder of the study file."""
+    return url_of(str(study_file.parent / f"{name}.db"))
+
+
+def default_tracking_uri() -> str:
+    """Return the URI of `mlruns/mlflow.db` in the current folder; absolute, so that it stays valid elsewhere."""
+    return url_of(str(Path("mlruns/mlflow.db").absolute()))

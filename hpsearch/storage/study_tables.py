@@ -1,0 +1,153 @@
+"""The tables of the study itself, of its stages, and of the weights of its best trials."""
+
+import json
+from collections.abc import Sequence
+from typing import Any, final
+
+import sqlalchemy as sa
+
+from hpsearch.core.space import Axis, Box, check_box
+from hpsearch.errors import StorageError
+from hpsearch.storage.connection import NO_STUDY, Connection
+from hpsearch.storage.database import display_name
+from hpsearch.storage.lease import Lease
+from hpsearch.storage.records import StoredStage, StoredStudy, StoredWeights, Trial, TrialKey
+from hpsearch.storage.tables import CHAMPION, PREPARED, STAGE, STUDY, spec_hash
+from hpsearch.storage.trials import insert_trials
+
+
+@final
+class StudyTable:
+    """The one study of a database, and how its data are prepared."""
+
+    def __init__(self, connection: Connection, lease: Lease) -> None:
+        self._connection = connection
+        self._lease = lease
+
+    def find(self) -> StoredStudy | None:
+        """Return the study; None in a new database."""
+        rows = self._connection.rows(STUDY)
+        with self._connection.validated("its study"):
+            return StoredStudy(**{**rows[0]._mapping, "spec": json.loads(rows[0].spec)}) if rows else None
+
+    def load(self) -> StoredStudy:
+        """Return the study.
+
+        Raises:
+            StorageError: there is none yet.
+        """
+        found = self.find()
+        if found is None:
+            raise StorageError(f"{display_name(self._connection.url)}: {NO_STUDY}")
+        return found
+
+    def begin(self, study: StoredStudy, prior: Sequence[Trial] = ()) -> None:
+        """Store a new study.
+
+        Args:
+            prior: finished trials of the study it is forked from.
+        """
+        with self._lease.transaction() as connection:
+            connection.execute(STUDY.insert().values(**{**study._asdict(), "spec": json.dumps(study.spec)}))
+            insert_trials(connection, prior)
+
+    def change_spec(self, spec: dict[str, Any]) -> None:
+        """Replace the spec."""
+        text = json.dumps(spec)
+        with self._lease.transaction() as connection:
+            connection.execute(STUDY.update().values(spec=text, hash=spec_hash(text)))
+
+    def prepared(self) -> list[bytes]:
+        """Return how rows are prepared, one entry for each preprocessing variant."""
+        return [row.content for row in self._connection.rows(PREPARED)]
+
+    def save_prepared(self, contents: Sequence[bytes]) -> None:
+        """Store how rows are prepared: a model needs it when the data may be gone."""
+        with self._lease.transaction() as connection:
+            connection.execute(PREPARED.delete())
+            connection.execute(PREPARED.insert(), [{"number": n, "content": c} for n, c in enumerate(contents)])
+
+
+@final
+class StageTable:
+    """The stages that have begun."""
+
+    def __init__(self, connection: Connection, lease: Lease) -> None:
+        self._connection = connection
+        self._lease = lease
+
+    def load(self, axes: Sequence[Axis] = ()) -> dict[str, StoredStage]:
+        """Return the stages by name.
+
+        Args:
+            axes: against which their boxes are checked.
+
+        Raises:
+            StorageError: a box is damaged.
+        """
+        rows = self._connection.rows(STAGE)
+        with self._connection.validated("the box of a stage"):
+            found = [StoredStage(**{**row._mapping, "box": json.loads(row.box)}) for row in rows]
+            found = [s._replace(box={key: (low, high) for key, (low, high) in s.box.items()}) for s in found]
+            for stage in found:
+                check_box(axes, stage.box)
+            return {stage.stage: stage for stage in found}
+
+    def begin(self, stage: str, box: Box) -> StoredStage:
+        """Store a new stage."""
+        with self._lease.transaction() as connection:
+            connection.execute(STAGE.insert().values(stage=stage, box=json.dumps(box), seconds=0.0))
+        return StoredStage(stage, box, 0.0, None)
+
+    def end(self, stage: str, trials: int | None, seconds: float = 0.0) -> None:
+        """Store the number of trials at which a timeout ends a stage; None for a stage that continues.
+
+        Args:
+            seconds: for which it has run since this was last stored.
+        """
+        ended = STAGE.update().where(STAGE.c.stage == stage)
+        with self._lease.transaction() as connection:
+            connection.execute(ended.values(ended=trials, seconds=STAGE.c.seconds + seconds))
+
+
+@final
+class WeightsTable:
+    """The weights of the best trials, with the champion's test scores and diagnostics."""
+
+    def __init__(self, connection: Connection, lease: Lease) -> None:
+        self._connection = connection
+        self._lease = lease
+
+    def load(self) -> dict[TrialKey, StoredWeights]:
+        """Return all stored weights."""
+        rows = self._connection.rows(CHAMPION)
+        with self._connection.validated("its champion"):
+            found = [StoredWeights(**{**r._mapping, "test": json.loads(r.test) if r.test else None}) for r in rows]
+            return {(weights.stage, weights.number): weights for weights in found}
+
+    def find(self, trial: Trial | None) -> StoredWeights | None:
+        """Return the weights of a trial; None when they are not stored, or without a trial."""
+        return self.load().get(trial.key) if trial else None
+
+    def save_champion(self, champion: StoredWeights) -> None:
+        """Store the champion with its test scores, which no other trial has."""
+        row = champion._asdict() | {"test": json.dumps(champion.test)}
+        with self._lease.transaction() as connection:
+            connection.execute(CHAMPION.delete().where(_is(champion.stage, champion.number)))
+            connection.execute(CHAMPION.update().values(test=None, diagnostics=None))
+            connection.execute(CHAMPION.insert().values(row))
+
+    def save_diagnostics(self, trial: Trial, diagnostics: bytes) -> None:
+        """Store the champion's diagnostics."""
+        with self._lease.transaction() as connection:
+            update = CHAMPION.update().where(_is(trial.stage, trial.number))
+            connection.execute(update.values(diagnostics=diagnostics))
+
+    def tested(self) -> int:
+        """Return the number of trials with test scores: 1 for a finished study, else 0."""
+        with self._connection.reading() as connection:
+            return int(connection.execute(sa.select(sa.func.count(CHAMPION.c.test))).scalar_one())
+
+
+def _is(stage: str, number: int) -> sa.ColumnElement[bool]:
+    return sa.and_(CHAMPION.c.stage == stage, CHAMPION.c.number == number)

@@ -1,0 +1,117 @@
+"""The tables of a study database."""
+
+import hashlib
+
+import sqlalchemy as sa
+
+from hpsearch.errors import StorageError
+from hpsearch.storage.database import display_name
+
+METADATA = sa.MetaData()
+STUDY = sa.Table(
+    "hpsearch_study",
+    METADATA,
+    sa.Column("name", sa.String(100), primary_key=True),
+    sa.Column("identity", sa.String(32), nullable=False),  # of this search, for trackers
+    sa.Column("spec", sa.Text, nullable=False),
+    sa.Column("fingerprint", sa.String(64), nullable=False),  # of the data
+    sa.Column("version", sa.String(200), nullable=False),
+    sa.Column("created", sa.Float, nullable=False),  # Unix time
+    sa.Column("hash", sa.String(64), nullable=False),  # of the spec
+    sa.Column("forked", sa.Text),  # name of the study it was forked from
+)
+STAGE = sa.Table(
+    "hpsearch_stage",
+    METADATA,
+    sa.Column("stage", sa.String(50), primary_key=True),
+    sa.Column("box", sa.Text, nullable=False),  # internal values
+    sa.Column("seconds", sa.Float, nullable=False),  # run so far, over all restarts
+    sa.Column("ended", sa.Integer),  # number of trials at which its timeout ended it
+)
+TRIAL = sa.Table(
+    "hpsearch_trial",
+    METADATA,
+    sa.Column("stage", sa.String(50), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("internal_params", sa.Text, nullable=False),  # the point, as internal values
+    sa.Column("state", sa.String(20), nullable=False),
+    sa.Column("value", sa.Float(53)),
+    sa.Column("epochs", sa.Integer, nullable=False),
+    sa.Column("best_epoch", sa.Integer, nullable=False),
+    sa.Column("seconds", sa.Float, nullable=False),
+    sa.Column("finished", sa.Float),  # Unix time
+    sa.Column("history", sa.LargeBinary),
+    sa.Column("error", sa.Text),
+    sa.Column("copied_from", sa.Text),  # label of the trial whose result it has, when it was not trained
+)
+CHECKPOINT = sa.Table(
+    "hpsearch_checkpoint",
+    METADATA,
+    sa.Column("stage", sa.String(50), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("epochs", sa.Integer, nullable=False),
+    sa.Column("seconds", sa.Float, nullable=False),
+    sa.Column("history", sa.LargeBinary, nullable=False),
+    sa.Column("state", sa.LargeBinary, nullable=False),  # `engine.state.State.to_bytes`
+)
+CHAMPION = sa.Table(
+    "hpsearch_champion",
+    METADATA,
+    sa.Column("stage", sa.String(50), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("weights", sa.LargeBinary, nullable=False),
+    sa.Column("test", sa.Text),  # scores, of the champion of a finished study
+    sa.Column("diagnostics", sa.LargeBinary),  # `Diagnostics.to_bytes`, of the champion of a finished study
+)
+PREPARED = sa.Table(
+    "hpsearch_prepared",
+    METADATA,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),  # of the preprocessing variant
+    sa.Column("content", sa.LargeBinary, nullable=False),  # `PreparedData.to_bytes`
+)
+LEASE = sa.Table(
+    "hpsearch_lease",
+    METADATA,
+    sa.Column("name", sa.String(20), primary_key=True),
+    sa.Column("token", sa.String(32), nullable=False),
+    sa.Column("host", sa.String(255), nullable=False),
+    sa.Column("pid", sa.Integer, nullable=False),
+    sa.Column("since", sa.Float, nullable=False),  # Unix times
+    sa.Column("heartbeat", sa.Float, nullable=False),
+)
+
+
+def check_tables(url: str, inspector: sa.Inspector) -> bool:
+    """Return whether a database holds the tables of a study; False for one without tables.
+
+    Raises:
+        StorageError: it holds other tables, or other columns.
+    """
+    names = set(inspector.get_table_names())
+    if not names:
+        return False
+    if STUDY.name not in names:
+        raise StorageError(f"{display_name(url)}: a database, but not of an hpsearch study; choose another file")
+    for table in METADATA.sorted_tables:
+        found = {column["name"] for column in inspector.get_columns(table.name)} if table.name in names else set()
+        missing = sorted(set(table.columns.keys()) - found)
+        if missing:
+            what = f"table {table.name} has no column {missing[0]}" if found else f"there is no table {table.name}"
+            raise StorageError(
+                f"{display_name(url)}: made by another version of hpsearch ({what}); "
+                "continue with that version, or start in another file"
+            )
+    return True
+
+
+def create_tables(engine: sa.Engine) -> None:
+    """Create all tables in one transaction; a process that does the same at the same time waits."""
+    with engine.begin() as connection:
+        if engine.dialect.name == "sqlite":
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        METADATA.create_all(connection)
+
+
+def spec_hash(text: str) -> str:
+    """Return the hash of a stored spec."""
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

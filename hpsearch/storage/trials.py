@@ -1,0 +1,201 @@
+"""The table of trials, with the checkpoints of those that are not finished."""
+
+import json
+import time
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any, final
+
+import sqlalchemy as sa
+
+from hpsearch.core.space import Space
+from hpsearch.storage.connection import Connection
+from hpsearch.storage.lease import Lease
+from hpsearch.storage.records import Trial, TrialKey, with_result
+from hpsearch.storage.tables import CHAMPION, CHECKPOINT, STAGE, TRIAL
+from hpsearch.training.task import History, TrialResult
+
+_RESTARTED = {"state": "running", "error": None, "history": None, "finished": None, "epochs": 0, "seconds": 0.0}
+
+
+@final
+class TrialTable:
+    """The trials of all stages."""
+
+    def __init__(self, connection: Connection, lease: Lease) -> None:
+        self._connection = connection
+        self._lease = lease
+
+    def load(self, stage: str, space: Space, first: int = 0) -> list[Trial]:
+        """Return a stage's trials from number `first` on, in the order of their numbers.
+
+        Raises:
+            StorageError: a trial is damaged or missing, or its point is not in the space.
+        """
+        rows = self._connection.rows(TRIAL, TRIAL.c.stage == stage, TRIAL.c.number >= first)
+        trials = []
+        for number, row in enumerate(rows, first):
+            with self._connection.validated(f"trial {stage}/{number}"):
+                trials.append(_trial(row, number, space))
+        return trials
+
+    def count(self, stage: str) -> int:
+        """Return the number of a stage's trials, finished or not."""
+        with self._connection.reading() as connection:
+            query = sa.select(sa.func.count()).select_from(TRIAL).where(TRIAL.c.stage == stage)
+            return int(connection.execute(query).scalar_one())
+
+    def numbers(self, stage: str, state: str) -> list[int]:
+        """Return the numbers of a stage's trials in a state."""
+        with self._connection.reading() as connection:
+            where = TRIAL.c.stage == stage, TRIAL.c.state == state
+            query = sa.select(TRIAL.c.number).where(*where).order_by(TRIAL.c.number)
+            return list(connection.execute(query).scalars())
+
+    def states(self) -> dict[tuple[str, str], int]:
+        """Return stage and state → number of trials."""
+        query = sa.select(TRIAL.c.stage, TRIAL.c.state, sa.func.count()).group_by(TRIAL.c.stage, TRIAL.c.state)
+        with self._connection.reading() as connection:
+            return {(stage, state): count for stage, state, count in connection.execute(query)}
+
+    def checkpoints(self, stage: str) -> dict[int, TrialResult]:
+        """Return a stage's stored checkpoints, by the number of the trial.
+
+        The checkpoint of a trial whose curves cannot be read is empty, as if it could not be read itself.
+        """
+        return {row.number: _progress(row, row.state) for row in self._checkpoints(stage, *CHECKPOINT.columns)}
+
+    def progress(self, stage: str) -> dict[int, TrialResult]:
+        """Return the same as `checkpoints` without the checkpoints themselves, which only training needs."""
+        columns = (c for c in CHECKPOINT.columns if c is not CHECKPOINT.c.state)
+        return {row.number: _progress(row, None) for row in self._checkpoints(stage, *columns)}
+
+    def _checkpoints(self, stage: str, *columns: sa.Column[Any]) -> "Sequence[sa.Row[Any]]":
+        with self._connection.reading() as connection:
+            query = sa.select(*columns).where(CHECKPOINT.c.stage == stage).order_by(CHECKPOINT.c.number)
+            return connection.execute(query).all()
+
+    def add(self, trials: Sequence[Trial]) -> None:
+        """Store new trials, all or none; those copied from other trials with their results."""
+        with self._lease.transaction() as connection:
+            insert_trials(connection, trials)
+
+    def save(
+        self,
+        stage: str,
+        results: Sequence[TrialResult],
+        keep: Sequence[TrialResult] = (),
+        drop: Sequence[TrialKey] = (),
+        seconds: float = 0.0,
+    ) -> float:
+        """Store results in one transaction: those of finished trials, and checkpoints of running ones.
+
+        Args:
+            keep: the results whose weights are stored, because they are among the best.
+            drop: the trials whose weights are removed.
+            seconds: for which the stage has run since this was last stored.
+
+        Returns:
+            The Unix time stored as the end of the finished trials.
+        """
+        finished = time.time()
+        numbers = [r.number for r in results]
+        done = [r for r in results if r.state != "running"]
+        running = [r for r in results if r.state == "running"]
+        with self._lease.transaction() as connection:
+            of_trial = sa.and_(CHECKPOINT.c.stage == stage, CHECKPOINT.c.number.in_(numbers))
+            connection.execute(CHECKPOINT.delete().where(of_trial))
+            if running:
+                connection.execute(CHECKPOINT.insert(), [_checkpoint_row(stage, r) for r in running])
+            if done:
+                rows = [{"which": r.number, **_result_columns(r, finished)} for r in done]
+                change = TRIAL.update().where(TRIAL.c.stage == stage, TRIAL.c.number == sa.bindparam("which"))
+                connection.execute(change.values({key: sa.bindparam(key) for key in list(rows[0])[1:]}), rows)
+            for name, number in drop:
+                connection.execute(CHAMPION.delete().where(CHAMPION.c.stage == name, CHAMPION.c.number == number))
+            if keep:
+                weights = [{"stage": stage, "number": r.number, "weights": r.weights} for r in keep]
+                connection.execute(CHAMPION.insert(), weights)
+            if seconds:
+                ran = STAGE.update().where(STAGE.c.stage == stage).values(seconds=STAGE.c.seconds + seconds)
+                connection.execute(ran)
+        return finished
+
+    def restart(self, stage: str, numbers: Sequence[int]) -> None:
+        """Set failed trials to running, without their results."""
+        with self._lease.transaction() as connection:
+            of_trial = sa.and_(TRIAL.c.stage == stage, TRIAL.c.number.in_(numbers))
+            connection.execute(TRIAL.update().where(of_trial).values(_RESTARTED))
+
+
+def insert_trials(connection: sa.Connection, trials: Sequence[Trial]) -> None:
+    """Insert trials in an open transaction."""
+    if trials:
+        connection.execute(TRIAL.insert(), [_trial_row(trial) for trial in trials])
+
+
+def _trial_row(trial: Trial) -> dict[str, Any]:
+    row = {
+        "stage": trial.stage,
+        "number": trial.number,
+        "internal_params": json.dumps(dict(trial.internal_params)),
+        "copied_from": trial.copied_from,
+    }
+    if trial.state == "running":
+        unknown = dict.fromkeys(("value", "finished", "history", "error"))
+        return row | {"state": "running", "epochs": 0, "best_epoch": 0, "seconds": 0.0} | unknown
+    return row | _result_columns(trial, trial.finished)
+
+
+def _result_columns(result: Trial | TrialResult, finished: float) -> dict[str, Any]:
+    return {
+        "state": result.state,
+        "value": result.value,
+        "epochs": result.epochs,
+        "best_epoch": result.best_epoch,
+        "seconds": result.seconds,
+        "finished": finished,
+        "history": _packed(result.history),
+        "error": result.error,
+    }
+
+
+def _checkpoint_row(stage: str, result: TrialResult) -> dict[str, Any]:
+    history = _packed(result.history)
+    row = {"stage": stage, "number": result.number, "epochs": result.epochs, "seconds": result.seconds}
+    return row | {"history": history, "state": result.checkpoint}
+
+
+def _trial(row: Any, number: int, space: Space) -> Trial:
+    if row.number != number:
+        raise LookupError(number)
+    internal_params = json.loads(row.internal_params)
+    point = space.point(internal_params)
+    trial = Trial(row.stage, number, internal_params, point, "running", copied_from=row.copied_from)
+    if row.state == "running":
+        return trial
+    counts = row.value, row.epochs, row.best_epoch
+    result = TrialResult(number, row.state, *counts, unpacked(row.history), row.seconds, error=row.error)
+    return with_result(trial, result, row.finished)
+
+
+def _progress(row: Any, checkpoint: bytes | None) -> TrialResult:
+    try:
+        history = unpacked(row.history)
+    except (TypeError, ValueError, zlib.error):
+        return TrialResult(row.number, "running", None, 0, 0, {}, 0.0, b"")
+    return TrialResult(row.number, "running", None, row.epochs, 0, history, row.seconds, checkpoint)
+
+
+def _packed(history: Mapping[str, list[float]]) -> bytes:
+    return zlib.compress(json.dumps(history, separators=(",", ":")).encode(), 1)
+
+
+def unpacked(history: bytes) -> History:
+    """Return stored curves.
+
+    Raises:
+        TypeError, ValueError or zlib.error: they are damaged.
+    """
+    found: History = json.loads(zlib.decompress(history))
+    return found
