@@ -13,7 +13,7 @@ import cases
 import pytest
 
 import hpsearch
-from hpsearch.config.references import searched
+from hpsearch.config.references import search_space
 from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.errors import Interrupted, StorageError
@@ -197,7 +197,7 @@ def test_tables_of_another_version(database: Path, change: str, what: str) -> No
 def test_one_moment(made: tuple[Spec, Dataset, Path], tmp_path: Path) -> None:
     """What is read is from one moment, whatever is written meanwhile, and a study is read while it runs."""
     spec, dataset, _ = made
-    space = searched(spec)
+    space = search_space(spec)
     url = url_of(str(tmp_path / "small.db"))
     limit = cases.Limit(3)
     with (
