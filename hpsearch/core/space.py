@@ -33,10 +33,14 @@ Box = dict[str, tuple[float, float]]  # axis key → bounds as internal values, 
 class Range(StrictModel):
     """`{min: 1e-4, max: 1.0, scale: log}`; with `type: int` integers only."""
 
-    type: Literal["float", "int"] = "float"
-    min: Number
-    max: Number
-    scale: Literal["linear", "log", "one_minus_log"] = "linear"
+    type: Literal["float", "int"] = Field("float", description="`int` for integers only.")
+    min: Number = Field(description="Smallest value, inclusive.")
+    max: Number = Field(description="Largest value, inclusive.")
+    scale: Literal["linear", "log", "one_minus_log"] = Field(
+        "linear",
+        description="Scale on which values are sampled uniformly and ranges are narrowed; `one_minus_log` is"
+        " logarithmic in 1 − value.",
+    )
 
     @model_validator(mode="after")
     def _validated(self) -> Self:
@@ -60,8 +64,12 @@ class Range(StrictModel):
 class Values(StrictModel):
     """`{values: [16, 32, 64], ordered: true}`; values that are not `ordered` are categories and are never zoomed."""
 
-    values: Annotated[tuple[bool | int | float | str, ...], Listed, Field(min_length=1)]
-    ordered: bool = False
+    values: Annotated[tuple[bool | int | float | str, ...], Listed, Field(min_length=1)] = Field(
+        description="The values to choose from, all different."
+    )
+    ordered: bool = Field(
+        False, description="The values are increasing numbers; samplers and zooms treat them as a range."
+    )
 
     @model_validator(mode="after")
     def _validated(self) -> Self:
@@ -78,7 +86,7 @@ class Values(StrictModel):
 class Fixed(StrictModel):
     """`{value: 1e-4}`, or the bare value: a parameter that is not searched."""
 
-    value: bool | int | float | str
+    value: bool | int | float | str = Field(description="The value.")
 
 
 Parameter = Range | Values | Fixed

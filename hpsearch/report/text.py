@@ -99,7 +99,7 @@ def learning_curve(spec: Spec, record: Trial) -> Text | None:
 
     The result is None for a trial that was evaluated fewer than two times.
     """
-    name = spec.metric.watched
+    name = spec.metric.monitored
     values = record.history.get(name, [])
     finite = [v for v in values if math.isfinite(v)]
     if len(values) < 2 or not finite or not record.best_epoch:

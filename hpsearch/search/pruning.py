@@ -78,7 +78,7 @@ def value(metric: Metric, record: Trial, epoch: int, every: int) -> float:
     lost = {"diverged": record.epochs <= epoch, "failed": record.epochs < epoch}
     if lost.get(record.state):
         return math.inf
-    curve = record.history.get(metric.watched, [])[: epoch // every]
+    curve = record.history.get(metric.monitored, [])[: epoch // every]
     return min((metric.sign * v for v in curve if math.isfinite(v)), default=math.inf)
 
 

@@ -131,7 +131,7 @@ def standings(spec: Spec, records: Iterable[Trial]) -> list[tuple[Trial, int]]:
 
 def _best_so_far(spec: Spec, record: Trial) -> list[float]:
     """At each check the best of the watched curve until then, lower is better."""
-    values = [spec.metric.sign * v for v in record.history.get(spec.metric.watched, [])]
+    values = [spec.metric.sign * v for v in record.history.get(spec.metric.monitored, [])]
     return list(accumulate((v if math.isfinite(v) else math.inf for v in values), min))
 
 

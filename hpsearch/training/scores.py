@@ -42,9 +42,9 @@ def epoch_scores(epoch: Epoch, spec: Spec, dataset: Dataset) -> dict[str, np.nda
         return scores
     folds = {name: values.reshape(-1, dataset.folds) for name, values in scores.items()}
     with np.errstate(invalid="ignore"):  # inf − inf of a diverged trial
-        deviation = folds[spec.metric.watched].std(axis=1, ddof=1)
+        deviation = folds[spec.metric.monitored].std(axis=1, ddof=1)
         means = {name: values.mean(axis=1) for name, values in folds.items()}
-        return means | {f"{spec.metric.watched}_std": deviation}
+        return means | {f"{spec.metric.monitored}_std": deviation}
 
 
 def _unit(metric: str, _center: float, unit: float) -> float:

@@ -54,7 +54,7 @@ class Stopping(NamedTuple):
             state: one row for each fold of each trial.
             scores: name → `(trials,)`; all folds of a trial share its value and stop together.
         """
-        values = np.repeat(self.spec.metric.sign * scores[self.spec.metric.watched], self.folds)
+        values = np.repeat(self.spec.metric.sign * scores[self.spec.metric.monitored], self.folds)
         continues = self.early.update(state, values)
         reached = ~self.target.update(state, values) if self.target else np.zeros(len(state), dtype=np.bool_)
         if self.plateau:

@@ -80,7 +80,7 @@ def failed_result(trial: TrialTask, error: str) -> TrialResult:
 def pruned_result(spec: Spec, result: TrialResult) -> TrialResult:
     """Return a running trial's result as pruned, with its best value so far."""
     metric, every = spec.metric, spec.train.check_every
-    curve = [metric.sign * v if math.isfinite(v) else math.inf for v in result.history[metric.watched]]
+    curve = [metric.sign * v if math.isfinite(v) else math.inf for v in result.history[metric.monitored]]
     best = curve.index(min(curve))
     if curve[best] == math.inf:
         return result._replace(state="pruned", checkpoint=None)

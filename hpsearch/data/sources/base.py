@@ -33,12 +33,19 @@ class Split(StrictModel):
     rows that are not for the test are all learned from and chosen by, in turn.
     """
 
-    train: Annotated[float, Field(gt=0, lt=1, description="fraction to learn from")] = 0.6
-    val: Annotated[float, Field(gt=0, lt=1, description="fraction to choose by")] = 0.2
-    test: Annotated[float, Field(ge=0, lt=1, description="fraction that is read once, at the end")] = 0.2
-    folds: Annotated[int, Field(ge=2, le=100)] | None = Field(None, description="of a cross-validation")
-    column: str | int | None = Field(None, description="the column of a table that says train, val or test in each row")
-    file: str | None = Field(None, description="a word in each line, or an .npz file with the row numbers of each part")
+    train: Annotated[float, Field(gt=0, lt=1, description="Share of the rows for training.")] = 0.6
+    val: Annotated[float, Field(gt=0, lt=1, description="Share of the rows for validation.")] = 0.2
+    test: Annotated[float, Field(ge=0, lt=1, description="Share of the rows for the test, which may be 0.")] = 0.2
+    folds: Annotated[int, Field(ge=2, le=100)] | None = Field(
+        None, description="Number of folds of a cross-validation, over all rows but the test rows. Default: no folds."
+    )
+    column: str | int | None = Field(
+        None, description="Column of a table with train, val or test in each row: its name, or its place from 0."
+    )
+    file: str | None = Field(
+        None,
+        description="Text file with train, val or test in each line, or .npz file with these arrays of row numbers.",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -104,14 +111,20 @@ class Table:
 class Source(StrictModel, abc.ABC):
     """Where data come from, how they are split and scaled. A family: one file and one line in the menu a source."""
 
-    source: str
-    split: Split | None = Field(None, description="by the number of rows when not given: 60/20/20, 80/10/10 or 98/1/1")
-    scale: str = Field(
-        "standard", description="of the inputs, fitted on the training rows: by column, images by channel"
+    source: str = Field(description="Source.")
+    split: Split | None = Field(
+        None,
+        description="Training, validation and test rows. Default: by the number of rows 60/20/20, 80/10/10 or 98/1/1.",
     )
-    target_scale: Literal["standard", "none"] = Field("standard", description="of the targets of a regression")
+    scale: str = Field(
+        "standard",
+        description="Scaling of the inputs, fitted to the training rows: by column, of images by channel.",
+    )
+    target_scale: Literal["standard", "none"] = Field(
+        "standard", description="Scaling of the targets of a regression, fitted to the training rows."
+    )
     image: Annotated[tuple[Size, Size, Size] | None, BeforeValidator(_image)] = Field(
-        None, description="[channels, height, width] when each row is an image, in that order"
+        None, description="Shape [channels, height, width] of rows that are images. Default: rows are no images."
     )
 
     def preprocessing_config(self, point: Point) -> PreprocessingConfig:

@@ -37,13 +37,17 @@ class CsvSource(TableSource):
 
     decimal_hint: ClassVar[str] = "decimal: ',' reads it as numbers"
 
-    source: Literal["csv"] = "csv"
-    path: Annotated[str, Field(min_length=1, description="relative to the current folder")]
-    test_path: Annotated[str, Field(min_length=1)] | None = Field(None, description="the test rows, if they are apart")
-    header: bool | None = Field(None, description="whether the first line holds names")
-    separator: Annotated[str, Field(min_length=1, max_length=1)] = ","
-    decimal: Annotated[str, Field(min_length=1, max_length=1, description="what stands before decimals")] = "."
-    encoding: str = "utf-8"
+    source: Literal["csv"] = Field("csv", description="Source.")
+    path: Annotated[str, Field(min_length=1, description="File, relative to the current folder.")]
+    test_path: Annotated[str, Field(min_length=1)] | None = Field(
+        None, description="File of the test rows. Default: they are a part of `path`."
+    )
+    header: bool | None = Field(
+        None, description="The first line has the names of the columns. Default: true if it contains no number."
+    )
+    separator: Annotated[str, Field(min_length=1, max_length=1, description="Separator of the cells.")] = ","
+    decimal: Annotated[str, Field(min_length=1, max_length=1, description="Decimal separator.")] = "."
+    encoding: str = Field("utf-8", description="Encoding of the text.")
 
     def chunks(self, text: frozenset[ColumnName]) -> Iterator[Piece]:
         first: list[str] | None = None

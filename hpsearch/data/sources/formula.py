@@ -27,14 +27,14 @@ class FormulaSource(Source):
     `circles`, `moons` and `xor` are the usual ones.
     """
 
-    source: Literal["formula"] = "formula"
-    name: Name
-    seed: Annotated[int, Field(ge=0, description="of these data alone; the study's seed draws the split")] = 0
+    source: Literal["formula"] = Field("formula", description="Source.")
+    name: Name = Field(description="Data set.")
+    seed: Annotated[int, Field(ge=0, description="Seed of the data; that of the study draws the split.")] = 0
     rows: Annotated[int, Field(ge=2)] | None = Field(
-        None, description="training rows: curve 1000, arc 400, bank 1000, overfit 25; all rows of the others: 1000"
+        None, description="Rows, those of the experiments without test rows. Default: arc 400, overfit 25, others 1000."
     )
     noise: Annotated[float, Field(ge=0)] | None = Field(
-        None, description="standard deviation: spirals 0.02, circles and moons 0.1, xor 0, when not given"
+        None, description="Standard deviation of the noise. Default: spirals 0.02, circles and moons 0.1, xor 0."
     )
 
     @model_validator(mode="after")

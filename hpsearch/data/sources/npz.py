@@ -28,14 +28,20 @@ class NpzSource(Source):
     whole numbers or text, and a regression when they are floats, unless `task` says which.
     """
 
-    source: Literal["npz"] = "npz"
-    path: Annotated[str, Field(min_length=1, description="relative to the current folder")]
-    x: str = Field("x", description="name of the array of inputs")
-    y: str = Field("y", description="name of the array of targets")
-    test_x: str | None = Field(None, description="inputs of the test rows, when the file has some of its own")
-    test_y: str | None = Field(None, description="their targets")
-    task: Literal["classification", "regression"] | None = Field(None, description="by the type of y when not given")
-    rows: Annotated[int, Field(ge=1)] | None = Field(None, description="only the first so many; test rows all")
+    source: Literal["npz"] = Field("npz", description="Source.")
+    path: Annotated[str, Field(min_length=1, description="File, relative to the current folder.")]
+    x: str = Field("x", description="Name of the array of inputs (rows, …).")
+    y: str = Field("y", description="Name of the array of targets (rows,).")
+    test_x: str | None = Field(
+        None, description="Name of the array of inputs of the test rows. Default: they are a part of x."
+    )
+    test_y: str | None = Field(None, description="Name of the array of their targets.")
+    task: Literal["classification", "regression"] | None = Field(
+        None, description="Kind of task. Default: by the type of y."
+    )
+    rows: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="Number of rows to use, from the first; test rows excepted. Default: all."
+    )
 
     @model_validator(mode="after")
     def _both(self) -> Self:

@@ -23,10 +23,10 @@ class OpenmlSource(TableSource):
     """`{source: openml, id: 1590}`: the data set's own target is its last column, and is predicted unless `target` says
     otherwise. Nominal columns are names, whatever these look like."""
 
-    source: Literal["openml"] = "openml"
-    id: Annotated[int, Field(ge=1, description="number of the data set: openml.org/d/61 is 61")]
-    target: ColumnName = Field(-1, description="the column to predict; the data set's own when not given")
-    cache: str | None = Field(None, description="folder for what is fetched; scikit-learn's own when not given")
+    source: Literal["openml"] = Field("openml", description="Source.")
+    id: Annotated[int, Field(ge=1, description="Number of the data set: openml.org/d/61 is 61.")]
+    target: ColumnName = Field(-1, description="Column to predict. Default: the target of the data set.")
+    cache: str | None = Field(None, description="Folder of downloads. Default: that of scikit-learn.")
 
     def notices(self) -> Iterator[str]:
         yield from self._fetch()[1]

@@ -20,9 +20,11 @@ class ParquetSource(TableSource):
     Dictionaries of text are names, whatever these look like; decimals are taken for float64.
     """
 
-    source: Literal["parquet"] = "parquet"
-    path: Annotated[str, Field(min_length=1, description="relative to the current folder")]
-    test_path: Annotated[str, Field(min_length=1)] | None = Field(None, description="the test rows, if they are apart")
+    source: Literal["parquet"] = Field("parquet", description="Source.")
+    path: Annotated[str, Field(min_length=1, description="File, relative to the current folder.")]
+    test_path: Annotated[str, Field(min_length=1)] | None = Field(
+        None, description="File of the test rows. Default: they are a part of `path`."
+    )
 
     def chunks(self, text: frozenset[ColumnName]) -> Iterator[Piece]:
         first: list[str] | None = None

@@ -3,6 +3,7 @@
 from typing import Literal, final
 
 import numpy as np
+from pydantic import Field
 
 from hpsearch.data.sources.base import Source, Table
 
@@ -11,8 +12,8 @@ from hpsearch.data.sources.base import Source, Table
 class SklearnSource(Source):
     """`{source: sklearn, name: digits}`."""
 
-    source: Literal["sklearn"] = "sklearn"
-    name: Literal["digits", "iris", "wine", "breast_cancer", "diabetes"]
+    source: Literal["sklearn"] = Field("sklearn", description="Source.")
+    name: Literal["digits", "iris", "wine", "breast_cancer", "diabetes"] = Field(description="Data set.")
 
     def load(self) -> Table:
         from sklearn import datasets

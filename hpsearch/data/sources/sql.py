@@ -37,10 +37,18 @@ class SqlSource(TableSource):
 
     model_config = ConfigDict(hide_input_in_errors=True)
 
-    source: Literal["sql"] = "sql"
-    url: Annotated[str, Field(min_length=1, description="as SQLAlchemy takes it: sqlite:///FILE, postgresql://…")]
-    query: Annotated[str, Field(min_length=1)]
-    test_query: Annotated[str, Field(min_length=1)] | None = Field(None, description="the test rows, if they are apart")
+    source: Literal["sql"] = Field("sql", description="Source.")
+    url: Annotated[
+        str,
+        Field(
+            min_length=1,
+            description="Database URL of SQLAlchemy: sqlite:///FILE, postgresql://…; ${NAME} reads the environment.",
+        ),
+    ]
+    query: Annotated[str, Field(min_length=1, description="Query of the rows, with ORDER BY.")]
+    test_query: Annotated[str, Field(min_length=1)] | None = Field(
+        None, description="Query of the test rows. Default: they are a part of `query`."
+    )
 
     @field_validator("url")
     @classmethod

@@ -81,22 +81,29 @@ class TableSource(Source, abc.ABC):
 
     decimal_hint: ClassVar[str] = "give it as numbers"
 
-    target: ColumnName = Field(description="the column to predict")
-    task: Literal["classification", "regression"] | None = Field(None, description="guessed from the target, and said")
-    labels: dict[Word, Word] = Field(default_factory=dict, description="classes as written → as meant")
-    drop: Annotated[tuple[ColumnName, ...], Listed] = Field((), description="columns not to learn from")
-    categorical: Annotated[tuple[ColumnName, ...], Listed] = Field((), description="columns of numbers that are names")
+    target: ColumnName = Field(description="Column to predict: its name, its place from 0, or from −1 backwards.")
+    task: Literal["classification", "regression"] | None = Field(
+        None, description="Kind of task. Default: guessed from the target, and reported."
+    )
+    labels: dict[Word, Word] = Field(
+        default_factory=dict, description="Classes as they are written → as they are meant."
+    )
+    drop: Annotated[tuple[ColumnName, ...], Listed] = Field((), description="Columns to leave out: names or places.")
+    categorical: Annotated[tuple[ColumnName, ...], Listed] = Field(
+        (), description="Columns of numbers that are categories: names or places."
+    )
     missing: Annotated[tuple[Word, ...], Listed] = Field(
-        (), description="marks of missing cells, beside NA, NaN, null …"
+        (), description="Marks of missing cells, in addition to NA, NaN, null and the like."
     )
     impute: str = Field(
-        "indicator", description="median, most_frequent, or indicator: the median and a column that says so"
+        "indicator",
+        description="Imputation of missing cells: `median`, `most_frequent`, or `indicator` (median and a 0/1 column).",
     )
     min_frequency: Annotated[int, Field(ge=1)] | str = Field(
-        1, description="names of fewer training rows share a column"
+        1, description="Categories of fewer training rows share a column."
     )
     max_categories: Annotated[int, Field(ge=2)] | str = Field(
-        100, description="columns that names of one become at most"
+        100, description="Largest number of columns that one text column becomes."
     )
 
     @model_validator(mode="after")

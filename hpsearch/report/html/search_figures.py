@@ -270,7 +270,7 @@ def _slices(story: Story, axes: Sequence[Axis], trials: Sequence[Trial]) -> Pict
 
 def _curves(story: Story) -> Picture:
     """Of the best."""
-    made, watched = figure(), story.spec.metric.watched
+    made, watched = figure(), story.spec.metric.monitored
     seen: list[float] = []
     for place, r in enumerate(story.found.ranking[:CURVES]):
         x, y = curve(r, watched)

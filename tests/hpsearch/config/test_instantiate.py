@@ -277,7 +277,7 @@ MISTAKES: dict[str, tuple[str, Any, str, str]] = {
         "a name, or a mapping",
     ),
     "initializer": ("model.layers.0.initializer", "hee_normal", "model.layers.0.initializer", "'he_normal'"),
-    "both forms": ("model.hidden", [3], "model", "hidden cannot stand beside it"),
+    "both forms": ("model.hidden", [3], "model", "so hidden is not allowed with it"),
     "squashed output": ("model.output", "sigmoid", "model.output", "must be identity or relu or softplus"),
     "depth of nothing": ("model.depth", 2, "model", "depth"),
     "clip": ("train.clip", "nrom", "train.clip", "did you mean 'norm'?"),

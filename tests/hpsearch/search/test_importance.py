@@ -51,7 +51,7 @@ def test_what_counts_comes_first(goal: str, capfd: pytest.CaptureFixture[str]) -
     """Whatever else varies, without a word of Optuna's, and twice the same."""
     spec = small(metric={"name": "val/loss" if goal == "minimize" else "val/accuracy", "goal": goal})
     records = [complete(r, spec.metric.sign * far(r)) for r in sampled(spec, 100)]
-    records = [r._replace(history={spec.metric.watched: [r.value or 0.0]}) for r in records]
+    records = [r._replace(history={spec.metric.monitored: [r.value or 0.0]}) for r in records]
     optuna.logging.set_verbosity(optuna.logging.INFO)
     shares = importance(spec, iter(records))
     sound(shares)

@@ -295,7 +295,7 @@ def test_complete_trials_are_ordered_by_value(rows: list[tuple[float | None, lis
     spec, axes = zoomed(0.5, 0.0, goal)
     point = internal_params(0.1, 0.01, 1.0, 8, 1)
     records = [
-        record(axes, n, point, value)._replace(history={spec.metric.watched: losses}, epochs=len(losses))
+        record(axes, n, point, value)._replace(history={spec.metric.monitored: losses}, epochs=len(losses))
         for n, (value, losses) in enumerate(rows)
     ]
     assert _ordered(spec, records) == ranked(records, spec.metric.sign, ["coarse"])
@@ -338,7 +338,7 @@ def test_the_order_is_that_of_the_pairs(rows: list[tuple[float | None, TrialStat
     spec, axes = zoomed(0.5, 0.0, goal)
     records = [
         record(axes, n, internal_params(0.1, 0.01, 1.0, 8, 1), value)._replace(
-            state=state, history={spec.metric.watched: losses}, epochs=len(losses)
+            state=state, history={spec.metric.monitored: losses}, epochs=len(losses)
         )
         for n, (value, state, losses) in enumerate(rows)
     ]

@@ -230,7 +230,7 @@ def test_names_of_metrics() -> None:
     assert names == ["loss", *METRICS]
     for name, kind in METRICS.items():
         metric = Metric.model_validate({"name": f"val/{name}"})
-        assert metric.sign == kind.sign and metric.watched == f"val/{name}" and metric.of == name
+        assert metric.sign == kind.sign and metric.monitored == f"val/{name}" and metric.of == name
 
 
 @pytest.mark.parametrize("name", METRICS)

@@ -1,0 +1,26 @@
+"""The spec: a study file as frozen, validated sections. `hpsearch.config.load` makes it from YAML."""
+
+from hpsearch.config.spec.choice import Choice, Setting
+from hpsearch.config.spec.model import Hidden, Model, Output
+from hpsearch.config.spec.search import AnyParameter, Metric, MetricName, Pruning, Stage, Zoom
+from hpsearch.config.spec.study import Spec
+from hpsearch.config.spec.train import EarlyStopping, OptimizerSwitch, Stop, Train
+
+__all__ = [
+    "AnyParameter",
+    "Choice",
+    "EarlyStopping",
+    "Hidden",
+    "Metric",
+    "MetricName",
+    "Model",
+    "OptimizerSwitch",
+    "Output",
+    "Pruning",
+    "Setting",
+    "Spec",
+    "Stage",
+    "Stop",
+    "Train",
+    "Zoom",
+]
