@@ -1,13 +1,13 @@
-"""Every mistake a person can make.
+"""Exceptions for users: every error that a command reports without a traceback.
 
-HpsearchError          exit code 2: says where, what must hold, what it got, and the nearest right word
-├── SpecError          the study file: all its mistakes at once, each with its line
-├── DataError          the data cannot be read, or cannot be learned from
-├── StorageError       the study database: no database, another study's, busy, unwritable, a full disk
-├── TrackingError      MLflow cannot be used, or not for all of a study
-└── OutputError        another file or folder that cannot be written
+HpsearchError          exit code 2; the message says where, what must hold, what was found, and the nearest valid name
+├── SpecError          an invalid study file: all its mistakes at once, each with its line
+├── DataError          data that cannot be read or learned from
+├── StorageError       a study database that is missing, belongs to another study, is locked, full or read-only
+├── TrackingError      MLflow cannot be used, or has not recorded all of a study
+└── OutputError        a file or folder that cannot be written
 
-Interrupted            exit code 130: Ctrl-C or SIGTERM; everything finished is saved
+Interrupted            exit code 130: Ctrl-C or SIGTERM; finished trials are saved
 """
 
 from collections.abc import Sequence
@@ -15,25 +15,30 @@ from typing import NamedTuple
 
 from hpsearch.core.text import printable
 
-MOST = 15_000  # characters of all lines together
+MAX_MESSAGE_LENGTH = 15_000  # characters of all lines
 
 
 class HpsearchError(Exception):
-    """The base of the family; its text is what the person reads: it may hold whatever a file does."""
+    """The base of all errors for users. Its text is safe to print, even if the message quotes a file."""
 
     def __str__(self) -> str:
-        lines, shown, length = super().__str__().split("\n"), list[str](), 0
+        lines, printed, length = super().__str__().split("\n"), list[str](), 0
         for line in map(printable, lines):
             length += len(line)
-            if length > MOST:
+            if length > MAX_MESSAGE_LENGTH:
                 break
-            shown.append(line)
-        more = len(lines) - len(shown)
-        return "\n".join([*shown, *([f"… and {more} more"] if more else [])])
+            printed.append(line)
+        more = len(lines) - len(printed)
+        return "\n".join([*printed, *([f"… and {more} more"] if more else [])])
 
 
 class Mistake(NamedTuple):
-    """One thing wrong in a study file: `studies/digits.yaml:3: parameters.l2: min must be below max, got …`."""
+    """One mistake in a study file: `studies/digits.yaml:3: parameters.l2: min must be below max, got …`.
+
+    Attributes:
+        where: file and line; empty when there is none.
+        path: keys down to the value; empty for the file.
+    """
 
     where: str
     path: str
@@ -47,7 +52,7 @@ class SpecError(HpsearchError):
     """A study file that cannot be used.
 
     Args:
-        mistakes: all of them.
+        mistakes: all mistakes of the file.
     """
 
     def __init__(self, mistakes: Sequence[Mistake]) -> None:
@@ -56,7 +61,7 @@ class SpecError(HpsearchError):
 
 
 class DataError(HpsearchError):
-    """Data that cannot be read, or cannot be learned from."""
+    """Data that cannot be read or learned from."""
 
 
 class StorageError(HpsearchError):
@@ -64,7 +69,7 @@ class StorageError(HpsearchError):
 
 
 class TrackingError(HpsearchError):
-    """MLflow that cannot be used, or did not take all of a study."""
+    """MLflow cannot be used, or has not recorded all of a study."""
 
 
 class OutputError(HpsearchError):
@@ -72,4 +77,4 @@ class OutputError(HpsearchError):
 
 
 class Interrupted(BaseException):
-    """Somebody asked the study to stop; not an Exception, so that nothing on the way takes it for a failure."""
+    """The user or the system asked the study to stop. Not an Exception, so that no handler treats it as a failure."""

@@ -1,10 +1,10 @@
-"""The menu of samplers. Each is made anew for each trial: with no memory of its own it repeats nothing on resume."""
+"""Samplers by name. A sampler is built anew for each trial and has no state, so resuming a study repeats its points."""
 
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from hpsearch.samplers.base import SamplerContext, suggest
+from hpsearch.samplers.base import SamplerContext, suggest_parameter
 from hpsearch.samplers.cmaes import cmaes
 from hpsearch.samplers.gp import gp
 from hpsearch.samplers.random import random
@@ -21,16 +21,16 @@ SAMPLERS: dict[str, "Callable[[SamplerContext], BaseSampler]"] = {
     "gp": gp,
     "cmaes": cmaes,
 }
-MEMORYLESS = ("random", "sobol")  # which know no history
-EXTRAS = {"gp": "torch"}  # what a sampler needs and `pip install hpsearch` does not bring; the extra is called like it
+MEMORYLESS = ("random", "sobol")  # samplers that ignore earlier trials
+OPTIONAL_MODULES = {"gp": "torch"}  # sampler → a module that only the extra of the sampler's name installs
 
 
-def missing(name: str) -> str | None:
-    """What a sampler lacks here and how to get it; None when it can be used."""
-    module = EXTRAS.get(name)
+def missing_requirement(name: str) -> str | None:
+    """Return which module a sampler lacks and how to install it, or None when the sampler can be used."""
+    module = OPTIONAL_MODULES.get(name)
     if module is None or find_spec(module) is not None:
         return None
     return f"sampler {name} needs {module}: pip install 'hpsearch[{name}]'"
 
 
-__all__ = ["MEMORYLESS", "SAMPLERS", "SamplerContext", "missing", "suggest"]
+__all__ = ["MEMORYLESS", "SAMPLERS", "SamplerContext", "missing_requirement", "suggest_parameter"]

@@ -1,4 +1,7 @@
-"""What a sampler is made from, and the unit interval that every axis is drawn on."""
+"""What samplers share: the context of a trial, the unit interval, and an adapter to Optuna's sampler class.
+
+Optuna samples some parameters of a trial jointly (it calls them relative) and the others independently.
+"""
 
 import math
 from collections.abc import Callable, Mapping
@@ -14,22 +17,22 @@ if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
     from optuna.trial import FrozenTrial
 
-SEEDS = 2**32  # Optuna's samplers and NumPy's older generators take a seed below this
-Box = Mapping[str, "BaseDistribution"]
+SEED_LIMIT = 2**32  # seeds of Optuna's samplers and of NumPy's older generators must be lower
+Distributions = Mapping[str, "BaseDistribution"]  # axis key → distribution
 
 
 class SamplerContext(NamedTuple):
-    """One trial that is asked for. What is drawn follows from this and from the in-memory study, from nothing else.
+    """The trial to sample. Its parameters depend on this context and on the in-memory study only.
 
     Attributes:
         stage_seed: the same for all trials of the stage.
-        seed: of this trial alone.
-        number: within its stage, from 0.
-        wave: trials that are asked together; trial n belongs to wave n // wave.
-        known: so many trials of earlier stages stand first in the study. After them stand this stage's in the order of
-            their numbers: those of waves up to k−2 as finished, all others, up to wave k's own, as RUNNING.
-        box: axis key → its distribution, of all axes, in the order of the space.
-        conditional: keys of axes that count at some points only.
+        seed: this trial's own seed.
+        number: the trial's number in its stage, from 0.
+        wave: the number of trials in a wave; trial n belongs to wave n // wave.
+        known: the number of trials of earlier stages at the beginning of the study. This stage's trials follow in the
+            order of their numbers: for a trial of wave k, those of waves up to k−2 as finished, later ones as running.
+        distributions: of all axes, in the order of the space.
+        conditional: keys of axes that are active at some points only.
     """
 
     stage_seed: int
@@ -37,24 +40,32 @@ class SamplerContext(NamedTuple):
     number: int
     wave: int
     known: int
-    box: Box
+    distributions: Distributions
     conditional: frozenset[str]
 
     def joint(self) -> dict[str, "BaseDistribution"]:
-        """The axes that every trial has and that leave a choice."""
-        return {key: d for key, d in self.box.items() if key not in self.conditional and not d.single()}
+        """Return the distributions that can be sampled jointly: always active, with more than one value."""
+        return {key: d for key, d in self.distributions.items() if key not in self.conditional and not d.single()}
 
 
 SampleJoint = Callable[["Study", "FrozenTrial"], dict[str, Any]]
 SampleIndependent = Callable[[str, "BaseDistribution"], Any]
 
 
-def stateless(joint: Box, sample_joint: SampleJoint, sample_independent: SampleIndependent) -> "BaseSampler":
-    """An Optuna sampler that draws some axes together, and each of the rest alone."""
+def optuna_sampler(
+    joint: Distributions, sample_joint: SampleJoint, sample_independent: SampleIndependent
+) -> "BaseSampler":
+    """Return an Optuna sampler that is made of two functions.
+
+    Args:
+        joint: the distributions of the parameters that `sample_joint` returns.
+        sample_joint: samples these parameters; an empty result leaves them to `sample_independent`.
+        sample_independent: samples one of the other parameters by its key and distribution.
+    """
     from optuna.samplers import BaseSampler
 
     @final
-    class Stateless(BaseSampler):
+    class FunctionSampler(BaseSampler):
         def infer_relative_search_space(self, study: "Study", trial: "FrozenTrial") -> dict[str, "BaseDistribution"]:
             return dict(joint)
 
@@ -68,39 +79,42 @@ def stateless(joint: Box, sample_joint: SampleJoint, sample_independent: SampleI
         ) -> Any:
             return sample_independent(param_name, param_distribution)
 
-    return Stateless()
+    return FunctionSampler()
 
 
-def uniform(seed: int) -> SampleIndependent:
-    """Independent draws, each axis with a seed of its own, so that their order does not matter."""
-    return lambda key, distribution: place(distribution, np.random.default_rng(derive(seed, key)).random())
+def sample_uniform(seed: int) -> SampleIndependent:
+    """Return a function that samples uniformly, each axis with its own seed, so that their order has no effect."""
+    return lambda key, distribution: from_unit(distribution, np.random.default_rng(derive(seed, key)).random())
 
 
-def place(distribution: "BaseDistribution", unit: float) -> Any:
-    """[0, 1] → a value; uniform becomes uniform on the axis' scale, for choices and linear whole numbers exactly."""
+def from_unit(distribution: "BaseDistribution", unit: float) -> Any:
+    """Map [0, 1] to a value, such that uniform numbers become uniform on the axis's scale.
+
+    Choices and integers on a linear scale get parts of equal width.
+    """
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     if isinstance(distribution, CategoricalDistribution):
         count = len(distribution.choices)
         return distribution.choices[min(int(unit * count), count - 1)]
     assert isinstance(distribution, FloatDistribution | IntDistribution)
-    low, high = _ends(distribution)
-    position = low + (high - low) * float(unit)
-    raw = math.exp(position) if distribution.log else position
+    low, high = _scaled_bounds(distribution)
+    scaled = low + (high - low) * float(unit)
+    value = math.exp(scaled) if distribution.log else scaled
     if isinstance(distribution, IntDistribution):
-        raw = math.floor(raw + 0.5)
-    return min(max(raw, distribution.low), distribution.high)
+        value = math.floor(value + 0.5)
+    return min(max(value, distribution.low), distribution.high)
 
 
-def unit(distribution: "FloatDistribution | IntDistribution", value: float) -> float:
-    """The inverse of `place`; of whole numbers the middle of what becomes them, or near it on a log scale."""
-    low, high = _ends(distribution)
-    position = math.log(value) if distribution.log else value
-    return min(max((position - low) / (high - low), 0.0), 1.0)
+def to_unit(distribution: "FloatDistribution | IntDistribution", value: float) -> float:
+    """Map a value to [0, 1], the inverse of `from_unit`; an integer to about the middle of its part."""
+    low, high = _scaled_bounds(distribution)
+    scaled = math.log(value) if distribution.log else value
+    return min(max((scaled - low) / (high - low), 0.0), 1.0)
 
 
-def _ends(distribution: "FloatDistribution | IntDistribution") -> tuple[float, float]:
-    """A whole number stands for what rounds to it: half a step more on each side, as Optuna draws them."""
+def _scaled_bounds(distribution: "FloatDistribution | IntDistribution") -> tuple[float, float]:
+    """Return the bounds on the axis's scale; half a step wider for integers, as Optuna samples them."""
     from optuna.distributions import IntDistribution
 
     half = 0.5 if isinstance(distribution, IntDistribution) else 0.0
@@ -108,8 +122,8 @@ def _ends(distribution: "FloatDistribution | IntDistribution") -> tuple[float, f
     return (math.log(low), math.log(high)) if distribution.log else (low, high)
 
 
-def suggest(trial: "Trial", key: str, distribution: "BaseDistribution") -> None:
-    """Samples one parameter of a trial by its distribution."""
+def suggest_parameter(trial: "Trial", key: str, distribution: "BaseDistribution") -> None:
+    """Sample one parameter of a trial."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     if isinstance(distribution, CategoricalDistribution):

@@ -1,11 +1,11 @@
 """CMA-ES: a normal distribution that moves, turns and shrinks toward the better trials. Hansen 2016, arXiv:1604.00772.
 
-The optimizer is built anew for each trial by telling it again what the study holds (Optuna's is stored as a pickle).
-It lives in the unit cube of the axes' own scales, begins at its center, or at the best trial of earlier stages with a
-smaller width, and takes each ended trial once, in the order of numbers, a population at a time.
+For each trial the optimizer is rebuilt by telling it the finished trials of the stage again, in the order of their
+numbers, a population at a time (Optuna's own sampler stores a pickle instead). It works in the unit cube of the axes'
+scales. It starts at the cube's center, or with a smaller width at the best trial of earlier stages.
 
-A population is never smaller than a wave, whose trials are all drawn from one distribution. With waves overlapping by
-one they are told a generation late. Leaving late ones out, as the generation they were drawn for is over, was tried:
+A population is at least as large as a wave, because all trials of a wave are sampled from one distribution. Since a
+wave is sampled while the one before is in training, it is told one generation late. Leaving late trials out was tried:
 on a quadratic in four dimensions the best of 192 trials was then 2.5 times as far from the optimum's value.
 """
 
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hpsearch.core.seeds import derive
-from hpsearch.samplers.base import SEEDS, SamplerContext, place, stateless, uniform, unit
+from hpsearch.samplers.base import SEED_LIMIT, SamplerContext, from_unit, optuna_sampler, sample_uniform, to_unit
 
 if TYPE_CHECKING:
     from cmaes import CMA
@@ -24,58 +24,59 @@ if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
     from optuna.trial import FrozenTrial
 
-Numbers = dict[str, "FloatDistribution | IntDistribution"]
+NumericDistributions = dict[str, "FloatDistribution | IntDistribution"]
 
-WIDTH = 1 / 6  # standard deviation at the beginning: three of them from the center to the walls
-WIDTH_KNOWN = (
-    1 / 8
-)  # around a known best: of 1/4, 1/6, 1/8, 1/12, 1/20 the best in four dimensions after 16 and after 64
+INITIAL_SIGMA = 1 / 6  # three standard deviations from the center to the sides of the unit cube
+# Around the best known trial: of 1/4, 1/6, 1/8, 1/12 and 1/20 the best in four dimensions after 16 and after 64 trials.
+SIGMA_AT_BEST = 1 / 8
 
 
 def cmaes(context: SamplerContext) -> "BaseSampler":
-    """Numbers that count everywhere are drawn together, whole ones rounded; the rest is drawn uniformly."""
+    """Sample unconditional numbers jointly, integers by rounding; sample all others uniformly."""
     from optuna.distributions import FloatDistribution, IntDistribution
 
     joint = context.joint()
-    numbers: Numbers = {k: d for k, d in joint.items() if isinstance(d, FloatDistribution | IntDistribution)}
+    numeric: NumericDistributions = {
+        k: d for k, d in joint.items() if isinstance(d, FloatDistribution | IntDistribution)
+    }
 
     def sample_joint(study: "Study", trial: "FrozenTrial") -> dict[str, Any]:
-        optimizer = _replayed(context, numbers, study)
-        optimizer.reseed_rng(derive(context.seed, "together") % SEEDS)
-        return {key: place(d, x) for (key, d), x in zip(numbers.items(), optimizer.ask().tolist(), strict=True)}
+        optimizer = _replay(context, numeric, study)
+        optimizer.reseed_rng(derive(context.seed, "together") % SEED_LIMIT)
+        return {key: from_unit(d, x) for (key, d), x in zip(numeric.items(), optimizer.ask().tolist(), strict=True)}
 
-    return stateless(numbers, sample_joint, uniform(context.seed))
+    return optuna_sampler(numeric, sample_joint, sample_uniform(context.seed))
 
 
-def _replayed(context: SamplerContext, numbers: Numbers, study: "Study") -> "CMA":
-    """The optimizer after everything this trial may see."""
+def _replay(context: SamplerContext, numeric: NumericDistributions, study: "Study") -> "CMA":
+    """Return the optimizer after all finished trials of the study."""
     from cmaes import CMA
     from optuna.study import StudyDirection
 
     sign = 1.0 if study.direction == StudyDirection.MINIMIZE else -1.0
     trials = study.get_trials(deepcopy=False)
     known = sorted((t for t in trials[: context.known] if _rank(t, sign) < (1,)), key=lambda t: _rank(t, sign))
-    ended = [t for t in trials[context.known :] if t.state.is_finished()]
-    count = len(numbers)
-    population = max(4 + math.floor(3 * math.log(count)), context.wave)  # eq. 48
+    finished = [t for t in trials[context.known :] if t.state.is_finished()]
+    dimensions = len(numeric)
+    population = max(4 + math.floor(3 * math.log(dimensions)), context.wave)  # eq. 48
     optimizer = CMA(
-        mean=_position(known[0], numbers) if known else np.full(count, 0.5),
-        sigma=WIDTH_KNOWN if known else WIDTH,
-        bounds=np.array([[0.0, 1.0]] * count),
-        seed=context.stage_seed % SEEDS,
+        mean=_unit_vector(known[0], numeric) if known else np.full(dimensions, 0.5),
+        sigma=SIGMA_AT_BEST if known else INITIAL_SIGMA,
+        bounds=np.array([[0.0, 1.0]] * dimensions),
+        seed=context.stage_seed % SEED_LIMIT,
         population_size=population,
     )
-    for first in range(0, len(ended) - population + 1, population):
-        ranked = sorted(ended[first : first + population], key=lambda t: _rank(t, sign))
-        if _rank(ranked[0], sign) < (2,):  # else nothing is known of any of them
-            optimizer.tell([(_position(t, numbers), float(rank)) for rank, t in enumerate(ranked)])
+    for first in range(0, len(finished) - population + 1, population):
+        ranked = sorted(finished[first : first + population], key=lambda t: _rank(t, sign))
+        if _rank(ranked[0], sign) < (2,):  # a generation without any value is left out
+            optimizer.tell([(_unit_vector(t, numeric), float(rank)) for rank, t in enumerate(ranked)])
     return optimizer
 
 
 def _rank(trial: "FrozenTrial", sign: float) -> tuple[float, ...]:
-    """Lower is better: complete ones by value, pruned ones by their last report, then diverged and failed ones.
+    """Return a sort key: complete trials by value, pruned ones by their last report, then diverged and failed ones.
 
-    The method knows ranks only, so that nobody has to make up values for trials that have none.
+    CMA-ES uses ranks only, so trials without a value need no made-up value.
     """
     from optuna.trial import TrialState
 
@@ -86,5 +87,5 @@ def _rank(trial: "FrozenTrial", sign: float) -> tuple[float, ...]:
     return (2,)
 
 
-def _position(trial: "FrozenTrial", numbers: Numbers) -> np.ndarray:
-    return np.array([unit(d, trial.params[key]) for key, d in numbers.items()])
+def _unit_vector(trial: "FrozenTrial", numeric: NumericDistributions) -> np.ndarray:
+    return np.array([to_unit(d, trial.params[key]) for key, d in numeric.items()])

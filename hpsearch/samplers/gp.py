@@ -1,18 +1,17 @@
 """A Gaussian process with log expected improvement, running trials considered. Ament et al. 2023, arXiv:2310.20708.
 
-Optuna's, with four things around it. What ended without a value is shown to it as the worst that was seen, for it
-leaves such trials out and would go where training diverges again and again. Whole numbers of many values are shown as
-fractions of their axis, which takes a third off the time. Until ten trials have ended, and for axes that count at some
-points only, the Sobol' sequence is drawn from. And it computes on one thread, because the number of threads is seen in
-the last bits of what it draws.
+Optuna's `GPSampler` with four additions. Trials that ended without a value count as the worst value so far, because
+Optuna leaves them out and would sample where training diverges again and again. Integers of many values are passed as
+fractions of their axis, which saves a third of the time. Until ten trials have finished, and for conditional axes,
+points come from the Sobol' sequence. Computation uses one thread, because the number of threads affects the last bits.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from hpsearch.samplers.base import SEEDS, Box, SamplerContext, place, stateless, unit
-from hpsearch.samplers.sobol import coordinates
+from hpsearch.samplers.base import SEED_LIMIT, Distributions, SamplerContext, from_unit, optuna_sampler, to_unit
+from hpsearch.samplers.sobol import sobol_coordinates
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -20,35 +19,38 @@ if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
     from optuna.trial import FrozenTrial
 
-STARTUP = 10  # ended trials, those of earlier stages included
-MANY = 16  # up to so many values Optuna tries each
+MIN_FINISHED = 10  # trials before the model is used, those of earlier stages included
+MIN_FRACTION_STEPS = 16  # integers with at least so many steps are passed as fractions
 
 
 def gp(context: SamplerContext) -> "BaseSampler":
-    """Needs torch."""
+    """Sample unconditional axes by the model; needs torch."""
     from optuna.distributions import FloatDistribution, IntDistribution
     from optuna.samplers import GPSampler
 
     joint = context.joint()
-    many = {k: d for k, d in joint.items() if isinstance(d, IntDistribution) and d.high - d.low >= MANY}
-    space = joint | dict.fromkeys(many, FloatDistribution(0, 1))
+    fractions = {
+        k: d for k, d in joint.items() if isinstance(d, IntDistribution) and d.high - d.low >= MIN_FRACTION_STEPS
+    }
+    space = joint | dict.fromkeys(fractions, FloatDistribution(0, 1))
 
     def sample_joint(study: "Study", trial: "FrozenTrial") -> dict[str, Any]:
         trials = study.get_trials(deepcopy=False)
-        if sum(t.state.is_finished() for t in trials) < STARTUP:
+        if sum(t.state.is_finished() for t in trials) < MIN_FINISHED:
             return {}
-        inner = GPSampler(seed=context.seed % SEEDS, n_startup_trials=0, deterministic_objective=False)
+        sampler = GPSampler(seed=context.seed % SEED_LIMIT, n_startup_trials=0, deterministic_objective=False)
         with _one_thread():
-            drawn = inner.sample_relative(_shown(study, space, many), trial, space)
-        return drawn | {key: place(d, drawn[key]) for key, d in many.items()}
+            params = sampler.sample_relative(completed_study(study, space, fractions), trial, space)
+        return params | {key: from_unit(d, params[key]) for key, d in fractions.items()}
 
-    return stateless(joint, sample_joint, coordinates(context))
+    return optuna_sampler(joint, sample_joint, sobol_coordinates(context))
 
 
-def _shown(study: "Study", space: Box, many: "dict[str, IntDistribution]") -> "Study":
-    """The study as Optuna's model is to see it. All trials are there, so that each keeps its number.
+def completed_study(study: "Study", space: Distributions, fractions: "dict[str, IntDistribution]") -> "Study":
+    """Return a copy of the study in which every finished trial is complete, with all trials in their places.
 
-    One that ended without a value is complete: by its last report, at worst with the worst of the values there are.
+    A pruned trial gets its last report, but no worse than the worst value of a complete trial. Other trials without a
+    value get that worst value.
     """
     import optuna
     from optuna.study import StudyDirection
@@ -64,17 +66,18 @@ def _shown(study: "Study", space: Box, many: "dict[str, IntDistribution]") -> "S
         reports = t.intermediate_values if t.state == TrialState.PRUNED else {}
         return better(worst, reports[max(reports)]) if reports else worst
 
-    shown = optuna.create_study(direction=study.direction)
+    completed = optuna.create_study(direction=study.direction)
     for t in trials:
-        shown.add_trial(
+        params = {key: v for key, v in t.params.items() if key in space}
+        completed.add_trial(
             create_trial(
                 state=TrialState.COMPLETE if t.state.is_finished() else TrialState.RUNNING,
                 value=value(t),
-                params={k: unit(many[k], v) if k in many else v for k, v in t.params.items() if k in space},
-                distributions={key: space[key] for key in t.params if key in space},
+                params={key: to_unit(fractions[key], v) if key in fractions else v for key, v in params.items()},
+                distributions={key: space[key] for key in params},
             )
         )
-    return shown
+    return completed
 
 
 @contextmanager

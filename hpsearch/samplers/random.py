@@ -1,15 +1,15 @@
-"""Independent draws, uniform on each axis' scale. Bergstra, Bengio 2012."""
+"""Random search: independent samples, uniform on each axis's scale. Bergstra, Bengio 2012."""
 
 from typing import TYPE_CHECKING
 
-from hpsearch.samplers.base import SEEDS, SamplerContext
+from hpsearch.samplers.base import SEED_LIMIT, SamplerContext
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
 
 def random(context: SamplerContext) -> "BaseSampler":
-    """Knows no history."""
+    """Sample independently of earlier trials."""
     from optuna.samplers import RandomSampler
 
-    return RandomSampler(seed=context.seed % SEEDS)
+    return RandomSampler(seed=context.seed % SEED_LIMIT)

@@ -1,12 +1,12 @@
 """A scrambled Sobol' sequence: points that fill the box evenly. Sobol' 1967, Owen 1998.
 
-Optuna's own is not used: its first trial stands outside the sequence, its axes are those that earlier trials share, and
-its place in the sequence is a count it keeps in the study.
+Optuna's own sampler is not used: its first trial is not part of the sequence, it samples only the axes that earlier
+trials share, and it counts its place in the sequence in the stored study.
 """
 
 from typing import TYPE_CHECKING, Any
 
-from hpsearch.samplers.base import SampleIndependent, SamplerContext, place, stateless
+from hpsearch.samplers.base import SampleIndependent, SamplerContext, from_unit, optuna_sampler
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -14,22 +14,22 @@ if TYPE_CHECKING:
 
 
 def sobol(context: SamplerContext) -> "BaseSampler":
-    """Trial n gets the sequence's point n, and each axis its dimension, whether it counts at a point or not."""
-    return stateless({}, lambda study, trial: {}, coordinates(context))
+    """Give trial n the sequence's point n; each axis has its own dimension, also where it is inactive."""
+    return optuna_sampler({}, lambda study, trial: {}, sobol_coordinates(context))
 
 
-def coordinates(context: SamplerContext) -> SampleIndependent:
-    """Axis by axis the trial's point of the stage's sequence."""
+def sobol_coordinates(context: SamplerContext) -> SampleIndependent:
+    """Return a function that returns the trial's coordinate of the stage's sequence for each axis."""
     from scipy.stats import qmc
 
-    if not context.box:
+    if not context.distributions:
         return lambda key, distribution: None  # never called
-    sequence = qmc.Sobol(len(context.box), scramble=True, rng=context.stage_seed)
+    sequence = qmc.Sobol(len(context.distributions), scramble=True, rng=context.stage_seed)
     if context.number:
         sequence.fast_forward(context.number)
-    point = dict(zip(context.box, sequence.random(1)[0].tolist(), strict=True))
+    point = dict(zip(context.distributions, sequence.random(1)[0].tolist(), strict=True))
 
     def coordinate(key: str, distribution: "BaseDistribution") -> Any:
-        return place(distribution, point[key])
+        return from_unit(distribution, point[key])
 
     return coordinate

@@ -2,14 +2,14 @@
 
 from typing import TYPE_CHECKING
 
-from hpsearch.samplers.base import SEEDS, SamplerContext
+from hpsearch.samplers.base import SEED_LIMIT, SamplerContext
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
 
 def tpe(context: SamplerContext) -> "BaseSampler":
-    """Optuna's, whose first ten finished trials are random; earlier stages' trials count."""
+    """Sample by Optuna's TPE: at random until ten trials have finished, those of earlier stages included."""
     from optuna.samplers import TPESampler
 
-    return TPESampler(seed=context.seed % SEEDS)
+    return TPESampler(seed=context.seed % SEED_LIMIT)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, final
 from hpsearch.config.spec import Spec
 from hpsearch.core.seeds import derive
 from hpsearch.core.space import Box, InternalValue, Space, point_key
-from hpsearch.samplers import MEMORYLESS, SAMPLERS, SamplerContext, suggest
+from hpsearch.samplers import MEMORYLESS, SAMPLERS, SamplerContext, suggest_parameter
 from hpsearch.search import pruning
 from hpsearch.storage.records import Trial
 from hpsearch.storage.study_db import StudyDatabase
@@ -93,7 +93,7 @@ class Suggester:
             number=number,
             wave=spec.wave,
             known=known,
-            box=self._distributions,
+            distributions=self._distributions,
             conditional=frozenset(a.key for a in self._space.axes if a.when),
         )
 
@@ -107,7 +107,7 @@ class Suggester:
         trial = memory.ask({a.key: self._distributions[a.key] for a in self._space.axes if not a.when})
         waiting = [a for a in self._space.axes if a.when]
         while counting := [a for a in waiting if a.is_active(self._space.point(trial.params))]:
-            suggest(trial, counting[0].key, self._distributions[counting[0].key])
+            suggest_parameter(trial, counting[0].key, self._distributions[counting[0].key])
             waiting.remove(counting[0])
         return trial.params
 

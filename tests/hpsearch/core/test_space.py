@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hpsearch.core.space import Fixed, Range, Space, Values, box_contains, build_space, complement, value_bounds
 from hpsearch.core.text import format_value
-from hpsearch.samplers import SAMPLERS, SamplerContext, missing
+from hpsearch.samplers import SAMPLERS, SamplerContext, missing_requirement
 
 SHORT = st.decimals(0, "0.9999", places=4).map(float)  # what a person writes
 UNIT = st.floats(0, 1)
@@ -158,7 +158,7 @@ def test_random_draws() -> None:
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_samplers_repeat_by_seed(name: str) -> None:
     """The same seed and history give the same point, another seed another one; seeds have 64 bits."""
-    if lack := missing(name):
+    if lack := missing_requirement(name):
         pytest.skip(lack)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     every = build_space(PARAMETERS)

@@ -12,7 +12,7 @@ from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
 from hpsearch.config.references import search_space
 from hpsearch.config.spec import Spec
-from hpsearch.samplers.base import place
+from hpsearch.samplers.base import from_unit
 from hpsearch.search.importance import TRIALS, importance
 from hpsearch.storage.records import Trial
 from hpsearch.training.task import TrialState
@@ -27,7 +27,7 @@ def sampled(spec: Spec, count: int, seed: int = 3) -> list[Trial]:
         internal_params: dict[str, Any] = {}
         for axis in space.axes:
             if axis.is_active(space.point(internal_params)):
-                internal_params[axis.key] = place(boxes[axis.key], rng.random())
+                internal_params[axis.key] = from_unit(boxes[axis.key], rng.random())
         found.append(Trial("coarse", n, internal_params, space.point(internal_params), "running"))
     return found
 
