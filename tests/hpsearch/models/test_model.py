@@ -1,4 +1,4 @@
-"""The champion's folder: what comes back predicts the same bits, in this process or another."""
+"""Models: a loaded model predicts the same bits, in this process or another; frames and arrays that it accepts."""
 
 import dataclasses
 import json
@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from cases import run, small
+from people_cases import people, run_study
 
+import hpsearch
 from engine.data.scaling import SCALERS
 from engine.layers import Dense, Flatten
 from engine.network import Network
@@ -35,7 +38,7 @@ CHANGES = {"train.epochs": 3, "stages.0.trials": 3, "stages.1.trials": 1}
 def trained(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Spec, Dataset, Model, dict[str, float]]:
-    """A model of each kind, as a study leaves it, and the champion's scores."""
+    """Return the champion's model of a study of each kind, and its scores."""
     folder = tmp_path_factory.mktemp(request.param)
     spec = small(**CHANGES, **{"data": {"source": "sklearn", "name": KINDS[request.param]}})
     dataset, [[scaling]] = prepare(spec.data, spec.seed, folder)
@@ -60,7 +63,7 @@ def test_save_and_load(trained: tuple[Spec, Dataset, Model, dict[str, float]], t
 
 
 def test_another_process(trained: tuple[Spec, Dataset, Model, dict[str, float]], tmp_path: Path) -> None:
-    """Which has nothing but the folder and the rows; and it needs none of the heavy libraries."""
+    """Another process needs only the folder and the rows, and imports no slow library."""
     spec, _, model, _ = trained
     x = spec.data.load().x
     model.save(tmp_path / "model")
@@ -80,7 +83,7 @@ def test_another_process(trained: tuple[Spec, Dataset, Model, dict[str, float]],
 
 
 def test_scores_are_those_of_the_study(trained: tuple[Spec, Dataset, Model, dict[str, float]]) -> None:
-    """From rows as the source gives them: the study's own accuracy on the test rows."""
+    """The accuracy on the raw test rows is the test accuracy of the study."""
     spec, dataset, model, metrics = trained
     rows, test = spec.data.load(), dataset.part("test")
     assert test is not None
@@ -88,7 +91,7 @@ def test_scores_are_those_of_the_study(trained: tuple[Spec, Dataset, Model, dict
     assert names.shape == (len(rows.x),)
     if not dataset.classes:
         assert scores.shape == (len(rows.x), 1) and (scores[:, 0] == names).all()
-        assert np.ptp(names) > 1 and abs(names.mean() - rows.y.mean()) < rows.y.std()  # in their own unit
+        assert np.ptp(names) > 1 and abs(names.mean() - rows.y.mean()) < rows.y.std()  # in the units of the target
         return
     assert scores.shape == (len(rows.x), len(dataset.classes))
     assert np.allclose(scores.sum(axis=1), 1) and (scores >= 0).all()
@@ -117,7 +120,7 @@ def test_wrong_rows(trained: tuple[Spec, Dataset, Model, dict[str, float]]) -> N
 
 
 def build(source: Source, folder: Path) -> tuple[Dataset, Model]:
-    """A model of a source's rows with weights as they are drawn: how it was trained does not matter here."""
+    """Return a dataset and a model of it with untrained weights."""
     spec = small().model_copy(update={"data": source})
     dataset, [[scaling]] = prepare(source, 3, folder)
     outputs = Dense(dataset.outputs)
@@ -132,14 +135,14 @@ SOURCES_BY_TASK: dict[str, dict[str, Any]] = {
     "images": {"source": "sklearn", "name": "digits", "image": [1, 8, 8]},
     "channels": {"source": "sklearn", "name": "digits", "image": [4, 8, 2]},
     "values": {"source": "formula", "name": "curve"},
-    "values as they are": {"source": "formula", "name": "curve", "target_scale": "none"},
+    "unscaled values": {"source": "formula", "name": "curve", "target_scale": "none"},
 }
 
 
 @pytest.mark.parametrize("task", SOURCES_BY_TASK)
 @pytest.mark.parametrize("scale", [*SCALERS, "none"])
-def test_every_scaling_comes_back(scale: str, task: str, tmp_path: Path) -> None:
-    """The same bits from the folder as before it; and those that the network gives of the study's own test rows."""
+def test_every_scaling_is_restored(scale: str, task: str, tmp_path: Path) -> None:
+    """A loaded model predicts the same bits, and the outputs of the network for the prepared test rows."""
     source = small(data={**SOURCES_BY_TASK[task], "scale": scale}).data
     dataset, model = build(source, tmp_path)
     rows, test = source.load(), dataset.part("test")
@@ -179,7 +182,7 @@ def test_images_in_both_shapes(task: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("damage", ["unknown scaler", "no arrays", "no scale"])
 def test_bad_scaling(damage: str, tmp_path: Path) -> None:
-    """Refused: rows that are not scaled give wrong predictions and no error."""
+    """A model without its scaling is refused: it would predict wrong values without an error."""
     _, model = build(small(data={"source": "sklearn", "name": "iris", "scale": "minmax"}).data, tmp_path)
     folder = tmp_path / "model"
     model.save(folder)
@@ -231,7 +234,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
 )
 def test_bad_folders(saved: Path, tmp_path: Path, damage: str) -> None:
-    """One message that names the folder, and nothing of it is run."""
+    """The message names the folder."""
     folder = tmp_path / "model"
     shutil.copytree(saved, folder)
     weights, content = folder / "weights.npz", folder / "model.json"
@@ -285,3 +288,45 @@ def test_folder_that_cannot_be_written(saved: Path, tmp_path: Path) -> None:
     file.touch()
     with pytest.raises(OutputError, match="cannot be written"):
         Model.load(saved).save(file / "model")
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, hpsearch.StudyResult]:
+    """Return the folder and the result of a study with folds and two ways of preprocessing."""
+    folder = tmp_path_factory.mktemp("study")
+    return folder, run_study(folder)
+
+
+def test_frames_of_all_kinds(ran: tuple[Path, hpsearch.StudyResult]) -> None:
+    """Any column order, more columns, other types of the same values, missing cells, unknown categories."""
+    model, table = ran[1].model, people()
+    whole = model.predictions(table)
+    assert list(whole) == ["prediction", "probability of no", "probability of yes"]
+    assert set(whole["prediction"]) == {"yes", "no"} and len(whole) == 150
+    for other in (
+        table[table.columns[::-1]],
+        table.drop(columns="happy").assign(more=1),
+        table.assign(member=table["member"].astype(str).str.lower(), town=table["town"].astype("category")),
+        table.astype({"age": "Float64", "town": "string", "member": object}),
+        table.assign(age=table["age"].astype(object).where(table["age"].notna(), "NaN")),
+    ):
+        pd.testing.assert_frame_equal(model.predictions(other), whole)
+    pd.testing.assert_frame_equal(model.predictions(table[list(model.features)].to_numpy(object)), whole)
+    strange = table.assign(town="Mars", age=np.nan)
+    assert np.isfinite(model.scores(strange)).all() and (model.scores(strange) != model.scores(table)).any()
+    assert len(model.predictions(table[:0])) == 0
+    assert model.scores(table[7:8]).tobytes() == model.scores(table)[7:8].tobytes()
+
+
+def test_frames_that_do_not_fit(ran: tuple[Path, hpsearch.StudyResult]) -> None:
+    model, table = ran[1].model, people()
+    for frame, message in (
+        (table.drop(columns="age"), "rows must have the column 'age'"),
+        (table.rename(columns={"town": "twon"}), "the column 'town'; did you mean 'twon'?"),
+        (table.assign(age="forty"), "column 'age' must hold numbers, got 'forty' in row 1"),
+        (table.assign(pay=np.inf), "column 'pay' must hold numbers within ±3.4e+38, got inf in row 1"),
+        (np.zeros((3, 2)), "rows must have 4 features, got an array of shape"),
+    ):
+        with pytest.raises(DataError) as caught:
+            model.predict(frame)
+        assert message in str(caught.value)

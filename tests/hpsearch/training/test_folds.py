@@ -16,7 +16,6 @@ from hpsearch.data.preprocessing import Preprocessing
 from hpsearch.errors import DataError
 from hpsearch.models.export import build_model
 from hpsearch.models.model import Model
-from hpsearch.models.prepared import PreparedData
 from hpsearch.storage.records import Trial
 from hpsearch.storage.sqlite_file import url_of
 from hpsearch.storage.study_db import StudyDatabase
@@ -186,24 +185,6 @@ def test_the_folds_predict_together(content: dict[str, Any], tmp_path: Path) -> 
         *(f"test/{n}" for n in expected),
         *(k for k in scores if "fit/" in k),
     }
-
-
-@pytest.mark.parametrize("content", [FOLDS, WAYS, VALUES], ids=["folds", "ways", "values"])
-def test_blueprints_survive(content: dict[str, Any], tmp_path: Path) -> None:
-    """What a database keeps is enough to make the same model without the data."""
-    spec = cases.small(**content)
-    made = prepared(spec, tmp_path)
-    point = {**POINT, **({"scaling": "none"} if made[0].choices else {})}
-    result = one(spec, made[0], point)
-    stored = [PreparedData.from_bytes(b.to_bytes()) for b in PreparedData.of_variants(*made)]
-    kept = PreparedData.at(stored, spec, point)
-    assert result.weights is not None
-    record = Trial("a", 0, {}, point, "complete")
-    again = build_model(spec, kept.dataset, kept.folds, record, result.weights)
-    x = np.asarray(spec.data.load().x)
-    assert again.scores(x).tobytes() == model(spec, made, result, point).scores(x).tobytes()
-    with pytest.raises(DataError, match="the stored preprocessing cannot be read"):
-        PreparedData.from_bytes(stored[0].to_bytes()[:200])
 
 
 def test_a_study_of_folds(tmp_path: Path) -> None:
