@@ -1,12 +1,12 @@
-"""Sends MLflow what it has not got of a study, from the study's database alone; nothing is trained, nothing written."""
+"""Upload trials that MLflow does not have, from a study's database. Nothing is trained, and the database only read."""
 
 import contextlib
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from hpsearch.core.text import format_count
 from hpsearch.errors import DataError, Interrupted, OutputError, TrackingError
 from hpsearch.models.export import champion_model
 from hpsearch.models.prepared import PreparedData
@@ -15,73 +15,72 @@ from hpsearch.storage.records import FINISHED, Trial
 from hpsearch.storage.study_db import StudyDatabase
 from hpsearch.study.summary import Summary, summary
 from hpsearch.tracking import MlflowTracker, StudyInfo
-from hpsearch.tracking.background import Call, Sender
+from hpsearch.tracking.background import missing_part
+from hpsearch.tracking.mlflow.tracker import UploadCounts
+from hpsearch.tracking.sender import Message, RetryingSender
 
 
 class SyncReport(NamedTuple):
-    """What `sync` did.
+    """The result of `sync`.
 
     Attributes:
-        sent: runs made.
-        settled: runs that had been left unfinished, and are no more.
-        there: runs that were whole already.
-        notices: what else is worth a line.
+        runs: numbers of runs uploaded, closed and unchanged.
+        notices: further messages, a line each.
     """
 
-    sent: int
-    settled: int
-    there: int
+    runs: UploadCounts
     notices: tuple[str, ...]
 
     @property
     def line(self) -> str:
-        """`12 runs sent, 1 settled, 68 there already`."""
-        return f"{self.sent} run{'s' * (self.sent != 1)} sent, {self.settled} settled, {self.there} there already"
+        """`12 runs uploaded, 1 unfinished run closed, 68 runs unchanged`."""
+        uploaded, closed, unchanged = self.runs
+        parts = (format_count(uploaded, "run"), format_count(closed, "unfinished run"), format_count(unchanged, "run"))
+        return "{} uploaded, {} closed, {} unchanged".format(*parts)
 
 
-def sync(url: str, tracking: str, stop: Callable[[], bool] = lambda: False) -> SyncReport:
-    """Makes MLflow's runs those of the study's finished trials.
+def sync(url: str, tracking_uri: str, stop: Callable[[], bool] = lambda: False) -> SyncReport:
+    """Make MLflow's runs agree with the finished trials of a study.
 
     Args:
-        tracking: MLflow's URI.
-        stop: asked between records.
+        url: URL of the study's database.
+        tracking_uri: MLflow's tracking URI.
+        stop: checked between trials; True ends the upload.
 
     Raises:
-        StorageError: the database holds no study, or the study is being run.
-        TrackingError: MLflow cannot be used; what was sent stays.
-        Interrupted: somebody asked to stop; what was sent stays.
+        StorageError: the database contains no study, or the study is running.
+        TrackingError: not everything could be uploaded; what was uploaded stays.
+        Interrupted: `stop` returned True; what was uploaded stays.
     """
-    if tracking == "none":
-        raise TrackingError("--tracking-uri: 'none' is nowhere to send to")
-    made: list[MlflowTracker] = []
+    if tracking_uri == "none":
+        raise TrackingError("--tracking-uri: 'none' disables tracking; name the store to upload to")
+    trackers: list[MlflowTracker] = []
 
-    def tracker(uri: str) -> MlflowTracker:
-        made.append(MlflowTracker(uri))
-        return made[-1]
+    def factory(uri: str) -> MlflowTracker:
+        trackers.append(MlflowTracker(uri))
+        return trackers[-1]
 
-    with tempfile.TemporaryDirectory(prefix="hpsearch-") as folder, _held(url) as storage:
+    with tempfile.TemporaryDirectory(prefix="hpsearch-") as folder, _locked(url) as storage:
         found = summary(url)
-        records = [r for stage in found.records for r in stage if r.state in FINISHED]
-        ranking, model, notices = _ending(found, storage, Path(folder))
-        sender = Sender(tracker, tracking)
-        sender.add(Call("begin", (_subject(found, storage),)))
-        for record in records:
-            sender.add(Call("tell", (record,)))
-        sender.add(Call("finish", (ranking, model)))
-        sender.end(stop)
+        trials = [trial for stage in found.records for trial in stage if trial.state in FINISHED]
+        ranking, model, notices = _outcome(found, storage, Path(folder))
+        sender = RetryingSender(factory, tracking_uri)
+        sender.add(Message("start_study", (_study_info(found, storage),)))
+        for trial in trials:
+            sender.add(Message("log_trial", (trial,)))
+        sender.add(Message("finish_study", (ranking, model)))
+        sender.flush(stop)
     if stop():
         raise Interrupted
-    sent = sender.sent
-    if not made or not sent.finished or sent.records < len(records):
-        left = len(records) - sent.records
-        what = f"{left} of {len(records)} records not sent" if left else "the champion not sent"
-        raise TrackingError(f"MLflow: {what} ({sent.reason})")
-    return SyncReport(made[0].sent, made[0].settled, made[0].there, tuple(notices))
+    missing = missing_part(len(trials), sender.progress, finished=True)
+    if missing is not None:
+        raise TrackingError(f"MLflow: {missing} ({sender.progress.reason})")
+    return SyncReport(trackers[0].counts, tuple(notices))
 
 
-@contextmanager
-def _held(url: str) -> Iterator[StudyDatabase]:
-    """The study database, while nobody runs the study: two that send would send twice."""
+@contextlib.contextmanager
+def _locked(url: str) -> Iterator[StudyDatabase]:
+    """Open the study database while no other process runs or uploads the study."""
     storage = StudyDatabase.open(url, create=False)
     try:
         with study_lock(url, storage.lease.holder):
@@ -90,22 +89,25 @@ def _held(url: str) -> Iterator[StudyDatabase]:
         storage.close()
 
 
-def _subject(found: Summary, storage: StudyDatabase) -> StudyInfo:
-    study = storage.study.load()
+def _study_info(found: Summary, storage: StudyDatabase) -> StudyInfo:
+    stored = storage.study.load()
     dataset = None
-    with contextlib.suppress(DataError):  # of an earlier version: only what it says of the rows is missing
+    with contextlib.suppress(DataError):  # the runs are complete without the numbers of rows
         dataset = next((PreparedData.from_bytes(content).dataset for content in storage.study.prepared()), None)
-    return StudyInfo.of(found.spec, study, storage.url, study.version, dataset)
+    return StudyInfo.from_stored(found.spec, stored, storage.url, stored.version, dataset)
 
 
-def _ending(found: Summary, storage: StudyDatabase, folder: Path) -> tuple[list[Trial], Path | None, list[str]]:
-    """The ranking when the study is done, else none; the champion's model, when the data can be read; what to say."""
+def _outcome(found: Summary, storage: StudyDatabase, folder: Path) -> tuple[list[Trial], Path | None, list[str]]:
+    """Return the ranking and the champion's model of a finished study, without a model if its data are unreadable.
+
+    The list contains a message about a missing model.
+    """
     best = found.champion
     stored = storage.weights.find(best)
-    if best is None or stored is None or stored.test is None:  # these are read at the very end
+    if best is None or stored is None or stored.test is None:  # test scores are stored when the study finishes
         return [], None, []
     try:
         champion_model(found.spec, storage, best, stored).save(folder / "model", example=True)
     except (DataError, OutputError) as error:
-        return found.ranking, None, [f"sent without the champion's model: {error}"]
+        return found.ranking, None, [f"uploaded without the champion's model: {error}"]
     return found.ranking, folder / "model", []

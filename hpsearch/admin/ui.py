@@ -19,12 +19,13 @@ from hpsearch.core.text import printable
 from hpsearch.errors import TrackingError
 from hpsearch.storage.database import file_of
 from hpsearch.storage.sqlite_file import url_of
-from hpsearch.tracking.mlflow.saved_view import TAG, VIEW, view_link
+from hpsearch.tracking.mlflow.saved_view import STUDY_VIEW, view_link
+from hpsearch.tracking.mlflow.tags import VIEW_TAG_PREFIX
 
 HOST, PORT, TRIED = "127.0.0.1", 5000, 100
 STARTING = 120.0  # seconds the server gets until it answers; it takes 5 on a quiet machine
 CALM = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-VIEW_TAG = f"{TAG}{VIEW}"  # of an experiment that has the view
+VIEW_TAG = f"{VIEW_TAG_PREFIX}{STUDY_VIEW}"  # of an experiment that has the view
 
 
 class ServerEnded(Exception):

@@ -126,7 +126,7 @@ class Study:
         deadline = self._clock + (stage.timeout or float("inf")) - begun.seconds
         for record in records:
             if record.state in FINISHED:
-                self._tracker.tell(record)
+                self._tracker.log_trial(record)
         self._tolerate()
         size = self.totals[number] if stage.confirms else self.spec.wave
         judges = [r for r in outcomes(earlier) if r.state in FINISHED and within(self.space, begun.box, r)]
@@ -204,7 +204,7 @@ class Study:
         asked = self._confirm(number) if stage.confirms else asking.ask(wave, records, total)
         for record in records[had:]:
             if record.state in FINISHED:  # it had an outcome already
-                self._tracker.tell(record)
+                self._tracker.log_trial(record)
         visible = records[: asking.visible(wave)]
         taken = {r.copied_from for r in [*visible, *asked]}  # these stand here already
         visible = [*(r for r in judges if (r.copied_from or r.label) not in taken), *visible]
@@ -332,7 +332,7 @@ class Study:
                 self._stands[r.number] = r
         for r in done:
             records[r.number] = with_result(records[r.number], r, when)
-            self._tracker.tell(records[r.number])
+            self._tracker.log_trial(records[r.number])
         return [records[r.number] for r in done]
 
     def _ran(self) -> float:

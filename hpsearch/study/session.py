@@ -102,7 +102,7 @@ class Session:
         if options.retry_failed:
             self.notices += _retried(self._storage, self.spec)
         if options.tracking != "none":
-            self._tracker.begin(StudyInfo.of(self.spec, stored, url, versions(), self.dataset))
+            self._tracker.start_study(StudyInfo.from_stored(self.spec, stored, url, versions(), self.dataset))
         self.study = Study(self.spec, self.dataset, self._storage, executor, self._tracker, options.stop)
         self._executor = executor
         self.untracked: str | None = None
@@ -124,7 +124,7 @@ class Session:
             yield from self.study.run()
             self._executor.close()
             self._portray()
-            self._tracker.finish(self.summary().ranking, self._model())
+            self._tracker.finish_study(self.summary().ranking, self._model())
             patience = FLUSH
         finally:
             self.untracked = self._tracker.close(patience)

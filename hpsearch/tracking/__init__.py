@@ -1,8 +1,7 @@
-"""The menu of trackers."""
+"""The registry of trackers, by name."""
 
 from collections.abc import Callable
 
-from hpsearch.core.text import masked
 from hpsearch.tracking.background import BackgroundTracker
 from hpsearch.tracking.base import NullTracker, StudyInfo, Tracker
 from hpsearch.tracking.mlflow.tracker import MlflowTracker
@@ -11,4 +10,4 @@ TRACKERS: dict[str, Callable[[str], Tracker]] = {
     "mlflow": MlflowTracker,
 }
 
-__all__ = ["TRACKERS", "BackgroundTracker", "MlflowTracker", "NullTracker", "StudyInfo", "Tracker", "masked"]
+__all__ = ["TRACKERS", "BackgroundTracker", "MlflowTracker", "NullTracker", "StudyInfo", "Tracker"]

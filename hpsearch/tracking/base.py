@@ -1,4 +1,7 @@
-"""Who is told of a study: a projection of its database, never the truth."""
+"""The tracker protocol and the description of a study that a tracker gets.
+
+A tracker shows what the study database contains. It is never the source of truth, and its failures never fail a trial.
+"""
 
 import platform
 import re
@@ -14,102 +17,102 @@ from hpsearch.data.dataset import Dataset
 from hpsearch.storage.database import display_name, file_of
 from hpsearch.storage.records import StoredStudy, Trial
 
-GIT = 5.0  # seconds that git may take
+GIT_TIMEOUT = 5.0  # seconds
 
 
 @final
 @dataclass(frozen=True)
 class StudyInfo:
-    """The study a tracker is told of.
+    """The study that a tracker shows.
 
     Attributes:
-        identity: of this search; a study begun anew under the same name has another one.
+        identity: unique to this study; a study that is started again under the same name has another identity.
         created: Unix time.
-        facts: what else is worth a tag: versions, fingerprint, database.
-        known: how many rows, features and classes the data have, as far as somebody knows.
-        commit: of the git repository that the database is in, beside the study file; None when there is none.
+        properties: versions, seed, data fingerprint and database, by name.
+        data_size: number of rows, features and classes, as far as they are known.
+        commit: the git commit checked out in the folder of the database; None if there is none.
     """
 
     spec: Spec
     identity: str
     created: float
-    facts: Mapping[str, str]
-    known: Mapping[str, int] = field(default_factory=dict)
+    properties: Mapping[str, str]
+    data_size: Mapping[str, int] = field(default_factory=dict)
     commit: str | None = None
 
     @classmethod
-    def of(cls, spec: Spec, stored: StoredStudy, url: str, version: str, dataset: Dataset | None) -> Self:
-        """What is told of a stored study.
+    def from_stored(cls, spec: Spec, stored: StoredStudy, url: str, version: str, dataset: Dataset | None) -> Self:
+        """Describe a stored study.
 
         Args:
-            url: of its database.
-            version: of what it trains with.
-            dataset: its data, if they are at hand.
+            url: URL of its database.
+            version: versions of hpsearch and of the packages that it trains with.
+            dataset: its data, if available.
         """
-        file, known = file_of(url), {}
+        file, size = file_of(url), {}
         if dataset is not None:
-            known = {"rows": sum(count for _, count in dataset.rows), "features": prod(dataset.inputs)}
-            known |= {"classes": len(dataset.classes)} if dataset.classes else {}
-        facts = {
+            size = {"rows": sum(count for _, count in dataset.rows), "features": prod(dataset.inputs)}
+            size |= {"classes": len(dataset.classes)} if dataset.classes else {}
+        properties = {
             "version": f"{version}, python {platform.python_version()}",
             "data": stored.fingerprint,
             "database": display_name(url),
             "seed": str(spec.seed),
         }
-        return cls(spec, stored.identity, stored.created, facts, known, commit_of(file.parent) if file else None)
+        return cls(spec, stored.identity, stored.created, properties, size, git_commit(file.parent) if file else None)
 
 
-def commit_of(folder: Path) -> str | None:
-    """What is checked out of the git repository that a folder is in; None without one, or without git."""
+def git_commit(folder: Path) -> str | None:
+    """Return the hash of the commit checked out in a folder; None without a repository or without git."""
     command = ("git", "-C", str(folder.absolute()), "rev-parse", "--verify", "--quiet", "HEAD")
     try:
-        found = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, timeout=GIT, text=True)
+        result = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, timeout=GIT_TIMEOUT, text=True)
     except (OSError, subprocess.SubprocessError, ValueError):
         return None
-    text = found.stdout.strip()
+    text = result.stdout.strip()
     return text if re.fullmatch(r"[0-9a-f]{40,64}", text) else None
 
 
 class StoreReplacedError(Exception):
-    """What was sent before is gone as well."""
+    """The tracking store was deleted or replaced, so everything uploaded before is lost."""
 
 
 class Tracker(Protocol):
-    """Told of finished trials while others train. It is opened before anything is known of the study."""
+    """A view of a study outside its database, updated while the study runs."""
 
-    def begin(self, subject: StudyInfo) -> None:
-        """The study is known; what follows is about it."""
+    def start_study(self, study: StudyInfo) -> None:
+        """Set the study; all later calls belong to it."""
         ...
 
-    def tell(self, record: Trial) -> None:
-        """A finished trial; told again after a resume, it adds nothing."""
+    def log_trial(self, trial: Trial) -> None:
+        """Add a finished trial. Adding it again, after a resume, changes nothing."""
         ...
 
-    def finish(self, ranking: list[Trial], model: Path | None) -> None:
-        """The study is done.
+    def finish_study(self, ranking: list[Trial], model: Path | None) -> None:
+        """Complete a finished study.
 
         Args:
-            ranking: complete trials, best first; the first holds the test scores.
+            ranking: complete trials, best first; the first has the test scores.
             model: folder of the champion's model.
         """
         ...
 
     def close(self, seconds: float) -> str | None:
-        """Sends what is left, for at most so long; says what could not be sent, if anything."""
+        """Upload what is left, within `seconds`, and return a message about what is missing, if anything is."""
         ...
 
 
 @final
 class NullTracker:
-    """Nobody is told."""
+    """A tracker that does nothing."""
 
-    def begin(self, subject: StudyInfo) -> None:
+    def start_study(self, study: StudyInfo) -> None:
         return
 
-    def tell(self, record: Trial) -> None:
+    def log_trial(self, trial: Trial) -> None:
         return
 
-    def finish(self, ranking: list[Trial], model: Path | None) -> None:
+    def finish_study(self, ranking: list[Trial], model: Path | None) -> None:
         return
 
     def close(self, seconds: float) -> str | None:

@@ -87,10 +87,10 @@ def run(spec: Spec, rows: Prepared, folder: Path, seed: int, mlflow: bool) -> St
     database = folder / "small.db"
     with cases.opened(spec, rows[0], database, executor, tracker) as study:
         if mlflow:
-            tracker.begin(subject(spec, database))
+            tracker.start_study(study_info(spec, database))
         cases.drive(study, executor)
     ranking = summary(url_of(str(database))).ranking
-    tracker.finish(ranking, model(spec, rows, database, ranking[0], folder / "model") if mlflow else None)
+    tracker.finish_study(ranking, model(spec, rows, database, ranking[0], folder / "model") if mlflow else None)
     tracker.close(5)
     return study
 
@@ -107,7 +107,7 @@ def model(spec: Spec, rows: Prepared, database: Path, best: Trial, folder: Path)
     return folder
 
 
-def subject(spec: Spec, database: Path) -> StudyInfo:
+def study_info(spec: Spec, database: Path) -> StudyInfo:
     """What the tracker is told about, as a session does."""
     storage = StudyDatabase.open(url_of(str(database)), create=False)
     try:

@@ -247,16 +247,16 @@ class Limit:
     def __init__(self, trials: int) -> None:
         self._left = trials
 
-    def begin(self, subject: StudyInfo) -> None:
+    def start_study(self, study: StudyInfo) -> None:
         return
 
-    def tell(self, record: Trial) -> None:
+    def log_trial(self, trial: Trial) -> None:
         self._left -= 1
 
     def stop(self) -> bool:
         return self._left <= 0
 
-    def finish(self, ranking: list[Trial], model: Path | None) -> None:
+    def finish_study(self, ranking: list[Trial], model: Path | None) -> None:
         return
 
     def close(self, seconds: float) -> str | None:

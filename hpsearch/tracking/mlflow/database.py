@@ -1,79 +1,209 @@
-"""MLflow's database as it is opened: made once and whole, and looked at first."""
+"""MLflow's database: opened through MLflow's client, and read without it. All SQL about MLflow's tables is here."""
 
 import contextlib
 import gc
 import logging
 import os
+import re
 import sqlite3
+from dataclasses import dataclass
+from importlib import util
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Self, final
 from urllib.parse import quote
 
 import sqlalchemy as sa
 from filelock import FileLock
 
+from hpsearch.storage.database import file_of
 from hpsearch.storage.sqlite_file import url_of
+from hpsearch.tracking.base import StoreReplacedError
+from hpsearch.tracking.mlflow.tags import DATABASE_TAG, STUDY_TAG, VIEW_TAG_PREFIX
 
-BUSY = 5.0  # seconds to wait for another process that writes
+LOCK_TIMEOUT = 5.0  # seconds to wait for another process that writes; MLflow itself waits 20
+_ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "CRITICAL",  # errors that MLflow logs are also raised, and reported in one line
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # with a server that is down: seconds instead of minutes
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
 
 
-def opened(uri: str, file: Path | None, artifacts: Path | None) -> Any:
-    """MLflow, imported and opened. A file under a lock: processes that open a fresh one together leave it unusable."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "CRITICAL")  # what it logs it raises too, and we say it in one line
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # a server that is down: seconds, not minutes
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # of each run that ends, on our stdout
+# ── opened through the client ─────────────────────────────────────────────────────────────────────────────────────────
+@final
+@dataclass(frozen=True)
+class DatabaseFile:
+    """The SQLite file that MLflow's client has open."""
+
+    path: Path
+    inode: int
+
+    @classmethod
+    def of(cls, path: Path) -> Self:
+        return cls(path, path.stat().st_ino)
+
+    def check_writable(self) -> None:
+        """Check that the file is in its place and that no other process holds a lock on it.
+
+        Raises:
+            StoreReplacedError: the file was deleted or replaced.
+            sqlite3.OperationalError: it stays locked for `LOCK_TIMEOUT`, or cannot be written.
+        """
+        self.check_present()
+        with contextlib.closing(_connect(self.path)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.rollback()
+
+    def check_present(self) -> None:
+        """Check that the file is in its place: SQLite keeps writing to a deleted file without an error.
+
+        Raises:
+            StoreReplacedError: the file was deleted or replaced.
+        """
+        with contextlib.suppress(FileNotFoundError):
+            if self.path.stat().st_ino == self.inode:
+                return
+        raise StoreReplacedError(f"{self.path} was deleted or replaced during the study")
+
+    def checkpoint(self, seconds: float) -> None:
+        """Move the write-ahead log into the file, so that a copy of the file alone is complete."""
+        with contextlib.closing(_connect(self.path, seconds)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def open_client(uri: str) -> tuple[Any, DatabaseFile | None]:
+    """Import MLflow and open a tracking store, which is created if it is a SQLite file that does not exist.
+
+    Returns:
+        MLflow's client, and the SQLite file if there is one.
+
+    Raises:
+        RuntimeError: the file is a database of another program.
+    """
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     for name in ("alembic", "sqlalchemy", "urllib3"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    gc.disable()  # imports make objects that stay: collecting among them takes a quarter of their time
+    gc.disable()  # collections during the imports take a quarter of their time and free nothing
     try:
-        return _client(uri, file, artifacts)
+        from matplotlib import figure  # noqa: F401 (imported here, while the coordinator reads its data)
+        from mlflow import MlflowClient, pyfunc  # noqa: F401
     finally:
-        gc.freeze()
         gc.enable()
-
-
-def _client(uri: str, file: Path | None, artifacts: Path | None) -> Any:
-    from matplotlib import figure  # noqa: F401 (for later: now there is time)
-    from mlflow import MlflowClient, pyfunc  # noqa: F401
-
-    if file is None or artifacts is None:
-        return MlflowClient(uri)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{file}.lock", timeout=60):
-        if file.exists() and (file.is_dir() or file.stat().st_size):
-            _look(file)
+    path = file_of(uri) if uri.startswith("sqlite") else None
+    if path is None:
+        return MlflowClient(uri), None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{path}.lock", timeout=60):  # processes that open a new file together leave it unusable
+        if path.exists() and (path.is_dir() or path.stat().st_size):
+            _check_tables(path)
         else:
-            _create(file, artifacts)
-        return MlflowClient(uri)
+            _create(path)
+        return MlflowClient(uri), DatabaseFile.of(path)
 
 
-def connected(path: Path, seconds: float) -> sqlite3.Connection:
-    """A connection to a file that is there; it makes none."""
+def artifact_root(path: Path) -> Path:
+    """Return the folder of all artifacts: `artifacts` in the folder of the database."""
+    return path.parent.absolute() / "artifacts"
+
+
+def _connect(path: Path, seconds: float = LOCK_TIMEOUT) -> sqlite3.Connection:
+    """Connect to a file that exists; `mode=rw` does not create one."""
     return sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=rw", timeout=seconds, uri=True)
 
 
-def _look(path: Path) -> None:
-    """MLflow would try a damaged file for minutes before it says so, and move into another program's."""
-    with contextlib.closing(connected(path, BUSY)) as connection:
+def _check_tables(path: Path) -> None:
+    """Check that MLflow may open the file: it retries damaged files for minutes and adds its tables to any database.
+
+    Raises:
+        RuntimeError: the file is a database of another program.
+    """
+    with contextlib.closing(_connect(path)) as connection:
         names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if names and "experiments" not in names:
-        raise RuntimeError(f"{path} is a database, but not MLflow's; name another one")
+        raise RuntimeError(f"{path} is a database of another program; choose another file")
 
 
-def _create(path: Path, artifacts: Path) -> None:
-    """A fresh database under another name, renamed when it is whole: a kill amid its migrations would spoil it."""
+def _create(path: Path) -> None:
+    """Create a database under a temporary name and rename it: a kill during MLflow's migrations leaves it unusable."""
     from mlflow.store.tracking import sqlalchemy_store
 
     draft = path.with_name(f"{path.name}.draft")
     logs = [f.with_name(f"{f.name}{end}") for f in (draft, path) for end in ("-wal", "-shm", "-journal")]
-    for left in (draft, *logs):  # SQLite would play the log of a deleted database into the new one
+    for left in (draft, *logs):  # SQLite would replay the log of a deleted database
         left.unlink(missing_ok=True)
-    store: Any = sqlalchemy_store.SqlAlchemyStore(url_of(str(draft)), artifacts.as_uri())  # type: ignore[no-untyped-call]
+    root = artifact_root(path).as_uri()
+    store: Any = sqlalchemy_store.SqlAlchemyStore(url_of(str(draft)), root)  # type: ignore[no-untyped-call]
     store.engine.dispose()
-    engine = sa.create_engine(url_of(str(draft)))
-    with engine.connect() as connection:
-        connection.exec_driver_sql("PRAGMA journal_mode=WAL")  # stays; MLflow does not set it
-    engine.dispose()
+    with contextlib.closing(_connect(draft)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")  # stored in the file; MLflow does not set it
     draft.replace(path)
+
+
+# ── read without the client ───────────────────────────────────────────────────────────────────────────────────────────
+class StudyExperiment(NamedTuple):
+    """An experiment of a study, and the names of its saved views."""
+
+    id: str
+    identity: str
+    views: frozenset[str]
+
+
+class UnfinishedRuns(NamedTuple):
+    """Runs of one study with status RUNNING; `database` is the study's, if its experiment says so."""
+
+    identity: str
+    database: str | None
+    number: int
+
+
+def is_tracking_database(tables: set[str]) -> bool:
+    """Return whether a database with these tables is MLflow's."""
+    return {"alembic_version", "experiments", "runs"} <= tables
+
+
+def schema_revision(connection: sa.Connection) -> str:
+    """Return the revision of a tracking database's schema; "none" if it has none."""
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return "none"
+    return str(connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() or "none")
+
+
+def installed_revisions() -> tuple[str, set[str]]:
+    """Return the schema revision that the installed MLflow expects and all earlier ones, without importing MLflow."""
+    spec = util.find_spec("mlflow")
+    assert spec is not None and spec.origin is not None
+    files = (Path(spec.origin).parent / "store/db_migrations/versions").glob("*.py")
+    text = "\n".join(file.read_text("utf-8") for file in files)
+    lines = {start: " ".join(re.findall(rf"^{start}\b.*=.*$", text, re.M)) for start in ("revision", "down_revision")}
+    names, older = (set(re.findall(r"[\"'](\w+)[\"']", line)) for line in lines.values())
+    (head,) = names - older
+    return head, older
+
+
+def study_experiments(connection: sa.Connection) -> list[StudyExperiment]:
+    """Return the active experiments of studies, those with the latest changes first."""
+    query = f"""
+        SELECT e.experiment_id, t.value FROM experiments e
+        JOIN experiment_tags t ON t.experiment_id = e.experiment_id AND t.key = '{STUDY_TAG}'
+        LEFT JOIN runs r ON r.experiment_id = e.experiment_id
+        WHERE e.lifecycle_stage = 'active' GROUP BY e.experiment_id, t.value, e.last_update_time
+        ORDER BY max(e.last_update_time, coalesce(max(r.end_time), 0)) DESC"""
+    found = connection.exec_driver_sql(query).all()
+    tags = connection.exec_driver_sql("SELECT experiment_id, key FROM experiment_tags").all()
+    views = [(number, key.removeprefix(VIEW_TAG_PREFIX)) for number, key in tags if key.startswith(VIEW_TAG_PREFIX)]
+    return [
+        StudyExperiment(str(number), identity, frozenset(view for other, view in views if other == number))
+        for number, identity in found
+    ]
+
+
+def unfinished_runs(connection: sa.Connection) -> list[UnfinishedRuns]:
+    """Return the active runs of studies that have not ended, counted by study."""
+    query = f"""
+        SELECT t.value, max(d.value), count(*) FROM runs r
+        JOIN experiment_tags t ON t.experiment_id = r.experiment_id AND t.key = '{STUDY_TAG}'
+        LEFT JOIN experiment_tags d ON d.experiment_id = r.experiment_id AND d.key = '{DATABASE_TAG}'
+        WHERE r.status = 'RUNNING' AND r.lifecycle_stage = 'active' GROUP BY t.value"""
+    return [UnfinishedRuns(*row) for row in connection.exec_driver_sql(query)]

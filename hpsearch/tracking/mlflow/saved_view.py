@@ -1,8 +1,8 @@
-"""MLflow's saved view of a study: the table, best first, and the charts that people see when they follow its link.
+"""MLflow's saved views of a study: the runs table, best first, and the charts of the experiment's page.
 
-The state is an internal format of MLflow's page, which has it since 3.15; it is written for 3.x alone.
-The page loads 100 runs at a time, in the order of the table. Parallel coordinates show all that are loaded, every other
-chart the runs that the table has switched on: the first ten here, all of them in the view `EVERY`.
+The state of a view is an internal format of MLflow's page since version 3.15; it is written only for versions below 4.
+The page loads 100 runs at a time, in the order of the table. Parallel coordinates show all loaded runs; every other
+chart shows the visible ones: the first ten in the view `STUDY_VIEW`, all in `ALL_RUNS_VIEW`.
 """
 
 import base64
@@ -15,67 +15,64 @@ from typing import Any
 from hpsearch.config.references import search_space
 from hpsearch.config.spec import Spec
 from hpsearch.core.space import Axis
+from hpsearch.tracking.mlflow.tags import OBJECTIVE_METRIC, ORDINAL_METRIC, VIEW_TAG_PREFIX, param_name
 
-VIEW, EVERY = "hpsearch", "hpsearch-every"  # their ids
-TAG = "mlflow.sharedViewState."
-SCATTERS = 6  # more parameters are drawn by importance
-ORDINAL, METRIC = "trial", "objective"  # metrics of each run
+STUDY_VIEW, ALL_RUNS_VIEW = "hpsearch", "hpsearch-every"  # ids
+MAX_SCATTER_PLOTS = 6  # with more parameters, the most important ones
 
 
-def view_link(base: str, experiment: str, view: str = VIEW) -> str:
-    """The page that shows it.
+def view_link(base: str, experiment: str, view: str = STUDY_VIEW) -> str:
+    """Return the address of an experiment's page with a saved view.
 
     Args:
-        base: of MLflow's server, `http://127.0.0.1:5000`; empty for a link on one of its pages.
-        experiment: its id.
+        base: address of MLflow's server, `http://127.0.0.1:5000`; empty for a link on one of its pages.
+        experiment: id of the experiment.
+        view: id of the view.
     """
     page = f"{base.rstrip('/')}/#/experiments/{experiment}/runs" if base else f"#/experiments/{experiment}/runs"
     return f"{page}?workflowType=machine_learning&viewStateShareKey={view}"
 
 
-def knows_views(version: str) -> bool:
-    """Whether this version of MLflow has saved views as they are written here."""
+def supports_views(version: str) -> bool:
+    """Return whether this version of MLflow reads the saved views that `view_tags` writes."""
     found = re.match(r"(\d+)\.(\d+)", version)
     return found is not None and (3, 15) <= (int(found[1]), int(found[2])) < (4, 0)
 
 
-def views(spec: Spec, created: float, important: Iterable[str] = (), scores: Collection[str] = ()) -> dict[str, str]:
-    """The tags of an experiment that are its saved views.
+def view_tags(
+    spec: Spec, created: float, important: Iterable[str] = (), scores: Collection[str] = ()
+) -> dict[str, str]:
+    """Return the experiment's tags that contain its saved views.
 
     Args:
         created: Unix time.
-        important: parameters, the most important first; the first ones searched when there are none.
-        scores: metrics of the runs, in the order of their columns.
+        important: parameters, the most important first; if empty, in the order of the study file.
+        scores: further metrics with a column, in this order.
     """
     tags = {}
-    for name in (VIEW, EVERY):
-        state = json.dumps(_state(spec, important, scores, every=name == EVERY), separators=(",", ":"))
+    for name in (STUDY_VIEW, ALL_RUNS_VIEW):
+        state = json.dumps(_state(spec, important, scores, all_runs=name == ALL_RUNS_VIEW), separators=(",", ":"))
         packed = "deflate;" + base64.b64encode(zlib.compress(state.encode(), 9)).decode()
-        tags[TAG + name] = json.dumps({"name": name, "createdAt": round(created * 1000), "state": packed})
+        tags[VIEW_TAG_PREFIX + name] = json.dumps({"name": name, "createdAt": round(created * 1000), "state": packed})
     return tags
 
 
-def logarithm(axis: Axis) -> str:
-    """The parameter of a run that is log10 of the axis' internal value: MLflow's charts have no log axis."""
-    return f"log10_{axis.key}" if axis.log else axis.name
-
-
-def _state(spec: Spec, important: Iterable[str], scores: Collection[str], *, every: bool) -> dict[str, Any]:
+def _state(spec: Spec, important: Iterable[str], scores: Collection[str], *, all_runs: bool) -> dict[str, Any]:
     axes = {axis.name: axis for axis in search_space(spec).axes}
     first = [axes[name] for name in [*important, *axes] if name in axes]
-    first = list(dict.fromkeys(first))[:SCATTERS]
+    first = list(dict.fromkeys(first))[:MAX_SCATTER_PLOTS]
     charts = [_parallel([axis for axis in axes.values() if not axis.when] or list(axes.values()))]
-    charts += [_scatter("trials", "metric by trial", {"key": ORDINAL, "type": "METRIC"})]
-    charts += [_scatter(f"of-{i}", f"{a.name} and metric", _place(a)) for i, a in enumerate(first)]
-    charts += [] if every else [_curve(name) for name in ("val/loss", "train/loss")]
+    charts += [_scatter("trials", "metric by trial", {"key": ORDINAL_METRIC, "type": "METRIC"})]
+    charts += [_scatter(f"of-{i}", f"{a.name} and metric", _param(a)) for i, a in enumerate(first)]
+    charts += [] if all_runs else [_curve(name) for name in ("val/loss", "train/loss")]
     sections = [_section("parallel", "Every run", 1), _section("search", "Metric by trial and by parameter", 3)]
-    sections += [] if every else [_section("curves", "Best ten", 2)]
-    columns = [f"metrics.`{METRIC}`", *(f"params.`{name}`" for name in axes)]
+    sections += [] if all_runs else [_section("curves", "Best ten", 2)]
+    columns = [f"metrics.`{OBJECTIVE_METRIC}`", *(f"params.`{name}`" for name in axes)]
     columns += [f"metrics.`{name}`" for name in scores]
     columns += ["tags.`hpsearch.stage`", "metrics.`epochs`", "tags.`hpsearch.state`"]
     return {
         "searchFilter": "",
-        "orderByKey": f"metrics.`{METRIC}`",
+        "orderByKey": f"metrics.`{OBJECTIVE_METRIC}`",
         "orderByAsc": spec.metric.sign > 0,
         "startTime": "ALL",
         "lifecycleFilter": "Active",
@@ -88,7 +85,7 @@ def _state(spec: Spec, important: Iterable[str], scores: Collection[str], *, eve
         "runsPinned": [],
         "runsHidden": [],
         "runsVisibilityMap": {},
-        "runsHiddenMode": "SHOW_ALL" if every else "FIRST_10_RUNS",
+        "runsHiddenMode": "SHOW_ALL" if all_runs else "FIRST_10_RUNS",
         "compareRunCharts": charts,
         "compareRunSections": sections,
         "viewMaximized": False,
@@ -114,18 +111,18 @@ def _chart(key: str, kind: str, section: str, title: str, **others: Any) -> dict
 
 
 def _parallel(axes: Iterable[Axis]) -> dict[str, Any]:
-    """A run that has not all of the axes is left out by MLflow, so those that only count at some points are."""
-    names = [logarithm(axis) for axis in axes]
-    shown: Mapping[str, Any] = {"selectedParams": names, "selectedMetrics": [METRIC], "showAllRuns": True}
-    return _chart("parallel", "PARALLEL", "parallel", "Parallel coordinates", **shown)
+    """Return the parallel coordinates; MLflow leaves out runs that lack one of the parameters."""
+    names = [param_name(axis) for axis in axes]
+    content: Mapping[str, Any] = {"selectedParams": names, "selectedMetrics": [OBJECTIVE_METRIC], "showAllRuns": True}
+    return _chart("parallel", "PARALLEL", "parallel", "Parallel coordinates", **content)
 
 
 def _scatter(key: str, title: str, x: Mapping[str, str]) -> dict[str, Any]:
-    return _chart(key, "SCATTER", "search", title, xaxis=x, yaxis={"key": METRIC, "type": "METRIC"})
+    return _chart(key, "SCATTER", "search", title, xaxis=x, yaxis={"key": OBJECTIVE_METRIC, "type": "METRIC"})
 
 
-def _place(axis: Axis) -> dict[str, str]:
-    return {"key": logarithm(axis), "type": "PARAM"}
+def _param(axis: Axis) -> dict[str, str]:
+    return {"key": param_name(axis), "type": "PARAM"}
 
 
 def _curve(name: str) -> dict[str, Any]:

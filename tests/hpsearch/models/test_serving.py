@@ -27,7 +27,7 @@ from hpsearch.data.dataset import CELLS, SHOWN, example, prepare
 from hpsearch.data.preprocessing import DTYPE
 from hpsearch.errors import DataError
 from hpsearch.models.model import Model
-from hpsearch.tracking.mlflow.model_registry import describe
+from hpsearch.tracking.mlflow.model_registry import write_mlflow_files
 
 # Raised when MLflow is imported: of its own mappers, with the SQLAlchemy that is there, and of its own type hints.
 pytestmark = [
@@ -95,7 +95,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 def saved(model: Model, folder: Path) -> Path:
     """The folder as it is in MLflow."""
     model.save(folder, example=True)
-    describe(model, folder)
+    write_mlflow_files(model, folder)
     return folder
 
 
@@ -235,7 +235,7 @@ def test_without_an_example(tmp_path: Path) -> None:
     model.save(tmp_path / "model", example=True)
     file = tmp_path / "model" / "model.json"
     file.write_text(json.dumps({**json.loads(file.read_text("utf-8")), "input_format": {}}), "utf-8")
-    describe(Model.load(tmp_path / "model"), tmp_path / "model")
+    write_mlflow_files(Model.load(tmp_path / "model"), tmp_path / "model")
     served = loaded(tmp_path / "model")
     assert served.input_example is None
     assert len(served.predict(pd.DataFrame(rows, columns=list(model.features)))) == len(rows)

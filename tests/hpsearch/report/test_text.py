@@ -14,7 +14,7 @@ from hpsearch.report.export import as_json
 from hpsearch.report.tables import format_parameters
 from hpsearch.report.text import LEVELS, _bars, _interval, as_text, learning_curve
 from hpsearch.search.zoom import Edge
-from hpsearch.tracking.mlflow.description import _range
+from hpsearch.tracking.mlflow.description import format_domain
 from tests.hpsearch.report.report_summary import drawn, summary
 from tests.hpsearch.search.test_importance import complete, far, sampled
 from tests.hpsearch.test_cli import call, strict  # noqa: F401 (a fixture)
@@ -98,7 +98,9 @@ def test_a_parameter_near_1_is_not_shown_as_1() -> None:
     assert format_parameters(best) == "beta 0.999988" and "0.5 … 0.99999" in drawn(
         as_text(summary(spec, [best], best)), 200
     )
-    assert _range(spec.parameters["beta"]) == "0.5 … 0.99999" and _interval(0.99998765, 1e-6).startswith("0.999988 ±")
+    assert format_domain(spec.parameters["beta"]) == "0.5 … 0.99999" and _interval(0.99998765, 1e-6).startswith(
+        "0.999988 ±"
+    )
     edge = Edge("beta", "raise max", 0.99998765, 0.99999)
     assert str(edge) == "the best beta so far, 0.999988, lies at the end of its range, 0.99999: raise max"
 

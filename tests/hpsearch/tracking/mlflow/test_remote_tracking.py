@@ -1,4 +1,4 @@
-"""Tracking over HTTP: MLflow's server behind one that asks for credentials, which come from MLflow's environment."""
+"""Tracking over HTTP: MLflow's server behind a proxy that requires credentials."""
 
 import base64
 import os
@@ -20,12 +20,12 @@ import pytest
 
 pytestmark = pytest.mark.crash
 
-USER, SECRET = "somebody", "hunter-22"
+USER, SECRET = "user", "hunter-22"
 CHANGES: dict[str, Any] = {"train.epochs": 40, "stages.0.trials": 7, "stages.1.trials": 3}
 TRIALS = 10
-EACH = 5  # requests of a trial: create, batch, inputs, artifact, end
-ONCE = 45  # of a study, its champion, pictures and model
-SENT = ("Content-Type", "Accept")  # headers that go on
+PER_TRIAL = 5  # requests: create, batch, inputs, artifact, end
+PER_STUDY = 45  # requests: experiment, champion, plots and model
+FORWARDED = ("Content-Type", "Accept")  # headers
 
 
 def free() -> int:
@@ -34,8 +34,8 @@ def free() -> int:
         return int(reserved.getsockname()[1])
 
 
-class Door(NamedTuple):
-    """What asks for credentials, and what it let through."""
+class Proxy(NamedTuple):
+    """A proxy that requires credentials, and the requests it passed on and refused."""
 
     uri: str
     passed: list[str]
@@ -44,7 +44,7 @@ class Door(NamedTuple):
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Passes on what has the right credentials."""
+    """Passes on requests with the right credentials."""
 
     protocol_version = "HTTP/1.1"
     behind = 0
@@ -64,7 +64,9 @@ class Handler(BaseHTTPRequestHandler):
         self.passed.append(line)
         connection = HTTPConnection("127.0.0.1", self.behind, timeout=60)
         with closing(connection):
-            connection.request(self.command, self.path, body, {k: self.headers[k] for k in SENT if k in self.headers})
+            connection.request(
+                self.command, self.path, body, {k: self.headers[k] for k in FORWARDED if k in self.headers}
+            )
             answer = connection.getresponse()
             kind = answer.headers.get("Content-Type", "application/json")
             self._answer(answer.status, answer.read(), {"Content-Type": kind})
@@ -83,8 +85,8 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def door(tmp_path: Path) -> Iterator[Door]:
-    """A real server, one worker, and the proxy before it."""
+def proxy(tmp_path: Path) -> Iterator[Proxy]:
+    """A server with one worker, and a proxy in front of it."""
     database, port = tmp_path / "server" / "mlflow.db", free()
     database.parent.mkdir()
     environment = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
@@ -108,11 +110,11 @@ def door(tmp_path: Path) -> Iterator[Door]:
         await_server(server, port, tmp_path / "server.log")
         passed, refused = list[str](), list[str]()
         handler = type("Bound", (Handler,), {"behind": port, "passed": passed, "refused": refused})
-        with ThreadingHTTPServer(("127.0.0.1", 0), handler) as proxy:
-            thread = threading.Thread(target=proxy.serve_forever)
+        with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server_proxy:
+            thread = threading.Thread(target=server_proxy.serve_forever)
             thread.start()
-            yield Door(f"http://127.0.0.1:{proxy.server_address[1]}", passed, refused, database)
-            proxy.shutdown()
+            yield Proxy(f"http://127.0.0.1:{server_proxy.server_address[1]}", passed, refused, database)
+            server_proxy.shutdown()
             thread.join()
     finally:
         os.killpg(server.pid, 15)
@@ -133,7 +135,7 @@ def await_server(server: "subprocess.Popen[bytes]", port: int, log: Path) -> Non
 
 
 def run(folder: Path, uri: str, **environment: str) -> str:
-    """What the study says on stderr; it must go well."""
+    """Run a study and return its warnings."""
     folder.mkdir(exist_ok=True)
     command = [sys.executable, "-m", "hpsearch.cli", "run", cases.write(folder, **CHANGES), "--tracking-uri", uri]
     clean = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_TRACKING_")}
@@ -144,8 +146,8 @@ def run(folder: Path, uri: str, **environment: str) -> str:
     return "\n".join(lines)
 
 
-def held(database: Path, artifacts: Path) -> Any:
-    """All that MLflow holds of the study but times, ids and places."""
+def contents(database: Path, artifacts: Path) -> Any:
+    """Return everything that MLflow has of the study but times, ids and paths."""
     tables = {
         "tags": "key, value",
         "params": "key, value",
@@ -178,22 +180,22 @@ def held(database: Path, artifacts: Path) -> Any:
     return found, shown
 
 
-def test_with_credentials_and_without(door: Door, tmp_path: Path) -> None:
-    """Without them one line says what was not sent; with them the same as in a file, in a few requests a trial."""
-    refused = run(tmp_path / "study", door.uri)
-    assert refused.startswith(f"warning: MLflow: {TRIALS} of {TRIALS} records not sent (") and "401" in refused
-    assert refused.count("\n") == 0 and door.passed == [] and door.refused
-    wrong = run(tmp_path / "study", door.uri, MLFLOW_TRACKING_USERNAME=USER, MLFLOW_TRACKING_PASSWORD="other-33")
-    assert "401" in wrong and "other-33" not in wrong and door.passed == []
+def test_with_credentials_and_without(proxy: Proxy, tmp_path: Path) -> None:
+    """Without credentials one warning, with them the same contents as in a file, in a few requests per trial."""
+    refused = run(tmp_path / "study", proxy.uri)
+    assert refused.startswith(f"warning: MLflow: {TRIALS} of {TRIALS} trials not uploaded (") and "401" in refused
+    assert refused.count("\n") == 0 and proxy.passed == [] and proxy.refused
+    wrong = run(tmp_path / "study", proxy.uri, MLFLOW_TRACKING_USERNAME=USER, MLFLOW_TRACKING_PASSWORD="other-33")
+    assert "401" in wrong and "other-33" not in wrong and proxy.passed == []
     credentials = {"MLFLOW_TRACKING_USERNAME": USER, "MLFLOW_TRACKING_PASSWORD": SECRET}
-    assert run(tmp_path / "study", door.uri, **credentials) == ""  # what was missing is sent
-    requests = len(door.passed)
-    assert sum(line.endswith("/runs/create") for line in door.passed) == TRIALS
-    assert sum(line.endswith("/runs/log-batch") for line in door.passed) == TRIALS + 1  # the champion's scores
+    assert run(tmp_path / "study", proxy.uri, **credentials) == ""  # uploads what was missing
+    requests = len(proxy.passed)
+    assert sum(line.endswith("/runs/create") for line in proxy.passed) == TRIALS
+    assert sum(line.endswith("/runs/log-batch") for line in proxy.passed) == TRIALS + 1  # the champion's scores
     print(f"{requests} requests of {TRIALS} trials")
-    assert requests <= TRIALS * EACH + ONCE, door.passed
+    assert requests <= TRIALS * PER_TRIAL + PER_STUDY, proxy.passed
     (tmp_path / "file").mkdir()
     assert run(tmp_path / "study", f"sqlite:///{tmp_path}/file/mlflow.db") == ""
-    there = held(door.database, door.database.parent / "files")
-    assert there == held(tmp_path / "file" / "mlflow.db", tmp_path / "file" / "artifacts")
-    assert len(there[0]) == TRIALS and {"mlflow.note.content", "mlflow.sharedViewState.hpsearch"} <= set(there[1])
+    remote = contents(proxy.database, proxy.database.parent / "files")
+    assert remote == contents(tmp_path / "file" / "mlflow.db", tmp_path / "file" / "artifacts")
+    assert len(remote[0]) == TRIALS and {"mlflow.note.content", "mlflow.sharedViewState.hpsearch"} <= set(remote[1])

@@ -1,0 +1,35 @@
+"""MLflow's database file."""
+
+from pathlib import Path
+from typing import Any
+
+import cases
+import numpy as np
+import pytest
+
+from hpsearch.tracking import MlflowTracker, StudyInfo
+from tests.hpsearch.tracking.mlflow.mlflow_cases import trial
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:sqlalchemy.exc.SADeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:.*Any type hint is inferred:UserWarning"),
+]
+
+
+def test_size_of_a_trial(place: Path) -> None:
+    """A trial with four curves of 50 epochs takes at most 35 kB, with tags, parameters, dataset and indexes."""
+    properties = {"data": "562232acc926f170", "version": "hpsearch 0.4.0, numpy 2.4.6, optuna 5.0.0, python 3.11.7"}
+    study = StudyInfo(cases.small(), "identity", 1e9, properties, {"rows": 150, "features": 4}, "0123456789" * 4)
+    names = ("train/loss", "val/loss", "train/accuracy", "val/accuracy")
+    curves = dict.fromkeys(names, np.linspace(1, 2, 50).tolist())
+    values: dict[str, Any] = {"epochs": 50, "best_epoch": 30, "metrics": dict.fromkeys(names, 1.5)}
+    trials = [trial(n, "complete", 1e9 + n, **values) for n in range(30)]
+    size = []
+    for part in (trials[:10], trials[10:]):
+        tracker = MlflowTracker(f"sqlite:///{place}")
+        tracker.start_study(study)
+        for t in part:
+            tracker.log_trial(t._replace(history=curves))
+        tracker.close(9)
+        size.append(place.stat().st_size)
+    assert 10_000 < (size[1] - size[0]) / 20 <= 35_000
