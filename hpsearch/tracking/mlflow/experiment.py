@@ -67,7 +67,7 @@ class Experiment:
 
     @property
     def update_due(self) -> bool:
-        """Whether the last update is at least `UPDATE_INTERVAL` ago."""
+        """True when the last update is at least `UPDATE_INTERVAL` ago."""
         return time.monotonic() - self._updated >= UPDATE_INTERVAL
 
     def update(

@@ -31,7 +31,7 @@ def test_git_commit(tmp_path: Path, place: Path, monkeypatch: pytest.MonkeyPatch
     git("init", "-q")
     assert git_commit(folder) is None
     git("commit", "-q", "--allow-empty", "-m", "one")
-    stored = StoredStudy("small", "identity", {}, "digest", "then", 1e9)
+    stored = StoredStudy("small", "identity", {}, "digest", "then", 1e9, "hash")
     study = StudyInfo.from_stored(cases.small(), stored, f"sqlite:///{folder}/small.db", "hpsearch 1", None)
     assert study.commit == git("rev-parse", "HEAD") and len(study.commit) == 40
     upload(place, STATES[:1], study=study)
