@@ -192,7 +192,7 @@ def _setting(
     elif field.type is bool:
         yield Reference(path, given, key, "word", words=(True, False), when=when)
     else:
-        kinds = _kinds(field.type)
+        kinds = field_kinds(field.type)
         needs: Literal["number", "whole number"] = "number" if float in kinds else "whole number"
         listed = isinstance(given, list)
         if listed != (tuple in kinds) and (listed or not kinds - {tuple}) and given is not None:
@@ -227,8 +227,8 @@ def _parsed(
     yield from _choice(path, choice, menu, parameters, when)
 
 
-def _kinds(annotation: Any) -> set[Any]:
+def field_kinds(annotation: Any) -> set[Any]:
     """Return the plain types that a field takes: `{int}`, `{float}`, `{int, tuple}`, …"""
     if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
-        return {kind for part in typing.get_args(annotation) for kind in _kinds(part)} - {type(None)}
+        return {kind for part in typing.get_args(annotation) for kind in field_kinds(part)} - {type(None)}
     return {typing.get_origin(annotation) or annotation}

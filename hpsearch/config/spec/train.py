@@ -54,7 +54,7 @@ class Train(StrictModel):
     switch: OptimizerSwitch | None = Field(None, description="Another optimizer from an epoch on. Default: none.")
     schedule: Choice = Field(Choice(name="constant"), description="Schedule of the learning rate over the epochs.")
     learning_rate: Setting | None = Field(
-        None, description="Initial learning rate, above 0. Default: the parameter `learning_rate`, which must exist."
+        None, description="Initial learning rate, at least 0. Default: the parameter `learning_rate`, which must exist."
     )
     batch_size: Setting | None = Field(
         None,

@@ -1,0 +1,54 @@
+"""The JSON Schema of study files (draft 2020-12), with which editors complete and check them.
+
+It accepts what `hpsearch.config.load` accepts, and refuses mistakes of structure: unknown keys, wrong types, values out
+of range, missing keys. Only the loader knows which parameters exist and what the engine can build.
+"""
+
+import json
+from typing import Any
+
+from pydantic.json_schema import models_json_schema
+
+from hpsearch.config.schema.choices import MENUS, choice_schema
+from hpsearch.config.schema.sections import complete_sections
+from hpsearch.config.spec import Spec
+from hpsearch.data.sources import SOURCES
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+SCHEMA_FILE = "hpsearch-schema.json"  # the name that `hpsearch init` gives it
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of study files."""
+    models = [(model, "validation") for model in (Spec, *SOURCES.values())]
+    _, generated = models_json_schema(models, ref_template="#/$defs/{model}")  # type: ignore[arg-type]
+    definitions: dict[str, Any] = _without_titles(generated["$defs"])
+    for name in ("Choice", "JsonValue", "Source"):
+        definitions.pop(name, None)
+    definitions |= {name: choice_schema(menu) for name, menu in MENUS.items()}
+    spec = definitions.pop("Spec")
+    complete_sections(spec, definitions)
+    return {
+        "$schema": DIALECT,
+        "title": "hpsearch study file",
+        **spec,
+        "$defs": dict(sorted(definitions.items())),
+    }
+
+
+def schema_text() -> str:
+    """Return the JSON Schema as text."""
+    return json.dumps(json_schema(), indent=1, ensure_ascii=False) + "\n"
+
+
+def _without_titles(node: Any) -> Any:
+    """Remove pydantic's titles, which repeat the keys, and defaults of null."""
+    if isinstance(node, list):
+        return [_without_titles(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    return {
+        key: _without_titles(value)
+        for key, value in node.items()
+        if not (key == "title" and isinstance(value, str)) and not (key == "default" and value is None)
+    }

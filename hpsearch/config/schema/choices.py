@@ -1,0 +1,121 @@
+"""Choices from a menu: a name, or a mapping of name and settings; both may be given by parameters."""
+
+import dataclasses
+import inspect
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from engine.activations import ACTIVATIONS
+from engine.data.augmentation import AUGMENTATIONS
+from engine.data.row_sampling import ROW_SAMPLINGS
+from engine.initializers import INITIALIZERS
+from engine.optimizers import OPTIMIZERS
+from engine.training.clipping import CLIPS
+from engine.training.schedules import SCHEDULES
+from hpsearch.config.instantiate import HIDDEN, NESTED, PARTS
+from hpsearch.config.references import field_kinds
+
+
+class Menu(NamedTuple):
+    """A menu of the engine.
+
+    Attributes:
+        noun: one entry of the menu.
+        entries: name → class, a frozen dataclass whose fields are the settings.
+        derived: fields that follow from elsewhere and are no settings here.
+    """
+
+    noun: str
+    entries: Mapping[str, Any]
+    derived: tuple[str, ...] = ()
+
+
+MENUS = {
+    "Activation": Menu("activation", ACTIVATIONS),
+    "Augmentation": Menu("augmentation", AUGMENTATIONS),
+    "Clip": Menu("kind of gradient clipping", CLIPS),
+    "HiddenActivation": Menu("activation", HIDDEN, ("units", "initializer")),
+    "Initializer": Menu("initializer", INITIALIZERS),
+    "Layer": Menu("layer", PARTS),
+    "Optimizer": Menu("optimizer", OPTIMIZERS),
+    "RowSampling": Menu("row sampling", ROW_SAMPLINGS),
+    "Schedule": Menu("schedule", SCHEDULES),
+}
+
+
+def choice_schema(menu: Menu) -> dict[str, Any]:
+    """Return the schema of a choice from a menu."""
+    settings = {name: _settings(name, kind, menu.derived) for name, kind in menu.entries.items()}
+    every = {key: schema for each in settings.values() for key, schema in each.items()}
+    parameter = f"The parameter whose value is the name of the {menu.noun}."
+    return {
+        "description": f"One {menu.noun}: its name, or a mapping with its name and settings.",
+        "anyOf": [
+            *({"const": name, "description": _summary(kind)} for name, kind in menu.entries.items()),
+            {"type": "string", "description": parameter},
+            *(
+                _mapping(
+                    {"const": name, "description": f"Name of the {menu.noun}."},
+                    settings[name],
+                    _summary(kind),
+                    *(key for key, schema in settings[name].items() if "minItems" in schema),
+                )
+                for name, kind in menu.entries.items()
+            ),
+            _mapping(
+                {"type": "string", "not": {"enum": list(menu.entries)}, "description": parameter}, every, parameter
+            ),
+            _mapping(
+                {"type": "string", "description": f"Name of the {menu.noun}."},
+                {"settings": {"type": "object", "description": "Its settings by name."}},
+                "The form in which studies are stored.",
+                "settings",
+            ),
+        ],
+    }
+
+
+def _mapping(name: dict[str, Any], settings: dict[str, Any], description: str, *required: str) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "description": description,
+        "properties": {"name": name, **settings},
+        "required": ["name", *required],
+        "additionalProperties": False,
+    }
+
+
+def _settings(name: str, kind: Any, derived: tuple[str, ...]) -> dict[str, Any]:
+    fields = (field for field in dataclasses.fields(kind) if field.name not in derived)
+    return {field.name: _setting(name, kind, field) for field in fields}
+
+
+def _setting(name: str, kind: Any, field: "dataclasses.Field[Any]") -> dict[str, Any]:
+    attribute = re.search(rf"^ +{field.name}: (.+(?:\n {{12,}}.+)*)", kind.__doc__ or "", re.MULTILINE)
+    about = re.sub(r"\s+", " ", attribute[1]) if attribute else f"setting of {name}: {_summary(kind)}"
+    result: dict[str, Any] = {"description": f"{about[0].upper()}{about[1:]}", **_type(field)}
+    default = field.default
+    if default is not dataclasses.MISSING and default is not None and field.name not in NESTED:
+        result["default"] = list(default) if isinstance(default, tuple) else default
+    return result
+
+
+def _type(field: "dataclasses.Field[Any]") -> dict[str, Any]:
+    """Return the type of a setting; text is the name of a parameter."""
+    if field.name in NESTED:
+        items = {"items": {"$ref": "#/$defs/Layer"}}
+        required = field.default is dataclasses.MISSING
+        return {"type": "array", **items, "minItems": 1} if required else {"type": ["array", "null"], **items}
+    if field.name == "initializer":
+        return {"anyOf": [{"$ref": "#/$defs/Initializer"}, {"type": "null"}]}
+    kinds = field_kinds(field.type)
+    number = "number" if float in kinds else "boolean" if bool in kinds else "integer"
+    single = [number, "string"] if kinds - {tuple} else []
+    listed: dict[str, Any] = {"items": {"type": [number, "string"]}} if tuple in kinds else {}
+    return {"type": [*single, *(["array"] if listed else []), "null"], **listed}
+
+
+def _summary(kind: Any) -> str:
+    """Return the first sentence or line of a class's docstring, which has its formula."""
+    return (inspect.getdoc(kind) or "").split("\n\n")[0].replace("\n", " ")

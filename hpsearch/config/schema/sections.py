@@ -1,0 +1,196 @@
+"""What pydantic's schema of the sections lacks: short forms, menus, ranges of settings, and conditions between keys."""
+
+from typing import Any, get_args
+
+from hpsearch.config.instantiate import MAX_HIDDEN_LAYERS, NORMS
+from hpsearch.config.messages import MAX_NAME_LENGTH
+from hpsearch.config.spec.search import DURATION, MAX_DURATION_LENGTH, Metric, MetricName
+from hpsearch.core.space import MAX_MAGNITUDE
+from hpsearch.data.preprocessing import IMPUTES, SCALES
+from hpsearch.data.sources import SOURCES
+
+Schema = dict[str, Any]
+SCALAR = {"type": ["boolean", "number", "string"]}
+SHARE = {"type": ["number", "string", "null"], "minimum": 0, "exclusiveMaximum": 1}
+NOT_NEGATIVE = {"type": ["number", "string", "null"], "minimum": 0}
+
+# Section → key → schema of a setting: a number, or the name of a parameter.
+SETTINGS: dict[str, dict[str, Schema]] = {
+    "Hidden": {
+        "units": {"type": ["integer", "string"], "minimum": 1},
+        "dropout": SHARE,
+        "batch_norm": {"anyOf": [{"enum": list(NORMS)}, {"type": ["string", "null"]}]},
+    },
+    "Model": {
+        "depth": {"type": ["integer", "string", "null"], "minimum": 0, "maximum": MAX_HIDDEN_LAYERS},
+        "input_dropout": SHARE,
+    },
+    "OptimizerSwitch": {
+        "epoch": {"type": ["integer", "string"], "minimum": 1},
+        "learning_rate": NOT_NEGATIVE,
+    },
+    "Train": {
+        "learning_rate": NOT_NEGATIVE,
+        "batch_size": {"anyOf": [{"type": ["integer", "string", "null"], "minimum": 1}, {"const": "full"}]},
+        "l2": NOT_NEGATIVE,
+        "l1": NOT_NEGATIVE,
+        "label_smoothing": SHARE,
+    },
+}
+# Section → key → its menu.
+CHOICES = {
+    "Hidden": {"activation": "HiddenActivation", "initializer": "Initializer"},
+    "Output": {"activation": "Activation", "initializer": "Initializer"},
+    "Model": {"layers": "Layer", "initializer": "Initializer"},
+    "OptimizerSwitch": {"optimizer": "Optimizer"},
+    "Train": {
+        "optimizer": "Optimizer",
+        "schedule": "Schedule",
+        "clip": "Clip",
+        "augment": "Augmentation",
+        "row_sampling": "RowSampling",
+    },
+}
+
+
+def complete_sections(spec: Schema, definitions: dict[str, Schema]) -> None:
+    """Complete the schemas of the sections in place.
+
+    Args:
+        spec: the whole study file.
+        definitions: section → schema.
+    """
+    for section, settings in SETTINGS.items():
+        for key, schema in settings.items():
+            _replace(definitions[section], key, schema)
+    for section, menus in CHOICES.items():
+        for key, menu in menus.items():
+            _choice(definitions[section], key, menu)
+    _data(spec, definitions)
+    _parameters(spec, definitions)
+    _model(definitions)
+    _search(spec, definitions)
+    for name, short in (
+        ("Hidden", {"type": ["integer", "string"], "minimum": 1, "description": "The units alone."}),
+        ("Output", {"type": "string", "description": "The activation alone."}),
+        ("Pruning", {**definitions["Pruning"]["properties"]["kind"], "description": "The kind alone."}),
+    ):
+        definitions[name] = {"description": definitions[name].pop("description"), "anyOf": [short, definitions[name]]}
+    for properties in (spec["properties"], *(d["properties"] for d in definitions.values() if "properties" in d)):
+        for schema in properties.values():
+            match schema.get("default"):
+                case {"name": name, "settings": _}:
+                    schema["default"] = name
+                case {}:
+                    del schema["default"]  # the sections' own keys have theirs
+
+
+def _replace(section: Schema, key: str, schema: Schema) -> None:
+    """Replace the schema of a key, except for its description and default."""
+    old = section["properties"][key]
+    section["properties"][key] = {k: old[k] for k in ("description", "default") if k in old} | schema
+
+
+def _choice(section: Schema, key: str, menu: str) -> None:
+    old = section["properties"][key]
+    forms = old.get("anyOf", [old])
+    schema: Schema = {"$ref": f"#/$defs/{menu}"}
+    if any(form.get("type") == "array" for form in forms):
+        schema = {"type": "array", "items": schema}
+    if {"type": "null"} in forms:
+        schema = {"anyOf": [schema, {"type": "null"}]}
+    _replace(section, key, schema)
+
+
+def _data(spec: Schema, definitions: dict[str, Schema]) -> None:
+    sources = {name: definitions[kind.__name__] for name, kind in SOURCES.items()}
+    for name, source in sources.items():
+        properties = source["properties"]
+        properties["source"] = {"const": name, "description": "Source."}
+        source["required"] = list(dict.fromkeys(["source", *source.get("required", ())]))
+        for key, menu in (("scale", SCALES), ("impute", IMPUTES)):
+            if key in properties:
+                _replace(source, key, {"anyOf": [{"enum": list(menu)}, {"type": "string"}]})
+        if "missing" in properties:
+            _replace(source, "missing", {"type": "array", "items": SCALAR})
+            _replace(source, "labels", {"type": "object", "additionalProperties": SCALAR})
+    links = [{"$ref": f"#/$defs/{kind.__name__}"} for kind in SOURCES.values()]
+    _replace(spec, "data", {"anyOf": links})
+
+
+def _parameters(spec: Schema, definitions: dict[str, Schema]) -> None:
+    kinds = [{"$ref": f"#/$defs/{name}"} for name in ("Range", "Values", "Fixed")]
+    names = {"pattern": r"^[^\W/.][\w .:/-]*$", "maxLength": MAX_NAME_LENGTH}
+    bare = {**SCALAR, "description": "A fixed value."}
+    parameter = {"description": "A range, a list of values, or a fixed value.", "anyOf": [*kinds, bare]}
+    _replace(spec, "parameters", {"type": "object", "propertyNames": names, "additionalProperties": parameter})
+    bounds = definitions["Range"]
+    for key in ("min", "max"):
+        _replace(bounds, key, {"type": "number", "minimum": -MAX_MAGNITUDE, "maximum": MAX_MAGNITUDE})
+    bounds["allOf"] = [
+        _when("scale", "log", {"min": {"exclusiveMinimum": 0}}),
+        _when("scale", "one_minus_log", {"max": {"exclusiveMaximum": 1}, "type": {"const": "float"}}),
+        _when("type", "int", {"min": {"type": "integer"}, "max": {"type": "integer"}}),
+    ]
+    values = definitions["Values"]
+    _replace(values, "values", {"type": "array", "items": SCALAR, "minItems": 1, "uniqueItems": True})
+    values["allOf"] = [_when("ordered", True, {"values": {"items": {"type": "number"}}})]
+    _replace(definitions["Fixed"], "value", SCALAR)
+
+
+def _model(definitions: dict[str, Schema]) -> None:
+    nothing = {"hidden": {"maxItems": 0}, "depth": {"type": "null"}, "input_dropout": {"type": "null"}}
+    given = {"properties": {"layers": {"type": "array"}}, "required": ["layers"]}
+    depth = {"properties": {"depth": {"type": ["integer", "string"]}}, "required": ["depth"]}
+    definitions["Model"]["allOf"] = [
+        {"if": given, "then": {"properties": nothing}},
+        {"if": depth, "then": {"properties": {"hidden": {"minItems": 1}}, "required": ["hidden"]}},
+    ]
+    number = {"type": "number"}
+    definitions["Stop"]["anyOf"] = [{"properties": {key: number}, "required": [key]} for key in ("value", "change")]
+
+
+def _search(spec: Schema, definitions: dict[str, Schema]) -> None:
+    _replace(spec, "stages", {"type": "array", "items": {"$ref": "#/$defs/Stage"}, "minItems": 1})
+    stage = definitions["Stage"]
+    stage["required"] = ["name"]
+    stage["anyOf"] = [{"required": [key]} for key in ("trials", "points", "seeds", "top")]
+    duration = {"type": "string", "pattern": f"^{DURATION}$", "maxLength": MAX_DURATION_LENGTH}
+    _replace(stage, "timeout", {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, duration, {"type": "null"}]})
+    point = {"type": "object", "additionalProperties": SCALAR}
+    _replace(stage, "points", {"type": "array", "items": point})
+    excluded = {key: {"type": "null"} for key in ("zoom", "pruning", "timeout")} | {"points": {"maxItems": 0}}
+    stage["allOf"] = [
+        {
+            "if": {"properties": {"top": {"type": "integer"}}, "required": ["top"]},
+            "then": {"properties": {"seeds": {"minimum": 2}, **excluded}, "required": ["seeds"]},
+        }
+    ]
+    of_kind = {
+        "none": ("min_epochs", "reduction", "n_startup_trials"),
+        "successive_halving": ("n_startup_trials",),
+        "hyperband": ("n_startup_trials",),
+        "median": ("reduction",),
+    }
+    pruning = definitions["Pruning"]
+    pruning["allOf"] = [
+        _when("kind", kind, {key: {"type": "null"} for key in keys}, default=kind == "none")
+        for kind, keys in of_kind.items()
+    ]
+    maximized = [name for name in get_args(MetricName) if Metric(name=name).sign < 0]
+    condition = {"properties": {"name": {"enum": maximized}}, "required": ["name"]}
+    definitions["Metric"]["allOf"] = [{"if": condition, "then": _goal("maximize"), "else": _goal("minimize")}]
+
+
+def _goal(goal: str) -> Schema:
+    return {"properties": {"goal": {"enum": [goal, None]}}}
+
+
+def _when(key: str, value: Any, properties: dict[str, Schema], *, default: bool = False) -> Schema:
+    """Return the condition that, where a key has that value, properties have these schemas.
+
+    Args:
+        default: it is the value of an omitted key too.
+    """
+    condition: Schema = {"properties": {key: {"const": value}}}
+    return {"if": condition if default else condition | {"required": [key]}, "then": {"properties": properties}}
