@@ -33,7 +33,7 @@ class FormulaSource(Source):
     seed: Annotated[int, Field(ge=0, description="Seed of the data; the split depends on the seed of the study.")] = 0
     rows: Annotated[int, Field(ge=2)] | None = Field(
         None,
-        description="Number of rows, without the test rows of the experiments. Default: arc 400, overfit 25, else 1000.",
+        description="Number of rows, without test rows of the experiments. Default: arc 400, overfit 25, else 1000.",
     )
     noise: Annotated[float, Field(ge=0)] | None = Field(
         None, description="Standard deviation of the noise. Default: spirals 0.02, circles and moons 0.1, xor 0."
