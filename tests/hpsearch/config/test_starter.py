@@ -23,8 +23,6 @@ from hpsearch.data.file_format import detect_separator
 from hpsearch.data.sources.csv import CsvFile
 from hpsearch.data.sources.tables import TableSource
 from hpsearch.errors import DataError, HpsearchError, OutputError
-from hpsearch.study import session as service
-from hpsearch.training.executors import Inline
 
 Call = Callable[..., tuple[int, str, str]]
 HOSTILE = (
@@ -88,7 +86,6 @@ def comments(folder: Path) -> str:
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Call:
     """The installed command's function in this process, in a folder of its own: exit code, stdout, stderr."""
-    monkeypatch.setitem(service.EXECUTORS, "processes", Inline)
     monkeypatch.chdir(tmp_path)
 
     def hpsearch(*arguments: str | Path) -> tuple[int, str, str]:
@@ -96,7 +93,7 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tm
         capsys.readouterr()
         code: Any = 0
         try:
-            cli.main()
+            cli.main(executor="inline")
         except SystemExit as end:
             code = end.code or 0
         return code, *capsys.readouterr()

@@ -175,7 +175,7 @@ def test_reuse_of_what_ended_otherwise(dataset: Dataset, tmp_path: Path) -> None
     sound = Inline()
 
     def broken(task: Task) -> Any:
-        results = sound.work(task)
+        results = sound.run_task(task)
         return tuple(
             r._replace(state="failed", value=None, checkpoint=None, weights=None, error="broken")
             if (t.point["hidden_units"], t.point["batch_size"], t.point["learning_rate"]) == (4, 16, 0.03)

@@ -126,7 +126,9 @@ def story(rows: Sequence[Sequence[Any]] = TRIALS, best: tuple[str, int] = (FINE,
     crown = ("confirm", 0) if len(records) > 2 else best
     crowned = next((r for r in trials if (r.stage, r.number) == crown), None)
     study = StoredStudy("small", "id", spec.model_dump(mode="json"), "0123", "test", 0.0)
-    summary = Summary(spec, records, boxes, [0] * len(records), [s.trials for s in spec.stages], crowned)
+    summary = Summary(
+        spec, search_space(spec), records, boxes, [0] * len(records), [s.trials for s in spec.stages], crowned
+    )
     dataset = Dataset("", (4,), 3, CLASSES, "0123", (("train", 100), ("val", 25), ("test", 85)))
     important = {"beta": 0.55, "activation": 0.25, "learning_rate": 0.15, "hidden_units": 0.05}
     return Story("small.db", None, study, summary, dataset, LAYERS, important)
