@@ -111,7 +111,7 @@ class Suggester:
             number=number,
             wave=spec.wave,
             known=known,
-            box=self._distributions,
+            distributions=self._distributions,
             conditional=frozenset(a.key for a in self._space.axes if a.when),
         )
 
