@@ -18,7 +18,7 @@ from matplotlib.colors import to_rgb
 from hpsearch.config.references import search_space
 from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset
-from hpsearch.models.diagnostics import Diagnostics, Fit, Regions, Spread, Weights
+from hpsearch.models.diagnostics import DecisionRegions, Diagnostics, LayerHistogram, LayerWeights, PartPredictions
 from hpsearch.report.html import model_figures as champion
 from hpsearch.report.html import page
 from hpsearch.report.html import search_figures as pictures
@@ -69,25 +69,33 @@ LIMITS = {"one_minus_beta": (0.03, 0.2), "learning_rate": (0.05, 0.6), "hidden_u
 
 CONFUSION = [[40, 10, 0], [3, 6, 1], [0, 20, 5]]  # true class, then predicted one
 LAYERS = Diagnostics(
-    val=Fit(25, confusion=[[9, 1, 0], [2, 5, 1], [0, 3, 4]]),
-    test=Fit(85, confusion=CONFUSION),
+    val=PartPredictions(25, confusion=[[9, 1, 0], [2, 5, 1], [0, 3, 4]]),
+    test=PartPredictions(85, confusion=CONFUSION),
     regions=None,
-    activations=[Spread("1 Dense", [5, 1, 4], [0.0, 2.0, 4.0, 6.0], 1.0, 2.0), Spread("2", [7, 9], [-1, 0, 1], 0, 1)],
-    gradients=[Spread("1 Dense", [2, 8], [-0.2, 0.0, 0.2], 0.0, 0.1), Spread("2", [6, 3], [-4, 0, 4], 0, 2)],
-    weights=[Weights("1 Dense", 30.0, 100, 17, 5), Weights("2 Dense", 24.0, 12, 3, 2)],
+    activations=[
+        LayerHistogram("1 Dense", [5, 1, 4], [0.0, 2.0, 4.0, 6.0], 1.0, 2.0),
+        LayerHistogram("2", [7, 9], [-1, 0, 1], 0, 1),
+    ],
+    gradients=[
+        LayerHistogram("1 Dense", [2, 8], [-0.2, 0.0, 0.2], 0.0, 0.1),
+        LayerHistogram("2", [6, 3], [-4, 0, 4], 0, 2),
+    ],
+    weights=[LayerWeights("1 Dense", 30.0, 100, 17, 5), LayerWeights("2 Dense", 24.0, 12, 3, 2)],
 )
-REGIONS = Regions(
-    names=["width", "length"],
+REGIONS = DecisionRegions(
+    features=["width", "length"],
     x=[1.0, 2.0, 3.0, 4.0],
     y=[-10.0, 0.0, 10.0],
-    said=[[0, 0, 1, 2], [0, 1, 1, 2], [2, 2, 2, 2]],
-    sure=[[0.9, 0.8, 0.7, 0.6]] * 3,
-    dots=[[1.5, -9.0, 0], [3.5, 8.0, 2], [2.5, 1.0, 1], [3.7, 7.0, 2]],
+    predicted=[[0, 0, 1, 2], [0, 1, 1, 2], [2, 2, 2, 2]],
+    probability=[[0.9, 0.8, 0.7, 0.6]] * 3,
+    training_rows=[[1.5, -9.0, 0], [3.5, 8.0, 2], [2.5, 1.0, 1], [3.7, 7.0, 2]],
 )
 VALUES = Diagnostics(
-    val=Fit(4, [], [1.0, 5.0, 2.0, 9.0], [1.5, 4.0, 2.0, 12.0], [1, 1, 2], [-1.0, 0.5, 2.0, 3.5]),
-    test=Fit(3, [], [20.0, 30.0, 25.0], [21.0, 36.0, 27.0], [2, 0, 1], [0.0, 2.0, 4.0, 6.0]),
-    regions=REGIONS._replace(said=[[0.5, 1.5, 2.5, 3.5], [4.5, 5.5, 6.5, 7.5], [8.5, 9.5, 10.5, 11.5]], sure=[]),
+    val=PartPredictions(4, [], [1.0, 5.0, 2.0, 9.0], [1.5, 4.0, 2.0, 12.0], [1, 1, 2], [-1.0, 0.5, 2.0, 3.5]),
+    test=PartPredictions(3, [], [20.0, 30.0, 25.0], [21.0, 36.0, 27.0], [2, 0, 1], [0.0, 2.0, 4.0, 6.0]),
+    regions=REGIONS._replace(
+        predicted=[[0.5, 1.5, 2.5, 3.5], [4.5, 5.5, 6.5, 7.5], [8.5, 9.5, 10.5, 11.5]], probability=[]
+    ),
     activations=[],
     gradients=[],
     weights=[],
@@ -414,8 +422,8 @@ def test_predicted() -> None:
     for name, fit in (("val", VALUES.val), ("test", VALUES.test)):
         assert fit is not None
         dots, line = along(made, f"true ({name})")
-        assert (list(dots.x), list(dots.y)) == (fit.truth, fit.predicted)
-        assert list(line.x) == list(line.y) == [min(fit.truth), max(fit.truth)]
+        assert (list(dots.x), list(dots.y)) == (fit.targets, fit.predicted)
+        assert list(line.x) == list(line.y) == [min(fit.targets), max(fit.targets)]
         assert heading(made, dots).startswith(f"{name}, {fit.rows} rows")
         (below,) = [
             t for t in made.data if t.type == "bar" and axis(made, t, "x").domain == axis(made, dots, "x").domain
@@ -428,8 +436,8 @@ def test_regions() -> None:
     made = figure("regions")
     field, *dots = made.data
     assert (list(field.x), list(field.y)) == (REGIONS.x, REGIONS.y)
-    assert [list(row) for row in field.z] == REGIONS.said
-    assert [list(row) for row in field.text] == [[CLASSES[int(n)] for n in row] for row in REGIONS.said]
+    assert [list(row) for row in field.z] == REGIONS.predicted
+    assert [list(row) for row in field.text] == [[CLASSES[int(n)] for n in row] for row in REGIONS.predicted]
     assert {t.name: list(zip(t.x, t.y, strict=True)) for t in dots} == {
         "setosa": [(1.5, -9.0)], "versicolor": [(2.5, 1.0)], "virginica": [(3.5, 8.0), (3.7, 7.0)],
     }  # fmt: skip
@@ -447,12 +455,12 @@ def test_regions_of_values() -> None:
     seen = VALUES.regions
     assert seen is not None
     field, dots = figure("regions", "values").data
-    assert (list(field.x), list(field.y), [list(row) for row in field.z]) == (seen.x, seen.y, seen.said)
-    assert list(zip(dots.x, dots.y, map(float, dots.text), strict=True)) == [tuple(d) for d in seen.dots]
+    assert (list(field.x), list(field.y), [list(row) for row in field.z]) == (seen.x, seen.y, seen.predicted)
+    assert list(zip(dots.x, dots.y, map(float, dots.text), strict=True)) == [tuple(d) for d in seen.training_rows]
 
 
 @pytest.mark.parametrize(("name", "spreads"), [("activations", LAYERS.activations), ("gradients", LAYERS.gradients)])
-def test_spreads(name: str, spreads: Sequence[Spread]) -> None:
+def test_spreads(name: str, spreads: Sequence[LayerHistogram]) -> None:
     """A layer's own histogram under its name."""
     made = figure(name)
     for t, spread in zip(made.data, spreads, strict=True):
