@@ -11,8 +11,6 @@ import cases
 import numpy as np
 import pytest
 
-from hpsearch.core.text import printable
-from hpsearch.errors import HpsearchError, Mistake, SpecError
 from tests.crash.test_files import LONGEST, harmless
 from tests.hpsearch import test_cli
 
@@ -265,19 +263,3 @@ def test_names_in_mlflow(call: test_cli.Call, tmp_path: Path) -> None:
         "mlruns",
         *(f"A.b-c_d 0.db{end}" for end in ("", ".lock", "-wal", "-shm")),
     }
-
-
-def test_printable() -> None:
-    assert printable("naïve β 学習率 🙂 [red]") == "naïve β 学習率 🙂 [red]"
-    assert printable("\x1b[31m\n\t\u202e\ud800\x9b") == "\\x1b[31m\\n\\t\\u202e\\ud800\\x9b"
-    long = printable("a" * 5_000 + "b" * 5_000)
-    assert len(long) < 1_100 and long.startswith("aaa") and long.endswith("bbb")
-
-
-def test_mistakes_are_a_line_each() -> None:
-    """Whatever they hold; the first of very many."""
-    error = SpecError([Mistake("a.yaml\n:1", f"k\n{n}", "got '\nerror: nothing'" + "x" * 5_000) for n in range(500)])
-    lines = str(error).split("\n")
-    assert all(line.startswith("a.yaml\\n:1: k\\n") for line in lines[:-1]) and lines[-1].endswith(" more")
-    assert len(str(error)) < LONGEST and len(error.mistakes) == 500
-    assert str(HpsearchError("two\nlines \x1b")) == "two\nlines \\x1b"

@@ -1,39 +1,47 @@
-"""Parameters and their scales: raw ↔ value, bounds that are exact, what Optuna draws."""
+"""Parameters, their scales, and the space they span."""
 
 import json
 import math
+from typing import Any
 
-import numpy as np
 import optuna
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from hpsearch.core.space import Fixed, Range, Space, Values, box_contains, build_space, complement, value_bounds
-from hpsearch.core.text import format_value
-from hpsearch.samplers import SAMPLERS, SamplerContext, missing_requirement
+from hpsearch.core.space import (
+    Clause,
+    Fixed,
+    InternalValue,
+    Range,
+    Value,
+    Values,
+    box_contains,
+    build_space,
+    check_box,
+    complement,
+    value_bounds,
+)
 
-SHORT = st.decimals(0, "0.9999", places=4).map(float)  # what a person writes
+SHORT = st.decimals(0, "0.9999", places=4).map(float)  # as written in a study file
 UNIT = st.floats(0, 1)
-
-
-def context(seed: int, every: Space) -> SamplerContext:
-    """The thirteenth trial of a stage over the whole space."""
-    return SamplerContext(seed, seed, 12, 4, 0, every.distributions(every.full_box()), frozenset())
 
 
 @given(SHORT, SHORT)
 def test_complement_is_decimal(a: float, b: float) -> None:
-    """There and back is the same number, and the order turns round."""
+    """Applied twice it returns the same number, and it reverses the order."""
     assert complement(complement(a)) == a
     assert (a < b) == (complement(a) > complement(b))
 
 
-@pytest.mark.parametrize(("value", "raw"), [(0.999, 0.001), (0.9, 0.1), (0.99, 0.01), (0.5, 0.5), (0, 1.0), (0.7, 0.3)])
-def test_one_minus_log_bounds(value: float, raw: float) -> None:
-    """Exact, where 1 − 0.999 is 0.0010000000000000009."""
-    assert complement(value) == raw
-    assert complement(raw) == value
+@pytest.mark.parametrize(
+    ("value", "internal"), [(0.999, 0.001), (0.9, 0.1), (0.99, 0.01), (0.5, 0.5), (0, 1.0), (0.7, 0.3)]
+)
+def test_one_minus_log_bounds(value: float, internal: float) -> None:
+    """Exact, unlike 1 − 0.999 in binary, which is 0.0010000000000000009."""
+    assert complement(value) == internal
+    assert complement(internal) == value
 
 
 def test_one_minus_log() -> None:
@@ -49,34 +57,34 @@ def test_one_minus_log_values_lie_within(a: float, b: float, place: float) -> No
     if low == high:
         return
     axis = build_space({"beta": Range(min=low, max=high, scale="one_minus_log")}).axes[0]
-    raw = min(
+    internal = min(
         max(axis.from_scaled(axis.to_scaled(axis.low) * (1 - place) + axis.to_scaled(axis.high) * place), axis.low),
         axis.high,
     )
-    value = axis.to_value(raw)
+    value = axis.to_value(internal)
     assert isinstance(value, float)
     assert low <= value <= high
-    assert math.isclose(1 - value, raw, rel_tol=1e-9, abs_tol=1e-15)
+    assert math.isclose(1 - value, internal, rel_tol=1e-9, abs_tol=1e-15)
 
 
 @given(st.floats(1e-12, 1e12), st.floats(1e-12, 1e12), UNIT, st.sampled_from(["linear", "log"]))
 def test_float_range(a: float, b: float, place: float, scale: str) -> None:
-    """The raw coordinate is the value, and a position there and back is the same but for rounding."""
+    """The internal value is the value; to the scale and back it is the same up to rounding."""
     if a == b:
         return
     low, high = sorted((a, b))
     axis = build_space({"x": Range(min=low, max=high, scale=scale)}).axes[0]
-    raw = low + (high - low) * place
-    assert axis.to_value(raw) == raw and isinstance(axis.to_value(raw), float)
-    assert math.isclose(axis.from_scaled(axis.to_scaled(raw)), raw, rel_tol=1e-12)
+    internal = low + (high - low) * place
+    assert axis.to_value(internal) == internal and isinstance(axis.to_value(internal), float)
+    assert math.isclose(axis.from_scaled(axis.to_scaled(internal)), internal, rel_tol=1e-12)
     assert (axis.key, axis.low, axis.high, axis.log) == ("x", low, high, scale == "log")
 
 
 @given(st.integers(1, 1000), st.integers(1, 1000), st.sampled_from(["linear", "log"]), st.integers(0, 2**31))
-def test_whole_numbers_stay_whole(low: int, width: int, scale: str, seed: int) -> None:
-    """As Optuna draws them and JSON keeps them."""
+def test_integers_stay_integers(low: int, width: int, scale: str, seed: int) -> None:
+    """Integers as Optuna samples them remain integers in JSON."""
     one = build_space({"x": Range(type="int", min=low, max=low + width, scale=scale)})
-    study = optuna.create_study(sampler=SAMPLERS["random"](context(seed, one)))
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
     internal_params = study.ask(one.distributions(one.full_box())).params
     value = one.point(json.loads(json.dumps(internal_params)))["x"]
     assert type(value) is int and low <= value <= low + width
@@ -91,13 +99,13 @@ def test_int_bounds_written_as_floats() -> None:
 def test_ordered_values_are_indices(values: list[float]) -> None:
     axis = build_space({"x": Values(values=tuple(values), ordered=True)}).axes[0]
     assert axis.key == "x_index" and axis.integer and axis.zoomable
-    assert [axis.to_value(raw) for raw in range(int(axis.low), int(axis.high) + 1)] == values
+    assert [axis.to_value(internal) for internal in range(int(axis.low), int(axis.high) + 1)] == values
     distribution = axis.distribution(axis.low, axis.high)
     assert isinstance(distribution, optuna.distributions.IntDistribution)
     assert (distribution.low, distribution.high) == (0, len(values) - 1)
 
 
-def test_unordered_values_are_names() -> None:
+def test_unordered_values_are_categories() -> None:
     axis = build_space({"x": Values(values=("relu", "tanh", True, 3))}).axes[0]
     assert axis.key == "x" and not axis.zoomable
     assert axis.distribution(0, 3) == optuna.distributions.CategoricalDistribution(("relu", "tanh", True, 3))
@@ -112,86 +120,112 @@ def test_point_holds_fixed_values() -> None:
     assert set(both.distributions(both.full_box())) == {"a"}
 
 
-PARAMETERS = {
+MIXED = {
     "rate": Range(min=1e-4, max=1.0, scale="log"),
     "beta": Range(min=0.9, max=0.999, scale="one_minus_log"),
-    "share": Range(min=0.2, max=0.6),
-    "units": Range(type="int", min=16, max=256, scale="log"),
+    "units": Range(type="int", min=16, max=256),
     "batch": Values(values=(16, 32, 64), ordered=True),
-    "kind": Values(values=("a", "b", "c")),
+    "kind": Values(values=("a", "b", "c", "d")),
+    "l2": Fixed(value=1e-4),
 }
 
 
-def drawn(count: int) -> dict[str, list[object]]:
-    """What the random sampler draws, made anew for each trial as the loop does."""
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    every = build_space(PARAMETERS)
-    study, distributions = optuna.create_study(), every.distributions(every.full_box())
-    values: dict[str, list[object]] = {name: [] for name in PARAMETERS}
-    for seed in range(count):
-        study.sampler = SAMPLERS["random"](context(seed, every))
-        for name, value in every.point(study.ask(distributions).params).items():
-            values[name].append(value)
-    return values
+def test_extreme_points() -> None:
+    """Together they contain both ends of every range and every listed value."""
+    points = list(build_space(MIXED).extreme_points())
+    assert len(points) == 4
+    found = {name: {point[name] for point in points} for name in MIXED}
+    assert found == {
+        "rate": {1e-4, 1.0},
+        "beta": {0.9, 0.999},
+        "units": {16, 256},
+        "batch": {16, 32, 64},
+        "kind": set("abcd"),
+        "l2": {1e-4},
+    }
 
 
-def test_random_draws() -> None:
-    """Uniform on each scale: β's median is 0.990 where 'reverse log' gives 0.95."""
-    count = 1500
-    values = drawn(count)
-    # The median of n draws that are uniform on a width w scatters by w/(2√n); four times that is allowed.
-    slack = 4 * 0.5 / math.sqrt(count)
-    beta = np.log10(1 - np.array(values["beta"], float))
-    assert abs(np.median(beta) - -2) < slack * 2
-    assert abs(np.median(values["beta"]) - 0.990) < 0.001
-    assert abs(np.median(np.log10(np.array(values["rate"], float))) - -2) < slack * 4
-    assert abs(np.median(np.array(values["share"], float)) - 0.4) < slack * 0.4
-    assert abs(np.median(np.log2(np.array(values["units"], float))) - 6) < slack * 4 + 0.05
-    for name, parameter in PARAMETERS.items():
-        if isinstance(parameter, Range):
-            assert all(parameter.min <= v <= parameter.max for v in values[name])  # type: ignore[operator]
-        else:
-            shares = [values[name].count(v) / count for v in parameter.values]
-            assert sum(shares) == 1 and max(shares) - min(shares) < 0.1
-
-
-@pytest.mark.parametrize("name", SAMPLERS)
-def test_samplers_repeat_by_seed(name: str) -> None:
-    """The same seed and history give the same point, another seed another one; seeds have 64 bits."""
-    if lack := missing_requirement(name):
-        pytest.skip(lack)
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    every = build_space(PARAMETERS)
-    distributions = every.distributions(every.full_box())
-
-    def asked(seed: int) -> dict[str, object]:
-        study = optuna.create_study(sampler=SAMPLERS["random"](context(0, every)))
-        for trial in range(12):
-            study.tell(study.ask(distributions), trial % 5)
-        study.sampler = SAMPLERS[name](context(seed, every))
-        return study.ask(distributions).params
-
-    assert asked(2**64 - 1) == asked(2**64 - 1)
-    assert asked(1) != asked(2)
+def test_internal_round_trip() -> None:
+    every = build_space(MIXED)
+    for point in every.extreme_points():
+        internal = {axis.key: axis.to_internal(point[axis.name]) for axis in every.axes}
+        assert every.point(internal) == point
+        assert all(box_contains(axis, every.full_box(), internal[axis.key]) for axis in every.axes)
 
 
 @pytest.mark.parametrize(
-    ("value", "text"),
+    ("name", "value", "message"),
     [
-        *((0.9387123, "0.9387"), (0.9777, "0.9777"), (0.9943, "0.9943"), (0.9951234, "0.9951"), (0.999, "0.999")),
-        *((0.9995, "0.9995"), (0.99923456, "0.99923"), (0.99999, "0.99999"), (0.99995678, "0.999957")),
-        *((1 - 2**-53, "0.99999999999999989"), (1.0, "1"), (1.00001, "1"), (-0.99999, "-1"), (0.0, "0")),
-        *((1e-7, "1e-07"), (123456.0, "1.235e+05"), (math.nan, "nan"), (math.inf, "inf")),
-        *((12345678, "12345678"), (True, "True"), ("adam", "adam")),
+        ("rate", 2.0, r"must lie in its range 0.0001 … 1.0, got 2.0"),
+        ("beta", 0.5, r"must lie in its range 0.9 … 0.999, got 0.5"),
+        ("rate", "a", r"must be a number, got 'a'"),
+        ("rate", True, r"must be a number, got True"),
+        ("units", 16.5, r"must be a whole number, got 16.5"),
+        ("batch", 48, r"must be one of 16, 32, 64, got 48"),
+        ("kind", "e", r"must be one of a, b, c, d, got e"),
     ],
 )
-def test_number(value: float | str, text: str) -> None:
-    """What is shown of a β near 1 is 1 − β."""
-    assert format_value(value) == text
+def test_values_off_the_axis(name: str, value: Value, message: str) -> None:
+    axis = next(axis for axis in build_space(MIXED).axes if axis.name == name)
+    with pytest.raises(ValueError, match=message):
+        axis.to_internal(value)
 
 
-@given(st.floats(0.9, 1, exclude_max=True), st.floats(0.9, 1, exclude_max=True))
-def test_number_stays_in_its_range(a: float, b: float) -> None:
-    """Whoever reads it finds it on the same side, and at least two digits of 1 − value right."""
-    assert (float(format_value(a)) <= float(format_value(b))) >= (a <= b) and float(format_value(a)) < 1
-    assert complement(float(format_value(a))) == pytest.approx(complement(a), rel=0.051)
+@pytest.mark.parametrize(("name", "internal"), [("rate", "a"), ("batch", 3), ("batch", -1), ("beta", "x")])
+def test_invalid_internal_values(name: str, internal: InternalValue) -> None:
+    axis = next(axis for axis in build_space(MIXED).axes if axis.name == name)
+    with pytest.raises(ValueError, match=f"{axis.key} cannot be {internal!r}"):
+        axis.to_value(internal)
+
+
+def test_check_box() -> None:
+    every = build_space(MIXED)
+    check_box(every.axes, every.full_box())
+    check_box(every.axes, {**every.full_box(), "batch_index": (1, 1)})
+    for key, bounds in {"rate": (1.0, 0.1), "batch_index": (0, 3), "one_minus_beta": ("a", 0.1)}.items():
+        with pytest.raises((ValueError, TypeError)):
+            check_box(every.axes, {**every.full_box(), key: bounds})  # type: ignore[dict-item]
+    with pytest.raises(LookupError):
+        check_box(every.axes, {})
+
+
+def test_conditions() -> None:
+    """An axis is active where all clauses of one of its conditions hold."""
+    deep, adam = Clause("depth", minimum=2), Clause("optimizer", one_of=("adam", "adamw"))
+    axis = build_space({"x": Range(min=0, max=1)}, {"x": ((deep, adam), (Clause("force", one_of=(True,)),))}).axes[0]
+    assert axis.is_active({"depth": 2, "optimizer": "adam"})
+    assert not axis.is_active({"depth": 1, "optimizer": "adam"})
+    assert not axis.is_active({"depth": 3, "optimizer": "sgd"})
+    assert axis.is_active({"depth": 1, "force": True})
+    assert not deep.holds({}) and not deep.holds({"depth": "deep"})
+    assert build_space({"x": Range(min=0, max=1)}).axes[0].is_active({})
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"min": 1, "max": 1}, "min must be below max, got min=1, max=1"),
+        ({"min": -1e301, "max": 1}, "min and max must lie within ±1e\\+300"),
+        ({"min": 0, "max": 1, "scale": "log"}, "a log scale needs min above 0"),
+        ({"min": 0, "max": 1, "scale": "one_minus_log"}, "one_minus_log needs max below 1"),
+        ({"min": 0, "max": 0.5, "type": "int"}, "min and max of an int must be whole numbers"),
+        ({"min": -3, "max": 0, "type": "int", "scale": "one_minus_log"}, "whole numbers cannot have the scale"),
+    ],
+)
+def test_invalid_ranges(content: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Range.model_validate(content)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"values": []}, "at least 1 item"),
+        ({"values": [1, 1]}, "values must differ"),
+        ({"values": [2, 1], "ordered": True}, "must be numbers in increasing order"),
+        ({"values": ["a", "b"], "ordered": True}, "must be numbers in increasing order"),
+    ],
+)
+def test_invalid_values(content: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Values.model_validate(content)

@@ -31,7 +31,11 @@ from sampler_cases import (
     turned,
 )
 
+from hpsearch.core.space import build_space
+from hpsearch.samplers import SAMPLERS, missing_requirement
 from hpsearch.samplers.base import from_unit, sample_uniform, to_unit
+from tests.hpsearch.samplers.test_random import PARAMETERS
+from tests.hpsearch.samplers.test_random import context as context_over
 
 
 def test_same_points_in_a_fresh_process() -> None:
@@ -172,3 +176,23 @@ def test_unit_interval_round_trip() -> None:
         assert (from_unit(distribution, 0.0), from_unit(distribution, 1.0)) == pytest.approx(
             (distribution.low, distribution.high)
         )
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_samplers_repeat_by_seed(name: str) -> None:
+    """The same seed and history give the same point, another seed another point; seeds have 64 bits."""
+    if lack := missing_requirement(name):
+        pytest.skip(lack)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    every = build_space(PARAMETERS)
+    distributions = every.distributions(every.full_box())
+
+    def asked(seed: int) -> dict[str, object]:
+        study = optuna.create_study(sampler=SAMPLERS["random"](context_over(0, every)))
+        for trial in range(12):
+            study.tell(study.ask(distributions), trial % 5)
+        study.sampler = SAMPLERS[name](context_over(seed, every))
+        return study.ask(distributions).params
+
+    assert asked(2**64 - 1) == asked(2**64 - 1)
+    assert asked(1) != asked(2)
