@@ -14,6 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from hpsearch.admin.doctor.base import Reader, reading
 from hpsearch.admin.doctor.mlflow import health, schema
+from hpsearch.admin.doctor.studies import study_snapshot
 from hpsearch.admin.supervisor import Kept, kept, reason
 from hpsearch.core.text import printable
 from hpsearch.errors import TrackingError
@@ -111,14 +112,10 @@ def identity_of(study: str) -> str:
     """Of the study in a database.
 
     Raises:
-        StorageError: it cannot be read.
-        TrackingError: no study is in it.
+        StorageError: it cannot be read, or holds no study.
     """
-    with reading(study) as database:
-        found = database.rows("SELECT identity FROM hpsearch_study") if "hpsearch_study" in database.tables() else []
-    if not found:
-        raise TrackingError(f"{file_of(study) or study}: there is no study in it; start one: hpsearch run STUDY.yaml")
-    return str(found[0].identity)
+    with study_snapshot(study) as database:
+        return database.study.load().identity
 
 
 def _link(database: Reader, identity: str | None, path: Path) -> Callable[[str], str]:

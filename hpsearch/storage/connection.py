@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from hpsearch.errors import StorageError
 from hpsearch.storage.database import display_name, engine_options, file_of, translate_errors
-from hpsearch.storage.sqlite_file import BUSY_TIMEOUT, DAMAGED, check_file, integrity_error, set_pragmas
+from hpsearch.storage.sqlite_file import BUSY_TIMEOUT, DAMAGED, RESTORE, check_file, integrity_error, set_pragmas
 from hpsearch.storage.tables import check_tables, create_tables
 
 if TYPE_CHECKING:
@@ -92,17 +92,21 @@ class Connection:
         except (AttributeError, LookupError, TypeError, ValueError, zlib.error):
             raise StorageError(f"{display_name(self.url)}: {what} {DAMAGED}") from None
 
-    def check(self) -> None:
+    def check(self, *, thorough: bool = False) -> None:
         """Check every page of a SQLite file; other databases check themselves.
+
+        Args:
+            thorough: also check indexes, and name the damage in the message.
 
         Raises:
             StorageError: it is damaged.
         """
         if self.engine.dialect.name == "sqlite":
             with self.reading() as connection:
-                complaint = integrity_error(connection.exec_driver_sql)
+                complaint = integrity_error(connection.exec_driver_sql, thorough=thorough)
             if complaint:
-                raise StorageError(f"{display_name(self.url)}: {DAMAGED}")
+                damaged = f"is damaged ({complaint}); {RESTORE}" if thorough else DAMAGED
+                raise StorageError(f"{display_name(self.url)}: {damaged}")
 
     def close(self) -> None:
         """Close every connection, which merges SQLite's write-ahead log into the file."""

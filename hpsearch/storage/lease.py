@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import NamedTuple, Self, final
 
 import sqlalchemy as sa
@@ -51,7 +52,7 @@ class Holder(NamedTuple):
 
     @property
     def gone(self) -> bool:
-        """Whether it ended without releasing the lease, as far as this host can tell."""
+        """True for a process that ended without releasing the lease, as far as this host can tell."""
         if self.host != _host():
             return time.time() - self.heartbeat > EXPIRY
         with contextlib.suppress(PermissionError):
@@ -108,6 +109,16 @@ class Lease:
         row = self._row()
         return None if row is None else Holder(row.host, row.pid, row.since, row.heartbeat)
 
+    def is_running(self) -> bool:
+        """Return whether the holder still runs the study; its process id may have been given to another process."""
+        holder, path = self.holder(), file_of(self._url)
+        if holder is None or holder.gone:
+            return False
+        if path is not None and holder.host == _host() and (lock := _lock_file(path)).exists():
+            with contextlib.suppress(Timeout, OSError), FileLock(lock, timeout=0):
+                return False
+        return True
+
     def heartbeat(self) -> None:
         """Renew the lease, unless it was renewed a short time ago.
 
@@ -161,7 +172,7 @@ def study_lock(url: str, holder: Callable[[], Holder | None]) -> Iterator[None]:
     path = file_of(url)
     with contextlib.ExitStack() as stack:
         if path is not None:
-            lock = FileLock(f"{path.resolve()}.lock")  # the same for all links to the file
+            lock = FileLock(_lock_file(path))
             try:
                 lock.acquire(timeout=0)
             except Timeout:
@@ -174,6 +185,11 @@ def study_lock(url: str, holder: Callable[[], Holder | None]) -> Iterator[None]:
         if found is not None and not here and not found.gone:  # here: we have its lock, so its process is gone
             raise _busy(url, found)
         yield
+
+
+def _lock_file(path: Path) -> Path:
+    """Return the lock file of a database file, the same for all links to it."""
+    return Path(f"{path.resolve()}.lock")
 
 
 def _host() -> str:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 _WHAT = "its copy for Optuna"
+_STUDIES = sa.table("studies", sa.column("study_id"), sa.column("study_name"))
+_TRIALS = sa.table("trials", sa.column("study_id"), sa.column("trial_id"))
 
 
 @final
@@ -78,6 +80,20 @@ class OptunaMirror:
         with translate_errors(self._url), contextlib.suppress(KeyError):
             optuna.delete_study(study_name=name, storage=self.storage())
         self._studies.pop(stage, None)
+
+    def counts(self) -> dict[str, int] | None:
+        """Return the number of mirrored trials by stage; None before the first stage is mirrored.
+
+        Reads Optuna's tables without Optuna, which would write to them.
+        """
+        prefix = self._name("")
+        with self._connection.reading() as connection:
+            if not {"studies", "trials"} <= set(sa.inspect(connection).get_table_names()):
+                return None
+            joined = _STUDIES.outerjoin(_TRIALS, _STUDIES.c.study_id == _TRIALS.c.study_id)
+            query = sa.select(_STUDIES.c.study_name, sa.func.count(_TRIALS.c.trial_id)).select_from(joined)
+            found = connection.execute(query.group_by(_STUDIES.c.study_name)).all()
+        return {name.removeprefix(prefix): count for name, count in found if name.startswith(prefix)}
 
     def close(self) -> None:
         """Close Optuna's connections."""

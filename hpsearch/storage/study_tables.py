@@ -41,6 +41,10 @@ class StudyTable:
             raise StorageError(f"{display_name(self._connection.url)}: {NO_STUDY}")
         return found
 
+    def is_unchanged(self) -> bool:
+        """Return whether the spec is the one that was stored, by its hash."""
+        return all(row.hash == spec_hash(row.spec) for row in self._connection.rows(STUDY))
+
     def begin(self, study: StoredStudy, prior: Sequence[Trial] = ()) -> None:
         """Store a new study.
 

@@ -9,6 +9,7 @@ from typing import Any, final
 import sqlalchemy as sa
 
 from hpsearch.core.space import Space
+from hpsearch.errors import StorageError
 from hpsearch.storage.connection import Connection
 from hpsearch.storage.lease import Lease
 from hpsearch.storage.records import Trial, TrialKey, with_result
@@ -57,6 +58,18 @@ class TrialTable:
         query = sa.select(TRIAL.c.stage, TRIAL.c.state, sa.func.count()).group_by(TRIAL.c.stage, TRIAL.c.state)
         with self._connection.reading() as connection:
             return {(stage, state): count for stage, state, count in connection.execute(query)}
+
+    def damaged(self) -> list[TrialKey]:
+        """Return the trials whose parameters or curves cannot be decoded."""
+        found = []
+        for row in self._connection.rows(TRIAL):
+            try:
+                with self._connection.validated("a trial"):
+                    dict(json.loads(row.internal_params))
+                    _ = row.state == "running" or unpacked(row.history)
+            except StorageError:
+                found.append((row.stage, row.number))
+        return found
 
     def checkpoints(self, stage: str) -> dict[int, TrialResult]:
         """Return a stage's stored checkpoints, by the number of the trial.

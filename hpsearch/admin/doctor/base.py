@@ -80,8 +80,11 @@ class Reader(NamedTuple):
 
     def damage(self) -> str:
         """What SQLite says of its file when that is not whole."""
-        verdict = "ok" if self.connection.dialect.name != "sqlite" else self.rows("PRAGMA integrity_check(1)")[0][0]
-        return "" if verdict == "ok" else str(verdict).splitlines()[-1]
+        from hpsearch.storage.sqlite_file import integrity_error
+
+        if self.connection.dialect.name != "sqlite":
+            return ""
+        return integrity_error(self.connection.exec_driver_sql, thorough=True) or ""
 
 
 @contextlib.contextmanager

@@ -1,7 +1,6 @@
 """MLflow: its tracking database or server, and runs in it that nobody will end."""
 
 import base64
-import contextlib
 import re
 import shlex
 import sys
@@ -14,9 +13,8 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import Request, urlopen
 
 from hpsearch.admin.doctor.base import PATIENCE, PIP, Finding, Findings, Reader, file_at, reading
-from hpsearch.admin.doctor.studies import holder
+from hpsearch.admin.doctor.studies import is_running
 from hpsearch.core.text import format_count
-from hpsearch.errors import HpsearchError
 
 
 def strays() -> Findings:
@@ -90,22 +88,13 @@ def unsettled(tracking: str, database: Reader, names: Sequence[str]) -> Findings
     query += " LEFT JOIN experiment_tags d ON d.experiment_id = r.experiment_id AND d.key = 'hpsearch.database'"
     query += " WHERE r.status = 'RUNNING' AND r.lifecycle_stage = 'active' GROUP BY t.value"
     for row in database.rows(query):
-        known = ((name, running(name, row.identity)) for name in (*names, row.name or ""))
+        known = ((name, is_running(name, row.identity)) for name in (*names, row.name or ""))
         name, runs = next((pair for pair in known if pair[1] is not None), (row.name or "DATABASE", False))
         if not runs:
             what = f"MLflow: {format_count(row.runs, 'run')} of {name} left RUNNING, which nobody runs"
             usual = Path("mlruns/mlflow.db").absolute() == file_at(tracking)
             remedy = f"hpsearch sync {shlex.quote(name)}" + f" --tracking-uri {shlex.quote(tracking)}" * (not usual)
             yield Finding("warn", what, remedy)
-
-
-def running(name: str, identity: str) -> bool | None:
-    """Whether the study in a database is run; None when it is another study's, or none."""
-    with contextlib.suppress(HpsearchError), reading(name) as database:
-        if "hpsearch_study" in database.tables():
-            found = database.rows("SELECT identity FROM hpsearch_study")
-            return holder(name, database)[1] if found and found[0].identity == identity else None
-    return None
 
 
 def health(tracking: str) -> Finding:

@@ -1,4 +1,4 @@
-"""Data sources by name."""
+"""The menu of sources."""
 
 from hpsearch.data.sources.base import Part, Source, Split, Table
 from hpsearch.data.sources.csv import CsvSource

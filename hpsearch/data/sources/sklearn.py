@@ -1,4 +1,4 @@
-"""Data sets bundled with scikit-learn."""
+"""The data sets that come with scikit-learn."""
 
 from typing import Literal, final
 

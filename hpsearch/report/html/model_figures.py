@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import plotly.graph_objects as go
 
 from hpsearch.core.text import format_value
-from hpsearch.models.diagnostics import DecisionRegions, Diagnostics, LayerHistogram, PartPredictions
+from hpsearch.models.diagnostics import Diagnostics, Fit, Regions, Spread
 from hpsearch.report.html import axes as scales
 from hpsearch.report.html.axes import safe
 from hpsearch.report.html.content import Story
@@ -30,7 +30,7 @@ def pictures(story: Story) -> Iterator[Picture]:
     tables = [(name, fit) for name, fit in parts if fit.confusion]
     if tables and story.classes:
         yield _confusion(tables, story.classes)
-    values = [(name, fit) for name, fit in parts if fit.targets]
+    values = [(name, fit) for name, fit in parts if fit.truth]
     if values:
         yield _predicted(values)
     if seen.regions is not None:
@@ -79,7 +79,7 @@ def _learning(best: Trial) -> Picture:
     return Picture("learning", "How the best learned", caption, made)
 
 
-def _confusion(tables: Sequence[tuple[str, PartPredictions]], classes: Sequence[str]) -> Picture:
+def _confusion(tables: Sequence[tuple[str, Fit]], classes: Sequence[str]) -> Picture:
     size = min(620, max(300, 130 + 26 * len(classes)))
     titles = [f"{name}: {_right(fit):,} of {fit.rows:,} right" for name, fit in tables]
     made = figure(size + 60, 1, len(tables), subplot_titles=titles, shared_yaxes=True, horizontal_spacing=0.06)
@@ -110,31 +110,31 @@ def _confusion(tables: Sequence[tuple[str, PartPredictions]], classes: Sequence[
     return Picture("confusion", "Confusion", f"{caption} {worst}".strip(), made)
 
 
-def _right(fit: PartPredictions) -> int:
+def _right(fit: Fit) -> int:
     return sum(row[place] for place, row in enumerate(fit.confusion))
 
 
-def _worst(part: str, fit: PartPredictions, classes: Sequence[str]) -> str:
+def _worst(part: str, fit: Fit, classes: Sequence[str]) -> str:
     wrong = [(count, t, p) for t, row in enumerate(fit.confusion) for p, count in enumerate(row) if p != t and count]
     count, true, said = max(wrong, key=lambda w: w[0], default=(0, 0, 0))
     words = f"Of the {part} rows most often, {count:,} times, {classes[true]} is taken for {classes[said]}."
     return words if count > 1 else ""
 
 
-def _predicted(values: Sequence[tuple[str, PartPredictions]]) -> Picture:
+def _predicted(values: Sequence[tuple[str, Fit]]) -> Picture:
     """Predicted against true, and below how far off."""
     titles = [f"{name}, {fit.rows:,} rows" for name, fit in values] + ["residuals" for _ in values]
     made = figure(640, 2, len(values), subplot_titles=titles, vertical_spacing=0.16, row_heights=[0.65, 0.35])
     for column, (name, fit) in enumerate(values, 1):
         text = [
             f"true {format_value(t)}<br>predicted {format_value(p)}"
-            for t, p in zip(fit.targets, fit.predicted, strict=True)
+            for t, p in zip(fit.truth, fit.predicted, strict=True)
         ]
         look = {"size": 4, "opacity": 0.5}
-        dots = dotted("", COLORS[0], fit.targets, fit.predicted, marker=look, text=text, hoverinfo="text")
+        dots = dotted("", COLORS[0], fit.truth, fit.predicted, marker=look, text=text, hoverinfo="text")
         dots.update(showlegend=False)
         made.add_trace(dots, 1, column)
-        ends = [min(fit.targets), max(fit.targets)]
+        ends = [min(fit.truth), max(fit.truth)]
         made.add_trace(lined("", BEST, ends, ends, hoverinfo="skip", showlegend=False), 1, column)
         middles = [(a + b) / 2 for a, b in zip(fit.edges, fit.edges[1:], strict=False)]
         width = fit.edges[1] - fit.edges[0]
@@ -149,35 +149,33 @@ def _predicted(values: Sequence[tuple[str, PartPredictions]]) -> Picture:
     caption = (
         "On the line a prediction is right. Residuals that lean to one side, or fan out, are something to learn yet."
     )
-    shown = max(len(fit.targets) for _, fit in values)
-    caption += f" {shown:,} rows are drawn, evenly taken." if any(len(f.targets) < f.rows for _, f in values) else ""
+    shown = max(len(fit.truth) for _, fit in values)
+    caption += f" {shown:,} rows are drawn, evenly taken." if any(len(f.truth) < f.rows for _, f in values) else ""
     return Picture("predicted", "Predicted against true", caption, made)
 
 
-def _regions(regions: DecisionRegions, classes: Sequence[str]) -> Picture:
+def _regions(regions: Regions, classes: Sequence[str]) -> Picture:
     made = figure(520)
-    sides = [safe(name) for name in regions.features]
+    sides = [safe(name) for name in regions.names]
     if classes:
         shades = [COLORS[n % len(COLORS)] for n in range(len(classes))]
         steps = [[edge, shade] for n, shade in enumerate(shades) for edge in (n / len(classes), (n + 1) / len(classes))]
-        field = go.Heatmap(
-            x=regions.x, y=regions.y, z=regions.predicted, zmin=-0.5, zmax=len(classes) - 0.5, opacity=0.35
-        )
-        words = [[safe(classes[int(v)]) for v in row] for row in regions.predicted]
-        field.update(colorscale=steps, showscale=False, text=words, customdata=regions.probability)
+        field = go.Heatmap(x=regions.x, y=regions.y, z=regions.said, zmin=-0.5, zmax=len(classes) - 0.5, opacity=0.35)
+        words = [[safe(classes[int(v)]) for v in row] for row in regions.said]
+        field.update(colorscale=steps, showscale=False, text=words, customdata=regions.sure)
         field.update(hovertemplate="%{text}, by %{customdata:.0%}<extra></extra>")
         made.add_trace(field)
         for n, name in enumerate(classes):
-            of_it = [d for d in regions.training_rows if int(d[2]) == n]
+            of_it = [d for d in regions.dots if int(d[2]) == n]
             look = {"size": 5, "opacity": 0.9, "line": {"width": 0.5, "color": "white"}}
             x, y = [d[0] for d in of_it], [d[1] for d in of_it]
             made.add_trace(dotted(safe(name), shades[n], x, y, marker=look, hoverinfo="name"))
     else:
-        field = go.Heatmap(x=regions.x, y=regions.y, z=regions.predicted, colorscale="Viridis", opacity=0.8)
+        field = go.Heatmap(x=regions.x, y=regions.y, z=regions.said, colorscale="Viridis", opacity=0.8)
         field.update(hovertemplate="%{z:.4g}<extra></extra>")
         made.add_trace(field)
-        text = [format_value(d[2]) for d in regions.training_rows]
-        x, y = [d[0] for d in regions.training_rows], [d[1] for d in regions.training_rows]
+        text = [format_value(d[2]) for d in regions.dots]
+        x, y = [d[0] for d in regions.dots], [d[1] for d in regions.dots]
         look = {"size": 4, "opacity": 0.7}
         made.add_trace(dotted("training rows", INK, x, y, marker=look, text=text, hoverinfo="text", showlegend=False))
     made.update_xaxes(title=sides[0], showgrid=False, range=[regions.x[0], regions.x[-1]])
@@ -186,7 +184,7 @@ def _regions(regions: DecisionRegions, classes: Sequence[str]) -> Picture:
     return Picture("regions", "Decision regions", f"{what}; the dots are training rows.", made)
 
 
-def _spreads(name: str, title: str, spreads: Sequence[LayerHistogram], caption: str) -> Picture:
+def _spreads(name: str, title: str, spreads: Sequence[Spread], caption: str) -> Picture:
     """A histogram for each layer."""
     some = spreads[:LAYERS]
     columns = min(ACROSS, len(some))
@@ -213,8 +211,8 @@ def _weights(seen: Diagnostics) -> Picture:
     layers = seen.weights[: 2 * LAYERS]
     titles = ["mean |w|", "share of |w| ≤ 0.01"]
     made = figure(140 + 28 * len(layers), 1, 2, subplot_titles=titles, shared_yaxes=True, horizontal_spacing=0.06)
-    sizes = [w.total / max(1, w.size) for w in layers]
-    shares = [w.little / max(1, w.size) for w in layers]
+    sizes = [w.total / max(1, w.numbers) for w in layers]
+    shares = [w.little / max(1, w.numbers) for w in layers]
     for column, (values, words, shade) in enumerate(
         [(sizes, [f"{v:.3g}" for v in sizes], COLORS[0]), (shares, [f"{v:.1%}" for v in shares], COLORS[4])], 1
     ):
@@ -231,7 +229,7 @@ def _weights(seen: Diagnostics) -> Picture:
     made.update_xaxes(tickformat=".0%", range=[0, 1], row=1, col=2)
     lined_up(made, [w.layer for w in layers])
     made.update_yaxes(autorange="reversed")
-    total, count = sum(w.total for w in seen.weights), sum(w.size for w in seen.weights)
+    total, count = sum(w.total for w in seen.weights), sum(w.numbers for w in seen.weights)
     zero, little = sum(w.zero for w in seen.weights), sum(w.little for w in seen.weights)
     caption = (
         f"{count:,} weights without biases, Σ|W| {total:,.4g}; {little:,} are at most 0.01, {zero:,} at most 0.0001."

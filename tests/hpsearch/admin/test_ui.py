@@ -17,6 +17,7 @@ import pytest
 from hpsearch.admin import supervisor as keeper
 from hpsearch.admin import ui
 from hpsearch.admin.doctor.mlflow import revisions
+from hpsearch.storage.study_db import StudyDatabase
 from tests.hpsearch.test_cli import Call, call, refused  # noqa: F401
 
 OLD = "f5a4f2784254"  # of MLflow 2.18
@@ -176,9 +177,11 @@ def test_latest_study(store: Path, server: Callable[[str], None]) -> None:
 def test_given_study(call: Call, store: Path, tmp_path: Path, server: Callable[[str], None]) -> None:  # noqa: F811
     server(HEALTHY)
     study = tmp_path / "study.db"
-    ask(study, "CREATE TABLE hpsearch_study (identity TEXT)")
+    database = StudyDatabase.open(f"sqlite:///{study}", create=True)
     refused(call("ui", study), "study.db", "no study")
-    ask(study, "INSERT INTO hpsearch_study VALUES ('first')")
+    database.begin("small", {}, "none", "test")
+    database.close()
+    ask(study, "UPDATE hpsearch_study SET identity = 'first'")
     assert "/#/experiments/1/" in lines(store, f"sqlite:///{study}")[0]
     ask(study, "UPDATE hpsearch_study SET identity = 'elsewhere'")
     refused(call("ui", study), "mlflow.db", "not in it", "hpsearch sync")

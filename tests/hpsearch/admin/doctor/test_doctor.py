@@ -30,9 +30,9 @@ from engine.training.state import State
 from hpsearch import cli
 from hpsearch.admin import doctor
 from hpsearch.admin.doctor import Finding, machine
-from hpsearch.admin.doctor.base import Reader
 from hpsearch.data import dataset
-from hpsearch.errors import Interrupted
+from hpsearch.errors import Interrupted, StorageError
+from hpsearch.storage.connection import Connection
 from hpsearch.storage.sqlite_file import url_of
 from hpsearch.storage.study_db import StudyDatabase
 from hpsearch.storage.tables import spec_hash
@@ -220,7 +220,7 @@ def test_settings(done: Path) -> None:
     ask(done, "UPDATE hpsearch_study SET hash = 'f00'")
     only(examined(done), "FAIL", "hash differs", "restore a copy")
     change_spec(done, "replace(spec, '\"wave\": 3', '\"wave\": 0')")
-    only(examined(done), "FAIL", "settings cannot be read (wave: ", "go on with what began it, test")
+    only(examined(done), "FAIL", "settings cannot be read (wave: ", "version that began it, test")
     change_spec(done, "'{'")
     only(examined(done), "FAIL", "settings cannot be read")
     ask(done, "DELETE FROM hpsearch_study", "DELETE FROM hpsearch_trial")
@@ -282,11 +282,11 @@ def leave(database: Path, pid: int, host: str = "", beat: float = 0.0) -> None:
 
 def test_stale_lease(half: Path) -> None:
     leave(half, GONE)
-    only(examined(half), "warn", f"process {GONE} on", "gone", "hpsearch resume")
+    only(examined(half), "warn", f"process {GONE} on", "ended", "hpsearch resume")
     (half.parent / "half.db.lock").touch()
     leave(half, os.getpid())  # by chance ours: the lock is free
     for name in (half, "half.db", f"sqlite:///{half}"):
-        only(examined(name), "warn", f"process {os.getpid()} on", "gone")
+        only(examined(name), "warn", f"process {os.getpid()} on", "ended")
     leave(half, 7, "elsewhere", time.time() - 1e4)
     only(examined(half), "warn", "process 7 on elsewhere")
     leave(half, 7, "elsewhere", time.time())
@@ -301,7 +301,7 @@ def test_live_lease(half: Path) -> None:
         assert bad(found) == [] and any(f"is run by process {os.getpid()}" in f.what for f in found)
         storage.stages.end("coarse", None)
     storage.close()
-    assert any("nobody runs it" in f.what for f in examined(half))
+    assert any("is not running" in f.what for f in examined(half))
 
 
 @pytest.mark.parametrize("mode", ["wal", "delete"])
@@ -324,17 +324,17 @@ def test_left_by_a_kill(done: Path, mode: str) -> None:
 
 
 def test_written_meanwhile(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What fails amid a write is looked at again."""
-    sound, seen = Reader.damage, []
+    """A check that fails during a write is repeated."""
+    original, seen = Connection.check, []
 
-    def damage(reader: Reader) -> str:
+    def check(connection: Connection, *, thorough: bool = False) -> None:
         seen.append(1)
         if len(seen) == 1:
             os.utime(done, (1, 1))
-            return "out of order"
-        return sound(reader)
+            raise StorageError("out of order")
+        original(connection, thorough=thorough)
 
-    monkeypatch.setattr(Reader, "damage", damage)
+    monkeypatch.setattr(Connection, "check", check)
     assert bad(examined(done)) == [] and len(seen) == 2
 
 
@@ -590,11 +590,11 @@ def test_sound_studies(done: Path, half: Path, mlflow: Path, here: Path) -> None
     for fragment in (
         "done.db: study 'small', whole and readable",
         "done.db: 8 trials: 8 complete",
-        "done.db: Optuna's tables agree, 8 trials told",
-        "done.db: nobody runs it",
+        "done.db: Optuna's tables agree, 8 trials mirrored",
+        "done.db: is not running",
         "studies/half.db: study 'small'",
         "running",
-        "go on with: hpsearch resume studies/half.db",
+        "resume with: hpsearch resume studies/half.db",
         "schema",
     ):
         assert fragment in text

@@ -31,6 +31,8 @@ from hpsearch.report.html.content import Story
 from hpsearch.report.html.report import write_report
 from hpsearch.storage.records import Trial
 from hpsearch.storage.study_db import StudyDatabase
+from hpsearch.study import session as service
+from hpsearch.training.executors import Inline
 from hpsearch.training.task import TrialResult
 from tests.hpsearch import test_cli
 from tests.hpsearch.report.html.report_cases import STUDIES, Seen, drawn, of, told
@@ -281,7 +283,9 @@ def test_a_study_without_diagnostics_says_how_to_get_one(ran: Any, tmp_path: Pat
     before = Story.of(url)
     assert "confusion" not in drawn(before) and "learning" in drawn(before)
     assert any("hpsearch resume" in line for line in before.warnings())
-    api.run(cases.content(**STUDIES["full"]), storage=database, tracking_uri="none", executor="inline")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(service.EXECUTORS, "processes", Inline)
+        api.run(cases.content(**STUDIES["full"]), storage=database, tracking_uri="none")
     with closing(sqlite3.connect(database)) as connection:
         again = connection.execute("SELECT diagnostics FROM hpsearch_champion WHERE diagnostics IS NOT NULL").fetchall()
     assert again == kept and len(kept) == 1

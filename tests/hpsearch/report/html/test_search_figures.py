@@ -18,7 +18,7 @@ from matplotlib.colors import to_rgb
 from hpsearch.config.references import search_space
 from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset
-from hpsearch.models.diagnostics import DecisionRegions, Diagnostics, LayerHistogram, LayerWeights, PartPredictions
+from hpsearch.models.diagnostics import Diagnostics, Fit, Regions, Spread, Weights
 from hpsearch.report.html import model_figures as champion
 from hpsearch.report.html import page
 from hpsearch.report.html import search_figures as pictures
@@ -69,33 +69,25 @@ LIMITS = {"one_minus_beta": (0.03, 0.2), "learning_rate": (0.05, 0.6), "hidden_u
 
 CONFUSION = [[40, 10, 0], [3, 6, 1], [0, 20, 5]]  # true class, then predicted one
 LAYERS = Diagnostics(
-    val=PartPredictions(25, confusion=[[9, 1, 0], [2, 5, 1], [0, 3, 4]]),
-    test=PartPredictions(85, confusion=CONFUSION),
+    val=Fit(25, confusion=[[9, 1, 0], [2, 5, 1], [0, 3, 4]]),
+    test=Fit(85, confusion=CONFUSION),
     regions=None,
-    activations=[
-        LayerHistogram("1 Dense", [5, 1, 4], [0.0, 2.0, 4.0, 6.0], 1.0, 2.0),
-        LayerHistogram("2", [7, 9], [-1, 0, 1], 0, 1),
-    ],
-    gradients=[
-        LayerHistogram("1 Dense", [2, 8], [-0.2, 0.0, 0.2], 0.0, 0.1),
-        LayerHistogram("2", [6, 3], [-4, 0, 4], 0, 2),
-    ],
-    weights=[LayerWeights("1 Dense", 30.0, 100, 17, 5), LayerWeights("2 Dense", 24.0, 12, 3, 2)],
+    activations=[Spread("1 Dense", [5, 1, 4], [0.0, 2.0, 4.0, 6.0], 1.0, 2.0), Spread("2", [7, 9], [-1, 0, 1], 0, 1)],
+    gradients=[Spread("1 Dense", [2, 8], [-0.2, 0.0, 0.2], 0.0, 0.1), Spread("2", [6, 3], [-4, 0, 4], 0, 2)],
+    weights=[Weights("1 Dense", 30.0, 100, 17, 5), Weights("2 Dense", 24.0, 12, 3, 2)],
 )
-REGIONS = DecisionRegions(
-    features=["width", "length"],
+REGIONS = Regions(
+    names=["width", "length"],
     x=[1.0, 2.0, 3.0, 4.0],
     y=[-10.0, 0.0, 10.0],
-    predicted=[[0, 0, 1, 2], [0, 1, 1, 2], [2, 2, 2, 2]],
-    probability=[[0.9, 0.8, 0.7, 0.6]] * 3,
-    training_rows=[[1.5, -9.0, 0], [3.5, 8.0, 2], [2.5, 1.0, 1], [3.7, 7.0, 2]],
+    said=[[0, 0, 1, 2], [0, 1, 1, 2], [2, 2, 2, 2]],
+    sure=[[0.9, 0.8, 0.7, 0.6]] * 3,
+    dots=[[1.5, -9.0, 0], [3.5, 8.0, 2], [2.5, 1.0, 1], [3.7, 7.0, 2]],
 )
 VALUES = Diagnostics(
-    val=PartPredictions(4, [], [1.0, 5.0, 2.0, 9.0], [1.5, 4.0, 2.0, 12.0], [1, 1, 2], [-1.0, 0.5, 2.0, 3.5]),
-    test=PartPredictions(3, [], [20.0, 30.0, 25.0], [21.0, 36.0, 27.0], [2, 0, 1], [0.0, 2.0, 4.0, 6.0]),
-    regions=REGIONS._replace(
-        predicted=[[0.5, 1.5, 2.5, 3.5], [4.5, 5.5, 6.5, 7.5], [8.5, 9.5, 10.5, 11.5]], probability=[]
-    ),
+    val=Fit(4, [], [1.0, 5.0, 2.0, 9.0], [1.5, 4.0, 2.0, 12.0], [1, 1, 2], [-1.0, 0.5, 2.0, 3.5]),
+    test=Fit(3, [], [20.0, 30.0, 25.0], [21.0, 36.0, 27.0], [2, 0, 1], [0.0, 2.0, 4.0, 6.0]),
+    regions=REGIONS._replace(said=[[0.5, 1.5, 2.5, 3.5], [4.5, 5.5, 6.5, 7.5], [8.5, 9.5, 10.5, 11.5]], sure=[]),
     activations=[],
     gradients=[],
     weights=[],
@@ -134,9 +126,7 @@ def story(rows: Sequence[Sequence[Any]] = TRIALS, best: tuple[str, int] = (FINE,
     crown = ("confirm", 0) if len(records) > 2 else best
     crowned = next((r for r in trials if (r.stage, r.number) == crown), None)
     study = StoredStudy("small", "id", spec.model_dump(mode="json"), "0123", "test", 0.0)
-    summary = Summary(
-        spec, search_space(spec), records, boxes, [0] * len(records), [s.trials for s in spec.stages], crowned
-    )
+    summary = Summary(spec, records, boxes, [0] * len(records), [s.trials for s in spec.stages], crowned)
     dataset = Dataset("", (4,), 3, CLASSES, "0123", (("train", 100), ("val", 25), ("test", 85)))
     important = {"beta": 0.55, "activation": 0.25, "learning_rate": 0.15, "hidden_units": 0.05}
     return Story("small.db", None, study, summary, dataset, LAYERS, important)
@@ -422,8 +412,8 @@ def test_predicted() -> None:
     for name, fit in (("val", VALUES.val), ("test", VALUES.test)):
         assert fit is not None
         dots, line = along(made, f"true ({name})")
-        assert (list(dots.x), list(dots.y)) == (fit.targets, fit.predicted)
-        assert list(line.x) == list(line.y) == [min(fit.targets), max(fit.targets)]
+        assert (list(dots.x), list(dots.y)) == (fit.truth, fit.predicted)
+        assert list(line.x) == list(line.y) == [min(fit.truth), max(fit.truth)]
         assert heading(made, dots).startswith(f"{name}, {fit.rows} rows")
         (below,) = [
             t for t in made.data if t.type == "bar" and axis(made, t, "x").domain == axis(made, dots, "x").domain
@@ -436,8 +426,8 @@ def test_regions() -> None:
     made = figure("regions")
     field, *dots = made.data
     assert (list(field.x), list(field.y)) == (REGIONS.x, REGIONS.y)
-    assert [list(row) for row in field.z] == REGIONS.predicted
-    assert [list(row) for row in field.text] == [[CLASSES[int(n)] for n in row] for row in REGIONS.predicted]
+    assert [list(row) for row in field.z] == REGIONS.said
+    assert [list(row) for row in field.text] == [[CLASSES[int(n)] for n in row] for row in REGIONS.said]
     assert {t.name: list(zip(t.x, t.y, strict=True)) for t in dots} == {
         "setosa": [(1.5, -9.0)], "versicolor": [(2.5, 1.0)], "virginica": [(3.5, 8.0), (3.7, 7.0)],
     }  # fmt: skip
@@ -455,12 +445,12 @@ def test_regions_of_values() -> None:
     seen = VALUES.regions
     assert seen is not None
     field, dots = figure("regions", "values").data
-    assert (list(field.x), list(field.y), [list(row) for row in field.z]) == (seen.x, seen.y, seen.predicted)
-    assert list(zip(dots.x, dots.y, map(float, dots.text), strict=True)) == [tuple(d) for d in seen.training_rows]
+    assert (list(field.x), list(field.y), [list(row) for row in field.z]) == (seen.x, seen.y, seen.said)
+    assert list(zip(dots.x, dots.y, map(float, dots.text), strict=True)) == [tuple(d) for d in seen.dots]
 
 
 @pytest.mark.parametrize(("name", "spreads"), [("activations", LAYERS.activations), ("gradients", LAYERS.gradients)])
-def test_spreads(name: str, spreads: Sequence[LayerHistogram]) -> None:
+def test_spreads(name: str, spreads: Sequence[Spread]) -> None:
     """A layer's own histogram under its name."""
     made = figure(name)
     for t, spread in zip(made.data, spreads, strict=True):
