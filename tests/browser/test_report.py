@@ -91,15 +91,15 @@ def test_it_draws_everything_and_asks_for_nothing(page: Any, report: Path, study
     assert asked == [report.as_uri()] and said == []
 
 
-def test_the_answer_is_on_the_first_screen(page: Any, report: Path, study: Made) -> None:
+def test_the_result_is_on_the_first_screen(page: Any, report: Path, study: Made) -> None:
     opened(page, report)
     best = study.ranked[0]
-    text = page.locator("#answer").inner_text()
+    text = page.locator("#result").inner_text()
     for name in ("val/loss", "test/accuracy"):
         assert name in text and format_value(best.metrics[name]) in text
     for name, value in best.point.items():
         assert name in text and format_value(value) in text
-    last = page.locator("#answer .score").last.bounding_box()
+    last = page.locator("#result .score").last.bounding_box()
     assert last["y"] + last["height"] < 500
 
 

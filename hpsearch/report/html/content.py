@@ -1,4 +1,4 @@
-"""All that a report tells, out of a study's database."""
+"""The content of a report, read from a study database: study, data, best model, and sentences about them."""
 
 import shlex
 from collections import Counter
@@ -23,157 +23,161 @@ from hpsearch.storage.records import StoredStudy, Trial
 from hpsearch.storage.study_db import StudyDatabase, read
 from hpsearch.study.summary import Summary, standing, summarized
 
+MAX_ERRORS = 5  # kinds of errors of failed trials that are listed
 
-class Story(NamedTuple):
-    """A study as a report tells it.
+
+class ReportContent(NamedTuple):
+    """The content of a report.
 
     Attributes:
-        where: its database, as messages name it.
-        standing: who runs it, or how to go on with it; None for one that is done.
-        study: what the database says of it.
-        dataset: what its rows were, without them; None where an early version did not store that.
-        diagnostics: of the champion; None before the study has ended.
-        importance: of the parameters that were searched, the most important first.
+        database: the study database, as messages name it.
+        status: which process runs the study or how to resume it; None for a finished study.
+        study: the study's row in the database.
+        dataset: properties of the data without their rows; None if the database does not hold them.
+        diagnostics: of the best model; None before the study has ended.
+        importance: share of each searched parameter, the most important first.
     """
 
-    where: str
-    standing: str | None
+    database: str
+    status: str | None
     study: StoredStudy
-    found: Summary
+    summary: Summary
     dataset: Dataset | None
     diagnostics: Diagnostics | None
     importance: dict[str, float]
 
     @classmethod
-    def of(cls, url: str) -> Self:
-        """That of a database.
+    def read(cls, url: str) -> Self:
+        """Read the content from a study database.
 
         Raises:
-            StorageError: it holds no study.
+            StorageError: the database holds no study.
         """
-        return read(url, cls._of)
+        return read(url, cls._read)
 
     @classmethod
-    def _of(cls, storage: StudyDatabase) -> Self:
-        found, study = summarized(storage), storage.study.load()
-        best, prepared = found.champion, storage.study.prepared()
-        stored = storage.weights.find(best)
+    def _read(cls, storage: StudyDatabase) -> Self:
+        summary, study = summarized(storage), storage.study.load()
+        prepared, stored = storage.study.prepared(), storage.weights.find(summary.champion)
         try:
             dataset = PreparedData.from_bytes(prepared[0]).dataset if prepared else None
         except DataError:
             dataset = None
-        weights = importance(found.spec, [r for each in found.records for r in each])
-        seen = Diagnostics.from_bytes(stored.diagnostics) if stored else None
-        return cls(display_name(storage.url), standing(storage.url, found), study, found, dataset, seen, weights)
+        shares = importance(summary.spec, [r for records in summary.records for r in records])
+        diagnostics = Diagnostics.from_bytes(stored.diagnostics) if stored else None
+        status = standing(storage.url, summary)
+        return cls(display_name(storage.url), status, study, summary, dataset, diagnostics, shares)
 
     @property
     def spec(self) -> Spec:
         """The study file."""
-        return self.found.spec
+        return self.summary.spec
 
     @property
     def trials(self) -> list[Trial]:
-        """All, stage by stage."""
-        return [r for each in self.found.records for r in each]
+        """All trials, by stage and number."""
+        return [r for records in self.summary.records for r in records]
 
     @property
     def axes(self) -> list[Axis]:
-        """What was searched, the most important first, the others in the file's order; each as wide as any stage had
-        it: a range may be changed under way."""
+        """The searched parameters, the most important first, then the others in the study file's order.
+
+        Bounds cover all stages: a range may have been changed between two stages.
+        """
         order = list(self.importance)
-        axes = [self._widest(axis) for axis in search_space(self.spec).axes]
+        axes = [self._widened(axis) for axis in search_space(self.spec).axes]
         return sorted(axes, key=lambda a: order.index(a.name) if a.name in order else len(order))
 
-    def _widest(self, axis: Axis) -> Axis:
+    def _widened(self, axis: Axis) -> Axis:
         if axis.choices:
             return axis
-        ends = [end for box in self.found.boxes for end in box[axis.key]]
-        ends += [float(r.internal_params[axis.key]) for r in self.trials if axis.key in r.internal_params]
-        return replace(axis, low=min([axis.low, *ends]), high=max([axis.high, *ends]))
+        bounds = [bound for box in self.summary.boxes for bound in box[axis.key]]
+        bounds += [float(r.internal_params[axis.key]) for r in self.trials if axis.key in r.internal_params]
+        return replace(axis, low=min([axis.low, *bounds]), high=max([axis.high, *bounds]))
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Their names; none of a regression."""
+        """The names of the classes; empty for a regression."""
         return self.dataset.classes if self.dataset else ()
 
-    def sure(self) -> Iterator[str]:
-        """How sure the answer is, in sentences."""
-        best, spec = self.found.champion, self.spec
+    def certainty(self) -> Iterator[str]:
+        """Yield sentences on how certain the result is: confidence interval, ties, folds, size of the test set."""
+        best, spec = self.summary.champion, self.spec
         if best is None:
             return
-        finalists = self.found.finalists
+        finalists = self.summary.finalists
         if finalists:
-            first = finalists[0]
-            seeds = f"over {len(first.trials)} seeds"
-            if isfinite(first.mean):
-                half = f" ± {first.half:.2g} ({CONFIDENCE:.0%} interval)" if isfinite(first.half) else ""
-                yield f"Trained again {seeds}: mean {spec.metric.name} {first.mean:.4g}{half}. {winner_line(finalists)}"
+            winner = finalists[0]
+            if isfinite(winner.mean):
+                half = f" ± {winner.half:.2g} ({CONFIDENCE:.0%} interval)" if isfinite(winner.half) else ""
+                mean = f"mean {spec.metric.name} {winner.mean:.4g}{half}"
+                yield f"Confirmed with {len(winner.trials)} seeds: {mean}. {winner_line(finalists)}"
             else:
                 yield winner_line(finalists)
         else:
             yield self._unconfirmed(best)
-        spread = best.metrics.get(f"{spec.metric.name}_std")
-        if spread is not None and self.dataset is not None:
-            folds = self.dataset.folds
-            yield f"Its {spec.metric.name} is the mean over {folds} folds; it varies by {format_value(spread)}."
-        if interval := self._of_test(best):
+        deviation = best.metrics.get(f"{spec.metric.name}_std")
+        if deviation is not None and self.dataset is not None:
+            folds = f"the mean over {self.dataset.folds} folds; its standard deviation is {format_value(deviation)}"
+            yield f"The {spec.metric.name} is {folds}."
+        if interval := self._test_interval(best):
             yield interval
 
     def _unconfirmed(self, best: Trial) -> str:
         stage = next((s for s in self.spec.stages if s.name == best.stage), None)
         if stage is not None and stage.seeds > 1:
-            return f"The best of {stage.seeds} seeds of its point: what the point is worth is their median."
-        count = len(self.found.ranking)
+            return f"The best of {stage.seeds} seeds at its point. The median over seeds is what the point achieves."
+        count = len(self.summary.ranking)
         if count == 1:
             return "The only complete trial, trained with one seed."
         return (
-            f"The best of {count:,} complete trials, each trained with one seed: part of its lead is luck. A stage "
-            "with top and seeds confirms the best with new seeds."
+            f"The best of {count:,} complete trials, each trained with one seed: part of its lead is chance. "
+            "To confirm it with new seeds, add a stage with top and seeds."
         )
 
-    def _of_test(self, best: Trial) -> str:
-        """Wilson 1927: what the test rows, being few or many, say of the accuracy on other rows."""
-        share, rows = best.metrics.get("test/accuracy"), dict(self.dataset.rows).get("test", 0) if self.dataset else 0
-        if share is None or not rows:
+    def _test_interval(self, best: Trial) -> str:
+        """Return a sentence on the accuracy of the population with Wilson's (1927) interval, if there is a test set."""
+        accuracy = best.metrics.get("test/accuracy")
+        rows = dict(self.dataset.rows).get("test", 0) if self.dataset else 0
+        if accuracy is None or not rows:
             return ""
         from scipy.stats import binomtest
 
-        found = binomtest(round(share * rows), rows).proportion_ci(CONFIDENCE, method="wilson")
+        interval = binomtest(round(accuracy * rows), rows).proportion_ci(CONFIDENCE, method="wilson")
         return (
-            f"Of {rows:,} test rows, read once, {share:.1%} are predicted right; that is {found.low:.1%} to "
-            f"{found.high:.1%} of rows like them ({CONFIDENCE:.0%} interval)."
+            f"The test accuracy is {accuracy:.1%} of {rows:,} rows, which were used once; "
+            f"the {CONFIDENCE:.0%} interval is {interval.low:.1%} to {interval.high:.1%}."
         )
 
     def warnings(self) -> Iterator[str]:
-        """What a reader should know: ranges that end too early, trials that came to nothing."""
-        for stage, edges in zip(self.spec.stages, self.found.edges, strict=False):
+        """Yield warnings: results at the end of a range, diverged and failed trials, missing diagnostics."""
+        for stage, edges in zip(self.spec.stages, self.summary.edges, strict=False):
             yield from (f"{stage.name}: {edge}." for edge in edges)
         states = Counter(r.state for r in self.trials)
         if states["diverged"]:
-            yield f"{states['diverged']:,} of {len(self.trials):,} trials diverged: their numbers grew beyond bounds."
-        if self.standing is None and self.found.champion is not None and self.diagnostics is None:
-            again = f"hpsearch resume {shlex.quote(self.where)}"
-            yield f"What the best predicts, and its layers, are not in the database yet: {again} puts them there."
+            yield f"{states['diverged']:,} of {len(self.trials):,} trials diverged: their loss was not finite."
+        if self.status is None and self.summary.champion is not None and self.diagnostics is None:
+            command = f"hpsearch resume {shlex.quote(self.database)}"
+            yield f"The database holds no diagnostics of the best model yet. To add them, run: {command}"
         errors = Counter(r.error for r in self.trials if r.error)
-        yield from (f"{count} failed: {error}" for error, count in errors.most_common(5))
+        yield from (f"{count} failed: {error}" for error, count in errors.most_common(MAX_ERRORS))
 
-    def reading(self) -> str:
-        """Bias and variance of the champion, with advice."""
-        return diagnosis(self.found.champion) if self.found.champion else ""
+    def diagnosis(self) -> str:
+        """Return bias and variance of the best trial, with advice; empty if it lacks the scores."""
+        return diagnosis(self.summary.champion) if self.summary.champion else ""
 
-    def epochs(self) -> Iterator[str]:
-        """What early stopping and pruning saved."""
-        spec, own = self.spec, [r for r in self.trials if r.copied_from is None]
-        complete = [r for r in own if r.state == "complete"]
+    def epoch_usage(self) -> Iterator[str]:
+        """Yield sentences on the epochs that early stopping and pruning saved."""
+        spec, trained = self.spec, [r for r in self.trials if r.copied_from is None]
+        complete = [r for r in trained if r.state == "complete"]
         if complete:
-            early = [r for r in complete if r.epochs < spec.train.epochs]
-            used, most = sum(r.epochs for r in complete), spec.train.epochs * len(complete)
+            early = sum(r.epochs < spec.train.epochs for r in complete)
+            used, allowed = sum(r.epochs for r in complete), spec.train.epochs * len(complete)
             yield (
-                f"{len(early):,} of {format_count(len(complete), 'complete trial')} stopped early; "
-                f"used were {used:,} of "
-                f"{format_count(most, 'epoch')} that were allowed ({used / most:.0%})."
+                f"{early:,} of {format_count(len(complete), 'complete trial')} stopped early; they used {used:,} of "
+                f"{format_count(allowed, 'allowed epoch')} ({used / allowed:.0%})."
             )
-        ended = sum(r.state == "pruned" for r in own)
-        if ended:
-            left = format_count(epochs_saved(spec, own), "epoch")
-            yield f"Pruned: {format_count(ended, 'trial')}, which saved at most {left}."
+        pruned = sum(r.state == "pruned" for r in trained)
+        if pruned:
+            saved = format_count(epochs_saved(spec, trained), "epoch")
+            yield f"Pruning ended {format_count(pruned, 'trial')} and saved at most {saved}."

@@ -1,27 +1,29 @@
-"""What all pictures share: how a plotly figure of ours begins, its colors, its points by stage."""
+"""What all charts share: an empty plotly figure, colors by stage, lines, points, learning curves and ticks."""
 
 from collections.abc import Sequence
+from math import isfinite
 from typing import Any, NamedTuple
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from hpsearch.report.html.axes import safe
-from hpsearch.storage.records import Trial
+from hpsearch.report.html.axes import escaped
+from hpsearch.storage.records import Trial, checked_every
 
-# Okabe and Ito 2008, "Color universal design": told apart by the color-blind too.
-COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8A7F00")
-BEST, PALE, INK = "#D55E00", "#C8CDD3", "#26303A"
-SCALE = [[0.0, "#08306b"], [0.25, "#2171b5"], [0.5, "#6baed6"], [0.75, "#c6dbef"], [1.0, "#eef3f9"]]  # dark is low
-GRID = "#E6E9EC"
+# Okabe and Ito 2008, "Color universal design": distinguishable with color blindness.
+PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8A7F00")
+BEST_COLOR, PALE_COLOR, TEXT_COLOR, GRID_COLOR = "#D55E00", "#C8CDD3", "#26303A", "#E6E9EC"
+COLOR_SCALE = [[0.0, "#08306b"], [0.25, "#2171b5"], [0.5, "#6baed6"], [0.75, "#c6dbef"], [1.0, "#eef3f9"]]  # dark: low
+MAX_CATEGORY_TICKS = 40
+MAX_CURVE_POINTS = 300
 
 
-class Picture(NamedTuple):
-    """One figure of a report.
+class Chart(NamedTuple):
+    """A chart of a report.
 
     Attributes:
-        name: of its file, without the ending.
-        caption: what to see in it, in a sentence or two.
+        name: identifies the chart in the page and is the name of its PNG file, without the suffix.
+        caption: explains the chart in one or two sentences.
     """
 
     name: str
@@ -30,48 +32,62 @@ class Picture(NamedTuple):
     figure: go.Figure
 
 
-def figure(height: int = 360, rows: int = 1, columns: int = 1, **grid: Any) -> go.Figure:
-    """An empty figure; with more than one row or column plots beside each other."""
-    made = make_subplots(rows, columns, **grid)
-    made.update_layout(
+def new_figure(height: int = 360, rows: int = 1, columns: int = 1, **grid: Any) -> go.Figure:
+    """Return an empty figure, with a grid of plots if it has more than one row or column."""
+    figure = make_subplots(rows, columns, **grid)
+    figure.update_layout(
         template="none",
         height=height,
         margin={"l": 64, "r": 24, "t": 44, "b": 56},
-        font={"family": "system-ui, sans-serif", "size": 12, "color": INK},
-        colorway=COLORS,
+        font={"family": "system-ui, sans-serif", "size": 12, "color": TEXT_COLOR},
+        colorway=PALETTE,
         legend={"orientation": "h", "x": 1, "xanchor": "right", "y": 1.0, "yanchor": "bottom"},
         hovermode="closest",
         hoverlabel={"namelength": -1},
     )
-    made.update_xaxes(gridcolor=GRID, zeroline=False, automargin=True)
-    made.update_yaxes(gridcolor=GRID, zeroline=False, automargin=True)
-    made.update_annotations(font_size=13)
-    return made
+    figure.update_xaxes(gridcolor=GRID_COLOR, zeroline=False, automargin=True)
+    figure.update_yaxes(gridcolor=GRID_COLOR, zeroline=False, automargin=True)
+    figure.update_annotations(font_size=13)
+    return figure
 
 
-def color(stages: Sequence[str], stage: str) -> str:
-    """A stage's."""
-    return COLORS[stages.index(stage) % len(COLORS)]
+def stage_color(stages: Sequence[str], stage: str) -> str:
+    """Return the color of a stage."""
+    return PALETTE[stages.index(stage) % len(PALETTE)]
 
 
-def hover(record: Trial) -> str:
-    """`coarse/12, complete`."""
-    return f"{safe(record.label)}, {record.state}"
+def hover_text(record: Trial) -> str:
+    """Return what hovering over a trial shows: `coarse/12, complete`."""
+    return f"{escaped(record.label)}, {record.state}"
 
 
-def lined(name: str, color: str, x: Sequence[float], y: Sequence[float], **more: Any) -> go.Scatter:
-    """A curve."""
-    return go.Scatter(x=list(x), y=list(y), mode="lines", name=name, line={"color": color, "width": 2}, **more)
+def line(name: str, color: str, x: Sequence[float], y: Sequence[float], **options: Any) -> go.Scatter:
+    """Return a line; `options` go to plotly."""
+    return go.Scatter(x=list(x), y=list(y), mode="lines", name=name, line={"color": color, "width": 2}, **options)
 
 
-def lined_up(made: go.Figure, names: Sequence[str], side: str = "y", **at: int) -> None:
-    """Names at 0, 1, 2, … of an axis, at most forty: as categories two that are shortened alike would be one."""
-    step = -(-len(names) // 40) or 1
-    ticks = {"tickvals": list(range(0, len(names), step)), "ticktext": [safe(name) for name in names[::step]]}
-    (made.update_yaxes if side == "y" else made.update_xaxes)(showgrid=False, **ticks, **at)
+def points(name: str, color: str, x: Sequence[float], y: Sequence[float], **options: Any) -> go.Scatter:
+    """Return points; `options` go to plotly, and `marker` among them changes size, opacity or symbol."""
+    marker = {"color": color, "size": 7, "opacity": 0.75} | options.pop("marker", {})
+    return go.Scatter(x=list(x), y=list(y), mode="markers", name=name, marker=marker, **options)
 
 
-def dotted(name: str, color: str, x: Sequence[float], y: Sequence[float], **more: Any) -> go.Scatter:
-    """Points; `marker` in `more` changes how they look."""
-    marker = {"color": color, "size": 7, "opacity": 0.75} | more.pop("marker", {})
-    return go.Scatter(x=list(x), y=list(y), mode="markers", name=name, marker=marker, **more)
+def set_category_ticks(figure: go.Figure, names: Sequence[str], side: str = "y", **subplot: int) -> None:
+    """Label 0, 1, 2, … of an axis with names, 40 of them at most.
+
+    Plotly's category axes would merge names that are shortened to the same text.
+    """
+    step = -(-len(names) // MAX_CATEGORY_TICKS) or 1
+    ticks = {"tickvals": list(range(0, len(names), step)), "ticktext": [escaped(name) for name in names[::step]]}
+    update = figure.update_yaxes if side == "y" else figure.update_xaxes
+    update(showgrid=False, **ticks, **subplot)
+
+
+def thinned_curve(record: Trial, name: str) -> tuple[list[int], list[float]]:
+    """Return epochs and finite values of a learning curve, at most about `MAX_CURVE_POINTS`, with the best epoch."""
+    values = record.history.get(name, [])
+    interval = checked_every(record.epochs, record.history)
+    step = max(1, -(-len(values) // MAX_CURVE_POINTS))
+    kept = sorted({*range(0, len(values), step), len(values) - 1, record.best_epoch // interval - 1})
+    kept = [i for i in kept if 0 <= i < len(values) and isfinite(values[i])]
+    return [(i + 1) * interval for i in kept], [values[i] for i in kept]

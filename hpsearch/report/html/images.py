@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hpsearch.errors import OutputError
-from hpsearch.report.html.figures import INK, Picture
+from hpsearch.report.html.figures import TEXT_COLOR, Chart
 
 WIDTH, SCALE = 1000, 1.5  # layout pixels; image pixels for each of them
 TITLE_HEIGHT = 28  # layout pixels above a chart
@@ -33,7 +33,7 @@ def missing_requirement() -> str | None:
     return None
 
 
-def write_images(folder: Path, charts: Sequence[Picture]) -> list[Path]:
+def write_images(folder: Path, charts: Sequence[Chart]) -> list[Path]:
     """Write one PNG file for each chart, 1,500 pixels wide. Files of an earlier report are replaced.
 
     Raises:
@@ -58,7 +58,7 @@ def write_images(folder: Path, charts: Sequence[Picture]) -> list[Path]:
     return files
 
 
-def _kaleido_spec(chart: Picture, file: Path) -> dict[str, Any]:
+def _kaleido_spec(chart: Chart, file: Path) -> dict[str, Any]:
     """Return the chart as kaleido takes it, with its title, which the page shows as a heading."""
     figure = chart.figure.to_plotly_json()
     layout = figure["layout"]
@@ -67,7 +67,7 @@ def _kaleido_spec(chart: Picture, file: Path) -> dict[str, Any]:
     layout["margin"] = {**layout["margin"], "t": layout["margin"]["t"] + TITLE_HEIGHT}
     layout["title"] = {
         "text": f"<b>{chart.title}</b>",
-        "font": {"size": 15, "color": INK},
+        "font": {"size": 15, "color": TEXT_COLOR},
         "x": 0,
         "y": 1,
         "yref": "container",

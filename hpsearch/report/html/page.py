@@ -1,4 +1,4 @@
-"""A story and its pictures → one HTML file that asks nothing of any other: plotly itself is in it, compressed."""
+"""The HTML page of a report: self-contained, with plotly.js compressed inside it."""
 
 import base64
 import json
@@ -14,166 +14,172 @@ from typing import Any, NamedTuple
 from hpsearch.config.references import search_space
 from hpsearch.core.space import Axis, value_bounds
 from hpsearch.core.text import format_count, format_duration, format_value, printable
-from hpsearch.report.html.content import Story
-from hpsearch.report.html.figures import Picture
-from hpsearch.report.tables import format_range, seed_tables, stage_table
+from hpsearch.report.html.content import ReportContent
+from hpsearch.report.html.figures import Chart
+from hpsearch.report.tables import MISSING, format_range, seed_tables, stage_table
 from hpsearch.storage.records import FINISHED, Trial
 
-HERE = Path(__file__).parent
+FOLDER = Path(__file__).parent
+MAX_CAPTION_LENGTH = 3000  # characters
 
 
-class Chapter(NamedTuple):
-    """A section of pictures, and above them the table of stages, its heading first."""
+class Section(NamedTuple):
+    """A section of charts; the section of the search begins with the table of stages, its first row the heading."""
 
     id: str
     title: str
-    pictures: Sequence[Picture]
+    charts: Sequence[Chart]
     stages: Sequence[Sequence[str]] = ()
 
 
-class Cell(NamedTuple):
-    """Of the table of trials: what is read, and what is sorted by where it is a number."""
+class TableCell(NamedTuple):
+    """A cell of the table of trials: its text, and the number that it is sorted by if it is a number."""
 
     text: str
     number: float | None = None
 
 
-class Column(NamedTuple):
-    """Its heading."""
+class TableColumn(NamedTuple):
+    """The heading of a column, and whether its cells are numbers."""
 
     name: str
-    number: bool
+    numeric: bool
 
 
-def page(story: Story, search: Sequence[Picture], champion: Sequence[Picture]) -> str:
-    """The whole file. Everything from the study is escaped: its names may be anything."""
+def render_page(content: ReportContent, search: Sequence[Chart], model: Sequence[Chart]) -> str:
+    """Return the page. All text from the study is escaped.
+
+    Args:
+        search: charts of the search.
+        model: charts of the best model.
+    """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    chapters = [Chapter("search", "The search", search, _stages(story)), Chapter("best", "The best", champion)]
-    figures = {p.name: json.loads(p.figure.to_json()) for p in (*search, *champion)}
+    sections = [
+        Section("search", "Search", search, _stage_rows(content)),
+        Section("best", "Best model", model),
+    ]
+    figures = {chart.name: json.loads(chart.figure.to_json()) for chart in (*search, *model)}
     text = json.dumps(figures, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
-    rows = _rows(story)
-    made = Environment(autoescape=True, loader=FileSystemLoader(HERE), undefined=StrictUndefined, trim_blocks=True)
-    return made.get_template("report.html").render(
-        name=story.spec.name,
-        subtitle=_subtitle(story),
-        standing=story.standing,
-        chapters=[c for c in chapters if c.pictures],
-        captions={p.name: printable(p.caption, 3000) for p in (*search, *champion)},
-        over_seeds=list(seed_tables(story.found)),
-        best=_best(story),
-        sure=list(story.sure()),
-        reading=story.reading(),
-        warnings=list(map(printable, story.warnings())),
-        columns=_columns(story, rows),
+    rows = _trial_rows(content)
+    jinja = Environment(autoescape=True, loader=FileSystemLoader(FOLDER), undefined=StrictUndefined, trim_blocks=True)
+    return jinja.get_template("report.html").render(
+        name=content.spec.name,
+        subtitle=_subtitle(content),
+        status=content.status,
+        sections=[s for s in sections if s.charts],
+        captions={chart.name: printable(chart.caption, MAX_CAPTION_LENGTH) for chart in (*search, *model)},
+        seed_tables=list(seed_tables(content.summary)),
+        best=_best(content),
+        certainty=list(content.certainty()),
+        diagnosis=content.diagnosis(),
+        warnings=list(map(printable, content.warnings())),
+        columns=_columns(content, rows),
         rows=rows,
-        facts=list(_facts(story)),
-        file=_file(story),
-        css=Markup((HERE / "report.css").read_text("utf-8")),
-        js=Markup((HERE / "report.js").read_text("utf-8")),
+        facts=list(_facts(content)),
+        study_file=_study_file(content),
+        css=Markup((FOLDER / "report.css").read_text("utf-8")),
+        js=Markup((FOLDER / "report.js").read_text("utf-8")),
         figures=Markup(text),
-        plotly=Markup(_plotly()),
+        plotly=Markup(_compressed_plotly()),
     )
 
 
 @cache
-def _plotly() -> str:
-    """The library, for `report.js` to inflate: 2 MB instead of 5."""
+def _compressed_plotly() -> str:
+    """Return plotly.js, which `report.js` decompresses: 2 MB instead of 5 MB."""
     from plotly.offline import get_plotlyjs
 
     return base64.b64encode(zlib.compress(get_plotlyjs().encode(), 9)).decode()
 
 
-def _subtitle(story: Story) -> str:
-    finished = sum(r.state in FINISHED for r in story.trials)
-    goal = "lower" if story.spec.metric.sign > 0 else "higher"
-    words = [
-        f"{format_count(finished, 'trial')} finished in {format_count(len(story.found.records), 'stage')}",
-        f"searched for {story.spec.metric.name}, {goal} is better",
-        *_data(story),
-    ]
-    return " · ".join(words)
+def _subtitle(content: ReportContent) -> str:
+    finished = sum(r.state in FINISHED for r in content.trials)
+    goal = "lower" if content.spec.metric.sign > 0 else "higher"
+    return " · ".join(
+        [
+            f"{format_count(finished, 'finished trial')} in {format_count(len(content.summary.records), 'stage')}",
+            f"metric: {content.spec.metric.name} ({goal} is better)",
+            *_data(content),
+        ]
+    )
 
 
-def _data(story: Story) -> Iterator[str]:
-    """What the rows are."""
-    dataset, source = story.dataset, story.spec.data.model_dump(mode="json", exclude_none=True)
+def _data(content: ReportContent) -> Iterator[str]:
+    """Yield the source of the data, and its rows, inputs and classes if the database holds them."""
+    dataset, source = content.dataset, content.spec.data.model_dump(mode="json", exclude_none=True)
     name = source.get("name") or source.get("path") or ""
     yield f"data: {source['source']} {name}".strip()
     if dataset is not None:
         parts = ", ".join(f"{count:,} {part}" for part, count in dataset.rows if count)
         folds = f" in each of {dataset.folds} folds" if dataset.folds > 1 else ""
-        shape = "×".join(map(str, dataset.inputs))
-        what = f"{len(dataset.classes)} classes" if dataset.classes else "a regression"
-        yield f"{parts} rows{folds}, inputs of {shape}, {what}"
+        inputs = f"{'×'.join(map(str, dataset.inputs))} inputs"
+        kind = f"{len(dataset.classes)} classes" if dataset.classes else "regression"
+        yield f"{parts} rows{folds}, {inputs}, {kind}"
 
 
-def _best(story: Story) -> dict[str, Any] | None:
-    best = story.found.champion
+def _best(content: ReportContent) -> dict[str, Any] | None:
+    best = content.summary.champion
     if best is None:
         return None
-    axes = {a.name: a for a in story.axes}
+    axes = {a.name: a for a in content.axes}
     parameters = [
-        {
-            "name": name,
-            "value": format_value(value),
-            "range": _range(axes[name]) if name in axes else "not searched",
-        }
+        {"name": name, "value": format_value(value), "range": _range(axes[name]) if name in axes else "not searched"}
         for name, value in best.point.items()
     ]
-    database, folder = shlex.quote(story.where), shlex.quote(f"{story.spec.name}-model")
-    use = (
+    database, folder = shlex.quote(content.database), shlex.quote(f"{content.spec.name}-model")
+    usage = (
         f"hpsearch export {database} --to {folder}\n"
         f"hpsearch predict {folder} ROWS.csv --out predictions.csv\n\n"
-        f"from hpsearch import load_study   # or load_model({f'{story.spec.name}-model'!r})\n"
-        f"model = load_study({story.where!r}).model\n"
+        f"from hpsearch import load_study   # or load_model({f'{content.spec.name}-model'!r})\n"
+        f"model = load_study({content.database!r}).model\n"
         "model.predict(rows)"
     )
-    return {"label": best.label, "scores": list(_scores(story, best)), "parameters": parameters, "use": use}
+    return {"label": best.label, "scores": list(_scores(content, best)), "parameters": parameters, "usage": usage}
 
 
 def _range(axis: Axis) -> str:
     return format_range(value_bounds(axis, {axis.key: (axis.low, axis.high)}), axis.zoomable)
 
 
-def _scores(story: Story, best: Trial) -> Iterator[dict[str, Any]]:
-    """Those of the val and test rows, the metric first."""
-    metric = str(story.spec.metric.name)
+def _scores(content: ReportContent, best: Trial) -> Iterator[dict[str, Any]]:
+    """Yield validation scores and test scores of the same metrics, the study's metric first."""
+    metric = str(content.spec.metric.name)
     names = [n for n in best.metrics if n.startswith("val/") and not n.endswith("_std")]
     names += [n for n in best.metrics if n.startswith("test/") and f"val/{n[5:]}" in best.metrics]
     if metric not in names and best.value is not None:
-        yield {"name": metric, "value": format_value(best.value), "first": True, "spread": ""}
+        yield {"name": metric, "value": format_value(best.value), "first": True, "deviation": ""}
     for name in sorted(names, key=lambda n: n != metric):
-        spread = best.metrics.get(f"{name}_std")
-        words = "" if spread is None else format_value(spread)
-        yield {"name": name, "value": format_value(best.metrics[name]), "first": name == metric, "spread": words}
+        deviation = best.metrics.get(f"{name}_std")
+        text = "" if deviation is None else format_value(deviation)
+        yield {"name": name, "value": format_value(best.metrics[name]), "first": name == metric, "deviation": text}
 
 
-def _stages(story: Story) -> list[list[str]]:
-    """As `hpsearch show` has them, a row a stage."""
-    return [list(row) for row in zip(*stage_table(story.found), strict=True)]
+def _stage_rows(content: ReportContent) -> list[list[str]]:
+    """Return the table of stages that `hpsearch show` prints, transposed: a row for each stage."""
+    return [list(row) for row in zip(*stage_table(content.summary), strict=True)]
 
 
-def _columns(story: Story, rows: Sequence[Sequence[Cell]]) -> list[Column]:
-    metric, axes = str(story.spec.metric.name), search_space(story.spec).axes
-    others = [n for n in _others(story) if n != metric]
+def _columns(content: ReportContent, rows: Sequence[Sequence[TableCell]]) -> list[TableColumn]:
+    metric, axes = str(content.spec.metric.name), search_space(content.spec).axes
+    others = _other_scores(content)
     names = ["trial", "state", metric, *(a.name for a in axes), "epochs", "best epoch", "seconds", *others]
-    return [Column(n, any(row[place].number is not None for row in rows)) for place, n in enumerate(names)]
+    return [TableColumn(n, any(row[number].number is not None for row in rows)) for number, n in enumerate(names)]
 
 
-def _others(story: Story) -> list[str]:
-    """Scores of val rows beside the metric."""
-    seen = dict.fromkeys(n for r in story.trials for n in r.metrics if n.startswith("val/"))
-    return [n for n in seen if n != story.spec.metric.name]
+def _other_scores(content: ReportContent) -> list[str]:
+    """Return the names of validation scores other than the study's metric."""
+    names = dict.fromkeys(n for r in content.trials for n in r.metrics if n.startswith("val/"))
+    return [n for n in names if n != content.spec.metric.name]
 
 
-def _rows(story: Story) -> list[list[Cell]]:
-    axes, others = search_space(story.spec).axes, _others(story)
+def _trial_rows(content: ReportContent) -> list[list[TableCell]]:
+    axes, others = search_space(content.spec).axes, _other_scores(content)
     return [
         [
-            Cell(r.label),
-            Cell(r.state),
+            TableCell(r.label),
+            TableCell(r.state),
             _cell(r.value),
             *(_cell(r.point.get(a.name)) for a in axes),
             _cell(r.epochs),
@@ -181,40 +187,38 @@ def _rows(story: Story) -> list[list[Cell]]:
             _cell(round(r.seconds, 3)),
             *(_cell(r.metrics.get(n)) for n in others),
         ]
-        for r in story.trials
+        for r in content.trials
     ]
 
 
-def _cell(value: bool | float | str | None) -> Cell:
+def _cell(value: bool | float | str | None) -> TableCell:
     if value is None or value != value:
-        return Cell("–")
+        return TableCell(MISSING)
     if isinstance(value, bool | str):
-        return Cell(format_value(value))
-    return Cell(format_value(value), float(f"{value:.9g}"))
+        return TableCell(format_value(value))
+    return TableCell(format_value(value), float(f"{value:.9g}"))
 
 
-def _facts(story: Story) -> Iterator[tuple[str, str]]:
-    study = story.study
-    yield "study", f"{study.name}, begun {time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime(study.created))}"
+def _facts(content: ReportContent) -> Iterator[tuple[str, str]]:
+    study = content.study
+    yield "study", f"{study.name}, created {time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime(study.created))}"
     if study.forked:
         yield "forked from", study.forked
-    yield "database", story.where
-    yield "made with", study.version
-    yield "seed", str(story.spec.seed)
-    yield "fingerprint of the data", study.fingerprint
-    yield (
-        "training",
-        f"{format_duration(sum(r.seconds for r in story.trials if r.copied_from is None))} on one core, all trials",
-    )
+    yield "database", content.database
+    yield "versions", study.version
+    yield "seed", str(content.spec.seed)
+    yield "data fingerprint", study.fingerprint
+    seconds = sum(r.seconds for r in content.trials if r.copied_from is None)
+    yield "training time", f"{format_duration(seconds)} on one core, all trials"
 
 
-def _file(story: Story) -> str:
-    """The study file as YAML, with all defaults."""
+def _study_file(content: ReportContent) -> str:
+    """Return the study file as YAML, including defaults."""
     from ruamel.yaml import YAML
 
     text, yaml = StringIO(), YAML(typ="safe", pure=True)
-    yaml.default_flow_style = None  # short lists and mappings in a line
-    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # as they come
+    yaml.default_flow_style = None  # short lists and mappings on one line
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # keep the order of keys
     yaml.width = 110
-    yaml.dump(story.spec.model_dump(mode="json"), text)
+    yaml.dump(content.spec.model_dump(mode="json"), text)
     return text.getvalue()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hpsearch.errors import OutputError
-from hpsearch.report.html.content import Story
+from hpsearch.report.html.content import ReportContent
 from hpsearch.storage.database import file_of
 
 FIRST = "<!doctype html>"  # what a report begins with
@@ -40,17 +40,17 @@ def write_report(url: str, out: Path | None = None, *, png: bool | None = None) 
         OutputError: a file cannot be written, or `png` is True and what renders PNG files is not installed.
     """
     from hpsearch.report.html import images, model_figures, search_figures
-    from hpsearch.report.html.page import page
+    from hpsearch.report.html.page import render_page
 
     missing = None if png is False else images.missing_requirement()
     if png and missing is not None:
         raise OutputError(missing)
-    story = Story.of(url)
-    search, model = list(search_figures.pictures(story)), list(model_figures.pictures(story))
-    file = out or (file_of(url) or Path("study.db")).with_name(f"{story.spec.name}-report.html")
+    content = ReportContent.read(url)
+    search, model = list(search_figures.search_charts(content)), list(model_figures.model_charts(content))
+    file = out or (file_of(url) or Path("study.db")).with_name(f"{content.spec.name}-report.html")
     try:
         file = file.resolve() if file.is_symlink() else file
-        _write(file, page(story, search, model))
+        _write(file, render_page(content, search, model))
         if png is False or missing is not None:
             return ReportFiles(file, notice=missing)
         folder = file.with_suffix("") if file.suffix else file.with_name(f"{file.name}-pictures")

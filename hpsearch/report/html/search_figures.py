@@ -1,4 +1,4 @@
-"""The pictures of a search: its stages, its history, what mattered, what it cost."""
+"""Charts of the search: stages, history, parameter importance, the parameters themselves, epochs and time."""
 
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, islice, product
@@ -8,388 +8,388 @@ import plotly.graph_objects as go
 
 from hpsearch.core.space import Axis
 from hpsearch.core.text import format_duration, format_value
-from hpsearch.report.html import axes as scales
-from hpsearch.report.html.axes import safe
-from hpsearch.report.html.content import Story
+from hpsearch.report.html import axes as chart_axes
+from hpsearch.report.html.axes import escaped
+from hpsearch.report.html.content import ReportContent
 from hpsearch.report.html.figures import (
-    BEST,
-    COLORS,
-    INK,
-    PALE,
-    SCALE,
-    Picture,
-    color,
-    dotted,
-    figure,
-    hover,
-    lined,
-    lined_up,
+    BEST_COLOR,
+    COLOR_SCALE,
+    PALE_COLOR,
+    PALETTE,
+    TEXT_COLOR,
+    Chart,
+    hover_text,
+    line,
+    new_figure,
+    points,
+    set_category_ticks,
+    stage_color,
+    thinned_curve,
 )
 from hpsearch.report.tables import format_parameters, point_letters
 from hpsearch.search.confirm import CONFIDENCE, Finalist
 from hpsearch.search.importance import FEWEST
-from hpsearch.storage.records import Trial, checked_every
+from hpsearch.storage.records import Trial
 
-MOST = 12  # parameters in a picture
-CURVES = 10
-POINTS = 300  # of a curve
-LOOKS = {"complete": {}, "pruned": {"symbol": "circle-open", "opacity": 0.6}}
-PRUNED = " A pruned trial stands at the best that it had come to."
-STRIP = 50  # pixels between two strips
+MAX_PARAMETERS = 12  # in a chart
+MAX_CURVES = 10
+MAX_EPOCH_BINS = 50
+STATE_MARKERS = {"complete": {}, "pruned": {"symbol": "circle-open", "opacity": 0.6}}
+PRUNED_NOTE = " A pruned trial is drawn at its best value before pruning."
+STRIP_GAP = 50  # pixels between the strips of two parameters
 
 
-def pictures(story: Story) -> Iterator[Picture]:
-    """Those that the study has something to show for, in the order in which they are told."""
-    shown = [r for r in story.trials if r.state in ("complete", "pruned") and _known(r)]
-    trials = [r for r in shown if r.state == "complete"]
-    axes = story.axes[:MOST]
-    if story.found.finalists and trials:
-        yield _confirmed(story)
+def search_charts(content: ReportContent) -> Iterator[Chart]:
+    """Yield the charts that the study has data for, in the order of the page."""
+    drawn = [r for r in content.trials if r.state in STATE_MARKERS and _has_value(r)]
+    complete = [r for r in drawn if r.state == "complete"]
+    axes = content.axes[:MAX_PARAMETERS]
+    if content.summary.finalists and complete:
+        yield _confirmed(content)
     if axes:
-        yield _stages(story, axes)
-    if trials:
-        yield _history(story)
-    if story.importance:
-        yield _importance(story)
-    if axes and len(shown) > 1:
-        yield _parallel(story, axes, shown)
-        yield _slices(story, axes, shown)
-    if trials:
-        yield _curves(story)
-    if any(r.epochs for r in story.trials):
-        yield _epochs(story)
-        yield _saved(story)
-        yield _time(story)
+        yield _stages(content, axes)
+    if complete:
+        yield _history(content)
+    if content.importance:
+        yield _importance(content)
+    if axes and len(drawn) > 1:
+        yield _parallel(content, axes, drawn)
+        yield _slices(content, axes, drawn)
+    if complete:
+        yield _curves(content)
+    if any(r.epochs for r in content.trials):
+        yield _epochs(content)
+        yield _epoch_budget(content)
+        yield _time(content)
 
 
-def _known(record: Trial) -> bool:
-    """Whether it has a value: a pruned trial has none of the epochs that it would have taken."""
+def _has_value(record: Trial) -> bool:
+    """Return whether the trial has a value; if the metric is the number of epochs, a pruned trial has none."""
     return record.value is not None and isfinite(record.value)
 
 
-def _numbers(story: Story) -> dict[str, int]:
-    """Label → a trial's number in the whole study, from 1."""
-    return {r.label: n for n, r in enumerate(story.trials, 1)}
+def _numbers(content: ReportContent) -> dict[str, int]:
+    """Return the number of each trial in the whole study, from 1, by its label."""
+    return {r.label: n for n, r in enumerate(content.trials, 1)}
 
 
-def _metric(story: Story) -> str:
-    return safe(story.spec.metric.name)
+def _metric(content: ReportContent) -> str:
+    return escaped(content.spec.metric.name)
 
 
-def _stages(story: Story, axes: Sequence[Axis]) -> Picture:
-    """A strip for each parameter, a line in it for each stage: how it zooms in."""
-    found, spec = story.found, story.spec
-    begun = [s for s, _ in zip(spec.stages, found.boxes, strict=False) if not s.confirms]
-    names = [s.name for s in spec.stages]
-    height = 90 + (STRIP + 26 * len(begun)) * len(axes)
-    made = figure(height, rows=len(axes), vertical_spacing=STRIP / (height - 90) if len(axes) > 1 else 0)
-    best = found.champion
-    for row, axis in enumerate(axes, 1):
-        for line, stage in enumerate(begun):
-            place = names.index(stage.name)
-            whole = [scales.place(axis, end) for end in (axis.low, axis.high)] if axis.zoomable else [0, axis.high]
-            low, high = found.boxes[place][axis.key] if axis.zoomable else whole
-            shade = color(names, stage.name)
-            made.add_trace(_band(whole, line, PALE, 3, ""), row, 1)
-            label = f"{safe(stage.name)}: {_ends(axis, low, high)}"
-            made.add_trace(_band(scales.wide(axis, low, high), line, shade, 15, label), row, 1)
-            inside = [r for r in found.records[place] if axis.key in r.internal_params]
-            at = [scales.place(axis, r.internal_params[axis.key]) for r in inside]
-            lines = [line + scales.aside(r.number) for r in inside]
-            text = [f"{hover(r)}<br>{safe(axis.name)} {safe(format_value(r.point[axis.name]))}" for r in inside]
-            look = {"size": 4, "opacity": 0.8, "color": INK}
-            made.add_trace(
-                dotted("", INK, at, lines, marker=look, text=text, hoverinfo="text", showlegend=False),
-                row,
-                1,
-            )
+def _parameter_text(record: Trial, axis: Axis) -> str:
+    return f"{hover_text(record)}<br>{escaped(axis.name)} {escaped(format_value(record.point[axis.name]))}"
+
+
+def _value_text(content: ReportContent, record: Trial) -> str:
+    return f"{_metric(content)} {format_value(record.value or 0.0)}"
+
+
+def _stages(content: ReportContent, axes: Sequence[Axis]) -> Chart:
+    """Draw a strip for each parameter with a row for each stage that searches."""
+    summary, spec = content.summary, content.spec
+    searching = [s.name for s, _ in zip(spec.stages, summary.boxes, strict=False) if not s.confirms]
+    height = 90 + (STRIP_GAP + 26 * len(searching)) * len(axes)
+    figure = new_figure(height, rows=len(axes), vertical_spacing=STRIP_GAP / (height - 90) if len(axes) > 1 else 0)
+    best = summary.champion
+    for number, axis in enumerate(axes, 1):
+        for row, stage in enumerate(searching):
+            for trace in _stage_traces(content, axis, stage, row):
+                figure.add_trace(trace, number, 1)
         if best is not None and axis.key in best.internal_params:
-            line = next((n for n, s in enumerate(begun) if s.name == best.stage), len(begun) - 1)
-            at = [scales.place(axis, best.internal_params[axis.key])]
-            look = {"symbol": "star", "size": 13, "opacity": 1.0, "color": BEST}
-            text = [f"{hover(best)}<br>{safe(axis.name)} {safe(format_value(best.point[axis.name]))}"]
-            made.add_trace(
-                dotted("best", BEST, at, [line], marker=look, text=text, hoverinfo="text", showlegend=row == 1),
-                row,
-                1,
-            )
-        made.update_xaxes(title={"text": scales.title(axis), "standoff": 4}, **scales.drawn(axis), row=row, col=1)
-        ticks = {"tickvals": list(range(len(begun))), "ticktext": [safe(s.name) for s in begun]}
-        made.update_yaxes(range=[len(begun) - 0.5, -0.5], showgrid=False, **ticks, row=row, col=1)
+            row = searching.index(best.stage) if best.stage in searching else len(searching) - 1
+            at = [chart_axes.coordinate(axis, best.internal_params[axis.key])]
+            star = {"symbol": "star", "size": 13, "opacity": 1.0, "color": BEST_COLOR}
+            text = [_parameter_text(best, axis)]
+            trace = points("best", BEST_COLOR, at, [row], marker=star, text=text, hoverinfo="text")
+            figure.add_trace(trace.update(showlegend=number == 1), number, 1)
+        title = {"text": chart_axes.axis_title(axis), "standoff": 4}
+        figure.update_xaxes(title=title, **chart_axes.axis_layout(axis), row=number, col=1)
+        ticks = {"tickvals": list(range(len(searching))), "ticktext": [escaped(name) for name in searching]}
+        figure.update_yaxes(range=[len(searching) - 0.5, -0.5], showgrid=False, **ticks, row=number, col=1)
     caption = (
-        "Each strip is a parameter on the scale on which it was sampled; the thin line is its whole range, the bar "
-        "what a stage searched of it, the dots its trials, the star the best one."
+        "Each strip is a parameter on its sampling scale: the thin line is its full range, the bar is the range that "
+        "the stage searched, the dots are trials, and the star is the best trial."
     )
-    return Picture("stages", "Stages", caption, made)
+    return Chart("stages", "Stages", caption, figure)
 
 
-def _band(ends: Sequence[float], line: int, shade: str, width: int, text: str) -> go.Scatter:
-    style = {"color": shade, "width": width}
-    opacity = 1.0 if not text else 0.45
-    hovering = {"hoverinfo": "text", "text": [text, text]} if text else {"hoverinfo": "skip"}
-    return go.Scatter(
-        x=list(ends), y=[line, line], mode="lines", line=style, opacity=opacity, showlegend=False, **hovering
-    )
+def _stage_traces(content: ReportContent, axis: Axis, stage: str, row: int) -> Iterator[go.Scatter]:
+    """Yield the full range, the searched range and the trials of one stage along one parameter."""
+    names = [s.name for s in content.spec.stages]
+    number = names.index(stage)
+    full = [chart_axes.coordinate(axis, end) for end in (axis.low, axis.high)] if axis.zoomable else [0, axis.high]
+    low, high = content.summary.boxes[number][axis.key] if axis.zoomable else full
+    yield _bar(full, row, PALE_COLOR, 3, "")
+    label = f"{escaped(stage)}: {_bounds(axis, low, high)}"
+    yield _bar(chart_axes.visible_bounds(axis, low, high), row, stage_color(names, stage), 15, label)
+    trials = [r for r in content.summary.records[number] if axis.key in r.internal_params]
+    at = [chart_axes.coordinate(axis, r.internal_params[axis.key]) for r in trials]
+    rows = [row + chart_axes.jitter(r.number) for r in trials]
+    marker = {"size": 4, "opacity": 0.8, "color": TEXT_COLOR}
+    text = [_parameter_text(r, axis) for r in trials]
+    yield points("", TEXT_COLOR, at, rows, marker=marker, text=text, hoverinfo="text", showlegend=False)
 
 
-def _ends(axis: Axis, low: float, high: float) -> str:
+def _bar(bounds: Sequence[float], row: int, color: str, width: int, text: str) -> go.Scatter:
+    hover = {"hoverinfo": "text", "text": [text, text]} if text else {"hoverinfo": "skip"}
+    style = {"line": {"color": color, "width": width}, "opacity": 0.45 if text else 1.0}
+    return go.Scatter(x=list(bounds), y=[row, row], mode="lines", showlegend=False, **style, **hover)
+
+
+def _bounds(axis: Axis, low: float, high: float) -> str:
     if not axis.zoomable:
-        return ", ".join(safe(format_value(choice)) for choice in axis.choices)
-    ends = [axis.to_value(low), axis.to_value(high)]
-    return " … ".join(safe(format_value(end)) for end in (reversed(ends) if axis.complement else ends))
+        return ", ".join(escaped(format_value(choice)) for choice in axis.choices)
+    bounds = [axis.to_value(low), axis.to_value(high)]
+    return " … ".join(escaped(format_value(bound)) for bound in (reversed(bounds) if axis.complement else bounds))
 
 
-def _history(story: Story) -> Picture:
-    """The value of every trial, and the best so far."""
-    spec, numbers = story.spec, _numbers(story)
+def _history(content: ReportContent) -> Chart:
+    """Draw the value of every trial, and the best value so far."""
+    spec, numbers = content.spec, _numbers(content)
     names, sign = [s.name for s in spec.stages], spec.metric.sign
-    made = figure()
-    shown = [r for r in story.trials if r.state in ("complete", "pruned") and _known(r)]
-    for name in names:
-        for state, look in LOOKS.items():
-            of_it = [r for r in shown if r.stage == name and r.state == state]
-            if of_it:
-                words = safe(name) if state == "complete" else f"{safe(name)}, pruned"
-                text = [f"{hover(r)}<br>{_metric(story)} {format_value(r.value or 0.0)}" for r in of_it]
-                x, y = [numbers[r.label] for r in of_it], [r.value or 0.0 for r in of_it]
-                made.add_trace(dotted(words, color(names, name), x, y, marker=look, text=text, hoverinfo="text"))
-    complete = [r for r in shown if r.state == "complete"]
-    so_far = [sign * v for v in accumulate((sign * (r.value or 0.0) for r in complete), min)]
-    made.add_trace(lined("best so far", INK, [numbers[r.label] for r in complete], so_far, hoverinfo="skip"))
-    made.update_traces(line_shape="hv", selector={"name": "best so far"})
-    made.update_xaxes(title="trial")
-    made.update_yaxes(title=_metric(story), **scales.values([r.value or 0.0 for r in shown]))
-    lost = sum(r.state != "running" for r in story.trials) - len(shown)
-    caption = "Every trial in the order in which it was asked."
-    caption += PRUNED if any(r.state == "pruned" for r in shown) else ""
-    caption += f" {lost:,} without a value are not shown." if lost else ""
-    return Picture("history", "History", caption, made)
+    figure = new_figure()
+    drawn = [r for r in content.trials if r.state in STATE_MARKERS and _has_value(r)]
+    for name, (state, marker) in product(names, STATE_MARKERS.items()):
+        trials = [r for r in drawn if r.stage == name and r.state == state]
+        if trials:
+            text = [f"{hover_text(r)}<br>{_value_text(content, r)}" for r in trials]
+            x, y = [numbers[r.label] for r in trials], [r.value or 0.0 for r in trials]
+            color = stage_color(names, name)
+            figure.add_trace(points(_legend(name, state), color, x, y, marker=marker, text=text, hoverinfo="text"))
+    complete = [r for r in drawn if r.state == "complete"]
+    best = [sign * v for v in accumulate((sign * (r.value or 0.0) for r in complete), min)]
+    figure.add_trace(line("best so far", TEXT_COLOR, [numbers[r.label] for r in complete], best, hoverinfo="skip"))
+    figure.update_traces(line_shape="hv", selector={"name": "best so far"})
+    figure.update_xaxes(title="trial")
+    figure.update_yaxes(title=_metric(content), **chart_axes.metric_layout([r.value or 0.0 for r in drawn]))
+    missing = sum(r.state != "running" for r in content.trials) - len(drawn)
+    caption = f"All trials in the order in which they were sampled.{_pruned_note(drawn)}"
+    caption += f" {missing:,} trials without a value are not shown." if missing else ""
+    return Chart("history", "History", caption, figure)
 
 
-def _importance(story: Story) -> Picture:
-    shares = list(reversed(list(story.importance.items())[: 2 * MOST]))
-    made = figure(110 + 26 * len(shares))
-    made.add_trace(
+def _legend(stage: str, state: str) -> str:
+    return escaped(stage) if state == "complete" else f"{escaped(stage)}, {state}"
+
+
+def _pruned_note(trials: Sequence[Trial]) -> str:
+    return PRUNED_NOTE if any(r.state == "pruned" for r in trials) else ""
+
+
+def _importance(content: ReportContent) -> Chart:
+    shares = list(reversed(list(content.importance.items())[: 2 * MAX_PARAMETERS]))
+    figure = new_figure(110 + 26 * len(shares))
+    figure.add_trace(
         go.Bar(
             x=[share for _, share in shares],
             y=list(range(len(shares))),
             orientation="h",
-            marker={"color": COLORS[0]},
+            marker={"color": PALETTE[0]},
             text=[f"{share:.0%}" for _, share in shares],
             textposition="outside",
             hoverinfo="skip",
             showlegend=False,
         )
     )
-    made.update_xaxes(title="share", tickformat=".0%", range=[0, 1.12 * max(share for _, share in shares)])
-    lined_up(made, [name for name, _ in shares])
+    figure.update_xaxes(title="share", tickformat=".0%", range=[0, 1.12 * max(share for _, share in shares)])
+    set_category_ticks(figure, [name for name, _ in shares])
     caption = (
-        f"By which parameters the best tenth of all trials, the best {FEWEST} at least, stands out from the others "
-        "(PED-ANOVA, Watanabe et al. 2023). It says what decided between these ranges, not what a net needs in general."
+        f"How much each parameter distinguishes the best tenth of all trials (at least {FEWEST}) from the others: "
+        "PED-ANOVA, Watanabe et al. 2023. Importance is relative to the searched ranges."
     )
-    return Picture("importance", "What mattered", caption, made)
+    return Chart("importance", "Parameter importance", caption, figure)
 
 
-def _parallel(story: Story, axes: Sequence[Axis], trials: Sequence[Trial]) -> Picture:
-    """Trials as lines over all parameters: those at which one does not count are left out, or, being many, it is."""
+def _parallel(content: ReportContent, axes: Sequence[Axis], trials: Sequence[Trial]) -> Chart:
+    """Draw each trial as a line through all parameters.
+
+    Trials with inactive parameters are left out; if they are the majority, these parameters are left out instead.
+    """
     whole = [r for r in trials if all(a.key in r.internal_params for a in axes)]
     whole = whole if 2 * len(whole) >= len(trials) else list(trials)
-    always = [a for a in axes if all(a.key in r.internal_params for r in whole)]
+    active = [a for a in axes if all(a.key in r.internal_params for r in whole)]
     values = [r.value or 0.0 for r in whole]
-    dimensions = [
-        _dimension(scales.title(a), scales.drawn(a), [scales.place(a, r.internal_params[a.key]) for r in whole])
-        for a in always
-    ]
-    dimensions.append(_dimension(_metric(story), scales.values(values), values))
-    shown = dimensions[-1]["values"]  # where the metric's axis is logarithmic, its colors are
-    made = figure(420)
-    made.add_trace(
+    dimensions = []
+    for axis in active:
+        along = [chart_axes.coordinate(axis, r.internal_params[axis.key]) for r in whole]
+        dimensions.append(_dimension(chart_axes.axis_title(axis), chart_axes.axis_layout(axis), along))
+    dimensions.append(_dimension(_metric(content), chart_axes.metric_layout(values), values))
+    colors = dimensions[-1]["values"]  # logarithms if the metric's axis is logarithmic
+    figure = new_figure(420)
+    figure.add_trace(
         go.Parcoords(
             dimensions=dimensions,
-            line={"color": shown, "colorscale": SCALE, "reversescale": story.spec.metric.sign < 0},
+            line={"color": colors, "colorscale": COLOR_SCALE, "reversescale": content.spec.metric.sign < 0},
             labelfont={"size": 12},
             tickfont={"size": 11},
             rangefont={"size": 10, "color": "rgba(0,0,0,0)"},
         )
     )
-    made.update_layout(margin={"l": 80, "r": 60, "t": 60, "b": 24})
-    caption = "The better the darker. Drag along an axis to keep what runs through that stretch."
-    caption += PRUNED if any(r.state == "pruned" for r in whole) else ""
-    left = len(trials) - len(whole)
-    caption += f" {left:,} are left out, where one of the parameters does not count." if left else ""
-    unsteady = [a.name for a in axes if a not in always]
-    caption += f" Not drawn, as they do not count everywhere: {', '.join(unsteady)}." if unsteady else ""
-    return Picture("parallel", "Parallel coordinates", caption, made)
+    figure.update_layout(margin={"l": 80, "r": 60, "t": 60, "b": 24})
+    caption = f"Darker lines are better trials. Drag along an axis to select a range.{_pruned_note(whole)}"
+    left_out = len(trials) - len(whole)
+    caption += f" {left_out:,} trials with an inactive parameter are left out." if left_out else ""
+    inactive = [a.name for a in axes if a not in active]
+    caption += f" Parameters that are inactive in some trials are left out: {', '.join(inactive)}." if inactive else ""
+    return Chart("parallel", "Parallel coordinates", caption, figure)
 
 
-def _dimension(title: str, axis: dict[str, object], found: Sequence[float]) -> dict[str, object]:
-    """Parallel coordinates know no logarithmic axes: exponents, with the numbers as their marks."""
-
-    kept: dict[str, object] = {"label": title, "values": list(found)}
-    logarithmic = axis.get("type") == "log"
+def _dimension(title: str, layout: dict[str, object], values: Sequence[float]) -> dict[str, object]:
+    """Return an axis of parallel coordinates, which have no log scale: exponents, with the values as tick labels."""
+    dimension: dict[str, object] = {"label": title, "values": list(values)}
+    logarithmic = layout.get("type") == "log"
     if logarithmic:
-        kept["values"] = [log10(v) for v in found]
-    if "tickvals" in axis:
-        ticks = axis["tickvals"]
+        dimension["values"] = [log10(v) for v in values]
+    if "tickvals" in layout:
+        ticks = layout["tickvals"]
         assert isinstance(ticks, list)
-        kept |= {"tickvals": [log10(v) for v in ticks] if logarithmic else ticks, "ticktext": axis["ticktext"]}
-    if "range" in axis:
-        kept["range"] = axis["range"]  # of a logarithmic axis exponents already
-    return kept
+        dimension |= {"tickvals": [log10(v) for v in ticks] if logarithmic else ticks, "ticktext": layout["ticktext"]}
+    if "range" in layout:
+        dimension["range"] = layout["range"]  # exponents already if logarithmic
+    return dimension
 
 
-def _slices(story: Story, axes: Sequence[Axis], trials: Sequence[Trial]) -> Picture:
-    """The metric along each parameter by itself."""
+def _slices(content: ReportContent, axes: Sequence[Axis], trials: Sequence[Trial]) -> Chart:
+    """Draw the metric along each parameter."""
     columns = min(3, len(axes))
     rows = -(-len(axes) // columns)
-    names = [s.name for s in story.spec.stages]
-    made = figure(70 + 260 * rows, rows, columns, shared_yaxes=True, vertical_spacing=0.36 / (rows + 0.5))
-    values = scales.values([r.value or 0.0 for r in trials])
-    for place, axis in enumerate(axes):
-        at = {"row": place // columns + 1, "col": place % columns + 1}
-        for name, state in product(names, ("complete", "pruned")):
-            of_it = [r for r in trials if (r.stage, r.state) == (name, state) and axis.key in r.internal_params]
-            if not of_it:
+    names = [s.name for s in content.spec.stages]
+    figure = new_figure(70 + 260 * rows, rows, columns, shared_yaxes=True, vertical_spacing=0.36 / (rows + 0.5))
+    value_layout = chart_axes.metric_layout([r.value or 0.0 for r in trials])
+    for number, axis in enumerate(axes):
+        at = {"row": number // columns + 1, "col": number % columns + 1}
+        for name, state in product(names, STATE_MARKERS):
+            selected = [r for r in trials if (r.stage, r.state) == (name, state) and axis.key in r.internal_params]
+            if not selected:
                 continue
-            words = safe(name) if state == "complete" else f"{safe(name)}, pruned"
-            x = [scales.spread(axis, r.internal_params[axis.key], r.number) for r in of_it]
-            text = [f"{hover(r)}<br>{safe(axis.name)} {safe(format_value(r.point[axis.name]))}" for r in of_it]
-            text = [f"{t}<br>{_metric(story)} {format_value(r.value or 0.0)}" for t, r in zip(text, of_it, strict=True)]
-            first = not any(t.name == words for t in made.data)
-            dots = dotted(words, color(names, name), x, [r.value or 0.0 for r in of_it], text=text, hoverinfo="text")
-            dots.update(legendgroup=words, showlegend=first, marker=LOOKS[state])
-            made.add_trace(dots, **at)
-        made.update_xaxes(title={"text": scales.title(axis), "standoff": 4}, **scales.drawn(axis), **at)
-        made.update_yaxes(**values, **at)
+            x = [chart_axes.jittered_coordinate(axis, r.internal_params[axis.key], r.number) for r in selected]
+            text = [f"{_parameter_text(r, axis)}<br>{_value_text(content, r)}" for r in selected]
+            legend, color = _legend(name, state), stage_color(names, name)
+            first = not any(trace.name == legend for trace in figure.data)
+            dots = points(legend, color, x, [r.value or 0.0 for r in selected], text=text, hoverinfo="text")
+            dots.update(legendgroup=legend, showlegend=first, marker=STATE_MARKERS[state])
+            figure.add_trace(dots, **at)
+        title = {"text": chart_axes.axis_title(axis), "standoff": 4}
+        figure.update_xaxes(title=title, **chart_axes.axis_layout(axis), **at)
+        figure.update_yaxes(**value_layout, **at)
         if at["col"] == 1:
-            made.update_yaxes(title=_metric(story), **at)
-    caption = "The metric along each parameter, on the scale on which that was sampled."
-    caption += PRUNED if any(r.state == "pruned" for r in trials) else ""
-    return Picture("slices", "Slices", caption, made)
+            figure.update_yaxes(title=_metric(content), **at)
+    caption = f"The metric along each parameter, on the parameter's sampling scale.{_pruned_note(trials)}"
+    return Chart("slices", "Slices", caption, figure)
 
 
-def _curves(story: Story) -> Picture:
-    """Of the best."""
-    made, watched = figure(), story.spec.metric.monitored
-    seen: list[float] = []
-    for place, r in enumerate(story.found.ranking[:CURVES]):
-        x, y = curve(r, watched)
-        seen += y
-        trace = lined(f"{safe(r.label)}", COLORS[place % len(COLORS)], x, y)
-        trace.update(line_width=3 if not place else 1.3, opacity=1.0 if not place else 0.75)
-        trace.update(hovertemplate=f"{safe(r.label)}<br>epoch %{{x}}: %{{y:.4g}}<extra></extra>")
-        made.add_trace(trace)
-    made.update_xaxes(title="epoch")
-    made.update_yaxes(title=safe(watched), **scales.values(seen, 5))
-    made.update_layout(legend={"orientation": "v", "x": 1.01, "xanchor": "left", "y": 1, "yanchor": "top"})
-    return Picture("curves", "Curves of the best", f"{watched} by epoch; the best trial has the thick line.", made)
+def _curves(content: ReportContent) -> Chart:
+    """Draw the learning curves of the best trials."""
+    figure, metric = new_figure(), content.spec.metric.monitored
+    values: list[float] = []
+    for number, r in enumerate(content.summary.ranking[:MAX_CURVES]):
+        x, y = thinned_curve(r, metric)
+        values += y
+        trace = line(f"{escaped(r.label)}", PALETTE[number % len(PALETTE)], x, y)
+        trace.update(line_width=1.3 if number else 3, opacity=0.75 if number else 1.0)
+        trace.update(hovertemplate=f"{escaped(r.label)}<br>epoch %{{x}}: %{{y:.4g}}<extra></extra>")
+        figure.add_trace(trace)
+    figure.update_xaxes(title="epoch")
+    figure.update_yaxes(title=escaped(metric), **chart_axes.metric_layout(values, 5))
+    figure.update_layout(legend={"orientation": "v", "x": 1.01, "xanchor": "left", "y": 1, "yanchor": "top"})
+    caption = f"{metric} by epoch; the thick line is the best trial."
+    return Chart("curves", "Learning curves of the best trials", caption, figure)
 
 
-def curve(record: Trial, name: str) -> tuple[list[int], list[float]]:
-    """Epochs and values of a trial's curve, thinned, the best epoch kept; what is not finite is left out."""
-    values = record.history.get(name, [])
-    every = checked_every(record.epochs, record.history)
-    step = -(-len(values) // POINTS)
-    kept = sorted({*range(0, len(values), max(1, step)), len(values) - 1, record.best_epoch // every - 1})
-    kept = [i for i in kept if 0 <= i < len(values) and isfinite(values[i])]
-    return [(i + 1) * every for i in kept], [values[i] for i in kept]
-
-
-def _epochs(story: Story) -> Picture:
-    """How long trials trained, of what they were allowed."""
-    allowed = story.spec.train.epochs
-    bins = min(allowed, 50)
-    made = figure()
-    for state, shade in (("complete", COLORS[0]), ("pruned", COLORS[1]), ("diverged", BEST)):
-        of_it = [r.epochs for r in story.trials if r.state == state and r.copied_from is None]
-        if of_it:
+def _epochs(content: ReportContent) -> Chart:
+    """Draw a histogram of the epochs that trials were trained."""
+    allowed = content.spec.train.epochs
+    bins = min(allowed, MAX_EPOCH_BINS)
+    figure = new_figure()
+    for state, color in (("complete", PALETTE[0]), ("pruned", PALETTE[1]), ("diverged", BEST_COLOR)):
+        trained = [r.epochs for r in content.trials if r.state == state and r.copied_from is None]
+        if trained:
             counts = [0] * bins
-            for epochs in of_it:
+            for epochs in trained:
                 counts[min(bins - 1, max(0, (2 * epochs - 1) * bins // (2 * allowed)))] += 1
             x = [(n + 0.5) * allowed / bins + 0.5 for n in range(bins)]
-            made.add_trace(go.Bar(x=x, y=counts, width=allowed / bins, name=state, marker={"color": shade}))
-    made.update_layout(barmode="stack", bargap=0)
-    made.update_traces(marker_line={"width": 0.5, "color": "white"}, hovertemplate="%{y} trials<extra></extra>")
-    made.update_xaxes(title=f"epochs trained, of {allowed:,} allowed", range=[0, allowed + 1])
-    made.update_yaxes(title="trials")
-    return Picture(
-        "epochs",
-        "Early stopping: epochs of those allowed",
-        " ".join(story.epochs()) or "How long trials trained.",
-        made,
-    )
+            figure.add_trace(go.Bar(x=x, y=counts, width=allowed / bins, name=state, marker={"color": color}))
+    figure.update_layout(barmode="stack", bargap=0)
+    figure.update_traces(marker_line={"width": 0.5, "color": "white"}, hovertemplate="%{y} trials<extra></extra>")
+    figure.update_xaxes(title=f"epochs trained, of {allowed:,} allowed", range=[0, allowed + 1])
+    figure.update_yaxes(title="trials")
+    caption = " ".join(content.epoch_usage()) or "Number of epochs that trials were trained."
+    return Chart("epochs", "Epochs per trial", caption, figure)
 
 
-def _saved(story: Story) -> Picture:
-    """Where the epochs went that were allowed, stage by stage."""
-    allowed = story.spec.train.epochs
-    names = [s.name for s, _ in zip(story.spec.stages, story.found.records, strict=False)]
-    words = ("trained", "early stopping saved", "pruning saved, at most", "lost to divergence")
-    rows: dict[str, list[int]] = {word: [] for word in words}
-    for records in story.found.records:
-        own = [r for r in records if r.copied_from is None and r.state in ("complete", "pruned", "diverged")]
-        rows["trained"].append(sum(r.epochs for r in own))
-        rows["early stopping saved"].append(sum(allowed - r.epochs for r in own if r.state == "complete"))
-        rows["pruning saved, at most"].append(sum(allowed - r.epochs for r in own if r.state == "pruned"))
-        rows["lost to divergence"].append(sum(allowed - r.epochs for r in own if r.state == "diverged"))
-    made = figure(130 + 40 * len(names))
-    for (word, counts), shade in zip(rows.items(), (COLORS[0], COLORS[4], COLORS[1], PALE), strict=True):
+def _epoch_budget(content: ReportContent) -> Chart:
+    """Draw what became of the epochs that each stage's trials were allowed."""
+    allowed = content.spec.train.epochs
+    names = [s.name for s, _ in zip(content.spec.stages, content.summary.records, strict=False)]
+    parts: dict[str, list[int]] = {}
+    for records in content.summary.records:
+        own = [r for r in records if r.copied_from is None]
+        unused = {s: sum(allowed - r.epochs for r in own if r.state == s) for s in ("complete", "pruned", "diverged")}
+        for part, epochs in (
+            ("trained", sum(r.epochs for r in own if r.state in unused)),
+            ("early stopping saved", unused["complete"]),
+            ("pruning saved, at most", unused["pruned"]),
+            ("lost to divergence", unused["diverged"]),
+        ):
+            parts.setdefault(part, []).append(epochs)
+    figure = new_figure(130 + 40 * len(names))
+    for (part, counts), color in zip(parts.items(), (PALETTE[0], PALETTE[4], PALETTE[1], PALE_COLOR), strict=True):
         if any(counts):
-            bar = go.Bar(x=counts, y=list(range(len(names))), orientation="h", name=word, marker={"color": shade})
-            bar.update(hovertemplate=f"{word}: %{{x:,}} epochs<extra></extra>")
-            made.add_trace(bar)
-    made.update_layout(barmode="stack")
-    made.update_xaxes(title="epochs")
-    lined_up(made, names)
-    made.update_yaxes(autorange="reversed")
-    return Picture("saved", "Where the epochs went", "Of what each stage's trials were allowed.", made)
+            bar = go.Bar(x=counts, y=list(range(len(names))), orientation="h", name=part, marker={"color": color})
+            figure.add_trace(bar.update(hovertemplate=f"{part}: %{{x:,}} epochs<extra></extra>"))
+    figure.update_layout(barmode="stack")
+    figure.update_xaxes(title="epochs")
+    set_category_ticks(figure, names)
+    figure.update_yaxes(autorange="reversed")
+    caption = "Epochs that the trials of each stage were allowed, by their use."
+    return Chart("saved", "Epoch budget by stage", caption, figure)
 
 
-def _time(story: Story) -> Picture:
-    numbers, names = _numbers(story), [s.name for s in story.spec.stages]
-    made, shown = figure(), [r for r in story.trials if r.seconds > 0 and r.copied_from is None]
+def _time(content: ReportContent) -> Chart:
+    """Draw the training time of each trial that was trained in this study."""
+    numbers, names = _numbers(content), [s.name for s in content.spec.stages]
+    figure, trained = new_figure(), [r for r in content.trials if r.seconds > 0 and r.copied_from is None]
     for name in names:
-        of_it = [r for r in shown if r.stage == name]
-        if of_it:
-            text = [
-                f"{hover(r)}<br>{r.seconds:.3g} s, {r.epochs} epochs<br>{safe(format_parameters(r))}" for r in of_it
-            ]
-            x, y = [numbers[r.label] for r in of_it], [r.seconds for r in of_it]
-            made.add_trace(dotted(safe(name), color(names, name), x, y, text=text, hoverinfo="text"))
-    made.update_xaxes(title="trial")
-    made.update_yaxes(title="seconds", **scales.values([r.seconds for r in shown]))
-    words = format_duration(sum(r.seconds for r in shown))
-    caption = f"Training took {words} in all, on one core; a trial that trained in company has its share."
-    return Picture("time", "Time by trial", caption, made)
+        trials = [r for r in trained if r.stage == name]
+        if trials:
+            text = [f"{r.seconds:.3g} s, {r.epochs} epochs<br>{escaped(format_parameters(r))}" for r in trials]
+            text = [f"{hover_text(r)}<br>{t}" for r, t in zip(trials, text, strict=True)]
+            x, y = [numbers[r.label] for r in trials], [r.seconds for r in trials]
+            figure.add_trace(points(escaped(name), stage_color(names, name), x, y, text=text, hoverinfo="text"))
+    figure.update_xaxes(title="trial")
+    figure.update_yaxes(title="seconds", **chart_axes.metric_layout([r.seconds for r in trained]))
+    total = format_duration(sum(r.seconds for r in trained))
+    caption = f"Training took {total} on one core. Trials that were trained in one batch share its time equally."
+    return Chart("time", "Training time by trial", caption, figure)
 
 
-def _confirmed(story: Story) -> Picture:
-    """The points that were trained again: each seed, and the mean with its interval."""
-    finalists = story.found.finalists
-    made = figure(120 + 46 * len(finalists))
+def _confirmed(content: ReportContent) -> Chart:
+    """Draw the confirmed points: each seed, and the mean with its confidence interval."""
+    finalists = content.summary.finalists
+    figure = new_figure(120 + 46 * len(finalists))
     letters = list(islice(point_letters(), len(finalists)))
-    for place, (letter, f) in enumerate(zip(letters, finalists, strict=True)):
-        shade = COLORS[place % len(COLORS)]
-        made.add_traces(_finalist(story, letter, f, place, shade))
-    made.update_xaxes(title=_metric(story))
+    for row, (letter, f) in enumerate(zip(letters, finalists, strict=True)):
+        figure.add_traces(_finalist(letter, f, row))
+    figure.update_xaxes(title=_metric(content))
     ticks = {"tickvals": list(range(len(finalists))), "ticktext": letters}
-    made.update_yaxes(range=[len(finalists) - 0.5, -0.5], showgrid=False, **ticks)
-    points = "; ".join(
-        f"{letter}: {format_parameters(f.trials[0])}" for letter, f in zip(letters, finalists, strict=True)
-    )
-    caption = f"Means over seeds with their {CONFIDENCE:.0%} intervals; pale dots are the single seeds. {points}."
-    return Picture("confirmed", "Luck or skill", caption, made)
+    figure.update_yaxes(range=[len(finalists) - 0.5, -0.5], showgrid=False, **ticks)
+    named = zip(letters, finalists, strict=True)
+    parameters = "; ".join(f"{letter}: {format_parameters(f.trials[0])}" for letter, f in named)
+    caption = f"Means over seeds with {CONFIDENCE:.0%} confidence intervals; pale dots are single seeds. {parameters}."
+    return Chart("confirmed", "Confirmed points", caption, figure)
 
 
-def _finalist(story: Story, letter: str, f: Finalist, place: int, shade: str) -> list[go.Scatter]:
-    values = [r.value for r in f.trials if r.value is not None and isfinite(r.value)]
-    text = [hover(r) for r in f.trials if r.value is not None and isfinite(r.value)]
-    seeds = dotted("", shade, values, [place] * len(values), text=text, hoverinfo="text+x", showlegend=False)
+def _finalist(letter: str, f: Finalist, row: int) -> list[go.Scatter]:
+    color = PALETTE[row % len(PALETTE)]
+    trials = [r for r in f.trials if _has_value(r)]
+    values, text = [r.value or 0.0 for r in trials], [hover_text(r) for r in trials]
+    seeds = points("", color, values, [row] * len(values), text=text, hoverinfo="text+x", showlegend=False)
     seeds.update(marker_opacity=0.35)
     if not isfinite(f.mean):
         return [seeds]
     half = f.half if isfinite(f.half) else 0.0
-    words = f"{letter}: {f.mean:.4g} ± {half:.2g}"
-    mean = dotted("", shade, [f.mean], [place], text=[words], hoverinfo="text", showlegend=False)
+    label = f"{letter}: {f.mean:.4g} ± {half:.2g}"
+    mean = points("", color, [f.mean], [row], text=[label], hoverinfo="text", showlegend=False)
     mean.update(marker={"size": 11, "opacity": 1.0}, error_x={"type": "data", "array": [half], "thickness": 2.5})
     return [seeds, mean]

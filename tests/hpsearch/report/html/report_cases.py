@@ -6,10 +6,10 @@ from typing import Any
 
 import cases
 
-from hpsearch.report.html import model_figures as champion
-from hpsearch.report.html import search_figures as pictures
-from hpsearch.report.html.content import Story
-from hpsearch.report.html.figures import Picture
+from hpsearch.report.html.content import ReportContent
+from hpsearch.report.html.figures import Chart
+from hpsearch.report.html.model_figures import model_charts
+from hpsearch.report.html.search_figures import search_charts
 
 EVIL = ["<img src=x onerror=alert(1)>", "</script><script>alert(2)</script>", 'a $x^2$ & "b" {{ 7*7 }} [red]%{x}']
 STUDIES: dict[str, dict[str, Any]] = {
@@ -53,14 +53,14 @@ class Seen(HTMLParser):
 
 
 @cache
-def of(url: str) -> Story:
-    return Story.of(url)
+def content_of(url: str) -> ReportContent:
+    return ReportContent.read(url)
 
 
 @cache
-def told(url: str) -> dict[str, Picture]:
-    return drawn(of(url))
+def charts(url: str) -> dict[str, Chart]:
+    return drawn(content_of(url))
 
 
-def drawn(story: Story) -> dict[str, Picture]:
-    return {p.name: p for p in (*pictures.pictures(story), *champion.pictures(story))}
+def drawn(content: ReportContent) -> dict[str, Chart]:
+    return {p.name: p for p in (*search_charts(content), *model_charts(content))}

@@ -9,7 +9,7 @@ import pytest
 
 from hpsearch.report.html import images
 from tests.hpsearch import test_cli
-from tests.hpsearch.report.html.test_search_figures import every
+from tests.hpsearch.report.html.handmade import all_charts
 
 call = test_cli.call
 
@@ -21,7 +21,7 @@ def no_kaleido(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_each_chart_has_its_title_and_its_height() -> None:
-    for chart in every():
+    for chart in all_charts():
         before = chart.figure.to_json()
         spec = images._kaleido_spec(chart, Path("a.png"))
         layout, own = spec["fig"]["layout"], chart.figure.layout
@@ -85,7 +85,7 @@ def test_images_are_written_without_asking_the_net(monkeypatch: pytest.MonkeyPat
     kaleido = pytest.importorskip("kaleido")
     given: list[Any] = []
     monkeypatch.setattr(kaleido, "write_fig_from_object_sync", lambda specs, kopts: given.append((specs, kopts)))
-    files = images.write_images(tmp_path / "r", every())
+    files = images.write_images(tmp_path / "r", all_charts())
     ((specs, options),) = given
     assert options == {"mathjax": False} and [spec["path"] for spec in specs] == files
-    assert files == [tmp_path / "r" / f"{chart.name}.png" for chart in every()]
+    assert files == [tmp_path / "r" / f"{chart.name}.png" for chart in all_charts()]

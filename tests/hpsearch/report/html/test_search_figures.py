@@ -1,215 +1,36 @@
-"""What the report's pictures show, of a study made by hand: every number at its place, in plotly's figures and in the
-page's tables."""
+"""Charts of the search: every number at its place, in a study made by hand and in real studies."""
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from functools import cache
-from html.parser import HTMLParser
-from itertools import chain, pairwise
+import math
 from math import log10
 from typing import Any
 
-import cases
 import numpy as np
+import paths
 import pytest
-from matplotlib.colors import to_rgb
 
 from hpsearch.config.references import search_space
-from hpsearch.config.spec import Spec
-from hpsearch.data.dataset import Dataset
-from hpsearch.models.diagnostics import Diagnostics, Fit, Regions, Spread, Weights
-from hpsearch.report.html import model_figures as champion
-from hpsearch.report.html import page
-from hpsearch.report.html import search_figures as pictures
-from hpsearch.report.html.content import Story
-from hpsearch.report.html.figures import Picture
-from hpsearch.storage.records import StoredStudy, Trial, with_result
-from hpsearch.study.summary import Summary
-from hpsearch.training.task import TrialResult
-
-EPOCHS = 100  # twice as many as there are bars
-CLASSES = ("setosa", "versicolor", "virginica")
-STUDY: dict[str, Any] = {
-    "train.epochs": EPOCHS,
-    "train.early_stopping": {"patience": 20},
-    "parameters.activation": {"values": ["tanh", "relu"]},
-    "model.hidden": [{"units": "hidden_units", "activation": "activation"}],
-    "stages": [
-        {"name": "coarse", "trials": 6, "sampler": "random"},
-        {"name": "fine", "trials": 4, "zoom": {"keep_top": 0.5, "margin": 0.2}},
-    ],
-}
-CONFIRMED = {**STUDY, "stages": [*STUDY["stages"], {"name": "confirm", "top": 2, "seeds": 2}]}
-COARSE, FINE = "coarse", "fine"
-
-# Stage, number, (learning rate, 1 − β, hidden units, batch size, activation) as sampled, state, value, epochs, the best
-# one, seconds, copied_from. The values are far enough apart for a logarithmic axis.
-TRIALS: list[tuple[Any, ...]] = [
-    (COARSE, 0, (0.01, 0.5, 0, 0, "tanh"), "complete", 0.9, 100, 90, 3.0),
-    (COARSE, 1, (0.1, 0.1, 1, 1, "relu"), "complete", 0.4, 37, 22, 2.0),
-    (COARSE, 2, (0.5, 0.02, 0, 1, "relu"), "pruned", 2.5, 2, 2, 0.25),
-    (COARSE, 3, (0.9, 0.3, 1, 0, "tanh"), "diverged", None, 1, 0, 0.125),
-    (COARSE, 4, (0.05, 0.2, 1, 0, "tanh"), "complete", 0.6, 64, 50, 40.0, "old:coarse/7"),
-    (COARSE, 5, (0.004, 0.4, 0, 0, "relu"), "failed", None, 0, 0, 0.0),
-    (FINE, 0, (0.3, 0.04, 0, 0, "tanh"), "pruned", 0.8, 3, 3, 0.5),
-    (FINE, 1, (0.2, 0.05, 1, 0, "relu"), "complete", 0.1, 50, 31, 1.5),
-    (FINE, 2, (0.15, 0.06, 1, 1, "tanh"), "complete", 0.3, 100, 77, 4.0),
-    (FINE, 3, (0.25, 0.07, 0, 0, "tanh"), "running", None, 0, 0, 0.0),
-]
-AGAIN: list[tuple[Any, ...]] = [
-    ("confirm", 0, TRIALS[7][2], "complete", 0.12, 51, 33, 1.0),
-    ("confirm", 1, TRIALS[8][2], "complete", 0.35, 90, 71, 1.0),
-    ("confirm", 2, TRIALS[7][2], "complete", 0.14, 52, 34, 1.0),
-    ("confirm", 3, TRIALS[8][2], "complete", 0.25, 91, 72, 1.0),
-]
-KEYS = ("learning_rate", "one_minus_beta", "hidden_units_index", "batch_size_index", "activation")
-TITLES = ("learning_rate", "1 − beta", "hidden_units", "batch_size", "activation")
-LIMITS = {"one_minus_beta": (0.03, 0.2), "learning_rate": (0.05, 0.6), "hidden_units_index": (1, 1)}
-
-CONFUSION = [[40, 10, 0], [3, 6, 1], [0, 20, 5]]  # true class, then predicted one
-LAYERS = Diagnostics(
-    val=Fit(25, confusion=[[9, 1, 0], [2, 5, 1], [0, 3, 4]]),
-    test=Fit(85, confusion=CONFUSION),
-    regions=None,
-    activations=[Spread("1 Dense", [5, 1, 4], [0.0, 2.0, 4.0, 6.0], 1.0, 2.0), Spread("2", [7, 9], [-1, 0, 1], 0, 1)],
-    gradients=[Spread("1 Dense", [2, 8], [-0.2, 0.0, 0.2], 0.0, 0.1), Spread("2", [6, 3], [-4, 0, 4], 0, 2)],
-    weights=[Weights("1 Dense", 30.0, 100, 17, 5), Weights("2 Dense", 24.0, 12, 3, 2)],
+from hpsearch.core.space import value_bounds
+from hpsearch.report.html import search_figures
+from tests.hpsearch import test_cli
+from tests.hpsearch.report.html.handmade import (
+    COARSE,
+    CONTENTS,
+    FINE,
+    KEYS,
+    TITLES,
+    TRIALS,
+    along,
+    axis,
+    bars,
+    chart,
+    darkness,
+    figure,
+    names,
 )
-REGIONS = Regions(
-    names=["width", "length"],
-    x=[1.0, 2.0, 3.0, 4.0],
-    y=[-10.0, 0.0, 10.0],
-    said=[[0, 0, 1, 2], [0, 1, 1, 2], [2, 2, 2, 2]],
-    sure=[[0.9, 0.8, 0.7, 0.6]] * 3,
-    dots=[[1.5, -9.0, 0], [3.5, 8.0, 2], [2.5, 1.0, 1], [3.7, 7.0, 2]],
-)
-VALUES = Diagnostics(
-    val=Fit(4, [], [1.0, 5.0, 2.0, 9.0], [1.5, 4.0, 2.0, 12.0], [1, 1, 2], [-1.0, 0.5, 2.0, 3.5]),
-    test=Fit(3, [], [20.0, 30.0, 25.0], [21.0, 36.0, 27.0], [2, 0, 1], [0.0, 2.0, 4.0, 6.0]),
-    regions=REGIONS._replace(said=[[0.5, 1.5, 2.5, 3.5], [4.5, 5.5, 6.5, 7.5], [8.5, 9.5, 10.5, 11.5]], sure=[]),
-    activations=[],
-    gradients=[],
-    weights=[],
-)
+from tests.hpsearch.report.html.report_cases import charts, content_of
 
-
-def trial(
-    spec: Spec,
-    stage: str,
-    number: int,
-    internal_params: Sequence[Any],
-    state: Any,
-    value: float | None,
-    epochs: int,
-    best: int,
-    seconds: float,
-    copied_from: str | None = None,
-) -> Trial:
-    """One that came to its value at its best epoch; its four curves differ."""
-    name = spec.metric.name
-    curve = [(value or 0.0) + spec.metric.sign * 0.001 * abs(epoch - best) for epoch in range(1, epochs + 1)]
-    history = {"train/loss": [0.5 * v for v in curve], "val/loss": curve, "train/accuracy": [0.7 * v for v in curve]}
-    history["val/accuracy"] = curve if name == "val/accuracy" else [0.6 * v for v in curve]
-    asked = dict(zip(KEYS, internal_params, strict=True))
-    record = Trial(stage, number, asked, search_space(spec).point(asked), "running", copied_from=copied_from)
-    return with_result(record, TrialResult(number, state, value, epochs, best, history, seconds), 0.0)
-
-
-def story(rows: Sequence[Sequence[Any]] = TRIALS, best: tuple[str, int] = (FINE, 1), **changes: Any) -> Story:
-    """The study as it stands after these trials."""
-    spec = cases.small(**{**STUDY, **changes})
-    trials = [trial(spec, *row) for row in rows]
-    records = [found for s in spec.stages if (found := [r for r in trials if r.stage == s.name])]
-    whole = search_space(spec).full_box()
-    boxes = [whole, whole | LIMITS, whole][: len(records)]
-    crown = ("confirm", 0) if len(records) > 2 else best
-    crowned = next((r for r in trials if (r.stage, r.number) == crown), None)
-    study = StoredStudy("small", "id", spec.model_dump(mode="json"), "0123", "test", 0.0)
-    summary = Summary(spec, records, boxes, [0] * len(records), [s.trials for s in spec.stages], crowned)
-    dataset = Dataset("", (4,), 3, CLASSES, "0123", (("train", 100), ("val", 25), ("test", 85)))
-    important = {"beta": 0.55, "activation": 0.25, "learning_rate": 0.15, "hidden_units": 0.05}
-    return Story("small.db", None, study, summary, dataset, LAYERS, important)
-
-
-def regression() -> Story:
-    of = story()
-    assert of.dataset is not None
-    return of._replace(dataset=replace(of.dataset, classes=(), inputs=(2,)), diagnostics=VALUES)
-
-
-STORIES: Mapping[str, Callable[[], Story]] = {
-    "classes": lambda: story()._replace(diagnostics=LAYERS._replace(regions=REGIONS)),
-    "values": regression,
-    "confirmed": lambda: story([*TRIALS, *AGAIN], **CONFIRMED),
-    "coarse is best": lambda: story(best=(COARSE, 1)),
-    "three epochs": lambda: story([TRIALS[2], TRIALS[6]], **{**STUDY, "train.epochs": 3}),
-    "maximize": lambda: story(metric={"name": "val/accuracy"}),
-}
-
-
-@cache
-def telling(name: str) -> tuple[dict[str, Picture], Iterator[Picture]]:
-    """A story's pictures, which nobody changes: those that were made, and the others."""
-    of = STORIES[name]()
-    return {}, chain(pictures.pictures(of), champion.pictures(of))
-
-
-def picture(what: str, name: str = "classes") -> Picture:
-    made, others = telling(name)
-    while what not in made:
-        found = next(others)
-        made[found.name] = found
-    return made[what]
-
-
-def figure(what: str, name: str = "classes") -> Any:
-    return picture(what, name).figure
-
-
-def every() -> list[Picture]:
-    """Of the story of classes, in order."""
-    made, others = telling("classes")
-    made |= {p.name: p for p in others}
-    return list(made.values())
-
-
-def axis(figure: Any, trace: Any, side: str) -> Any:
-    """Of a trace: that of its plot."""
-    return figure.layout[f"{side}axis{(trace[f'{side}axis'] or side)[1:]}"]
-
-
-def along(figure: Any, title: str) -> list[Any]:
-    """The traces of the plots whose x axis is called so."""
-    return [t for t in figure.data if axis(figure, t, "x").title.text == title]
-
-
-def names(figure: Any, trace: Any, side: str) -> list[str]:
-    """What stands at the places of a trace along an axis with names."""
-    layout = axis(figure, trace, side)
-    marks = dict(zip(layout.tickvals or (), layout.ticktext or (), strict=True))
-    return [marks.get(at, at) for at in trace[side]]
-
-
-def heading(figure: Any, trace: Any) -> str:
-    """What stands over a trace's plot: the note in the middle of it, and nearest above."""
-    across, up = axis(figure, trace, "x").domain, axis(figure, trace, "y").domain
-    over = [n for n in figure.layout.annotations if across[0] < n.x < across[1] and n.y >= up[1] - 1e-9]
-    return str(min(over, key=lambda n: n.y).text)
-
-
-def bars(trace: Any) -> dict[tuple[float, float], float]:
-    """From where to where each bar stands, and how high."""
-    found = zip(trace.x, trace.y, strict=True)
-    return {(round(x - trace.width / 2, 9), round(x + trace.width / 2, 9)): y for x, y in found}
-
-
-def darkness(color: Any) -> float:
-    """0 is white, 1 is black."""
-    return float(1 - np.dot(to_rgb(color[:3] if not isinstance(color, str) else color), (0.2126, 0.7152, 0.0722)))
-
-
-# Figures of a search.
+call = test_cli.call
+REPOSITORY = paths.REPOSITORY
 
 
 @pytest.mark.parametrize(("name", "best", "line"), [("classes", 7, 1), ("confirmed", 7, 1), ("coarse is best", 1, 0)])
@@ -232,7 +53,7 @@ def test_stages(name: str, best: int, line: int) -> None:
         assert shown == [(raw, row[0]) for raw, row in zip(internal_params, TRIALS, strict=True)]
         assert all(abs(y - round(y)) <= 0.2 for t in dots for y in t.y)
         bands = [t for t in found if t.mode == "lines" and t.hoverinfo == "text"]
-        ends = [(0, 1) if key == "activation" else box[key] for box in STORIES[name]().found.boxes[:2]]
+        ends = [(0, 1) if key == "activation" else box[key] for box in CONTENTS[name]().summary.boxes[:2]]
         assert [tuple(t.x) for t in bands] == [pytest.approx(e, abs=0.1 if place > 1 else 1e-12) for e in ends]
         assert [tuple(t.y) for t in bands] == [(0, 0), (1, 1)]
 
@@ -256,7 +77,7 @@ def test_importance() -> None:
     """The shares that were given, the greatest on top, where a bar chart's last one is."""
     made = figure("importance")
     (bar,) = made.data
-    want = list(reversed(STORIES["classes"]().importance.items()))
+    want = list(reversed(CONTENTS["classes"]().importance.items()))
     assert list(zip(names(made, bar, "y"), bar.x, strict=True)) == want
     assert list(bar.text) == ["5%", "15%", "25%", "55%"]
     assert list(bar.y) == sorted(bar.y) and axis(made, bar, "y").autorange is None
@@ -311,7 +132,7 @@ def test_slices() -> None:
 
 
 def test_curves_of_the_best() -> None:
-    of, found = STORIES["classes"](), list(figure("curves").data)
+    of, found = CONTENTS["classes"](), list(figure("curves").data)
     assert [t.name for t in found] == ["fine/1", "fine/2", "coarse/1", "coarse/4", "coarse/0"]
     for t in found:
         r = next(r for r in of.trials if r.label == t.name)
@@ -354,7 +175,7 @@ def test_time() -> None:
     """Of trials that this study trained: what a taken-over one took was not its own."""
     found = {t.name: (tuple(t.x), tuple(t.y)) for t in figure("time").data}
     assert found == {"coarse": ((1, 2, 3, 4), (3.0, 2.0, 0.25, 0.125)), "fine": ((7, 8, 9), (0.5, 1.5, 4.0))}
-    assert "11 s" in picture("time").caption
+    assert "11 s" in chart("time").caption
 
 
 def test_confirmed() -> None:
@@ -369,213 +190,125 @@ def test_confirmed() -> None:
     assert axis(made, means[0], "y").range[0] > axis(made, means[0], "y").range[1]
 
 
-# Figures of the champion.
+def test_the_charts_of_each_study(ran: Any) -> None:
+    """Those, and no others, that there is something to show for."""
+    search = ["stages", "history", "parallel", "slices", "curves", "epochs", "saved", "time"]
+    layers = ["activations", "gradients", "weights"]
+    full = list(charts(ran("full")))
+    assert full == ["confirmed", *search[:2], "importance", *search[2:], "learning", "confusion", *layers]
+    assert list(charts(ran("one point"))) == ["history", *search[4:], "learning", "confusion", *layers]
+    values = list(charts(ran("values")))
+    assert "predicted" in values and "confusion" not in values and "confirmed" not in values
+    assert "regions" in charts(ran("evil")) and "regions" not in full
 
 
-def test_learning() -> None:
-    """The mark is at the epoch whose weights are kept."""
-    made, best = figure("learning"), story().found.champion
-    assert best is not None and (best.best_epoch, best.epochs) == (31, 50)
-    seen = set()
-    for t in made.data:
-        kind = heading(made, t)
-        if t.name in ("train", "val"):
-            assert list(t.x) == list(range(1, 51)) and list(t.y) == best.history[f"{t.name}/{kind}"]
-        else:
-            assert list(t.x) == [31, 31]
-            both = [*best.history[f"train/{kind}"], *best.history[f"val/{kind}"]]
-            assert list(t.y) == [min(both), max(both)]
-        seen.add((t.name, kind))
-    assert seen == {(name, kind) for name in ("train", "val", "best epoch") for kind in ("loss", "accuracy")}
+def test_stages_are_drawn_as_they_were_searched(ran: Any) -> None:
+    """For each parameter the whole range as a thin line and each stage's box as a bar, on the axis' own scale."""
+    content = content_of(ran("full"))
+    made = charts(ran("full"))["stages"].figure
+    axes = content.axes
+    assert {a.name for a in axes} == {a.name for a in search_space(content.spec).axes}
+    for number, parameter in enumerate(axes, 1):
+        side = "x" if number == 1 else f"x{number}"
+        layout = made.layout[f"xaxis{'' if number == 1 else number}"]
+        assert layout.title.text == (f"1 − {parameter.name}" if parameter.complement else parameter.name)
+        assert (layout.type == "log") == parameter.log
+        bars = [t for t in made.data if t.xaxis == side and t.mode == "lines" and t.line.width == 15]
+        thin = [t for t in made.data if t.xaxis == side and t.mode == "lines" and t.line.width == 3]
+        assert len(bars) == len(thin) == 2  # the confirming stage searches nothing
+        for bar, line, box in zip(bars, thin, content.summary.boxes, strict=False):
+            ends = box[parameter.key] if parameter.zoomable else (0, len(parameter.choices) - 1)
+            assert tuple(bar.x) == pytest.approx(ends) and min(line.x) <= ends[0] <= ends[1] <= max(line.x)
+        dots = [t for t in made.data if t.xaxis == side and t.mode == "markers" and t.marker.symbol is None]
+        for records, points in zip(content.summary.records, dots, strict=False):
+            internal_params = [r.internal_params[parameter.key] for r in records]
+            assert list(points.x) == [
+                parameter.choices.index(r) if not parameter.zoomable else r for r in internal_params
+            ]
+    zoomed = [a for a in axes if a.zoomable and content.summary.boxes[1][a.key] != content.summary.boxes[0][a.key]]
+    assert zoomed, "the second stage is to be a zoom"
+    low, high = value_bounds(next(a for a in axes if a.complement), content.summary.boxes[0])
+    assert (low, high) == (0.5, 0.99)
 
 
-def test_confusion() -> None:
-    """True classes down, the first on top, predicted ones across; shades are shares of a true class."""
-    made = figure("confusion")
-    for t, name, table in zip(made.data, ("val", "test"), (LAYERS.val, LAYERS.test), strict=True):
-        assert table is not None and heading(made, t).startswith(f"{name}: ")
-        assert [list(row) for row in t.customdata] == table.confusion
-        assert [[int(word or 0) for word in row] for row in t.text] == table.confusion
-        np.testing.assert_allclose(t.z, [[count / sum(row) for count in row] for row in table.confusion])
-        assert tuple(names(made, t, "x")) == tuple(names(made, t, "y")) == CLASSES
-        dark = [darkness(shade) for _, shade in t.colorscale]
-        assert dark == sorted(dark) and dark[0] < 0.01 and dark[-1] > 0.6 and (t.zmin, t.zmax) == (0, 1)
-        assert axis(made, t, "x").title.text == "predicted" and axis(made, t, "y").autorange == "reversed"
-    assert axis(made, made.data[0], "y").title.text == "true"
-    assert "val: 18 of 25" in heading(made, made.data[0]) and "test: 51 of 85" in heading(made, made.data[1])
-    assert picture("confusion").caption.endswith("20 times, virginica is taken for versicolor.")
+@pytest.mark.parametrize("name", ["full", "maximize", "values"])
+def test_history_of_a_study(ran: Any, name: str) -> None:
+    """Every finished trial with a value at its number, and a line that only gets better."""
+    content = content_of(ran(name))
+    made = charts(ran(name))["history"].figure
+    trials = [r for each in content.summary.records for r in each]
+    points = {int(x): y for t in made.data if t.mode == "markers" for x, y in zip(t.x, t.y, strict=True)}
+    want = {n: r.value for n, r in enumerate(trials, 1) if r.state in ("complete", "pruned")}
+    assert points == want
+    best = next(t for t in made.data if t.name == "best so far")
+    steps = np.diff(best.y) * content.spec.metric.sign
+    values = [r.value for r in trials if r.state == "complete" and r.value is not None]
+    assert (steps <= 0).all() and best.y[-1] == (min if content.spec.metric.sign > 0 else max)(values)
+    pruned = [t for t in made.data if t.marker.symbol == "circle-open"]
+    assert bool(pruned) == any(r.state == "pruned" for r in trials)
 
 
-def test_predicted() -> None:
-    """Predicted over true, the line where they are the same, and each part's residuals beneath it."""
-    made = figure("predicted", "values")
-    for name, fit in (("val", VALUES.val), ("test", VALUES.test)):
-        assert fit is not None
-        dots, line = along(made, f"true ({name})")
-        assert (list(dots.x), list(dots.y)) == (fit.truth, fit.predicted)
-        assert list(line.x) == list(line.y) == [min(fit.truth), max(fit.truth)]
-        assert heading(made, dots).startswith(f"{name}, {fit.rows} rows")
-        (below,) = [
-            t for t in made.data if t.type == "bar" and axis(made, t, "x").domain == axis(made, dots, "x").domain
-        ]
-        assert bars(below) == dict(zip(pairwise(fit.edges), fit.residuals, strict=True))
+def test_slices_and_parallel(ran: Any) -> None:
+    """Each trial once on each parameter's own scale; 1 − β is drawn as such; parallel axes have exponents."""
+    content = content_of(ran("full"))
+    drawn = charts(ran("full"))
+    trials = [r for r in content.trials if r.state in ("complete", "pruned")]
+    beta = next(a for a in content.axes if a.name == "beta")
+    place = content.axes.index(beta) + 1
+    side = "x" if place == 1 else f"x{place}"
+    shown = [v for t in drawn["slices"].figure.data if t.xaxis == side for v in t.x]
+    assert sorted(shown) == pytest.approx(sorted(1 - float(r.point["beta"]) for r in trials))
+    assert drawn["slices"].figure.layout[f"xaxis{'' if place == 1 else place}"].type == "log"
+    lines = drawn["parallel"].figure.data[0]
+    of_beta = next(d for d in lines.dimensions if d.label == "1 − beta")
+    assert list(of_beta["values"]) == pytest.approx([math.log10(1 - float(r.point["beta"])) for r in trials])
+    assert lines.dimensions[-1].label == "val/loss" and len(lines.line.color) == len(trials)
+    assert list(of_beta.ticktext) == [f"{10**v:g}" for v in of_beta.tickvals]
 
 
-def test_regions() -> None:
-    """What is said at each point of the grid, rows in their own class' color."""
-    made = figure("regions")
-    field, *dots = made.data
-    assert (list(field.x), list(field.y)) == (REGIONS.x, REGIONS.y)
-    assert [list(row) for row in field.z] == REGIONS.said
-    assert [list(row) for row in field.text] == [[CLASSES[int(n)] for n in row] for row in REGIONS.said]
-    assert {t.name: list(zip(t.x, t.y, strict=True)) for t in dots} == {
-        "setosa": [(1.5, -9.0)], "versicolor": [(2.5, 1.0)], "virginica": [(3.5, 8.0), (3.7, 7.0)],
-    }  # fmt: skip
-    assert axis(made, field, "x").title.text == "width" and axis(made, field, "y").title.text == "length"
-    assert list(axis(made, field, "x").range) == [1, 4] and list(axis(made, field, "y").range) == [-10, 10]
-    for number, t in enumerate(dots):  # the steps of the scale within which the class lies
-        share = (number - field.zmin) / (field.zmax - field.zmin)
-        below = [shade for at, shade in field.colorscale if at < share][-1]
-        above = next(shade for at, shade in field.colorscale if at > share)
-        assert below == above == t.marker.color
-    assert len({t.marker.color for t in dots}) == 3
+def test_parallel_leaves_out_inactive_parameters(ran: Any) -> None:
+    content = content_of(ran("conditional"))
+    drawn = charts(ran("conditional"))["parallel"]
+    trials = [r for r in content.trials if r.state == "complete"]
+    always = {a.name for a in content.axes if all(a.key in r.internal_params for r in trials)}
+    assert len(drawn.figure.data[0].line.color) == len(trials) > len(always) > 1
+    shown = {d.label.removeprefix("1 − ") for d in drawn.figure.data[0].dimensions} - {"val/loss"}
+    assert shown == always and all(a.name in drawn.caption for a in content.axes if a.name not in always)
+    some = [r for r in trials if "beta1" in r.point][:9]
+    sure = search_figures._parallel(
+        content, [a for a in content.axes if a.name == "beta1"], [*some, *trials[:1], trials[-1]]
+    )
+    assert len(sure.figure.data[0].line.color) in (9, 10, 11) and ("left out" in sure.caption) == (
+        sum("beta1" in r.point for r in (trials[0], trials[-1])) < 2
+    )
 
 
-def test_regions_of_values() -> None:
-    seen = VALUES.regions
-    assert seen is not None
-    field, dots = figure("regions", "values").data
-    assert (list(field.x), list(field.y), [list(row) for row in field.z]) == (seen.x, seen.y, seen.said)
-    assert list(zip(dots.x, dots.y, map(float, dots.text), strict=True)) == [tuple(d) for d in seen.dots]
+@pytest.mark.parametrize("name", ["full", "conditional", "one point"])
+def test_epochs_add_up(ran: Any, name: str) -> None:
+    """Of what trials were allowed: trained, saved by stopping early, saved by pruning; every trial in one bin."""
+    content, drawn = content_of(ran(name)), charts(ran(name))
+    counted = [r for r in content.trials if r.copied_from is None and r.state in ("complete", "pruned", "diverged")]
+    assert sum(sum(t.y) for t in drawn["epochs"].figure.data) == len(counted)
+    bars = drawn["saved"].figure.data
+    assert sum(sum(t.x) for t in bars) == content.spec.train.epochs * len(counted)
+    assert sum(bars[0].x) == sum(r.epochs for r in counted)
 
 
-@pytest.mark.parametrize(("name", "spreads"), [("activations", LAYERS.activations), ("gradients", LAYERS.gradients)])
-def test_spreads(name: str, spreads: Sequence[Spread]) -> None:
-    """A layer's own histogram under its name."""
-    made = figure(name)
-    for t, spread in zip(made.data, spreads, strict=True):
-        assert heading(made, t) == spread.layer
-        assert bars(t) == dict(zip(pairwise(spread.edges), spread.counts, strict=True))
+def test_confirmed_points_of_a_study(ran: Any) -> None:
+    content = content_of(ran("full"))
+    made = charts(ran("full"))["confirmed"].figure
+    means = [t for t in made.data if t.error_x.array is not None]
+    assert [t.x[0] for t in means] == [f.mean for f in content.summary.finalists if math.isfinite(f.mean)]
+    assert [t.error_x.array[0] for t in means] == [f.half for f in content.summary.finalists if math.isfinite(f.mean)]
+    sure = " ".join(content.certainty())
+    assert f"{content.summary.finalists[0].mean:.4g}" in sure and "2 seeds" in sure
 
 
-def test_weights() -> None:
-    """Of each layer, the first on top: the mean |w| = Σ|w| / n, and the share of those at most 0.01."""
-    made = figure("weights")
-    found = {heading(made, t): dict(zip(names(made, t, "y"), t.x, strict=True)) for t in made.data}
-    assert list(found.values()) == [{"1 Dense": 0.3, "2 Dense": 2.0}, {"1 Dense": 0.17, "2 Dense": 0.25}]
-    assert ["mean" in words for words in found] == [True, False] and "0.01" in list(found)[1]
-    assert all(names(made, t, "y") == ["1 Dense", "2 Dense"] for t in made.data)
-    assert axis(made, made.data[0], "y").autorange == "reversed"
-    for words in ("112 weights", "Σ|W| 54", "20 are at most 0.01", "7 at most 0.0001"):
-        assert words in picture("weights").caption
-
-
-# The page.
-
-
-class Read(HTMLParser):
-    """The tables of a page, a cell its text and its number; and its other texts with the tag that they stand in."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tables: list[list[list[tuple[str, float | None]]]] = []
-        self.words: list[tuple[str, str]] = []
-        self.plots: list[str] = []
-        self._tag = ""
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self._tag, given = tag, dict(attrs)
-        if tag == "table":
-            self.tables.append([])
-        elif tag == "tr":
-            self.tables[-1].append([])
-        elif tag in ("td", "th"):
-            number = given.get("data-v")
-            self.tables[-1][-1].append(("", None if number is None else float(number)))
-        if given.get("data-figure"):
-            self.plots.append(given["data-figure"] or "")
-
-    def handle_data(self, data: str) -> None:
-        if self._tag in ("td", "th", "strong", "button") and self.tables and self.tables[-1] and self.tables[-1][-1]:
-            text, number = self.tables[-1][-1][-1]
-            self.tables[-1][-1][-1] = (text + data.strip(), number)
-        if data.strip():
-            self.words.append((self._tag, data.strip()))
-
-    def table(self, first: str) -> list[list[tuple[str, float | None]]]:
-        """The one whose first cell is that."""
-        return next(t for t in self.tables if t[0][0][0] == first)
-
-
-@pytest.fixture
-def read(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Read]]:
-    """A story, pictures of its search and its champion → the page, without plotly itself: that takes half a second."""
-    monkeypatch.setattr(page, "_plotly", lambda: "")
-    yield lambda of, *pictures: Read(page.page(of, *(pictures or ([], []))))
-
-
-def test_the_table_of_trials(read: Callable[..., Read]) -> None:
-    """Every number under its own heading, in full for sorting; nothing where there is none."""
-    heads, *rows = read(story()).table("trial")
-    names = [text for text, _ in heads]
-    assert names == [
-        "trial", "state", "val/loss", "learning_rate", "beta", "hidden_units", "batch_size", "activation", "epochs",
-        "best epoch", "seconds", "val/accuracy",
-    ]  # fmt: skip
-    assert len(rows) == len(TRIALS)
-    for row, (stage, number, internal_params, state, value, epochs, best, seconds, *_) in zip(
-        rows, TRIALS, strict=True
-    ):
-        cells = dict(zip(names, row, strict=True))
-        assert [cells[n][0] for n in ("trial", "state", "activation")] == [
-            f"{stage}/{number}",
-            state,
-            internal_params[4],
-        ]
-        want = {
-            "val/loss": value, "learning_rate": internal_params[0], "beta": 1 - internal_params[1],
-            "hidden_units": (4, 8)[internal_params[2]], "batch_size": (16, 32)[internal_params[3]],
-            "epochs": epochs, "best epoch": best or None, "seconds": seconds,
-            "val/accuracy": 0.6 * value if value else None,
-        }  # fmt: skip
-        for name, number in want.items():
-            text, sorts = cells[name]
-            assert sorts == (None if number is None else pytest.approx(number)), (name, row)
-            assert text == "–" if number is None else float(text) == pytest.approx(number, rel=1e-3), (name, row)
-        assert [cells[n][1] for n in ("trial", "state", "activation")] == [None] * 3
-
-
-def test_the_answer(read: Callable[..., Read]) -> None:
-    """The champion's scores and parameters, each beside its name; the time that was its own study's."""
-    of = story()
-    best = of.found.champion
-    assert best is not None
-    tests = {"test/loss": 0.17, "test/accuracy": 0.9}
-    best = best._replace(metrics={**best.metrics, **tests})
-    seen = read(of._replace(found=of.found._replace(champion=best)))
-    pairs = [(a[1], float(b[1])) for a, b in pairwise(seen.words) if (a[0], b[0]) == ("span", "strong")]
-    assert dict(pairs) == {"val/loss": 0.1, "val/accuracy": 0.06, **tests} and pairs[0][0] == "val/loss"
-    found = {row[0][0]: [cell[0] for cell in row[1:]] for row in seen.table("parameter")[1:]}
-    assert {name: value for name, (value, _) in found.items()} == {
-        "learning_rate": "0.2", "beta": "0.95", "hidden_units": "8", "batch_size": "16", "activation": "relu",
-        "l2": "0.0001",
-    }  # fmt: skip
-    words = ("0.5", "0.99", "0.001", "tanh")
-    ends = {name: [word for word in words if word in where] for name, (_, where) in found.items()}
-    assert (ends["beta"], ends["learning_rate"], ends["activation"]) == (["0.5", "0.99"], ["0.001"], ["tanh"])
-    facts = {row[0][0]: row[1][0] for row in seen.table("study")}
-    assert facts["training"].startswith("11") and facts["fingerprint of the data"] == "0123"
-
-
-def test_each_picture_under_its_own_title(read: Callable[..., Read]) -> None:
-    """In the order in which they are told, the best's after the search's."""
-    want = every()
-    place = [p.name for p in want].index("learning")
-    seen = read(story(), want[:place], want[place:])
-    assert seen.plots == [p.name for p in want]
-    assert [text for tag, text in seen.words if tag == "figcaption"] == [p.caption for p in want]
-    titles = [text for tag, text in seen.words if tag == "h3"]
-    assert [t for t in titles if t in {p.title for p in want}] == [p.title for p in want]
-    loaded = next(json.loads(text) for tag, text in seen.words if tag == "script" and text.startswith("{"))
-    assert loaded == {p.name: json.loads(p.figure.to_json()) for p in want}
+def test_a_pruned_trial_without_a_value(ran: Any) -> None:
+    """Of the epochs to a goal it has none, so it is not drawn at 0."""
+    content, drawn = content_of(ran("epochs")), charts(ran("epochs"))
+    assert any(r.state == "pruned" and r.value is None for r in content.trials)
+    known = [r.value for r in content.trials if r.value is not None and r.state in ("complete", "pruned")]
+    assert sorted(drawn["parallel"].figure.data[0].dimensions[-1]["values"]) == sorted(known) and min(known) > 0
+    lost = len(content.trials) - len(known)
+    assert f"{lost} trials without a value are not shown" in drawn["history"].caption
