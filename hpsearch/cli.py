@@ -114,6 +114,19 @@ def check(study: Path, overrides: tuple[str, ...]) -> None:
 
 
 @commands.command()
+@click.option("--out", type=click.Path(path_type=Path), help="File to write. [default: standard output]")
+def schema(out: Path | None) -> None:
+    """Print the JSON Schema of study files, with which editors complete and check them."""
+    from hpsearch.config.schema import schema_text, write_schema
+
+    if out is None:
+        click.echo(schema_text(), nl=False)
+    else:
+        write_schema(out)
+        _say(f"{out}: written; first line of a study file: # yaml-language-server: $schema={out}")
+
+
+@commands.command()
 @click.argument("data", type=click.Path(path_type=Path))
 @click.option(
     "--target", metavar="COLUMN", help="The column to predict: its name, or its place from 0, or from -1 backwards."

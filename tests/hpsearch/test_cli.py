@@ -190,6 +190,16 @@ def test_check(call: Call, study: Path, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [study]
 
 
+def test_schema(call: Call, tmp_path: Path) -> None:
+    """Printed, or written to a file; the same text."""
+    code, out, err = call("schema")
+    assert (code, err) == (0, "") and json.loads(out)["$schema"].endswith("2020-12/schema")
+    said = call("schema", "--out", "s.json")
+    assert said.code == 0 and "s.json: written" in said.out and (tmp_path / "s.json").read_text("utf-8") == out
+    said = call("schema", "--out", "none/s.json")
+    assert said.code == 2 and said.err == "error: none/s.json: cannot be written: No such file or directory\n"
+
+
 def test_set_and_storage(call: Call, study: Path, tmp_path: Path) -> None:
     said = run(
         call, study, "--storage", f"sqlite:///{tmp_path}/else.db", "--set", "stages.1.trials=1", "--set", "seed=9"

@@ -5,6 +5,7 @@ of range, missing keys. Only the loader knows which parameters exist and what th
 """
 
 import json
+from pathlib import Path
 from typing import Any
 
 from pydantic.json_schema import models_json_schema
@@ -13,6 +14,7 @@ from hpsearch.config.schema.choices import MENUS, choice_schema
 from hpsearch.config.schema.sections import complete_sections
 from hpsearch.config.spec import Spec
 from hpsearch.data.sources import SOURCES
+from hpsearch.errors import OutputError
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 SCHEMA_FILE = "hpsearch-schema.json"  # the name that `hpsearch init` gives it
@@ -39,6 +41,18 @@ def json_schema() -> dict[str, Any]:
 def schema_text() -> str:
     """Return the JSON Schema as text."""
     return json.dumps(json_schema(), indent=1, ensure_ascii=False) + "\n"
+
+
+def write_schema(path: Path) -> None:
+    """Write the JSON Schema to a file.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    try:
+        path.write_text(schema_text(), "utf-8", newline="\n")
+    except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
+        raise OutputError(f"{path}: cannot be written: {getattr(error, 'strerror', None) or error}") from None
 
 
 def _without_titles(node: Any) -> Any:

@@ -21,26 +21,28 @@ class Menu(NamedTuple):
     """A menu of the engine.
 
     Attributes:
+        title: its heading in the reference.
         noun: one entry of the menu.
         entries: name → class, a frozen dataclass whose fields are the settings.
         derived: fields that follow from elsewhere and are no settings here.
     """
 
+    title: str
     noun: str
     entries: Mapping[str, Any]
     derived: tuple[str, ...] = ()
 
 
 MENUS = {
-    "Activation": Menu("activation", ACTIVATIONS),
-    "Augmentation": Menu("augmentation", AUGMENTATIONS),
-    "Clip": Menu("kind of gradient clipping", CLIPS),
-    "HiddenActivation": Menu("activation", HIDDEN, ("units", "initializer")),
-    "Initializer": Menu("initializer", INITIALIZERS),
-    "Layer": Menu("layer", PARTS),
-    "Optimizer": Menu("optimizer", OPTIMIZERS),
-    "RowSampling": Menu("row sampling", ROW_SAMPLINGS),
-    "Schedule": Menu("schedule", SCHEDULES),
+    "Layer": Menu("Layers", "layer", PARTS),
+    "Activation": Menu("Activations", "activation", ACTIVATIONS),
+    "HiddenActivation": Menu("Activations of hidden layers", "activation", HIDDEN, ("units", "initializer")),
+    "Initializer": Menu("Initializers", "initializer", INITIALIZERS),
+    "Optimizer": Menu("Optimizers", "optimizer", OPTIMIZERS),
+    "Schedule": Menu("Schedules", "schedule", SCHEDULES),
+    "Clip": Menu("Gradient clipping", "gradient clipping", CLIPS),
+    "RowSampling": Menu("Row sampling", "row sampling", ROW_SAMPLINGS),
+    "Augmentation": Menu("Augmentations", "augmentation", AUGMENTATIONS),
 }
 
 

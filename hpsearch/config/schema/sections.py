@@ -11,6 +11,7 @@ from hpsearch.data.sources import SOURCES
 
 Schema = dict[str, Any]
 SCALAR = {"type": ["boolean", "number", "string"]}
+PARAMETER = {"type": "string", "description": "Name of the parameter that gives it."}
 SHARE = {"type": ["number", "string", "null"], "minimum": 0, "exclusiveMaximum": 1}
 NOT_NEGATIVE = {"type": ["number", "string", "null"], "minimum": 0}
 
@@ -19,7 +20,7 @@ SETTINGS: dict[str, dict[str, Schema]] = {
     "Hidden": {
         "units": {"type": ["integer", "string"], "minimum": 1},
         "dropout": SHARE,
-        "batch_norm": {"anyOf": [{"enum": list(NORMS)}, {"type": ["string", "null"]}]},
+        "batch_norm": {"anyOf": [{"enum": [*NORMS, None]}, PARAMETER]},
     },
     "Model": {
         "depth": {"type": ["integer", "string", "null"], "minimum": 0, "maximum": MAX_HIDDEN_LAYERS},
@@ -70,12 +71,6 @@ def complete_sections(spec: Schema, definitions: dict[str, Schema]) -> None:
     _parameters(spec, definitions)
     _model(definitions)
     _search(spec, definitions)
-    for name, short in (
-        ("Hidden", {"type": ["integer", "string"], "minimum": 1, "description": "The units alone."}),
-        ("Output", {"type": "string", "description": "The activation alone."}),
-        ("Pruning", {**definitions["Pruning"]["properties"]["kind"], "description": "The kind alone."}),
-    ):
-        definitions[name] = {"description": definitions[name].pop("description"), "anyOf": [short, definitions[name]]}
     for properties in (spec["properties"], *(d["properties"] for d in definitions.values() if "properties" in d)):
         for schema in properties.values():
             match schema.get("default"):
@@ -83,6 +78,12 @@ def complete_sections(spec: Schema, definitions: dict[str, Schema]) -> None:
                     schema["default"] = name
                 case {}:
                     del schema["default"]  # the sections' own keys have theirs
+    for name, short in (
+        ("Hidden", {"type": ["integer", "string"], "minimum": 1, "description": "The units alone."}),
+        ("Output", {"type": "string", "description": "The activation alone."}),
+        ("Pruning", {**definitions["Pruning"]["properties"]["kind"], "description": "The kind alone."}),
+    ):
+        definitions[name] = {"description": definitions[name].pop("description"), "anyOf": [short, definitions[name]]}
 
 
 def _replace(section: Schema, key: str, schema: Schema) -> None:
@@ -110,7 +111,11 @@ def _data(spec: Schema, definitions: dict[str, Schema]) -> None:
         source["required"] = list(dict.fromkeys(["source", *source.get("required", ())]))
         for key, menu in (("scale", SCALES), ("impute", IMPUTES)):
             if key in properties:
-                _replace(source, key, {"anyOf": [{"enum": list(menu)}, {"type": "string"}]})
+                _replace(source, key, {"anyOf": [{"enum": list(menu)}, PARAMETER]})
+        for key in ("min_frequency", "max_categories"):
+            if key in properties:
+                number = next(form for form in properties[key]["anyOf"] if form["type"] == "integer")
+                _replace(source, key, {"anyOf": [number, PARAMETER]})
         if "missing" in properties:
             _replace(source, "missing", {"type": "array", "items": SCALAR})
             _replace(source, "labels", {"type": "object", "additionalProperties": SCALAR})

@@ -440,28 +440,7 @@ def test_set_is_where_the_mistake_is(study: Path) -> None:
     assert refused(study, BASE, "stages.0.trials=0")[0].startswith("--set: stages.0.trials")
 
 
-def fenced(path: Path) -> list[str]:
-    return re.findall(r"^```yaml\n(.*?)^```", path.read_text("utf-8"), re.MULTILINE | re.DOTALL)
-
-
-def whole(text: str) -> str:
-    """A study as it is shown; what begins with `model` or `data` takes the others from the first one that is shown."""
-    if text.startswith("name:"):
-        return text
-    first = fenced(REPOSITORY / "README.md")[0]
-    if text.startswith("data:"):
-        data, parameters = text.split("parameters:\n")
-        after = first[first.index("model:") :].replace("parameters:\n", f"parameters:\n{parameters}")
-        return first[: first.index("data:")] + data + after
-    before, after = first[: first.index("model:")], first[first.index("train: {opt") : first.index("parameters:")]
-    rate = "  learning_rate: {min: 1e-4, max: 1.0, scale: log}\n"
-    return before + after + text + rate + first[first.index("stages:") :]
-
-
-DOCUMENTS = {
-    **{f"studies/{p.name}": p.read_text("utf-8") for p in sorted((REPOSITORY / "studies").glob("*.yaml"))},
-    **{f"README.md {n}": whole(text) for n, text in enumerate(fenced(REPOSITORY / "README.md"))},
-}
+DOCUMENTS = {f"studies/{p.name}": p.read_text("utf-8") for p in sorted((REPOSITORY / "studies").glob("*.yaml"))}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

@@ -1,0 +1,60 @@
+"""The reference in `hpsearch/config/README.md`: fresh, complete, and its study files load."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from hpsearch.config.load import load_spec, restore_spec
+from hpsearch.config.schema import json_schema
+from hpsearch.config.schema.choices import MENUS
+from hpsearch.config.schema.reference import README, SECTIONS, readme, reference
+from hpsearch.data.sources import SOURCES
+
+TEXT = README.read_text("utf-8")
+BLOCKS = re.findall(r"^```yaml\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+
+
+def test_it_is_fresh() -> None:
+    """Otherwise run: python -m hpsearch.config.schema.reference"""
+    assert readme() == TEXT
+
+
+def test_every_key_and_name_is_in_it() -> None:
+    definitions = json_schema()["$defs"]
+    assert {*SECTIONS.values(), *MENUS, *(kind.__name__ for kind in SOURCES.values())} == definitions.keys()
+    text = reference()
+    for definition in definitions.values():
+        for form in (definition, *definition.get("anyOf", ())):
+            for key, schema in form.get("properties", {}).items():
+                assert f"`{key}`" in text or key == "settings", key
+                assert "const" not in schema or f"`{schema['const']}`" in text
+
+
+def whole(text: str) -> str:
+    """Complete a block that begins with `model` or `data` by the other sections of the first block."""
+    if text.startswith("name:"):
+        return text
+    first = BLOCKS[0]
+    if text.startswith("data:"):
+        data, parameters = text.split("parameters:\n")
+        after = first[first.index("model:") :].replace("parameters:\n", f"parameters:\n{parameters}")
+        return first[: first.index("data:")] + data + after
+    before, after = first[: first.index("model:")], first[first.index("train: {opt") : first.index("parameters:")]
+    rate = "  learning_rate: {min: 1e-4, max: 1.0, scale: log}\n"
+    return before + after + text + rate + first[first.index("stages:") :]
+
+
+@pytest.mark.parametrize("number", range(len(BLOCKS)))
+def test_study_files_load(number: int, tmp_path: Path) -> None:
+    """In our own words, so without notices; and each survives JSON."""
+    study = tmp_path / "study.yaml"
+    study.write_text(whole(BLOCKS[number]), "utf-8")
+    spec, notices = load_spec(study)
+    assert notices == []
+    assert restore_spec(json.loads(json.dumps(spec.model_dump(mode="json"))), "a database") == spec
+
+
+def test_there_are_study_files() -> None:
+    assert len(BLOCKS) >= 4
