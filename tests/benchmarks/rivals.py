@@ -1,4 +1,4 @@
-"""What benchmarks share: rivals run in turns, and a figure is printed with the kernels it belongs to."""
+"""Shared by benchmarks: rivals run in turn, and figures are printed with their BLAS kernels."""
 
 import time
 from collections.abc import Callable

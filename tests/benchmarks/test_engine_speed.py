@@ -62,7 +62,7 @@ def ours(x: np.ndarray, labels: np.ndarray, hidden: int, batch: int, trials: int
 
 
 def lean(x: np.ndarray, labels: np.ndarray, hidden: int, batch: int) -> float:
-    """What somebody would write out for this one net who knows NumPy well."""
+    """The loop that an expert in NumPy would write for this one network."""
     f32, rng, inputs, outputs = np.float32, np.random.default_rng(0), x.shape[1], 10
     sizes = [inputs * hidden, hidden, hidden * outputs, outputs]
     ends = np.cumsum(sizes)

@@ -1,4 +1,4 @@
-"""What the folds of a cross-validation cost beside a single net: digits, 32 units, batches of 32, as a trial trains.
+"""Cost of the folds of a cross-validation relative to a single network: digits, 32 units, batches of 32.
 
 pip install -e ".[bench]" && python -m pytest -n 0 -m bench -s tests/benchmarks/test_folds_speed.py
 """
@@ -41,7 +41,7 @@ def trained(spec: Spec, dataset: Dataset) -> float:
 
 
 def test_five_folds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Of as many rows as the one net has: four fifths to learn from, one to choose by."""
+    """Folds of as many rows as the single network has: four fifths for training, one for validation."""
     five = prepared({"folds": FOLDS, "test": 0.2}, tmp_path / "five")
     one = prepared({"train": 0.64, "val": 0.16, "test": 0.2}, tmp_path / "one")
     with threadpool_limits(1):

@@ -2,7 +2,7 @@
 
 LeNet-5 (LeCun et al. 1998) on digits enlarged to 28 × 28: two convolutions, each with its activation and a pooling of
 2 × 2, then dense layers of 120, 84 and 10; softmax, cross-entropy, momentum, batches of 64. An epoch of 1024 rows each
-turn, of two nets that go on learning; ours also counts loss and accuracy.
+turn, of two networks that continue learning; ours also counts loss and accuracy.
 
     pip install -e ".[bench]" && python -m pytest -n 0 -m bench -s tests/benchmarks
 """

@@ -124,7 +124,7 @@ def small(x: np.ndarray, labels: np.ndarray, count: int) -> float:
 
 
 def alone_over_together(run: Callable[[int], float], least: float) -> float:
-    """What `GROUP` nets take one by one, as many times as one alone, over what they take together."""
+    """Return the time of `GROUP` networks trained one by one, divided by their time together."""
     times = interleaved({"alone": lambda: run(1), "together": lambda: run(GROUP)}, least)
     return GROUP * times["alone"] / times["together"]
 

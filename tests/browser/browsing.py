@@ -1,4 +1,4 @@
-"""What the tests in a browser share: a study, and who runs at the moment."""
+"""Shared by the browser tests: a study, and the processes that run."""
 
 import os
 import subprocess

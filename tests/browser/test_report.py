@@ -45,7 +45,7 @@ def evil(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def opened(page: Any, file: Path) -> tuple[list[str], list[str]]:
-    """What the page asks for, and what the console says, as both go on."""
+    """Collect the page's requests and console messages."""
     asked: list[str] = []
     said: list[str] = []
     page.on("request", lambda request: asked.append(request.url))

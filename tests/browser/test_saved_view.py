@@ -55,7 +55,7 @@ def plots(page: Any, least: int, points: int) -> list[Any]:
 
 
 def test_table(page: Any, served: str, study: Made, picture: Picture) -> None:
-    """What people want to know of a trial, the best one first."""
+    """The columns are the key figures of a trial, the best trial first."""
     assert open_table(page, served, study) == [trial.label for trial in study.ranked]
     for key, expected in {
         "metrics.`objective`": [trial.value for trial in study.ranked],
@@ -135,7 +135,7 @@ def test_files(page: Any, served: str, study: Made, picture: Picture) -> None:
 
 
 def test_a_server_that_runs(served: str, study: Made) -> None:
-    """Of a server somewhere else the link is printed, and nothing is started; of a given study, or of the latest."""
+    """For a remote server only the link is printed; it shows the given study, or the latest."""
     base = served.partition("/#")[0]
     for given in ([], [study.database]):
         command = [COMMAND, "ui", "--no-open", "--tracking-uri", base, *given]

@@ -1,3 +1,3 @@
-"""The cases of the other tests."""
+"""Fixtures for the crash tests."""
 
 from quick import migrations_read_once  # noqa: F401

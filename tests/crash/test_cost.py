@@ -1,4 +1,4 @@
-"""What it costs to be able to go on: checkpoints and leases, as a share of a study's time."""
+"""The cost of being able to resume: checkpoints and leases, as a share of a study's time."""
 
 import time
 from collections import Counter
@@ -57,7 +57,7 @@ class Clock:
 
 @pytest.mark.experiments
 def test_checkpoints_and_leases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of digits as it comes, pruned and confirmed, trained in this process."""
+    """The digits study, pruned and confirmed, trained in this process."""
     clock = Clock()
     spec, _ = load_spec(STUDY)
     dataset, _ = prepare(spec.data, spec.seed, tmp_path)

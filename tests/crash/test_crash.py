@@ -1,4 +1,4 @@
-"""A study that ends at any of its database commits, or is asked to stop, goes on to the table of an unbroken one."""
+"""A study killed at any of its database commits, or stopped, resumes to the table of an uninterrupted one."""
 
 import contextlib
 import json
@@ -108,7 +108,7 @@ def descendants(pid: int) -> set[int]:
 
 
 def gone(pids: set[int], seconds: float = 60) -> bool:
-    """Whether all of them end; the limit is for a test that fails."""
+    """Return True if all of them end; the limit is for a failing test."""
     with contextlib.ExitStack() as stack:
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):

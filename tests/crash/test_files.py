@@ -1,7 +1,7 @@
 """No study file whatever ends in a traceback: broken files by hand, and very many by chance.
 
 Whatever the bytes, reading them gives a spec that survives the database, or one message: what is wrong with which file,
-in characters that a terminal only shows, of a length that somebody may read, and soon.
+in characters that a terminal only shows, of readable length, and soon.
 """
 
 import copy
@@ -238,7 +238,7 @@ LARGE: dict[str, Any] = {
 
 @pytest.mark.parametrize("case", LARGE)
 def test_large(case: str, tmp_path: Path) -> None:
-    """Every mistake has its hint only as far as somebody might read."""
+    """Hints are given for as many mistakes as a user may read."""
     path = tmp_path / "large.yaml"
     path.write_text(json.dumps(cases.CONTENT | LARGE[case]))
     assert judged(path) is None or case == "values"

@@ -35,7 +35,7 @@ EARLY = 0.2  # share of the lives of a coordinator in which kills begin with its
 
 @final
 class Life:
-    """A coordinator and the processes below it, each known by a descriptor: nobody else is ever killed."""
+    """A coordinator and the processes below it, each known by a descriptor, so that no other process is killed."""
 
     def __init__(self, folder: Path) -> None:
         database = folder / "small.db"
@@ -113,14 +113,14 @@ def opened(database: Path) -> sqlite3.Connection:
 
 
 def whole(database: Path) -> None:
-    """The file is sound, whoever was killed while writing it."""
+    """The file is intact, whichever process was killed while writing it."""
     with contextlib.suppress(sqlite3.OperationalError), contextlib.closing(opened(database)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, float]:
-    """The database of the study that nobody disturbs, and the seconds it trained."""
+    """The database of an undisturbed study, and its seconds of training."""
     folder = tmp_path_factory.mktemp("unbroken")
     life = Life(folder)
     assert life.begun()

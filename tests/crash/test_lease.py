@@ -43,7 +43,7 @@ def rows(file: Path) -> list[tuple[Any, ...]]:
 
 
 def put(file: Path, host: str, pid: int, silent: float, token: str = "another's") -> None:
-    """A lease of somebody else, who was last heard of so many seconds ago."""
+    """Write the lease of another process whose last heartbeat was some seconds ago."""
     beat = time.time() - silent
     with closing(sqlite3.connect(file, timeout=60)) as connection:
         connection.execute("DELETE FROM hpsearch_lease")
@@ -169,7 +169,7 @@ def test_lease_of_another_host(call: Call, study: Path, file: Path, stopped: Beg
 def test_number_of_a_dead_process_that_another_has(
     call: Call, study: Path, file: Path, stopped: Begun, short: str, silent: float
 ) -> None:
-    """The lock of the file says that nobody runs the study, whoever has the number now."""
+    """The file lock shows that the study is not running, whichever process has that number now."""
     stopped.put(file)
     put(file, HERE, os.getppid(), silent)
     assert run(call, study, file).code == 0

@@ -101,7 +101,7 @@ def refused(said: test_cli.Said) -> None:
 
 
 def works(call: test_cli.Call, folder: Path, *run: str | Path) -> dict[str, Any] | None:
-    """What `show --json` says after a whole study; None when it was refused."""
+    """Return the output of `show --json` after a whole study; None if it was refused."""
     above = sorted(p.name for p in folder.parent.iterdir())
     before = set(folder.iterdir())
     said = call("run", *run, "--tracking-uri", "none")
@@ -225,7 +225,7 @@ def test_set(form: str, call: test_cli.Call, tmp_path: Path) -> None:
 
 
 def test_a_tampered_database(call: test_cli.Call, tmp_path: Path) -> None:
-    """What failed trials said is shown as text."""
+    """Messages of failed trials are shown as text."""
     study = cases.write(tmp_path, **TINY)
     assert call("run", study, "--tracking-uri", "none").code == 0
     with closing(sqlite3.connect(tmp_path / "small.db")) as connection:

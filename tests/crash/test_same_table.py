@@ -1,4 +1,4 @@
-"""A study's table depends on its file and its seed: not on workers, company, the order of arrival, or time slices."""
+"""A study's table depends on its file and its seed: not on workers, grouping, the order of results, or time slices."""
 
 import random
 from collections import Counter
@@ -43,7 +43,7 @@ def dataset(spec: Spec, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 @pytest.fixture(scope="module")
 def table(spec: Spec, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Of the study, trained inline; worth comparing with."""
+    """The table of the study, trained inline, as the reference."""
     database = tmp_path_factory.mktemp("reference") / "small.db"
     study = cases.run(spec, dataset, database)
     search = [r for records in study.records[:2] for r in records]

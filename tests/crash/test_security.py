@@ -51,7 +51,7 @@ def objects(folder: Path) -> np.ndarray[Any, Any]:
 
 
 def test_the_canary_sings(canary: Path) -> None:
-    """What the other tests see nothing of."""
+    """The parts that other tests do not see."""
     pickle.loads(pickle.dumps(Canary(canary)))
     assert canary.is_dir()
 

@@ -1,4 +1,4 @@
-"""Cases that the contracts run over, taken from the menus: a newcomer is tested unasked."""
+"""Cases of the contract tests, taken from the registries, so that new entries are tested automatically."""
 
 import dataclasses
 from collections.abc import Sequence

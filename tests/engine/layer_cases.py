@@ -1,4 +1,4 @@
-"""Networks with every layer of the menu in them, at least one each: the layers' contracts run over these."""
+"""Networks with every layer of the registry in them, at least one each: the layers' contracts run over these."""
 
 from dataclasses import dataclass
 from math import prod

@@ -1,4 +1,4 @@
-"""Metrics: scikit-learn is the referee, and what holds for each is asked of every name on the menu."""
+"""Metrics: scikit-learn is the referee, and what holds for each is asked of every name on the registry."""
 
 import warnings
 from collections.abc import Callable
@@ -108,7 +108,7 @@ every_case = pytest.mark.parametrize(("name", "outputs"), CASES)
 # --- scikit-learn
 
 
-def test_the_menu_and_its_referees() -> None:
+def test_every_metric_has_a_reference() -> None:
     assert list(METRICS) == ["accuracy", "balanced_accuracy", "f1", "roc_auc", "log_loss", "r2", "rmse", "mae"]
     assert list(REFEREES) == list(METRICS)
 
@@ -134,7 +134,7 @@ SHAPES = st.tuples(st.integers(1, 12), st.integers(1, 4))
 
 @st.composite
 def few_probabilities(draw: st.DrawFn) -> Pair:
-    """Of few values: ties in every row and column, certainty, classes that nobody has or nobody predicts."""
+    """Few values: ties in every row and column, certainty, classes without rows or predictions."""
     rows, outputs = draw(SHAPES)
     labels = draw(hnp.arrays(np.int64, rows, elements=st.integers(0, max(outputs, 2) - 1)))
     weights = draw(hnp.arrays(np.int64, (rows, outputs), elements=st.integers(0, 4)))
@@ -210,15 +210,15 @@ def test_rows_seen_twice_change_nothing(name: str, outputs: int) -> None:
 
 @pytest.mark.parametrize("dtype", [F32, F64], ids=str)
 @every_case
-def test_neither_company_nor_memory_matters(name: str, outputs: int, dtype: np.dtype) -> None:  # type: ignore[type-arg]
+def test_neither_other_trials_nor_memory_layout_matter(name: str, outputs: int, dtype: np.dtype) -> None:  # type: ignore[type-arg]
     """One trial of several, in rows side by side or not: the same bits as alone."""
     p, y = (x.astype(dtype) for x in case(name, outputs, rows=1001))
     alone = of(name, p, y)
-    for company in (np.empty((3, *p.shape), dtype), rows_adjacent((3, *p.shape), dtype)):
-        company[...] = nan
-        company[1] = p
-        assert of(name, company[1], y) == alone
-        assert of(name, company[1], np.asfortranarray(y)) == alone
+    for batch in (np.empty((3, *p.shape), dtype), rows_adjacent((3, *p.shape), dtype)):
+        batch[...] = nan
+        batch[1] = p
+        assert of(name, batch[1], y) == alone
+        assert of(name, batch[1], np.asfortranarray(y)) == alone
     wide = np.full((2002, 2 * outputs + 1), nan, dtype)
     wide[::2, 1::2] = p
     assert of(name, wide[::2, 1::2], y) == alone
@@ -322,9 +322,9 @@ def test_of_roc_auc_only_the_order_matters() -> None:
         ("accuracy", [[0.5], [0.5], [0.51], [0.2]], [[0], [1], [1], [1]], 0.5),
         ("accuracy", [[0.4, 0.4, 0.2], [0.2, 0.4, 0.4]], [[1, 0, 0], [0, 0, 1]], 0.5),  # the first of equals
         ("balanced_accuracy", [[0.9], [0.1], [0.1], [0.1]], [[1], [1], [0], [0]], 0.75),
-        ("balanced_accuracy", [[0.1], [0.9]], [[1], [1]], 0.5),  # nobody is of the first class
+        ("balanced_accuracy", [[0.1], [0.9]], [[1], [1]], 0.5),  # no row of the first class
         ("f1", [[0.9], [0.9], [0.1]], [[1], [0], [1]], 0.5),
-        ("f1", [[0.1], [0.2]], [[0], [0]], 0.0),  # nobody is, or is taken to be, of the second class
+        ("f1", [[0.1], [0.2]], [[0], [0]], 0.0),  # no row and no prediction of the second class
         ("f1", [[0.9, 0.1], [0.8, 0.2]], [[1, 0], [1, 0]], 0.0),
         ("f1", [[0.9, 0.1, 0], [0.8, 0.2, 0]], [[1, 0, 0], [0, 1, 0]], 1 / 3),  # of two of three classes
         ("roc_auc", [[0.1], [0.4], [0.4], [0.8]], [[0], [0], [1], [1]], 0.875),  # 3½ of 4 pairs
@@ -334,7 +334,7 @@ def test_of_roc_auc_only_the_order_matters() -> None:
         ("roc_auc", [[1, 1e-20], [1, 1e-18]], [[1, 0], [0, 1]], 1.0),  # the second column counts
         ("roc_auc", [[0.1], [0.9]], [[1], [1]], nan),
         ("roc_auc", [[0.1], [0.9]], [[0], [0]], nan),
-        ("roc_auc", [[0.1, 0.8, 0.1], [0.3, 0.3, 0.4]], [[0, 1, 0], [0, 0, 1]], nan),  # nobody is of the first
+        ("roc_auc", [[0.1, 0.8, 0.1], [0.3, 0.3, 0.4]], [[0, 1, 0], [0, 0, 1]], nan),  # no row of the first class
         ("log_loss", [[0.25], [0.5]], [[1], [0]], 1.5 * np.log(2)),
         ("log_loss", [[0.0]], [[1]], 52 * np.log(2)),  # ε = 2⁻⁵²
         ("log_loss", [[0.0, 1.0, 0.0]], [[1, 0, 0]], 52 * np.log(2)),

@@ -28,55 +28,55 @@ from engine.training.clipping import CLIPS
 from engine.training.schedules import SCHEDULES
 from engine.types import EngineError
 
-MENUS = [
+REGISTRIES = [
     *(LAYERS, ACTIVATIONS, INITIALIZERS, LOSSES, OPTIMIZERS, SCHEDULES),
     *(NETWORKS, AUGMENTATIONS, CLIPS, ROW_SAMPLINGS, METRICS),
 ]
-ENTRIES = [(menu, name) for menu in MENUS for name in menu]
-IDS = [f"{menu.kind}-{name}" for menu, name in ENTRIES]
+ENTRIES = [(registry, name) for registry in REGISTRIES for name in registry]
+IDS = [f"{registry.kind}-{name}" for registry, name in ENTRIES]
 FOLDER = Path(engine.__file__).parent
 
 
-def example(menu: Registry, name: str) -> object:  # type: ignore[type-arg]
+def example(registry: Registry, name: str) -> object:  # type: ignore[type-arg]
     """A configuration of that name, with the settings that have no default."""
-    if menu is NETWORKS:
+    if registry is NETWORKS:
         return network("softmax_cross_entropy", 3, "relu", inputs=5)
     needed = {
         f.name: (Dense(3), Dense(4)) if f.name == "layers" else 3
-        for f in dataclasses.fields(menu[name])
+        for f in dataclasses.fields(registry[name])
         if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
     }
-    return varied(menu[name](**needed), 1)
+    return varied(registry[name](**needed), 1)
 
 
-@pytest.mark.parametrize(("menu", "name"), ENTRIES, ids=IDS)
-def test_entries_are_frozen_final_dataclasses_that_compare_by_value(menu, name: str) -> None:  # type: ignore[no-untyped-def]
-    entry = menu[name]
+@pytest.mark.parametrize(("registry", "name"), ENTRIES, ids=IDS)
+def test_entries_are_frozen_final_dataclasses_that_compare_by_value(registry, name: str) -> None:  # type: ignore[no-untyped-def]
+    entry = registry[name]
     assert dataclasses.is_dataclass(entry) and entry.__dataclass_params__.frozen
     assert getattr(entry, "__final__", False), f"{entry.__name__} is not @final"
-    assert example(menu, name) == example(menu, name)
-    hash(example(menu, name))
+    assert example(registry, name) == example(registry, name)
+    hash(example(registry, name))
     with pytest.raises(dataclasses.FrozenInstanceError):
-        example(menu, name).anything = 1  # type: ignore[attr-defined]
+        example(registry, name).anything = 1  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize(("menu", "name"), ENTRIES, ids=IDS)
-def test_json_and_back(menu, name: str) -> None:  # type: ignore[no-untyped-def]
-    config = example(menu, name)
+@pytest.mark.parametrize(("registry", "name"), ENTRIES, ids=IDS)
+def test_json_and_back(registry, name: str) -> None:  # type: ignore[no-untyped-def]
+    config = example(registry, name)
     text = json.dumps(describe(config))
-    assert json.loads(text)[menu.kind] == name
+    assert json.loads(text)[registry.kind] == name
     assert restore(json.loads(text)) == config
 
 
-@pytest.mark.parametrize(("package", "menu"), [("layers", LAYERS), ("optimizers", OPTIMIZERS)])
-def test_every_file_is_on_its_menu(package: str, menu: Registry) -> None:  # type: ignore[type-arg]
+@pytest.mark.parametrize(("package", "registry"), [("layers", LAYERS), ("optimizers", OPTIMIZERS)])
+def test_every_file_is_in_its_registry(package: str, registry: Registry) -> None:  # type: ignore[type-arg]
     files = {file.stem for file in (FOLDER / package).rglob("*.py")} - {"__init__", "base", "chain", "im2col"}
-    assert {entry.__module__.rpartition(".")[2] for entry in menu.values()} == files
+    assert {entry.__module__.rpartition(".")[2] for entry in registry.values()} == files
 
 
-@pytest.mark.parametrize("menu", MENUS, ids=lambda menu: menu.kind)
-def test_every_final_class_of_a_menus_files_is_on_it(menu: Registry) -> None:  # type: ignore[type-arg]
-    modules = {importlib.import_module(entry.__module__) for entry in menu.values()}
+@pytest.mark.parametrize("registry", REGISTRIES, ids=lambda registry: registry.kind)
+def test_every_final_class_of_a_registrys_files_is_in_it(registry: Registry) -> None:  # type: ignore[type-arg]
+    modules = {importlib.import_module(entry.__module__) for entry in registry.values()}
     written = {
         value
         for module in modules
@@ -85,7 +85,7 @@ def test_every_final_class_of_a_menus_files_is_on_it(menu: Registry) -> None:  #
         and dataclasses.is_dataclass(value)
         and getattr(value, "__final__", False)
     }
-    assert written == set(menu.values())
+    assert written == set(registry.values())
 
 
 def test_the_engine_imports_numpy_and_the_standard_library_only() -> None:

@@ -38,11 +38,11 @@ class Trained(NamedTuple):
 
     @property
     def reached(self) -> bool:
-        """Whether the value to stop at was reached."""
+        """True if the target value was reached."""
         return self.result.value is not None and self.result.value <= self.result.epochs
 
     def weights(self) -> np.ndarray:
-        """Of all layers, biases left out."""
+        """The weights of all layers, without biases."""
         return self.theta[0, self.network.regularized]
 
 
@@ -55,7 +55,7 @@ def trained(file: str, *overrides: str) -> dict[str, list[Trained]]:
         try:
             futures = {}
             for stage in spec.stages:
-                for group in group_trials(spec, dataset, list(_starts(spec, stage)), 1):  # large: company is cheap
+                for group in group_trials(spec, dataset, list(_starts(spec, stage)), 1):  # large groups train fastest
                     futures[executor.submit(Task(spec, dataset, group, spec.train.epochs))] = stage.name, group
             found: dict[str, list[Trained]] = {stage.name: [] for stage in spec.stages}
             for future in as_completed(futures):
@@ -93,5 +93,5 @@ def at(trials: list[Trained], **values: Value) -> list[Trained]:
 
 
 def median(numbers: Iterable[float]) -> float:
-    """Of numbers, of which none may be missing."""
+    """Return the median of numbers, none of which may be missing."""
     return float(np.median(list(numbers)))

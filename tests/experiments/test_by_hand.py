@@ -40,7 +40,7 @@ def begin(network: Network, slots: Sequence[str] = (), seeds: int = 1, dtype: DT
 
 
 def begun(initializer: Initializer, activation: Activation) -> list[Histogram]:
-    """Of each activation, of 16 nets on the same 1000 rows of N(0, 1)."""
+    """Histograms of each activation, for 16 networks on the same 1000 rows of N(0, 1)."""
     network = Network((128,), (Dense(128, initializer), activation) * 6, SquaredError())
     x = np.random.default_rng(99).standard_normal((1000, 128), np.float32)
     theta = begin(network, seeds=SEEDS, dtype=x.dtype).theta
@@ -116,7 +116,7 @@ def test_vanishing_and_exploding(weight: float) -> None:
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_zero_weights_stay_alike(optimizer: str) -> None:
+def test_zero_weights_stay_equal(optimizer: str) -> None:
     """1-3-1: what learns learns the same in every hidden unit, and with random weights it does not."""
     x = np.random.default_rng(0).uniform(0, 1, (40, 1))
     rows = Rows(x, np.sin(6 * x))

@@ -21,7 +21,7 @@ adult = pytest.mark.skipif(not (DATA / "adult-train.csv").exists(), reason="Adul
 
 @cache
 def stages(file: str) -> dict[str, list[Trained]]:
-    """Of a study without overrides, trained once for all tests."""
+    """Return the stages of a study without overrides, trained once for all tests."""
     return trained(file)
 
 
@@ -156,7 +156,7 @@ def test_learning_rates_batch_sizes_widths() -> None:
 @pytest.mark.soak
 @pytest.mark.parametrize(("limit", "seeds"), [(5_000, 4), (10_000, 16)])
 def test_initializers(limit: int, seeds: int) -> None:
-    """Zeros never get there: their columns stay alike. The wider the start, the sooner."""
+    """Zeros never get there: their columns stay equal. The wider the start, the sooner."""
     trials = trained("initializers.yaml", f"train.epochs={limit}", f"stages.0.seeds={seeds}")["initializers"]
     found = {name: at(trials, initializer=name) for name in ("zero", "normal", "xavier_uniform", "he_uniform")}
     assert not any(t.reached for t in found["zero"])

@@ -32,7 +32,7 @@ workers: 2
 
 
 def test_memory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Of the coordinator and two workers, on top of what the same study of few rows takes: at most three matrices."""
+    """Peak memory of coordinator and two workers above the same study of few rows: at most three matrices."""
     rows = 1_000_000
     few, many = (peak(tmp_path, count) for count in (2_000, rows))
     matrix = rows * COLUMNS * 4
@@ -62,7 +62,7 @@ def peak(folder: Path, rows: int) -> int:
 
 
 def write(file: Path, rows: int) -> None:
-    """The same rows again and again: nobody minds here, and they are written at once."""
+    """Write the same rows repeatedly, which is fast and does not matter here."""
     generator = np.random.default_rng(0)
     x = generator.standard_normal((min(rows, BLOCK), COLUMNS))
     labels = (x[:, 0] * x[:, 1] + x[:, 2] > 0).astype(int)

@@ -48,7 +48,7 @@ CONTENT: dict[str, Any] = {
     "workers": 1,
 }
 
-# The same, with parameters that count at some points only, dropout that differs in company, and points that are given.
+# The same, with conditional parameters, dropout that differs within a batch, and given points.
 RICH: dict[str, Any] = {
     "model": {
         "depth": "depth",
@@ -227,7 +227,7 @@ def tracked(mlflow: Path) -> str:
 
 
 def registered(connection: sqlite3.Connection, run: str) -> list[Any]:
-    """Of an MLflow database: which versions of which models are of a run, with their tags and aliases."""
+    """Return the model versions of a run in an MLflow database, with their tags and aliases."""
     lines = []
     of_run = connection.execute("SELECT name, version FROM model_versions WHERE run_id = ?", (run,)).fetchall()
     for one in of_run:

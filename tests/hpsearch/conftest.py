@@ -1,3 +1,3 @@
-"""For all tests of the package."""
+"""Fixtures for all tests of the package."""
 
 from quick import migrations_read_once  # noqa: F401

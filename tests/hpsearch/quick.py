@@ -1,4 +1,4 @@
-"""What makes tests quicker and changes nothing of what they see."""
+"""A fixture that makes tests faster without changing what they see."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,7 +9,7 @@ from alembic.script import ScriptDirectory
 
 @pytest.fixture(autouse=True, scope="session")
 def migrations_read_once() -> Iterator[None]:
-    """Optuna's and MLflow's, which alembic reads anew for each database that is opened: a fifth of all time."""
+    """Read the migrations of Optuna and MLflow once; alembic reads them for each database, a fifth of all time."""
     original, made = ScriptDirectory.from_config, dict[str | None, Any]()
 
     def from_config(config: Any) -> ScriptDirectory:

@@ -53,7 +53,7 @@ def written(folder: Path, kind: str, data: pd.DataFrame, name: str = "people") -
 
 
 def table(source: str, **settings: Any) -> Table:
-    """What a source reads."""
+    """Return the table that a source reads."""
     return SOURCES[source].model_validate({"target": -1, **settings}).load()
 
 
@@ -63,7 +63,7 @@ def column(read: Table, name: str) -> Column:
 
 
 def cells(read: Table, name: str) -> list[Any]:
-    """Of a column, None where missing: numbers, or names."""
+    """Return the cells of a column, None where missing: numbers or categories."""
     found = column(read, name)
     if found.categories is None:
         return [None if np.isnan(value) else value for value in found.values.tolist()]
@@ -76,7 +76,7 @@ def targets(read: Table) -> list[Any]:
 
 
 def refusal(source: str, **settings: Any) -> str:
-    """What a source says that cannot be read, as a person sees it: one line."""
+    """Return the one-line message for a source that cannot be read."""
     with pytest.raises(DataError) as caught:
         table(source, **settings)
     message = str(caught.value)

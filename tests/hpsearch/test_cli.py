@@ -260,7 +260,7 @@ def test_run_on_what_is_no_database(call: Call, study: Path, tmp_path: Path) -> 
     refused(run(call, study, "--storage", "other.db"), "not of an hpsearch study")
     url = url_of(str(tmp_path / "optuna.db"))
     storage = optuna.storages.RDBStorage(url)
-    optuna.create_study(storage=storage, study_name="somebody's")
+    optuna.create_study(storage=storage, study_name="another's")
     storage.engine.dispose()
     refused(run(call, study, "--storage", url), "not of an hpsearch study")
 
@@ -279,7 +279,7 @@ def test_study_file_that_cannot_be_read(call: Call, tmp_path: Path) -> None:
 
 
 def test_another_study(call: Call, study: Path, tmp_path: Path) -> None:
-    """Of another name, or made from a file that has changed: nothing is touched."""
+    """A database of another study, or of a changed file, is not touched."""
     assert run(call, study).code == 0
     before = cases.table(tmp_path / "small.db")
     refused(run(call, cases.write(tmp_path, **SHORT, name="large"), "--storage", "small.db"), "'small'", "'large'")

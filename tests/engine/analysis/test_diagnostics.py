@@ -43,7 +43,7 @@ def test_weight_statistics_by_hand(dtype: np.dtype[np.floating]) -> None:
     assert found.total.dtype == np.float64
 
 
-def test_weight_statistics_are_the_same_in_company() -> None:
+def test_weight_statistics_are_the_same_in_a_batch() -> None:
     net = network("softmax_cross_entropy", 3, "relu", inputs=40, hidden=(33, 17))
     theta = start(net, hyperparameters(5, "sgd")).theta
     theta[2] = np.nan

@@ -77,7 +77,7 @@ HEAPS = network("softmax_cross_entropy", 3, "relu", inputs=2)
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_every_optimizer_and_several_seeds(optimizer: str) -> None:
-    """A seed's numbers are the same in company, and rows are gone through again."""
+    """A seed's numbers are the same in a batch, and rows are used again."""
     trial = Hyperparameters(OPTIMIZERS[optimizer](), batch_size=16)
     together = range_test(HEAPS, trial, [np.random.default_rng(k) for k in range(3)], heaps())
     assert together.losses.shape == (3, len(together.rates)) and together.losses.dtype == np.float64

@@ -1,4 +1,4 @@
-"""Augmentations: against scipy.ndimage, their probabilities, and alone as in company."""
+"""Augmentations: against scipy.ndimage, their probabilities, and the same alone and in a batch."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -120,7 +120,7 @@ def test_in_place_in_any_order_of_memory(augmentation: Augmentation) -> None:
 
 
 @pytest.mark.parametrize("augmentation", [*ON_IMAGES, Noise()])
-def test_training_augments_alone_as_in_company(augmentation: Augmentation, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_alone_and_in_a_batch(augmentation: Augmentation, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two blocks of whole batches and a smaller batch; the caller's rows stay as they are."""
     monkeypatch.setattr("engine.data.rows.BLOCK", 1000)
     x = images(37, F32)

@@ -1,4 +1,4 @@
-"""Mini-batches: every row once an epoch, its target with it, in blocks that do not depend on the company."""
+"""Mini-batches: every row once an epoch, its target with it, in blocks that do not depend on the other trials."""
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ def test_every_row_once_with_its_target(count: int, batch: int, trials: int, blo
 
 
 @pytest.mark.parametrize("trials", [2, 16])
-def test_blocks_are_cut_the_same_in_any_company(trials: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_are_the_same_in_any_batch(trials: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engine.data.rows.BLOCK", 100)
     rows = Rows(np.zeros((45, 5), np.float32), np.zeros((45, 3), np.float32))
 

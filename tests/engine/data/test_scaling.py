@@ -64,7 +64,7 @@ def test_invert(name: str) -> None:
 @settings(max_examples=60)
 @given(COLUMNS)
 def test_what_each_promises(x: np.ndarray) -> None:
-    """Of the training rows themselves, for columns with something in them."""
+    """The training rows themselves come back, for columns that are not constant."""
     wide = np.ptp(x, axis=0) > 1e-3
     standard, minmax = Standard.fit(x).apply(x)[:, wide], MinMax.fit(x).apply(x)[:, wide]
     robust, quantile = Robust.fit(x).apply(x)[:, wide], Quantile.fit(x).apply(x)

@@ -21,7 +21,7 @@ SETS, ROWS = 3, 23
 
 
 def made(loss: Loss, shape: tuple[int, ...] = (5,)) -> tuple[Network, Rows]:
-    """A net and three sets of rows, no two alike."""
+    """Return a network and three different sets of rows."""
     generator = np.random.default_rng(4)
     x = generator.standard_normal((SETS * ROWS, *shape)).astype(np.float32)
     outputs = 3 if "Softmax" in type(loss).__name__ else 1
@@ -77,7 +77,7 @@ def test_r2_is_of_each_set() -> None:
 
 
 def test_trials_that_go_on() -> None:
-    """All sets of a trial leave together, and the others go on as they would."""
+    """All sets of a trial end together; the others continue unchanged."""
     net, rows = made(LOSSES["softmax_cross_entropy"]())
     hyper = Hyperparameters(OPTIMIZERS["sgd"](), 0.1, 8)
     state, alone = states(net, hyper, list(range(6))), states(net, hyper, [3, 4, 5])

@@ -1,4 +1,4 @@
-"""Layers: contracts over the menu, and each layer against a definition, a statistic, or PyTorch.
+"""Layers: contracts over the registry, and each layer against a definition, a statistic, or PyTorch.
 
 The stored values come from PyTorch 2.13.0 in float64, by `python tests/engine/references/torch_layers.py`.
 """
@@ -104,7 +104,7 @@ def laid_out(x: Floats) -> Floats:
     return out
 
 
-def test_every_layer_of_the_menu_has_cases() -> None:
+def test_every_registered_layer_has_cases() -> None:
     assert LAYER_CASES.keys() == LAYERS.keys()
     for name, nets in LAYER_CASES.items():
         for net in nets:
@@ -124,7 +124,7 @@ def test_gradient_equals_differences(net: Network, count: int) -> None:
 
 @over_cases
 @pytest.mark.parametrize("optimizer", ["momentum", "adamw"])
-def test_alone_or_in_company(net: Network, optimizer: str) -> None:
+def test_alone_or_in_a_batch(net: Network, optimizer: str) -> None:
     """Different hyperparameters, different dropout rates; 21 rows are batches of 8, 8 and 5."""
     trials, rows = hyperparameters(5, optimizer), data(net, 21)
     nets = [with_other_rates(net, k) for k in range(5)]
@@ -143,7 +143,7 @@ def test_alone_or_in_company(net: Network, optimizer: str) -> None:
 
 @given(drawn=st.data())
 @settings(max_examples=100, deadline=None)
-def test_company_with_odd_sizes(drawn: st.DataObject) -> None:
+def test_batches_of_odd_sizes(drawn: st.DataObject) -> None:
     """Rows, features, channels and pixels in numbers that BLAS and NumPy treat in ways of their own."""
     size, small, count = st.integers(1, 40), st.integers(1, 5), drawn.draw(st.integers(2, 40))
     common: list[Layer] = [Dropout(0.3), BatchNorm(), PReLU(), RReLU(), Residual((BatchNorm(),)), Softmax(), ELU(0.7)]
@@ -185,7 +185,7 @@ def test_float32_throughout(net: Network, trials: int) -> None:
 
 @over_cases
 def test_dropping_out_and_resuming_cannot_be_seen(net: Network) -> None:
-    """Five together; one goes after an epoch; after another the rest is written, read, and goes on."""
+    """Five train together; one ends after an epoch; after another the rest is written, read and resumed."""
     trials, rows = hyperparameters(5, "adam"), data(net, 21)
     nets = [with_other_rates(net, k) for k in range(5)]
     state = start(net, trials)
@@ -208,7 +208,7 @@ def test_described_and_restored_it_predicts_the_same(net: Network) -> None:
     trials, rows = hyperparameters(2, "sgd"), data(net, 21)
     state = start(net, trials)
     run([net] * 2, trials, state, rows, 2)
-    if not any(isinstance(layer, Pixels) for layer in net.layers):  # which is on no menu
+    if not any(isinstance(layer, Pixels) for layer in net.layers):  # which is on no registry
         again = restore(json.loads(json.dumps(describe(net))))
         assert again == net
         assert plain(again.predict(state.theta, rows.x)) == plain(net.predict(state.theta, rows.x))

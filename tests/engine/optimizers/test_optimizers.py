@@ -1,4 +1,4 @@
-"""Optimizers against PyTorch, on a function with hills, 50 steps, float64; and the contract of the menu.
+"""Optimizers against PyTorch, on a function with hills, 50 steps, float64; and the contract of the registry.
 
 The references are what PyTorch 2.13.0 gives after steps 10, 20, …, 50 for
 
@@ -238,10 +238,10 @@ def test_every_optimizer_has_a_reference() -> None:
 
 
 @pytest.mark.parametrize("name", REFERENCES)
-@pytest.mark.parametrize("company", [0, 2])
-def test_path_is_the_references(name: str, company: int) -> None:
+@pytest.mark.parametrize("peers", [0, 2])
+def test_path_is_the_references(name: str, peers: int) -> None:
     optimizer, rate, reference = REFERENCES[name]
-    others = [varied(optimizer, 5 + k) for k in range(company)]
+    others = [varied(optimizer, 5 + k) for k in range(peers)]
     path = descend([optimizer, *others], [rate, *(rate / 2 for _ in others)])
     np.testing.assert_allclose(path[9::10, 0], reference, rtol=0, atol=1e-9)
 

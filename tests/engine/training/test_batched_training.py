@@ -1,4 +1,4 @@
-"""Alone or in company, a trial's numbers are the same to the bit."""
+"""A trial's numbers are the same to the bit, whether it trains alone or in a batch of trials."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,7 +21,7 @@ from engine.training.schedules import SCHEDULES
 from engine.training.trainer import evaluate, train
 
 
-def assert_company_does_not_matter(
+def assert_batching_changes_nothing(
     net: Network, trials: Sequence[Hyperparameters], data: Rows, groups: Sequence[int], epochs: int = 3
 ) -> None:
     """The first `n` of the trials together, for each group size `n`, against each alone."""
@@ -42,7 +42,7 @@ def assert_company_does_not_matter(
 @pytest.mark.parametrize(("loss", "outputs"), LOSS_CASES)
 def test_losses_and_activations(loss: str, outputs: int, activation: str) -> None:
     net = network(loss, outputs, activation, inputs=5, hidden=(17, 9))
-    assert_company_does_not_matter(net, hyperparameters(16, "sgd"), rows(loss, outputs, 21, 5), (1, 2, 5, 16))
+    assert_batching_changes_nothing(net, hyperparameters(16, "sgd"), rows(loss, outputs, 21, 5), (1, 2, 5, 16))
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
@@ -50,7 +50,7 @@ def test_losses_and_activations(loss: str, outputs: int, activation: str) -> Non
 def test_optimizers_and_schedules(optimizer: str, schedule: str) -> None:
     net = network("softmax_cross_entropy", 3, "relu", inputs=7, hidden=(33,))
     trials = hyperparameters(16, optimizer, schedule)
-    assert_company_does_not_matter(net, trials, rows("softmax_cross_entropy", 3, 21, 7), (1, 2, 5, 16))
+    assert_batching_changes_nothing(net, trials, rows("softmax_cross_entropy", 3, 21, 7), (1, 2, 5, 16))
 
 
 @pytest.mark.parametrize("initializer", INITIALIZERS)
@@ -58,7 +58,7 @@ def test_initializers(initializer: str) -> None:
     init = INITIALIZERS[initializer]()
     net = Network((7,), (Dense(33, init), ACTIVATIONS["tanh"](), Dense(3, init)), SoftmaxCrossEntropy())
     trials = hyperparameters(5, "momentum")
-    assert_company_does_not_matter(net, trials, rows("softmax_cross_entropy", 3, 21, 7), (1, 2, 5))
+    assert_batching_changes_nothing(net, trials, rows("softmax_cross_entropy", 3, 21, 7), (1, 2, 5))
 
 
 @given(data=st.data())
@@ -71,7 +71,7 @@ def test_odd_sizes(data: st.DataObject) -> None:
     net = network(loss, outputs, data.draw(st.sampled_from(sorted(ACTIVATIONS))), inputs, hidden)
     group = data.draw(st.sampled_from([2, 5, 16]))
     trials = hyperparameters(group, data.draw(st.sampled_from(sorted(OPTIMIZERS))), batch=data.draw(size))
-    assert_company_does_not_matter(net, trials, rows(loss, outputs, count, inputs), (group,), epochs=2)
+    assert_batching_changes_nothing(net, trials, rows(loss, outputs, count, inputs), (group,), epochs=2)
 
 
 @pytest.mark.parametrize(("small", "unpacked"), [(0, 10**6), (1 << 14, 10**9), (1 << 14, 10**6)])
@@ -81,7 +81,7 @@ def test_wide_layers(small: int, unpacked: int, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("engine.layers.dense.UNPACKED", unpacked)
     net = network("softmax_cross_entropy", 3, "relu", inputs=64, hidden=(300,))
     trials = hyperparameters(3, "adam", batch=128)
-    assert_company_does_not_matter(net, trials, rows("softmax_cross_entropy", 3, 300, 64), (2, 3))
+    assert_batching_changes_nothing(net, trials, rows("softmax_cross_entropy", 3, 300, 64), (2, 3))
 
 
 def test_more_rows_than_a_block_holds(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,7 +89,7 @@ def test_more_rows_than_a_block_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engine.network.CHUNK", 10)
     net = network("softmax_cross_entropy", 3, "relu", inputs=5)
     data = rows("softmax_cross_entropy", 3, 45, 5)
-    assert_company_does_not_matter(net, hyperparameters(5, "momentum"), data, (1, 2, 5))
+    assert_batching_changes_nothing(net, hyperparameters(5, "momentum"), data, (1, 2, 5))
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
@@ -126,7 +126,7 @@ def test_each_trial_shuffles_by_its_own_generator() -> None:
     assert np.array_equal(state.theta[0], state.theta[2])
 
 
-def test_scores_are_the_same_in_company() -> None:
+def test_scores_are_the_same_in_a_batch() -> None:
     net = network("squared_error", 3, "tanh", inputs=5)
     data = rows("squared_error", 3, 2000, 5)
     state = start(net, hyperparameters(5, "sgd"))

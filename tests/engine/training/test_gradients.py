@@ -1,4 +1,4 @@
-"""Backpropagation against central differences, over the menus."""
+"""Backpropagation against central differences, over the registries."""
 
 from dataclasses import dataclass
 from typing import ClassVar

@@ -1,4 +1,4 @@
-"""What training holds in memory: its highest point for a net of MNIST's size, and nothing more with every step."""
+"""Memory of training: its peak for a network of MNIST's size, which does not grow with the steps."""
 
 import tracemalloc
 from collections.abc import Generator

@@ -1,4 +1,4 @@
-"""A state cut anywhere, written, read and joined with others goes on to the same bits."""
+"""Training continues to the same bits from a state that was written, read and joined with others."""
 
 import io
 

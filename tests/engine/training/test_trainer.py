@@ -119,7 +119,7 @@ def test_rows_are_left_alone_and_val_changes_nothing() -> None:
     assert np.array_equal(x, DATA.x) and np.array_equal(y, DATA.y)
 
 
-def test_training_ends_when_nobody_goes_on() -> None:
+def test_training_ends_when_no_trial_continues() -> None:
     trials = hyperparameters(2, "sgd")
     state = start(NET, trials)
     training = train(NET, trials, state, DATA)

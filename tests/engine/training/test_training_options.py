@@ -1,4 +1,4 @@
-"""What a trial may train with beyond an optimizer and a rate, and when it stops.
+"""Training options beyond optimizer and learning rate, and stopping conditions.
 
 The stored values come from PyTorch 2.13.0 in float64, by `python tests/engine/references/torch_layers.py`.
 """
@@ -42,7 +42,7 @@ def run(trials: Sequence[Hyperparameters], state: State, count: int, data: Rows 
     return [next(training) for _ in range(count)]
 
 
-def assert_company_does_not_matter(trials: Sequence[Hyperparameters], data: Rows = DATA, epochs: int = 4) -> None:
+def assert_batching_changes_nothing(trials: Sequence[Hyperparameters], data: Rows = DATA, epochs: int = 4) -> None:
     together = begin(trials)
     seen = run(trials, together, epochs, data)
     for k, trial in enumerate(trials):
@@ -87,7 +87,7 @@ def test_values_are_held_within_each_limit(dtype: np.dtype[Any]) -> None:
     assert got.dtype == dtype
 
 
-def test_gradients_that_are_not_finite_touch_nobody_else() -> None:
+def test_gradients_that_are_not_finite_stay_in_their_trial() -> None:
     grad = np.ones((4, 3), np.float32)
     grad[1, 0], grad[2, 1] = np.inf, np.nan
     for clips in ([ClipNorm(0.5)] * 4, [ClipValue(0.5)] * 4):
@@ -108,9 +108,9 @@ def test_norms_too_large_or_too_small_to_square() -> None:
 
 
 @pytest.mark.parametrize("name", CLIPS)
-def test_clipping_in_company(name: str) -> None:
+def test_clipping_in_a_batch(name: str) -> None:
     trials = [Hyperparameters(Momentum(), 0.1, 8, l2=0.01, clip=CLIPS[name](0.05 * (k + 1))) for k in range(5)]
-    assert_company_does_not_matter(trials)
+    assert_batching_changes_nothing(trials)
     bare = [replace(trial, clip=None) for trial in trials]
     state, unclipped = begin(trials), begin(bare)
     run(trials, state, 1)
@@ -176,12 +176,12 @@ def test_label_smoothing_like_pytorch() -> None:
         np.testing.assert_allclose(grad[0, 16:] / len(logits), expected[row], rtol=1e-9, atol=1e-9)
 
 
-def test_regularizers_and_smoothing_in_company() -> None:
+def test_regularizers_and_smoothing_in_a_batch() -> None:
     trials = [
         Hyperparameters(Momentum(), 0.1, 8, l2=0.01 * k, l1=0.003 * k, label_smoothing=0.07 * k, by_batch=True)
         for k in range(1, 6)
     ]
-    assert_company_does_not_matter(trials)
+    assert_batching_changes_nothing(trials)
 
 
 @pytest.mark.parametrize("option", ["l1", "l2", "label_smoothing"])
@@ -224,7 +224,7 @@ def test_a_switch_is_one_optimizer_and_then_a_fresh_one(first: Any, second: Any,
     after = replace(before, optimizer=second, learning_rate=0.05 if rate is None else rate)
     by_hand = replace(
         by_hand, slots={name: np.zeros_like(by_hand.theta) for name in second.slots}, step=0
-    )  # whose epochs go on, for the schedule
+    )  # the schedule counts all epochs
     seen_by_hand += run([after], by_hand, 3)
     assert np.array_equal(state.theta, by_hand.theta)
     assert scores_bits(seen, 0) == scores_bits(seen_by_hand, 0)
@@ -245,12 +245,12 @@ def test_a_cut_around_a_switch_cannot_be_seen(first: Any, second: Any, cut: int)
 
 @pytest.mark.parametrize("at", [2, 3, 4])
 @pytest.mark.parametrize(("first", "second"), PAIRS)
-def test_switching_in_company_and_dropping_out_around_it(first: Any, second: Any, at: int) -> None:
+def test_switching_in_a_batch_that_shrinks(first: Any, second: Any, at: int) -> None:
     trials = [
         Hyperparameters(first, 0.05 * (k + 1), 8, switch=Switch(3, second, None if k == 1 else 0.01 * (k + 1)))
         for k in range(3)
     ]
-    assert_company_does_not_matter(trials, epochs=5)
+    assert_batching_changes_nothing(trials, epochs=5)
     together = begin(trials)
     training = train(NET, trials, together, DATA)
     for _ in range(at):
@@ -282,7 +282,7 @@ def labelled(counts: Sequence[int]) -> Rows:
     return Rows(x, SoftmaxCrossEntropy().targets(labels, len(counts), F32))
 
 
-def test_bootstrap_draws_every_row_alike_with_replacement() -> None:
+def test_bootstrap_draws_every_row_equally_often() -> None:
     data, generator = labelled([30, 10, 10]), np.random.default_rng(0)
     drawn = np.stack([Bootstrap().order(data, generator) for _ in range(400)])
     counts = np.bincount(drawn.ravel(), minlength=50)
@@ -292,7 +292,7 @@ def test_bootstrap_draws_every_row_alike_with_replacement() -> None:
     assert abs(different - (1 - 0.98**50)) < 0.02  # 1 − (1 − 1/n)ⁿ, near 0.636
 
 
-def test_balanced_draws_every_class_alike() -> None:
+def test_balanced_draws_every_class_equally_often() -> None:
     sizes = np.array([5, 20, 75])
     data, generator = labelled(sizes), np.random.default_rng(0)
     drawn = np.stack([Balanced().order(data, generator) for _ in range(300)])
@@ -305,12 +305,12 @@ def test_balanced_draws_every_class_alike() -> None:
 
 
 @pytest.mark.parametrize("name", ROW_SAMPLINGS)
-def test_draws_in_company(name: str) -> None:
+def test_row_sampling_in_a_batch(name: str) -> None:
     trials = [
         Hyperparameters(learning_rate=0.05 * (k + 1), batch_size=8, row_sampling=ROW_SAMPLINGS[name]())
         for k in range(5)
     ]
-    assert_company_does_not_matter(trials, labelled([3, 6, 12]))
+    assert_batching_changes_nothing(trials, labelled([3, 6, 12]))
 
 
 def test_what_is_drawn_is_what_is_learned_from() -> None:
@@ -335,7 +335,7 @@ def test_what_is_drawn_is_what_is_learned_from() -> None:
 
 
 @pytest.mark.parametrize("every", [2, 3, 5])
-def test_epochs_that_are_not_measured_are_trained_alike(every: int) -> None:
+def test_epochs_without_measurement_train_the_same_way(every: int) -> None:
     trials = [Hyperparameters(Adam(), 0.01 * (k + 1), 8) for k in range(2)]
     often, seldom = begin(trials), begin(trials)
     all_epochs = run(trials, often, 3 * every)
@@ -388,7 +388,7 @@ def test_settled_knows_nothing_of_what_is_not_finite() -> None:
     assert fed(Plateau(0.1, 1), [[NAN, INF], [NAN, INF], [1.0, 1.0], [NAN, INF]]) == [[True, True]] * 4
 
 
-def test_settled_goes_on_after_a_cut_and_in_other_company() -> None:
+def test_plateau_survives_a_checkpoint_and_another_batch() -> None:
     values = np.round(np.random.default_rng(0).standard_normal((12, 3)).cumsum(axis=0) / 5, 2)
     whole = fed(Plateau(0.3, 2), values)
     state = begin([Hyperparameters()] * 3)

@@ -329,7 +329,7 @@ def lenet(pool: type[MaxPool2d] | type[MeanPool2d], activation: str = "tanh", in
 
 
 def images(net: Network, count: int, dtype: np.dtype[Any] = F32) -> Rows:
-    """Of each class one image and noise."""
+    """Return one image of each class, with noise."""
     rng = np.random.default_rng(3)
     classes = rng.standard_normal((net.outputs, *net.inputs))
     labels = rng.integers(0, net.outputs, count)
@@ -351,7 +351,7 @@ def test_lenet_learns(pool: Any) -> None:
     assert net.predict(state.theta, val.x).shape == (2, 90, 10)
 
 
-def test_lenet_alone_or_in_company() -> None:
+def test_lenet_alone_or_in_a_batch() -> None:
     """Large enough for BLAS to cut matrices into panels; the last batch is smaller."""
     net = lenet(MaxPool2d)
     rows, trials = images(net, 75), hyperparameters(3, "momentum", batch=64)
@@ -369,7 +369,7 @@ def test_lenet_alone_or_in_company() -> None:
 
 @given(geometry=geometries(), rows=st.integers(1, 33), transposed=st.booleans(), data=st.data())
 @settings(max_examples=60, deadline=None)
-def test_alone_or_in_company_with_odd_sizes(geometry: Any, rows: int, transposed: bool, data: st.DataObject) -> None:
+def test_alone_or_in_a_batch_with_odd_sizes(geometry: Any, rows: int, transposed: bool, data: st.DataObject) -> None:
     inputs, channels, kernel, stride, padding = geometry
     kind = ConvTranspose2d if transposed else Conv2d
     pool = data.draw(st.sampled_from([MaxPool2d, MeanPool2d]))(*data.draw(st.sampled_from([(1, 1), (2, 1), (2, 2)])))
@@ -388,7 +388,7 @@ def test_alone_or_in_company_with_odd_sizes(geometry: Any, rows: int, transposed
 
 
 def test_diverged_neighbors_do_not_matter() -> None:
-    """What is not finite in one trial stays in its memory."""
+    """Numbers that are not finite stay in their trial's memory."""
     net = lenet(MaxPool2d, "relu", (1, 17, 18))
     trials = hyperparameters(3, "momentum")
     trials[1] = replace(trials[1], learning_rate=1e30)
