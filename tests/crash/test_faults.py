@@ -1,7 +1,7 @@
-"""What may happen under a study: a disk full or read-only, another process that writes, a damaged file or checkpoint.
+"""Faults beneath a study: a disk full or read-only, another process that writes, a damaged file or checkpoint.
 
 Each time the command says in one line what is wrong with which file and exits 2, nothing that is finished is lost, and
-once the cause is gone the study goes on to the table of an undisturbed one.
+once the cause is gone the study resumes to the table of an undisturbed one.
 """
 
 import contextlib
@@ -136,7 +136,7 @@ def long(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def identity(file: Path) -> str:
-    """Of the study: another one has another."""
+    """Return the identity of the study; another study has another."""
     with closing(sqlite3.connect(file)) as connection:
         return str(connection.execute("SELECT identity FROM hpsearch_study").fetchone()[0])
 
@@ -252,7 +252,7 @@ def test_disk_that_becomes_full(tmp_path: Path, long: str) -> None:
 
 
 def test_read_only_disk(call: Call, tmp_path: Path, study: Path, short: str, stopped: Begun) -> None:
-    """Before a study begins, and before it goes on."""
+    """Before a study begins, and before it resumes."""
     with disk(tmp_path / "disk", "8m") as place:
 
         def remount(how: str) -> None:
@@ -357,7 +357,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Begun:
 
 
 def hashes(file: Path) -> dict[str, str]:
-    """Of a file and its log."""
+    """Return the bytes of a file and its log."""
     found = (file, Path(f"{file}-wal"))
     return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in found if p.exists()}
 
@@ -395,7 +395,7 @@ def test_truncated_file(call: Call, study: Path, file: Path, short: str, stopped
 
 @pytest.mark.parametrize("cut", CUTS)
 def test_truncated_file_with_its_log(call: Call, study: Path, file: Path, short: str, killed: Begun, cut: str) -> None:
-    """What the log has is not lost with the file: then the study simply goes on."""
+    """What the log has is not lost with the file: then the study resumes."""
     killed.put(file)
     os.truncate(file, CUTS[cut](file.stat().st_size))
     before = hashes(file)
@@ -411,7 +411,7 @@ def test_truncated_file_with_its_log(call: Call, study: Path, file: Path, short:
 
 
 def test_truncated_log(call: Call, study: Path, file: Path, short: str, killed: Begun) -> None:
-    """SQLite takes a log as far as it is whole; the study goes on from there."""
+    """SQLite takes a log as far as it is whole; the study resumes from there."""
     killed.put(file)
     log = Path(f"{file}-wal")
     for size in (0, log.stat().st_size // 2, log.stat().st_size - 1):
@@ -495,7 +495,7 @@ def test_damaged_checkpoint(call: Call, file: Path, short: str, stopped: Begun, 
     ],
 )
 def test_damaged_outcome(call: Call, study: Path, file: Path, short: str, stopped: Begun, damage: str) -> None:
-    """Of a finished trial: that would be lost, so nothing goes on without it."""
+    """A finished trial would be lost, so the study does not continue without it."""
     stopped.put(file)
     where = "WHERE state != 'running' AND number = (SELECT min(number) FROM hpsearch_trial WHERE state != 'running')"
     assert change(file, f"UPDATE hpsearch_trial SET {damage} {where}") == 1
@@ -510,7 +510,7 @@ def test_damaged_outcome(call: Call, study: Path, file: Path, short: str, stoppe
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 @pytest.mark.parametrize("statement", [1, 4, 6])
 def test_killed_while_tables_are_made(call: Call, study: Path, file: Path, statement: int) -> None:
-    """All of them are made or none: half of them would be somebody else's database."""
+    """All of them are made or none: half of them would look like another database."""
     pid = os.fork()
     if pid == 0:
         count = 0
