@@ -16,7 +16,7 @@ from hpsearch.storage.database import display_name
 from hpsearch.storage.records import Trial
 from hpsearch.storage.sqlite_file import default_tracking_uri, default_url, url_of
 from hpsearch.storage.study_db import StudyDatabase, read
-from hpsearch.study.session import Options, Session
+from hpsearch.study.session import ExecutorFactory, Options, Session
 from hpsearch.study.summary import Summary, summary
 
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ def run(
     tracking_uri: str | None = None,
     workers: int | None = None,
     retry_failed: bool = False,
+    executor: str | ExecutorFactory = "processes",
 ) -> StudyResult:
     """Starts a study, or goes on with it, as `hpsearch run` does, without printing anything.
 
@@ -113,7 +114,7 @@ def run(
     """
     spec, notices, folder = _spec(study, tuple(overrides))
     url = url_of(os.fspath(storage)) if storage is not None else default_url(folder / "study.yaml", spec.name)
-    options = Options(workers, tracking_uri or default_tracking_uri(), retry_failed=retry_failed)
+    options = Options(workers, tracking_uri or default_tracking_uri(), retry_failed=retry_failed, executor=executor)
     with Session(spec, url, options) as session:
         notices = [*notices, *session.notices]
         for progress in session.run():

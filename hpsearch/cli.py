@@ -20,7 +20,7 @@ from hpsearch.errors import HpsearchError, Interrupted
 
 if TYPE_CHECKING:
     from hpsearch.config.spec import Spec
-    from hpsearch.study.session import Options
+    from hpsearch.study.session import ExecutorFactory, Options
 
 WORKERS = click.option("--workers", type=click.IntRange(1), help="Processes that train. Changes no result.")
 TRACKING = click.option("--tracking-uri", help="Where MLflow is; 'none' for nowhere. [default: mlruns/mlflow.db]")
@@ -322,14 +322,14 @@ def _run(spec: "Spec | None", url: str, options: "Options", given: str | None, q
     from hpsearch.study.session import Session
 
     console = Console()
-    tracking = options.tracking
+    executor, tracking = click.get_current_context().obj or options.executor, options.tracking
     display = LiveDisplay(console, quiet=quiet)
     onwards = f"Go on with: hpsearch resume {shlex.quote(display_name(url))}"
     if given and redacted(given) == given:  # an address with a password in it is not repeated
         onwards += f" --tracking-uri {shlex.quote(given)}"
     with _stoppable() as stopping:
         try:
-            with Session(spec, url, options._replace(stop=lambda: bool(stopping))) as session:
+            with Session(spec, url, options._replace(stop=lambda: bool(stopping), executor=executor)) as session:
                 for notice in session.notices:
                     _say(f"note: {notice}", err=True)
                 metric = session.spec.metric.name
@@ -398,11 +398,15 @@ def _under_here(path: Path) -> str:
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
-def main() -> None:
-    """The installed command. Exit 0 done, 2 a person's mistake, 130 interrupted, 1 anything else."""
+def main(executor: "str | ExecutorFactory" = "processes") -> None:
+    """The installed command. Exit 0 done, 2 a person's mistake, 130 interrupted, 1 anything else.
+
+    Args:
+        executor: name of the executor that trains, or a function that makes one.
+    """
     atexit.register(gc.freeze)  # nothing is collected any more on the way out: half a second, with so much imported
     try:
-        sys.exit(commands.main(standalone_mode=False))
+        sys.exit(commands.main(standalone_mode=False, obj=executor))
     except HpsearchError as error:
         _say(f"error: {error}", err=True)
         sys.exit(2)

@@ -2,8 +2,9 @@
 
 import math
 import re
+from collections.abc import Iterable
 from decimal import Decimal
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, quote_plus, unquote, urlsplit
 
 LINE_LENGTH = 1000  # characters of a printed line
 
@@ -26,10 +27,17 @@ def masked(text: str, *uris: str) -> str:
     """
     for uri in uris:
         secret = _password(uri)
-        for form in {secret, unquote(secret)}:
-            if len(form) > 3:  # shorter passwords also occur inside words
-                text = text.replace(form, "***")
+        text = without_secrets(text, (form for form in {secret, unquote(secret)} if len(form) > 3))  # not inside words
     return redacted(_KEYWORD.sub(r"\1***", text))
+
+
+def without_secrets(text: str, secrets: Iterable[str]) -> str:
+    """Return `text` without the secrets, also where they are URL-encoded or escaped as by `repr`."""
+    for secret in filter(None, secrets):
+        encoded = {quote(secret, safe=safe) for safe in ("", "/", " +")}
+        for form in {secret, *encoded, quote_plus(secret), repr(secret)[1:-1]}:
+            text = text.replace(form, "***")
+    return text
 
 
 def _password(uri: str) -> str:

@@ -1,4 +1,4 @@
-"""A source's rows, split and prepared once, in files that every worker maps instead of copying."""
+"""The rows of a source, split and preprocessed once, in files that all workers map into memory."""
 
 import functools
 import hashlib
@@ -21,32 +21,32 @@ from hpsearch.data.column_warnings import MANY_CATEGORIES
 from hpsearch.data.frame import Column, Frame
 from hpsearch.data.preprocessing import DTYPE, FLOAT32_MAX, Preprocessing, fit
 from hpsearch.data.sources import Part, Source, Table
-from hpsearch.data.splits import PARTS, SplitIndices, cut, fixed
+from hpsearch.data.splits import PART_NAMES, SplitIndices, split_indices, with_split_file
 from hpsearch.errors import DataError, OutputError
 
-BLOCK = 1 << 20  # numbers prepared and written at a time
-MOST = 64  # ways of preparing that a study may try
-SHOWN, CELLS = 3, 3000  # rows and cells of an example
+BLOCK_SIZE = 1 << 20  # numbers preprocessed and written at a time
+MAX_VARIANTS = 64  # ways to preprocess the rows that a study may try
+EXAMPLE_ROWS, EXAMPLE_CELLS = 3, 3000  # limits of an example
 
 
 @final
 @dataclass(frozen=True)
 class Dataset:
-    """Where prepared rows lie, and what a network for them looks like. Small: it travels with every task.
+    """Reference to prepared rows and the shapes of a network for them; small, because each task carries it.
 
     Attributes:
         folder: holds `<part>_x.npy (folds · rows, *inputs)` and `<part>_y.npy (folds · rows, outputs)`, float32.
-        inputs: shape of a row: `(features,)`, or `(channels, height, width)` where rows are images.
-        outputs: of the network.
-        classes: a name for each; empty for a regression.
-        fingerprint: of the rows as they came from the source.
-        rows: part → how many, of one fold.
-        folds: of the cross-validation; 1 when there is none.
-        units: for each fold, what 0 and a difference of 1 in the network's outputs are in the target's own units.
-        number: among the ways in which the study prepares rows.
-        choices: the parameters that say how rows are prepared.
-        variants: their values → the rows prepared so; the first one is this itself.
-        notices: what a person should know of how the rows were read.
+        inputs: shape of a row: `(features,)`, or `(channels, height, width)` for images.
+        outputs: number of the network's outputs.
+        classes: names of the classes; empty for a regression.
+        fingerprint: digest of the rows as read from the source.
+        rows: part → number of rows in each fold.
+        folds: number of cross-validation folds; 1 without cross-validation.
+        units: for each fold the offset and scale of the target: value = offset + scale · output.
+        number: index among the variants.
+        choices: names of the parameters that change the preprocessing.
+        variants: values of `choices` → the dataset prepared with them; the first one is this dataset.
+        notices: messages for the user about how the rows were read.
     """
 
     folder: str
@@ -64,42 +64,44 @@ class Dataset:
 
     @property
     def loss(self) -> Loss:
-        """Softmax for classes, a single sigmoid for two of them, squared error for a regression."""
+        """Softmax cross-entropy, a single sigmoid for two classes, squared error for a regression."""
         if not self.classes:
             return SquaredError()
         return Logistic() if len(self.classes) == 2 else SoftmaxCrossEntropy()
 
     def at(self, point: Point) -> "Dataset":
-        """The rows as they are prepared at a point."""
+        """Return the variant of a point."""
         return dict(self.variants)[tuple(point[name] for name in self.choices)] if self.variants else self
 
     def part(self, part: Part) -> Rows | None:
-        """The rows of a part; None when it has none."""
+        """Return the rows of a part, None if it is empty."""
         return _mapped(self.folder, part, self.folds) if dict(self.rows)[part] else None
 
 
 def prepare(
     source: Source, seed: int, folder: Path, choices: Mapping[str, Sequence[Value]] | None = None
 ) -> tuple[Dataset, tuple[tuple[Preprocessing, ...], ...]]:
-    """Loads, splits and prepares; writes the parts into a folder.
+    """Load, split and preprocess the rows of a source, and write the parts into a folder.
 
     Args:
-        choices: parameters that say how rows are prepared → all their values.
+        choices: parameters that change the preprocessing → all their values.
 
     Returns:
-        The rows, and what was done to them: for each way of preparing them one for each fold.
+        The dataset, and its preprocessing: for each variant one for each fold.
 
     Raises:
         DataError: the rows cannot be read or learned from.
-        OutputError: the folder cannot be written, or is full.
+        OutputError: the folder cannot be written or the disk is full.
     """
     choices = choices or {}
-    ways = prod(map(len, choices.values()))
-    if ways > MOST:
-        raise DataError(f"data: {', '.join(choices)} give {ways} ways to prepare the rows; at most {MOST}")
-    table = fixed(source.load(), source.split)
-    _check(table, source)
-    rows = cut(table, source.split, derive(seed, "split"))
+    count = prod(map(len, choices.values()))
+    if count > MAX_VARIANTS:
+        raise DataError(
+            f"data: {', '.join(choices)} give {count} ways to preprocess the rows; at most {MAX_VARIANTS} are allowed"
+        )
+    table = with_split_file(source.load(), source.split)
+    _check_table(table, source)
+    rows = split_indices(table, source.split, derive(seed, "split"))
     first = Dataset(
         folder=str(folder),
         inputs=(),
@@ -109,7 +111,7 @@ def prepare(
         rows=rows.counts,
         folds=len(rows.train),
         choices=tuple(choices),
-        notices=(*table.notices, *_noticed(table, source, rows)),
+        notices=(*table.notices, *_notices(table, source, rows)),
     )
     made = []
     for number, values in enumerate(product(*choices.values())):
@@ -117,66 +119,66 @@ def prepare(
             place = folder / str(number) if number else folder
             place.mkdir(exist_ok=True)
             point = dict(zip(choices, values, strict=True))
-            dataset, done = _prepared(table, source, rows, point, replace(first, folder=str(place)))
+            dataset, folds = _prepare_variant(table, source, rows, point, replace(first, folder=str(place)))
         except OSError as error:
             raise OutputError(f"{place}: cannot be written: {error.strerror or error}") from None
-        made.append((values, replace(dataset, number=number), done))
+        made.append((values, replace(dataset, number=number), folds))
     variants = tuple((values, dataset) for values, dataset, _ in made) if choices else ()
-    return replace(made[0][1], variants=variants), tuple(done for _, _, done in made)
+    return replace(made[0][1], variants=variants), tuple(folds for _, _, folds in made)
 
 
-def _prepared(
+def _prepare_variant(
     table: Table, source: Source, rows: SplitIndices, point: Point, dataset: Dataset
 ) -> tuple[Dataset, tuple[Preprocessing, ...]]:
-    """One way of preparing the rows: fitted, applied and written."""
+    """Fit, apply and write the preprocessing of one point."""
     x, folder = table.x, Path(dataset.folder)
     config = source.preprocessing_config(point)
-    input_format = {**table.input_format, "example": example(x, rows.train[0])}
-    described = (table.features, input_format, source.image, config, rows.train)
-    folds = fit(x, table.y, *described, regression=not table.classes)
+    input_format = {**table.input_format, "example": example_rows(x, rows.train[0])}
+    fitted_to = (table.features, input_format, source.image, config, rows.train)
+    folds = fit(x, table.y, *fitted_to, regression=not table.classes)
     inputs: Shape = (folds[0].width,) if isinstance(x, Frame) else source.image or x.shape[1:]
     if not prod(inputs):
-        raise DataError(f"data: {source.source}: no column is left to learn from")
-    of_part: dict[Part, tuple[npt.NDArray[np.intp], ...]] = {
+        raise DataError(f"data: {source.source}: there is no column left to learn from")
+    parts: dict[Part, tuple[npt.NDArray[np.intp], ...]] = {
         "train": rows.train,
         "val": rows.val,
         "test": (rows.test,) * len(folds),
     }
-    for part, each in of_part.items():
-        y = [preprocessing.targets(table.y[numbers]) for preprocessing, numbers in zip(folds, each, strict=True)]
+    for part, indices in parts.items():
+        y = [preprocessing.targets(table.y[of_fold]) for preprocessing, of_fold in zip(folds, indices, strict=True)]
         targets = dataset.loss.targets(np.concatenate(y), dataset.outputs, DTYPE)
         np.save(folder / f"{part}_y.npy", targets, allow_pickle=False)
         blocks = (
-            preprocessing.inputs(x.take(some) if isinstance(x, Frame) else x[some], inputs)
-            for preprocessing, numbers in zip(folds, each, strict=True)
-            for some in _blocks(numbers, prod(inputs))
+            preprocessing.inputs(x.take(block) if isinstance(x, Frame) else x[block], inputs)
+            for preprocessing, of_fold in zip(folds, indices, strict=True)
+            for block in _blocks(of_fold, prod(inputs))
         )
-        _write(folder / f"{part}_x.npy", (sum(map(len, each)), *inputs), blocks)
+        _write_npy(folder / f"{part}_x.npy", (sum(map(len, indices)), *inputs), blocks)
     return replace(dataset, inputs=inputs, units=tuple(p.unit for p in folds)), folds
 
 
-def example(x: Floats | Frame, rows: npt.NDArray[np.intp]) -> list[list[float | str | None]]:
-    """The first of some rows as they came, to show what a model takes: numbers and names, None where a cell is missing.
+def example_rows(x: Floats | Frame, rows: npt.NDArray[np.intp]) -> list[list[float | str | None]]:
+    """Return the first of some rows as an example of a model's input: numbers and text, None for missing cells.
 
-    Few enough for a person to read: three, or less where they are long.
+    There are three rows, fewer if they are long, so that people can read them.
     """
     width = len(x.columns) if isinstance(x, Frame) else x.shape[1]
-    first = rows[: min(SHOWN, max(1, CELLS // width))]
+    first = rows[: min(EXAMPLE_ROWS, max(1, EXAMPLE_CELLS // width))]
     if not isinstance(x, Frame):
         return [[float(cell) for cell in row] for row in x[first]]
     return [list(row) for row in zip(*(_cells(column.take(first)) for column in x.columns.values()), strict=True)]
 
 
 def _cells(column: Column) -> list[float | str | None]:
-    names, missing = column.categories, column.missing
-    there = column.values.tolist() if names is None else [names[code] for code in column.values]
-    return [None if gap else cell for cell, gap in zip(there, missing, strict=True)]
+    categories = column.categories
+    cells = column.values.tolist() if categories is None else [categories[code] for code in column.values]
+    return [None if missing else cell for cell, missing in zip(cells, column.missing, strict=True)]
 
 
 def fingerprint(table: Table) -> str:
-    """A digest of the rows as they came, and of what is fixed about their parts."""
+    """Return a digest of the rows as read from the source and of their fixed parts."""
     digest = hashlib.sha256()
-    fixed = [(part, np.asarray(table.parts[part], np.int64)) for part in PARTS if part in table.parts]
+    fixed = [(part, np.asarray(table.parts[part], np.int64)) for part in PART_NAMES if part in table.parts]
     arrays: list[tuple[str, npt.NDArray[Any]]]
     if isinstance(table.x, Frame):
         arrays = [(f"{name}{column.categories or ''}", column.values) for name, column in table.x.columns.items()]
@@ -189,21 +191,21 @@ def fingerprint(table: Table) -> str:
     return digest.hexdigest()[:16]
 
 
-def _noticed(table: Table, source: Source, rows: SplitIndices) -> Iterator[str]:
-    """What was done with the rows that a person may not expect."""
+def _notices(table: Table, source: Source, rows: SplitIndices) -> Iterator[str]:
+    """Yield what may surprise the user about the rows."""
     count = len(table.y)
     if source.split is None and table.split is None and not table.parts and count > 20_000:
         sizes = ", ".join(f"{part} {number:,}" for part, number in rows.counts)
-        yield f"{count:,} rows, split by their number: {sizes}; data.split says otherwise"
+        yield f"{count:,} rows, split by the default for this size: {sizes}; to change it: data.split"
     if not isinstance(table.x, Frame):
         return
     pool = np.concatenate([*rows.train[:1], *rows.val[:1]])
     for name, column in table.x.columns.items():
         known = column.values[pool]
-        there = known[~column.missing[pool]]
-        if not len(there):
-            yield f"column '{name}' holds nothing: it becomes 0"
-        elif (there == there[0]).all() and len(there) == len(known):
+        present = known[~column.missing[pool]]
+        if not len(present):
+            yield f"column '{name}' is empty: it becomes 0"
+        elif (present == present[0]).all() and len(present) == len(known):
             yield f"column '{name}' is the same in all rows: nothing can be learned from it"
         elif column.categories is not None and len(column.categories) > MANY_CATEGORIES:
             yield (
@@ -213,13 +215,13 @@ def _noticed(table: Table, source: Source, rows: SplitIndices) -> Iterator[str]:
             )
 
 
-def _check(table: Table, source: Source) -> None:
-    """That the rows can be learned from; a constant column is no mistake, it becomes 0."""
+def _check_table(table: Table, source: Source) -> None:
+    """Raise a DataError if the rows cannot be learned from; constant columns are valid and become 0."""
     if isinstance(table.x, Frame):
         if not len(table.x) or not table.x.columns:
-            raise DataError(f"data: {source.source}: there must be rows and columns to learn from, got none")
+            raise DataError(f"data: {source.source}: the table must have rows and feature columns, got none")
         for name, column in table.x.columns.items():
-            large = np.flatnonzero(np.abs(column.values) > FLOAT32_MAX)  # which no code is
+            large = np.flatnonzero(np.abs(column.values) > FLOAT32_MAX)  # codes are smaller
             if len(large):
                 got = f"{column.values[large[0]]} in row {large[0] + 1}"
                 raise DataError(
@@ -238,39 +240,38 @@ def _check(table: Table, source: Source) -> None:
 
 def _check_array(table: Table, x: Floats, source: Source) -> None:
     if not x.size:
-        raise DataError(f"data: {source.source}: there must be rows and features, got an array of {x.shape}")
+        raise DataError(f"data: {source.source}: there must be rows and features, got an array of shape {x.shape}")
     if source.image and prod(source.image) != x.shape[1]:
         raise DataError(
-            f"data.image: {list(source.image)} needs {prod(source.image)} features a row,"
+            f"data.image: {list(source.image)} needs {prod(source.image)} features per row,"
             f" the rows of {source.source} have {x.shape[1]}"
         )
     _check_finite(source, table.features, x)
 
 
 def _check_finite(source: Source, names: Sequence[str], values: npt.NDArray[Any]) -> None:
-    bad = _unusable(values)
+    bad = _invalid_counts(values)
     if bad:
-        shown = [f"{names[k]!r} ({count} of {len(values)} rows)" for k, count in list(bad.items())[:5]]
+        listed = [f"{names[k]!r} ({count} of {len(values)} rows)" for k, count in list(bad.items())[:5]]
         more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
         what = "column" if len(bad) == 1 else "columns"
-        raise DataError(f"data: {source.source}: NaN or infinite values in {what} {', '.join(shown)}{more}")
+        raise DataError(f"data: {source.source}: NaN or infinite values in {what} {', '.join(listed)}{more}")
 
 
-def _unusable(values: npt.NDArray[Any]) -> dict[int, int]:
-    """Column → in how many rows it holds what is no number, or none in float32."""
-    most = np.finfo(DTYPE).max
+def _invalid_counts(values: npt.NDArray[Any]) -> dict[int, int]:
+    """Return column → number of rows with NaN, infinity or a number beyond float32."""
     with np.errstate(invalid="ignore"):
-        sound = (values.min(axis=0) >= -most) & (values.max(axis=0) <= most)
-        return {int(k): int((~(np.abs(values[:, k]) <= most)).sum()) for k in np.flatnonzero(~sound)}
+        valid = (values.min(axis=0) >= -FLOAT32_MAX) & (values.max(axis=0) <= FLOAT32_MAX)
+        return {int(k): int((~(np.abs(values[:, k]) <= FLOAT32_MAX)).sum()) for k in np.flatnonzero(~valid)}
 
 
-def _blocks(numbers: npt.NDArray[np.intp], width: int) -> Iterator[npt.NDArray[np.intp]]:
-    rows = max(1, BLOCK // width)
-    return (numbers[start : start + rows] for start in range(0, len(numbers), rows))
+def _blocks(indices: npt.NDArray[np.intp], width: int) -> Iterator[npt.NDArray[np.intp]]:
+    rows = max(1, BLOCK_SIZE // width)
+    return (indices[start : start + rows] for start in range(0, len(indices), rows))
 
 
-def _write(path: Path, shape: Shape, blocks: Iterator[Floats]) -> None:
-    """An `.npy` file of `DTYPE`, block by block: the whole of it is never in memory."""
+def _write_npy(path: Path, shape: Shape, blocks: Iterator[Floats]) -> None:
+    """Write an `.npy` file of `DTYPE` block by block, so that it is never in memory as a whole."""
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(
             file, {"descr": np.lib.format.dtype_to_descr(DTYPE), "fortran_order": False, "shape": shape}
@@ -283,9 +284,9 @@ def _write(path: Path, shape: Shape, blocks: Iterator[Floats]) -> None:
 def _mapped(folder: str, part: Part, folds: int) -> Rows:
     x: Any = np.load(f"{folder}/{part}_x.npy", mmap_mode="r", allow_pickle=False)
     y: Any = np.load(f"{folder}/{part}_y.npy", mmap_mode="r", allow_pickle=False)
-    return Rows(_plain(x), _plain(y), folds)
+    return Rows(_as_ndarray(x), _as_ndarray(y), folds)
 
 
-def _plain(mapped: Any) -> Floats:
-    """The same memory as a plain array: `np.memmap` costs several times as much a slice."""
+def _as_ndarray(mapped: Any) -> Floats:
+    """Return the same memory as a plain array: slicing an `np.memmap` costs several times as much."""
     return np.asarray(mapped).view(np.ndarray)

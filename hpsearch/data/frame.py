@@ -1,6 +1,7 @@
-"""Columns of a table: numbers, or names as codes; gathered from pandas piece by piece, so that a file may be large."""
+"""Columns of a table, numeric or categorical, collected from pandas chunk by chunk, so that a file may be large."""
 
 import re
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -17,9 +18,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Codes = npt.NDArray[np.int32]
-MISSING_CODE = -1  # the code of a cell that is empty
-_SWITCH = re.compile("true|false", re.IGNORECASE)
-_CELLS = (str, bool, int, float, Decimal, UUID, np.bool_, np.number)  # what names may be written as
+MISSING_CODE = -1  # code of a missing cell
+_BOOLEAN = re.compile("true|false", re.IGNORECASE)
+_CELL_TYPES = (str, bool, int, float, Decimal, UUID, np.bool_, np.number)  # of a categorical column
 
 
 @final
@@ -28,25 +29,25 @@ class Column:
     """One column of a table.
 
     Attributes:
-        values: `(rows,)`: float64, NaN where missing; or int32 codes into `names`, −1 where missing.
-        categories: of a column of names, what its codes stand for; None for numbers.
+        values: `(rows,)`: float64, NaN where missing; or int32 codes into `categories`, −1 where missing.
+        categories: what the codes of a categorical column stand for; None for a numeric column.
     """
 
     values: Floats | Codes
     categories: tuple[str, ...] | None = None
 
     def take(self, rows: npt.NDArray[np.intp] | slice) -> "Column":
-        """Some rows."""
+        """Return the column of some rows."""
         return Column(self.values[rows], self.categories)
 
     @property
     def missing(self) -> npt.NDArray[np.bool_]:
-        """`(rows,)`."""
+        """`(rows,)`, True where a cell is missing."""
         found: npt.NDArray[np.bool_] = np.isnan(self.values) if self.categories is None else self.values == MISSING_CODE
         return found
 
     def as_categorical(self) -> "Column":
-        """Numbers as names: a whole one is written without a point."""
+        """Return a numeric column as a categorical one; whole numbers are written without a decimal point."""
         if self.categories is not None:
             return self
         known, codes = np.unique(self.values[~self.missing], return_inverse=True)
@@ -58,7 +59,7 @@ class Column:
 @final
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """Columns by name, of as many rows each."""
+    """Columns of equal length by name."""
 
     columns: Mapping[str, Column]
 
@@ -66,15 +67,15 @@ class Frame:
         return len(next(iter(self.columns.values())).values) if self.columns else 0
 
     def take(self, rows: npt.NDArray[np.intp] | slice) -> "Frame":
-        """Some rows."""
+        """Return the frame of some rows."""
         return Frame({name: column.take(rows) for name, column in self.columns.items()})
 
 
 class MixedTypesError(Exception):
-    """Columns that were numbers in one piece and text in another: read them as text.
+    """Columns are numeric in one chunk and text in another; they must be read as text.
 
     Args:
-        names: of these columns.
+        names: names of these columns.
     """
 
     def __init__(self, names: frozenset[str]) -> None:
@@ -83,9 +84,10 @@ class MixedTypesError(Exception):
 
 
 def category_name(cell: object) -> str:
-    """What a cell of a column of names is known by, however it was read: 7, 7.0 and "7 " are the same name.
+    """Return the canonical name of a cell, however it was read: 7, 7.0 and "7 " are the same category.
 
-    A whole number is written without a point, truth values are `True` and `False`, spaces around text do not count.
+    Whole numbers are written without a decimal point, truth values as `True` and `False`; whitespace around text is
+    stripped.
     """
     if isinstance(cell, bool | np.bool_):
         return str(bool(cell))
@@ -94,16 +96,16 @@ def category_name(cell: object) -> str:
     if isinstance(cell, float | Decimal | np.floating):
         return str(int(cell)) if float(cell).is_integer() else repr(float(cell))
     text = str(cell).strip()
-    return text.capitalize() if _SWITCH.fullmatch(text) else text
+    return text.capitalize() if _BOOLEAN.fullmatch(text) else text
 
 
-class Text(NamedTuple):
-    """What is wrong with a column of numbers: text in it.
+class NonNumericCells(NamedTuple):
+    """The cells of a column that are not numbers.
 
     Attributes:
         first: the first such cell.
-        row: where, from 0.
-        cells: how many there are.
+        row: its row, from 0.
+        cells: number of such cells.
     """
 
     first: str
@@ -112,16 +114,16 @@ class Text(NamedTuple):
 
 
 @final
-class _Cells:
-    """One column as it grows: in one piece of memory from the beginning, so that nothing is held twice at the end."""
+class _GrowingArray:
+    """The cells of one column in one array that is allocated for all rows, so that no chunk is held twice."""
 
     def __init__(self, values: Floats | Codes, rows: int) -> None:
-        self._memory: Any = np.empty(max(rows, len(values)), values.dtype)  # what is not touched takes no memory
+        self._memory: Any = np.empty(max(rows, len(values)), values.dtype)  # untouched pages take no memory
         self._used = 0
-        self.add(values)
+        self.append(values)
 
-    def add(self, values: Floats | Codes) -> None:
-        """More cells; codes after numbers find that these were all missing."""
+    def append(self, values: Floats | Codes) -> None:
+        """Append cells; codes after numbers mean that all numbers so far were missing."""
         if values.dtype != self._memory.dtype:
             self._memory = np.full(len(self._memory), MISSING_CODE, values.dtype)
         end = self._used + len(values)
@@ -134,61 +136,63 @@ class _Cells:
 
     @property
     def values(self) -> Any:
-        """All of them."""
+        """All cells, `(rows,)`."""
         return self._memory[: self._used]
 
 
 @final
 class FrameBuilder:
-    """Gathers pieces of a table into a frame.
+    """Collects the chunks of a table into a frame.
 
     Args:
-        missing: what stands for a missing cell, beside what pandas takes for one.
-        written: names stay as they are written, but for spaces around them: "1.0" and "1" are two; of these columns.
-        rows: about how many there will be, if that is known.
+        missing: markers of missing cells, in addition to what pandas takes for missing.
+        verbatim: columns whose text is only stripped: "1.0" and "1" are different categories.
+        rows: approximate total number of rows, 0 if unknown.
 
     Attributes:
-        declared: columns whose type says that they hold names, whatever these look like.
+        declared: columns that are categorical by their type, whatever their values look like.
     """
 
-    def __init__(self, missing: Sequence[str] = (), written: frozenset[str] = frozenset(), rows: int = 0) -> None:
+    def __init__(self, missing: Sequence[str] = (), verbatim: frozenset[str] = frozenset(), rows: int = 0) -> None:
         self._rows = rows
-        self._marks = frozenset(missing)
-        self._none = [value for value in map(parse_number, missing) if not np.isnan(value)]  # marks among numbers
-        self._written = written
-        self._cells: dict[str, _Cells | None] = {}
-        self._codes: dict[str, dict[str, int]] = {}  # of columns of names
-        self._numbers: set[str] = set()  # columns that have had a number
+        self._markers = frozenset(missing)
+        self._numeric_markers = [value for value in map(parse_number, missing) if not np.isnan(value)]
+        self._verbatim = verbatim
+        self._cells: dict[str, _GrowingArray | None] = {}
+        self._codes: dict[str, dict[str, int]] = {}  # of the categorical columns: category → code
+        self._numeric: set[str] = set()  # columns in which a number was found
         self._mixed: set[str] = set()
         self.declared: set[str] = set()
 
-    def add(self, piece: "pd.DataFrame") -> None:
-        """One more piece, with the columns of those before.
+    def add(self, chunk: "pd.DataFrame") -> None:
+        """Add a chunk with the same columns as those before.
 
         Raises:
-            DataError: a column holds what is neither a number nor text.
+            DataError: a column holds cells that are neither numbers nor text.
         """
         if not self._cells:
-            self._cells = {str(name): None for name in piece.columns}
-        for name, cells in zip(self._cells, (piece[c] for c in piece.columns), strict=True):
-            values, column = self._read(name, cells), self._cells[name]
+            self._cells = {str(name): None for name in chunk.columns}
+        for name, cells in zip(self._cells, (chunk[c] for c in chunk.columns), strict=True):
+            values, column = self._convert(name, cells), self._cells[name]
             if column is None:
-                self._cells[name] = _Cells(values, self._rows)
+                self._cells[name] = _GrowingArray(values, self._rows)
             else:
-                column.add(values)
+                column.append(values)
 
     def frame(self) -> Frame:
-        """All of them.
+        """Return all rows.
 
         Raises:
-            MixedTypesError: some columns are numbers in one piece and text in another.
+            MixedTypesError: columns are numeric in one chunk and text in another.
         """
         if self._mixed:
             raise MixedTypesError(frozenset(self._mixed))
-        names = {name: tuple(codes) for name, codes in self._codes.items()}
-        return Frame({name: Column(c.values if c else np.empty(0), names.get(name)) for name, c in self._cells.items()})
+        categories = {name: tuple(codes) for name, codes in self._codes.items()}
+        return Frame(
+            {name: Column(c.values if c else np.empty(0), categories.get(name)) for name, c in self._cells.items()}
+        )
 
-    def _read(self, name: str, cells: "pd.Series[Any]") -> Floats | Codes:
+    def _convert(self, name: str, cells: "pd.Series[Any]") -> Floats | Codes:
         import pandas as pd
 
         kind = cells.dtype
@@ -196,47 +200,48 @@ class FrameBuilder:
             if kind.kind == "c":
                 raise DataError(f"column '{name}' holds complex numbers; it must hold numbers or text")
             values: Floats = np.array(cells.to_numpy(np.float64, na_value=np.nan))
-            values[np.isin(values, self._none)] = np.nan
-            there = not np.isnan(values).all()
-            if there and name in self._codes:
+            values[np.isin(values, self._numeric_markers)] = np.nan
+            has_numbers = not np.isnan(values).all()
+            if has_numbers and name in self._codes:
                 self._mixed.add(name)
-            elif there:
-                self._numbers.add(name)
+            elif has_numbers:
+                self._numeric.add(name)
             return np.full(len(values), MISSING_CODE, np.int32) if name in self._codes else values
         if kind.kind in "mM":
-            raise DataError(f"column '{name}' holds times ({kind}); drop it, or give it as numbers")
+            raise DataError(f"column '{name}' holds times ({kind}); drop it or convert it to numbers")
         if isinstance(kind, pd.CategoricalDtype):
             self.declared.add(name)
             cells = cells.astype(object)
         try:
             found, uniques = pd.factorize(cells)
-        except TypeError:  # lists and the like cannot be hashed
+        except TypeError:  # lists and mappings are not hashable
             raise DataError(f"column '{name}' holds lists or mappings; it must hold numbers or text: drop it") from None
-        return self._coded(name, found, uniques)
+        return self._encode(name, found, uniques)
 
-    def _coded(self, name: str, found: npt.NDArray[np.intp], uniques: Any) -> Floats | Codes:
-        """Cells as codes; a column that has had nothing at all is not one of names yet."""
+    def _encode(self, name: str, found: npt.NDArray[np.intp], uniques: Any) -> Floats | Codes:
+        """Return the codes of cells; a column without any cell so far is not categorical yet."""
         if not len(uniques) and name not in self._codes:
             return np.full(len(found), np.nan)
-        if name in self._numbers:
+        if name in self._numeric:
             self._mixed.add(name)
         codes = self._codes.setdefault(name, {})
         lookup = np.empty(len(uniques) + 1, np.int32)
         lookup[-1] = MISSING_CODE
         for place, cell in enumerate(uniques):
-            if not isinstance(cell, _CELLS):
+            if not isinstance(cell, _CELL_TYPES):
                 what = type(cell).__name__
                 raise DataError(f"column '{name}' holds {what} ({cell!r:.50}); it must hold numbers or text: drop it")
             try:
-                known = str(cell).strip() if name in self._written else category_name(cell)
-            except ValueError:  # Python's limit
+                category = str(cell).strip() if name in self._verbatim else category_name(cell)
+            except ValueError:  # Python's limit on digits
                 raise DataError(f"column '{name}' holds a number of thousands of digits") from None
-            lookup[place] = MISSING_CODE if not known or known in self._marks else codes.setdefault(known, len(codes))
+            is_missing = not category or category in self._markers
+            lookup[place] = MISSING_CODE if is_missing else codes.setdefault(category, len(codes))
         return lookup[found]
 
 
-def to_numeric(column: Column) -> tuple[Floats, Text | None]:
-    """A column as numbers, NaN where it holds text, and what is wrong with it if anything."""
+def to_numeric(column: Column) -> tuple[Floats, NonNumericCells | None]:
+    """Return a column as numbers, NaN for text, and the cells that are text; None if there are none."""
     if column.categories is None:
         return column.values.astype(np.float64, copy=False), None
     known = np.array([parse_number(name) for name in column.categories] + [np.nan])
@@ -244,11 +249,11 @@ def to_numeric(column: Column) -> tuple[Floats, Text | None]:
     bad = np.flatnonzero(np.isnan(values) & ~column.missing)
     if not len(bad):
         return values, None
-    return values, Text(column.categories[column.values[bad[0]]], int(bad[0]), len(bad))
+    return values, NonNumericCells(column.categories[column.values[bad[0]]], int(bad[0]), len(bad))
 
 
 def parse_number(text: str) -> float:
-    """NaN for what is none; `1_000` and `nan` are none."""
+    """Return the number that a text is; NaN if it is not a number (`1_000` and `nan` are not)."""
     try:
         return float("nan") if "_" in text else float(text)
     except ValueError:
@@ -258,17 +263,25 @@ def parse_number(text: str) -> float:
 def frame_from_pandas(
     data: "pd.DataFrame", missing: Sequence[str] = (), wanted: Collection[str] | None = None
 ) -> Frame:
-    """A whole pandas frame, or those of its columns that are wanted.
+    """Convert a whole pandas frame, or its `wanted` columns.
+
+    Args:
+        missing: markers of missing cells, in addition to what pandas takes for missing.
 
     Raises:
-        DataError: a column holds what is neither a number nor text, or two have one name.
+        DataError: a column holds cells that are neither numbers nor text, or two columns have the same name.
     """
     names = [str(name) for name in data.columns]
-    twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
-    if twice:
-        raise DataError(f"two columns are called '{twice[0]}'")
+    duplicate = first_duplicate(names)
+    if duplicate is not None:
+        raise DataError(f"two columns are named '{duplicate}'")
     builder = FrameBuilder(missing)
     if wanted is not None:
         data = data.loc[:, [name in wanted for name in names]]
     builder.add(data)
     return builder.frame()
+
+
+def first_duplicate(names: Sequence[str]) -> str | None:
+    """Return the first name that occurs more than once, None if all differ."""
+    return next((name for name, count in Counter(names).items() if count > 1), None)

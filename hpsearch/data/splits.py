@@ -1,4 +1,4 @@
-"""Which rows are for training, for choosing and for the test: by fractions, fixed by a file, or in folds."""
+"""Row indices of the training, validation and test parts: by fractions, from a file or a column, or in folds."""
 
 import io
 import zlib
@@ -12,131 +12,147 @@ import numpy.typing as npt
 
 from hpsearch.data.frame import Frame
 from hpsearch.data.sources import Part, Split, Table
-from hpsearch.data.sources.tables import by_words
+from hpsearch.data.sources.columns import parts_from_words
 from hpsearch.errors import DataError
 
-PARTS: tuple[Part, ...] = get_args(Part)
-Numbers = npt.NDArray[np.intp]
+PART_NAMES: tuple[Part, ...] = get_args(Part)
+Indices = npt.NDArray[np.intp]
 
 
 class SplitIndices(NamedTuple):
-    """Row numbers. Each fold has as many training rows as the others and as many to choose by; the test rows are one
-    for all."""
+    """Row indices of each part.
 
-    train: tuple[Numbers, ...]
-    val: tuple[Numbers, ...]
-    test: Numbers
+    Attributes:
+        train, val: one array per fold; each fold has the same number of rows.
+        test: the test rows, the same for all folds.
+    """
+
+    train: tuple[Indices, ...]
+    val: tuple[Indices, ...]
+    test: Indices
 
     @property
     def counts(self) -> tuple[tuple[Part, int], ...]:
-        """How many rows each part of a fold has."""
+        """Number of rows of each part in one fold."""
         return ("train", len(self.train[0])), ("val", len(self.val[0])), ("test", len(self.test))
 
 
-def fixed(table: Table, asked: Split | None) -> Table:
-    """A table with the parts that a file fixes, when the study file names one.
+def with_split_file(table: Table, split: Split | None) -> Table:
+    """Return the table with the parts that the file of `data.split.file` fixes, if there is one.
 
     Raises:
-        DataError: the file cannot be read or does not go with the rows, or the rows have no columns to say it.
+        DataError: the file cannot be read or does not match the rows, or `data.split.column` is given for a source
+            without columns.
     """
-    if asked is not None and asked.column is not None and not isinstance(table.x, Frame):
+    if split is not None and split.column is not None and not isinstance(table.x, Frame):
         raise DataError("data.split.column: only tables (csv, parquet, sql, openml) have columns that can say it")
-    if asked is None or asked.file is None:
+    if split is None or split.file is None:
         return table
     if table.parts:
         own = ", ".join(table.parts)
         raise DataError(f"data.split.file: the source itself says which rows are {own}; leave the file out")
-    return replace(table, parts=by_file(Path(asked.file), len(table.y)))
+    return replace(table, parts=parts_from_file(Path(split.file), len(table.y)))
 
 
-def cut(table: Table, asked: Split | None, seed: int) -> SplitIndices:
-    """A table's rows, as its study file or its source says.
+def split_indices(table: Table, split: Split | None, seed: int) -> SplitIndices:
+    """Split the rows as the study file says, or else by the source's own rule.
 
     Raises:
-        DataError: a part that should have rows would have none, or what is asked does not go with the rows.
+        DataError: a required part would be empty, a class has no training row, or the settings contradict the source.
     """
-    if asked is not None and (asked.file is not None or asked.column is not None):
-        asked = None  # which says what the table holds
+    if split is not None and (split.file is not None or split.column is not None):
+        split = None  # already in table.parts
     if "test" in table.parts and "val" not in table.parts and "train" in table.parts:
-        table = replace(table, parts={"test": table.parts["test"]})  # some of the others are to choose by
-    if asked is not None and asked.folds is not None:
-        return folds(table, asked, asked.folds, seed)
-    parts = split(table, asked, seed)
+        table = replace(table, parts={"test": table.parts["test"]})  # validation rows are drawn from the others
+    if split is not None and split.folds is not None:
+        return fold_indices(table, split, split.folds, seed)
+    parts = part_indices(table, split, seed)
     _check_classes(table, parts["train"])
     return SplitIndices((parts["train"],), (parts["val"],), parts["test"])
 
 
-def folds(table: Table, asked: Split, count: int, seed: int) -> SplitIndices:
-    """Rows that are not for the test, dealt over folds: each is chosen by once, and learned from by the other folds.
+def fold_indices(table: Table, split: Split, count: int, seed: int) -> SplitIndices:
+    """Split the rows into stratified folds, after setting the test rows apart.
 
-    All have equally many: what is left over when the rows are dealt is always learned from. Every class is in every
-    fold, in proportion; what is left over is of the most frequent ones.
+    Each fold is the validation part once and a training part for the other folds. All folds have the same size and, up
+    to one row, the same number of rows of each class. Rows left over are training rows of all folds; they are taken
+    from the most frequent classes.
 
     Raises:
-        DataError: a class has fewer rows than there are folds, or the source fixes which rows to choose by.
+        DataError: a class has fewer rows than there are folds, or the source fixes the validation rows.
     """
     if "val" in table.parts:
-        raise DataError("data.split: the source itself says which rows are to choose by; leave folds out")
+        raise DataError("data.split: the source itself says which rows are for validation; leave folds out")
     generator = np.random.default_rng(seed)
     rows = np.arange(len(table.y))
     if "test" in table.parts:
         test = table.parts["test"]
-        if asked.test not in (0, Split().test):
+        if split.test not in (0, Split().test):
             raise DataError(f"data.split: the source has {len(test)} test rows of its own, so leave test out")
         rows = np.setdiff1d(rows, test)
     else:
-        drawn = _draw(table, rows, {"train": 1 - asked.test, "test": asked.test}, generator)
+        drawn = _stratified(table, rows, {"train": 1 - split.test, "test": split.test}, generator)
         rows, test = drawn["train"], np.sort(drawn["test"])
-    size, left = divmod(len(rows), count)
-    if not size:
-        raise DataError(f"data.split: {len(rows)} rows are too few for {count} folds")
-    rows = generator.permutation(rows)
+    if len(rows) < count:
+        raise DataError(f"data.split: there are only {len(rows)} rows; {count} folds need at least {count}")
+    folds, rest = _assign_folds(table, generator.permutation(rows), count)
+    train = [np.sort(np.concatenate([rest, *(folds[:fold] + folds[fold + 1 :])])) for fold in range(count)]
+    return SplitIndices(tuple(train), tuple(folds), test)
+
+
+def _assign_folds(table: Table, rows: Indices, count: int) -> tuple[list[Indices], Indices]:
+    """Return the validation rows of each fold, and the rows left over."""
     if table.classes:
         rows = rows[np.argsort(table.y[rows], kind="stable")]
         sizes = np.bincount(table.y[rows], minlength=len(table.classes))
     else:
         sizes = np.array([len(rows)])
-    spread = sizes.copy()  # how many of each class are dealt
-    for _ in range(left):
-        spread[spread.argmax()] -= 1
-    for name, rows_of in zip(table.classes, spread, strict=False):
-        if rows_of < count:
-            raise DataError(f"data.split: class {name!r} has {rows_of} rows to deal, too few for {count} folds")
+    used = sizes.copy()  # rows of each class that are in a fold
+    for _ in range(len(rows) % count):
+        used[used.argmax()] -= 1
+    for name, rows_of_class in zip(table.classes, used, strict=False):
+        if rows_of_class < count:
+            raise DataError(
+                f"data.split: class {name!r} has only {rows_of_class} rows; {count} folds need at least {count}"
+            )
     classes = np.split(rows, np.cumsum(sizes)[:-1])
-    dealt = np.concatenate([of_class[:n] for of_class, n in zip(classes, spread, strict=True)])
-    always = np.concatenate([of_class[n:] for of_class, n in zip(classes, spread, strict=True)])
-    numbers = [np.sort(dealt[fold::count]) for fold in range(count)]
-    train = [np.sort(np.concatenate([always, *(numbers[:fold] + numbers[fold + 1 :])])) for fold in range(count)]
-    return SplitIndices(tuple(train), tuple(numbers), test)
+    assigned = np.concatenate([of_class[:n] for of_class, n in zip(classes, used, strict=True)])
+    rest = np.concatenate([of_class[n:] for of_class, n in zip(classes, used, strict=True)])
+    return [np.sort(assigned[fold::count]) for fold in range(count)], rest
 
 
-def by_file(path: Path, rows: int) -> dict[Part, Numbers]:
-    """What a file says of each part: a word in each line, or arrays of row numbers in an `.npz` file.
+def parts_from_file(path: Path, rows: int) -> dict[Part, Indices]:
+    """Read the parts from a file: one word per line, or arrays of row indices in an `.npz` file.
+
+    Args:
+        rows: number of rows of the table.
 
     Raises:
-        DataError: it cannot be read, or does not go with so many rows.
+        DataError: the file cannot be read or does not match the number of rows.
     """
     where = f"data.split.file: {path}"
     try:
         if path.suffix == ".npz":
             arrays = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
-            found = {part: arrays[part] for part in PARTS if part in arrays}
+            found = {part: arrays[part] for part in PART_NAMES if part in arrays}
         else:
             words = [line.strip() for line in path.read_text("utf-8-sig").splitlines()]
-            return by_words(words, rows, where)
+            return parts_from_words(words, rows, where)
     except (OSError, EOFError, ValueError, RuntimeError, BadZipFile, zlib.error) as error:
         raise DataError(f"{where}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    for part, numbers in found.items():
-        if numbers.ndim != 1 or numbers.dtype.kind not in "iu":
-            raise DataError(f"{where}: {part} must be a row of whole numbers, got {numbers.dtype} {numbers.shape}")
-        if len(numbers) and not (numbers.min() >= 0 and numbers.max() < rows):
-            raise DataError(f"{where}: {part} must lie in 0…{rows - 1}, got {numbers.min()}…{numbers.max()}")
+    for part, indices in found.items():
+        if indices.ndim != 1 or indices.dtype.kind not in "iu":
+            raise DataError(
+                f"{where}: {part} must be a 1-D array of integers, got {indices.dtype} of shape {indices.shape}"
+            )
+        if len(indices) and not (indices.min() >= 0 and indices.max() < rows):
+            raise DataError(f"{where}: {part} must be within 0…{rows - 1}, got {indices.min()}…{indices.max()}")
     if "train" not in found:
         raise DataError(f"{where}: must hold an array 'train', got {', '.join(found) or 'none'}")
-    parts = {part: numbers.astype(np.intp) for part, numbers in found.items()}
-    for part, numbers in parts.items():
-        if len(np.unique(numbers)) < len(numbers):
-            raise DataError(f"{where}: a row is twice in {part}")
+    parts = {part: indices.astype(np.intp) for part, indices in found.items()}
+    for part, indices in parts.items():
+        if len(np.unique(indices)) < len(indices):
+            raise DataError(f"{where}: a row occurs twice in {part}")
     if "val" in parts and "test" not in parts:
         parts["test"] = np.empty(0, np.intp)
     for one, other in (("train", "val"), ("train", "test"), ("val", "test")):
@@ -146,57 +162,59 @@ def by_file(path: Path, rows: int) -> dict[Part, Numbers]:
     return parts
 
 
-def _check_classes(table: Table, train: Numbers) -> None:
-    """That every class can be learned."""
+def _check_classes(table: Table, train: Indices) -> None:
+    """Raise a DataError if a class has no training row."""
     absent = sorted(set(range(len(table.classes))) - set(np.unique(table.y[train]).tolist())) if table.classes else []
     if absent:
         count = int((table.y == absent[0]).sum())
         raise DataError(
-            f"data.split: class {table.classes[absent[0]]!r} ({count} row{'s' * (count != 1)}) has none"
-            " among the training rows"
+            f"data.split: class {table.classes[absent[0]]!r} ({count} row{'s' * (count != 1)}) has no training row"
         )
 
 
-def split(table: Table, fractions: Split | None, seed: int) -> dict[Part, npt.NDArray[np.intp]]:
-    """Row numbers of each part: those that the source fixes as they are, the others shuffled.
+def part_indices(table: Table, fractions: Split | None, seed: int) -> dict[Part, Indices]:
+    """Return the row indices of each part: parts fixed by the source as they are, the others drawn at random.
 
-    Every class is spread over the parts in proportion. The fractions of the parts that are not fixed are taken of the
-    rows that are not.
+    Drawing is stratified. The fractions of the drawn parts are relative to the rows that the source does not fix.
 
     Args:
-        fractions: those of the study file; None for the source's own, else by the number of rows.
+        fractions: those of the study file; None for those of the source, or else `default_split`.
 
     Raises:
-        DataError: a part that should have rows would have none, or fractions are given for what the source fixes.
+        DataError: a required part would be empty, or fractions are given for a part that the source fixes.
     """
     if fractions is not None:
-        _check_asked(table, fractions)
+        _check_fractions(table, fractions)
     chosen = fractions or table.split or default_split(len(table.y))
-    drawn = {part: getattr(chosen, part) for part in PARTS if part not in table.parts}
+    drawn = {part: getattr(chosen, part) for part in PART_NAMES if part not in table.parts}
     free = np.ones(len(table.y), np.bool_)
-    for numbers in table.parts.values():
-        free[numbers] = False
+    for indices in table.parts.values():
+        free[indices] = False
     rows = np.flatnonzero(free)
     if len(rows) and not any(drawn.values()):
         raise DataError(f"data: {len(rows)} of {len(free)} rows are in no part")
-    parts = {**table.parts, **_draw(table, rows, drawn, np.random.default_rng(seed))}
-    for part in PARTS:
+    parts = {**table.parts, **_stratified(table, rows, drawn, np.random.default_rng(seed))}
+    for part in PART_NAMES:
         if not len(parts[part]) and drawn.get(part, part != "test"):
             raise DataError(f"data.split: {len(rows)} rows leave none for {part}")
-    return {part: parts[part] for part in PARTS}
+    return {part: parts[part] for part in PART_NAMES}
 
 
 def default_split(rows: int) -> Split:
-    """The fractions where neither the study file nor the source says: 1 % of many rows is enough to choose by."""
+    """Return the default fractions: 1 % of a large table is enough for validation."""
     if rows <= 20_000:
         return Split(train=0.6, val=0.2, test=0.2)
     return Split(train=0.8, val=0.1, test=0.1) if rows <= 200_000 else Split(train=0.98, val=0.01, test=0.01)
 
 
-def _draw(
-    table: Table, rows: npt.NDArray[np.intp], fractions: dict[Part, float], generator: np.random.Generator
-) -> dict[Part, npt.NDArray[np.intp]]:
-    """Rows over parts by fractions that need not add up to 1; the last part that has one takes what is left."""
+def _stratified(
+    table: Table, rows: Indices, fractions: dict[Part, float], generator: np.random.Generator
+) -> dict[Part, Indices]:
+    """Draw rows for parts by fractions, class by class.
+
+    If the table fixes other parts, the fractions are rescaled to add up to 1. The last part with a fraction above 0
+    takes the remaining rows.
+    """
     if not len(rows) or not fractions:
         return dict.fromkeys(fractions, rows)
     order = rows[generator.permutation(len(rows))]
@@ -209,14 +227,14 @@ def _draw(
     ]
     cuts = [[0] * len(classes)]
     for end in ends:
-        cuts.append(_shares([len(c) for c in classes], end, cuts[-1]))
+        cuts.append(_apportion([len(c) for c in classes], end, cuts[-1]))
     pieces = [np.split(c, places) for c, *places in zip(classes, *cuts[1:], strict=True)]
     drawn = (generator.permutation(np.concatenate(piece)) for piece in zip(*pieces, strict=True))
     return dict(zip(fractions, drawn, strict=True))
 
 
-def _check_asked(table: Table, fractions: Split) -> None:
-    if len(table.parts) == len(PARTS):
+def _check_fractions(table: Table, fractions: Split) -> None:
+    if len(table.parts) == len(PART_NAMES):
         raise DataError("data.split: the source itself says which rows are train, val and test; leave split out")
     if "test" in table.parts and fractions.test:
         raise DataError(
@@ -225,11 +243,11 @@ def _check_asked(table: Table, fractions: Split) -> None:
         )
 
 
-def _shares(sizes: list[int], total: int, least: list[int]) -> list[int]:
-    """`total` rows from classes of these sizes in proportion, by the method of largest remainders.
+def _apportion(sizes: list[int], total: int, least: list[int]) -> list[int]:
+    """Apportion `total` rows to classes of these sizes by the largest-remainder method.
 
-    That may give a class fewer rows of a larger total (Alabama's paradox): never fewer than `least`; what this adds is
-    taken from the classes that are furthest above their proportion.
+    For a larger total, the method may give a class fewer rows (the Alabama paradox). Each class gets at least `least`
+    rows; the rows that this adds are taken from the classes that are furthest above their exact share.
     """
     exact = [total * size / sum(sizes) for size in sizes]
     shares = [int(e) for e in exact]

@@ -1,7 +1,6 @@
 """Follow a study that another process runs, from its database alone and without writing to it."""
 
 import time
-from collections import Counter
 from collections.abc import Callable
 from itertools import takewhile
 from typing import final
@@ -39,7 +38,8 @@ def watch(url: str, console: Console, wait: Callable[[float], None] = time.sleep
             news = [r for r in _finished(study) if r.label not in reported]
             reported |= {r.label for r in news}
             below = overview(study) if console.is_terminal else ()
-            display.update(_progress(study, news), study.spec.metric.name, *below)
+            progress = Progress.of(study.spec, study.records, sum(study.totals), study.champion, news)
+            display.update(progress, study.spec.metric.name, *below)
             if is_over(study):
                 return study
             wait(POLL_INTERVAL)
@@ -100,21 +100,3 @@ class StudyPoller:
 
 def _finished(study: Summary) -> list[Trial]:
     return [r for records in study.records for r in records if r.state in FINISHED]
-
-
-def _progress(study: Summary, news: list[Trial]) -> Progress:
-    states = Counter(r.state for records in study.records for r in records)
-    stage = max(0, len(study.records) - 1)
-    return Progress(
-        stage=study.spec.stages[stage].name,
-        stage_number=stage + 1,
-        stages=len(study.spec.stages),
-        finished=sum(states[state] for state in FINISHED),
-        pruned=states["pruned"],
-        diverged=states["diverged"],
-        failed=states["failed"],
-        running=states["running"],
-        total=sum(study.totals),
-        best=study.champion,
-        news=tuple(news),
-    )

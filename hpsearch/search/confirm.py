@@ -2,12 +2,12 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean, stdev
 from typing import NamedTuple
 
 from hpsearch.config.spec import Spec
-from hpsearch.core.space import InternalValue, Point, point_key
+from hpsearch.core.space import InternalValue, Point, Space, point_key
 from hpsearch.search.zoom import outcomes
 from hpsearch.storage.records import FINISHED, Trial, best_of
 
@@ -56,6 +56,27 @@ def finalists(spec: Spec, earlier: Sequence[Sequence[Trial]], top: int) -> list[
     return [points[key] for key in order[:top]]
 
 
+def points_to_confirm(
+    spec: Spec, trials: Sequence[Trial], earlier: Sequence[Sequence[Trial]]
+) -> list[dict[str, InternalValue]]:
+    """Return the points that the confirming stage compares: those it began with, or else the best so far.
+
+    Args:
+        trials: the trials of the confirming stage.
+        earlier: the trials of each stage before it.
+    """
+    begun = {point_key(t.internal_params): dict(t.internal_params) for t in trials}
+    return list(begun.values()) or finalists(spec, earlier, spec.stages[-1].top or 0)
+
+
+def trials_to_confirm(
+    spec: Spec, space: Space, points: Sequence[Mapping[str, InternalValue]], numbers: Iterable[int]
+) -> list[Trial]:
+    """Return new trials of the confirming stage: seed by seed, all points."""
+    chosen = [(number, points[number % len(points)]) for number in numbers]
+    return [Trial(spec.stages[-1].name, number, p, space.point(p), "running") for number, p in chosen]
+
+
 def compared(spec: Spec, records: Sequence[Trial]) -> list[Finalist]:
     """The points of a confirming stage, the best mean first; none before all of them are trained with every seed."""
     points: dict[str, list[Trial]] = {}
@@ -67,21 +88,6 @@ def compared(spec: Spec, records: Sequence[Trial]) -> list[Finalist]:
     found = [_finalist(spec, tuple(trials)) for trials in points.values()]
     order = sorted(found, key=lambda f: spec.metric.sign * f.mean if math.isfinite(f.mean) else math.inf)
     return [order[0], *(_against(spec, order[0], f) for f in order[1:])] if order else []
-
-
-def leader(spec: Spec, records: Sequence[Sequence[Trial]]) -> Trial | None:
-    """The best complete trial so far; once the last stage has confirmed, the winner's.
-
-    Args:
-        records: of the stages that have begun, all that have been asked.
-    """
-    stages = [s.name for s in spec.stages]
-    confirming = spec.stages[-1].confirms and len(records) == len(stages)
-    found = winner(spec, records[-1]) if confirming else None
-    if found is not None:
-        return found
-    searched = records[: len(records) - confirming]
-    return best_of((r for each in searched for r in each), spec.metric.sign, stages)
 
 
 def winner(spec: Spec, records: Sequence[Trial]) -> Trial | None:

@@ -5,8 +5,9 @@ that ended earlier by itself is carried forward: a trial that stopped early stay
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from statistics import median
+from typing import NamedTuple
 
 from hpsearch.config.spec import Metric, Pruning, Spec, Stage
 from hpsearch.storage.records import Trial
@@ -14,6 +15,19 @@ from hpsearch.storage.records import Trial
 GOLDEN = (math.sqrt(5) - 1) / 2
 REPEATED = -1  # the bracket of given points with several seeds
 STARTUP = 4  # trials at a rung before the median says anything
+
+
+class Cohort(NamedTuple):
+    """Trials that are compared with one another at each rung: those of one wave and bracket.
+
+    Attributes:
+        numbers: the trials, in order.
+        peers: finished trials that they are also compared with.
+    """
+
+    wave: int
+    numbers: tuple[int, ...]
+    peers: tuple[Trial, ...]
 
 
 def of(spec: Spec, stage: Stage) -> Pruning:
@@ -52,6 +66,21 @@ def bracket(spec: Spec, stage: Stage, number: int) -> int:
     ]
     place = (number * GOLDEN) % 1 * sum(sizes)
     return next(b for b in range(most + 1) if place < sum(sizes[: b + 1]))
+
+
+def cohorts(spec: Spec, stage: Stage, wave: int, trials: Sequence[Trial], peers: Sequence[Trial]) -> Iterator[Cohort]:
+    """Yield the cohorts of a wave, one for each bracket.
+
+    Args:
+        trials: the trials of the wave.
+        peers: trials of earlier stages and waves to compare with, of any bracket.
+    """
+    brackets: dict[int, list[int]] = {}
+    for t in trials:
+        brackets.setdefault(bracket(spec, stage, t.number), []).append(t.number)
+    for place, numbers in sorted(brackets.items()):
+        comparable = tuple(t for t in peers if bracket(spec, stage, t.number) == place)
+        yield Cohort(wave, tuple(numbers), comparable)
 
 
 def behind(spec: Spec, stage: Stage, rung: int, cohort: Sequence[Trial], peers: Sequence[Trial]) -> set[int]:

@@ -1,8 +1,11 @@
 """Progress reports of a running study, and the exception for a study that cannot continue."""
 
-from typing import NamedTuple
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple, Self
 
-from hpsearch.storage.records import Trial
+from hpsearch.config.spec import Spec
+from hpsearch.storage.records import FINISHED, Trial
 
 
 class Halted(Exception):
@@ -36,3 +39,35 @@ class Progress(NamedTuple):
     best: Trial | None
     news: tuple[Trial, ...]
     notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        spec: Spec,
+        trials: Sequence[Sequence[Trial]],
+        total: int,
+        best: Trial | None,
+        news: Sequence[Trial],
+        notes: Sequence[str] = (),
+    ) -> Self:
+        """Return the progress of a study.
+
+        Args:
+            trials: all trials of each stage that has begun; the last of them is the current stage.
+        """
+        states = Counter(t.state for stage in trials for t in stage)
+        number = max(1, len(trials))
+        return cls(
+            stage=spec.stages[number - 1].name,
+            stage_number=number,
+            stages=len(spec.stages),
+            finished=sum(states[state] for state in FINISHED),
+            pruned=states["pruned"],
+            diverged=states["diverged"],
+            failed=states["failed"],
+            running=states["running"],
+            total=total,
+            best=best,
+            news=tuple(news),
+            notes=tuple(notes),
+        )

@@ -39,7 +39,7 @@ from hpsearch.search.zoom import reused
 from hpsearch.storage.records import Trial
 from hpsearch.storage.sqlite_file import url_of
 from hpsearch.storage.study_db import StudyDatabase
-from hpsearch.study import loop
+from hpsearch.study import stage_run
 from hpsearch.study.loop import Study
 from hpsearch.study.summary import summary
 from hpsearch.tracking import TRACKERS, NullTracker, StudyInfo, Tracker
@@ -126,7 +126,7 @@ def outcome(folder: Path, mlflow: bool) -> str:
 
 def quicken() -> None:
     """What takes time and proves nothing here: waiting, and Optuna reading its own migrations for each database."""
-    loop.POLL = 0.0
+    stage_run.POLL_INTERVAL = 0.0
     versions: Any = optuna.storages._rdb.storage._VersionManager
     versions.get_head_version = functools.cache(versions.get_head_version)
     versions.check_table_schema_compatibility = lambda _: None

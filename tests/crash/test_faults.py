@@ -471,7 +471,7 @@ def change(file: Path, statement: str, *values: object) -> int:
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_damaged_checkpoint(call: Call, file: Path, short: str, stopped: Begun, damage: str) -> None:
-    """Its trial trains from its start, which a note says; the others go on from where they are."""
+    """Its trial starts over, as a note says; the others resume from their checkpoints."""
     stopped.put(file)
     with closing(sqlite3.connect(file)) as connection:
         rows = connection.execute("SELECT stage, number FROM hpsearch_checkpoint ORDER BY number").fetchall()
@@ -482,7 +482,7 @@ def test_damaged_checkpoint(call: Call, file: Path, short: str, stopped: Begun, 
     assert call("show", file).code == 0
     said = call("resume", file, "--tracking-uri", "none")
     assert said.code == 0, said
-    notes = [line for line in (said.out + said.err).splitlines() if "it trains from its start" in line]
+    notes = [line for line in (said.out + said.err).splitlines() if "the trial starts over" in line]
     assert len(notes) == 1 and f"{stage}/{number}: " in notes[0] and others
     assert cases.table(file) == short
 

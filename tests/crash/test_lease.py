@@ -22,7 +22,6 @@ from hpsearch.storage.lease import Lease
 from hpsearch.storage.optuna_mirror import OptunaMirror
 from hpsearch.storage.study_tables import StageTable, WeightsTable
 from hpsearch.storage.trials import TrialTable
-from hpsearch.study.loop import Study
 from tests.crash import test_crash, test_faults
 from tests.crash.test_faults import LONG, SHORT, TRIALS, Begun, Call, command, ended, finished, refused, run
 from tests.hpsearch import test_cli
@@ -109,9 +108,7 @@ TEN = textwrap.dedent(
     """
     import os, sys
     from pathlib import Path
-    import hpsearch.cli, hpsearch.study.session
-    from hpsearch.training.executors import Inline
-    hpsearch.study.session.EXECUTORS["processes"] = Inline
+    import hpsearch.cli
     study, file, folder = sys.argv[1:]
     sys.argv = ["hpsearch", "run", study, "--storage", file, "--tracking-uri", "none", "--quiet"]
     ready, go = os.pipe()
@@ -124,7 +121,7 @@ TEN = textwrap.dedent(
             os.dup2(out, 1)
             os.dup2(out, 2)
             os.read(ready, 1)  # all at once, when the other end is closed
-            hpsearch.cli.main()
+            hpsearch.cli.main(executor="inline")
         children.append(child)
     os.close(go)
     print(*(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children))
@@ -218,7 +215,9 @@ def test_taken_over(
     assert cases.table(file) == short
 
 
-@pytest.mark.parametrize("moment", ["_advance", "_receive", "_test"])
+@pytest.mark.parametrize(
+    "moment", ["stage_run.StageRun._advance", "stage_run.StageRun._receive", "loop.score_champion"]
+)
 def test_no_lease_after_an_error(
     call: Call, study: Path, file: Path, short: str, moment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -229,7 +228,7 @@ def test_no_lease_after_an_error(
         raise ZeroDivisionError
 
     with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
-        patch.setattr(Study, moment, broken)
+        patch.setattr(f"hpsearch.study.{moment}", broken)
         run(call, study, file)
     assert rows(file) == []
     changed = cases.write(study.parent, **{**SHORT, "seed": 6})

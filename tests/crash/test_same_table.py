@@ -13,7 +13,7 @@ from hpsearch.config.references import preprocessing_values
 from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.errors import Interrupted
-from hpsearch.study import loop
+from hpsearch.study import stage_run
 from hpsearch.training.executors import EXECUTORS, Inline
 
 KINDS: dict[str, Any] = {
@@ -82,7 +82,7 @@ def test_order_of_arrival(spec: Spec, dataset: Dataset, table: str, tmp_path: Pa
 
 def test_slices(spec: Spec, dataset: Dataset, table: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every trial comes back, and its checkpoint is stored, after every epoch."""
-    monkeypatch.setattr(loop, "SLICE", 0.0)
+    monkeypatch.setattr(stage_run, "TIME_SLICE", 0.0)
     cases.run(spec, dataset, tmp_path / "small.db", Inline())
     assert cases.table(tmp_path / "small.db") == table
 

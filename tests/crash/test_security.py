@@ -21,7 +21,7 @@ from hpsearch.data.dataset import prepare
 from hpsearch.data.sources import SOURCES
 from hpsearch.errors import DataError, HpsearchError, SpecError
 from hpsearch.models.model import Model
-from hpsearch.study import session as service
+from hpsearch.storage.database import display_name
 from tests.crash.test_files import harmless
 from tests.crash.test_names import TINY
 from tests.hpsearch import test_cli
@@ -238,7 +238,7 @@ def test_passwords_of_trackers(tmp_path: Path) -> None:
 def test_passwords_in_mlflow(url: str) -> None:
     """Which database it is: a tag of the experiment."""
     try:
-        assert silent(service.shown(url.replace("{}", SECRET)))
+        assert silent(display_name(url.replace("{}", SECRET)))
     except HpsearchError as error:
         assert silent(str(error))
 

@@ -19,6 +19,7 @@ from hpsearch.data.dataset import Dataset
 from hpsearch.storage.records import PRIOR, Trial
 from hpsearch.storage.sqlite_file import url_of
 from hpsearch.storage.study_db import StudyDatabase
+from hpsearch.study.context import StudyContext
 from hpsearch.study.loop import Study
 from hpsearch.tracking import NullTracker, StudyInfo, Tracker
 from hpsearch.training.executors import Executor, Inline
@@ -149,7 +150,8 @@ def opened(
         with storage.lease.hold():
             if storage.study.find() is None:
                 storage.begin(spec.name, spec.model_dump(mode="json"), dataset.fingerprint, "test")
-            yield Study(spec, dataset, storage, executor or Inline(), tracker or NullTracker(), stop)
+            parts = (dataset, storage, executor or Inline(), tracker or NullTracker(), stop)
+            yield Study(StudyContext(spec, search_space(spec), *parts))
     finally:
         storage.close()
 

@@ -21,8 +21,6 @@ from hpsearch.data import dataset
 from hpsearch.errors import Interrupted
 from hpsearch.storage.sqlite_file import url_of
 from hpsearch.storage.study_db import StudyDatabase
-from hpsearch.study import session as service
-from hpsearch.training.executors import Inline
 
 SHORT = {"train.epochs": 2, "stages.0.trials": 5, "stages.1.trials": 3}
 COMMAND = Path(sys.executable).with_name("hpsearch")
@@ -40,14 +38,13 @@ Call = Callable[..., Said]
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Call:
     """The installed command's function in this process, in a folder of its own, training inline."""
-    monkeypatch.setitem(service.EXECUTORS, "processes", Inline)
     monkeypatch.chdir(tmp_path)
 
-    def hpsearch(*arguments: str | Path) -> Said:
+    def hpsearch(*arguments: str | Path, executor: Any = "inline") -> Said:
         monkeypatch.setattr(sys, "argv", ["hpsearch", *map(str, arguments)])
         capsys.readouterr()
         try:
-            cli.main()
+            cli.main(executor)
             code: Any = 0
         except SystemExit as end:
             code = end.code or 0
@@ -330,15 +327,16 @@ def test_files_that_may_not_grow(call: Call, study: Path, tmp_path: Path) -> Non
 def test_worker_that_dies(study: Path, tmp_path: Path) -> None:
     """By the system's hand, say: others take its place, and the study comes out the same."""
     code = (
-        "from hpsearch import cli, study\n"
-        "sound, told = study.Study._save, []\n"
+        "from hpsearch import cli\n"
+        "from hpsearch.study.stage_run import StageRun\n"
+        "sound, told = StageRun._save, []\n"
         "def save(self, *outcome):\n"
         "    told.append(1)\n"
         "    if len(told) == 2:\n"
-        "        for worker in list(self._executor._workers):\n"
+        "        for worker in list(self._context.executor._workers):\n"
         "            worker.kill()\n"
         "    return sound(self, *outcome)\n"
-        "study.Study._save = save\n"
+        "StageRun._save = save\n"
         "try:\n"
         "    cli.main()\n"
         "finally:\n"

@@ -1,4 +1,4 @@
-"""The menu of sources."""
+"""Data sources by name."""
 
 from hpsearch.data.sources.base import Part, Source, Split, Table
 from hpsearch.data.sources.csv import CsvSource

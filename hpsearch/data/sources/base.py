@@ -1,4 +1,4 @@
-"""What a source of data is: a part of the study file that can load itself."""
+"""Base of the data sources: the `data` section of a study file, which loads a `Table`."""
 
 import abc
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from hpsearch.data.frame import Frame
 from hpsearch.data.preprocessing import PreprocessingConfig
 
 Part = Literal["train", "val", "test"]
-Size = Annotated[int, Field(ge=1)]
+PositiveInt = Annotated[int, Field(ge=1)]
 
 
 def _image(value: Any) -> Any:
@@ -27,24 +27,24 @@ def _image(value: Any) -> Any:
 
 @final
 class Split(StrictModel):
-    """Which rows are for what: fractions, folds, or as a column or a file says.
+    """How rows are split into training, validation and test rows: by fractions, in folds, or by a column or a file.
 
-    Of fractions `test` may be 0. What is not given of it, when both others are, is what they leave. With `folds` the
-    rows that are not for the test are all learned from and chosen by, in turn.
+    `test` may be 0; if only `train` and `val` are given, it is the rest. With `folds`, all rows that are not test rows
+    are validation rows in one fold and training rows in the others.
     """
 
     train: Annotated[float, Field(gt=0, lt=1, description="Share of the rows for training.")] = 0.6
     val: Annotated[float, Field(gt=0, lt=1, description="Share of the rows for validation.")] = 0.2
-    test: Annotated[float, Field(ge=0, lt=1, description="Share of the rows for the test, which may be 0.")] = 0.2
+    test: Annotated[float, Field(ge=0, lt=1, description="Share of the rows for the test; may be 0.")] = 0.2
     folds: Annotated[int, Field(ge=2, le=100)] | None = Field(
         None, description="Number of folds of a cross-validation, over all rows but the test rows. Default: no folds."
     )
     column: str | int | None = Field(
-        None, description="Column of a table with train, val or test in each row: its name, or its place from 0."
+        None, description="Column of a table with train, val or test in each row: its name, or its position from 0."
     )
     file: str | None = Field(
         None,
-        description="Text file with train, val or test in each line, or .npz file with these arrays of row numbers.",
+        description="Text file with train, val or test in each line, or .npz file with these arrays of row indices.",
     )
 
     @model_validator(mode="before")
@@ -58,15 +58,15 @@ class Split(StrictModel):
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
-        """What says which rows are for what stands alone; fractions that are left out are there as defaults."""
+        """Reject combinations of ways to split; omitted fractions have their default values."""
         for name, others in (
             ("folds", ("train", "val")),
             ("column", ("train", "val", "test", "folds")),
             ("file", ("train", "val", "test", "folds", "column")),
         ):
-            beside = [other for other in others if getattr(self, other) != type(self).model_fields[other].default]
-            if getattr(self, name) is not None and beside:
-                raise ValueError(f"{name} says which rows are for what, so {beside[0]} cannot stand beside it")
+            others_given = [other for other in others if getattr(self, other) != type(self).model_fields[other].default]
+            if getattr(self, name) is not None and others_given:
+                raise ValueError(f"{name} already determines the split, so {others_given[0]} must be left out")
         return self
 
     @model_validator(mode="after")
@@ -82,20 +82,20 @@ class Split(StrictModel):
 @final
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Rows as they come.
+    """The rows of a source before splitting and preprocessing.
 
     Attributes:
-        x: `(rows, features)`, float64, or float32 where that holds every value; or columns, of numbers and of names.
-        y: `(rows,)`: class numbers 0…k−1 (int64) for a classification, values (float64) for a regression.
-        features: a name for each column.
-        classes: a name for each class; empty for a regression.
-        parts: the numbers of rows that the source itself fixes as a part, in order; a row may be in two of them. Rows
-            in none are split over the parts that are not fixed.
-        split: the fractions where the study file gives none; None for what suits the number of rows.
-        notices: what a person should know of how the rows were read.
-        input_format: how new rows are read alike, as plain JSON; empty where rows are no table. `missing` are marks of
-            missing cells, `columns` the names of all columns in the order of the file, the `target` among them; from
-            a text file also `header` (whether its first line holds names), `separator`, `decimal` and `encoding`.
+        x: `(rows, features)`, float64, or float32 if that represents every value exactly; or a frame.
+        y: `(rows,)`: class indices 0…k−1 (int64) for a classification, values (float64) for a regression.
+        features: names of the columns.
+        classes: names of the classes; empty for a regression.
+        parts: row indices of the parts that the source itself fixes; a row may be in two of them. Rows in no part are
+            split over the parts that are not fixed.
+        split: default fractions of the source; None for those of `default_split`.
+        notices: messages for the user about how the rows were read.
+        input_format: how new rows are read, as plain JSON; empty for arrays. `missing` lists the markers of missing
+            cells, `columns` the names of all columns in the order of the file, including the `target`. For text files
+            also `header` (True if the first line holds names), `separator`, `decimal` and `encoding`.
     """
 
     x: Floats | Frame
@@ -109,7 +109,7 @@ class Table:
 
 
 class Source(StrictModel, abc.ABC):
-    """Where data come from, how they are split and scaled. A family: one file and one line in the menu a source."""
+    """Where data come from, and how they are split and scaled. A new source is one file and one line in `SOURCES`."""
 
     source: str = Field(description="Source.")
     split: Split | None = Field(
@@ -118,26 +118,26 @@ class Source(StrictModel, abc.ABC):
     )
     scale: str = Field(
         "standard",
-        description="Scaling of the inputs, fitted to the training rows: by column, of images by channel.",
+        description="Scaling of the inputs, fitted to the training rows: by column, or by channel for images.",
     )
     target_scale: Literal["standard", "none"] = Field(
         "standard", description="Scaling of the targets of a regression, fitted to the training rows."
     )
-    image: Annotated[tuple[Size, Size, Size] | None, BeforeValidator(_image)] = Field(
-        None, description="Shape [channels, height, width] of rows that are images. Default: rows are no images."
+    image: Annotated[tuple[PositiveInt, PositiveInt, PositiveInt] | None, BeforeValidator(_image)] = Field(
+        None, description="Shape [channels, height, width] of a row that is an image. Default: rows are not images."
     )
 
     def preprocessing_config(self, point: Point) -> PreprocessingConfig:
-        """How rows are prepared at a point: each setting as given, or as its parameter says."""
-        words = (field.name for field in fields(PreprocessingConfig) if hasattr(self, field.name))
-        values: dict[str, Any] = {name: getattr(self, name) for name in words}
+        """Return the preprocessing settings at a point, with parameter names replaced by their values."""
+        settings = (field.name for field in fields(PreprocessingConfig) if hasattr(self, field.name))
+        values: dict[str, Any] = {name: getattr(self, name) for name in settings}
         values = {name: point[v] if isinstance(v, str) and v in point else v for name, v in values.items()}
         return PreprocessingConfig(**values)
 
     @abc.abstractmethod
     def load(self) -> Table:
-        """Reads the rows.
+        """Read the rows.
 
         Raises:
-            DataError: they cannot be read.
+            DataError: the rows cannot be read.
         """

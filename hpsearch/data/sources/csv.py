@@ -1,4 +1,4 @@
-"""Tables in text files."""
+"""Tables in CSV files."""
 
 import codecs
 import csv
@@ -12,35 +12,36 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, final
 
 from pydantic import Field
 
-from hpsearch.data.sources.tables import CHUNK_ROWS, ColumnName, Piece, TableSource, as_written
+from hpsearch.data.frame import first_duplicate
+from hpsearch.data.sources.tables import CHUNK_ROWS, Chunk, ColumnName, TableSource, resolve_columns
 from hpsearch.errors import DataError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SAMPLE = 1 << 20  # bytes that the number of rows is told from
-# What stands for a missing cell in any text file; those of pandas.
+SAMPLE_BYTES = 1 << 20  # from which the number of rows is estimated
+# Markers of missing cells in every CSV file, the same as those of pandas.
 MISSING_MARKERS = (
     *("", " ", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A"),
     *("NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
 )
 _NUMBER = re.compile(r"\s*[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?\s*")
-BROKEN = (OSError, EOFError, UnicodeError, ValueError, csv.Error, zlib.error)
+READ_ERRORS = (OSError, EOFError, UnicodeError, ValueError, csv.Error, zlib.error)
 
 
 @final
 class CsvSource(TableSource):
-    """`{source: csv, path: adult.csv, target: -1}`; a path that ends in .gz is unpacked.
+    """`{source: csv, path: adult.csv, target: -1}`; files whose names end in .gz are decompressed.
 
-    A first line without a number in it is a header, unless `header` says; without one columns are called 0, 1, …
+    If `header` is not given, a first line without numbers is a header. Without a header, columns are named 0, 1, …
     """
 
-    decimal_hint: ClassVar[str] = "decimal: ',' reads it as numbers"
+    decimal_hint: ClassVar[str] = "set decimal: ','"
 
     source: Literal["csv"] = Field("csv", description="Source.")
     path: Annotated[str, Field(min_length=1, description="File, relative to the current folder.")]
     test_path: Annotated[str, Field(min_length=1)] | None = Field(
-        None, description="File of the test rows. Default: they are a part of `path`."
+        None, description="File of the test rows. Default: they are part of `path`."
     )
     header: bool | None = Field(
         None, description="The first line has the names of the columns. Default: true if it contains no number."
@@ -49,23 +50,23 @@ class CsvSource(TableSource):
     decimal: Annotated[str, Field(min_length=1, max_length=1, description="Decimal separator.")] = "."
     encoding: str = Field("utf-8", description="Encoding of the text.")
 
-    def chunks(self, text: frozenset[ColumnName]) -> Iterator[Piece]:
+    def chunks(self, text: frozenset[ColumnName]) -> Iterator[Chunk]:
         first: list[str] | None = None
         rows = sum(self._file(path).rows for path in (self.path, self.test_path) if path is not None)
         for path, test in ((self.path, False), (self.test_path, True)):
             if path is not None:
                 file = self._file(path)
-                for cells in file.chunks(as_written(text, first or file.names)):
-                    yield Piece(self.align_columns(cells, first, path), test, rows)
+                for cells in file.chunks(resolve_columns(text, first or file.names)):
+                    yield Chunk(self.align_columns(cells, first, path), test, rows)
                 first = file.names
 
     def input_format(self) -> dict[str, Any]:
         written = {"separator": self.separator, "decimal": self.decimal, "encoding": self.encoding}
         return {"missing": [*MISSING_MARKERS, *self.missing], "header": self._file(self.path).header, **written}
 
-    def no_column(self) -> str:
+    def missing_column_hint(self) -> str:
         guessed = self.header is None and not self._file(self.path).header
-        return "; header: true says that the first line holds names" if guessed else ""
+        return "; if the first line holds the column names, set header: true" if guessed else ""
 
     def _file(self, path: str) -> "CsvFile":
         return CsvFile(
@@ -75,10 +76,18 @@ class CsvSource(TableSource):
 
 @final
 class CsvFile:
-    """A text file of rows, read piece by piece.
+    """A CSV file, read chunk by chunk.
+
+    Args:
+        header: the first line holds the column names; None to detect it.
+        missing: markers of missing cells.
+
+    Attributes:
+        header: the first line holds the column names.
+        names: names of the columns.
 
     Raises:
-        DataError: it is not there, or empty.
+        DataError: the file does not exist, is empty or cannot be read, or the encoding is unknown.
     """
 
     def __init__(
@@ -91,27 +100,29 @@ class CsvFile:
         decimal: str = ".",
     ) -> None:
         self._path, self._separator, self._missing, self._decimal = path, separator, missing, decimal
-        self._packed = path.suffix.lower() == ".gz"
-        self._encoding = self._marked(encoding)
-        first = self._first()
-        self.header = header if header is not None else not any(_is_number(_pointed(cell, decimal)) for cell in first)
-        self.names = _named(first) if self.header else [str(place) for place in range(len(first))]
+        self._compressed = path.suffix.lower() == ".gz"
+        self._encoding = self._with_bom(encoding)
+        first = self._first_line()
+        self.header = (
+            header if header is not None else not any(_is_number(_with_point(cell, decimal)) for cell in first)
+        )
+        self.names = _column_names(first) if self.header else [str(place) for place in range(len(first))]
 
     def chunks(self, text: set[str]) -> Iterator["pd.DataFrame"]:
-        """Rows, some at a time.
+        """Yield the rows.
 
         Args:
-            text: columns whose cells are to come as they are written.
+            text: columns whose cells are not converted to numbers.
 
         Raises:
-            DataError: it cannot be read, or has rows of another length; the message names the line.
+            DataError: the file cannot be read, or rows differ in length; the message names the line.
         """
         import pandas as pd
 
-        twice = next((name for name in self.names if self.names.count(name) > 1), None)
-        if twice is not None:
-            raise self._error(f"two columns are called '{twice}'")
-        some = checked = False
+        duplicate = first_duplicate(self.names)
+        if duplicate is not None:
+            raise self._error(f"two columns are named '{duplicate}'")
+        has_rows = checked = False
         try:
             with pd.read_csv(
                 self._path,
@@ -125,16 +136,16 @@ class CsvFile:
                 keep_default_na=False,
                 skipinitialspace=True,
                 encoding=self._encoding,
-                compression="gzip" if self._packed else None,
+                compression="gzip" if self._compressed else None,
                 low_memory=False,
                 chunksize=CHUNK_ROWS,
             ) as reader:
-                while (piece := _next(reader)) is not None:
-                    if not checked and len(piece) and piece.iloc[:, -1].isna().any():
-                        self._check_lengths()  # pandas fills rows that are too short
+                while (chunk := _next_chunk(reader)) is not None:
+                    if not checked and len(chunk) and chunk.iloc[:, -1].isna().any():
+                        self._check_lengths()  # pandas pads rows that are too short
                         checked = True
-                    some = some or len(piece) > 0
-                    yield piece if self._decimal == "." else _with_points(piece, self._decimal)
+                    has_rows = has_rows or len(chunk) > 0
+                    yield chunk if self._decimal == "." else _with_points(chunk, self._decimal)
         except pd.errors.ParserWarning:
             self._check_lengths()
             raise self._error("has rows of unequal length") from None
@@ -143,36 +154,38 @@ class CsvFile:
             raise self._error(
                 f"cannot be read: {str(error).removeprefix('Error tokenizing data. C error: ')}"
             ) from None
-        except BROKEN as error:
+        except READ_ERRORS as error:
             raise self._error(self._reason(error)) from None
-        if not some:
+        if not has_rows:
             raise self._error("holds no rows")
 
     @property
     def rows(self) -> int:
-        """About how many there are, a little more rather than less; 0 where the file is packed."""
-        if self._packed:
+        """Estimated number of rows, rather too high than too low; 0 for compressed files."""
+        if self._compressed:
             return 0
         try:
             with self._path.open("rb") as file:
-                lines = file.read(SAMPLE).count(b"\n") + 1
+                lines = file.read(SAMPLE_BYTES).count(b"\n") + 1
             size = self._path.stat().st_size
         except OSError as error:
             raise self._error(self._reason(error)) from None
-        return int(lines * max(1, size / SAMPLE) * 1.02) + 1
+        return int(lines * max(1, size / SAMPLE_BYTES) * 1.02) + 1
 
     def _lines(self) -> Iterator[tuple[int, list[str]]]:
-        """Lines, each with the number of its last one in the file, but for empty ones."""
+        """Yield the cells of each record that is not empty, with the number of its last line."""
         try:
-            with (gzip.open if self._packed else open)(self._path, "rt", encoding=self._encoding, newline="") as file:
+            with (gzip.open if self._compressed else open)(
+                self._path, "rt", encoding=self._encoding, newline=""
+            ) as file:
                 reader = csv.reader(file, delimiter=self._separator, skipinitialspace=True)
                 for cells in reader:
-                    if cells and not (len(cells) == 1 and not cells[0].strip()):  # as pandas skips them
+                    if cells and not (len(cells) == 1 and not cells[0].strip()):  # pandas skips these too
                         yield reader.line_num, cells
-        except BROKEN as error:
+        except READ_ERRORS as error:
             raise self._error(self._reason(error)) from None
 
-    def _first(self) -> list[str]:
+    def _first_line(self) -> list[str]:
         for _, cells in self._lines():
             return [cell.strip() for cell in cells]
         raise self._error("is empty")
@@ -182,8 +195,8 @@ class CsvFile:
             if len(cells) != len(self.names):
                 raise self._error(f"line {line} has {len(cells)} cells, the first line {len(self.names)}")
 
-    def _marked(self, encoding: str) -> str:
-        """The encoding; of UTF-8 the one that takes the mark that some editors begin a file with."""
+    def _with_bom(self, encoding: str) -> str:
+        """Return the encoding, for UTF-8 the variant that accepts a byte order mark."""
         try:
             return "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
         except LookupError:
@@ -194,15 +207,16 @@ class CsvFile:
             return "there is no such file; a relative path starts at the current folder"
         if isinstance(error, UnicodeError):
             text = self._encoding.removesuffix("-sig")
-            return f"is not {text} text: {str(error).replace(self._encoding, text)}; say which: encoding: latin-1"
+            reason = str(error).replace(self._encoding, text)
+            return f"is not {text} text: {reason}; set another encoding, such as encoding: latin-1"
         return f"cannot be read: {getattr(error, 'strerror', None) or error}"
 
     def _error(self, message: str) -> DataError:
         return DataError(f"data: csv: {self._path}: {message}")
 
 
-def _next(reader: Iterator["pd.DataFrame"]) -> "pd.DataFrame | None":
-    """Some more rows; a row that is too long, of which pandas only warns when it is among the first, is an error."""
+def _next_chunk(reader: Iterator["pd.DataFrame"]) -> "pd.DataFrame | None":
+    """Return the next rows, None at the end; raise the warning of pandas about a first row that is too long."""
     import pandas as pd
 
     with warnings.catch_warnings():
@@ -210,28 +224,28 @@ def _next(reader: Iterator["pd.DataFrame"]) -> "pd.DataFrame | None":
         return next(reader, None)
 
 
-def _named(cells: list[str]) -> list[str]:
-    """Names of columns; one without is called by its place."""
+def _column_names(cells: list[str]) -> list[str]:
+    """Return the names of the columns; unnamed ones are named by position."""
     return [cell or f"column {place}" for place, cell in enumerate(cells)]
 
 
-def _with_points(piece: "pd.DataFrame", decimal: str) -> "pd.DataFrame":
-    """Numbers in columns that pandas takes for text, because there is text among them, as numbers are written here."""
+def _with_points(chunk: "pd.DataFrame", decimal: str) -> "pd.DataFrame":
+    """Write decimal points in the numbers of columns that pandas read as text because of other text in them."""
     import pandas as pd
 
-    for place in range(piece.shape[1]):
-        cells = piece.iloc[:, place]
+    for position in range(chunk.shape[1]):
+        cells = chunk.iloc[:, position]
         if not pd.api.types.is_numeric_dtype(cells.dtype):
-            found = {cell: _pointed(cell, decimal) for cell in cells.dropna().unique()}
-            if any(cell is not point for cell, point in found.items()):
-                piece.isetitem(place, cells.map(found))
-    return piece
+            found = {cell: _with_point(cell, decimal) for cell in cells.dropna().unique()}
+            if any(cell is not converted for cell, converted in found.items()):
+                chunk.isetitem(position, cells.map(found))
+    return chunk
 
 
-def _pointed(cell: Any, decimal: str) -> Any:
-    """A number with a decimal point."""
-    if isinstance(cell, str) and _NUMBER.fullmatch(point := cell.replace(decimal, ".")):
-        return point
+def _with_point(cell: Any, decimal: str) -> Any:
+    """Return a number with a decimal point, any other cell unchanged."""
+    if isinstance(cell, str) and _NUMBER.fullmatch(converted := cell.replace(decimal, ".")):
+        return converted
     return cell
 
 

@@ -1,4 +1,4 @@
-"""Arrays of an `.npz` file, read without pickle."""
+"""Arrays in `.npz` files, read without pickle."""
 
 import zlib
 from math import prod
@@ -17,15 +17,15 @@ from hpsearch.data.sources.base import Source, Table
 from hpsearch.errors import DataError
 
 Array = npt.NDArray[Any]
-BROKEN = (OSError, EOFError, ValueError, RuntimeError, BadZipFile, zlib.error)  # of bad files
+NPZ_ERRORS = (OSError, EOFError, ValueError, RuntimeError, BadZipFile, zlib.error)
 
 
 @final
 class NpzSource(Source):
     """`{source: npz, path: mnist.npz, x: Xtr, y: ytr, test_x: Xte, test_y: yte}`.
 
-    Rows `x (rows, …)` of any shape are flattened; targets `y (rows,)` are classes named by their values when they are
-    whole numbers or text, and a regression when they are floats, unless `task` says which.
+    Rows `x (rows, …)` of any shape are flattened. Targets `y (rows,)` of integers or text are classes named by their
+    values; floats are a regression, unless `task` is given.
     """
 
     source: Literal["npz"] = Field("npz", description="Source.")
@@ -33,18 +33,18 @@ class NpzSource(Source):
     x: str = Field("x", description="Name of the array of inputs (rows, …).")
     y: str = Field("y", description="Name of the array of targets (rows,).")
     test_x: str | None = Field(
-        None, description="Name of the array of inputs of the test rows. Default: they are a part of x."
+        None, description="Name of the array of inputs of the test rows. Default: they are part of x."
     )
     test_y: str | None = Field(None, description="Name of the array of their targets.")
     task: Literal["classification", "regression"] | None = Field(
-        None, description="Kind of task. Default: by the type of y."
+        None, description="Kind of task. Default: derived from the type of y."
     )
     rows: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="Number of rows to use, from the first; test rows excepted. Default: all."
+        None, description="Number of rows to use, starting with the first; test rows are not limited. Default: all."
     )
 
     @model_validator(mode="after")
-    def _both(self) -> Self:
+    def _both_or_neither(self) -> Self:
         if (self.test_x is None) != (self.test_y is None):
             raise ValueError("test_x and test_y must both be given, or neither")
         return self
@@ -67,7 +67,7 @@ class NpzSource(Source):
 
     def _read(self, names: list[str]) -> list[Array]:
         try:
-            with Path(self.path).open("rb") as opened:  # which NumPy would leave open when it is no zip file
+            with Path(self.path).open("rb") as opened:  # NumPy would leave a file open that is not a zip file
                 content: Any = np.load(opened, allow_pickle=False)
                 if isinstance(content, np.ndarray):
                     raise self._error("must be an .npz file of named arrays, got a single array")
@@ -78,8 +78,8 @@ class NpzSource(Source):
                     return [self._array(name, file) for name in names]
         except FileNotFoundError:
             raise self._error("there is no such file; a relative path starts at the current folder") from None
-        except BROKEN as error:
-            raise self._error(f"is no .npz file that can be read: {error}") from None
+        except NPZ_ERRORS as error:
+            raise self._error(f"is not a readable .npz file: {error}") from None
 
     def _array(self, name: str, file: Any) -> Array:
         try:
@@ -89,36 +89,36 @@ class NpzSource(Source):
                 raise self._error(f"array '{name}' holds Python objects; it must hold numbers or text") from None
             raise
         if not isinstance(array, np.ndarray):
-            raise self._error(f"'{name}' is no array")
+            raise self._error(f"'{name}' is not an array")
         return array
 
     def _check(self, inputs: str, x: Array, targets: str, y: Array) -> None:
-        """Each by itself, and that they belong together; messages name the field and the array."""
+        """Raise a DataError, naming field and array, if inputs or targets are invalid or do not match."""
         x_name, y_name = f"{inputs} '{getattr(self, inputs)}'", f"{targets} '{getattr(self, targets)}'"
         if x.dtype.kind not in "buif":
             raise self._error(f"{x_name} must hold numbers, got {x.dtype}")
         if y.dtype.kind not in "buifU":
             raise self._error(f"{y_name} must hold numbers or text, got {y.dtype}")
         if not _is_unicode(y):
-            raise self._error(f"{y_name} holds text that is no Unicode")
+            raise self._error(f"{y_name} holds text that is not valid Unicode")
         if not x.size:
-            raise self._error(f"{x_name} holds nothing: its shape is {x.shape}")
+            raise self._error(f"{x_name} is empty: its shape is {x.shape}")
         if x.ndim < 1:
             raise self._error(f"{x_name} must be (rows, …), got a single number")
         if y.ndim not in (1, 2) or y.size != len(y):
-            raise self._error(f"{y_name} must hold one value a row, got an array of shape {y.shape}")
+            raise self._error(f"{y_name} must hold one value per row, got an array of shape {y.shape}")
         if len(x) != len(y):
-            raise self._error(f"{x_name} and {y_name} must have as many rows, got {len(x)} and {len(y)}")
-        if self.image and x.ndim > 2 and _without_ones(x.shape[1:]) != _without_ones(self.image):
+            raise self._error(f"{x_name} and {y_name} must have the same number of rows, got {len(x)} and {len(y)}")
+        if self.image and x.ndim > 2 and _squeezed(x.shape[1:]) != _squeezed(self.image):
             raise self._error(
-                f"{x_name} holds images of {x.shape[1:]}, image says {self.image}: [channels, height, width]"
+                f"{x_name} holds images of shape {x.shape[1:]}, but image is {self.image}: [channels, height, width]"
             )
 
     def _inputs(self, arrays: list[Array]) -> Floats:
-        """Train and test `(rows, features)`: float32 where that holds every value (bytes of pixels), else float64."""
+        """Return all rows `(rows, features)`, float32 if that represents every value exactly, else float64."""
         widths = [prod(array.shape[1:]) for array in arrays]
         if len(set(widths)) > 1:
-            raise self._error(f"x and test_x must have as many features, got {widths[0]} and {widths[1]}")
+            raise self._error(f"x and test_x must have the same number of features, got {widths[0]} and {widths[1]}")
         dtype = np.result_type(np.float32, *arrays)
         if dtype.itemsize > 8:
             dtype = np.dtype(np.float64)
@@ -130,29 +130,31 @@ class NpzSource(Source):
         return x
 
     def _targets(self, arrays: list[Array]) -> tuple[Array, tuple[str, ...]]:
-        """Targets of train and test, and the names of their classes."""
+        """Return all targets and the names of the classes."""
         kinds = {array.dtype.kind for array in arrays}
         if "U" in kinds and len(kinds) > 1:
-            raise self._error(f"y and test_y must be alike, got {arrays[0].dtype} and {arrays[1].dtype}")
+            raise self._error(
+                f"y and test_y must both be text or both numbers, got {arrays[0].dtype} and {arrays[1].dtype}"
+            )
         if self.task == "regression" or (self.task is None and arrays[0].dtype.kind == "f"):
             if "U" in kinds:
-                raise self._error(f"y '{self.y}' holds text, which is no regression")
+                raise self._error(f"y '{self.y}' holds text, but task is regression")
             return np.concatenate([array.astype(np.float64) for array in arrays]), ()
         if "f" in kinds:
-            arrays = [self._whole(array) for array in arrays]
+            arrays = [self._as_integers(array) for array in arrays]
         known = np.unique(arrays[0])
         for array in arrays[1:]:
             unknown = np.setdiff1d(array, known)
             if len(unknown):
                 raise self._error(
-                    f"test_y '{self.test_y}' has labels that y '{self.y}' has not: {_some(unknown)}; "
-                    f"there is {_some(known)}"
+                    f"test_y '{self.test_y}' has labels that y '{self.y}' does not have: {_first_values(unknown)}; "
+                    f"the labels are {_first_values(known)}"
                 )
         y = np.searchsorted(known, np.concatenate(arrays)).astype(np.int64)
         return y, tuple(str(value) for value in known)
 
-    def _whole(self, array: Array) -> Array:
-        """Labels that come as floats."""
+    def _as_integers(self, array: Array) -> Array:
+        """Convert labels that are stored as floats."""
         wrong = array[~(np.isfinite(array) & (array == np.floor(array)))] if array.dtype.kind == "f" else array[:0]
         if len(wrong):
             raise self._error(f"task is classification, so y must hold whole numbers or text, got {wrong[0]}")
@@ -162,19 +164,19 @@ class NpzSource(Source):
         return DataError(printable(f"data: npz: {self.path}: {message}", 2000))
 
 
-def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(size for size in shape if size != 1)
 
 
 def _is_unicode(array: Array) -> bool:
-    """Whether text can be written: NumPy keeps four bytes a letter, whatever they are."""
+    """Return False for text with invalid code points, which NumPy does not check."""
     if array.dtype.kind != "U" or not array.dtype.itemsize:
         return True
     codes = np.ascontiguousarray(array, array.dtype.newbyteorder("=")).view(np.uint32)
     return not (((codes >= 0xD800) & (codes < 0xE000)) | (codes > 0x10FFFF)).any()
 
 
-def _some(values: Array) -> str:
-    """The first few of many."""
+def _first_values(values: Array) -> str:
+    """Return the first few values, for a message."""
     shown = ", ".join(str(value) for value in values[:5])
     return f"{shown}, …" if len(values) > 5 else shown

@@ -1,4 +1,4 @@
-"""Data sets of openml.org, fetched once and then read from scikit-learn's cache."""
+"""Data sets of openml.org, downloaded once and then read from scikit-learn's cache."""
 
 import contextlib
 import socket
@@ -10,50 +10,53 @@ from urllib.error import HTTPError, URLError
 
 from pydantic import Field
 
-from hpsearch.data.sources.tables import ColumnName, Piece, TableSource, as_objects, as_written
+from hpsearch.data.sources.tables import Chunk, ColumnName, TableSource, as_object_dtype, resolve_columns
 
 if TYPE_CHECKING:
     import pandas as pd
 
-TIMEOUT = 10.0  # seconds without an answer
+RESPONSE_TIMEOUT = 10.0  # seconds
 
 
 @final
 class OpenmlSource(TableSource):
-    """`{source: openml, id: 1590}`: the data set's own target is its last column, and is predicted unless `target` says
-    otherwise. Nominal columns are names, whatever these look like."""
+    """`{source: openml, id: 1590}`.
+
+    The data set's own target is moved to the last column and is the default `target`. Nominal columns are categorical,
+    whatever their values look like.
+    """
 
     source: Literal["openml"] = Field("openml", description="Source.")
-    id: Annotated[int, Field(ge=1, description="Number of the data set: openml.org/d/61 is 61.")]
+    id: Annotated[int, Field(ge=1, description="ID of the data set: 61 for openml.org/d/61.")]
     target: ColumnName = Field(-1, description="Column to predict. Default: the target of the data set.")
     cache: str | None = Field(None, description="Folder of downloads. Default: that of scikit-learn.")
 
     def notices(self) -> Iterator[str]:
         yield from self._fetch()[1]
 
-    def chunks(self, text: frozenset[ColumnName]) -> Iterator[Piece]:
+    def chunks(self, text: frozenset[ColumnName]) -> Iterator[Chunk]:
         cells, _ = self._fetch()
-        yield Piece(as_objects(cells, as_written(text, list(cells.columns))))
+        yield Chunk(as_object_dtype(cells, resolve_columns(text, list(cells.columns))))
 
     def _fetch(self) -> tuple["pd.DataFrame", list[str]]:
-        """The table, its own target last, and what openml.org says of it.
+        """Return the table, its own target last, and the warnings of openml.org.
 
         Raises:
-            DataError: there is none, or it cannot be fetched.
+            DataError: there is no such data set, or it cannot be downloaded.
         """
         own = self.target == -1
         try:
-            found, notices = self._parsed("pandas", own)
+            found, notices = self._parse("pandas", own)
             if found is None:
-                found, notices = self._parsed("liac-arff", own)
+                found, notices = self._parse("liac-arff", own)
         except HTTPError as error:
             error.close()
             raise self.error(f"id {self.id}: openml.org answers {error.code} {error.reason}; try again later") from None
         except (URLError, TimeoutError, ConnectionError) as error:
             reason = getattr(error, "reason", error)
             raise self.error(
-                f"id {self.id}: openml.org cannot be reached ({reason}); what was fetched once is read without it:"
-                " connect and run again"
+                f"id {self.id}: openml.org cannot be reached ({reason}); data sets downloaded before are read"
+                " offline: connect and run again"
             ) from None
         except (OSError, ValueError, KeyError) as error:
             raise self.error(f"id {self.id}: {_reason(error)}") from None
@@ -61,18 +64,18 @@ class OpenmlSource(TableSource):
             raise self.error(f"id {self.id}: scikit-learn cannot read its rows")
         if own and len(found.target_names) != 1:
             names = ", ".join(found.target_names) or "none"
-            raise self.error(f"id {self.id}: a target must be given, for the data set has {names} of its own")
+            raise self.error(f"id {self.id}: set target, because the data set has {names} of its own")
         return found.frame[[*found.feature_names, *found.target_names]], notices
 
-    def _parsed(self, parser: str, own: bool) -> tuple[Any, list[str]]:
-        """What is fetched, None where the parser fails, and what is said of it.
+    def _parse(self, parser: str, own: bool) -> tuple[Any, list[str]]:
+        """Return the data set, None if the parser fails, and the warnings.
 
-        The faster one does in scikit-learn 1.9 with pandas 3, at nominal columns that look like whole numbers.
+        The faster parser fails in scikit-learn 1.9 with pandas 3 for nominal columns that look like integers.
         """
         from sklearn.datasets import fetch_openml
 
         found: Any = None
-        with _once() as notices, contextlib.suppress(TypeError):
+        with _without_retries() as notices, contextlib.suppress(TypeError):
             found = fetch_openml(
                 data_id=self.id,
                 data_home=self.cache,
@@ -85,20 +88,20 @@ class OpenmlSource(TableSource):
 
 
 @contextlib.contextmanager
-def _once() -> Iterator[list[str]]:
-    """Warnings as a list; the first network error ends it, where scikit-learn tries four times and waits for ever."""
+def _without_retries() -> Iterator[list[str]]:
+    """Collect warnings, and raise the first network error, which scikit-learn retries without a timeout."""
     found: list[str] = []
 
     def note(message: Warning | str, *_: Any) -> None:
         error = sys.exception()
-        if str(message).startswith("A network error occurred"):  # before it tries again
+        if str(message).startswith("A network error occurred"):  # before the retry
             raise error if isinstance(error, URLError) else URLError(str(error or message))
         if str(message).startswith("Invalid cache") and isinstance(error, TypeError):
-            raise error  # of the parser: before what was fetched is thrown away
+            raise error  # from the parser, before the download is deleted
         found.append(str(message))
 
     before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(TIMEOUT)
+    socket.setdefaulttimeout(RESPONSE_TIMEOUT)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("always")

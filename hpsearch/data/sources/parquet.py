@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, final
 
 from pydantic import Field
 
-from hpsearch.data.sources.tables import CHUNK_ROWS, ColumnName, Piece, TableSource, as_objects, as_written
+from hpsearch.data.sources.tables import CHUNK_ROWS, Chunk, ColumnName, TableSource, as_object_dtype, resolve_columns
 from hpsearch.errors import DataError
 
 if TYPE_CHECKING:
@@ -17,37 +17,37 @@ if TYPE_CHECKING:
 class ParquetSource(TableSource):
     """`{source: parquet, path: adult.parquet, target: income}`.
 
-    Dictionaries of text are names, whatever these look like; decimals are taken for float64.
+    Dictionary columns of text are categorical, whatever their values look like; decimals are converted to float64.
     """
 
     source: Literal["parquet"] = Field("parquet", description="Source.")
     path: Annotated[str, Field(min_length=1, description="File, relative to the current folder.")]
     test_path: Annotated[str, Field(min_length=1)] | None = Field(
-        None, description="File of the test rows. Default: they are a part of `path`."
+        None, description="File of the test rows. Default: they are part of `path`."
     )
 
-    def chunks(self, text: frozenset[ColumnName]) -> Iterator[Piece]:
+    def chunks(self, text: frozenset[ColumnName]) -> Iterator[Chunk]:
         first: list[str] | None = None
         for path, test in ((self.path, False), (self.test_path, True)):
             if path is not None:
                 for cells in ParquetFile(Path(path)).chunks():
                     cells = self.align_columns(cells, first, path)
                     first = first or list(cells.columns)
-                    yield Piece(as_objects(cells, as_written(text, first)), test)
+                    yield Chunk(as_object_dtype(cells, resolve_columns(text, first)), test)
 
 
 @final
 class ParquetFile:
-    """A file of rows, read piece by piece."""
+    """A Parquet file, read chunk by chunk."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def chunks(self) -> Iterator["pd.DataFrame"]:
-        """Rows, some at a time; names of columns are text.
+        """Yield the rows; names of columns are converted to text.
 
         Raises:
-            DataError: it is not there, cannot be read, or holds no rows.
+            DataError: the file does not exist, cannot be read, or holds no rows.
         """
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -67,7 +67,7 @@ class ParquetFile:
             raise self._error("there is no such file; a relative path starts at the current folder") from None
         except (OSError, ValueError, pa.ArrowException) as error:
             reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
-            raise self._error(f"is no Parquet file that can be read: {reason}") from None
+            raise self._error(f"is not a readable Parquet file: {reason}") from None
 
     def _error(self, message: str) -> DataError:
         return DataError(f"data: parquet: {self._path}: {message}")

@@ -1,4 +1,4 @@
-"""The data sets that come with scikit-learn."""
+"""Data sets bundled with scikit-learn."""
 
 from typing import Literal, final
 

@@ -1,4 +1,4 @@
-"""Tables that a database gives for a query."""
+"""Tables returned by a query to a database."""
 
 import contextlib
 import os
@@ -7,32 +7,34 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, Self, final
-from urllib.parse import quote, quote_plus
 
 from pydantic import ConfigDict, Field, field_validator
 
 from engine.registry import nearest
-from hpsearch.data.sources.tables import CHUNK_ROWS, ColumnName, Piece, TableSource, as_written
+from hpsearch.core.text import without_secrets
+from hpsearch.data.sources.tables import CHUNK_ROWS, Chunk, ColumnName, TableSource, resolve_columns
 from hpsearch.errors import DataError
 
 if TYPE_CHECKING:
     import pandas as pd
     import sqlalchemy as sa
 
-CONNECT = 10  # seconds until a server counts as unreachable
-_NAME = re.compile(r"\$\{(\w+)\}")
-_SECRET = re.compile(r"pass|pwd|secret|token|api_?key|odbc_connect", re.IGNORECASE)  # settings of a URL
+CONNECT_TIMEOUT = 10  # seconds
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
+_SECRET = re.compile(
+    r"pass|pwd|secret|token|api_?key|odbc_connect", re.IGNORECASE
+)  # options of a URL whose values are secret
 _ORDER = re.compile(r"\border\s+by\b", re.IGNORECASE)
 _NO_TABLE = re.compile(r"no such table: (\S+)|relation \"(.+)\" does not exist")
-_DRIVERS = {"psycopg": "'hpsearch[postgres]'", "MySQLdb": "mysqlclient"}  # what to install for a module
+_DRIVERS = {"psycopg": "'hpsearch[postgres]'", "MySQLdb": "mysqlclient"}  # module → package to install
 
 
 @final
 class SqlSource(TableSource):
     """`{source: sql, url: 'postgresql://me:${PGPASSWORD}@host/database', query: SELECT * FROM people ORDER BY id, …}`.
 
-    The database is opened for reading only, the query is sent as it is, and rows come in its order. `${NAME}` is taken
-    from the environment when the rows are read, and only then, so that no password is ever stored.
+    The database is opened read-only, the query is sent unchanged, and the order of its rows is kept. `${NAME}` is
+    replaced by an environment variable only when the rows are read, so that no password is ever stored.
     """
 
     model_config = ConfigDict(hide_input_in_errors=True)
@@ -47,17 +49,17 @@ class SqlSource(TableSource):
     ]
     query: Annotated[str, Field(min_length=1, description="Query of the rows, with ORDER BY.")]
     test_query: Annotated[str, Field(min_length=1)] | None = Field(
-        None, description="Query of the test rows. Default: they are a part of `query`."
+        None, description="Query of the test rows. Default: they are part of `query`."
     )
 
     @field_validator("url")
     @classmethod
     def _no_password(cls, url: str) -> str:
-        if not _NAME.fullmatch(url):
-            literal = [value for value in _secrets(_parsed(url)) if not _NAME.fullmatch(value)]
+        if not _VARIABLE.fullmatch(url):
+            literal = [value for value in _secrets(_parsed(url)) if not _VARIABLE.fullmatch(value)]
             if literal:
                 raise ValueError(
-                    "a password must not be written into a file: write ${NAME} in its place, the URL in quotes,"
+                    "a password must not be written into a file: write ${NAME} instead, with the URL in quotes,"
                     " and set the environment variable NAME"
                 )
         return url
@@ -66,11 +68,11 @@ class SqlSource(TableSource):
         for query in (self.query, self.test_query):
             if query is not None and not _ORDER.search(query):
                 yield (
-                    "a query without ORDER BY may give its rows in another order each time,"
-                    f" and the study could not go on: {query:.60}"
+                    "a query without ORDER BY may return its rows in another order each time, and the study could not"
+                    f" be resumed: {query:.60}"
                 )
 
-    def chunks(self, text: frozenset[ColumnName]) -> Iterator[Piece]:
+    def chunks(self, text: frozenset[ColumnName]) -> Iterator[Chunk]:
         try:
             with _Database.of(self.url).connect() as connection:
                 first: list[str] | None = None
@@ -78,7 +80,7 @@ class SqlSource(TableSource):
                     if query is not None:
                         for cells in _chunks(connection, query, text, first):
                             cells = self.align_columns(cells, first, "test_query")
-                            yield Piece(cells, test)
+                            yield Chunk(cells, test)
                         first = list(cells.columns)
         except DataError as error:
             raise self.error(str(error)) from None
@@ -86,20 +88,20 @@ class SqlSource(TableSource):
 
 @final
 class _Database:
-    """One that is opened for reading; what it refuses comes as a `DataError` without its password."""
+    """A database opened read-only, whose errors are raised as `DataError` without its password."""
 
     def __init__(self, url: "sa.URL") -> None:
         self.url = url
 
     @classmethod
     def of(cls, url: str) -> Self:
-        """What a URL of a study file means.
+        """Return the database of a URL in a study file.
 
         Raises:
-            DataError: a variable is not set, or it makes no URL.
+            DataError: an environment variable is not set, or the URL is invalid.
         """
         try:
-            if _NAME.fullmatch(url):
+            if _VARIABLE.fullmatch(url):
                 return cls(_parsed(_expanded(url)))
             parsed = _parsed(url)
         except ValueError as error:
@@ -113,10 +115,10 @@ class _Database:
 
     @contextlib.contextmanager
     def connect(self) -> Iterator["sa.Connection"]:
-        """A connection that streams and does not write.
+        """Open a read-only connection that streams its results.
 
         Raises:
-            DataError: whatever it or its driver refuses while it is used.
+            DataError: the database or its driver reports an error while the connection is open.
         """
         import sqlalchemy as sa
 
@@ -130,20 +132,22 @@ class _Database:
                 engine.dispose()
         except ImportError as error:
             missing = error.name or ""
-            raise DataError(f"{self._shown}: needs {missing}: pip install {_DRIVERS.get(missing, missing)}") from None
-        except sa.exc.NoSuchModuleError:
-            kinds = ["postgresql", "sqlite", "mysql", "mariadb", "oracle", "mssql"]
             raise DataError(
-                f"there is no kind of database '{self.url.drivername}'{nearest(self.url.drivername, kinds)}"
+                f"{self._location}: needs {missing}: pip install {_DRIVERS.get(missing, missing)}"
+            ) from None
+        except sa.exc.NoSuchModuleError:
+            types = ["postgresql", "sqlite", "mysql", "mariadb", "oracle", "mssql"]
+            raise DataError(
+                f"there is no database type '{self.url.drivername}'{nearest(self.url.drivername, types)}"
             ) from None
         except (sa.exc.SQLAlchemyError, sqlite3.Error, OSError, ValueError, TypeError) as error:
-            self._refuse(error)
+            self._raise_data_error(error)
 
     def _engine(self) -> "sa.Engine":
         import sqlalchemy as sa
 
         if self.url.get_backend_name() != "sqlite":
-            timeout = {} if "connect_timeout" in self.url.query else {"connect_timeout": CONNECT}
+            timeout = {} if "connect_timeout" in self.url.query else {"connect_timeout": CONNECT_TIMEOUT}
             known = self.url.get_backend_name() in ("postgresql", "mysql", "mariadb")
             return sa.create_engine(self.url, connect_args=timeout if known else {}, poolclass=sa.NullPool)
         if self.url.database in (None, "", ":memory:"):
@@ -153,20 +157,16 @@ class _Database:
             raise DataError(f"{path}: there is no such file; a relative path starts at the current folder")
         return sa.create_engine("sqlite://", creator=lambda: _read_only(path), poolclass=sa.NullPool)
 
-    def _refuse(self, error: Exception) -> NoReturn:
-        """In one line, with no password in it: a driver's own words may hold it."""
+    def _raise_data_error(self, error: Exception) -> NoReturn:
+        """Raise a DataError with the first line of an error, whose text may contain the password."""
         text = str(getattr(error, "orig", None) or error).strip() or type(error).__name__
         reason = text.splitlines()[0]
         no_table = _NO_TABLE.search(text)
         if no_table:
-            reason += self._nearest(no_table[1] or no_table[2])
-        for secret in _secrets(self.url):
-            quoted = {quote(secret, safe=safe) for safe in ("", "/", " +")}
-            for form in {secret, *quoted, quote_plus(secret), repr(secret)[1:-1]}:
-                reason = reason.replace(form, "***")
-        raise DataError(f"{self._shown}: {reason}") from None
+            reason += self._nearest_table(no_table[1] or no_table[2])
+        raise DataError(f"{self._location}: {without_secrets(reason, _secrets(self.url))}") from None
 
-    def _nearest(self, table: str) -> str:
+    def _nearest_table(self, table: str) -> str:
         import sqlalchemy as sa
 
         with contextlib.suppress(sa.exc.SQLAlchemyError):
@@ -176,12 +176,12 @@ class _Database:
                 names = [*tables.get_table_names(), *tables.get_view_names()]
             finally:
                 engine.dispose()
-            return nearest(table, names) if names else "; there is none"
+            return nearest(table, names) if names else "; there are no tables"
         return ""
 
     @property
-    def _shown(self) -> str:
-        """Its file, or its server and name."""
+    def _location(self) -> str:
+        """The file, or the server and the name of the database."""
         if self.url.get_backend_name() == "sqlite":
             return str(self.url.database)
         port = f":{self.url.port}" if self.url.port else ""
@@ -190,12 +190,12 @@ class _Database:
 
 
 def _read_only(path: Path) -> sqlite3.Connection:
-    """A file that SQLite neither creates nor writes, nor others beside it."""
+    """Open a file so that SQLite creates and writes neither it nor another file."""
 
     def allowed(action: int, *_: str | None) -> int:
         return sqlite3.SQLITE_DENY if action == sqlite3.SQLITE_ATTACH else sqlite3.SQLITE_OK
 
-    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", timeout=CONNECT, uri=True)
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", timeout=CONNECT_TIMEOUT, uri=True)
     connection.set_authorizer(allowed)
     return connection
 
@@ -203,54 +203,54 @@ def _read_only(path: Path) -> sqlite3.Connection:
 def _chunks(
     connection: "sa.Connection", query: str, text: frozenset[ColumnName], first: list[str] | None
 ) -> Iterator["pd.DataFrame"]:
-    """Rows, some at a time.
+    """Yield the rows of a query.
 
     Args:
-        text: columns whose cells come as they are, also where all of them are numbers.
-        first: the columns by which places are counted; those of the query itself when not given.
+        text: columns whose cells are not converted to numbers.
+        first: the columns that positions in `text` refer to; None for those of the query.
 
     Raises:
-        DataError: there are none.
+        DataError: the query returns no rows.
     """
     result = connection.exec_driver_sql(query)
     if not result.returns_rows:
-        raise DataError(f"the query must give rows, as SELECT does: {query:.60}")
+        raise DataError(f"the query must return rows, as SELECT does: {query:.60}")
     with result:
-        names, some = list(result.keys()), False
-        words = as_written(text, first or names)
+        names, has_rows = list(result.keys()), False
+        as_objects = resolve_columns(text, first or names)
         for rows in result.partitions(CHUNK_ROWS):
-            some = True
-            yield _cells([tuple(row) for row in rows], names, words)
-    if not some:
-        raise DataError(f"the query gives no rows: {query:.60}")
+            has_rows = True
+            yield _to_pandas([tuple(row) for row in rows], names, as_objects)
+    if not has_rows:
+        raise DataError(f"the query returns no rows: {query:.60}")
 
 
-def _cells(rows: Sequence[tuple[Any, ...]], names: list[str], words: set[str]) -> "pd.DataFrame":
+def _to_pandas(rows: Sequence[tuple[Any, ...]], names: list[str], as_objects: set[str]) -> "pd.DataFrame":
     import pandas as pd
 
     cells = pd.DataFrame.from_records(rows, columns=names, coerce_float=True)
-    for place, name in enumerate(names):
-        if name in words:
-            cells.isetitem(place, pd.Series([row[place] for row in rows], dtype=object))
+    for position, name in enumerate(names):
+        if name in as_objects:
+            cells.isetitem(position, pd.Series([row[position] for row in rows], dtype=object))
     return cells
 
 
 def _parsed(url: str) -> "sa.URL":
-    """A URL in its parts.
+    """Parse a database URL.
 
     Raises:
-        ValueError: it is none; without a word of it, for it may hold a password.
+        ValueError: the URL is invalid; the message does not quote it, because it may contain a password.
     """
     import sqlalchemy as sa
 
     try:
         return sa.make_url(url)
-    except (sa.exc.SQLAlchemyError, ValueError):  # the latter of a port that is no number
+    except (sa.exc.SQLAlchemyError, ValueError):  # ValueError: the port is not a number
         raise ValueError("must be a database URL, as sqlite:///FILE or postgresql://HOST/DATABASE") from None
 
 
 def _secrets(url: "sa.URL") -> list[str]:
-    """What must not be seen of a URL."""
+    """Return the secret parts of a URL."""
     found = [] if url.password is None else [str(url.password)]
     for key, value in url.query.items():
         if _SECRET.search(key):
@@ -259,10 +259,10 @@ def _secrets(url: "sa.URL") -> list[str]:
 
 
 def _expanded(text: str) -> str:
-    """`${NAME}` as the environment has it.
+    """Replace each `${NAME}` by an environment variable.
 
     Raises:
-        DataError: it has not.
+        DataError: a variable is not set.
     """
 
     def value(name: "re.Match[str]") -> str:
@@ -270,4 +270,4 @@ def _expanded(text: str) -> str:
             raise DataError(f"url: the environment variable {name[1]} is not set")
         return os.environ[name[1]]
 
-    return _NAME.sub(value, text)
+    return _VARIABLE.sub(value, text)

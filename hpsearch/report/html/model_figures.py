@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import plotly.graph_objects as go
 
 from hpsearch.core.text import format_value
-from hpsearch.models.diagnostics import Diagnostics, Fit, Regions, Spread
+from hpsearch.models.diagnostics import DecisionRegions, Diagnostics, LayerHistogram, PartPredictions
 from hpsearch.report.html.axes import escaped, metric_layout
 from hpsearch.report.html.content import ReportContent
 from hpsearch.report.html.figures import (
@@ -46,7 +46,7 @@ def model_charts(content: ReportContent) -> Iterator[Chart]:
     classified = [(name, fit) for name, fit in parts if fit.confusion]
     if classified and content.classes:
         yield _confusion(classified, content.classes)
-    predicted = [(name, fit) for name, fit in parts if fit.truth]
+    predicted = [(name, fit) for name, fit in parts if fit.targets]
     if predicted:
         yield _predicted(predicted)
     if diagnostics.regions is not None:
@@ -85,7 +85,7 @@ def _learning(best: Trial) -> Chart:
     return Chart("learning", "Learning curves of the best trial", caption, figure)
 
 
-def _confusion(tables: Sequence[tuple[str, Fit]], classes: Sequence[str]) -> Chart:
+def _confusion(tables: Sequence[tuple[str, PartPredictions]], classes: Sequence[str]) -> Chart:
     size = min(620, max(300, 130 + 26 * len(classes)))
     titles = [f"{name}: {_correct(fit):,} of {fit.rows:,} correct" for name, fit in tables]
     figure = new_figure(size + 60, 1, len(tables), subplot_titles=titles, shared_yaxes=True, horizontal_spacing=0.06)
@@ -119,11 +119,11 @@ def _confusion(tables: Sequence[tuple[str, Fit]], classes: Sequence[str]) -> Cha
     return Chart("confusion", "Confusion matrix", f"{caption} {confused}".strip(), figure)
 
 
-def _correct(fit: Fit) -> int:
+def _correct(fit: PartPredictions) -> int:
     return sum(row[number] for number, row in enumerate(fit.confusion))
 
 
-def _most_confused(part: str, fit: Fit, classes: Sequence[str]) -> str:
+def _most_confused(part: str, fit: PartPredictions, classes: Sequence[str]) -> str:
     """Return a sentence on the most frequent error; empty if no error occurs more than once."""
     wrong = [(count, t, p) for t, row in enumerate(fit.confusion) for p, count in enumerate(row) if p != t and count]
     count, true, predicted = max(wrong, key=lambda w: w[0], default=(0, 0, 0))
@@ -133,20 +133,20 @@ def _most_confused(part: str, fit: Fit, classes: Sequence[str]) -> str:
     return f"The most frequent error on {part} rows ({count:,} times): {error}."
 
 
-def _predicted(values: Sequence[tuple[str, Fit]]) -> Chart:
+def _predicted(values: Sequence[tuple[str, PartPredictions]]) -> Chart:
     """Draw predicted against true values, and below them a histogram of the residuals."""
     titles = [f"{name}, {fit.rows:,} rows" for name, fit in values] + ["residuals" for _ in values]
     figure = new_figure(640, 2, len(values), subplot_titles=titles, vertical_spacing=0.16, row_heights=[0.65, 0.35])
     for column, (name, fit) in enumerate(values, 1):
         text = [
             f"true {format_value(t)}<br>predicted {format_value(p)}"
-            for t, p in zip(fit.truth, fit.predicted, strict=True)
+            for t, p in zip(fit.targets, fit.predicted, strict=True)
         ]
         marker = {"size": 4, "opacity": 0.5}
-        dots = points("", PALETTE[0], fit.truth, fit.predicted, marker=marker, text=text, hoverinfo="text")
+        dots = points("", PALETTE[0], fit.targets, fit.predicted, marker=marker, text=text, hoverinfo="text")
         dots.update(showlegend=False)
         figure.add_trace(dots, 1, column)
-        ends = [min(fit.truth), max(fit.truth)]
+        ends = [min(fit.targets), max(fit.targets)]
         figure.add_trace(line("", BEST_COLOR, ends, ends, hoverinfo="skip", showlegend=False), 1, column)
         centers = [(a + b) / 2 for a, b in zip(fit.edges, fit.edges[1:], strict=False)]
         width = fit.edges[1] - fit.edges[0]
@@ -162,34 +162,36 @@ def _predicted(values: Sequence[tuple[str, Fit]]) -> Chart:
         "Predictions on the line are exact. Residuals that are not symmetric around 0, or whose spread grows, show "
         "structure that the model has not learned."
     )
-    if any(len(f.truth) < f.rows for _, f in values):
-        shown = max(len(f.truth) for _, f in values)
+    if any(len(f.targets) < f.rows for _, f in values):
+        shown = max(len(f.targets) for _, f in values)
         caption += f" The chart shows {shown:,} rows, taken at equal distances."
     return Chart("predicted", "Predicted and true values", caption, figure)
 
 
-def _regions(regions: Regions, classes: Sequence[str]) -> Chart:
+def _regions(regions: DecisionRegions, classes: Sequence[str]) -> Chart:
     figure = new_figure(520)
-    x_title, y_title = (escaped(name) for name in regions.names)
+    x_title, y_title = (escaped(name) for name in regions.features)
     if classes:
         colors = [PALETTE[n % len(PALETTE)] for n in range(len(classes))]
         steps = [[edge, color] for n, color in enumerate(colors) for edge in (n / len(classes), (n + 1) / len(classes))]
-        field = go.Heatmap(x=regions.x, y=regions.y, z=regions.said, zmin=-0.5, zmax=len(classes) - 0.5, opacity=0.35)
-        labels = [[escaped(classes[int(v)]) for v in row] for row in regions.said]
-        field.update(colorscale=steps, showscale=False, text=labels, customdata=regions.sure)
+        field = go.Heatmap(
+            x=regions.x, y=regions.y, z=regions.predicted, zmin=-0.5, zmax=len(classes) - 0.5, opacity=0.35
+        )
+        labels = [[escaped(classes[int(v)]) for v in row] for row in regions.predicted]
+        field.update(colorscale=steps, showscale=False, text=labels, customdata=regions.probability)
         field.update(hovertemplate="%{text}, probability %{customdata:.0%}<extra></extra>")
         figure.add_trace(field)
         for n, name in enumerate(classes):
-            rows = [d for d in regions.dots if int(d[2]) == n]
+            rows = [d for d in regions.training_rows if int(d[2]) == n]
             marker = {"size": 5, "opacity": 0.9, "line": {"width": 0.5, "color": "white"}}
             x, y = [d[0] for d in rows], [d[1] for d in rows]
             figure.add_trace(points(escaped(name), colors[n], x, y, marker=marker, hoverinfo="name"))
     else:
-        field = go.Heatmap(x=regions.x, y=regions.y, z=regions.said, colorscale="Viridis", opacity=0.8)
+        field = go.Heatmap(x=regions.x, y=regions.y, z=regions.predicted, colorscale="Viridis", opacity=0.8)
         field.update(hovertemplate="%{z:.4g}<extra></extra>")
         figure.add_trace(field)
-        text = [format_value(d[2]) for d in regions.dots]
-        x, y = [d[0] for d in regions.dots], [d[1] for d in regions.dots]
+        text = [format_value(d[2]) for d in regions.training_rows]
+        x, y = [d[0] for d in regions.training_rows], [d[1] for d in regions.training_rows]
         dots = points("training rows", TEXT_COLOR, x, y, marker={"size": 4, "opacity": 0.7}, text=text)
         figure.add_trace(dots.update(hoverinfo="text", showlegend=False))
     figure.update_xaxes(title=x_title, showgrid=False, range=[regions.x[0], regions.x[-1]])
@@ -198,7 +200,7 @@ def _regions(regions: Regions, classes: Sequence[str]) -> Chart:
     return Chart("regions", "Decision regions", f"{shading} by features; the dots are training rows.", figure)
 
 
-def _histograms(name: str, title: str, spreads: Sequence[Spread], caption: str) -> Chart:
+def _histograms(name: str, title: str, spreads: Sequence[LayerHistogram], caption: str) -> Chart:
     """Draw a histogram for each layer."""
     layers = spreads[:MAX_LAYERS]
     columns = min(HISTOGRAM_COLUMNS, len(layers))
@@ -225,8 +227,8 @@ def _weights(diagnostics: Diagnostics) -> Chart:
     layers = diagnostics.weights[: 2 * MAX_LAYERS]
     titles = ["mean |w|", "share of |w| ≤ 0.01"]
     figure = new_figure(140 + 28 * len(layers), 1, 2, subplot_titles=titles, shared_yaxes=True, horizontal_spacing=0.06)
-    sizes = [w.total / max(1, w.numbers) for w in layers]
-    shares = [w.little / max(1, w.numbers) for w in layers]
+    sizes = [w.total / max(1, w.size) for w in layers]
+    shares = [w.little / max(1, w.size) for w in layers]
     for column, (values, labels, color) in enumerate(
         [(sizes, [f"{v:.3g}" for v in sizes], PALETTE[0]), (shares, [f"{v:.1%}" for v in shares], PALETTE[4])], 1
     ):
@@ -243,7 +245,7 @@ def _weights(diagnostics: Diagnostics) -> Chart:
     figure.update_xaxes(tickformat=".0%", range=[0, 1], row=1, col=2)
     set_category_ticks(figure, [w.layer for w in layers])
     figure.update_yaxes(autorange="reversed")
-    total, count = sum(w.total for w in diagnostics.weights), sum(w.numbers for w in diagnostics.weights)
+    total, count = sum(w.total for w in diagnostics.weights), sum(w.size for w in diagnostics.weights)
     zero, little = sum(w.zero for w in diagnostics.weights), sum(w.little for w in diagnostics.weights)
     caption = (
         f"{count:,} weights without biases, Σ|W| {total:,.4g}; {little:,} have a magnitude of at most 0.01, "

@@ -15,7 +15,7 @@ from hpsearch.config.references import search_space
 from hpsearch.config.spec import Spec
 from hpsearch.core.space import Axis, Fixed, InternalValue, Parameter, Range, Space, Values, build_space
 from hpsearch.storage.records import Trial
-from hpsearch.study.fork import carried
+from hpsearch.study.fork import converted
 
 COARSE = {"name": "coarse", "trials": 15, "pruning": "median"}
 FINE = {"name": "fine", "trials": 9, "sampler": "tpe", "zoom": {"keep_top": 0.5, "margin": 0.2}, "timeout": "20m"}
@@ -540,7 +540,7 @@ SPACES: dict[str, tuple[dict[str, Parameter | None], dict[str, InternalValue] | 
 def test_carried(case: str) -> None:
     edits, differs = SPACES[case]
     old, new = build_space(OLD), build_space({k: p for k, p in {**OLD, **edits}.items() if p is not None})
-    found = carried(old, new, record(old, RAWS))
+    found = converted(old, new, record(old, RAWS))
     if differs is None:
         assert found is None
     else:
@@ -552,9 +552,9 @@ def test_carried(case: str) -> None:
 def test_carried_true_is_not_1() -> None:
     old = build_space({"a": Fixed(value=1)})
     one = record(old, {})
-    assert carried(old, build_space({"a": Fixed(value=True)}), one) is None
-    assert carried(old, build_space({"a": Values(values=(False, True))}), one) is None
-    assert carried(old, build_space({"a": Fixed(value=1.0)}), one) == {}
+    assert converted(old, build_space({"a": Fixed(value=True)}), one) is None
+    assert converted(old, build_space({"a": Values(values=(False, True))}), one) is None
+    assert converted(old, build_space({"a": Fixed(value=1.0)}), one) == {}
 
 
 def momentum(**parameters: Any) -> Space:
@@ -569,19 +569,19 @@ def test_carried_where_it_counts() -> None:
     beta = {"min": 0.5, "max": 0.99}
     old, narrow = momentum(beta=beta), momentum(beta={"min": 0.6, "max": 0.7})
     sgd, other = record(old, {"opt": "sgd"}), record(old, {"opt": "momentum", "beta": 0.9})
-    assert carried(old, narrow, sgd) == {"opt": "sgd"}
-    assert carried(old, narrow, other) is None
+    assert converted(old, narrow, sgd) == {"opt": "sgd"}
+    assert converted(old, narrow, other) is None
     fixed = momentum(beta=0.9)
-    assert carried(old, fixed, sgd) == {"opt": "sgd"}
-    assert carried(old, fixed, other) == {"opt": "momentum"}
-    assert carried(fixed, old, record(fixed, {"opt": "sgd"})) == {"opt": "sgd"}
-    assert carried(fixed, old, record(fixed, {"opt": "momentum"})) == {"opt": "momentum", "beta": 0.9}
+    assert converted(old, fixed, sgd) == {"opt": "sgd"}
+    assert converted(old, fixed, other) == {"opt": "momentum"}
+    assert converted(fixed, old, record(fixed, {"opt": "sgd"})) == {"opt": "sgd"}
+    assert converted(fixed, old, record(fixed, {"opt": "momentum"})) == {"opt": "momentum", "beta": 0.9}
     always = Space(
         tuple(Axis(a.name, a.key, a.low, a.high, choices=a.choices, zoomable=a.zoomable) for a in old.axes), {}
     )
     free = Space(always.axes, old.fixed)
-    assert carried(old, free, sgd) is None
-    assert carried(free, old, record(free, {"opt": "sgd", "beta": 0.9})) is None
+    assert converted(old, free, sgd) is None
+    assert converted(free, old, record(free, {"opt": "sgd", "beta": 0.9})) is None
 
 
 RICH_SPACE = search_space(small(**RICH))
@@ -603,4 +603,4 @@ def test_carried_is_the_same_in_the_same_space(data: st.DataObject) -> None:
         else:
             ends = st.sampled_from([axis.low, axis.high])
             internal_params[axis.key] = data.draw(st.one_of(ends, st.floats(axis.low, axis.high)))
-    assert carried(RICH_SPACE, RICH_SPACE, record(RICH_SPACE, internal_params)) == internal_params
+    assert converted(RICH_SPACE, RICH_SPACE, record(RICH_SPACE, internal_params)) == internal_params

@@ -130,7 +130,7 @@ def test_time_slices_change_nothing(
     spec: Spec, dataset: Dataset, reference: tuple[list[Trial], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every check a checkpoint: statistics of batch norm, the switch and what stopping counts are in it."""
-    monkeypatch.setattr("hpsearch.study.loop.SLICE", 0.0)
+    monkeypatch.setattr("hpsearch.study.stage_run.TIME_SLICE", 0.0)
     study = cases.run(spec, dataset, tmp_path / "small.db")
     assert (cases.rows(study), cases.table(tmp_path / "small.db")) == reference
 

@@ -19,12 +19,10 @@ from hpsearch.config import starter as init
 from hpsearch.config.load import load_spec
 from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset, prepare
-from hpsearch.data.profile import _separator
+from hpsearch.data.file_format import detect_separator
 from hpsearch.data.sources.csv import CsvFile
 from hpsearch.data.sources.tables import TableSource
 from hpsearch.errors import DataError, HpsearchError, OutputError
-from hpsearch.study import session as service
-from hpsearch.training.executors import Inline
 
 Call = Callable[..., tuple[int, str, str]]
 HOSTILE = (
@@ -88,7 +86,6 @@ def comments(folder: Path) -> str:
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Call:
     """The installed command's function in this process, in a folder of its own: exit code, stdout, stderr."""
-    monkeypatch.setitem(service.EXECUTORS, "processes", Inline)
     monkeypatch.chdir(tmp_path)
 
     def hpsearch(*arguments: str | Path) -> tuple[int, str, str]:
@@ -96,7 +93,7 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tm
         capsys.readouterr()
         code: Any = 0
         try:
-            cli.main()
+            cli.main(executor="inline")
         except SystemExit as end:
             code = end.code or 0
         return code, *capsys.readouterr()
@@ -120,7 +117,7 @@ def test_titanic(tmp_path: Path) -> None:
     assert (data.target, data.task, data.drop, data.categorical) == ("survived", "classification", ("alive",), ())
     assert data.missing == () and data.split is not None and (data.split.folds, data.split.test) == (5, 0.2)
     assert spec.metric.name == "val/loss"
-    assert "- alive  # the target in other words" in comments(tmp_path)
+    assert "- alive  # equivalent to the target" in comments(tmp_path)
     assert "# categorical: [pclass, sibsp, parch]" in comments(tmp_path)
     assert prepared(spec, tmp_path).folds == 5
 
@@ -201,8 +198,8 @@ def test_no_mark_is_what_another_column_means(tmp_path: Path) -> None:
         "constant-name": (["x"] * 60, "the same in all rows"),
         "empty": ([None] * 60, "all cells are missing"),
         "names": ([f"n{k}" for k in range(60)], "different in almost every row"),
-        "row": (list(range(1, 61)), "the number of the row"),
-        "other-words": (["no" if k % 3 else "yes" for k in range(60)], "the target in other words"),
+        "row": (list(range(1, 61)), "row number"),
+        "other-words": (["no" if k % 3 else "yes" for k in range(60)], "equivalent to the target"),
     }.values(),
 )
 def test_columns_that_are_dropped(cells: list[Any], why: str, tmp_path: Path) -> None:
@@ -328,7 +325,7 @@ def test_separators(separator: str, header: bool, tmp_path: Path) -> None:
     ],
 )
 def test_the_separator_is_guessed(start: str, separator: str) -> None:
-    assert _separator(start) == separator
+    assert detect_separator(start) == separator
 
 
 def test_packed_and_encoded(tmp_path: Path) -> None:
@@ -350,7 +347,7 @@ def test_parquet(tmp_path: Path) -> None:
 
 def test_numbers_that_cannot_be_read_as_such(tmp_path: Path) -> None:
     written(tmp_path, table(price=[f"{k % 30},{k % 7}5" for k in range(60)]))
-    assert "  # numbers written in another way than 1234.5\n" in comments(tmp_path)
+    assert "  # numbers in a format other than 1234.5\n" in comments(tmp_path)
 
 
 # --- names
@@ -433,7 +430,7 @@ def test_a_terminal_only_shows(call: Call, tmp_path: Path) -> None:
         "constant-number": ("a,y\n1,0.5\n2,0.5\n", "y", ["target 'y' is '0.5' in all 2 rows"]),
         "missing": ("a,y\n" + "1,p\n2,q\n3,\n" * 20, "y", ["target 'y' is missing in 20 of 60 rows"]),
         "ragged": ("a,b,y\n1,2,p\n1,2\n", "y", ["line 3 has 2 cells, the first line 3"]),
-        "twice": ("a,a,y\n1,2,p\n1,2,q\n", "y", ["two columns are called 'a'"]),
+        "twice": ("a,a,y\n1,2,p\n1,2,q\n", "y", ["two columns are named 'a'"]),
         "few": ("a,y\n1,p\n2,q\n", "y", ["data"]),
     }.values(),
 )

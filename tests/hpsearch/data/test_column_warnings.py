@@ -77,7 +77,7 @@ def test_decimal_commas(tmp_path: Path) -> None:
     path = file(tmp_path, content)
     settings: dict[str, Any] = {"path": path, "separator": ";"}
     notices = said("csv", **settings)
-    assert len(notices) == 3 and all(n.endswith("decimal: ',' reads it as numbers") for n in notices)
+    assert len(notices) == 3 and all(n.endswith("set decimal: ','") for n in notices)
     assert notices[0].startswith("target 'y'") and "decimal comma ('0,25')" in notices[0]
     settings["decimal"] = ","
     assert said("csv", **settings) == []
@@ -106,9 +106,9 @@ def test_decimal_commas_between_pieces(tmp_path: Path, monkeypatch: pytest.Monke
 def test_decimal_commas_where_numbers_are_needed(tmp_path: Path) -> None:
     """What is refused says it as well."""
     path = file(tmp_path, "a;y\n" + "1;2\n" * 9 + "1,5;2,5\n")
-    assert refusal("csv", path=path, separator=";").endswith("a decimal comma, decimal: ',' reads it as numbers")
+    assert refusal("csv", path=path, separator=";").endswith("a decimal comma, set decimal: ','")
     message = refusal("csv", path=path, separator=";", task="regression", drop=["a"])
-    assert "got '2,5' in row 10; if the comma is a decimal comma, decimal: ','" in message
+    assert "got '2,5' in row 10; if the comma is a decimal comma, set decimal: ','" in message
     many = file(tmp_path, "a;y\n" + "".join(f"1;{k},5\n" for k in range(1001)))
     assert "is it task: regression?; if the comma" in refusal("csv", path=many, separator=";")
 
@@ -117,7 +117,7 @@ def test_decimal_commas_where_numbers_are_needed(tmp_path: Path) -> None:
 def test_other_sources_have_no_such_setting(kind: str, tmp_path: Path) -> None:
     data = pd.DataFrame({"a": ["0,5", "1,5"] * 3, "y": ["u", "v", "w"] * 2})
     (notice,) = said(**written(tmp_path, kind, data))
-    assert notice.endswith("decimal comma ('0,5'), and each value is a category of its own: give it as numbers")
+    assert notice.endswith("decimal comma ('0,5'), and each value is a category of its own: convert it to numbers")
 
 
 def test_names_that_are_meant(tmp_path: Path) -> None:
@@ -152,7 +152,9 @@ def test_what_is_no_index(tmp_path: Path) -> None:
 def test_a_header_of_years(tmp_path: Path) -> None:
     path = file(tmp_path, "2019,2020,y\n1,2,u\n3,4,v\n")
     for settings in ({"target": "y"}, {"target": 2, "drop": ["2019"]}):
-        assert refusal("csv", path=path, **settings).endswith("; header: true says that the first line holds names")
+        assert refusal("csv", path=path, **settings).endswith(
+            "; if the first line holds the column names, set header: true"
+        )
     assert table("csv", path=path, target="y", header=True).features == ("2019", "2020")
     for settings in ({"header": False}, {"header": True, "target": "z"}):
         assert "header:" not in refusal("csv", path=path, **{"target": "y", **settings})
@@ -167,7 +169,7 @@ def test_a_target_is_looked_at_to_its_end(tmp_path: Path, monkeypatch: pytest.Mo
         read = table("csv", path=path)
         assert read.classes == () and read.y.tolist() == [0, 1] * 30 + list(later)
         assert [n for n in read.notices if n.startswith("task")] == [
-            "task: regression, for 'y' holds numbers; task: classification says otherwise"
+            "task: regression, because 'y' holds numbers; otherwise set task: classification"
         ]
         assert table("csv", path=path, task="classification").classes
     path = file(tmp_path, "a,y\n" + "1,0\n2,1\n" * 30)

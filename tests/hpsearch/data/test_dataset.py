@@ -18,7 +18,7 @@ from hpsearch.data.sources import Part, Source, Split, Table
 from hpsearch.data.sources.formula import FormulaSource
 from hpsearch.data.sources.npz import NpzSource
 from hpsearch.data.sources.sklearn import SklearnSource
-from hpsearch.data.splits import default_split, split
+from hpsearch.data.splits import default_split, part_indices
 from hpsearch.errors import DataError
 
 PARTS: tuple[Part, ...] = ("train", "val", "test")
@@ -61,7 +61,7 @@ def test_split(counts: list[int], fractions: Split, seed: int) -> None:
     """
     rows = table([k for k, count in enumerate(counts) for _ in range(count)])
     try:
-        parts = split(rows, fractions, seed)
+        parts = part_indices(rows, fractions, seed)
     except DataError as error:
         assert "data.split" in str(error)
         return
@@ -71,7 +71,7 @@ def test_split(counts: list[int], fractions: Split, seed: int) -> None:
         assert abs(len(parts[part]) - share * len(rows.y)) <= 1
         for k, count in enumerate(counts):
             assert abs((rows.y[parts[part]] == k).sum() - share * count) < 2
-    assert all((parts[p] == again).all() for p, again in split(rows, fractions, seed).items())
+    assert all((parts[p] == again).all() for p, again in part_indices(rows, fractions, seed).items())
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_split(counts: list[int], fractions: Split, seed: int) -> None:
 )
 def test_split_stays_what_it_was(name: str, fractions: tuple[float, float, float], seed: int, digest: str) -> None:
     """As of 0161661: a split that changes makes every stored study another one."""
-    parts = split(source(name).load(), Split(**dict(zip(PARTS, fractions, strict=True))), seed)
+    parts = part_indices(source(name).load(), Split(**dict(zip(PARTS, fractions, strict=True))), seed)
     content = b"".join(parts[part].astype(np.int64).tobytes() + part.encode() for part in PARTS)
     assert hashlib.sha256(content).hexdigest()[:16] == digest
 
@@ -101,10 +101,11 @@ def test_split_by_size() -> None:
         chosen = default_split(rows)
         assert (chosen.train, chosen.val, chosen.test) == fractions
     rows = table([0, 1] * 15_000)
-    assert {p: len(r) for p, r in split(rows, None, 1).items()} == {"train": 24_000, "val": 3000, "test": 3000}
+    assert {p: len(r) for p, r in part_indices(rows, None, 1).items()} == {"train": 24_000, "val": 3000, "test": 3000}
     small, same = table([0, 1] * 50), Split()
     assert all(
-        (a == b).all() for a, b in zip(split(small, None, 4).values(), split(small, same, 4).values(), strict=True)
+        (a == b).all()
+        for a, b in zip(part_indices(small, None, 4).values(), part_indices(small, same, 4).values(), strict=True)
     )
 
 
@@ -127,7 +128,7 @@ def test_split_beside_what_is_fixed(counts: list[int], fractions: Split, kept: s
     rows = fixed(plain, fractions, **{p: order[4 * n : 4 * n + 4] for n, p in enumerate(sorted(kept))})
     seed = data.draw(st.integers(0, 2**64 - 1))
     try:
-        parts = split(rows, None, seed)
+        parts = part_indices(rows, None, seed)
     except DataError as error:
         assert "leave none for" in str(error) or "in no part" in str(error)
         return
@@ -141,7 +142,7 @@ def test_split_beside_what_is_fixed(counts: list[int], fractions: Split, kept: s
         assert abs(len(parts[part]) - share * len(left)) <= 2
         for k in range(len(counts)):
             assert abs((rows.y[parts[part]] == k).sum() - share * (rows.y[left] == k).sum()) < 2
-    assert all((parts[p] == again).all() for p, again in split(rows, None, seed).items())
+    assert all((parts[p] == again).all() for p, again in part_indices(rows, None, seed).items())
 
 
 def test_split_of_a_source_with_test_rows() -> None:
@@ -153,10 +154,10 @@ def test_split_of_a_source_with_test_rows() -> None:
         (Split(train=0.7, val=0.3, test=0.0), Split(train=0.9, val=0.1, test=0.0), 70),
         (None, None, 75),
     ):
-        parts = split(fixed(rows, own, test=test), asked, 3)
+        parts = part_indices(fixed(rows, own, test=test), asked, 3)
         assert parts["test"].tolist() == test and len(parts["train"]) == train and len(parts["val"]) == 100 - train
         assert abs(np.diff(np.bincount(rows.y[parts["val"]]))) <= 1
-    one, other = (split(fixed(rows, test=test), None, seed)["train"] for seed in (1, 2))
+    one, other = (part_indices(fixed(rows, test=test), None, seed)["train"] for seed in (1, 2))
     assert (np.sort(one) != np.sort(other)).any() and (np.diff(one) < 0).any()
 
 
@@ -164,7 +165,7 @@ def test_split_where_everything_is_fixed() -> None:
     """Nothing is drawn, and a row may be in two parts."""
     rows = fixed(table([0, 1] * 4), train=[5, 1, 0, 2], val=[3, 4, 6, 7], test=[3, 4, 6, 7])
     for seed in (1, 2):
-        assert {p: n.tolist() for p, n in split(rows, None, seed).items()} == {
+        assert {p: n.tolist() for p, n in part_indices(rows, None, seed).items()} == {
             p: list(n) for p, n in rows.parts.items()
         }
 
@@ -184,26 +185,26 @@ def test_split_where_everything_is_fixed() -> None:
 def test_splits_that_cannot_be(parts: dict[str, list[int]], asked: tuple[float, ...] | None, message: str) -> None:
     rows = fixed(table([0, 1] * 4), **parts)
     with pytest.raises(DataError) as caught:
-        split(rows, Split(**dict(zip(PARTS, asked, strict=True))) if asked else None, 0)
+        part_indices(rows, Split(**dict(zip(PARTS, asked, strict=True))) if asked else None, 0)
     assert message in str(caught.value)
 
 
 def test_no_test_rows_are_needed_beside_fixed_ones() -> None:
     rows = fixed(table([0, 1] * 4), Split(train=0.8, val=0.2, test=0.0), train=[0, 1, 2, 3, 4, 5], val=[6, 7])
-    assert split(rows, None, 0)["test"].tolist() == []
+    assert part_indices(rows, None, 0)["test"].tolist() == []
 
 
 def test_split_by_hand() -> None:
     """60, 20 and 20 % of 50, 30 and 20 rows."""
     rows = table([0] * 50 + [1] * 30 + [2] * 20)
-    parts = split(rows, Split(train=0.6, val=0.2, test=0.2), 5)
+    parts = part_indices(rows, Split(train=0.6, val=0.2, test=0.2), 5)
     found = [np.bincount(rows.y[parts[p]]).tolist() for p in PARTS]
     assert found == [[30, 18, 12], [10, 6, 4], [10, 6, 4]]
 
 
 def test_split_depends_on_the_seed_and_mixes_classes() -> None:
     rows = table([0] * 50 + [1] * 50)
-    one, other = split(rows, Split(), 1), split(rows, Split(), 2)
+    one, other = part_indices(rows, Split(), 1), part_indices(rows, Split(), 2)
     assert any((one[p] != other[p]).any() for p in PARTS)
     labels = rows.y[one["train"]]
     assert 10 < (labels[1:] != labels[:-1]).sum() < 50  # neither in blocks nor in turns
@@ -211,7 +212,7 @@ def test_split_depends_on_the_seed_and_mixes_classes() -> None:
 
 def test_split_of_a_regression() -> None:
     values = np.linspace(0, 1, 50)
-    parts = split(Table(values[:, None], values, ("x",), ()), Split(train=0.5, val=0.5, test=0.0), 3)
+    parts = part_indices(Table(values[:, None], values, ("x",), ()), Split(train=0.5, val=0.5, test=0.0), 3)
     assert [len(parts[p]) for p in PARTS] == [25, 25, 0]
     assert sorted(np.concatenate(list(parts.values())).tolist()) == list(range(50))
     assert (np.diff(parts["train"]) < 0).any()
@@ -219,7 +220,7 @@ def test_split_of_a_regression() -> None:
 
 def test_split_that_leaves_a_part_empty() -> None:
     with pytest.raises(DataError, match="leave none for val"):
-        split(table([0, 1, 0]), Split(train=0.9, val=0.05, test=0.05), 0)
+        part_indices(table([0, 1, 0]), Split(train=0.9, val=0.05, test=0.05), 0)
 
 
 def test_scaling_is_of_the_training_rows(tmp_path: Path) -> None:
@@ -241,7 +242,7 @@ def test_every_scaling(scale: str, tmp_path: Path) -> None:
     """By the training rows alone; each part is what the scaler gives of the source's rows."""
     dataset, [[scaling]] = prepare(source("wine", scale=scale), 1, tmp_path)
     rows = source("wine").load()
-    parts = split(rows, None, module.derive(1, "split"))
+    parts = part_indices(rows, None, module.derive(1, "split"))
     fitted = SCALERS[scale].fit(rows.x[parts["train"]]) if scale != "none" else None
     for part in PARTS:
         raw = rows.x[parts[part]]
@@ -268,10 +269,10 @@ def test_images_are_scaled_by_channel(
     """All pixels of a channel as one column; in the shape of images."""
     table = pictures(40, channels)
     give(monkeypatch, table)
-    monkeypatch.setattr(module, "BLOCK", 7 * channels * 6)
+    monkeypatch.setattr(module, "BLOCK_SIZE", 7 * channels * 6)
     dataset, [[scaling]] = prepare(source("iris", scale=scale, image=[channels, 2, 3]), 1, tmp_path)
     assert dataset.inputs == (channels, 2, 3)
-    parts = split(table, None, module.derive(1, "split"))
+    parts = part_indices(table, None, module.derive(1, "split"))
     images = table.x.reshape(-1, channels, 2, 3)
     for part in PARTS:
         found = inputs(dataset, part)
@@ -309,14 +310,14 @@ def test_a_constant_column(scale: str, tmp_path: Path, monkeypatch: pytest.Monke
 def test_image_of_another_size(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         prepare(source("digits", image=[1, 8, 9]), 1, tmp_path)
-    assert str(caught.value) == "data.image: [1, 8, 9] needs 72 features a row, the rows of sklearn have 64"
+    assert str(caught.value) == "data.image: [1, 8, 9] needs 72 features per row, the rows of sklearn have 64"
 
 
 def test_written_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The files are those of `np.save`, whatever the size of a block."""
     files: list[dict[str, bytes]] = []
-    for block in (module.BLOCK, 64 * 7, 1):
-        monkeypatch.setattr(module, "BLOCK", block)
+    for block in (module.BLOCK_SIZE, 64 * 7, 1):
+        monkeypatch.setattr(module, "BLOCK_SIZE", block)
         prepare(source("digits"), 1, tmp_path)
         files.append({p.name: p.read_bytes() for p in tmp_path.iterdir()})
     assert files[0] == files[1] == files[2] and len(files[0]) == 6
@@ -421,7 +422,7 @@ def test_bundled_data(name: str, features: int, outputs: int, loss: object, rows
         assert train is not None and scaling.target_scaler is not None
         assert np.isclose(train.y.mean(), 0, atol=1e-5) and np.isclose(train.y.std(), 1, atol=1e-4)
         y = source("diabetes").load().y
-        parts = split(source("diabetes").load(), Split(), 0)
+        parts = part_indices(source("diabetes").load(), Split(), 0)
         assert np.allclose(
             scaling.target_scaler.invert(scaling.target_scaler.apply(y[parts["val"]][:, None]))[:, 0], y[parts["val"]]
         )
@@ -504,7 +505,7 @@ def test_a_single_class(label: int, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_no_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     give(monkeypatch, Table(np.zeros((0, 2)), np.zeros(0, np.int64), ("a", "b"), ("no", "yes")))
-    with pytest.raises(DataError, match=r"must be rows and features, got an array of \(0, 2\)"):
+    with pytest.raises(DataError, match=r"must be rows and features, got an array of shape \(0, 2\)"):
         prepare(source("iris"), 1, tmp_path)
 
 

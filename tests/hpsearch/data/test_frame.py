@@ -123,7 +123,7 @@ def test_numbers_that_no_float_holds() -> None:
     assert text is None and values.tolist() == [np.inf, -np.inf, 1]
     for written in (frozenset[str](), frozenset({"a"})):
         with pytest.raises(DataError, match="column 'a' holds a number of thousands of digits"):
-            column(np.array([10**5000], object), written=written)
+            column(np.array([10**5000], object), verbatim=written)
 
 
 def test_marks() -> None:
@@ -137,8 +137,8 @@ def test_marks() -> None:
 
 def test_as_written() -> None:
     values = np.array(["1.0", "1", " 01", "TRUE"], object)
-    assert cells(column(values, written=frozenset({"a"}))) == ["1.0", "1", "01", "TRUE"]
-    assert cells(column([1.0, 2.0], written=frozenset({"b"}))) == [1, 2]
+    assert cells(column(values, verbatim=frozenset({"a"}))) == ["1.0", "1", "01", "TRUE"]
+    assert cells(column([1.0, 2.0], verbatim=frozenset({"b"}))) == [1, 2]
 
 
 def test_numbers_and_text_in_different_pieces() -> None:
@@ -189,7 +189,7 @@ def test_frame() -> None:
     assert list(frame.columns) == ["1", "b"] and len(frame) == 3 and len(Frame({})) == 0
     assert cells(frame.take(np.array([2, 0])).columns["b"]) == ["y", "x"]
     assert list(frame_from_pandas(pd.DataFrame({"a": [1], "b": [2]}), wanted=("b",)).columns) == ["b"]
-    with pytest.raises(DataError, match="two columns are called '1'"):
+    with pytest.raises(DataError, match="two columns are named '1'"):
         frame_from_pandas(pd.DataFrame([[1, 2]], columns=[1, "1"]))
 
 

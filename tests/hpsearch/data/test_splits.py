@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpsearch.data.sources import Part, Split, Table
-from hpsearch.data.splits import SplitIndices, by_file, cut, default_split, fixed
+from hpsearch.data.splits import SplitIndices, default_split, parts_from_file, split_indices, with_split_file
 from hpsearch.errors import DataError
 
 
 def parted(rows: Table, asked: Split | None, seed: int) -> SplitIndices:
-    return cut(fixed(rows, asked), asked, seed)
+    return split_indices(with_split_file(rows, asked), asked, seed)
 
 
 def table(labels: list[int] | int, parts: dict[Part, Any] | None = None, classes: int | None = None) -> Table:
@@ -85,11 +85,15 @@ def test_a_class_of_as_many_rows_as_folds_is_in_each() -> None:
 @pytest.mark.parametrize(
     ("rows", "asked", "words"),
     [
-        (table([0] * 20 + [1] * 3), folded(4, 0), "class 'c1' has 3 rows to deal, too few for 4 folds"),
-        (table([0] * 20, classes=2), folded(4, 0), "class 'c1' has 0 rows to deal, too few for 4 folds"),
-        (table(3), folded(5, 0), "3 rows are too few for 5 folds"),
-        (table([0, 1] * 20, {"val": [1], "test": [2]}), folded(2), "itself says which rows are to choose by"),
-        (table([0] * 20 + [1], {"train": [*range(15)], "val": [15, 20]}), None, "class 'c1' (1 row) has none among"),
+        (table([0] * 20 + [1] * 3), folded(4, 0), "class 'c1' has only 3 rows; 4 folds need at least 4"),
+        (table([0] * 20, classes=2), folded(4, 0), "class 'c1' has only 0 rows; 4 folds need at least 4"),
+        (table(3), folded(5, 0), "there are only 3 rows; 5 folds need at least 5"),
+        (table([0, 1] * 20, {"val": [1], "test": [2]}), folded(2), "itself says which rows are for validation"),
+        (
+            table([0] * 20 + [1], {"train": [*range(15)], "val": [15, 20]}),
+            None,
+            "class 'c1' (1 row) has no training row",
+        ),
         (table([0] * 30 + [1]), Split(train=0.4, val=0.3, test=0.3), None),
     ],
     ids=["few", "none", "rows", "val", "train", "drawn"],
@@ -106,7 +110,7 @@ def test_rows_that_cannot_be_split(rows: Table, asked: Split | None, words: str 
             assert 30 in parted(rows, asked, seed).train[0]
             outcomes.add("train")
         except DataError as error:
-            assert "class 'c1' (1 row) has none among the training rows" in str(error)
+            assert "class 'c1' (1 row) has no training row" in str(error)
             outcomes.add("refused")
     assert "refused" in outcomes or outcomes == {"train"}
 
@@ -145,15 +149,15 @@ def test_numbers_in_a_file(tmp_path: Path) -> None:
     [
         ({"val": [1]}, "must hold an array 'train', got val"),
         ({}, "must hold an array 'train', got none"),
-        ({"train": [1.5]}, "train must be a row of whole numbers, got float64"),
-        ({"train": [[1]]}, "train must be a row of whole numbers"),
-        ({"train": [1, 20]}, "train must lie in 0…19, got 1…20"),
-        ({"train": [1, -1]}, "train must lie in 0…19, got -1…1"),
+        ({"train": [1.5]}, "train must be a 1-D array of integers, got float64"),
+        ({"train": [[1]]}, "train must be a 1-D array of integers"),
+        ({"train": [1, 20]}, "train must be within 0…19, got 1…20"),
+        ({"train": [1, -1]}, "train must be within 0…19, got -1…1"),
         ({"train": [1, 2], "val": [3, 2]}, "row 2 is in both train and val"),
         ({"train": [1, 2], "val": [3], "test": [3]}, "row 3 is in both val and test"),
-        ({"train": [1, 2, 1]}, "a row is twice in train"),
+        ({"train": [1, 2, 1]}, "a row occurs twice in train"),
         ({"train": [0, 1, 2], "val": [3], "test": [4]}, "data: 15 of 20 rows are in no part"),
-        ({"train": ["a"]}, "train must be a row of whole numbers, got <U1"),
+        ({"train": ["a"]}, "train must be a 1-D array of integers, got <U1"),
     ],
     ids=["no-train", "nothing", "floats", "matrix", "high", "low", "both", "both-test", "twice", "left", "text"],
 )
@@ -171,7 +175,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         if content is not None:
             path.write_bytes(content)
         with pytest.raises(DataError) as caught:
-            by_file(path, 3)
+            parts_from_file(path, 3)
         return str(caught.value)
 
     np.save(tmp_path / "single.npy", np.arange(3), allow_pickle=False)

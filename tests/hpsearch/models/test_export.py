@@ -98,7 +98,7 @@ def test_mistakes(ran: tuple[Path, hpsearch.StudyResult], call: Call, tmp_path: 
         ("predict", "other", "new.csv", "--out", "out.csv"): "contains no model",
         ("predict", "model", "gone.csv", "--out", "out.csv"): "there is no such file",
         ("predict", "model", "empty.csv", "--out", "out.csv"): "is empty",
-        ("predict", "model", "broken.parquet", "--out", "out.csv"): "is no Parquet file",
+        ("predict", "model", "broken.parquet", "--out", "out.csv"): "is not a readable Parquet file",
         ("predict", "model", "text.csv", "--out", "out.csv"): "text.csv: column 'age' must hold numbers, got 'forty'",
         ("predict", "model", "lacking.csv", "--out", "out.csv"): "lacking.csv: rows must have the column 'age'",
         ("predict", "model", "new.csv", "--out", "no/such/out.csv"): "no/such/out.csv: cannot be written",

@@ -23,7 +23,7 @@ from hpsearch.core.seeds import derive
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.data.preprocessing import DTYPE, Preprocessing
 from hpsearch.data.sources import Source
-from hpsearch.data.splits import split
+from hpsearch.data.splits import part_indices
 from hpsearch.errors import DataError, OutputError
 from hpsearch.models.export import build_model
 from hpsearch.models.model import Model
@@ -155,7 +155,7 @@ def test_every_scaling_is_restored(scale: str, task: str, tmp_path: Path) -> Non
         assert type(one) is type(other)
         if one is not None:
             assert all((getattr(one, f.name) == getattr(other, f.name)).all() for f in dataclasses.fields(one))
-    raw = rows.x[split(rows, source.split, derive(3, "split"))["test"]]
+    raw = rows.x[part_indices(rows, source.split, derive(3, "split"))["test"]]
     outputs = model.network.predict(model.theta, test.x)[0].astype(np.float64)
     if model.preprocessing[0].target_scaler is not None:
         outputs = outputs * model.preprocessing[0].target_scaler.deviation + model.preprocessing[0].target_scaler.mean  # type: ignore[attr-defined]

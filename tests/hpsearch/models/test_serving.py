@@ -23,7 +23,7 @@ import pytest
 from engine.layers import Dense, Flatten
 from engine.network import Network
 from hpsearch import __version__
-from hpsearch.data.dataset import CELLS, SHOWN, example, prepare
+from hpsearch.data.dataset import EXAMPLE_CELLS, EXAMPLE_ROWS, example_rows, prepare
 from hpsearch.data.preprocessing import DTYPE
 from hpsearch.errors import DataError
 from hpsearch.models.model import Model
@@ -245,15 +245,20 @@ def test_examples(tmp_path: Path) -> None:
     """Rows that were learned from, as they came; few and strict JSON."""
     table = people().drop(columns=["secret", "income"])
     _, rows = built(tmp_path, "table")
-    assert len(rows) == SHOWN and json.loads(json.dumps(rows, allow_nan=False)) == rows
+    assert len(rows) == EXAMPLE_ROWS and json.loads(json.dumps(rows, allow_nan=False)) == rows
     cells = {tuple(None if pd.isna(c) else str(c) if k > 1 else c for k, c in enumerate(row)) for row in table.values}
     assert all(tuple(row) in cells for row in rows)
     spec = cases.small(data=data(tmp_path, "iris"))
     table, rows = spec.data.load(), built(tmp_path, "iris")[1]
-    assert all((table.x == row).all(axis=1).any() for row in rows) and len(rows) == SHOWN
-    for width, count in ((1, SHOWN), (CELLS // SHOWN, SHOWN), (CELLS // SHOWN + 1, SHOWN - 1), (CELLS + 1, 1)):
-        assert len(example(np.zeros((9, width)), np.arange(9))) == count
-    assert len(example(np.zeros((9, 4)), np.arange(2))) == 2
+    assert all((table.x == row).all(axis=1).any() for row in rows) and len(rows) == EXAMPLE_ROWS
+    for width, count in (
+        (1, EXAMPLE_ROWS),
+        (EXAMPLE_CELLS // EXAMPLE_ROWS, EXAMPLE_ROWS),
+        (EXAMPLE_CELLS // EXAMPLE_ROWS + 1, EXAMPLE_ROWS - 1),
+        (EXAMPLE_CELLS + 1, 1),
+    ):
+        assert len(example_rows(np.zeros((9, width)), np.arange(9))) == count
+    assert len(example_rows(np.zeros((9, 4)), np.arange(2))) == 2
 
 
 def test_a_folder_that_holds_no_model(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from tests.hpsearch.test_cli import call, strict  # noqa: F401 (a fixture)
 
 def summary(spec: Spec, records: list[Trial], best: Trial | None) -> Summary:
     boxes = [search_space(spec).full_box()]
-    return Summary(spec, [records], boxes, [0], [len(records), 0], best)
+    return Summary(spec, search_space(spec), [records], boxes, [0], [len(records), 0], best)
 
 
 def drawn(what: Any, width: int = 100) -> str:

@@ -106,14 +106,14 @@ def test_failed_trials_that_train_again_are_seen(prepared: tuple[Spec, Dataset],
     url = url_of(str(tmp_path / "small.db"))
     with cases.opened(spec, dataset, tmp_path / "small.db") as study:
         next(study.run())
-        storage = study._storage
+        storage = study._context.storage
         storage.trials.save("coarse", [TrialResult(0, "failed", None, 0, 0, {}, 0.0, error="no room")])
         poller = StudyPoller(url)
         found = poller.poll()
         assert found is not None and found.records[0][0].state == "failed"
     time.sleep(0.002)  # so that who comes next came later
     with cases.opened(spec, dataset, tmp_path / "small.db") as study:
-        assert study._storage.retry_failed("coarse") == 1
+        assert study._context.storage.retry_failed("coarse") == 1
         found = poller.poll()
         assert found is not None and found.records[0][0].state == "running"
 
@@ -175,7 +175,7 @@ def test_nobody_runs_it(prepared: tuple[Spec, Dataset], call: Callable[..., Any]
         next(study.run())
     said = call("show", "small.db", "--watch")
     assert said.code == 0 and "coarse (1/3): 0/" in said.out
-    assert said.out.splitlines()[-1].startswith("Not finished, and nobody runs it; go on with: hpsearch resume")
+    assert said.out.splitlines()[-1].startswith("Unfinished and not running. Resume with: hpsearch resume")
     cases.run(spec, dataset, tmp_path / "small.db")
     said = call("show", "small.db", "--watch")
     assert said.code == 0 and "finished" in said.out and "nobody" not in said.out and "Best: " in said.out

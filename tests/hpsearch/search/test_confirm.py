@@ -21,12 +21,14 @@ from hpsearch.errors import Interrupted
 from hpsearch.models.export import build_model
 from hpsearch.models.model import Model
 from hpsearch.report.tables import winner_line
-from hpsearch.search.confirm import Finalist, compared, finalists, leader, winner
+from hpsearch.search.champion import find_champion
+from hpsearch.search.confirm import Finalist, compared, finalists, winner
 from hpsearch.storage.records import Trial
 from hpsearch.storage.sqlite_file import url_of
 from hpsearch.storage.study_db import StudyDatabase
-from hpsearch.study import loop
-from hpsearch.study.loop import Study, train_seed
+from hpsearch.study import champion as ending
+from hpsearch.study.context import train_seed
+from hpsearch.study.loop import Study
 from hpsearch.training.executors import Inline
 from hpsearch.training.scores import final_scores
 from hpsearch.training.task import Task, TrialTask
@@ -187,12 +189,12 @@ def test_without_a_winner() -> None:
     coarse = [record("coarse", 0, 0, 0.3), record("coarse", 1, 1, 0.2)]
     lost = stage([[0.1, None], [None, 0.1]])
     assert winner(study, lost) is None
-    assert leader(study, [coarse, [], lost]) == coarse[1]
+    assert find_champion(study, [coarse, [], lost]) == coarse[1]
     half = stage([[0.1, 0.1], [0.4, 0.5]])
-    assert leader(study, [coarse, [], half]) == half[0]
-    assert leader(study, [coarse, [], [*half[:3], half[3]._replace(state="running", value=None)]]) == coarse[1]
-    assert leader(study, [coarse, [], []]) == coarse[1]
-    assert leader(study, [coarse]) == coarse[1]
+    assert find_champion(study, [coarse, [], half]) == half[0]
+    assert find_champion(study, [coarse, [], [*half[:3], half[3]._replace(state="running", value=None)]]) == coarse[1]
+    assert find_champion(study, [coarse, [], []]) == coarse[1]
+    assert find_champion(study, [coarse]) == coarse[1]
     assert winner(study, []) is None and compared(study, []) == []
 
 
@@ -277,7 +279,7 @@ def readings(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
         return final_scores(*arguments)
 
     with monkeypatch.context() as patched:
-        patched.setattr(loop, "final_scores", counted)
+        patched.setattr(ending, "final_scores", counted)
         yield found
 
 

@@ -20,7 +20,8 @@ from hpsearch.errors import Interrupted, StorageError
 from hpsearch.report.watch import StudyPoller
 from hpsearch.storage.sqlite_file import readable, url_of
 from hpsearch.storage.study_db import StudyDatabase, read
-from hpsearch.study.summary import standing, stored_spec, summary
+from hpsearch.study.fork import read_parent
+from hpsearch.study.summary import standing, summary
 from tests.hpsearch.test_cli import call, strict  # noqa: F401 (a fixture)
 
 SHORT = {"train.epochs": 2, "stages.0.trials": 5, "stages.1.trials": 3, "wave": 2}
@@ -54,7 +55,7 @@ def looked(database: Path) -> list[Any]:
     return [
         found,
         standing(url, found),
-        stored_spec(url),
+        read_parent(url),
         StudyPoller(url).poll(),
         hpsearch.load_study(database).trials.size,
     ]

@@ -159,10 +159,10 @@ def test_a_champion_that_was_taken_over(place: Any, tmp_path: Path) -> None:
 
 
 DIFFERENT: dict[str, tuple[dict[str, Any], str]] = {
-    "train": ({"train.epochs": 3}, "train differs, so"),
-    "seed": ({"seed": 6}, "seed differs, so"),
-    "data": ({"data.name": "wine"}, "data, the data themselves differ, so"),
-    "both": ({"train.epochs": 3, "model.hidden.0.activation": "relu"}, "model, train differ, so"),
+    "train": ({"train.epochs": 3}, "train differs, which changes"),
+    "seed": ({"seed": 6}, "seed differs, which changes"),
+    "data": ({"data.name": "wine"}, "data, data fingerprint differ, which changes"),
+    "both": ({"train.epochs": 3, "model.hidden.0.activation": "relu"}, "model, train differ, which changes"),
 }
 
 
@@ -269,7 +269,9 @@ def test_refused(place: Any, tmp_path: Path) -> None:
     for name in ("large", "small"):
         said = place.run("--fork", name, stages=[COARSE])
         assert said.code == 2 and said.out == "" and place.trained == []
-        assert said.err.startswith("error: ") and f"{name}.db" in said.err and "is there already" in said.err
+        assert (
+            said.err.startswith("error: ") and f"{name}.db" in said.err and "already exists; resume it with" in said.err
+        )
         assert "hpsearch resume" in said.err
     for name in ("../else", "", "a/b"):
         said = place.run("--fork", name, stages=[COARSE])

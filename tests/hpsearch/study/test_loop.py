@@ -14,13 +14,14 @@ import pytest
 from engine.metrics import METRICS
 from engine.types import EngineError
 from hpsearch.config.spec import Spec
+from hpsearch.core.seeds import derive
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.errors import Interrupted
 from hpsearch.search.zoom import reused
 from hpsearch.storage.records import Trial
 from hpsearch.storage.sqlite_file import url_of
 from hpsearch.storage.study_db import StudyDatabase
-from hpsearch.study import loop
+from hpsearch.study import stage_run
 from hpsearch.study.loop import Study
 from hpsearch.training import trial
 from hpsearch.training.executors import EXECUTORS, Inline
@@ -187,7 +188,7 @@ def test_time_slices(
     share: float | None,
 ) -> None:
     """A group that comes back after every epoch goes on as if it had never been away."""
-    monkeypatch.setattr(loop, "SLICE", share)
+    monkeypatch.setattr(stage_run, "TIME_SLICE", share)
     tasks: list[Task] = []
 
     def counted(self: Inline, task: Task) -> Any:
@@ -228,7 +229,7 @@ def test_test_scores_of_the_champion_alone(
     scored = [r for r in records if any(name.startswith("test/") for name in r.metrics)]
     assert scored == [min(records, key=lambda r: (r.value, r.stage, r.number))]
     best = scored[0]
-    start = TrialTask(best.number, best.point, loop.derive(spec.seed, best.stage, best.number, "train"))
+    start = TrialTask(best.number, best.point, derive(spec.seed, best.stage, best.number, "train"))
     (again,) = advance(Task(spec, dataset, (start,), spec.train.epochs))
     assert again.history == best.history and again.weights is not None
     scores = final_scores(spec, dataset, best.point, again.weights)
@@ -359,11 +360,11 @@ def test_seconds_are_those_of_all_slices(
     """A trial's share of every slice it was in, not of the last alone: by a clock that counts epochs."""
     ticks = iter(range(10**9))
     monkeypatch.setattr(trial.time, "monotonic", lambda: float(next(ticks)))
-    monkeypatch.setattr(loop, "SLICE", 0.0)
+    monkeypatch.setattr(stage_run, "TIME_SLICE", 0.0)
     spec = cases.small(**{"train.epochs": 6, "train.early_stopping": None, "parameters.hidden_units": {"values": [4]}})
     study = cases.run(spec, dataset, tmp_path / "a.db")
     long = [r.seconds for records in study.records for r in records]
-    monkeypatch.setattr(loop, "SLICE", 0.0)
+    monkeypatch.setattr(stage_run, "TIME_SLICE", 0.0)
     spec = cases.small(**{"train.epochs": 1, "train.early_stopping": None, "parameters.hidden_units": {"values": [4]}})
     short = [r.seconds for records in cases.run(spec, dataset, tmp_path / "b.db").records for r in records]
     assert sum(long) > 4 * sum(short)

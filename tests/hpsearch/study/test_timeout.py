@@ -11,13 +11,13 @@ import pytest
 from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.errors import Interrupted
-from hpsearch.search.suggest import Suggester
 from hpsearch.storage.records import StoredStage, Trial
 from hpsearch.storage.sqlite_file import url_of
 from hpsearch.storage.study_db import StudyDatabase
-from hpsearch.study import loop
+from hpsearch.study import stage_clock
 from hpsearch.study.loop import Study
-from hpsearch.training.executors import EXECUTORS, Inline
+from hpsearch.study.stage_run import StageRun
+from hpsearch.training.executors import Inline
 from hpsearch.training.task import Task
 from tests.hpsearch import test_cli
 
@@ -45,7 +45,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """In place of the loop's."""
     found = Clock()
-    monkeypatch.setattr(loop, "time", found)
+    monkeypatch.setattr(stage_clock, "time", found)
     return found
 
 
@@ -86,7 +86,7 @@ def watched(spec: Spec, dataset: Dataset, database: Path, executor: Any) -> tupl
             notes += progress.notes
             assert progress.finished + progress.running <= progress.total
         assert progress.finished == progress.total
-    return study, [n for n in notes if "time is over" in n]
+    return study, [n for n in notes if "time limit reached" in n]
 
 
 def stages(database: Path) -> dict[str, StoredStage]:
@@ -107,7 +107,7 @@ def test_a_stage_ends_with_a_wave(
     assert len(study.records[0]) == trials and study.totals == [trials, 6]
     assert bare(study.records[0]) == bare(untimed.records[0][:trials])
     assert [len(study.records[1])] == [6] and study.best is not None
-    assert notes == ([] if trials == 15 else [f"coarse: its time is over after {trials} of 15 trials"])
+    assert notes == ([] if trials == 15 else [f"coarse: time limit reached after {trials} of 15 trials"])
     assert stages(tmp_path / "a.db")["coarse"].ended == (None if trials == 15 else trials)
     if trials == 15:
         assert bare(study.records[1]) == bare(untimed.records[1])
@@ -153,15 +153,15 @@ def test_time_between_waves_is_used_up_too(
     dataset: Dataset, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It runs out when nothing trains, while Optuna's database is told: resuming does not extend the stage."""
-    sound, delays = Suggester.tell, [100.0]
+    sound, delays = StageRun._mirror, [100.0]
 
-    def slow(self: Suggester, records: list[Trial]) -> None:
+    def slow(self: StageRun, records: list[Trial]) -> None:
         sound(self, records)
         clock.now += delays.pop() if delays else 0.0
 
-    monkeypatch.setattr(Suggester, "tell", slow)
+    monkeypatch.setattr(StageRun, "_mirror", slow)
     _, notes = watched(timed(20.0), dataset, tmp_path / "a.db", Single(clock))
-    assert notes == ["coarse: its time is over after 6 of 15 trials"]
+    assert notes == ["coarse: time limit reached after 6 of 15 trials"]
     before = cases.table(tmp_path / "a.db")
     watched(timed(20.0), dataset, tmp_path / "a.db", Single(clock))
     assert cases.table(tmp_path / "a.db") == before
@@ -180,14 +180,14 @@ class Single:
         return
 
 
-def test_through_the_commands(call: Any, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_through_the_commands(call: Any, clock: Clock, tmp_path: Path) -> None:
     """The note is printed; more time in the file goes on where it ended; less does not take anything back."""
-    monkeypatch.setitem(EXECUTORS, "processes", lambda *_: Inline(run_task=clock.work))
+    executor = Inline(run_task=clock.work)
 
     def run(timeout: str | None, name: str = "small.db", **others: Any) -> Any:
         stage = {"name": "coarse", "trials": 15, **({"timeout": timeout} if timeout else {})}
         file = cases.write(tmp_path, **{"train.epochs": 2, "stages": [stage], **others})
-        return call("run", file, "--tracking-uri", "none", "--storage", name)
+        return call("run", file, "--tracking-uri", "none", "--storage", name, executor=lambda *_: executor)
 
     def trials(name: str = "small.db") -> list[tuple[Any, ...]]:
         content = json.loads(call("show", tmp_path / name, "--json").out)
@@ -198,14 +198,14 @@ def test_through_the_commands(call: Any, clock: Clock, tmp_path: Path, monkeypat
     assert run(None, "whole.db").code == 0
     whole = trials("whole.db")
     said = run("3.5s")
-    assert said.code == 0 and "note: coarse: its time is over after 6 of 15 trials\n" in said.err
+    assert said.code == 0 and "note: coarse: time limit reached after 6 of 15 trials\n" in said.err
     assert trials() == whole[:6]
     assert "6/6" in call("show", tmp_path / "small.db").out
     assert call("resume", tmp_path / "small.db", "--tracking-uri", "none").err == ""
     assert trials() == whole[:6]
     said = run("9.5s")
     assert said.code == 0 and "stages.coarse.timeout: 3.5 → 9.5" in said.err
-    assert "its time is over after 12 of 15 trials" in said.err
+    assert "time limit reached after 12 of 15 trials" in said.err
     assert trials() == whole[:12]
     said = run("1s")
     assert said.code == 0 and "stages.coarse.timeout: 9.5 → 1.0" in said.err

@@ -22,7 +22,7 @@ from hpsearch.config.spec import Spec
 from hpsearch.core.seeds import derive
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.training import trial
-from hpsearch.training.executors import EXECUTORS, Inline, Processes, WorkerDied
+from hpsearch.training.executors import Inline, Processes, WorkerDied
 from hpsearch.training.task import Outcome, Task, TrialResult, failed_result
 from hpsearch.training.trial import advance
 
@@ -253,7 +253,7 @@ def test_deaths_count_in_a_row(full: Given, tmp_path: Path, monkeypatch: pytest.
         deaths.update(places)
         return any(deaths[place] <= 2 for place in places)
 
-    monkeypatch.setattr("hpsearch.study.loop.SLICE", 0.0)
+    monkeypatch.setattr("hpsearch.study.stage_run.TIME_SLICE", 0.0)
     executor = Mortal(dies)
     cases().run(full.spec, full.dataset, tmp_path / "small.db", executor)
     died = Counter(t.seed for task, outcome in executor.tasks if outcome is None for t in task.trials)
@@ -319,7 +319,7 @@ def test_after_a_worker_a_trial_goes_on_from_its_checkpoint(
                 found = True
         return found
 
-    monkeypatch.setattr("hpsearch.study.loop.SLICE", 0.0)
+    monkeypatch.setattr("hpsearch.study.stage_run.TIME_SLICE", 0.0)
     executor = Mortal(dies)
     cases().run(full.spec, full.dataset, tmp_path / "small.db", executor)
     assert set(seeds.values()) == {0}
@@ -332,8 +332,8 @@ def test_after_a_coordinator_a_trial_goes_on_from_its_checkpoint(
     full: Given, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float
 ) -> None:
     """One after the other sees a few outcomes; what it had sent to workers and not seen is lost, nothing else."""
-    monkeypatch.setattr("hpsearch.study.loop.SLICE", share)
-    monkeypatch.setattr("hpsearch.study.loop.POLL", 0.0)
+    monkeypatch.setattr("hpsearch.study.stage_run.TIME_SLICE", share)
+    monkeypatch.setattr("hpsearch.study.stage_run.POLL_INTERVAL", 0.0)
     database, trained, going_on, lives, steps = tmp_path / "small.db", list[tuple[int, int, int]](), 0, 0, STEPS
     while steps == STEPS:
         executor, steps = Mortal(sane, held=True), 0
@@ -370,7 +370,7 @@ def test_checkpoints_are_stored_with_what_came(full: Given, tmp_path: Path, monk
     sa.event.listen(sa.Engine, "commit", look)
     try:
         for name, share in (("rungs", 30.0), ("slices", 0.0)):
-            monkeypatch.setattr("hpsearch.study.loop.SLICE", share)
+            monkeypatch.setattr("hpsearch.study.stage_run.TIME_SLICE", share)
             database = tmp_path / f"{name}.db"
             executors.append(cases().Held(lambda _: 0))
             outcomes: list[Outcome] = []
@@ -441,10 +441,9 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tm
     def hpsearch(*arguments: str | Path, work: Any = advance) -> Said:
         tracking = () if arguments[0] == "show" else ("--tracking-uri", "none", "--quiet", "--workers", "2")
         monkeypatch.setattr(sys, "argv", ["hpsearch", *map(str, arguments), *tracking])
-        monkeypatch.setitem(EXECUTORS, "processes", lambda workers, scratch: Processes(workers, scratch, work))
         capsys.readouterr()
         with pytest.raises(SystemExit) as end:
-            cli.main()
+            cli.main(lambda workers, scratch: Processes(workers, scratch, work))
         out, err = capsys.readouterr()
         return Said(int(end.value.code or 0), out, err)
 
@@ -503,7 +502,7 @@ def test_killed_while_failures_are_forgotten(plain: Given, tmp_path: Path) -> No
 
     from hpsearch.storage.sqlite_file import url_of
     from hpsearch.storage.study_db import StudyDatabase
-    from hpsearch.study.session import _retried
+    from hpsearch.study.start import retry_failed
 
     spec = cases().small(**{"stages.0.trials": 4, "stages.1.trials": 3, "train.epochs": 2})
     cases().run(spec, plain.dataset, tmp_path / "sound.db")
@@ -522,7 +521,7 @@ def test_killed_while_failures_are_forgotten(plain: Given, tmp_path: Path) -> No
     def forget() -> bool:
         storage = StudyDatabase.open(url_of(str(database)), create=False)
         try:
-            _retried(storage, spec)
+            retry_failed(storage, spec)
         except Killed:
             return False
         finally:

@@ -68,7 +68,7 @@ def test_fetched_once(serve: Serve, tmp_path: Path) -> None:
 def test_another_target(serve: Serve, tmp_path: Path) -> None:
     serve(answers())
     message = refusal("openml", id=77, cache=str(tmp_path), target=2)
-    assert message.startswith("data: openml: target 'size' is missing in 1 of 12 rows, the first of them row 5")
+    assert message.startswith("data: openml: target 'size' is missing in 1 of 12 rows, first in row 5")
     read = table("openml", id=77, cache=str(tmp_path), target="who")
     assert read.features == ("code", "size", "class") and targets(read) == ["a", "b", "c"] * 4
     message = refusal("openml", id=77, cache=str(tmp_path), target="whom")
@@ -79,7 +79,7 @@ def test_another_target(serve: Serve, tmp_path: Path) -> None:
 def test_no_target_of_its_own(own: tuple[str, ...], names: str, serve: Serve, tmp_path: Path) -> None:
     serve(answers(targets=own))
     message = refusal("openml", id=77, cache=str(tmp_path))
-    assert message == f"data: openml: id 77: a target must be given, for the data set has {names} of its own"
+    assert message == f"data: openml: id 77: set target, because the data set has {names} of its own"
     assert table("openml", id=77, cache=str(tmp_path), target="class").features == ("who", "code", "size")
 
 
@@ -119,7 +119,7 @@ def test_a_server_that_fails(serve: Serve, tmp_path: Path) -> None:
 
 def test_a_server_that_is_silent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A connection that is taken and never answered ends after the time for it."""
-    monkeypatch.setattr("hpsearch.data.sources.openml.TIMEOUT", 0.2)
+    monkeypatch.setattr("hpsearch.data.sources.openml.RESPONSE_TIMEOUT", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         monkeypatch.setattr("sklearn.datasets._openml._DATA_INFO", f"http://127.0.0.1:{port}/{{}}")

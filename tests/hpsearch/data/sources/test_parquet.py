@@ -124,11 +124,11 @@ def test_broken_files(tmp_path: Path) -> None:
     whole = path.read_bytes()
     for content in (b"", b"hello", whole[: len(whole) // 2], whole[:4] + b"\xff" * 40 + whole[44:]):
         path.write_bytes(content)
-        assert "t.parquet: is no Parquet file that can be read" in refusal("parquet", path=str(path))
+        assert "t.parquet: is not a readable Parquet file" in refusal("parquet", path=str(path))
     assert "holds no rows" in refusal("parquet", path=file(tmp_path, a=pa.array([], "int8"), y=pa.array([], "string")))
     twice = pa.Table.from_arrays([pa.array([1]), pa.array([2]), pa.array(["u"])], names=["a", "a", "y"])
     pq.write_table(twice, path)
-    assert "two columns are called 'a'" in refusal("parquet", path=str(path))
+    assert "two columns are named 'a'" in refusal("parquet", path=str(path))
 
 
 def test_names_that_are_numbers(tmp_path: Path) -> None:

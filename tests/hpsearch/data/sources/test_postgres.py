@@ -114,8 +114,8 @@ def test_queries_that_cannot_be_used(engine: sa.Engine) -> None:
     for query, words in (
         ("SELEC 1", 'syntax error at or near "SELEC"'),
         ("SELECT * FROM peple", "relation \"peple\" does not exist; did you mean 'people'?"),
-        ("SELECT * FROM people WHERE false", "the query gives no rows"),
-        ("SELECT 1 AS a, 2 AS a, 3 AS y", "two columns are called 'a'"),
+        ("SELECT * FROM people WHERE false", "the query returns no rows"),
+        ("SELECT 1 AS a, 2 AS a, 3 AS y", "two columns are named 'a'"),
         ("SELECT 1 / 0 AS a, 1 AS y", "division by zero"),
     ):
         assert words in refusal("sql", url=URL, query=query)

@@ -258,7 +258,7 @@ def test_noise(name: str, noise: float) -> None:
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_experiments_have_their_own_noise(name: str) -> None:
-    with pytest.raises(ValidationError, match=f"noise: that of {name} is part of its formula"):
+    with pytest.raises(ValidationError, match=f"noise: the noise of {name} is part of its formula"):
         formula(name, noise=0.1)
 
 
@@ -330,7 +330,7 @@ def test_only_the_first_rows(tmp_path: Path) -> None:
     table = npz(tmp_path, arrays | {"ty": Y % 2 * 0 + 3}, rows=4, **TEST)
     assert len(table.y) == 10 and table.parts["test"].tolist() == [4, 5, 6, 7, 8, 9]
     assert table.x[:4].tolist() == X[:4].reshape(4, 4).tolist() and table.classes == ("3", "7")
-    with pytest.raises(DataError, match="has labels that y 'y' has not: 9; there is 3, 7"):
+    with pytest.raises(DataError, match="has labels that y 'y' does not have: 9; the labels are 3, 7"):
         npz(tmp_path, arrays, rows=4, **TEST)
 
 
@@ -345,46 +345,54 @@ MISTAKES: dict[str, tuple[dict[str, Any], dict[str, object], str]] = {
     "no array": ({"x": X, "y": Y}, {"x": "xs"}, "has no array 'xs'; did you mean 'x'?"),
     "no test array": ({"x": X, "y": Y}, {"test_x": "Xte", "test_y": "y"}, "has no array 'Xte'; there is x, y"),
     "empty file": ({}, {}, "has no array 'x'"),
-    "lengths": ({"x": X, "y": Y[:5]}, {}, "x 'x' and y 'y' must have as many rows, got 6 and 5"),
+    "lengths": ({"x": X, "y": Y[:5]}, {}, "x 'x' and y 'y' must have the same number of rows, got 6 and 5"),
     "test lengths": (
         {"x": X, "y": Y, "tx": X[:2], "ty": Y},
         TEST,
-        "test_x 'tx' and test_y 'ty' must have as many rows, got 2 and 6",
+        "test_x 'tx' and test_y 'ty' must have the same number of rows, got 2 and 6",
     ),
     "widths": (
         {"x": X, "y": Y, "tx": X[:, :1], "ty": Y},
         TEST,
-        "x and test_x must have as many features, got 4 and 2",
+        "x and test_x must have the same number of features, got 4 and 2",
     ),
     "objects": ({"x": np.array([{}, 1, 2], object), "y": Y}, {}, "array 'x' holds Python objects"),
     "object labels": ({"x": X, "y": Y.astype(object)}, {}, "array 'y' holds Python objects"),
     "text": ({"x": np.array(["a"] * 6), "y": Y}, {}, "x 'x' must hold numbers, got <U1"),
     "complex": ({"x": X * 1j, "y": Y}, {}, "x 'x' must hold numbers, got complex128"),
     "dates": ({"x": X, "y": Y.astype("datetime64[s]")}, {}, "y 'y' must hold numbers or text, got datetime64[s]"),
-    "no rows": ({"x": X[:0], "y": Y[:0]}, {}, "x 'x' holds nothing: its shape is (0, 2, 2)"),
-    "no features": ({"x": X[:, :0], "y": Y}, {}, "x 'x' holds nothing: its shape is (6, 0, 2)"),
-    "no test rows": ({"x": X, "y": Y, "tx": X[:0], "ty": Y[:0]}, TEST, "test_x 'tx' holds nothing"),
+    "no rows": ({"x": X[:0], "y": Y[:0]}, {}, "x 'x' is empty: its shape is (0, 2, 2)"),
+    "no features": ({"x": X[:, :0], "y": Y}, {}, "x 'x' is empty: its shape is (6, 0, 2)"),
+    "no test rows": ({"x": X, "y": Y, "tx": X[:0], "ty": Y[:0]}, TEST, "test_x 'tx' is empty"),
     "one number": ({"x": np.array(3), "y": Y}, {}, "x 'x' must be (rows, …), got a single number"),
-    "one label": ({"x": X, "y": np.array(3)}, {}, "y 'y' must hold one value a row, got an array of shape ()"),
-    "one-hot": ({"x": X, "y": np.eye(6)}, {}, "y 'y' must hold one value a row, got an array of shape (6, 6)"),
+    "one label": ({"x": X, "y": np.array(3)}, {}, "y 'y' must hold one value per row, got an array of shape ()"),
+    "one-hot": ({"x": X, "y": np.eye(6)}, {}, "y 'y' must hold one value per row, got an array of shape (6, 6)"),
     "labels": (
         {"x": X, "y": Y, "tx": X, "ty": Y + np.arange(6)},
         TEST,
-        "test_y 'ty' has labels that y 'y' has not: 5, 6, 8, 11, 14; there is 3, 7, 9",
+        "test_y 'ty' has labels that y 'y' does not have: 5, 6, 8, 11, 14; the labels are 3, 7, 9",
     ),
-    "many labels": ({"x": X, "y": Y, "tx": X, "ty": np.arange(10, 16)}, TEST, "has not: 10, 11, 12, 13, 14, …; there"),
+    "many labels": (
+        {"x": X, "y": Y, "tx": X, "ty": np.arange(10, 16)},
+        TEST,
+        "does not have: 10, 11, 12, 13, 14, …; the labels",
+    ),
     "fractions": (
         {"x": X, "y": Y + 0.5},
         {"task": "classification"},
         "task is classification, so y must hold whole numbers or text, got 3.5",
     ),
-    "text task": ({"x": X, "y": Y.astype(str)}, {"task": "regression"}, "y 'y' holds text, which is no regression"),
-    "text and numbers": ({"x": X, "y": Y, "tx": X, "ty": Y.astype(str)}, TEST, "y and test_y must be alike, got int64"),
+    "text task": ({"x": X, "y": Y.astype(str)}, {"task": "regression"}, "y 'y' holds text, but task is regression"),
+    "text and numbers": (
+        {"x": X, "y": Y, "tx": X, "ty": Y.astype(str)},
+        TEST,
+        "y and test_y must both be text or both numbers, got int64",
+    ),
     "too many rows": ({"x": X, "y": Y}, {"rows": 7}, "rows must be at most the 6 of x 'x', got 7"),
     "channels last": (
         {"x": np.zeros((6, 4, 4, 3)), "y": Y},
         {"image": [3, 4, 4]},
-        "x 'x' holds images of (4, 4, 3), image says (3, 4, 4): [channels, height, width]",
+        "x 'x' holds images of shape (4, 4, 3), but image is (3, 4, 4): [channels, height, width]",
     ),
 }  # fmt: skip
 
@@ -409,13 +417,13 @@ def test_images_of_a_file(tmp_path: Path, shape: tuple[int, ...], image: list[in
     ("file", "message"),
     [
         ("missing", "there is no such file; a relative path starts at the current folder"),
-        ("folder", "is no .npz file that can be read"),
-        ("empty", "is no .npz file that can be read"),
-        ("text", "is no .npz file that can be read"),
+        ("folder", "is not a readable .npz file"),
+        ("empty", "is not a readable .npz file"),
+        ("text", "is not a readable .npz file"),
         ("npy", "must be an .npz file of named arrays, got a single array"),
-        ("cut", "is no .npz file that can be read"),
-        ("spoiled", "is no .npz file that can be read"),
-        ("zip of text", "'x' is no array"),
+        ("cut", "is not a readable .npz file"),
+        ("spoiled", "is not a readable .npz file"),
+        ("zip of text", "'x' is not an array"),
     ],
 )
 def test_bad_files(tmp_path: Path, file: str, message: str) -> None:

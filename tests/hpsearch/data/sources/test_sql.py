@@ -53,7 +53,7 @@ def test_rows_in_the_order_of_the_query(database: Path) -> None:
     assert cells(found, "a") == [4, None, 2, 1] and cells(found, "c") == [4.25, 3, None, 1.5]
     assert targets(found) == ["0", "1", "0", "1"] and not [n for n in found.notices if "ORDER BY" in n]
     found = read(database, "SELECT a, y FROM people")
-    assert found.notices[0].startswith("a query without ORDER BY may give its rows in another order each time")
+    assert found.notices[0].startswith("a query without ORDER BY may return its rows in another order each time")
 
 
 def test_chunks_do_not_matter(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,7 +92,7 @@ def test_test_rows_by_a_query_of_their_own(database: Path) -> None:
         database, "SELECT a, y FROM people", test_query="SELECT aa, y FROM (SELECT a AS aa, y FROM people)"
     )
     assert message.endswith("test_query: there is no column 'a'; did you mean 'aa'?")
-    assert "gives no rows" in refused(database, "SELECT a, y FROM people", test_query="SELECT a, y FROM nobody")
+    assert "returns no rows" in refused(database, "SELECT a, y FROM people", test_query="SELECT a, y FROM nobody")
 
 
 def test_the_query_is_sent_as_it_is(database: Path) -> None:
@@ -118,8 +118,8 @@ def test_people(tmp_path: Path) -> None:
         ("SELEC 1", 'near "SELEC": syntax error'),
         ("SELECT * FROM peple", "no such table: peple; did you mean 'people'?"),
         ("SELECT zz FROM people", "no such column: zz"),
-        ("SELECT a, a, y FROM people", "two columns are called 'a'"),
-        ("SELECT * FROM nobody", "the query gives no rows: SELECT * FROM nobody"),
+        ("SELECT a, a, y FROM people", "two columns are named 'a'"),
+        ("SELECT * FROM nobody", "the query returns no rows: SELECT * FROM nobody"),
         ("SELECT x'00ff' AS a, 1 AS y", "column 'a' holds bytes (b'\\x00\\xff'); it must hold numbers or text"),
         ("SELECT 1; SELECT 2", "You can only execute one statement at a time"),
         ("SELECT a FROM people WHERE a = ?", "Incorrect number of bindings"),
@@ -202,8 +202,8 @@ def test_a_study_file_with_a_password_is_refused() -> None:
     with pytest.raises(SpecError) as caught:
         restore_spec(content(data=data), "small.yaml")
     assert str(caught.value) == (
-        "small.yaml: data.url: a password must not be written into a file: write ${NAME} in its place,"
-        " the URL in quotes, and set the environment variable NAME"
+        "small.yaml: data.url: a password must not be written into a file: write ${NAME} instead,"
+        " with the URL in quotes, and set the environment variable NAME"
     )
 
 
@@ -285,7 +285,7 @@ def test_servers_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_drivers_that_are_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     message = refusal("sql", url="postgres://h/d", query="SELECT 1")
-    assert message == "data: sql: there is no kind of database 'postgres'; did you mean 'postgresql'?"
+    assert message == "data: sql: there is no database type 'postgres'; did you mean 'postgresql'?"
     monkeypatch.setitem(sys.modules, "psycopg", None)
     message = refusal("sql", url="postgresql+psycopg://h/d", query="SELECT 1")
     assert message == "data: sql: h/d: needs psycopg: pip install 'hpsearch[postgres]'"

@@ -81,7 +81,7 @@ def test_marks_of_missing_cells(tmp_path: Path) -> None:
     """Those of pandas, those that are given, with spaces around them too, and numbers."""
     read = table("csv", path=file(tmp_path, "a,b,y\n1,k,u\n?,?,v\nNA,,u\n ? ,l ,v\n4, ? ,u\n"), missing=["?"])
     assert cells(read, "a") == [1, None, None, None, 4] and cells(read, "b") == ["k", None, None, "l", None]
-    assert any("'a' is text, but holds nothing but numbers" in notice for notice in read.notices)
+    assert any("'a' is text that holds only numbers" in notice for notice in read.notices)
     data = pd.DataFrame({"a": [-999, 1, -999.0, 2], "y": ["u", "v", "u", "v"]})
     for kind in KINDS:
         assert cells(table(missing=["-999"], **written(tmp_path, kind, data)), "a") == [None, 1, None, 2]
@@ -122,9 +122,9 @@ def test_a_short_row_among_cells_that_are_missing(tmp_path: Path) -> None:
         ("", "is empty"),
         ("\n\n", "is empty"),
         ("a,b,y\n", "holds no rows"),
-        ("a,a,y\n1,2,u\n", "two columns are called 'a'"),
+        ("a,a,y\n1,2,u\n", "two columns are named 'a'"),
         (b"a,y\n\xe9,u\n", "is not utf-8 text: 'utf-8' codec can't decode byte 0xe9 in position 4"),
-        (many().encode() + b"\xe9,1,u\n", "say which: encoding: latin-1"),
+        (many().encode() + b"\xe9,1,u\n", "such as encoding: latin-1"),
         ('a,y\n1,"u\n2,v\n', "EOF inside string"),
         ("a,y\ninf,u\n1,v\n", "column 'a' must hold finite numbers, got inf in row 1"),
         (f"a,y\n1{'0' * 400},u\n1,v\n", "column 'a' must hold finite numbers, got inf in row 1"),
@@ -170,12 +170,12 @@ def test_columns_by_name_and_place(tmp_path: Path) -> None:
     ("settings", "words"),
     [
         ({"target": "yy"}, "target: there is no column 'yy'; did you mean 'y'?"),
-        ({"target": 3}, "target: there are 3 columns, so a place from 0 to 2, got 3"),
-        ({"target": -4}, "target: there are 3 columns, so a place from 0 to 2, got -4"),
+        ({"target": 3}, "target: there are 3 columns, so a position is from 0 to 2, got 3"),
+        ({"target": -4}, "target: there are 3 columns, so a position is from 0 to 2, got -4"),
         ({"drop": ["c"]}, "drop: there is no column 'c'; there is a, b, y"),
         ({"categorical": ["bb"]}, "categorical: there is no column 'bb'; did you mean 'b'?"),
         ({"drop": [-1]}, "target 'y' cannot be dropped"),
-        ({"split": {"column": "y"}}, "target 'y' cannot say which rows are for what"),
+        ({"split": {"column": "y"}}, "target 'y' cannot also be split.column"),
         ({"split": {"column": "b"}, "drop": ["b"]}, "split.column 'b' cannot be dropped"),
         ({"split": {"column": "bb"}}, "split.column: there is no column 'bb'; did you mean 'b'?"),
         ({"labels": {"uu": "v"}}, "labels: there is no class 'uu'; did you mean 'u'?"),
@@ -231,9 +231,9 @@ def test_gaps_in_a_whole_piece(tmp_path: Path) -> None:
 
 def test_targets_that_are_missing(tmp_path: Path) -> None:
     message = refusal("csv", path=file(tmp_path, SMALL + "1,2,\n3,4,NaN\n"))
-    assert "target 'y' is missing in 2 of 12 rows, the first of them row 11" in message
+    assert "target 'y' is missing in 2 of 12 rows, first in row 11" in message
     message = refusal("csv", path=file(tmp_path, "a,y\n1,0.5\n2,\n" + "3,0.7\n" * 30), task="regression")
-    assert "target 'y' is missing in 1 of 32 rows, the first of them row 2" in message
+    assert "target 'y' is missing in 1 of 32 rows, first in row 2" in message
 
 
 def test_a_single_class(tmp_path: Path) -> None:
@@ -246,9 +246,9 @@ def test_the_task_is_guessed_and_said(tmp_path: Path) -> None:
     rows = "".join(f"{k},{k % 3},{k / 7}\n" for k in range(50))
     path = file(tmp_path, "a,few,real\n" + rows)
     few = table("csv", path=path, target="few")
-    assert few.classes == ("0", "1", "2") and "task: classification, for 'few'" in few.notices[0]
+    assert few.classes == ("0", "1", "2") and "task: classification, because 'few'" in few.notices[0]
     real = table("csv", path=path, target="real")
-    assert real.classes == () and "task: regression, for 'real'" in real.notices[0]
+    assert real.classes == () and "task: regression, because 'real'" in real.notices[0]
     assert real.y.tolist() == [k / 7 for k in range(50)]
     said = table("csv", path=path, target="few", task="regression")
     assert said.classes == () and said.notices == ()
@@ -286,12 +286,14 @@ def test_test_files_that_do_not_fit(tmp_path: Path) -> None:
     assert refusal("csv", path=path, test_path=lacks).endswith("lacks.csv: there is no column 'a'; there is y, b")
     unknown = file(tmp_path, "a,b,y\n1,2,u.\n", "unknown.csv")
     message = refusal("csv", path=path, test_path=unknown)
-    assert "the test rows have a class 'u.' that the others have not" in message and "labels: {'u.': …}" in message
+    assert (
+        "the test rows have a class 'u.' that the other rows do not have" in message and "labels: {'u.': …}" in message
+    )
     assert targets(table("csv", path=path, test_path=unknown, labels={"u.": "u"}))[-1] == "u"
     assert "no such file" in refusal("csv", path=path, test_path=str(tmp_path / "none.csv"))
     assert "holds no rows" in refusal("csv", path=path, test_path=file(tmp_path, "a,b,y\n", "bare.csv"))
     message = refusal("csv", path=path, test_path=path, split={"column": "a"})
-    assert "split.column 'a' says which rows are for the test, so no others can be" in message
+    assert "split.column 'a' names the test rows, so there must be no separate test rows" in message
 
 
 def test_names_that_training_has_not(tmp_path: Path) -> None:
@@ -368,7 +370,7 @@ def test_what_is_said_of_columns(tmp_path: Path) -> None:
     for words in (
         "column 'const' is the same in all rows",
         "column 'three' is the same in all rows",
-        "column 'none' holds nothing: it becomes 0",
+        "column 'none' is empty: it becomes 0",
         "column 'who' has 10,000 categories",
         "task: classification",
     ):
@@ -382,7 +384,7 @@ def test_what_is_said_of_columns(tmp_path: Path) -> None:
 
 def test_no_column_is_left(tmp_path: Path) -> None:
     source = SOURCES["csv"].model_validate({"path": file(tmp_path, SMALL), "target": "y", "drop": ["a", "b"]})
-    with pytest.raises(DataError, match="there must be rows and columns to learn from"):
+    with pytest.raises(DataError, match="the table must have rows and feature columns"):
         prepare(source, 1, tmp_path)
 
 

@@ -9,8 +9,6 @@ import pandas as pd
 import pytest
 
 from hpsearch import api
-from hpsearch.study import session as service
-from hpsearch.training.executors import Inline
 from tests.hpsearch.report.html.report_cases import EVIL, STUDIES
 
 
@@ -35,9 +33,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
                 rows = [f"{i % 7},{i % 5},{text}{i % 3}{text}" for i in range(60)]
                 path.write_text("\n".join(["a,b,t", *rows]), "utf-8")
                 content["data"] = {"source": "csv", "path": str(path), "target": "t"}
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setitem(service.EXECUTORS, "processes", Inline)
-                urls[name] = api.run(content, storage=folder / f"{name}.db", tracking_uri="none").url
+            urls[name] = api.run(content, storage=folder / f"{name}.db", tracking_uri="none", executor="inline").url
         return urls[name]
 
     yield url

@@ -13,7 +13,7 @@ from matplotlib.colors import to_rgb
 from hpsearch.config.references import search_space
 from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset
-from hpsearch.models.diagnostics import Diagnostics, Fit, Regions, Spread, Weights
+from hpsearch.models.diagnostics import DecisionRegions, Diagnostics, LayerHistogram, LayerWeights, PartPredictions
 from hpsearch.report.html.content import ReportContent
 from hpsearch.report.html.figures import Chart
 from hpsearch.report.html.model_figures import model_charts
@@ -63,25 +63,33 @@ LIMITS = {"one_minus_beta": (0.03, 0.2), "learning_rate": (0.05, 0.6), "hidden_u
 
 CONFUSION = [[40, 10, 0], [3, 6, 1], [0, 20, 5]]  # true class, then predicted one
 LAYERS = Diagnostics(
-    val=Fit(25, confusion=[[9, 1, 0], [2, 5, 1], [0, 3, 4]]),
-    test=Fit(85, confusion=CONFUSION),
+    val=PartPredictions(25, confusion=[[9, 1, 0], [2, 5, 1], [0, 3, 4]]),
+    test=PartPredictions(85, confusion=CONFUSION),
     regions=None,
-    activations=[Spread("1 Dense", [5, 1, 4], [0.0, 2.0, 4.0, 6.0], 1.0, 2.0), Spread("2", [7, 9], [-1, 0, 1], 0, 1)],
-    gradients=[Spread("1 Dense", [2, 8], [-0.2, 0.0, 0.2], 0.0, 0.1), Spread("2", [6, 3], [-4, 0, 4], 0, 2)],
-    weights=[Weights("1 Dense", 30.0, 100, 17, 5), Weights("2 Dense", 24.0, 12, 3, 2)],
+    activations=[
+        LayerHistogram("1 Dense", [5, 1, 4], [0.0, 2.0, 4.0, 6.0], 1.0, 2.0),
+        LayerHistogram("2", [7, 9], [-1, 0, 1], 0, 1),
+    ],
+    gradients=[
+        LayerHistogram("1 Dense", [2, 8], [-0.2, 0.0, 0.2], 0.0, 0.1),
+        LayerHistogram("2", [6, 3], [-4, 0, 4], 0, 2),
+    ],
+    weights=[LayerWeights("1 Dense", 30.0, 100, 17, 5), LayerWeights("2 Dense", 24.0, 12, 3, 2)],
 )
-REGIONS = Regions(
-    names=["width", "length"],
+REGIONS = DecisionRegions(
+    features=["width", "length"],
     x=[1.0, 2.0, 3.0, 4.0],
     y=[-10.0, 0.0, 10.0],
-    said=[[0, 0, 1, 2], [0, 1, 1, 2], [2, 2, 2, 2]],
-    sure=[[0.9, 0.8, 0.7, 0.6]] * 3,
-    dots=[[1.5, -9.0, 0], [3.5, 8.0, 2], [2.5, 1.0, 1], [3.7, 7.0, 2]],
+    predicted=[[0, 0, 1, 2], [0, 1, 1, 2], [2, 2, 2, 2]],
+    probability=[[0.9, 0.8, 0.7, 0.6]] * 3,
+    training_rows=[[1.5, -9.0, 0], [3.5, 8.0, 2], [2.5, 1.0, 1], [3.7, 7.0, 2]],
 )
 VALUES = Diagnostics(
-    val=Fit(4, [], [1.0, 5.0, 2.0, 9.0], [1.5, 4.0, 2.0, 12.0], [1, 1, 2], [-1.0, 0.5, 2.0, 3.5]),
-    test=Fit(3, [], [20.0, 30.0, 25.0], [21.0, 36.0, 27.0], [2, 0, 1], [0.0, 2.0, 4.0, 6.0]),
-    regions=REGIONS._replace(said=[[0.5, 1.5, 2.5, 3.5], [4.5, 5.5, 6.5, 7.5], [8.5, 9.5, 10.5, 11.5]], sure=[]),
+    val=PartPredictions(4, [], [1.0, 5.0, 2.0, 9.0], [1.5, 4.0, 2.0, 12.0], [1, 1, 2], [-1.0, 0.5, 2.0, 3.5]),
+    test=PartPredictions(3, [], [20.0, 30.0, 25.0], [21.0, 36.0, 27.0], [2, 0, 1], [0.0, 2.0, 4.0, 6.0]),
+    regions=REGIONS._replace(
+        predicted=[[0.5, 1.5, 2.5, 3.5], [4.5, 5.5, 6.5, 7.5], [8.5, 9.5, 10.5, 11.5]], probability=[]
+    ),
     activations=[],
     gradients=[],
     weights=[],

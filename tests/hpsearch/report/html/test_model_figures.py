@@ -8,7 +8,7 @@ import numpy as np
 import paths
 import pytest
 
-from hpsearch.models.diagnostics import Spread
+from hpsearch.models.diagnostics import LayerHistogram
 from tests.hpsearch import test_cli
 from tests.hpsearch.report.html.handmade import (
     CLASSES,
@@ -71,8 +71,8 @@ def test_predicted() -> None:
     for name, fit in (("val", VALUES.val), ("test", VALUES.test)):
         assert fit is not None
         dots, line = along(made, f"true ({name})")
-        assert (list(dots.x), list(dots.y)) == (fit.truth, fit.predicted)
-        assert list(line.x) == list(line.y) == [min(fit.truth), max(fit.truth)]
+        assert (list(dots.x), list(dots.y)) == (fit.targets, fit.predicted)
+        assert list(line.x) == list(line.y) == [min(fit.targets), max(fit.targets)]
         assert heading(made, dots).startswith(f"{name}, {fit.rows} rows")
         (below,) = [
             t for t in made.data if t.type == "bar" and axis(made, t, "x").domain == axis(made, dots, "x").domain
@@ -85,8 +85,8 @@ def test_regions() -> None:
     made = figure("regions")
     field, *dots = made.data
     assert (list(field.x), list(field.y)) == (REGIONS.x, REGIONS.y)
-    assert [list(row) for row in field.z] == REGIONS.said
-    assert [list(row) for row in field.text] == [[CLASSES[int(n)] for n in row] for row in REGIONS.said]
+    assert [list(row) for row in field.z] == REGIONS.predicted
+    assert [list(row) for row in field.text] == [[CLASSES[int(n)] for n in row] for row in REGIONS.predicted]
     assert {t.name: list(zip(t.x, t.y, strict=True)) for t in dots} == {
         "setosa": [(1.5, -9.0)], "versicolor": [(2.5, 1.0)], "virginica": [(3.5, 8.0), (3.7, 7.0)],
     }  # fmt: skip
@@ -104,12 +104,12 @@ def test_regions_of_values() -> None:
     seen = VALUES.regions
     assert seen is not None
     field, dots = figure("regions", "values").data
-    assert (list(field.x), list(field.y), [list(row) for row in field.z]) == (seen.x, seen.y, seen.said)
-    assert list(zip(dots.x, dots.y, map(float, dots.text), strict=True)) == [tuple(d) for d in seen.dots]
+    assert (list(field.x), list(field.y), [list(row) for row in field.z]) == (seen.x, seen.y, seen.predicted)
+    assert list(zip(dots.x, dots.y, map(float, dots.text), strict=True)) == [tuple(d) for d in seen.training_rows]
 
 
 @pytest.mark.parametrize(("name", "spreads"), [("activations", LAYERS.activations), ("gradients", LAYERS.gradients)])
-def test_spreads(name: str, spreads: Sequence[Spread]) -> None:
+def test_spreads(name: str, spreads: Sequence[LayerHistogram]) -> None:
     """A layer's own histogram under its name."""
     made = figure(name)
     for t, spread in zip(made.data, spreads, strict=True):

@@ -1,0 +1,91 @@
+"""The end of a study: the champion's test scores, its diagnostics and its model."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from hpsearch.core.seeds import derive
+from hpsearch.data.preprocessing import Preprocessing
+from hpsearch.models.diagnostics import Diagnostics, diagnose
+from hpsearch.models.export import champion_model
+from hpsearch.search.champion import with_test_scores
+from hpsearch.storage.records import StoredWeights, Trial
+from hpsearch.study.context import StudyContext, StudyState, train_seed
+from hpsearch.study.dispatcher import POLL_INTERVAL, Dispatcher
+from hpsearch.training.scores import final_scores
+from hpsearch.training.task import Outcome, Task, TrialTask
+
+
+def score_champion(context: StudyContext, state: StudyState) -> None:
+    """Score the champion's weights on the test rows, once in the life of a study, and store the scores."""
+    champion, storage = state.champion, context.storage
+    if champion is None:
+        return
+    stored = storage.weights.find(champion)
+    scores = stored.test if stored else None
+    if scores is None:
+        weights = stored.weights if stored else _retrain(context, state, champion)
+        if weights is None:
+            return
+        scores = final_scores(context.spec, context.dataset, champion.point, weights)
+        storage.weights.save_champion(StoredWeights(*champion.key, weights, scores))
+    stage = [s.name for s in context.spec.stages].index(champion.stage)
+    state.trials[stage][champion.number] = with_test_scores(champion, scores)
+
+
+def _retrain(context: StudyContext, state: StudyState, champion: Trial) -> bytes | None:
+    """Train the champion again for its weights, which are missing when its outcome is copied from another study.
+
+    Its seed is that of the original, so its weights are, too.
+    """
+    spec = context.spec
+    task = TrialTask(champion.number, champion.point, _seed(context, state, champion))
+    dispatcher = Dispatcher(context.executor, context.stop)
+    dispatcher.queue(0, [Task(spec, context.dataset, (task,), spec.train.epochs)])
+    outcomes: list[Outcome] = []
+    while not outcomes:
+        dispatcher.submit()
+        outcomes, error = dispatcher.collect(POLL_INTERVAL)
+        context.storage.lease.heartbeat()
+        if error is not None:
+            raise dispatcher.halted(error) from error
+    ((result,),) = outcomes
+    if result.value != champion.value:
+        difference = result.error or f"its value was {result.value}, not {champion.value}"
+        state.notes.append(f"{champion.label} was trained again for its weights: {difference}")
+    return result.weights
+
+
+def _seed(context: StudyContext, state: StudyState, champion: Trial) -> int:
+    """Return the seed that the champion, or the trial that its outcome is copied from, was trained with."""
+    spec = context.spec
+    names = [s.name for s in spec.stages]
+    if champion.copied_from is None and champion.stage in names:
+        stage = names.index(champion.stage)
+        return train_seed(spec, spec.stages[stage], champion.number, len(state.trials[stage]))
+    name, number = (champion.copied_from or champion.label).rpartition(":")[2].rsplit("/", 1)
+    return derive(spec.seed, name, int(number), "train")
+
+
+def store_diagnostics(
+    context: StudyContext, champion: Trial | None, prepared: Sequence[tuple[Preprocessing, ...]]
+) -> None:
+    """Store the champion's diagnostics on its rows, once its test scores are stored; reports may lack the data.
+
+    Args:
+        prepared: for each way to prepare the rows, the preprocessing of each fold.
+    """
+    stored = context.storage.weights.find(champion)
+    if champion is None or stored is None or stored.test is None or Diagnostics.from_bytes(stored.diagnostics):
+        return
+    dataset = context.dataset.at(champion.point)
+    found = diagnose(context.spec, dataset, prepared[dataset.number], champion.point, stored.weights)
+    context.storage.weights.save_diagnostics(champion, found.to_bytes())
+
+
+def save_model(context: StudyContext, champion: Trial | None, folder: Path) -> Path | None:
+    """Save the champion's model; return its folder, or None when no weights are stored."""
+    stored = context.storage.weights.find(champion)
+    if champion is None or stored is None:
+        return None
+    champion_model(context.spec, context.storage, champion, stored).save(folder, example=True)
+    return folder

@@ -1,0 +1,72 @@
+"""The parts a study is built from, and the state that its stages share."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple, final
+
+from hpsearch.config.spec import Spec, Stage
+from hpsearch.core.seeds import derive
+from hpsearch.core.space import Box, Space
+from hpsearch.data.dataset import Dataset
+from hpsearch.search.champion import find_champion
+from hpsearch.storage.records import Trial, TrialKey
+from hpsearch.storage.study_db import StudyDatabase
+from hpsearch.tracking import Tracker
+from hpsearch.training.executors import Executor
+
+
+class StudyContext(NamedTuple):
+    """The parts a study is built from; none of them changes while it runs.
+
+    Attributes:
+        space: the search space of `spec`.
+        stop: called between steps; when it returns True, finished work is stored and `Interrupted` is raised.
+    """
+
+    spec: Spec
+    space: Space
+    dataset: Dataset
+    storage: StudyDatabase
+    executor: Executor
+    tracker: Tracker
+    stop: Callable[[], bool] = lambda: False
+
+
+@final
+@dataclass
+class StudyState:
+    """The state that the stages of a running study share.
+
+    Attributes:
+        totals: planned trials of each stage.
+        transferred: finished trials of the parent study, when this study is a fork.
+        kept: trials whose weights the database holds.
+        trials: trials of each stage that has begun, by number.
+        boxes: box of each stage that has begun.
+        notes: messages for the user that have not been reported yet.
+    """
+
+    spec: Spec
+    totals: list[int]
+    transferred: list[Trial]
+    kept: set[TrialKey]
+    trials: list[list[Trial]] = field(default_factory=list)
+    boxes: list[Box] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def champion(self) -> Trial | None:
+        """The champion so far."""
+        return find_champion(self.spec, self.trials)
+
+
+def train_seed(spec: Spec, stage: Stage, number: int, proposed: int) -> int:
+    """Return the training seed of a trial.
+
+    It depends on the trial's number; in a confirming stage the points to compare share the seeds.
+
+    Args:
+        proposed: number of trials of the stage.
+    """
+    seed = number // (proposed // stage.seeds) if stage.confirms else number
+    return derive(spec.seed, stage.name, seed, "train")

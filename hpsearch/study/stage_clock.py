@@ -1,0 +1,29 @@
+"""The running time of a stage, over all sessions."""
+
+import time
+from typing import final
+
+
+@final
+class StageClock:
+    """Measures how long a stage has run and whether its time limit is over.
+
+    Args:
+        used: seconds that the stage ran in earlier sessions.
+        timeout: its time limit in seconds; None for no limit.
+    """
+
+    def __init__(self, used: float, timeout: float | None) -> None:
+        self._last = time.monotonic()
+        self._deadline = self._last + (timeout or float("inf")) - used
+
+    @property
+    def expired(self) -> bool:
+        """Whether the time limit is over."""
+        return time.monotonic() > self._deadline
+
+    def lap(self) -> float:
+        """Return the seconds since the last call, or since the stage began."""
+        now = time.monotonic()
+        seconds, self._last = now - self._last, now
+        return seconds

@@ -1,0 +1,91 @@
+"""Starting or resuming a study in its database, and what of its file may have changed since it began."""
+
+from hpsearch.config.diff import changed_sections, compare_specs
+from hpsearch.config.spec import Spec
+from hpsearch.core.space import Space
+from hpsearch.core.text import format_count
+from hpsearch.core.version import versions
+from hpsearch.data.dataset import Dataset
+from hpsearch.errors import StorageError
+from hpsearch.models.prepared import PreparedData
+from hpsearch.storage.database import display_name
+from hpsearch.storage.records import PRIOR, StoredStudy
+from hpsearch.storage.study_db import StudyDatabase
+from hpsearch.study.fork import ParentStudy, transferable_trials
+
+
+def check_changes(storage: StudyDatabase, stored: StoredStudy, old: Spec, new: Spec) -> list[str]:
+    """Return the changes of the study file since the study began, one line each.
+
+    Raises:
+        StorageError: the study cannot continue with one of them.
+    """
+    where = display_name(storage.url)
+    if stored.name != new.name:
+        raise StorageError(
+            f"{where}: holds study '{stored.name}', not '{new.name}'; choose another file with --storage"
+        )
+    begun = storage.stages.load()
+    proposed = {s.name: storage.trials.count(s.name) for s in old.stages}
+    proposed = {name: count for name, count in proposed.items() if count or name in begun}
+    changes = compare_specs(old, new, proposed)
+    if not proposed and storage.trials.count(PRIOR) and (differing := changed_sections(old, new)):
+        raise StorageError(f"{where}: was forked with another {', '.join(differing)}, which its trials depend on")
+    if changes.refused:
+        raise StorageError(
+            f"{where}: holds study '{stored.name}', which cannot continue with these changes of its file:\n"
+            + "\n".join(f"  {change}" for change in changes.refused)
+            + "\nStart a new study that reuses its trials where possible: hpsearch run STUDY.yaml --fork NEWNAME"
+        )
+    return [f"changed since the study began: {change}" for change in changes.changes]
+
+
+def start(
+    storage: StudyDatabase, spec: Spec, space: Space, dataset: Dataset, parent: ParentStudy | None
+) -> tuple[StoredStudy, list[str]]:
+    """Write a new study to its database; return it and messages for the user.
+
+    Args:
+        parent: the study to fork, if any.
+    """
+    content = spec.model_dump(mode="json")
+    if parent is None:
+        return storage.begin(spec.name, content, dataset.fingerprint, versions()), []
+    transfer = transferable_trials(parent, spec, space, dataset.fingerprint, versions())
+    stored = storage.begin(spec.name, content, dataset.fingerprint, versions(), transfer.trials, transfer.parent)
+    return stored, [transfer.note]
+
+
+def resume(storage: StudyDatabase, stored: StoredStudy, spec: Spec, dataset: Dataset, changes: list[str]) -> list[str]:
+    """Resume a stored study with a spec that may have changed; return messages for the user.
+
+    Args:
+        changes: from `check_changes`.
+
+    Raises:
+        StorageError: the data have changed.
+    """
+    if stored.fingerprint != dataset.fingerprint:
+        raise StorageError(
+            f"{display_name(storage.url)}: the data have changed since the study began "
+            f"(fingerprint {stored.fingerprint}, now {dataset.fingerprint}); "
+            "start a new study: hpsearch run STUDY.yaml --fork NEWNAME"
+        )
+    if changes:
+        storage.study.change_spec(spec.model_dump(mode="json"))
+    if stored.version == versions():
+        return changes
+    return [*changes, f"begun with {stored.version}, now {versions()}: results of trials may differ"]
+
+
+def store_prepared(storage: StudyDatabase, spec: Spec, prepared: list[PreparedData]) -> None:
+    """Store how rows are prepared, unless it is stored; a study without trials may have changed it."""
+    contents, stored = [p.to_bytes() for p in prepared], storage.study.prepared()
+    if not stored or (stored != contents and not any(storage.trials.count(stage.name) for stage in spec.stages)):
+        storage.study.save_prepared(contents)
+
+
+def retry_failed(storage: StudyDatabase, spec: Spec) -> list[str]:
+    """Set failed trials back to running, so that they are trained again; return messages for the user."""
+    count = sum(storage.retry_failed(stage.name) for stage in spec.stages)
+    return [f"{format_count(count, 'failed trial')} to train again"]
