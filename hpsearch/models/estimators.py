@@ -1,10 +1,10 @@
-"""The engine's nets as scikit-learn estimators: `MLPClassifier` and `MLPRegressor`, for pipelines and searches.
+"""scikit-learn estimators of the engine's networks: `MLPClassifier` and `MLPRegressor`, for pipelines and searches.
 
     MLPClassifier(hidden=(64, 32), optimizer="momentum", learning_rate=0.1).fit(X, y).predict_proba(X)
 
-What is fitted has names ending in `_`: `n_iter_` epochs were trained, with losses `loss_curve_` (means over batches as
-they were seen, without l2) and, with early stopping, `validation_loss_curve_`; `network_`, `state_` and `scaler_` are
-the engine's. Rows of float32 are trained in float32, all others in float64.
+Fitted attributes end in `_`: `n_iter_` is the number of epochs trained; `loss_curve_` has the mean training loss of
+each epoch, without l2, and `validation_loss_curve_` that of the validation rows, with early stopping; `network_`,
+`state_` and `scaler_` are objects of the engine. Rows of float32 are trained in float32, all others in float64.
 """
 
 import copy
@@ -42,46 +42,47 @@ from hpsearch.config.instantiate import RECTIFIERS
 DTYPES = (np.float64, np.float32)
 
 
-def _whole(value: Any) -> bool:
+def _is_positive_int(value: Any) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1
 
 
-def _number(least: float, below: float) -> Callable[[Any], bool]:
+def _is_number(least: float, below: float) -> Callable[[Any], bool]:
+    """Return a check for a real number in [least, below)."""
     return lambda v: isinstance(v, Real) and not isinstance(v, bool) and least <= float(v) < below
 
 
-def _switch(value: Any) -> bool:
+def _is_bool(value: Any) -> bool:
     return isinstance(value, bool | np.bool_)
 
 
-TINY = float(np.nextafter(0, 1))  # the least number above 0
-MENUS: dict[str, Mapping[str, Any]] = {
+SMALLEST = float(np.nextafter(0, 1))  # the smallest number above 0
+REGISTRIES: dict[str, Mapping[str, Any]] = {
     "activation": ACTIVATIONS,
     "optimizer": OPTIMIZERS,
     "scale": {**SCALERS, "none": None},
 }
 RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "hidden": (
-        lambda v: isinstance(v, tuple | list) and all(map(_whole, v)),
-        "a tuple of whole numbers of at least 1, the units of each layer",
+        lambda v: isinstance(v, tuple | list) and all(map(_is_positive_int, v)),
+        "a tuple of integers of at least 1, the units of each layer",
     ),
-    "learning_rate": (_number(TINY, inf), "a number above 0"),
-    "beta": (_number(0, 1), "a number of at least 0 and below 1"),
-    "batch_size": (_whole, "a whole number of at least 1"),
-    "l2": (_number(0, inf), "a number of at least 0"),
-    "epochs": (_whole, "a whole number of at least 1"),
-    "early_stopping": (_switch, "True or False"),
-    "patience": (_whole, "a whole number of at least 1"),
-    "min_delta": (_number(0, inf), "a number of at least 0"),
-    "validation_fraction": (_number(TINY, 1), "a number above 0 and below 1"),
-    "dropout": (_number(0, 1), "a number of at least 0 and below 1"),
-    "batch_norm": (_switch, "True or False"),
-    "warm_start": (_switch, "True or False"),
+    "learning_rate": (_is_number(SMALLEST, inf), "a number above 0"),
+    "beta": (_is_number(0, 1), "a number of at least 0 and below 1"),
+    "batch_size": (_is_positive_int, "an integer of at least 1"),
+    "l2": (_is_number(0, inf), "a number of at least 0"),
+    "epochs": (_is_positive_int, "an integer of at least 1"),
+    "early_stopping": (_is_bool, "True or False"),
+    "patience": (_is_positive_int, "an integer of at least 1"),
+    "min_delta": (_is_number(0, inf), "a number of at least 0"),
+    "validation_fraction": (_is_number(SMALLEST, 1), "a number above 0 and below 1"),
+    "dropout": (_is_number(0, 1), "a number of at least 0 and below 1"),
+    "batch_norm": (_is_bool, "True or False"),
+    "warm_start": (_is_bool, "True or False"),
 }
 
 
 class _MLP(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn is not typed
-    """What the two have in common: everything but how targets are read and predictions written."""
+    """The common part of both estimators: all but the conversion of targets and of predictions."""
 
     def __init__(
         self,
@@ -104,27 +105,27 @@ class _MLP(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn is not typ
         warm_start: bool = False,
         random_state: Any = None,
     ) -> None:
-        """Settings, checked by `fit`.
+        """Store the settings; `fit` checks them.
 
         Args:
             hidden: units of each hidden layer; `()` is a linear model.
-            activation: of the hidden layers: relu, tanh, sigmoid, elu, … (`engine.activations`).
+            activation: of the hidden layers, from `engine.activations`: relu, tanh, sigmoid, elu, …
             optimizer: sgd, momentum, nesterov, adagrad, adadelta, rmsprop, adam or adamw.
-            learning_rate: α, above 0, the same in all epochs.
-            beta: β of momentum and nesterov, v = βv + (1−β)g; the others do without.
-            batch_size: rows a step.
-            l2: λ of λ/2 · Σw² over the weights, beside the mean loss of a batch.
-            epochs: that `fit` trains, at most when it stops early.
-            early_stopping: sets rows aside and ends when their loss has not fallen; the best weights are kept.
-            patience: epochs without an improvement by more than `min_delta` after which it ends.
-            min_delta: the least that counts as an improvement.
-            validation_fraction: of the rows, that are set aside; of each class as many as it has in proportion.
+            learning_rate: α, above 0, constant.
+            beta: β of momentum and nesterov, v = βv + (1−β)g; ignored by the others.
+            batch_size: rows per step.
+            l2: λ of λ/2 · Σw² over the weights, added to the mean loss of a batch.
+            epochs: number of epochs; the maximum with early stopping.
+            early_stopping: hold out validation rows, stop when their loss no longer improves, keep the best weights.
+            patience: stop after this many epochs without an improvement by more than `min_delta`.
+            min_delta: smallest improvement that counts.
+            validation_fraction: fraction of the rows held out for validation, stratified by class.
             dropout: rate after each hidden layer.
-            batch_norm: in each hidden layer, before the activation.
-            scale: of the inputs, as fitted on the rows to learn from: standard, minmax, robust, quantile or none.
-            warm_start: `fit` goes on from where the last one ended: weights, optimizer and scaling stay.
-            random_state: of weights, order of rows, dropout and rows set aside: a whole number, for the same bits each
-                time, a RandomState or None.
+            batch_norm: use batch normalization in each hidden layer, before the activation.
+            scale: scaling of the inputs, fitted on the training rows: standard, minmax, robust, quantile or none.
+            warm_start: `fit` continues from the previous fit: weights, optimizer state and scaling are kept.
+            random_state: of weights, row order, dropout and validation rows: an integer for reproducible results, a
+                RandomState or None.
         """
         self.hidden = hidden
         self.activation = activation
@@ -145,74 +146,76 @@ class _MLP(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn is not typ
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any) -> Self:
-        """Trains on rows `X (rows, features)` with targets `y (rows,)`; a regression's may be `(rows, outputs)`.
+        """Train on rows `X (rows, features)` and targets `y (rows,)`; for a regression also `(rows, outputs)`.
 
         Raises:
-            ValueError: a setting that cannot be, rows or targets that cannot be learned from, or a loss that became
-                infinite; an estimator that goes on is left as it was.
+            ValueError: invalid settings, rows or targets, or a loss that became infinite; an estimator with a warm
+                start then keeps its state.
         """
         self._check_settings()
-        begin = not (self.warm_start and self._fitted())
-        return self._learn(X, y, begin=begin, epochs=int(self.epochs), stop=bool(self.early_stopping))
+        is_new = not (self.warm_start and self._fitted())
+        return self._train(X, y, is_new=is_new, epochs=int(self.epochs), stop=bool(self.early_stopping))
 
     def _fitted(self) -> bool:
         return hasattr(self, "state_")
 
     def _check_settings(self) -> None:
-        """All mistakes at once."""
-        given = self.get_params()
-        wrong = [f"{n} must be {words}, got {given[n]!r}" for n, (holds, words) in RULES.items() if not holds(given[n])]
-        for name, menu in MENUS.items():
-            if not (isinstance(given[name], str) and given[name] in menu):
-                wrong.append(f"unknown {name} {given[name]!r}{nearest(str(given[name]), list(menu))}")
+        """Raise ValueError with all invalid settings."""
+        settings = self.get_params()
+        wrong = [
+            f"{n} must be {words}, got {settings[n]!r}" for n, (holds, words) in RULES.items() if not holds(settings[n])
+        ]
+        for name, menu in REGISTRIES.items():
+            if not (isinstance(settings[name], str) and settings[name] in menu):
+                wrong.append(f"unknown {name} {settings[name]!r}{nearest(str(settings[name]), list(menu))}")
         if wrong:
             raise ValueError(f"{type(self).__name__}: {'; '.join(wrong)}")
 
     @abstractmethod
-    def _read(self, y: Any, begin: bool, classes: Any) -> tuple[Any, Loss, int]:
-        """Labels `(rows,)` or values `(rows, outputs)`, their loss, and how many outputs the network needs."""
+    def _convert_targets(self, y: Any, is_new: bool, classes: Any) -> tuple[Any, Loss, int]:
+        """Return labels `(rows,)` or values `(rows, outputs)`, their loss, and the number of outputs."""
 
-    def _learn(self, X: Any, y: Any, *, begin: bool, epochs: int, stop: bool, classes: Any = None) -> Self:
-        """Trains so many epochs, from new weights or on from those there are; sets rows aside if it may stop."""
+    def _train(self, X: Any, y: Any, *, is_new: bool, epochs: int, stop: bool, classes: Any = None) -> Self:
+        """Train from new weights, or from the current ones; hold out validation rows if training may stop early."""
         least = (2 if self.batch_norm else 1) + stop  # rows
         several = get_tags(self).target_tags.multi_output
         x, y = validate_data(
-            self, X, y, reset=begin, dtype=DTYPES, ensure_min_samples=least, multi_output=several, y_numeric=several
+            self, X, y, reset=is_new, dtype=DTYPES, ensure_min_samples=least, multi_output=several, y_numeric=several
         )
-        if begin:
-            self.__dict__.pop("state_", None)  # until all has gone well it is not fitted
-        values, loss, outputs = self._read(y, begin, classes)
+        if is_new:
+            self.__dict__.pop("state_", None)  # not fitted until training succeeds
+        values, loss, outputs = self._convert_targets(y, is_new, classes)
         network = Network((x.shape[1],), self._layers(outputs), loss)
         hyper = self._hyperparameters()
         generator = np.random.default_rng(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-        kept, aside = slice(None), slice(0)
+        training, held_out = slice(None), slice(0)
         if stop:
             count = min(max(1, round(self.validation_fraction * len(x))), len(x) - least + 1)
-            kept, aside = _parts(values if loss.classifies else np.zeros(len(x)), count, generator)
-        if begin:
-            self.scaler_ = None if self.scale == "none" else SCALERS[self.scale].fit(x[kept])
-            self.target_scaler_ = None if loss.classifies else Standard.fit(values[kept])
+            training, held_out = _split_rows(values if loss.classifies else np.zeros(len(x)), count, generator)
+        if is_new:
+            self.scaler_ = None if self.scale == "none" else SCALERS[self.scale].fit(x[training])
+            self.target_scaler_ = None if loss.classifies else Standard.fit(values[training])
             self.loss_curve_: list[float] = []
             self.validation_loss_curve_: list[float] = []
             state = State.start(network, hyper.slots, [generator], x.dtype)
         else:
-            state = self._going_on(network, hyper)
+            state = self._continued_state(network, hyper)
         dtype = state.theta.dtype
         x, y = _scaled(self.scaler_, x, dtype), loss.targets(_scaled(self.target_scaler_, values), outputs, dtype)
-        val = Rows(x[aside], y[aside]) if stop else None
+        val = Rows(x[held_out], y[held_out]) if stop else None
         stopping = EarlyStopping(int(self.patience), float(self.min_delta))
-        losses, val_losses = _train(network, hyper, state, Rows(x[kept], y[kept]), val, epochs, stopping)
+        losses, val_losses = _run_epochs(network, hyper, state, Rows(x[training], y[training]), val, epochs, stopping)
         self.loss_curve_ = self.loss_curve_ + losses
         self.validation_loss_curve_ = self.validation_loss_curve_ + val_losses
         self.network_, self.state_, self.n_iter_ = network, state, state.epoch
         return self
 
-    def _going_on(self, network: Network, hyper: Hyperparameters) -> State:
-        """The state to go on from, a copy; another optimizer begins afresh."""
+    def _continued_state(self, network: Network, hyper: Hyperparameters) -> State:
+        """Return a copy of the current state; the optimizer state is reset if the optimizer differs."""
         if _without_dropout(network) != _without_dropout(self.network_):
             raise ValueError(
-                f"{type(self).__name__}: to go on, hidden, activation, batch_norm and the columns of y must be those"
-                f" of the first fit; set warm_start=False to begin anew"
+                f"{type(self).__name__}: a warm start needs hidden, activation, batch_norm and the columns of y of the"
+                f" first fit; set warm_start=False to start from new weights"
             )
         state = copy.deepcopy(self.state_)
         if set(state.slots) != set(hyper.slots):
@@ -239,7 +242,7 @@ class _MLP(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn is not typ
         )
 
     def _outputs(self, X: Any) -> Floats:
-        """What the network makes of rows, `(rows, outputs)`: probabilities, or standardized values."""
+        """Return probabilities or standardized values, `(rows, outputs)`."""
         check_is_fitted(self, "state_")
         x = validate_data(self, X, reset=False, dtype=DTYPES)
         theta = self.state_.theta
@@ -247,7 +250,7 @@ class _MLP(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn is not typ
 
 
 def _without_dropout(network: Network) -> Network:
-    """What the weights are of: dropout has none, so it may be changed, added and left out."""
+    """Return the network without its dropout layers, which have no weights and may change between fits."""
     return dataclasses.replace(network, layers=tuple(p for p in network.layers if not isinstance(p, Dropout)))
 
 
@@ -255,16 +258,16 @@ def _scaled(scaler: Scaler | None, values: Any, dtype: DType | None = None) -> A
     return np.asarray(scaler.apply(values) if scaler else values, dtype, order="C")
 
 
-def _parts(labels: npt.NDArray[Any], count: int, generator: np.random.Generator) -> tuple[Any, Any]:
-    """Which rows are learned from and which are set aside, `(rows,)` of bool each; of every label in proportion."""
+def _split_rows(labels: npt.NDArray[Any], count: int, generator: np.random.Generator) -> tuple[Any, Any]:
+    """Return masks of training rows and of `count` held-out rows, `(rows,)` each, stratified by label."""
     order = generator.permutation(len(labels))
     order = order[np.argsort(labels[order], kind="stable")]
-    aside = np.zeros(len(labels), dtype=np.bool_)
-    aside[order[(2 * np.arange(count) + 1) * len(labels) // (2 * count)]] = True  # at equal distances
-    return ~aside, aside
+    held_out = np.zeros(len(labels), dtype=np.bool_)
+    held_out[order[(2 * np.arange(count) + 1) * len(labels) // (2 * count)]] = True  # evenly spaced
+    return ~held_out, held_out
 
 
-def _train(
+def _run_epochs(
     network: Network,
     hyper: Hyperparameters,
     state: State,
@@ -273,11 +276,7 @@ def _train(
     epochs: int,
     stopping: EarlyStopping,
 ) -> tuple[list[float], list[float]]:
-    """Changes the state; with validation rows it ends with the best weights.
-
-    Returns:
-        The losses of each epoch, and those of the validation rows.
-    """
+    """Train the state in place and return training and validation losses; with `val` it ends with the best weights."""
     losses, val_losses = [], []
     state.best_theta, state.best_value[:], state.best_epoch[:] = state.theta.copy(), inf, state.epoch
     for epoch in islice(train(network, [hyper], state, rows, val), epochs):
@@ -298,32 +297,32 @@ def _train(
 
 @final
 class MLPClassifier(ClassifierMixin, _MLP):  # type: ignore[misc]
-    """A multilayer perceptron for classes: a sigmoid for two of them, a softmax for more.
+    """A multilayer perceptron classifier: a sigmoid output for two classes, softmax for more.
 
     Attributes:
         classes_: `(classes,)`, sorted, in the order of the columns of `predict_proba`.
-        n_features_in_, feature_names_in_: of the rows it was fitted on, the names where they had any.
+        n_features_in_, feature_names_in_: of the training rows; names only if the rows had them.
     """
 
     classes_: npt.NDArray[Any]
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None) -> Self:
-        """One epoch more on these rows, scaled as those of the first call were; nothing is set aside.
+        """Train for one epoch on these rows, with the scaling of the first call and without validation rows.
 
         Args:
-            classes: all there will ever be; must be given in the first call.
+            classes: all classes; required in the first call.
 
         Raises:
-            ValueError: as `fit`; no classes in the first call, or others in a later one.
+            ValueError: as `fit`; also if classes are missing in the first call or differ in a later one.
         """
         self._check_settings()
         if not self._fitted() and classes is None:
             raise ValueError("MLPClassifier: classes must be given in the first call of partial_fit, got None")
-        return self._learn(X, y, begin=not self._fitted(), epochs=1, stop=False, classes=classes)
+        return self._train(X, y, is_new=not self._fitted(), epochs=1, stop=False, classes=classes)
 
-    def _read(self, y: Any, begin: bool, classes: Any) -> tuple[Integers, Loss, int]:
+    def _convert_targets(self, y: Any, is_new: bool, classes: Any) -> tuple[Integers, Loss, int]:
         check_classification_targets(y)
-        known = np.unique(y if classes is None else classes) if begin else self.classes_
+        known = np.unique(y if classes is None else classes) if is_new else self.classes_
         if not np.array_equal(np.unique(known if classes is None else classes), known):
             raise ValueError(f"MLPClassifier: classes must stay {known.tolist()}, got {list(classes)}")
         if len(known) < 2:
@@ -336,52 +335,52 @@ class MLPClassifier(ClassifierMixin, _MLP):  # type: ignore[misc]
         return (labels, Logistic(), 1) if len(known) == 2 else (labels, SoftmaxCrossEntropy(), len(known))
 
     def predict_proba(self, X: Any) -> Floats:
-        """Probabilities `(rows, classes)`, in the order of `classes_`."""
+        """Return probabilities `(rows, classes)`, in the order of `classes_`."""
         outputs = self._outputs(X)
         return np.hstack([1 - outputs, outputs]) if len(self.classes_) == 2 else outputs
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
-        """The most probable class of each row, `(rows,)`."""
+        """Return the most probable class of each row, `(rows,)`."""
         most = self.predict_proba(X).argmax(axis=1)
         return np.asarray(self.classes_[most])
 
 
 @final
 class MLPRegressor(RegressorMixin, _MLP):  # type: ignore[misc]
-    """A multilayer perceptron for values, by squared error; targets are standardized for training and back again.
+    """A multilayer perceptron regressor with squared error; targets are standardized for training.
 
-    The losses of its curves are ½(a − y)² of standardized targets, summed over the outputs.
+    The loss curves are ½(a − y)² of standardized targets, summed over the outputs.
 
     Attributes:
-        target_scaler_: the engine's scaling of the targets.
-        n_features_in_, feature_names_in_: of the rows it was fitted on, the names where they had any.
+        target_scaler_: scaling of the targets, an object of the engine.
+        n_features_in_, feature_names_in_: of the training rows; names only if the rows had them.
     """
 
     target_scaler_: Standard
 
     def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
+        tags = RegressorMixin.__sklearn_tags__(self)
         tags.target_tags.multi_output = True
         return tags
 
     def partial_fit(self, X: Any, y: Any) -> Self:
-        """One epoch more on these rows, scaled, like their targets, as those of the first call; nothing is set aside.
+        """Train for one epoch on these rows, with the scalings of the first call and without validation rows.
 
         Raises:
             ValueError: as `fit`.
         """
         self._check_settings()
-        return self._learn(X, y, begin=not self._fitted(), epochs=1, stop=False)
+        return self._train(X, y, is_new=not self._fitted(), epochs=1, stop=False)
 
-    def _read(self, y: Any, begin: bool, classes: Any) -> tuple[Floats, Loss, int]:
+    def _convert_targets(self, y: Any, is_new: bool, classes: Any) -> tuple[Floats, Loss, int]:
         values: Floats = check_array(y, dtype=np.float64, ensure_2d=False, input_name="y")
-        if begin:
+        if is_new:
             self._flat = values.ndim == 1
         columns = values.reshape(len(values), -1)
         return columns, SquaredError(), columns.shape[1]
 
     def predict(self, X: Any) -> Floats:
-        """Values in the targets' own units, `(rows,)`, or `(rows, outputs)` where the targets were at first."""
+        """Return values in the units of the targets, `(rows,)` or `(rows, outputs)` as in the first fit."""
         outputs = self._outputs(X)
         values: Floats = self.target_scaler_.invert(outputs)
         return values[:, 0] if self._flat else values

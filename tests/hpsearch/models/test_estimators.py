@@ -1,4 +1,4 @@
-"""scikit-learn's estimator interface: its own checks, its own nets as rivals, and what its users do with estimators."""
+"""The scikit-learn estimators: scikit-learn's own checks, its own networks for comparison, and typical uses."""
 
 import pickle
 import warnings
@@ -33,7 +33,7 @@ from engine.registry import UnknownName
 from engine.training.hyperparameters import Hyperparameters
 from engine.training.trainer import train
 from engine.types import EngineError
-from hpsearch.models.estimators import MENUS, RULES, MLPClassifier, MLPRegressor
+from hpsearch.models.estimators import REGISTRIES, RULES, MLPClassifier, MLPRegressor
 
 Both = type[MLPClassifier] | type[MLPRegressor]
 BOTH: list[Both] = [MLPClassifier, MLPRegressor]
@@ -48,7 +48,7 @@ DATA: dict[str, Callable[..., Any]] = {"iris": load_iris, "cancer": load_breast_
 
 
 def rows(name: str, count: int = 150) -> tuple[Any, Any]:
-    """The first rows of a data set, shuffled."""
+    """Return the first rows of a data set, shuffled."""
     x, y = DATA[name](return_X_y=True)
     order = np.random.default_rng(0).permutation(len(x))[:count]
     return x[order], y[order]
@@ -64,20 +64,20 @@ def theta(estimator: Any) -> bytes:
 
 @pytest.fixture(autouse=True, scope="module")
 def one_thread() -> Iterator[None]:
-    """The matrices are small, and a busy machine would let threads wait for each other."""
+    """Use one thread: the matrices are small, and on a busy machine threads would wait for each other."""
     with threadpool_limits(limits=1):
         yield
 
 
 @pytest.fixture
 def array_api(monkeypatch: pytest.MonkeyPatch) -> None:
-    """scikit-learn's check of array API inputs is skipped without it."""
+    """Enable the array API, without which scikit-learn skips its check of such inputs."""
     monkeypatch.setenv("SCIPY_ARRAY_API", "1")
 
 
 @pytest.fixture
 def handed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What the engine's `train` is called with, call by call: network, trials, state, rows, val."""
+    """Record the arguments of each call of the engine's `train`: network, trials, state, rows, val."""
     calls: list[Any] = []
 
     def spy(*arguments: Any) -> Any:
@@ -98,8 +98,8 @@ def test_every_check_of_scikit_learn(estimator: Any, check: Callable[[Any], None
 
 @pytest.mark.parametrize("kind", BOTH)
 def test_warm_start_fails_the_check_that_fits_twice_and_no_other(kind: Both, array_api: None) -> None:
-    """Which wants the same predictions from an estimator fitted again, and so cannot hold for one that goes on;
-    scikit-learn's own nets fail it as well."""
+    """The check expects the same predictions from an estimator fitted again, which a warm start cannot give;
+    scikit-learn's own networks fail it too."""
 
     def not_passed(estimator: Any) -> set[str]:
         results = check_estimator(estimator, on_skip=None, on_fail=None)
@@ -127,7 +127,7 @@ def test_warm_start_fails_the_check_that_fits_twice_and_no_other(kind: Both, arr
     ids=lambda value: getattr(value, "__name__", None) or "-".join(value) if not isinstance(value, float) else "",
 )
 def test_as_good_as_scikit_learn(load: Any, settings: dict[str, Any], least: float, margin: float) -> None:
-    """Defaults against defaults, which get scaled inputs and targets too: accuracy or R², medians over splits."""
+    """Both with their defaults and scaled inputs and targets: accuracy or R², medians over splits."""
     x, y = load(return_X_y=True)
     classes = load is not load_diabetes
     ours, theirs = [], []
@@ -183,7 +183,7 @@ def test_probabilities() -> None:
 
 
 def test_targets_are_standardized_inside() -> None:
-    """Other units of the targets are the same net: predictions have just these units."""
+    """With targets in other units, the network is the same and predictions have the other units."""
     x, y = rows("diabetes")
     one, other = (MLPRegressor(epochs=20, random_state=0).fit(x, values) for values in (y, 1e6 * y - 3e9))
     np.testing.assert_allclose(other.predict(x), 1e6 * one.predict(x) - 3e9, rtol=1e-6)
@@ -199,7 +199,7 @@ def test_several_targets() -> None:
 
 
 def test_scaling_is_of_the_rows_learned_from() -> None:
-    """Rows set aside have no part in it; and `none` is none."""
+    """Scaling is fitted without the validation rows; `none` does not scale."""
     x, y = rows("diabetes")
     model = MLPRegressor(early_stopping=True, epochs=3, validation_fraction=0.5, random_state=0).fit(x, y)
     half: Any = model.scaler_
@@ -213,7 +213,7 @@ def test_scaling_is_of_the_rows_learned_from() -> None:
 
 @pytest.mark.parametrize("kind", BOTH)
 def test_partial_fit_is_an_epoch_each(kind: Both) -> None:
-    """Of all rows: the same bits as `fit`, which draws nothing else."""
+    """One call with all rows gives the same bits as `fit`."""
     x, y = of_kind(kind)
     whole = kind(epochs=4, random_state=3, dropout=0.2).fit(x, y)
     pieces = kind(random_state=3, dropout=0.2)
@@ -224,7 +224,7 @@ def test_partial_fit_is_an_epoch_each(kind: Both) -> None:
 
 @pytest.mark.parametrize("stop", [False, True])
 def test_partial_fit_in_pieces(stop: bool) -> None:
-    """Pieces that do not hold every class; nothing is set aside, even where `fit` would."""
+    """Pieces without every class; no validation rows, even with early stopping."""
     x, y = rows("iris")
     order = np.argsort(y, kind="stable")
     model = MLPClassifier(random_state=0, learning_rate=0.01, early_stopping=stop)
@@ -246,7 +246,7 @@ def test_partial_fit_in_pieces(stop: bool) -> None:
 @pytest.mark.parametrize("optimizer", ["momentum", "adam"])
 @pytest.mark.parametrize("kind", BOTH)
 def test_warm_start_goes_on(kind: Both, optimizer: str) -> None:
-    """Twice three epochs are six, to the bit, with what the optimizer remembers; without it they begin anew."""
+    """Twice three epochs equal six, to the bit, with the optimizer state; without a warm start they start again."""
     x, y = of_kind(kind)
     settings: dict[str, Any] = {"optimizer": optimizer, "random_state": 1, "dropout": 0.1, "batch_norm": True}
     six = kind(epochs=6, **settings).fit(x, y)
@@ -265,7 +265,7 @@ def test_warm_start_with_changed_settings() -> None:
     assert model.state_.step == 2 * 22  # another optimizer counts anew: Adam's corrections depend on it
     assert before.epoch == 2  # what somebody else may hold is not changed
     for change in ({"hidden": (7,)}, {"activation": "tanh"}, {"batch_norm": True}):
-        with pytest.raises(ValueError, match="to go on, hidden, activation, batch_norm and the columns of y must be"):
+        with pytest.raises(ValueError, match="a warm start needs hidden, activation, batch_norm and the columns of y"):
             clone(model).set_params(epochs=1).fit(x, y).set_params(**change).fit(x, y)
     regressor = MLPRegressor(warm_start=True, epochs=1).fit(x, y)
     with pytest.raises(ValueError, match="columns of y"):
@@ -275,7 +275,7 @@ def test_warm_start_with_changed_settings() -> None:
 
 @pytest.mark.parametrize("kind", BOTH)
 def test_early_stopping(kind: Both) -> None:
-    """It ends `patience` epochs after the best, whose weights are kept."""
+    """Training ends `patience` epochs after the best epoch, whose weights are kept."""
     x, y = of_kind(kind)
     settings: dict[str, Any] = {"learning_rate": 0.02, "random_state": 0, "early_stopping": True, "min_delta": 0.0}
     model = kind(epochs=500, patience=7, **settings).fit(x, y)
@@ -341,7 +341,7 @@ def test_names_of_columns() -> None:
 
 @pytest.mark.parametrize("kind", BOTH)
 def test_copies(kind: Both) -> None:
-    """A clone has the settings, a pickle also what was fitted, and goes on to the same bits."""
+    """A clone has the settings; a pickle is also fitted, and continues with the same bits."""
     x, y = of_kind(kind)
     model = kind(hidden=(9, 5), epochs=2, warm_start=True, dropout=0.1, random_state=4).fit(x, y)
     copied = pickle.loads(pickle.dumps(model))
@@ -366,7 +366,7 @@ def test_in_pipelines_and_searches() -> None:
 
 @pytest.mark.parametrize("kind", BOTH)
 def test_threads_share_nothing(kind: Both) -> None:
-    """The same bits as one after the other: of estimators fitted at the same time, and of one that many ask."""
+    """In threads, fitting several estimators and predicting with one gives the same bits as in sequence."""
     x, y = of_kind(kind)
     estimators = [kind(epochs=15, random_state=seed, dropout=0.2, early_stopping=seed % 2 == 0) for seed in range(8)]
     alone = [theta(clone(e).fit(x, y)) for e in estimators]
@@ -382,7 +382,7 @@ def test_threads_share_nothing(kind: Both) -> None:
 
 
 BAD: list[tuple[dict[str, Any], str]] = [
-    ({"hidden": 100}, "hidden must be a tuple of whole numbers of at least 1, the units of each layer, got 100"),
+    ({"hidden": 100}, "hidden must be a tuple of integers of at least 1, the units of each layer, got 100"),
     ({"hidden": (5, 0)}, r"hidden must .*, got \(5, 0\)"),
     ({"hidden": (5.0,)}, r"hidden must .*, got \(5.0,\)"),
     ({"activation": "rleu"}, "unknown activation 'rleu'; did you mean 'relu'?"),
@@ -395,13 +395,13 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"learning_rate": float("nan")}, "learning_rate must be a number above 0, got nan"),
     ({"learning_rate": float("inf")}, "learning_rate must be a number above 0, got inf"),
     ({"beta": 1}, "beta must be a number of at least 0 and below 1, got 1"),
-    ({"batch_size": 0}, "batch_size must be a whole number of at least 1, got 0"),
-    ({"batch_size": 32.5}, "batch_size must be a whole number of at least 1, got 32.5"),
+    ({"batch_size": 0}, "batch_size must be an integer of at least 1, got 0"),
+    ({"batch_size": 32.5}, "batch_size must be an integer of at least 1, got 32.5"),
     ({"l2": -1e-9}, "l2 must be a number of at least 0, got -1e-09"),
-    ({"epochs": 0}, "epochs must be a whole number of at least 1, got 0"),
-    ({"epochs": True}, "epochs must be a whole number of at least 1, got True"),
+    ({"epochs": 0}, "epochs must be an integer of at least 1, got 0"),
+    ({"epochs": True}, "epochs must be an integer of at least 1, got True"),
     ({"early_stopping": "yes"}, "early_stopping must be True or False, got 'yes'"),
-    ({"patience": 0}, "patience must be a whole number of at least 1, got 0"),
+    ({"patience": 0}, "patience must be an integer of at least 1, got 0"),
     ({"min_delta": -1}, "min_delta must be a number of at least 0, got -1"),
     ({"validation_fraction": 1.0}, "validation_fraction must be a number above 0 and below 1, got 1.0"),
     ({"dropout": 1}, "dropout must be a number of at least 0 and below 1, got 1"),
@@ -427,11 +427,11 @@ def test_bad_settings(kind: Both, settings: dict[str, Any], message: str) -> Non
 
 def test_every_setting_has_its_rule() -> None:
     for kind in BOTH:
-        assert set(kind().get_params()) == {*RULES, *MENUS, "random_state"}
+        assert set(kind().get_params()) == {*RULES, *REGISTRIES, "random_state"}
         assert {name for settings, _ in BAD for name in settings} == set(kind().get_params())
-        for name in MENUS["optimizer"]:
+        for name in REGISTRIES["optimizer"]:
             kind(optimizer=name, epochs=1).fit(*of_kind(kind))
-        for name in MENUS["activation"]:
+        for name in REGISTRIES["activation"]:
             kind(activation=name, epochs=1, hidden=(3,)).fit(*of_kind(kind))
     assert issubclass(UnknownName, ValueError) and issubclass(EngineError, ValueError)
     numbers = {"hidden": (np.int64(4),), "epochs": np.int64(2), "learning_rate": np.float32(0.1), "dropout": 0}
@@ -442,7 +442,7 @@ def test_all_mistakes_at_once() -> None:
     with pytest.raises(ValueError) as error:
         MLPRegressor(hidden=(0,), l2=-1, optimizer="momentm").fit([[1.0]], [1.0])
     assert str(error.value) == (
-        "MLPRegressor: hidden must be a tuple of whole numbers of at least 1, the units of each layer, got (0,); "
+        "MLPRegressor: hidden must be a tuple of integers of at least 1, the units of each layer, got (0,); "
         "l2 must be a number of at least 0, got -1; unknown optimizer 'momentm'; did you mean 'momentum'?"
     )
 
