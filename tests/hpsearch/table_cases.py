@@ -1,4 +1,4 @@
-"""One table in several formats, for the tests of what reads tables."""
+"""One table in several formats, for tests of table sources."""
 
 import gzip
 import hashlib
@@ -18,10 +18,11 @@ from hpsearch.data.sources import SOURCES, Table
 from hpsearch.errors import DataError
 
 DATA = paths.DATA
+KINDS = ("csv", "parquet", "sql")  # formats of `written`
 
 
 def people(rows: int = 60, seed: int = 3) -> pd.DataFrame:
-    """Numbers of every size, missing cells, names with commas and quotes, whole numbers, two classes."""
+    """Return a table with numbers of all magnitudes, missing cells, text with commas and quotes, and two classes."""
     generator = np.random.default_rng(seed)
     size = generator.normal(size=rows) * 10.0 ** generator.integers(-9, 9, rows)
     size[generator.random(rows) < 0.2] = np.nan
@@ -38,7 +39,7 @@ def people(rows: int = 60, seed: int = 3) -> pd.DataFrame:
 
 
 def written(folder: Path, kind: str, data: pd.DataFrame, name: str = "people") -> dict[str, Any]:
-    """The table as a file, and the settings of the source that reads it."""
+    """Write a table to a file and return the settings of its source."""
     path = folder / f"{name}.{kind}"
     match kind:
         case "csv":
@@ -53,7 +54,7 @@ def written(folder: Path, kind: str, data: pd.DataFrame, name: str = "people") -
 
 
 def table(source: str, **settings: Any) -> Table:
-    """Return the table that a source reads."""
+    """Read a table."""
     return SOURCES[source].model_validate({"target": -1, **settings}).load()
 
 
@@ -63,7 +64,7 @@ def column(read: Table, name: str) -> Column:
 
 
 def cells(read: Table, name: str) -> list[Any]:
-    """Return the cells of a column, None where missing: numbers or categories."""
+    """Return the cells of a column: numbers or text, None where missing."""
     found = column(read, name)
     if found.categories is None:
         return [None if np.isnan(value) else value for value in found.values.tolist()]
@@ -71,12 +72,12 @@ def cells(read: Table, name: str) -> list[Any]:
 
 
 def targets(read: Table) -> list[Any]:
-    """By name where they are classes."""
+    """Return the targets, classes by name."""
     return [read.classes[int(y)] for y in read.y] if read.classes else read.y.tolist()
 
 
 def refusal(source: str, **settings: Any) -> str:
-    """Return the one-line message for a source that cannot be read."""
+    """Return the error message of a source that cannot be read, which must be one line."""
     with pytest.raises(DataError) as caught:
         table(source, **settings)
     message = str(caught.value)
@@ -84,7 +85,7 @@ def refusal(source: str, **settings: Any) -> str:
     return message
 
 
-# --- what openml.org answers
+# --- responses of openml.org
 
 ARFF = """@relation small
 @attribute who {a,b,c}
@@ -98,7 +99,7 @@ ROWS = [f"{'abc'[k % 3]},{k % 3 + 1},{'?' if k == 4 else k / 2},{k},{7 + k % 2}"
 
 
 def answers(number: int = 77, *, targets: tuple[str, ...] = ("class",), status: str = "active") -> dict[str, bytes]:
-    """Path → answer, for one data set of five columns of which `number` says who."""
+    """Return path → response for a data set of five columns, of which `number` is an identifier."""
     arff = (ARFF + "\n".join(ROWS) + "\n").encode()
     kinds = {"who": "nominal", "code": "nominal", "size": "numeric", "number": "numeric", "class": "nominal"}
     features = [
@@ -135,7 +136,7 @@ def answers(number: int = 77, *, targets: tuple[str, ...] = ("class",), status: 
 
 
 def cached(folder: Path, **settings: Any) -> dict[str, Any]:
-    """A folder as scikit-learn leaves it when all is fetched, and the settings of the source that reads it."""
+    """Fill a folder as scikit-learn does after a download, and return the settings of the source."""
     for path, content in answers(**settings).items():
         place = folder / "openml" / "openml.org" / f"{path}.gz"
         place.parent.mkdir(parents=True, exist_ok=True)

@@ -26,7 +26,7 @@ MISSING_MARKERS = (
     *("NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
 )
 _NUMBER = re.compile(r"\s*[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?\s*")
-READ_ERRORS = (OSError, EOFError, UnicodeError, ValueError, csv.Error, zlib.error)
+CSV_ERRORS = (OSError, EOFError, UnicodeError, ValueError, csv.Error, zlib.error)
 
 
 @final
@@ -154,7 +154,7 @@ class CsvFile:
             raise self._error(
                 f"cannot be read: {str(error).removeprefix('Error tokenizing data. C error: ')}"
             ) from None
-        except READ_ERRORS as error:
+        except CSV_ERRORS as error:
             raise self._error(self._reason(error)) from None
         if not has_rows:
             raise self._error("holds no rows")
@@ -182,7 +182,7 @@ class CsvFile:
                 for cells in reader:
                     if cells and not (len(cells) == 1 and not cells[0].strip()):  # pandas skips these too
                         yield reader.line_num, cells
-        except READ_ERRORS as error:
+        except CSV_ERRORS as error:
             raise self._error(self._reason(error)) from None
 
     def _first_line(self) -> list[str]:

@@ -14,7 +14,7 @@ from hpsearch.data.frame import Column, FrameBuilder
 from hpsearch.data.sources import csv
 
 
-def names(*cells: str) -> Column:
+def categorical(*cells: str) -> Column:
     builder = FrameBuilder()
     builder.add(pd.DataFrame({"a": np.array(cells, object)}))
     return builder.frame().columns["a"]
@@ -25,11 +25,11 @@ def file(folder: Path, content: str, name: str = "t.csv") -> str:
     return str(folder / name)
 
 
-def said(source: str, **settings: Any) -> list[str]:
+def warnings_of(source: str, **settings: Any) -> list[str]:
     return [notice for notice in table(source, **settings).notices if not notice.startswith("task:")]
 
 
-LOOKS = {
+DESCRIPTIONS = {
     "decimal": (("-0,13", "1,5", ",25", "3,1e-4", "7"), "decimal comma ('-0,13')"),
     "small": (("0,130", "0,250"), "decimal comma ('0,130')"),
     "thousands": (("1,000", "12,345,678", "800"), "digit separators ('1,000')"),
@@ -42,13 +42,13 @@ LOOKS = {
 }
 
 
-@pytest.mark.parametrize("name", LOOKS)
-def test_what_text_looks_like(name: str) -> None:
-    column, words = LOOKS[name]
-    (warning,) = categorical_warnings("a", names(*column), "do this")
+@pytest.mark.parametrize("name", DESCRIPTIONS)
+def test_descriptions_of_text(name: str) -> None:
+    column, words = DESCRIPTIONS[name]
+    (warning,) = categorical_warnings("a", categorical(*column), "do this")
     assert warning.startswith("column 'a' is text that looks like ") and words in warning
     assert ("do this" in warning) == any("," in cell for cell in column)
-    (warning,) = target_warnings("a", names(*column), "do this")
+    (warning,) = target_warnings("a", categorical(*column), "do this")
     assert warning.startswith("target 'a' ") and words in warning
 
 
@@ -57,18 +57,20 @@ def test_what_text_looks_like(name: str) -> None:
     [("x", "y"), ("1,5", "x", "y"), ("1.2.3", "1.2.4"), ("a,b", "c,d"), ("12-3", "4-5"), ("yes", "no", "2020-01-01")],
     ids=str,
 )
-def test_names_that_are_names(column: tuple[str, ...]) -> None:
-    assert not [*categorical_warnings("a", names(*column), "")]
+def test_ordinary_categories_get_no_warning(column: tuple[str, ...]) -> None:
+    assert not [*categorical_warnings("a", categorical(*column), "")]
 
 
-def test_names_that_are_held_once() -> None:
+def test_values_that_occur_only_once() -> None:
     """Of very many the dataset says so."""
     who = [f"w{k}" for k in range(30)]
-    (warning,) = categorical_warnings("who", names(*who, *["x"] * 10), "")
+    (warning,) = categorical_warnings("who", categorical(*who, *["x"] * 10), "")
     assert "30 of its 40 values occur only once" in warning and warning.endswith("drop: ['who']")
-    assert not [*categorical_warnings("who", names(*who, *["x"] * 30), "")]
-    assert not [*categorical_warnings("who", names(*who[:10]), "")]
-    assert not [*categorical_warnings("who", names(*map("w{}".format, range(column_warnings.MANY_CATEGORIES + 1))), "")]
+    assert not [*categorical_warnings("who", categorical(*who, *["x"] * 30), "")]
+    assert not [*categorical_warnings("who", categorical(*who[:10]), "")]
+    assert not [
+        *categorical_warnings("who", categorical(*map("w{}".format, range(column_warnings.MANY_CATEGORIES + 1))), "")
+    ]
 
 
 def test_decimal_commas(tmp_path: Path) -> None:
@@ -76,11 +78,11 @@ def test_decimal_commas(tmp_path: Path) -> None:
     content = "a;b;y\n" + "".join(f"-{k},13;{k},5;{k},25\n" for k in range(60))
     path = file(tmp_path, content)
     settings: dict[str, Any] = {"path": path, "separator": ";"}
-    notices = said("csv", **settings)
+    notices = warnings_of("csv", **settings)
     assert len(notices) == 3 and all(n.endswith("set decimal: ','") for n in notices)
     assert notices[0].startswith("target 'y'") and "decimal comma ('0,25')" in notices[0]
     settings["decimal"] = ","
-    assert said("csv", **settings) == []
+    assert warnings_of("csv", **settings) == []
     read = table("csv", **settings)
     assert cells(read, "a") == [float(f"-{k}.13") for k in range(60)] and read.y.tolist() == [
         k + 0.25 for k in range(60)
@@ -93,17 +95,17 @@ def test_decimal_commas(tmp_path: Path) -> None:
     assert "text in 1 of 61 rows: '?' in row 61" in refusal("csv", **{**settings, "path": gaps})
 
 
-def test_decimal_commas_between_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_decimal_commas_across_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Numbers in one piece and text in the next."""
     monkeypatch.setattr(csv, "CHUNK_ROWS", 10)
     path = file(tmp_path, "a;y\n" + "0,5;u\n1,5;v\n" * 10 + "x;u\n")
     message = refusal("csv", path=path, separator=";", decimal=",")
     assert "column 'a' holds numbers, and text in 1 of 21 rows: 'x' in row 21" in message
-    names = cells(table("csv", path=path, separator=";", decimal=",", categorical=["a"]), "a")
-    assert names[:2] == ["0.5", "1.5"] and names[-1] == "x"
+    categorical = cells(table("csv", path=path, separator=";", decimal=",", categorical=["a"]), "a")
+    assert categorical[:2] == ["0.5", "1.5"] and categorical[-1] == "x"
 
 
-def test_decimal_commas_where_numbers_are_needed(tmp_path: Path) -> None:
+def test_errors_mention_decimal_commas(tmp_path: Path) -> None:
     """What is refused says it as well."""
     path = file(tmp_path, "a;y\n" + "1;2\n" * 9 + "1,5;2,5\n")
     assert refusal("csv", path=path, separator=";").endswith("a decimal comma, set decimal: ','")
@@ -114,39 +116,39 @@ def test_decimal_commas_where_numbers_are_needed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["parquet", "sql"])
-def test_other_sources_have_no_such_setting(kind: str, tmp_path: Path) -> None:
+def test_decimal_commas_in_other_sources(kind: str, tmp_path: Path) -> None:
     data = pd.DataFrame({"a": ["0,5", "1,5"] * 3, "y": ["u", "v", "w"] * 2})
-    (notice,) = said(**written(tmp_path, kind, data))
+    (notice,) = warnings_of(**written(tmp_path, kind, data))
     assert notice.endswith("decimal comma ('0,5'), and each value is a category of its own: convert it to numbers")
 
 
-def test_names_that_are_meant(tmp_path: Path) -> None:
+def test_declared_categories_get_no_warning(tmp_path: Path) -> None:
     """By the study file, or by their type."""
     data = pd.DataFrame({"a": ["0,5", "1,5"] * 3, "y": ["u", "v", "w"] * 2})
-    assert not said(**written(tmp_path, "csv", data), categorical=["a"])
-    assert not said(**written(tmp_path, "parquet", data.astype({"a": "category"})))
+    assert not warnings_of(**written(tmp_path, "csv", data), categorical=["a"])
+    assert not warnings_of(**written(tmp_path, "parquet", data.astype({"a": "category"})))
 
 
-def test_an_index(tmp_path: Path) -> None:
+def test_row_numbers(tmp_path: Path) -> None:
     """As pandas writes one, also of shuffled rows, and read from such a file and written again."""
     data = pd.DataFrame({"a": [0.5] * 30, "y": ["u"] * 15 + ["v"] * 15})
     for frame in (data, data.sample(frac=0.7, random_state=1), data.rename_axis("index")):
         frame.to_csv(tmp_path / "t.csv")
-        (notice,) = said("csv", path=str(tmp_path / "t.csv"))
+        (notice,) = warnings_of("csv", path=str(tmp_path / "t.csv"))
         assert "numbers the rows" in notice and notice.endswith("drop: [0]")
         assert table("csv", path=str(tmp_path / "t.csv"), drop=[0]).features == ("a",)
-        assert not said("csv", path=str(tmp_path / "t.csv"), drop=[0])
+        assert not warnings_of("csv", path=str(tmp_path / "t.csv"), drop=[0])
     pd.concat([data[["a"]], data.reset_index()], axis=1).rename(columns={"index": "Unnamed: 0"}).iloc[
         :, [1, 3, 0]
     ].to_csv(tmp_path / "t.csv", index=False)
-    assert "column 'Unnamed: 0'" in said("csv", path=str(tmp_path / "t.csv"), target="y")[0]
+    assert "column 'Unnamed: 0'" in warnings_of("csv", path=str(tmp_path / "t.csv"), target="y")[0]
 
 
-def test_what_is_no_index(tmp_path: Path) -> None:
+def test_columns_that_are_not_row_numbers(tmp_path: Path) -> None:
     for first in (["0", "1", "1"], ["0.5", "1", "2"], ["0", "", "2"], ["x", "y", "z"]):
         path = file(tmp_path, ",a,y\n" + "".join(f"{cell},1,{k % 2}\n" for k, cell in enumerate(first)))
-        assert not said("csv", path=path)
-    assert not said("csv", path=file(tmp_path, "k,a,y\n0,1,u\n1,1,v\n"))
+        assert not warnings_of("csv", path=path)
+    assert not warnings_of("csv", path=file(tmp_path, "k,a,y\n0,1,u\n1,1,v\n"))
 
 
 def test_a_header_of_years(tmp_path: Path) -> None:
@@ -161,7 +163,7 @@ def test_a_header_of_years(tmp_path: Path) -> None:
     assert "header:" not in refusal("csv", path=file(tmp_path, "a,y\n1,u\n2,v\n"), target="z")
 
 
-def test_a_target_is_looked_at_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_task_is_guessed_from_all_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sorted numbers begin with few; what is said is what was done. Of test rows nothing follows."""
     monkeypatch.setattr(csv, "CHUNK_ROWS", 50)
     for later in (range(40), [0.5]):
@@ -181,7 +183,7 @@ def test_a_target_is_looked_at_to_its_end(tmp_path: Path, monkeypatch: pytest.Mo
 # --- what YAML reads as numbers and truth values
 
 
-def test_cells_as_yaml_reads_them(tmp_path: Path) -> None:
+def test_cells_that_yaml_reads_as_other_types(tmp_path: Path) -> None:
     path = file(tmp_path, "a,b,y\n-1,k,0\n2.5,true,1\n3,2.5,0\n4,m,1\n")
     read = table("csv", path=path, missing=[-1, 2.5, True], labels={0: "no", 1: True})
     assert cells(read, "a") == [None, None, 3, 4] and cells(read, "b") == ["k", None, None, "m"]

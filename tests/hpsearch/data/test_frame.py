@@ -23,11 +23,11 @@ from hpsearch.data.frame import (
 from hpsearch.errors import DataError
 
 
-def column(*pieces: Any, **others: Any) -> Column:
+def column(*chunks: Any, **others: Any) -> Column:
     """One column from pieces."""
     builder = FrameBuilder(**others)
-    for piece in pieces:
-        builder.add(pd.DataFrame({"a": piece}))
+    for chunk in chunks:
+        builder.add(pd.DataFrame({"a": chunk}))
     return builder.frame().columns["a"]
 
 
@@ -64,7 +64,7 @@ def cells(found: Column) -> list[Any]:
     ],
     ids=repr,
 )
-def test_key(cell: object, name: str) -> None:
+def test_category_names(cell: object, name: str) -> None:
     assert category_name(cell) == name
 
 
@@ -110,12 +110,12 @@ def test_types(name: str) -> None:
     ],
     ids=["time", "duration", "date", "bytes", "list", "mapping", "complex", "tuple"],
 )
-def test_what_is_neither_number_nor_text(values: Any, words: str) -> None:
+def test_unsupported_types(values: Any, words: str) -> None:
     with pytest.raises(DataError, match=f"column 'a' holds {words}"):
         column(values)
 
 
-def test_numbers_that_no_float_holds() -> None:
+def test_numbers_beyond_float64() -> None:
     """Names as any other; as numbers infinite, which is refused where numbers are used."""
     found = column(np.array([10**400, "x"], object))
     assert cells(found) == [f"1{'0' * 400}", "x"]
@@ -126,7 +126,7 @@ def test_numbers_that_no_float_holds() -> None:
             column(np.array([10**5000], object), verbatim=written)
 
 
-def test_marks() -> None:
+def test_missing_markers() -> None:
     assert cells(column(["x", "?", " ? ", "-"], missing=["?", "-"])) == ["x", None, None, None]
     assert cells(column([1.0, -999, 3], missing=["-999", "?"])) == [1, None, 3]
     assert cells(column([1, -999, 3], missing=["-999.0"])) == [1, None, 3]
@@ -135,16 +135,16 @@ def test_marks() -> None:
     assert given[1] == -999  # what was given is not written to
 
 
-def test_as_written() -> None:
+def test_verbatim_columns() -> None:
     values = np.array(["1.0", "1", " 01", "TRUE"], object)
     assert cells(column(values, verbatim=frozenset({"a"}))) == ["1.0", "1", "01", "TRUE"]
     assert cells(column([1.0, 2.0], verbatim=frozenset({"b"}))) == [1, 2]
 
 
-def test_numbers_and_text_in_different_pieces() -> None:
-    for pieces in (([1, 2], ["x"]), (["x"], [1, 2]), ([None], [1], [None], ["x"]), (["x"], [np.nan, 3])):
+def test_numbers_and_text_in_different_chunks() -> None:
+    for chunks in (([1, 2], ["x"]), (["x"], [1, 2]), ([None], [1], [None], ["x"]), (["x"], [np.nan, 3])):
         with pytest.raises(MixedTypesError) as caught:
-            column(*pieces)
+            column(*chunks)
         assert caught.value.names == {"a"}
     assert cells(column([None], ["x"], [np.nan], ["y"])) == [None, "x", None, "y"]
     assert cells(column([None], [1.5], [None])) == [None, 1.5, None]
@@ -156,13 +156,13 @@ CELLS = st.one_of(st.none(), st.sampled_from(["x", "y", " x", "True", "7"]), st.
 
 @settings(max_examples=80)
 @given(st.lists(CELLS, min_size=1, max_size=12), st.data())
-def test_pieces_do_not_matter(values: list[Any], data: st.DataObject) -> None:
+def test_chunk_boundaries_do_not_matter(values: list[Any], data: st.DataObject) -> None:
     """As objects, which is how pieces of a mixed column come."""
     ends = sorted(data.draw(st.lists(st.integers(0, len(values)), max_size=3)))
     starts = [0, *ends]
-    pieces = [np.array(values[a:b], object) for a, b in zip(starts, [*ends, len(values)], strict=True)]
+    chunks = [np.array(values[a:b], object) for a, b in zip(starts, [*ends, len(values)], strict=True)]
     whole = column(np.array([*values, "z"], object))
-    assert cells(column(*pieces, np.array(["z"], object))) == cells(whole)
+    assert cells(column(*chunks, np.array(["z"], object))) == cells(whole)
 
 
 def test_columns() -> None:
@@ -193,7 +193,7 @@ def test_frame() -> None:
         frame_from_pandas(pd.DataFrame([[1, 2]], columns=[1, "1"]))
 
 
-def test_a_builder_knows_what_is_declared() -> None:
+def test_declared_categorical_columns() -> None:
     builder = FrameBuilder()
     builder.add(pd.DataFrame({"a": pd.Categorical([1, 2]), "b": ["x", "y"]}))
     assert builder.declared == {"a"}
