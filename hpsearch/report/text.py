@@ -177,7 +177,7 @@ def _trials(summary: Summary, title: str, records: Sequence[Trial]) -> Table:
     if states:
         table.add_column("state", no_wrap=True)
     if same:
-        table.add_column("same as", no_wrap=True)
+        table.add_column("repeats", no_wrap=True)
     epochs = [] if metric == "epochs" and all(r.state == "complete" for r in records) else ["epochs"]
     for column in (metric, *(a.name for a in axes), *epochs):
         table.add_column(escape(column), justify="right", overflow="fold")

@@ -1,14 +1,22 @@
-"""The report in a browser: it draws, sorts and answers to the mouse, and asks nothing of anybody."""
+"""The report in a browser: charts, sorting, hovering, no network requests; and the PNG files that a browser renders."""
 
 import json
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
 
+import matplotlib.image
+import numpy as np
 import pytest
-from browsing import COMMAND, Made, Picture
+from browsing import COMMAND, Made, Picture, unavailable
 
 from hpsearch.core.text import format_value
+from hpsearch.report.html.content import ReportContent
+from hpsearch.report.html.images import SCALE, TITLE_HEIGHT, WIDTH, missing_requirement
+from hpsearch.report.html.model_figures import model_charts
+from hpsearch.report.html.search_figures import search_charts
+from hpsearch.storage.sqlite_file import url_of
 
 pytestmark = pytest.mark.browser
 EVIL = ["<img src=x onerror=alert(1)>", "</script><script>alert(2)</script>", 'a $x^2$ & "b" {{ 7*7 }} %{x}']
@@ -153,3 +161,25 @@ def test_names_are_text(page: Any, evil: Path, picture: Picture) -> None:
     assert title == EVIL[0]
     page.locator("#confusion").scroll_into_view_if_needed()
     picture(page, "report-names")
+
+
+def test_png_files(study: Made, tmp_path: Path) -> None:
+    """One for each chart of the page: decodable, of its size, with content, and rendered without a network."""
+    if missing := missing_requirement():
+        unavailable(missing)
+    command = [COMMAND, "report", study.database, "--out", tmp_path / "r.html", "--png"]
+    offline = os.environ | {"CHOREO_PROXY_SERVER": "127.0.0.1:9"}  # the browser's proxy: there is none at that port
+    said = subprocess.run(command, env=offline, capture_output=True, text=True)
+    assert (said.returncode, said.stderr) == (0, ""), said
+    content = ReportContent.read(url_of(str(study.database)))
+    charts = [*search_charts(content), *model_charts(content)]
+    assert said.stdout.splitlines()[1] == f"{tmp_path / 'r'}: {len(charts)} PNG files"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["r", "r.html"]
+    assert {p.name for p in (tmp_path / "r").iterdir()} == {f"{chart.name}.png" for chart in charts}
+    for chart in charts:
+        image = matplotlib.image.imread(tmp_path / "r" / f"{chart.name}.png")[:, :, :3]
+        height = SCALE * (chart.figure.layout.height + TITLE_HEIGHT)
+        assert image.shape == (pytest.approx(height, abs=1), SCALE * WIDTH, 3), chart.name
+        title, plot = image[: int(SCALE * TITLE_HEIGHT)], image[int(SCALE * (TITLE_HEIGHT + 44)) :]
+        assert title.min() < 0.4 and (image[0] == 1).all(), f"{chart.name}: the title above the chart, dark on white"
+        assert len(np.unique(plot.reshape(-1, 3), axis=0)) > 10 and plot.std() > 0.02, f"{chart.name}: not blank"
