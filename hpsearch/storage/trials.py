@@ -8,7 +8,7 @@ from typing import Any, final
 
 import sqlalchemy as sa
 
-from hpsearch.core.space import Space
+from hpsearch.core.space import InternalValue, Space
 from hpsearch.errors import StorageError
 from hpsearch.storage.connection import Connection
 from hpsearch.storage.lease import Lease
@@ -182,7 +182,7 @@ def _checkpoint_row(stage: str, result: TrialResult) -> dict[str, Any]:
 def _trial(row: Any, number: int, space: Space) -> Trial:
     if row.number != number:
         raise LookupError(number)
-    internal_params = json.loads(row.internal_params)
+    internal_params: dict[str, InternalValue] = dict(json.loads(row.internal_params))
     point = space.point(internal_params)
     trial = Trial(row.stage, number, internal_params, point, "running", copied_from=row.copied_from)
     if row.state == "running":

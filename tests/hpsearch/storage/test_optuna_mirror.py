@@ -1,20 +1,24 @@
-"""The study database is Optuna's too: who has only Optuna reads the same trials from it."""
+"""The mirror: Optuna without hpsearch reads the same trials from a study database."""
 
 import json
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import cases
+import optuna
 import pytest
 
 from hpsearch.data import dataset
 from hpsearch.report.export import as_json
 from hpsearch.storage.sqlite_file import url_of
+from hpsearch.storage.study_db import StudyDatabase
 from hpsearch.study.summary import summary
 
-# What somebody without hpsearch writes: each study, and of each trial its number, state, value and parameters.
+# A program without hpsearch: prints each study, and number, state, value and parameters of each trial.
 SCRIPT = """
 import json, sys
 import optuna
@@ -37,14 +41,14 @@ STAGES = [
 
 
 def point(params: dict[str, Any]) -> dict[str, Any]:
-    """What Optuna's parameters mean: ordered values are there by their place, β as 1−β."""
+    """Return the point of Optuna's parameters: ordered values by index, β as 1−β."""
     values = {f"{name}_index": cases.CONTENT["parameters"][name]["values"] for name in ("hidden_units", "batch_size")}
     found = {"l2": 1e-4, "learning_rate": params["learning_rate"], "beta": 1 - params["one_minus_beta"]}
     return found | {key.removesuffix("_index"): listed[params[key]] for key, listed in values.items()}
 
 
 def test_optuna_alone(tmp_path: Path) -> None:
-    """Numbers, states, values and parameters, as `hpsearch show --json` has them."""
+    """Numbers, states, values and parameters are those of `hpsearch show --json`."""
     spec = cases.small(**cases.FULL | {"stages": STAGES})
     data, _ = dataset.prepare(spec.data, spec.seed, tmp_path)
     cases.run(spec, data, tmp_path / "small.db")
@@ -63,3 +67,27 @@ def test_optuna_alone(tmp_path: Path) -> None:
             assert value == (trial["value"] if state == "COMPLETE" else None)
             assert point(params) == pytest.approx(trial["params"], rel=1e-12)
     assert studies == {}
+
+
+def test_optuna_opens_the_same_file(tmp_path: Path) -> None:
+    """Optuna formats its URL, so braces are doubled."""
+    file = tmp_path / "a%20b{0}" / "small.db"
+    file.parent.mkdir()
+    database = StudyDatabase.open(url_of(str(file)), create=True)
+    database.mirror.storage()
+    database.close()
+    with closing(sqlite3.connect(file)) as connection:
+        tables = {table for (table,) in connection.execute("SELECT name FROM sqlite_master")}
+    assert {"hpsearch_study", "studies"} <= tables and list(tmp_path.iterdir()) == [file.parent]
+
+
+def test_counts(database: StudyDatabase) -> None:
+    """Counted without Optuna, by stage; None before the first stage is mirrored."""
+    assert database.mirror.counts() is None
+    assert database.mirror.count("coarse", 1) == database.mirror.count("fine", -1) == 0
+    trials = [optuna.create_trial(value=0.5, params={}, distributions={}) for _ in range(3)]
+    database.mirror.add("coarse", trials)
+    assert database.mirror.counts() == {"coarse": 3, "fine": 0} and database.mirror.count("coarse", 1) == 3
+    database.mirror.delete("coarse")
+    database.mirror.delete("confirm")
+    assert database.mirror.counts() == {"fine": 0} and database.mirror.count("coarse", 1) == 0

@@ -1,4 +1,4 @@
-"""Looking at a study writes nothing: not its file, nothing beside it, on no disk that cannot be written."""
+"""Snapshots: reading a study writes nothing, works on a read-only disk, and shows one moment."""
 
 import os
 import shutil
@@ -29,7 +29,7 @@ SHORT = {"train.epochs": 2, "stages.0.trials": 5, "stages.1.trials": 3, "wave": 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Spec, Dataset, Path]:
-    """A study that is done; its database must not change in any test."""
+    """A finished study; no test may change its database."""
     folder, spec = tmp_path_factory.mktemp("made"), cases.small(**SHORT)
     dataset, _ = prepare(spec.data, spec.seed, folder)
     cases.run(spec, dataset, folder / "small.db")
@@ -38,7 +38,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Spec, Dataset, Path]
 
 @pytest.fixture
 def database(made: tuple[Spec, Dataset, Path], tmp_path: Path) -> Path:
-    """A copy, alone in a folder whose name SQLite's addresses must quote."""
+    """A copy, alone in a folder whose name must be quoted in SQLite's addresses."""
     folder = tmp_path / "a #1 100% file:ü"
     folder.mkdir()
     return Path(shutil.copy(made[2], folder / "small.db"))
@@ -49,7 +49,7 @@ def seen(folder: Path) -> dict[str, tuple[int, bytes]]:
 
 
 def looked(database: Path) -> list[Any]:
-    """Everything that only looks."""
+    """Return the results of everything that only reads."""
     url = url_of(str(database))
     found = summary(url)
     return [
@@ -72,7 +72,7 @@ def test_show_writes_nothing(call: Callable[..., Any], database: Path) -> None: 
 
 @contextmanager
 def unprivileged() -> Iterator[None]:
-    """As a user to whom permissions apply."""
+    """Run as a user to whom file permissions apply."""
     if os.geteuid() != 0:
         yield
         return
@@ -85,7 +85,7 @@ def unprivileged() -> Iterator[None]:
 
 @pytest.mark.parametrize("left", [(), ("-wal",), ("-wal", "-shm")], ids=["alone", "log", "log and index"])
 def test_a_folder_that_cannot_be_written(made: tuple[Spec, Dataset, Path], left: tuple[str, ...]) -> None:
-    """A finished study, and one that was killed, with the log that it left, and without its index."""
+    """A finished study, and a killed one with its log, with and without the index of the log."""
     done = looked(made[2])
     with tempfile.TemporaryDirectory() as name:  # pytest's own folders are closed to others
         folder = Path(name)
@@ -113,7 +113,7 @@ def test_a_folder_that_cannot_be_written(made: tuple[Spec, Dataset, Path], left:
 
 
 def killed(database: Path, left: tuple[str, ...]) -> list[int]:
-    """Leaves a log as a kill would, in which a trial more stands; the numbers of the first stage then."""
+    """Leave a log as a kill would, which holds one more trial; return the numbers of the first stage's trials."""
     copies = {}
     with closing(sqlite3.connect(database)) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
@@ -131,8 +131,8 @@ def killed(database: Path, left: tuple[str, ...]) -> list[int]:
 
 
 @pytest.mark.parametrize("left", [("-wal",), ("-wal", "-shm")], ids=["log", "log and index"])
-def test_what_a_kill_left_stays(database: Path, left: tuple[str, ...]) -> None:
-    """Read, with what only the log holds, and not folded into the file."""
+def test_the_log_of_a_killed_process_stays(database: Path, left: tuple[str, ...]) -> None:
+    """It is read, and not merged into the file."""
     expected = killed(database, left)
     before = seen(database.parent)
     assert [r.number for r in looked(database)[0].records[0]] == expected
@@ -143,7 +143,7 @@ def test_what_a_kill_left_stays(database: Path, left: tuple[str, ...]) -> None:
 
 
 def test_an_interrupted_write_is_not_rolled_back(database: Path) -> None:
-    """A rollback journal, as a copy by hand may leave it: undone in a copy, not in the file."""
+    """A rollback journal, as a copied database may have it: rolled back in a copy, not in the file."""
     with closing(sqlite3.connect(database)) as connection:
         connection.execute("PRAGMA journal_mode=DELETE")
         connection.execute("PRAGMA cache_size=1")
@@ -162,7 +162,7 @@ def test_an_interrupted_write_is_not_rolled_back(database: Path) -> None:
 
 
 def test_nothing_can_be_written(database: Path) -> None:
-    """SQLite itself refuses, and every address says so."""
+    """SQLite itself refuses to write."""
     url = url_of(str(database))
     with StudyDatabase.snapshot(url) as storage, pytest.raises(StorageError, match="read-only"):
         storage.stages.begin("more", {})
@@ -171,32 +171,11 @@ def test_nothing_can_be_written(database: Path) -> None:
     with closing(sqlite3.connect(database)) as connection:
         connection.execute("SELECT COUNT(*) FROM hpsearch_trial").fetchone()
         with readable(database) as address:
-            assert address.endswith("?mode=ro"), "somebody has it open"
-
-
-@pytest.mark.parametrize(
-    ("change", "what"),
-    [
-        ("DROP TABLE hpsearch_prepared", "there is no table hpsearch_prepared"),
-        ("ALTER TABLE hpsearch_stage DROP COLUMN ended", "table hpsearch_stage has no column ended"),
-        ("ALTER TABLE hpsearch_trial RENAME COLUMN internal_params TO raws", "table hpsearch_trial has no column"),
-    ],
-)
-def test_tables_of_another_version(database: Path, change: str, what: str) -> None:
-    """Refused in one message, whether it is only read or also written, and left as it is."""
-    with closing(sqlite3.connect(database)) as connection:
-        connection.execute(change)
-        connection.commit()
-    before, url = seen(database.parent), url_of(str(database))
-    with pytest.raises(StorageError, match=f"made by another version of hpsearch .{what}"):
-        summary(url)
-    with pytest.raises(StorageError, match=f"made by another version of hpsearch .{what}"):
-        StudyDatabase.open(url, create=True)
-    assert seen(database.parent) == before
+            assert address.endswith("?mode=ro"), "another process has it open"
 
 
 def test_one_moment(made: tuple[Spec, Dataset, Path], tmp_path: Path) -> None:
-    """What is read is from one moment, whatever is written meanwhile, and a study is read while it runs."""
+    """All reads of a snapshot are of one moment, also while the study runs."""
     spec, dataset, _ = made
     space = search_space(spec)
     url = url_of(str(tmp_path / "small.db"))
@@ -228,8 +207,8 @@ def test_one_moment(made: tuple[Spec, Dataset, Path], tmp_path: Path) -> None:
     assert after.holder is None and "nobody runs it" in str(standing(url, after))
 
 
-def test_a_file_that_begins_to_be_written_is_read_again(database: Path) -> None:
-    """It was read as if nobody could write: what was read of it may be half of this and half of that."""
+def test_a_failed_read_is_repeated_after_a_write(database: Path) -> None:
+    """The file was read without locks, so the read may have mixed two states."""
     url, asked = url_of(str(database)), []
 
     def ask(storage: StudyDatabase) -> int:
@@ -247,7 +226,7 @@ def test_a_file_that_begins_to_be_written_is_read_again(database: Path) -> None:
         read(url, lambda storage: asked.clear() or ask(storage))
 
 
-def test_what_was_read_while_it_began_to_be_written_is_not_believed(database: Path) -> None:
+def test_an_answer_is_discarded_after_a_write(database: Path) -> None:
     asked: list[int] = []
 
     def ask(storage: StudyDatabase) -> int:
@@ -261,15 +240,15 @@ def test_what_was_read_while_it_began_to_be_written_is_not_believed(database: Pa
     assert read(url_of(str(database)), ask) == 0 and asked == [3, 0]
 
 
-def test_an_index_alone_is_nobody(database: Path) -> None:
-    """No log is made beside what a kill left."""
+def test_an_index_without_a_log(database: Path) -> None:
+    """A kill may leave it; no log is created beside it."""
     Path(f"{database}-shm").write_bytes(bytes(32768))
     before = seen(database.parent)
     assert looked(database)[0].trained
     assert seen(database.parent) == before
 
 
-def test_a_copy_is_gone_afterwards(database: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_temporary_copy_is_removed(database: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     killed(database, ("-wal",))
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))

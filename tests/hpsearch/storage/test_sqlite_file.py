@@ -1,0 +1,182 @@
+"""SQLite files: URLs of paths, checks, the meaning of errors, and the write-ahead log."""
+
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from hpsearch.errors import StorageError
+from hpsearch.storage import sqlite_file
+from hpsearch.storage.database import display_name, file_of
+from hpsearch.storage.sqlite_file import (
+    check_file,
+    default_tracking_uri,
+    default_url,
+    file_stamp,
+    integrity_error,
+    readable,
+    set_pragmas,
+    sqlite_problem,
+    url_of,
+)
+
+
+@pytest.mark.parametrize("name", ["a%20b", "%2e%2E", "%", "100%", "%%41", "%zz", "a #1 ü+%3F{0}", "a%252520b"])
+def test_a_path_is_the_file_of_that_name(name: str) -> None:
+    file = Path("/somewhere") / name / "small.db"
+    url = url_of(str(file))
+    assert file_of(url) == file and display_name(url) == str(file) and url_of(url) == url
+
+
+def test_a_plain_path_is_a_plain_url(tmp_path: Path) -> None:
+    """A path that SQLAlchemy decodes names the driver: of `sqlite:///…` MLflow makes the folder without decoding."""
+    assert url_of(f"{tmp_path}/100%/a b.db") == f"sqlite:///{tmp_path}/100%/a b.db"
+    url = url_of(f"{tmp_path}/a%20b/mlflow.db")
+    assert url.startswith("sqlite+") and sa.make_url(url).database == f"{tmp_path}/a%20b/mlflow.db"
+
+
+def test_a_path_with_a_question_mark_is_refused() -> None:
+    with pytest.raises(StorageError, match="question mark"):
+        url_of("a?b.db")
+
+
+def test_default_urls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert default_url(Path("studies/a.yaml"), "small") == "sqlite:///studies/small.db"
+    assert file_of(default_tracking_uri()) == tmp_path / "mlruns/mlflow.db"
+
+
+def made(path: Path) -> Path:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE made (x)")
+        connection.execute("CREATE INDEX by_x ON made (x)")
+        connection.executemany("INSERT INTO made VALUES (?)", [(n,) for n in range(2000)])
+        connection.commit()
+    return path
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "there is no such database"),
+        (b"", "is empty; restore a copy"),
+        (b"This is text and no database.", "is not a database"),
+        ("folder", "is a folder"),
+        ("cut", "is damaged"),
+    ],
+)
+def test_check_file(tmp_path: Path, content: bytes | str | None, message: str) -> None:
+    path = tmp_path / "a.db"
+    if content == "folder":
+        path.mkdir()
+    elif content == "cut":
+        path.write_bytes(made(tmp_path / "whole.db").read_bytes()[:-100])
+    elif isinstance(content, bytes):
+        path.write_bytes(content)
+    with pytest.raises(StorageError, match=f"a.db: {message}"):
+        check_file(path, create=False)
+
+
+def test_a_log_without_its_file_is_kept(tmp_path: Path) -> None:
+    log = tmp_path / "a.db-wal"
+    log.write_bytes(b"data")
+    with pytest.raises(StorageError, match=r"empty or gone, but not its log a\.db-wal"):
+        check_file(tmp_path / "a.db", create=True)
+    assert log.read_bytes() == b"data"
+
+
+def test_a_new_file_needs_a_folder(tmp_path: Path) -> None:
+    check_file(tmp_path / "a.db", create=True)
+    with pytest.raises(StorageError, match="there is no folder"):
+        check_file(tmp_path / "none" / "a.db", create=True)
+
+
+def test_integrity_error(tmp_path: Path) -> None:
+    """Only the thorough check compares an index with its table."""
+    path = made(tmp_path / "a.db")
+    with closing(sqlite3.connect(path)) as connection:
+        assert integrity_error(connection.execute, thorough=True) is None
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute("UPDATE sqlite_master SET sql = 'CREATE INDEX by_x ON made (x DESC)' WHERE name = 'by_x'")
+        connection.commit()
+    with closing(sqlite3.connect(path)) as connection:
+        assert integrity_error(connection.execute) is None
+        assert integrity_error(connection.execute, thorough=True) is not None
+
+
+@pytest.mark.parametrize(
+    ("message", "problem", "remedy"),
+    [
+        ("database or disk is full", "the disk is full", "free some space"),
+        ("attempt to write a readonly database", "read-only", "permissions"),
+        ("database is locked", "another process is writing to it", "wait"),
+        ("file is not a database", "is not a database", "another file"),
+        ("database disk image is malformed", "is damaged", "restore a copy"),
+    ],
+)
+def test_sqlite_problem(message: str, problem: str, remedy: str) -> None:
+    found = sqlite_problem(message)
+    assert found is not None and problem in found.problem and remedy in found.remedy
+
+
+def test_an_unknown_message_has_no_meaning() -> None:
+    assert sqlite_problem("no such table: made") is None
+
+
+def test_readable_uses_locks_only_for_a_file_in_use(tmp_path: Path) -> None:
+    path = made(tmp_path / "a #1.db")
+    with closing(sqlite3.connect(path)) as connection:
+        set_pragmas(connection, None)
+    with readable(path) as address:
+        assert address.endswith("?immutable=1") and "%20%231" in address
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("SELECT count(*) FROM made").fetchone()
+        with readable(path) as address:
+            assert address.endswith("?mode=ro")
+
+
+def test_file_stamp_changes_with_the_log(tmp_path: Path) -> None:
+    path = made(tmp_path / "a.db")
+    before = file_stamp(path)
+    os.utime(path, (1, 1))
+    moved = file_stamp(path)
+    Path(f"{path}-wal").write_bytes(b"data")
+    assert len({tuple(stamp) for stamp in (before, moved, file_stamp(path))}) == 3
+    assert file_stamp(tmp_path / "none.db") == []
+
+
+def test_the_log_is_turned_on_after_another_writer_is_done(tmp_path: Path) -> None:
+    """SQLite itself does not wait here, whatever its timeout."""
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        seconds_beside_a_writer(tmp_path / "a.db", lambda c: c.execute("PRAGMA journal_mode=WAL"))
+    assert seconds_beside_a_writer(tmp_path / "b.db", lambda c: set_pragmas(c, None)) >= 0.2
+
+
+def test_the_log_is_not_waited_for_forever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_file, "BUSY_TIMEOUT", 0.05)
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        seconds_beside_a_writer(tmp_path / "a.db", lambda c: set_pragmas(c, None))
+
+
+def seconds_beside_a_writer(file: Path, begin: Callable[[sqlite3.Connection], object]) -> float:
+    """Return the seconds that `begin` takes while another connection makes a table for a quarter of a second."""
+    writer = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+    writer.execute("BEGIN IMMEDIATE")
+    writer.execute("CREATE TABLE made (x)")
+    timer = threading.Timer(0.25, lambda: writer.execute("COMMIT"))
+    timer.start()
+    other = sqlite3.connect(file, timeout=5)
+    start = time.monotonic()
+    try:
+        begin(other)
+        return time.monotonic() - start
+    finally:
+        timer.join()
+        other.close()
+        writer.close()
