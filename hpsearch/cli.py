@@ -165,7 +165,7 @@ def doctor(databases: tuple[str, ...], tracking_uri: str | None) -> None:
 @TRACKING
 @QUIET
 def sync(database: str, tracking_uri: str | None, quiet: bool) -> None:
-    """Send MLflow what it has not got of the study in DATABASE."""
+    """Upload trials of the study in DATABASE that are missing from MLflow."""
     from hpsearch.admin import sync as syncing
     from hpsearch.storage.sqlite_file import default_tracking_uri
 
@@ -190,7 +190,7 @@ def ui(study: str | None, tracking_uri: str | None, port: int | None, closed: bo
     url = study and _url(study)
     with _stoppable() as stopping:
         try:
-            for line in page.shown(
+            for line in page.show_study(
                 tracking_uri or default_tracking_uri(), url, port, not closed, lambda: bool(stopping)
             ):
                 _say(line)

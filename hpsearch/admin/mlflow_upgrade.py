@@ -1,4 +1,4 @@
-"""MLflow's database brought to the schema of the installed MLflow: a copy is upgraded, then takes its place."""
+"""Upgrade MLflow's database to the schema of the installed MLflow: a copy is upgraded and replaces the database."""
 
 import contextlib
 import os
@@ -9,23 +9,32 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
-from urllib.parse import quote
+from typing import TYPE_CHECKING, NamedTuple
 
 from filelock import FileLock, Timeout
 
-from hpsearch.admin.doctor.base import reading
-from hpsearch.admin.doctor.mlflow import revision, revisions, schema
-from hpsearch.admin.supervisor import reason
-from hpsearch.admin.ui import check, tracking_file
+from hpsearch.admin.doctor.mlflow import check_schema
+from hpsearch.admin.supervisor import error_line
+from hpsearch.admin.ui import tracking_file
 from hpsearch.errors import TrackingError
-from hpsearch.storage.sqlite_file import url_of
+from hpsearch.storage.sqlite_file import (
+    checkpoint_log,
+    exclusive_connection,
+    integrity_error,
+    set_pragmas,
+    url_of,
+)
+from hpsearch.tracking.mlflow.database import damage, installed_revisions, open_readonly, schema_revision
 
-BUSY = 5.0  # seconds to wait for whoever has the database open
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+OPEN_TIMEOUT = 5.0  # seconds to wait for another process that has the database open
+_UNCHANGED = "the database was not changed"
 
 
-class Upgraded(NamedTuple):
-    """What was done; `before` is `after` and there is no backup when there was nothing to do."""
+class UpgradeResult(NamedTuple):
+    """An upgraded database. If nothing was to do, `before` equals `after` and there is no backup."""
 
     path: Path
     before: str
@@ -33,90 +42,88 @@ class Upgraded(NamedTuple):
     backup: Path | None
 
 
-def upgrade(tracking: str) -> Upgraded:
-    """Upgrades a tracking database, which stays as it was if that fails.
+def upgrade(tracking_uri: str) -> UpgradeResult:
+    """Upgrade a tracking database, which is not changed if that fails.
 
     Args:
-        tracking: MLflow's SQLite file, a path or a URI.
+        tracking_uri: MLflow's SQLite file, a path or a URI.
 
     Raises:
-        TrackingError: there is none, it is damaged, a newer MLflow's or open, or MLflow cannot upgrade it.
+        TrackingError: it does not exist, is damaged, is a newer MLflow's or in use, or MLflow cannot upgrade it.
         StorageError: it cannot be read.
     """
-    path = tracking_file(tracking).resolve()  # a link stays one
+    path = tracking_file(tracking_uri).resolve()  # a symbolic link remains one
     try:
-        with FileLock(f"{path}.lock", timeout=BUSY):  # the tracker's own
-            before = _version(path)
-            if before == revisions()[0]:
-                return Upgraded(path, before, before, None)
-            return Upgraded(path, before, revisions()[0], _replaced(path))
+        with FileLock(f"{path}.lock", timeout=OPEN_TIMEOUT):  # the tracker's lock
+            before, after = _upgradable_revision(path), installed_revisions()[0]
+            return UpgradeResult(path, before, after, None if before == after else _replace(path))
     except Timeout:
         raise TrackingError(f"{path}: another process is opening it; try again") from None
     except (OSError, sqlite3.Error) as error:
-        raise TrackingError(f"{path}: could not be upgraded, and is as it was: {error}") from None
+        raise TrackingError(f"{path}: could not be upgraded ({error}); {_UNCHANGED}") from None
 
 
-def _version(path: Path) -> str:
-    """Of its schema.
+def _upgradable_revision(path: Path) -> str:
+    """Return the revision of a database's schema.
 
     Raises:
-        TrackingError: it is neither the installed MLflow's nor an older one.
+        TrackingError: it is neither the installed MLflow's nor an older one's.
     """
-    with reading(url_of(str(path))) as database:
-        found = "" if database.damage() else revision(database)
-        if found not in revisions()[1]:
-            check(path, database)
-        return found
+    uri = url_of(str(path))
+    with open_readonly(uri) as connection:
+        current = "" if damage(connection) else schema_revision(connection)
+        if current not in installed_revisions()[1]:
+            _require_schema(str(path), uri, connection)
+        return current
 
 
-def _replaced(path: Path) -> Path:
-    """Puts an upgraded copy in the place of a database that nobody has open meanwhile.
+def _require_schema(where: str, uri: str, connection: "sa.Connection", note: str = "") -> None:
+    schema = check_schema(where, uri, connection)
+    if schema.level != "ok":
+        raise TrackingError(f"{schema.text}; {note or schema.remedy}")
 
-    Returns:
-        The copy of what it was.
-    """
+
+def _replace(path: Path) -> Path:
+    """Replace a database by an upgraded copy, while no other process has it open, and return the backup."""
     backup = path.with_name(f"{path.stem}-{time.strftime('%Y%m%dT%H%M%S')}{path.suffix}")
     draft = path.with_name(f"{path.name}.draft")
-    with _discarded(draft), contextlib.ExitStack() as undo:
-        with _alone(path) as database:
+    with _temporary(draft), contextlib.ExitStack() as undo:
+        with _locked(path) as database:
             for copy in (backup, draft):
                 copy.touch(0o600, exist_ok=copy is draft)
                 undo.callback(copy.unlink, missing_ok=True)
                 shutil.copymode(path, copy)
                 with contextlib.closing(sqlite3.connect(copy)) as target:
                     database.backup(target)
-                _whole(copy)
-            _upgrade(draft)
-        if Path(f"{path}-wal").exists():  # SQLite would take the log of another file for this one's
-            raise TrackingError(f"{path}: another process has just opened it; end it first")
+                _check_copy(copy)
+            _upgrade_copy(draft)
+        if Path(f"{path}-wal").exists():  # SQLite would replay the log of another file
+            raise TrackingError(f"{path}: another process has just opened it; end that process first")
         draft.replace(path)
         undo.pop_all()
     return backup
 
 
 @contextlib.contextmanager
-def _alone(path: Path) -> Iterator[sqlite3.Connection]:
-    """The database, while nobody else can read or write it.
+def _locked(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open a database that no other process can read or write meanwhile.
 
     Raises:
-        TrackingError: somebody has it open.
+        TrackingError: another process has it open.
     """
-    address = f"file:{quote(str(path))}?mode=rw"
-    with contextlib.closing(sqlite3.connect(address, timeout=BUSY, uri=True, isolation_level=None)) as database:
-        database.execute("PRAGMA locking_mode=EXCLUSIVE")
-        try:
-            database.execute("BEGIN EXCLUSIVE")
-            database.execute("ROLLBACK")  # the lock stays; a backup of what is being written would wait for ever
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error):
-                raise
-            raise TrackingError(f"{path}: another process has it open; end it (a server? a study?) first") from None
+    try:
+        database = exclusive_connection(path, OPEN_TIMEOUT)
+    except sqlite3.OperationalError as error:
+        if "locked" not in str(error):
+            raise
+        raise TrackingError(f"{path}: another process has it open (a server, a study?); end it first") from None
+    with contextlib.closing(database):
         yield database
 
 
 @contextlib.contextmanager
-def _discarded(draft: Path) -> Iterator[None]:
-    """Nothing is left of a draft, neither before nor after."""
+def _temporary(draft: Path) -> Iterator[None]:
+    """Remove a file and its logs before and after the block."""
     files = [draft.with_name(f"{draft.name}{end}") for end in ("", "-wal", "-shm", "-journal")]
     try:
         for file in files:
@@ -127,21 +134,21 @@ def _discarded(draft: Path) -> Iterator[None]:
             file.unlink(missing_ok=True)
 
 
-def _whole(copy: Path) -> None:
-    """Whether SQLite finds a copy sound, all of it in one file.
+def _check_copy(copy: Path) -> None:
+    """Check that a copy is not damaged, and merge its log into it.
 
     Raises:
-        TrackingError: it does not.
+        TrackingError: it is damaged.
     """
     with contextlib.closing(sqlite3.connect(copy)) as database:
-        verdict = database.execute("PRAGMA quick_check(1)").fetchone()[0]
-        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    if verdict != "ok":
-        raise TrackingError(f"{copy.name}: the copy is damaged ({verdict}); the database is as it was")
+        problem = integrity_error(database.execute)
+        checkpoint_log(database)
+    if problem:
+        raise TrackingError(f"{copy.name}: the copy is damaged ({problem}); {_UNCHANGED}")
 
 
-def _upgrade(draft: Path) -> None:
-    """By MLflow's own command.
+def _upgrade_copy(draft: Path) -> None:
+    """Upgrade a copy with MLflow's own command.
 
     Raises:
         TrackingError: it failed.
@@ -150,12 +157,10 @@ def _upgrade(draft: Path) -> None:
     env = os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONSAFEPATH": "1"}
     done = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode:
-        said = reason(done.stderr.splitlines())
-        raise TrackingError(f"MLflow could not upgrade a copy, and the database is as it was: {said}")
+        raise TrackingError(f"MLflow could not upgrade a copy ({error_line(done.stderr.splitlines())}); {_UNCHANGED}")
     with contextlib.closing(sqlite3.connect(draft)) as database:
-        database.execute("PRAGMA journal_mode=WAL")  # as the tracker makes it
-    _whole(draft)
-    with reading(url_of(str(draft))) as upgraded:
-        found = schema(str(draft), url_of(str(draft)), upgraded)
-    if found.level != "ok":
-        raise TrackingError(f"{found.what}; the database is as it was")
+        set_pragmas(database, None)  # as in a database that the tracker creates
+    _check_copy(draft)
+    uri = url_of(str(draft))
+    with open_readonly(uri) as connection:
+        _require_schema(str(draft), uri, connection, _UNCHANGED)

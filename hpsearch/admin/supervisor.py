@@ -1,8 +1,8 @@
-"""A command and all that it starts, ended when who started it ends, however that happens.
+"""A command whose processes all end when the process that started it ends, even if that process is killed.
 
-Between both stands a process that reads a pipe which nobody writes to: it ends the command's whole group once the other
-end is closed, which the operating system does even for who is killed. Only who kills that process too, at the same time
-as the one before it, leaves the command running.
+A supervisor process runs the command and reads a pipe that is never written to. The operating system closes the pipe
+when its other end closes, and then the supervisor ends the command's process group. The command is left running only
+if the supervisor is killed at the same time as the process that started it.
 """
 
 import contextlib
@@ -17,72 +17,80 @@ import time
 from collections.abc import Iterator
 from typing import IO, NamedTuple
 
-ENDING = 5.0  # seconds a command gets to end by itself
-LONGEST = 20_000  # bytes of its log that are read
+END_TIMEOUT = 5.0  # seconds between SIGTERM and SIGKILL
+LOG_BYTES = 20_000  # of the end of the output
 
 
-class Kept(NamedTuple):
-    """A command that runs."""
+class ManagedProcess(NamedTuple):
+    """A running command.
 
-    process: subprocess.Popen[bytes]  # between; its number is the group's
-    file: IO[bytes]  # with no name, so that nobody need remove it
+    Attributes:
+        supervisor: its process; its id is that of the process group.
+        output: a file without a name, which needs no removal.
+    """
+
+    supervisor: subprocess.Popen[bytes]
+    output: IO[bytes]
 
     def ended(self, seconds: float) -> bool:
-        """Whether it has ended; waits so long for it."""
+        """Return whether the command has ended, after waiting at most `seconds`."""
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(seconds)
+            self.supervisor.wait(seconds)
             return True
         return False
 
     def log(self) -> list[str]:
-        """The last lines that it printed, without empty ones."""
-        number = self.file.fileno()
-        text = os.pread(number, LONGEST, max(0, os.fstat(number).st_size - LONGEST)).decode("utf-8", "replace")
+        """Return the last lines of the output, without empty ones."""
+        number = self.output.fileno()
+        text = os.pread(number, LOG_BYTES, max(0, os.fstat(number).st_size - LOG_BYTES)).decode("utf-8", "replace")
         return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 @contextlib.contextmanager
-def kept(command: list[str], environment: dict[str, str]) -> Iterator[Kept]:
-    """Runs a command, apart from the terminal and its Ctrl-C, until the end of the block; then nobody of it is left."""
-    between = [sys.executable, "-c", "from hpsearch.admin.supervisor import keep; keep()", *command]
-    safe = {"PYTHONSAFEPATH": "1"}  # modules are not looked for in the current folder
-    with tempfile.TemporaryFile() as file:
+def managed_process(command: list[str], environment: dict[str, str]) -> Iterator[ManagedProcess]:
+    """Run a command in a session of its own, which Ctrl-C does not reach, and end all its processes with the block.
+
+    Args:
+        environment: added to the environment of this process.
+    """
+    supervisor = [sys.executable, "-c", "from hpsearch.admin.supervisor import supervise; supervise()", *command]
+    safe = {"PYTHONSAFEPATH": "1"}  # modules are not imported from the current folder
+    with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
-            between,
+            supervisor,
             stdin=subprocess.PIPE,
-            stdout=file,
-            stderr=file,
+            stdout=output,
+            stderr=output,
             cwd="/",
             env=os.environ | environment | safe,
             start_new_session=True,
         )
         try:
-            yield Kept(process, file)
+            yield ManagedProcess(process, output)
         finally:
             assert process.stdin is not None
             process.stdin.close()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(ENDING + 2)
-            with contextlib.suppress(ProcessLookupError, PermissionError):  # those whom it left when it was killed
+                process.wait(END_TIMEOUT + 2)
+            with contextlib.suppress(ProcessLookupError, PermissionError):  # the rest, if the supervisor was killed
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
 
-def reason(lines: list[str]) -> str:
-    """Of what a command printed before it failed: the last line that names an error, else the last one."""
-    named = [line for line in lines if re.search(r"(error|exception)\b[^:]*:|\bERROR\b", line, re.IGNORECASE)]
-    return next((line for line in reversed(named) if "sqlalche.me" not in line), (lines or ["it does not say why"])[-1])
+def error_line(lines: list[str]) -> str:
+    """Return the line of a failed command's output that names the error: the last such line, or the last line."""
+    errors = [line for line in lines if re.search(r"(error|exception)\b[^:]*:|\bERROR\b", line, re.IGNORECASE)]
+    return next((line for line in reversed(errors) if "sqlalche.me" not in line), (lines or ["no error message"])[-1])
 
 
-def keep() -> None:
-    """What stands between: runs the command it was given until that ends or standard input does, and leaves nobody of
-    the group behind, not even itself."""
-    signal.signal(signal.SIGTERM, lambda *_: None)  # what it sends the group is not meant for itself
+def supervise() -> None:
+    """Run the command in `sys.argv` until it ends or standard input closes, then kill the process group."""
+    signal.signal(signal.SIGTERM, lambda *_: None)  # sent to the group below, but meant for the command
 
     def watch() -> None:
         os.read(0, 1)
         os.killpg(0, signal.SIGTERM)
-        time.sleep(ENDING)
+        time.sleep(END_TIMEOUT)
         os.killpg(0, signal.SIGKILL)
 
     threading.Thread(target=watch, daemon=True).start()

@@ -1,4 +1,4 @@
-"""MLflow's page of a study: a server over its database for as long as this process lives, and the link to the view."""
+"""MLflow's page of a study: a local server on its database, and the link to the study's saved view."""
 
 import contextlib
 import os
@@ -12,141 +12,143 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from hpsearch.admin.doctor.base import Reader, reading
-from hpsearch.admin.doctor.mlflow import health, schema
-from hpsearch.admin.doctor.studies import study_snapshot
-from hpsearch.admin.supervisor import Kept, kept, reason
+from hpsearch.admin.doctor.mlflow import check_schema, check_server
+from hpsearch.admin.supervisor import ManagedProcess, error_line, managed_process
 from hpsearch.core.text import printable
 from hpsearch.errors import TrackingError
 from hpsearch.storage.database import file_of
 from hpsearch.storage.sqlite_file import url_of
+from hpsearch.storage.study_db import read
+from hpsearch.tracking.mlflow.database import artifact_root, open_readonly, study_experiments
 from hpsearch.tracking.mlflow.saved_view import STUDY_VIEW, view_link
-from hpsearch.tracking.mlflow.tags import VIEW_TAG_PREFIX
+from hpsearch.tracking.mlflow.tags import STUDY_TAG, VIEW_TAG_PREFIX
 
-HOST, PORT, TRIED = "127.0.0.1", 5000, 100
-STARTING = 120.0  # seconds the server gets until it answers; it takes 5 on a quiet machine
-CALM = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-VIEW_TAG = f"{VIEW_TAG_PREFIX}{STUDY_VIEW}"  # of an experiment that has the view
+HOST, PORT, PORTS_TRIED = "127.0.0.1", 5000, 100
+START_TIMEOUT = 120.0  # seconds until the server answers; it takes 5 on an idle machine
+_ENVIRONMENT = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
 
 
 class ServerEnded(Exception):
-    """The server ended by itself, or never answered; its text says why, as far as the server did."""
+    """MLflow's server ended or never answered; the message has its error, if it printed one."""
 
 
-def shown(tracking: str, study: str | None, port: int | None, opens: bool, stop: Callable[[], bool]) -> Iterator[str]:
-    """Shows a study, or the latest, and yields what to tell the person; ends once `stop` says so.
+def show_study(
+    tracking_uri: str, study: str | None, port: int | None, browser: bool, stop: Callable[[], bool]
+) -> Iterator[str]:
+    """Serve MLflow's page of a study and yield messages for the user, until `stop` returns True.
 
     Args:
-        tracking: MLflow's SQLite file, a path or a URI, or the address of a server that runs.
-        study: URL of a study's database.
-        port: 0 for any that is free; None for the usual one, or the next that is free.
-        opens: also in a browser.
+        tracking_uri: MLflow's SQLite file, a path or a URI, or the address of a running server.
+        study: URL of the study's database; None for the latest study.
+        port: 0 for any free port; None for 5000 or the next free one.
+        browser: also open the page in a browser.
 
     Raises:
-        TrackingError: there is no such database, study, or port, or the installed MLflow cannot read it.
+        TrackingError: the tracking database, study or port does not exist, or the installed MLflow cannot read it.
         StorageError: a database cannot be read.
-        ServerEnded: although it should not.
+        ServerEnded: the server ended too early.
     """
-    identity = study and identity_of(study)
-    if _is_server(tracking):
-        yield from _announced(_link_there(tracking, identity), opens)
+    identity = study and study_identity(study)
+    if _is_server(tracking_uri):
+        yield from _announce(_server_link(tracking_uri, identity), browser)
         return
-    path = tracking_file(tracking)
-    with reading(url_of(str(path))) as database:
-        check(path, database)
-        page = _link(database, identity, path)
-    free, taken = _free(port)
+    path = tracking_file(tracking_uri)
+    experiment, has_view = _find_experiment(path, identity)
+    free, taken = _free_port(port)
     if taken:
-        yield f"Port {taken} is taken; this one is {free}."
-    with kept(_command(path, free), CALM) as server:
-        end = time.monotonic() + STARTING
+        yield f"Port {taken} is in use; using {free}."
+    with managed_process(_command(path, free), _ENVIRONMENT) as server:
+        end = time.monotonic() + START_TIMEOUT
         while not stop() and not _answers(free):
-            _alive(server, 0.1)
+            _wait(server, 0.1)
             if time.monotonic() > end:
-                raise ServerEnded(f"MLflow's server does not answer after {STARTING:.0f} s{_last_words(server)}")
+                raise ServerEnded(f"MLflow's server does not answer after {START_TIMEOUT:.0f} s{_error(server)}")
         if not stop():
-            yield from _announced(page(f"http://{HOST}:{free}"), opens)
-            yield "Ctrl-C ends the server."
+            yield from _announce(_page(f"http://{HOST}:{free}", experiment, has_view), browser)
+            yield "Press Ctrl-C to stop the server."
         while not stop():
-            _alive(server, 0.5)
+            _wait(server, 0.5)
 
 
-def _is_server(tracking: str) -> bool:
-    """Whether a tracking URI is a server's address.
-
-    Raises:
-        TrackingError: it is no address.
-    """
-    try:
-        return urlsplit(tracking).scheme in ("http", "https")
-    except ValueError as error:  # of brackets
-        raise TrackingError(f"'{tracking}' is no address ({error}); write http://127.0.0.1:5000, for example") from None
-
-
-def tracking_file(tracking: str) -> Path:
-    """The SQLite file that a tracking URI names.
+def study_identity(study: str) -> str:
+    """Return the identity of the study in a database.
 
     Raises:
-        TrackingError: it names none, or one that is not there.
+        StorageError: the database cannot be read.
+        TrackingError: it contains no study.
     """
-    path = file_of(url_of(tracking)) if tracking != "none" else None
+    found = read(study, lambda database: database.study.find())
+    if found is None:
+        raise TrackingError(f"{file_of(study) or study}: contains no study; start one: hpsearch run STUDY.yaml")
+    return found.identity
+
+
+def tracking_file(tracking_uri: str) -> Path:
+    """Return the SQLite file that a tracking URI names.
+
+    Raises:
+        TrackingError: it names none, or the file does not exist.
+    """
+    path = file_of(url_of(tracking_uri)) if tracking_uri != "none" else None
     if path is None:
-        raise TrackingError(f"'{tracking}' is no SQLite file; write sqlite:///mlruns/mlflow.db, for example")
+        raise TrackingError(f"'{tracking_uri}' is not a SQLite file; write sqlite:///mlruns/mlflow.db, for example")
     if not path.exists():
-        raise TrackingError(f"{path}: there is no MLflow database; the first study makes it: hpsearch run STUDY.yaml")
+        create = "the first study creates it: hpsearch run STUDY.yaml"
+        raise TrackingError(f"{path}: there is no MLflow database; {create}")
     return path
 
 
-def check(path: Path, database: Reader) -> None:
-    """Whether the installed MLflow can read it.
+def _is_server(tracking_uri: str) -> bool:
+    """Return whether a tracking URI is the address of a server.
 
     Raises:
-        TrackingError: it cannot.
+        TrackingError: it is not a valid address.
     """
-    found = schema(str(path), url_of(str(path)), database)
-    if found.level != "ok":
-        raise TrackingError(f"{found.what}; {found.remedy}")
+    try:
+        return urlsplit(tracking_uri).scheme in ("http", "https")
+    except ValueError as error:  # brackets
+        example = "write http://127.0.0.1:5000, for example"
+        raise TrackingError(f"'{tracking_uri}' is not a valid address ({error}); {example}") from None
 
 
-def identity_of(study: str) -> str:
-    """Of the study in a database.
+def _find_experiment(path: Path, identity: str | None) -> tuple[str, bool]:
+    """Return the id of a study's experiment, or of the latest study's, and whether it has a saved view.
 
     Raises:
-        StorageError: it cannot be read, or holds no study.
+        TrackingError: the installed MLflow cannot read the database, or the study is not in it.
+        StorageError: the database cannot be read.
     """
-    with study_snapshot(study) as database:
-        return database.study.load().identity
+    uri = url_of(str(path))
+    with open_readonly(uri) as connection:
+        schema = check_schema(str(path), uri, connection)
+        if schema.level != "ok":
+            raise TrackingError(f"{schema.text}; {schema.remedy}")
+        for experiment in study_experiments(connection):
+            if identity in (None, experiment.identity):
+                return experiment.id, STUDY_VIEW in experiment.views
+    raise TrackingError(f"{path}: {_absent(identity)}")
 
 
-def _link(database: Reader, identity: str | None, path: Path) -> Callable[[str], str]:
-    """Where the study's page is below a base; of all studies that whose trials, or whose beginning, are the latest."""
-    query = "SELECT e.experiment_id AS id, t.value AS identity, v.key AS view FROM experiments e"
-    query += " JOIN experiment_tags t ON t.experiment_id = e.experiment_id AND t.key = 'hpsearch.study'"
-    query += f" LEFT JOIN experiment_tags v ON v.experiment_id = e.experiment_id AND v.key = '{VIEW_TAG}'"
-    query += " LEFT JOIN runs r ON r.experiment_id = e.experiment_id WHERE e.lifecycle_stage = 'active'"
-    query += " GROUP BY e.experiment_id ORDER BY max(e.last_update_time, coalesce(max(r.end_time), 0)) DESC"
-    rows = [row for row in database.rows(query) if identity in (None, row.identity)]
-    if not rows:
-        raise TrackingError(f"{path}: {_absent(identity)}")
-    return lambda base: _page(base, str(rows[0].id), rows[0].view is not None)
+def _server_link(tracking_uri: str, identity: str | None) -> str:
+    """Return the link to a study on a running server, without the password.
 
-
-def _link_there(tracking: str, identity: str | None) -> str:
-    """The same, from a server that runs; its address without the password."""
-    found = health(tracking)
-    if found.level != "ok":
-        raise TrackingError(f"{found.what}; {found.remedy}")
+    Raises:
+        TrackingError: the server does not answer, or the study is not on it.
+    """
+    health = check_server(tracking_uri)
+    if health.level != "ok":
+        raise TrackingError(f"{health.text}; {health.remedy}")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
-    parts = urlsplit(tracking)
+    parts = urlsplit(tracking_uri)
     base = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])).rstrip("/")
-    client = MlflowClient(tracking)
-    wanted = "LIKE '%'" if identity is None else f"= '{identity}'"
+    client = MlflowClient(tracking_uri)
+    condition = "LIKE '%'" if identity is None else f"= '{identity}'"
     try:
-        studies: list[Any] = list(client.search_experiments(filter_string=f"tags.`hpsearch.study` {wanted}"))
+        studies: list[Any] = list(client.search_experiments(filter_string=f"tags.`{STUDY_TAG}` {condition}"))
         if not studies:
             raise TrackingError(f"{base}: {_absent(identity)}")
         ids = [study.experiment_id for study in studies]
@@ -155,49 +157,49 @@ def _link_there(tracking: str, identity: str | None) -> str:
         raise TrackingError(f"{base}: {str(error).splitlines()[0]}") from None
     ended = {run.info.experiment_id: run.info.end_time or 0 for run in last}
     latest = max(studies, key=lambda study: max(study.last_update_time, ended.get(study.experiment_id, 0)))
-    return _page(base, latest.experiment_id, VIEW_TAG in latest.tags)
+    return _page(base, latest.experiment_id, f"{VIEW_TAG_PREFIX}{STUDY_VIEW}" in latest.tags)
 
 
 def _absent(identity: str | None) -> str:
     if identity is None:
-        return "there is no study in it; start one: hpsearch run STUDY.yaml"
-    return "the study is not in it; send it there: hpsearch sync DATABASE"
+        return "contains no study; start one: hpsearch run STUDY.yaml"
+    return "the study is not in it; upload it: hpsearch sync DATABASE"
 
 
-def _page(base: str, experiment: str, viewed: bool) -> str:
+def _page(base: str, experiment: str, has_view: bool) -> str:
     link = view_link(base, experiment)
-    return link if viewed else link.partition("&viewStateShareKey=")[0]
+    return link if has_view else link.partition("&viewStateShareKey=")[0]
 
 
-def _announced(link: str, opens: bool) -> Iterator[str]:
+def _announce(link: str, browser: bool) -> Iterator[str]:
     yield f"MLflow: {link}"
-    seen = sys.platform in ("darwin", "win32") or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")))
-    if opens and seen:  # without a display Python would open a browser in this terminal
+    display = sys.platform in ("darwin", "win32") or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")))
+    if browser and display:  # without a display Python would open a browser in the terminal
         webbrowser.open(link)
 
 
-def _free(port: int | None) -> tuple[int, int | None]:
-    """A port nobody listens on, and the usual one if that is not it.
+def _free_port(port: int | None) -> tuple[int, int | None]:
+    """Return a free port, and the default port if that is in use.
 
     Raises:
-        TrackingError: the port that was asked for is taken, or all are.
+        TrackingError: the requested port is in use, or all are.
     """
-    for candidate in range(PORT, PORT + TRIED) if port is None else (port,):
+    for candidate in range(PORT, PORT + PORTS_TRIED) if port is None else (port,):
         with contextlib.suppress(OSError), socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: one that has ended is none
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do, to reuse a port just closed
             probe.bind((HOST, candidate))
             return probe.getsockname()[1], PORT if port is None and candidate != PORT else None
     if port is None:
-        raise TrackingError(f"the ports {PORT} to {PORT + TRIED - 1} are taken; name another: --port 0 takes any")
-    raise TrackingError(f"--port {port}: is taken, or not allowed; name another, or none: the next free one is taken")
+        last = PORT + PORTS_TRIED - 1
+        raise TrackingError(f"the ports {PORT} to {last} are in use; name another: --port 0 takes any free one")
+    raise TrackingError(f"--port {port}: in use, or not allowed; name another, or omit --port for the next free one")
 
 
 def _command(path: Path, port: int) -> list[str]:
-    """MLflow's server on loopback; its files are where the tracker puts them."""
-    artifacts = path.parent.absolute() / "artifacts"
+    """Return the command of MLflow's server on the loopback address, with the tracker's folder of artifacts."""
     command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", url_of(str(path.absolute()))]
-    return [*command, "--no-serve-artifacts", "--default-artifact-root", artifacts.as_uri()]
+    return [*command, "--no-serve-artifacts", "--default-artifact-root", artifact_root(path).as_uri()]
 
 
 def _answers(port: int) -> bool:
@@ -211,16 +213,16 @@ def _answers(port: int) -> bool:
         connection.close()
 
 
-def _alive(server: Kept, seconds: float) -> None:
-    """Waits so long.
+def _wait(server: ManagedProcess, seconds: float) -> None:
+    """Wait while the server runs.
 
     Raises:
-        ServerEnded: it has.
+        ServerEnded: it has ended.
     """
     if server.ended(seconds):
-        raise ServerEnded(f"MLflow's server has ended{_last_words(server)}")
+        raise ServerEnded(f"MLflow's server has ended{_error(server)}")
 
 
-def _last_words(server: Kept) -> str:
+def _error(server: ManagedProcess) -> str:
     lines = server.log()
-    return f": {printable(reason(lines), 300)}" if lines else ""
+    return f": {printable(error_line(lines), 300)}" if lines else ""

@@ -161,6 +161,32 @@ def set_pragmas(connection: Any, _record: Any) -> None:
     connection.execute("PRAGMA synchronous=NORMAL")
 
 
+def checkpoint_log(connection: sqlite3.Connection) -> None:
+    """Merge the write-ahead log into the file, so that a copy of the file alone is complete."""
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def exclusive_connection(path: Path, timeout: float) -> sqlite3.Connection:
+    """Connect to an existing file that no other process can read or write until the connection is closed.
+
+    Args:
+        timeout: seconds to wait for other processes.
+
+    Raises:
+        sqlite3.OperationalError: another process has it open ("database is locked"), or it cannot be opened.
+    """
+    address = f"{path.absolute().as_uri()}?mode=rw"
+    connection = sqlite3.connect(address, timeout=timeout, uri=True, isolation_level=None)
+    try:
+        connection.execute("PRAGMA locking_mode=EXCLUSIVE")
+        connection.execute("BEGIN EXCLUSIVE")
+        connection.execute("ROLLBACK")  # the lock stays; a backup during a transaction would never end
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
 def _size(path: Path) -> int:
     try:
         return path.stat().st_size

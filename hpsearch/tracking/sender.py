@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, final
 
 from hpsearch.core.text import masked
+from hpsearch.storage.sqlite_file import sqlite_problem
 from hpsearch.tracking.base import StoreReplacedError, Tracker
 
 CLOSING = 5.0  # seconds for `Tracker.close` after the last message
@@ -163,13 +164,7 @@ class RetryingSender:
             self._report(self.progress)
 
 
-_REASONS = {  # part of an error message → text for the user
-    "locked": "its database is locked: another process is writing to it",
-    "malformed": "its database is damaged: move it away or restore a copy",
-    "not a database": "its database is not a database: move it away or restore a copy",
-    "readonly": "its database cannot be written: the file or its folder is read-only",
-    "unable to open": "its database cannot be opened: check that its folder exists and that you may write to it",
-    "disk is full": "the disk is full",
+_SERVER_PROBLEMS = {  # part of an error message → text for the user
     "timed out": "its server does not answer",
     "Connection refused": "its server cannot be reached: connection refused",
 }
@@ -178,7 +173,9 @@ _REASONS = {  # part of an error message → text for the user
 def failure_reason(error: BaseException, uri: str) -> str:
     """Return one line, without passwords, that says why an upload failed and, if known, what to do."""
     text = masked((str(error).splitlines() or [""])[0], uri).strip()
-    for part, reason in _REASONS.items():
+    if found := sqlite_problem(text):
+        return f"its database {found.problem}; {found.remedy}"
+    for part, problem in _SERVER_PROBLEMS.items():
         if part in text:
-            return reason
+            return problem
     return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__

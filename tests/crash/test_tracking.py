@@ -237,8 +237,8 @@ def never_answers(place: Path) -> Iterator[str]:
 FAULTS: dict[Callable[[Path], contextlib.AbstractContextManager[str]], str] = {
     locked: "locked",
     locked_to_writers: "locked",
-    random_bytes: "move it away or restore a copy",
-    truncated: "move it away or restore a copy",
+    random_bytes: "is not a database",
+    truncated: "is damaged",
     of_another_program: "of another program",
     unwritable: "/proc/hpsearch",
     no_server: "refused",
@@ -265,7 +265,7 @@ def test_fails_no_study(
         command = shlex.split(line[line.index("hpsearch sync") :])
         assert command == ["hpsearch", "sync", str(database), "--tracking-uri", uri.replace(SECRET, "***")]
         if fault is random_bytes:
-            with pytest.raises(TrackingError, match=r"10 of 10 trials not uploaded \(.*move it away or restore a copy"):
+            with pytest.raises(TrackingError, match=r"10 of 10 trials not uploaded \(.*is not a database"):
                 sync(uri_of(database), uri)
     report = sync(uri_of(database), uri_of(place))
     assert report == ((TRIALS, 0, 0), ())

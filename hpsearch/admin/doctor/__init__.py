@@ -1,32 +1,32 @@
-"""Looks at the installation, the machine, study databases and MLflow; says what to do, and changes nothing.
+"""Read-only checks of the installation, the machine, study databases and MLflow, each with a remedy.
 
-What may be missing or broken is imported inside the check that needs it.
+A check imports what it needs itself, because a package may be missing or broken.
 """
 
 from collections.abc import Sequence
 
 from hpsearch.admin.doctor import machine, mlflow, studies
-from hpsearch.admin.doctor.base import Finding, Findings, settled, unbroken
+from hpsearch.admin.doctor.base import CheckResult, CheckResults, check_file_twice, run_check
 
-__all__ = ["Finding", "examine", "machine", "mlflow", "studies"]
+__all__ = ["CheckResult", "examine", "machine", "mlflow", "studies"]
 
 
-def examine(databases: Sequence[str], tracking: str) -> Findings:
-    """Every check in turn; none ends the next.
+def examine(databases: Sequence[str], tracking_uri: str) -> CheckResults:
+    """Run every check in turn; a check that fails does not end the others.
 
     Args:
-        databases: files or URLs; when there are none, those of studies in this folder and in `studies`.
-        tracking: MLflow's URI, or "none".
+        databases: files or URLs; if empty, the study databases in this folder and in `studies`.
+        tracking_uri: MLflow's tracking URI, or "none".
     """
-    yield from unbroken("Python", machine.python)
-    yield from unbroken("packages", machine.packages)
-    yield from unbroken("BLAS", machine.blas)
-    yield from unbroken("CPUs", machine.processors)
-    names = list(databases) or studies.nearby()
-    yield from unbroken("disk", machine.disk, names, tracking)
+    yield from run_check("Python", machine.check_python)
+    yield from run_check("packages", machine.check_packages)
+    yield from run_check("BLAS", machine.check_blas)
+    yield from run_check("CPUs", machine.check_cpus)
+    names = list(databases) or studies.find_databases()
+    yield from run_check("disk", machine.check_disks, names, tracking_uri)
     if not names:
-        yield Finding("ok", "studies: no database of one in this folder or in studies/")
+        yield CheckResult("ok", "studies: no study database in this folder or in studies/")
     for name in names:
-        yield from unbroken(name, settled, name, studies.database, name)
-    yield from unbroken("MLflow", mlflow.strays)
-    yield from unbroken("MLflow", settled, tracking, mlflow.store, tracking, names)
+        yield from run_check(name, check_file_twice, name, studies.check_database, name)
+    yield from run_check("MLflow", mlflow.check_file_store)
+    yield from run_check("MLflow", check_file_twice, tracking_uri, mlflow.check_store, tracking_uri, names)

@@ -1,4 +1,4 @@
-"""The installation and the machine: Python, packages, BLAS, CPUs, and room on the disks."""
+"""The installation and the machine: Python, packages, BLAS, CPUs and disk space."""
 
 import contextlib
 import os
@@ -11,25 +11,29 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from hpsearch.admin.doctor.base import PIP, Finding, Findings, file_at
+from hpsearch.admin.doctor.base import PIP_INSTALL, CheckResult, CheckResults, sqlite_path
 from hpsearch.core.text import format_count
 
-LOW, LEAST = 1e9, 50e6  # bytes free: less is worth a word; too little
+LOW_SPACE, MIN_SPACE = 1e9, 50e6  # bytes: a warning below the first, a failure below the second
+EXTRAS = {"gp": "sampler gp", "onnx": "hpsearch export --onnx", "postgres": "a table in PostgreSQL"}  # their uses
 
 
-def python() -> Findings:
+def check_python() -> CheckResults:
+    """Check the version of Python."""
     from packaging.specifiers import SpecifierSet
 
     needed = metadata.metadata("hpsearch")["Requires-Python"]
     version = ".".join(map(str, sys.version_info[:3]))
-    fine, what = version in SpecifierSet(needed), f"Python {version}, {needed} needed"
-    yield Finding("ok", what) if fine else Finding("FAIL", what, "make a venv with a newer one, and install there")
+    fine, text = version in SpecifierSet(needed), f"Python {version}, {needed} needed"
+    yield (
+        CheckResult("ok", text)
+        if fine
+        else CheckResult("FAIL", text, "create a venv with a newer Python and install hpsearch there")
+    )
 
 
-EXTRAS = {"gp": "sampler gp", "onnx": "hpsearch export --onnx", "postgres": "a table in PostgreSQL"}
-
-
-def packages() -> Findings:
+def check_packages() -> CheckResults:
+    """Check the versions of the required packages, and of the optional ones that are installed."""
     from packaging.requirements import Requirement
 
     found = []
@@ -39,80 +43,85 @@ def packages() -> Findings:
         use = next((use for extra, use in EXTRAS.items() if marker and marker.evaluate({"extra": extra})), None)
         if not always and use is None:
             continue
-        name, get = needed.name, f"{PIP} {shlex.quote(f'{needed.name}{needed.specifier}')}"
+        name, get = needed.name, f"{PIP_INSTALL} {shlex.quote(f'{needed.name}{needed.specifier}')}"
         version = next((d.version for d in metadata.distributions(name=name)), "")
         if version and needed.specifier.contains(version, prereleases=True):
             found.append(f"{name} {version}")
         elif not always and not version:
-            yield Finding("ok", f"{name} is not installed; only {use} needs it: {get}")
+            yield CheckResult("ok", f"{name} is not installed; only {use} needs it: {get}")
         else:
-            what = f"{name} {version or 'is not installed'}, {needed.specifier} needed"
-            yield Finding("FAIL" if always else "warn", what, get)
-    yield Finding("ok", f"packages as needed: {', '.join(found)}")
+            text = f"{name} {version or 'is not installed'}, {needed.specifier} needed"
+            yield CheckResult("FAIL" if always else "warn", text, get)
+    yield CheckResult("ok", f"required packages: {', '.join(found)}")
 
 
-def blas() -> Findings:
+def check_blas() -> CheckResults:
+    """Check that NumPy's BLAS can be limited to one thread, as in a worker."""
     import numpy  # noqa: F401 (brings its BLAS)
     from threadpoolctl import threadpool_info, threadpool_limits
 
     def pools() -> list[dict[str, Any]]:
         return [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
 
-    alone = "export OMP_NUM_THREADS=1 VECLIB_MAXIMUM_THREADS=1 before hpsearch run"
-    free = pools()
-    with threadpool_limits(1):  # as every worker does
-        held = all(pool["num_threads"] == 1 for pool in pools())
-    for pool in free:
+    single = "export OMP_NUM_THREADS=1 VECLIB_MAXIMUM_THREADS=1 before hpsearch run"
+    found = pools()
+    with threadpool_limits(1):  # as in every worker
+        limited = all(pool["num_threads"] == 1 for pool in pools())
+    for pool in found:
         kernels = f", kernels {pool['architecture']}" if pool.get("architecture") else ""
-        threads = f"{format_count(pool['num_threads'], 'thread')} by itself, {'1' if held else 'as many'} in a worker"
-        what = f"BLAS: {pool['internal_api']} {pool['version']}{kernels}, {threads}"
-        yield Finding("ok", what) if held else Finding("warn", what, alone)
-    if not free:
-        yield Finding("warn", "BLAS: NumPy's is none that is known, nor can it be held to one thread a worker", alone)
+        threads = f"{format_count(pool['num_threads'], 'thread')}, {'1' if limited else 'as many'} in a worker"
+        text = f"BLAS: {pool['internal_api']} {pool['version']}{kernels}, {threads}"
+        yield CheckResult("ok", text) if limited else CheckResult("warn", text, single)
+    if not found:
+        yield CheckResult(
+            "warn", "BLAS: NumPy's BLAS is unknown and cannot be limited to one thread per worker", single
+        )
 
 
-def processors() -> Findings:
+def check_cpus() -> CheckResults:
+    """Check the number of CPUs that workers can use."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     text = f"CPUs: {count} for this process; `workers: auto` starts {format_count(count, 'worker')}"
-    if (limit := quota()) is None or limit >= count:
-        yield Finding("ok", text)
+    if (limit := cpu_quota()) is None or limit >= count:
+        yield CheckResult("ok", text)
     else:
-        text += f", but the container has time for {limit:g}"
-        yield Finding("warn", text, f"hpsearch run --workers {max(1, int(limit))}")
+        text += f", but the container may use only {limit:g}"
+        yield CheckResult("warn", text, f"hpsearch run --workers {max(1, int(limit))}")
 
 
-def quota(root: Path = Path("/sys/fs/cgroup"), mine: Path = Path("/proc/self/cgroup")) -> float | None:
-    """How many CPUs' time the control groups of this process allow; None for all."""
+def cpu_quota(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> float | None:
+    """Return the number of CPUs whose time the control groups of this process may use; None without a limit."""
     limits = []
-    for line in mine.read_text().splitlines() if mine.exists() else ():
+    for line in own.read_text().splitlines() if own.exists() else ():
         _, names, path = line.split(":", 2)
         lowest = root / names / path.lstrip("/")
         for place in (p for p in (lowest, *lowest.parents) if p.is_relative_to(root / names)):
-            for files in (["cpu.max"], ["cpu.cfs_quota_us", "cpu.cfs_period_us"]):  # of the newer kind, of the older
+            for files in (["cpu.max"], ["cpu.cfs_quota_us", "cpu.cfs_period_us"]):  # of version 2, of version 1
                 with contextlib.suppress(OSError, ValueError):  # no such file; "max"
                     time, period = (int(word) for file in files for word in (place / file).read_text().split())
                     limits += [time / period] if time > 0 else []
     return min(limits, default=None)
 
 
-def disk(names: Sequence[str], tracking: str) -> Findings:
-    files = [file_at(name) for name in names] or [Path("here")]
-    files += [file_at(tracking)] if tracking.startswith("sqlite") else []
+def check_disks(names: Sequence[str], tracking_uri: str) -> CheckResults:
+    """Check space and permissions in the folders of databases and of temporary files."""
+    files = [sqlite_path(name) for name in names] or [Path("here")]
+    files += [sqlite_path(tracking_uri)] if tracking_uri.startswith("sqlite") else []
     folders = [file.absolute().parent for file in files if file] + [Path(tempfile.gettempdir())]
-    there = (next(p for p in (folder, *folder.parents) if p.is_dir()).resolve() for folder in folders)
+    existing = (next(p for p in (folder, *folder.parents) if p.is_dir()).resolve() for folder in folders)
     disks: dict[int, list[str]] = {}
-    for folder in dict.fromkeys(there):
+    for folder in dict.fromkeys(existing):
         try:
             with tempfile.TemporaryFile(dir=folder):
                 disks.setdefault(folder.stat().st_dev, []).append(str(folder))
         except OSError as error:
-            remedy = f"chmod u+w {shlex.quote(str(folder))}, or work elsewhere"
-            yield Finding("FAIL", f"disk: {folder} cannot be written: {error.strerror}", remedy)
-    for together in disks.values():
-        free = shutil.disk_usage(together[0]).free
-        size = f"{free / 1e9:.1f} GB" if free >= LOW else f"{free / 1e6:.0f} MB"
-        level = "FAIL" if free < LEAST else "warn" if free < LOW else "ok"
-        yield Finding(level, f"disk: {size} free for {', '.join(together)}", "free some space" * (level != "ok"))
+            remedy = f"chmod u+w {shlex.quote(str(folder))}, or use another folder"
+            yield CheckResult("FAIL", f"disk: {folder} cannot be written: {error.strerror}", remedy)
+    for paths in disks.values():
+        free = shutil.disk_usage(paths[0]).free
+        size = f"{free / 1e9:.1f} GB" if free >= LOW_SPACE else f"{free / 1e6:.0f} MB"
+        level = "FAIL" if free < MIN_SPACE else "warn" if free < LOW_SPACE else "ok"
+        yield CheckResult(level, f"disk: {size} free for {', '.join(paths)}", "free some space" * (level != "ok"))
     for file in files:
         if file and file.is_file() and not os.access(file, os.W_OK):
-            yield Finding("FAIL", f"{file}: cannot be written", f"chmod u+w {shlex.quote(str(file))}")
+            yield CheckResult("FAIL", f"{file}: cannot be written", f"chmod u+w {shlex.quote(str(file))}")

@@ -1,118 +1,115 @@
-"""MLflow: its tracking database or server, and runs in it that nobody will end."""
+"""MLflow's tracking database or server, and unfinished runs in it."""
 
 import base64
-import re
 import shlex
 import sys
 from collections.abc import Sequence
 from http.client import HTTPException
-from importlib import metadata, util
+from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.error import HTTPError
 from urllib.parse import unquote, urlsplit
 from urllib.request import Request, urlopen
 
-from hpsearch.admin.doctor.base import PATIENCE, PIP, Finding, Findings, Reader, file_at, reading
+from hpsearch.admin.doctor.base import CHECK_TIMEOUT, PIP_INSTALL, CheckResult, CheckResults, sqlite_path
 from hpsearch.admin.doctor.studies import is_running
 from hpsearch.core.text import format_count
 
+if TYPE_CHECKING:
+    import sqlalchemy as sa
 
-def strays() -> Findings:
+
+def check_file_store() -> CheckResults:
+    """Look for a file store, which MLflow no longer supports but still prefers."""
     for path in filter(Path.exists, map(Path, ("mlruns/meta.yaml", "mlruns/0/meta.yaml"))):
-        what = f"MLflow: {path} makes MLflow's own commands choose its file store, which is no more"
-        yield Finding("warn", what, f"mv {path} {path}.old")
+        text = f"MLflow: because of {path}, MLflow's own commands use a file store, which MLflow no longer supports"
+        yield CheckResult("warn", text, f"mv {path} {path}.old")
 
 
-def store(tracking: str, names: Sequence[str]) -> Findings:
-    scheme = tracking.partition("://")[0].partition("+")[0]
-    path = file_at(tracking)
-    if tracking == "none":
-        yield Finding("ok", "MLflow: not used")
+def check_store(tracking_uri: str, names: Sequence[str]) -> CheckResults:
+    """Check a tracking database or server.
+
+    Args:
+        names: study databases, as the user named them.
+    """
+    from hpsearch.tracking.mlflow.database import open_readonly
+
+    scheme = tracking_uri.partition("://")[0].partition("+")[0]
+    path = sqlite_path(tracking_uri)
+    if tracking_uri == "none":
+        yield CheckResult("ok", "MLflow: not used")
     elif scheme in ("http", "https"):
-        yield health(tracking)
+        yield check_server(tracking_uri)
     elif scheme not in ("sqlite", "postgresql", "mysql", "mssql"):
         remedy = "--tracking-uri sqlite:///mlruns/mlflow.db"
-        yield Finding("FAIL", f"MLflow: {tracking} is no tracking database", remedy)
+        yield CheckResult("FAIL", f"MLflow: {tracking_uri} is not a tracking database", remedy)
     elif scheme == "sqlite" and path and not path.exists():
-        yield Finding("ok", f"MLflow: {path} is not there yet; the first run makes it")
+        yield CheckResult("ok", f"MLflow: {path} does not exist yet; the first run creates it")
     else:
-        with reading(tracking) as database:
-            yield (found := schema(f"MLflow: {path or tracking}", tracking, database))
-            if found.level == "ok":
-                yield from unsettled(tracking, database, names)
+        with open_readonly(tracking_uri, CHECK_TIMEOUT) as connection:
+            yield (result := check_schema(f"MLflow: {path or tracking_uri}", tracking_uri, connection))
+            if result.level == "ok":
+                yield from check_runs(tracking_uri, connection, names)
 
 
-def schema(where: str, tracking: str, database: Reader) -> Finding:
-    """Whether the tracking database is whole, and of the revision that the installed MLflow expects."""
-    if not {"alembic_version", "experiments", "runs"} <= database.tables():
-        return Finding("FAIL", f"{where}: a database, but not MLflow's", "name another one with --tracking-uri")
-    if harm := database.damage():
-        away = "move it away (the next run makes a new one), then: hpsearch sync DATABASE"
-        return Finding("FAIL", f"{where}: is damaged ({harm})", f"restore a copy, or {away}")
-    head, older = revisions()
-    current = revision(database)
+def check_schema(where: str, tracking_uri: str, connection: "sa.Connection") -> CheckResult:
+    """Check that a tracking database is not damaged and has the schema that the installed MLflow expects."""
+    from hpsearch.tracking.mlflow import database
+
+    if not database.is_tracking_database(connection):
+        return CheckResult("FAIL", f"{where}: a database, but not MLflow's", "name another one with --tracking-uri")
+    if damage := database.damage(connection):
+        remedy = "restore a copy, or move it away (the next run creates a new one) and run: hpsearch sync DATABASE"
+        return CheckResult("FAIL", f"{where}: is damaged ({damage})", remedy)
+    head, older = database.installed_revisions()
+    current = database.schema_revision(connection)
     text = f"{where}: schema {current}, MLflow {metadata.version('mlflow')}"
     if current == head:
-        return Finding("ok", f"{text} expects it")
+        return CheckResult("ok", f"{text} expects it")
     if current in older:
-        ours = Path("mlruns/mlflow.db").absolute() == file_at(tracking)
-        command = "hpsearch db upgrade" + f" --tracking-uri {shlex.quote(tracking)}" * (not ours)
-        if file_at(tracking) is None:
-            command = f"after a copy: {shlex.quote(sys.executable)} -m mlflow db upgrade {shlex.quote(tracking)}"
-        return Finding("FAIL", f"{text} expects the newer {head}", command)
-    return Finding("FAIL", f"{text} does not know it: it is a newer one's", f"{PIP} --upgrade mlflow")
+        command = f"hpsearch db upgrade{_option(tracking_uri)}"
+        if sqlite_path(tracking_uri) is None:
+            upgrade = f"{shlex.quote(sys.executable)} -m mlflow db upgrade {shlex.quote(tracking_uri)}"
+            command = f"make a copy, then run: {upgrade}"
+        return CheckResult("FAIL", f"{text} expects the newer {head}", command)
+    return CheckResult("FAIL", f"{text} does not know it: a newer MLflow made it", f"{PIP_INSTALL} --upgrade mlflow")
 
 
-def revision(database: Reader) -> str:
-    """The schema of a tracking database; none of one that is not MLflow's, or was never finished."""
-    rows = database.rows("SELECT version_num FROM alembic_version") if "alembic_version" in database.tables() else []
-    return str(rows[0][0]) if rows else "none"
+def check_runs(tracking_uri: str, connection: "sa.Connection", names: Sequence[str]) -> CheckResults:
+    """Look for unfinished runs of studies that are not running."""
+    from hpsearch.tracking.mlflow.database import unfinished_runs
+
+    for identity, database, count in unfinished_runs(connection):
+        known = ((name, is_running(name, identity)) for name in (*names, database or ""))
+        name, running = next((pair for pair in known if pair[1] is not None), (database or "DATABASE", False))
+        if not running:
+            text = f"MLflow: {format_count(count, 'run')} of {name} RUNNING, but the study is not running"
+            yield CheckResult("warn", text, f"hpsearch sync {shlex.quote(name)}{_option(tracking_uri)}")
 
 
-def revisions() -> tuple[str, set[str]]:
-    """The schema that the installed MLflow expects, and those before it, without importing it."""
-    spec = util.find_spec("mlflow")
-    assert spec is not None and spec.origin is not None
-    files = (Path(spec.origin).parent / "store/db_migrations/versions").glob("*.py")
-    text = "\n".join(file.read_text("utf-8") for file in files)
-    lines = {start: " ".join(re.findall(rf"^{start}\b.*=.*$", text, re.M)) for start in ("revision", "down_revision")}
-    names, older = (set(re.findall(r"[\"'](\w+)[\"']", line)) for line in lines.values())
-    (head,) = names - older
-    return head, older
-
-
-def unsettled(tracking: str, database: Reader, names: Sequence[str]) -> Findings:
-    """Runs that nobody will end."""
-    query = "SELECT t.value AS identity, max(d.value) AS name, count(*) AS runs FROM runs r"
-    query += " JOIN experiment_tags t ON t.experiment_id = r.experiment_id AND t.key = 'hpsearch.study'"
-    query += " LEFT JOIN experiment_tags d ON d.experiment_id = r.experiment_id AND d.key = 'hpsearch.database'"
-    query += " WHERE r.status = 'RUNNING' AND r.lifecycle_stage = 'active' GROUP BY t.value"
-    for row in database.rows(query):
-        known = ((name, is_running(name, row.identity)) for name in (*names, row.name or ""))
-        name, runs = next((pair for pair in known if pair[1] is not None), (row.name or "DATABASE", False))
-        if not runs:
-            what = f"MLflow: {format_count(row.runs, 'run')} of {name} left RUNNING, which nobody runs"
-            usual = Path("mlruns/mlflow.db").absolute() == file_at(tracking)
-            remedy = f"hpsearch sync {shlex.quote(name)}" + f" --tracking-uri {shlex.quote(tracking)}" * (not usual)
-            yield Finding("warn", what, remedy)
-
-
-def health(tracking: str) -> Finding:
-    """Whether a tracking server answers."""
-    parts = urlsplit(tracking)
+def check_server(tracking_uri: str) -> CheckResult:
+    """Check that a tracking server answers."""
+    parts = urlsplit(tracking_uri)
     user, _, host = parts.netloc.rpartition("@")
     address = f"{parts.scheme}://{host}{parts.path}"
     request = Request(f"{address.rstrip('/')}/health")
     if user:
         request.add_unredirected_header("Authorization", f"Basic {base64.b64encode(unquote(user).encode()).decode()}")
     try:
-        with urlopen(request, timeout=PATIENCE) as answer:
+        with urlopen(request, timeout=CHECK_TIMEOUT) as answer:
             if answer.read(99).strip() == b"OK":
-                return Finding("ok", f"MLflow: {address} answers")
-            said = "is no MLflow server"
+                return CheckResult("ok", f"MLflow: {address} answers")
+            problem = "is not an MLflow server"
     except HTTPError as error:
-        said = f"answers {error.code}"
+        problem = f"answers {error.code}"
     except (OSError, HTTPException, ValueError) as error:
-        said = f"does not answer ({getattr(error, 'reason', error)})"
-    again = "start it, or run with another --tracking-uri, or none; later: hpsearch sync DATABASE"
-    return Finding("FAIL", f"MLflow: {address} {said}", again)
+        problem = f"does not answer ({getattr(error, 'reason', error)})"
+    remedy = "start it, or run with another --tracking-uri or none, and later: hpsearch sync DATABASE"
+    return CheckResult("FAIL", f"MLflow: {address} {problem}", remedy)
+
+
+def _option(tracking_uri: str) -> str:
+    """Return the option that names a tracking database; empty for the default one."""
+    default = Path("mlruns/mlflow.db").absolute() == sqlite_path(tracking_uri)
+    return "" if default else f" --tracking-uri {shlex.quote(tracking_uri)}"

@@ -1,4 +1,4 @@
-"""Study databases: whether each is whole, readable, in step with Optuna's tables, and who runs it."""
+"""Study databases: readable, in agreement with Optuna's tables, and running or not."""
 
 import contextlib
 import shlex
@@ -7,22 +7,32 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpsearch.admin.doctor.base import PATIENCE, Finding, Findings, unbroken
+from hpsearch.admin.doctor.base import CHECK_TIMEOUT, CheckResult, CheckResults, run_check
 from hpsearch.core.text import format_count
 from hpsearch.errors import HpsearchError, StorageError
 
 if TYPE_CHECKING:
     from hpsearch.storage.study_db import StudyDatabase
 
-RESTORE = "restore a copy of it, or start in another file: hpsearch run STUDY.yaml --storage NEW.db"
+RESTORE_COPY = "restore a copy of it, or start in another file: hpsearch run STUDY.yaml --storage NEW.db"
+
+
+def find_databases() -> list[str]:
+    """Return the study databases in this folder and in `studies`, including damaged files."""
+    found = []
+    for path in (*sorted(Path().glob("*.db")), *sorted(Path("studies").glob("*.db"))):
+        try:
+            with study_snapshot(str(path)):
+                ours = True
+        except Exception as error:
+            ours = "damaged" in str(error) or "another version" in str(error)
+        found += [str(path)] if ours else []
+    return found
 
 
 @contextlib.contextmanager
 def study_snapshot(name: str) -> "Iterator[StudyDatabase]":
     """Open a study database for reading only.
-
-    Args:
-        name: a file or a URL.
 
     Raises:
         StorageError: it does not exist, cannot be read, or is not a study database.
@@ -32,122 +42,115 @@ def study_snapshot(name: str) -> "Iterator[StudyDatabase]":
     from hpsearch.storage.study_db import StudyDatabase
 
     checked_file(url_of(name), create=False)
-    with StudyDatabase.snapshot(url_of(name), PATIENCE) as study:
-        yield study
+    with StudyDatabase.snapshot(url_of(name), CHECK_TIMEOUT) as database:
+        yield database
 
 
-def nearby() -> list[str]:
-    """Return the study databases in this folder and in `studies`, and files that are too damaged to tell."""
-    found = []
-    for path in (*sorted(Path().glob("*.db")), *sorted(Path("studies").glob("*.db"))):
-        try:
-            with study_snapshot(str(path)):
-                ours = True
-        except Exception as error:  # the check of the database itself reports it
-            ours = "damaged" in str(error) or "another version" in str(error)
-        found += [str(path)] if ours else []
-    return found
-
-
-def database(name: str) -> Findings:
+def check_database(name: str) -> CheckResults:
+    """Check one study database."""
     from hpsearch.storage.database import display_name
     from hpsearch.storage.sqlite_file import url_of
 
     where = display_name(url_of(name))
-    with study_snapshot(name) as study:
-        study.connection.check(thorough=True)
+    with study_snapshot(name) as database:
+        database.connection.check(thorough=True)
         try:
-            stored = study.study.find()
+            stored = database.study.find()
         except StorageError:
-            yield Finding("FAIL", f"{where}: its settings cannot be read", RESTORE)
+            yield CheckResult("FAIL", f"{where}: its settings cannot be read", RESTORE_COPY)
             return
         if stored is None:
-            yield Finding("warn", f"{where}: holds no study yet", "hpsearch run STUDY.yaml")
+            yield CheckResult("warn", f"{where}: contains no study yet", "hpsearch run STUDY.yaml")
             return
-        for check in (settings, trials, checkpoints, mirror, lease):
-            yield from unbroken(f"{where}: {check.__name__}", check, where, study)
+        for check in (check_settings, check_trials, check_checkpoints, check_optuna, check_lease):
+            yield from run_check(f"{where}: {check.__name__.removeprefix('check_')}", check, where, database)
 
 
-def settings(where: str, study: "StudyDatabase") -> Findings:
+def check_settings(where: str, database: "StudyDatabase") -> CheckResults:
+    """Check the stored study file."""
     from hpsearch.config.load import restore_spec
 
-    if not study.study.is_unchanged():
-        what = f"{where}: the settings in it are not those that were stored (their hash differs)"
-        yield Finding("FAIL", what, RESTORE)
-    stored = study.study.load()
+    if not database.study.is_unchanged():
+        text = f"{where}: its settings were changed after they were stored (their hash differs)"
+        yield CheckResult("FAIL", text, RESTORE_COPY)
+    stored = database.study.load()
     try:
         restore_spec(stored.spec, where)
-        yield Finding("ok", f"{where}: study '{stored.name}', whole and readable, begun with {stored.version}")
+        yield CheckResult("ok", f"{where}: study '{stored.name}' is readable, started with {stored.version}")
     except (HpsearchError, ValueError, TypeError) as error:
-        what = f"{where}: its settings cannot be read ({str(error).splitlines()[0].removeprefix(f'{where}: ')})"
-        yield Finding("FAIL", what, f"resume with the version that began it, {stored.version}, or {RESTORE}")
+        text = f"{where}: its settings cannot be read ({str(error).splitlines()[0].removeprefix(f'{where}: ')})"
+        yield CheckResult("FAIL", text, f"resume with {stored.version}, which started it, or {RESTORE_COPY}")
 
 
-def trials(where: str, study: "StudyDatabase") -> Findings:
+def check_trials(where: str, database: "StudyDatabase") -> CheckResults:
+    """Check that every trial can be read."""
     from hpsearch.storage.records import PRIOR
 
-    for stage, number in study.trials.damaged():
-        yield Finding("FAIL", f"{where}: trial {stage}/{number} cannot be read", RESTORE)
+    for stage, number in database.trials.damaged():
+        yield CheckResult("FAIL", f"{where}: trial {stage}/{number} cannot be read", RESTORE_COPY)
     counts = Counter[str]()
-    for (stage, state), count in study.trials.states().items():
+    for (stage, state), count in database.trials.states().items():
         counts[state] += count if stage != PRIOR else 0
     states = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()) if count)
-    yield Finding("ok", f"{where}: {format_count(counts.total(), 'trial')}{states and f': {states}'}")
+    yield CheckResult("ok", f"{where}: {format_count(counts.total(), 'trial')}{states and f': {states}'}")
 
 
-def checkpoints(where: str, study: "StudyDatabase") -> Findings:
+def check_checkpoints(where: str, database: "StudyDatabase") -> CheckResults:
+    """Check that every checkpoint can be read."""
     from engine.training.state import State
     from engine.types import EngineError
 
     readable = 0
-    for stage in sorted({stage for stage, _ in study.trials.states()}):
-        for number, stored in study.trials.checkpoints(stage).items():
+    for stage in sorted({stage for stage, _ in database.trials.states()}):
+        for number, stored in database.trials.checkpoints(stage).items():
             try:
                 State.from_bytes(stored.checkpoint or b"")
                 readable += 1
             except EngineError:
-                what = f"{where}: the checkpoint of {stage}/{number} cannot be read; that trial starts again"
-                yield Finding("warn", what, f"hpsearch resume {shlex.quote(where)}")
+                text = f"{where}: the checkpoint of {stage}/{number} cannot be read; the trial will start again"
+                yield CheckResult("warn", text, f"hpsearch resume {shlex.quote(where)}")
     if readable:
-        yield Finding("ok", f"{where}: {format_count(readable, 'checkpoint')} readable")
+        yield CheckResult("ok", f"{where}: {format_count(readable, 'checkpoint')} readable")
 
 
-def mirror(where: str, study: "StudyDatabase") -> Findings:
+def check_optuna(where: str, database: "StudyDatabase") -> CheckResults:
+    """Check that Optuna's tables have no more trials than are finished."""
     from hpsearch.storage.sqlite_file import url_of
 
-    mirrored, name = study.mirror.counts(), study.study.load().name
+    mirrored, study = database.mirror.counts(), database.study.load().name
     if mirrored is None:
-        yield Finding("ok", f"{where}: Optuna's tables do not exist yet")
+        yield CheckResult("ok", f"{where}: Optuna's tables do not exist yet")
         return
     finished = Counter[str]()
-    for (stage, state), count in study.trials.states().items():
+    for (stage, state), count in database.trials.states().items():
         finished[stage] += count if state != "running" else 0
     ahead = [stage for stage, count in mirrored.items() if count > finished[stage]]
     for stage in ahead:
-        full, number = f"{name}/{stage}", format_count(mirrored[stage], "trial")
-        what = f"Optuna's tables have {number} of '{full}', of which {finished[stage]} are finished"
-        drop = f"optuna delete-study --storage {shlex.quote(url_of(where))} --study-name {shlex.quote(full)}"
-        yield Finding("FAIL", f"{where}: {what}", f"after a copy: {drop}; hpsearch resume creates it again")
+        name, trials = f"{study}/{stage}", format_count(mirrored[stage], "trial")
+        text = f"Optuna's tables have {trials} of '{name}', but {finished[stage]} are finished"
+        delete = f"optuna delete-study --storage {shlex.quote(url_of(where))} --study-name {shlex.quote(name)}"
+        yield CheckResult("FAIL", f"{where}: {text}", f"make a copy, then run: {delete}; hpsearch resume restores it")
     if not ahead:
-        number = format_count(sum(mirrored.values()), "trial")
-        yield Finding("ok", f"{where}: Optuna's tables agree, {number} mirrored")
+        trials = format_count(sum(mirrored.values()), "trial")
+        yield CheckResult("ok", f"{where}: Optuna's tables agree with {trials}")
 
 
-def lease(where: str, study: "StudyDatabase") -> Findings:
-    holder, resume = study.lease.holder(), f"hpsearch resume {shlex.quote(where)}"
+def check_lease(where: str, database: "StudyDatabase") -> CheckResults:
+    """Check whether the study is running."""
+    holder, resume = database.lease.holder(), f"hpsearch resume {shlex.quote(where)}"
     if holder is None:
-        unfinished = any(state == "running" for _, state in study.trials.states())
-        yield Finding("ok", f"{where}: is not running" + f"; resume with: {resume}" * unfinished)
-    elif study.lease.is_running():
-        yield Finding("ok", f"{where}: is run by {holder}")
+        unfinished = any(state == "running" for _, state in database.trials.states())
+        yield CheckResult("ok", f"{where}: not running" + f"; unfinished, resume with: {resume}" * unfinished)
+    elif database.lease.is_running():
+        yield CheckResult("ok", f"{where}: running in {holder}")
     else:
-        what = f"{where}: was run by {holder}, which has ended; the next process to run it takes it over"
-        yield Finding("warn", what, resume)
+        text = f"{where}: {holder}, which has ended, holds the lease; the next run takes it over"
+        yield CheckResult("warn", text, resume)
 
 
 def is_running(name: str, identity: str) -> bool | None:
-    """Return whether the study in a database is running; None for another study, or none."""
+    """Return whether the study in a database is running; None if it is another study or cannot be read."""
     with contextlib.suppress(HpsearchError), study_snapshot(name) as database:
-        found = database.study.find()
-        return database.lease.is_running() if found and found.identity == identity else None
+        stored = database.study.find()
+        return database.lease.is_running() if stored and stored.identity == identity else None
     return None

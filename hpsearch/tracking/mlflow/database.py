@@ -6,17 +6,18 @@ import logging
 import os
 import re
 import sqlite3
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import util
 from pathlib import Path
 from typing import Any, NamedTuple, Self, final
-from urllib.parse import quote
 
 import sqlalchemy as sa
 from filelock import FileLock
 
-from hpsearch.storage.database import file_of
-from hpsearch.storage.sqlite_file import url_of
+from hpsearch.storage.connection import sqlite_engine
+from hpsearch.storage.database import file_of, translate_errors
+from hpsearch.storage.sqlite_file import check_file, checkpoint_log, integrity_error, readable, set_pragmas, url_of
 from hpsearch.tracking.base import StoreReplacedError
 from hpsearch.tracking.mlflow.tags import DATABASE_TAG, STUDY_TAG, VIEW_TAG_PREFIX
 
@@ -69,7 +70,7 @@ class DatabaseFile:
     def checkpoint(self, seconds: float) -> None:
         """Move the write-ahead log into the file, so that a copy of the file alone is complete."""
         with contextlib.closing(_connect(self.path, seconds)) as connection:
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            checkpoint_log(connection)
 
 
 def open_client(uri: str) -> tuple[Any, DatabaseFile | None]:
@@ -110,7 +111,7 @@ def artifact_root(path: Path) -> Path:
 
 def _connect(path: Path, seconds: float = LOCK_TIMEOUT) -> sqlite3.Connection:
     """Connect to a file that exists; `mode=rw` does not create one."""
-    return sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=rw", timeout=seconds, uri=True)
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", timeout=seconds, uri=True)
 
 
 def _check_tables(path: Path) -> None:
@@ -137,7 +138,7 @@ def _create(path: Path) -> None:
     store: Any = sqlalchemy_store.SqlAlchemyStore(url_of(str(draft)), root)  # type: ignore[no-untyped-call]
     store.engine.dispose()
     with contextlib.closing(_connect(draft)) as connection:
-        connection.execute("PRAGMA journal_mode=WAL")  # stored in the file; MLflow does not set it
+        set_pragmas(connection, None)  # the write-ahead log, which MLflow does not turn on
     draft.replace(path)
 
 
@@ -158,9 +159,38 @@ class UnfinishedRuns(NamedTuple):
     number: int
 
 
-def is_tracking_database(tables: set[str]) -> bool:
-    """Return whether a database with these tables is MLflow's."""
-    return {"alembic_version", "experiments", "runs"} <= tables
+@contextlib.contextmanager
+def open_readonly(uri: str, timeout: float = LOCK_TIMEOUT) -> Iterator[sa.Connection]:
+    """Open a tracking database for reading only; no file is created or changed.
+
+    Args:
+        uri: path or URI.
+        timeout: seconds to wait for a process that writes.
+
+    Raises:
+        StorageError: it does not exist or cannot be read.
+    """
+    url = url_of(uri)
+    path = file_of(url)
+    with contextlib.ExitStack() as stack:
+        if path:
+            check_file(path, create=False)
+        address = stack.enter_context(readable(path)) if path else None
+        stack.enter_context(translate_errors(url))
+        engine = sqlite_engine(address, timeout) if address else sa.create_engine(url)
+        stack.callback(engine.dispose)
+        yield stack.enter_context(engine.connect())
+
+
+def is_tracking_database(connection: sa.Connection) -> bool:
+    """Return whether a database is MLflow's."""
+    return {"alembic_version", "experiments", "runs"} <= set(sa.inspect(connection).get_table_names())
+
+
+def damage(connection: sa.Connection) -> str | None:
+    """Return the result of a thorough check of a SQLite file; None if it is whole, or a server."""
+    sqlite = connection.dialect.name == "sqlite"
+    return integrity_error(connection.exec_driver_sql, thorough=True) if sqlite else None
 
 
 def schema_revision(connection: sa.Connection) -> str:
