@@ -1,4 +1,4 @@
-"""What a model needs to know of its training data, stored with the study so that exporting needs no data."""
+"""The dataset and preprocessing that a model needs, stored with the study so that an export needs no data."""
 
 import io
 import json

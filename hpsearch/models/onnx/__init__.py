@@ -1,17 +1,17 @@
-"""The champion as one ONNX file: from rows as they come to names of classes or values, for whatever runs ONNX.
+"""A model as one ONNX file, from raw rows to class names or values, for any ONNX runtime.
 
-Inputs, of any number of rows: of a table one for each column, called like it; numbers are doubles `[rows, 1]` where NaN
-is a missing cell, names are strings `[rows, 1]` where the empty one is a missing cell. Names are given as
-`hpsearch.data.frame.category_name` writes them: without spaces around them, whole numbers without a point, truth values
-as `True` and `False`; and what the study file calls missing is given as missing. Of an array one, `x`, double, in the
-network's own shape: `[rows, features]`, or `[rows, channels, height, width]` of images. Nothing is refused: infinite
-numbers, which `Model.scores` refuses, give whatever comes out.
+Inputs, for any number of rows. Tables have one input per column, with the name of the column: numeric columns are
+doubles `[rows, 1]`, NaN for missing cells; categorical columns are strings `[rows, 1]`, empty for missing cells, and
+written as by `hpsearch.data.frame.category_name`: no surrounding spaces, integers without a point, Booleans as `True`
+and `False`, and the missing markers of the study file as missing cells. Arrays have one input `x`, doubles in the input
+shape of the network: `[rows, features]`, or `[rows, channels, height, width]` for images. Inputs are not checked:
+infinite numbers, for which `Model.scores` raises an error, give undefined outputs.
 
-Outputs: of classes `prediction`, a string `[rows]`, and `probabilities`, float `[rows, classes]` in the order of the
-JSON list that the metadata call `classes`; of a regression `prediction`, double `[rows]` in the target's own units.
-Where a column has one of these names, the output has `_` behind it.
+Outputs. Classifiers have `prediction`, strings `[rows]`, and `probabilities`, floats `[rows, classes]`, in the order of
+the JSON list `classes` in the metadata; regressions have `prediction`, doubles `[rows]` in the units of the target. An
+output whose name is also that of a column is followed by `_`.
 
-nodes.py     the library, in one place
+nodes.py     the graph, the only file that uses the library
 rows.py      preprocessing and scalers
 layers.py    layers, activations and output functions
 """
@@ -26,16 +26,16 @@ from engine.layers import Chain
 from engine.types import Floats
 from hpsearch.errors import OutputError
 from hpsearch.models.model import Model
-from hpsearch.models.onnx.layers import OUTPUTS, chain
+from hpsearch.models.onnx.layers import OUTPUT_FUNCTIONS, convert_chain
 from hpsearch.models.onnx.nodes import TEXT, Nodes
-from hpsearch.models.onnx.rows import prepared, unscale
+from hpsearch.models.onnx.rows import preprocess, unscale
 
 if TYPE_CHECKING:
     import onnx
 
 
 def save(model: Model, file: Path) -> None:
-    """Writes `graph(model)`.
+    """Write the model to a file.
 
     Raises:
         DataError: a column of the model has no name.
@@ -50,34 +50,34 @@ def save(model: Model, file: Path) -> None:
 
 
 def graph(model: Model) -> "onnx.ModelProto":
-    """All that `Model.scores` and `Model.predict` do, with all folds.
+    """Return the graph of `Model.scores` and `Model.predict`, with the networks of all folds.
 
     Raises:
         DataError: a column of the model has no name.
         OutputError: the package onnx is not installed.
     """
-    nodes, net = Nodes(), model.network
-    x = prepared(nodes, model.preprocessing, net.inputs)
-    logits = chain(nodes, Chain(net.inputs, net.layers), model.theta, x)
-    outputs = nodes.cast(OUTPUTS[type(net.loss)](nodes, logits), np.float64)
+    nodes, network = Nodes(), model.network
+    x = preprocess(nodes, model.preprocessing, network.inputs)
+    logits = convert_chain(nodes, Chain(network.inputs, network.layers), model.theta, x)
+    outputs = nodes.cast(OUTPUT_FUNCTIONS[type(network.loss)](nodes, logits), np.float64)
     if any(fold.target_scaler is not None for fold in model.preprocessing):
-        each = zip(model.preprocessing, nodes.apart(outputs, len(model.theta)), strict=True)
-        outputs = nodes.together(
-            [rows if fold.target_scaler is None else unscale(nodes, fold.target_scaler, rows) for fold, rows in each]
+        folds = zip(model.preprocessing, nodes.unstack(outputs, len(model.theta)), strict=True)
+        outputs = nodes.stack(
+            [rows if fold.target_scaler is None else unscale(nodes, fold.target_scaler, rows) for fold, rows in folds]
         )
     scores = nodes("ReduceMean", outputs, np.array([0]), keepdims=0)
     if model.classes:
-        _classes(nodes, model.classes, scores)
+        _add_class_outputs(nodes, model.classes, scores)
     else:
         value = nodes("Gather", scores, np.array(0), axis=1)
-        nodes.output("prediction", value, np.float64, ["rows"], "in the target's own units")
+        nodes.output("prediction", value, np.float64, ["rows"], "in the units of the target")
     metadata: dict[str, str] = {name: str(model.about[name]) for name in ("study", "trial") if name in model.about}
     metadata["classes"] = json.dumps(model.classes, ensure_ascii=False)
     return nodes.model(metadata, str(model.about.get("version", "")), __doc__)
 
 
-def _classes(nodes: Nodes, classes: tuple[str, ...], scores: str) -> None:
-    """Outputs of a classifier, from `(rows, outputs)`, float64."""
+def _add_class_outputs(nodes: Nodes, classes: tuple[str, ...], scores: str) -> None:
+    """Add the outputs of a classifier, from `(rows, outputs)`, float64."""
     if len(classes) == 2:
         one: Floats = np.array(1, np.float64)
         scores = nodes("Concat", nodes("Sub", one, scores), scores, axis=1)

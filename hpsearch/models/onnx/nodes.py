@@ -1,4 +1,4 @@
-"""An ONNX graph as it is written, node by node: the only file that knows the library."""
+"""An ONNX graph, built node by node; the only file that uses the library."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, final
@@ -15,20 +15,20 @@ IR_VERSION = 10
 OPSETS = {
     "": 21,
     "ai.onnx.ml": 4,
-}  # by domain: the earliest that IR version 10 came with, so that many runtimes read it
-OF_ML = {"LabelEncoder"}  # what comes from the domain ai.onnx.ml
-Operand = str | npt.NDArray[Any]  # what another node puts out, by its name; or a constant
-TEXT = np.dtype(object)  # of tensors of strings
+}  # by domain: the oldest versions of IR version 10, which most runtimes support
+ML_OPERATORS = {"LabelEncoder"}  # of the domain ai.onnx.ml
+Operand = str | npt.NDArray[Any]  # the name of a node's output, or a constant
+TEXT = np.dtype(object)  # dtype of string tensors
 
 
 @final
 class Nodes:
-    """Nodes in the order in which they are computed; `nodes("Add", x, np.float32(1))` is the name of x + 1.
+    """Nodes in order of computation; `nodes("Add", x, np.float32(1))` adds a node and returns the name of its output.
 
-    Names that are made up here are never those of inputs, which must all be there before the first node.
+    Inputs must be added before the first node, so that generated names differ from theirs.
 
     Raises:
-        OutputError: the library is not installed.
+        OutputError: the package onnx is not installed.
     """
 
     def __init__(self) -> None:
@@ -39,48 +39,48 @@ class Nodes:
         self._outputs: list[Any] = []
 
     def __call__(self, kind: str, *operands: Operand, **attributes: Any) -> str:
-        """One more node, by its operator in ONNX's list."""
+        """Add a node with an ONNX operator and return the name of its output."""
         return self._node(self._free(f"{kind}_{len(self._nodes)}"), kind, operands, attributes)
 
     def input(self, name: str, dtype: npt.DTypeLike, shape: Sequence[int | str], about: str) -> str:
-        """What the caller gives.
+        """Add an input of the graph and return its name.
 
         Raises:
-            DataError: ONNX cannot have an input of that name.
+            DataError: the name is empty.
         """
         if not name:
-            raise DataError("a column without a name cannot be an input of ONNX: give it one")
+            raise DataError("a column without a name cannot be an ONNX input; give it a name")
         self._inputs[name] = self._tensor(name, dtype, shape, about)
         return name
 
     def output(self, name: str, x: str, dtype: npt.DTypeLike, shape: Sequence[int | str], about: str) -> None:
-        """What the caller gets, under that name, or the same with `_` behind it where an input is called so."""
+        """Add an output of the graph; `_` is appended to its name while an input has the same name."""
         while name in self._inputs:
             name += "_"
         self._outputs.append(self._tensor(self._node(name, "Identity", [x], {}), dtype, shape, about))
 
     def constant(self, value: npt.NDArray[Any]) -> str:
-        """For several nodes; one that a single node takes can be given to it as it is."""
+        """Add a constant that several nodes use and return its name; a constant of one node is simply its operand."""
         name = self._free(f"constant_{len(self._constants)}")
-        value = np.ascontiguousarray(value).reshape(value.shape)  # which would make a row of a scalar
+        value = np.ascontiguousarray(value).reshape(value.shape)  # ascontiguousarray makes a scalar one-dimensional
         self._constants.append(self._onnx.numpy_helper.from_array(value, name))
         return name
 
     def cast(self, x: str, dtype: npt.DTypeLike) -> str:
-        """The same numbers in another type."""
+        """Convert to another dtype."""
         return self("Cast", x, to=self._type(dtype))
 
-    def apart(self, x: str, folds: int) -> list[str]:
-        """`(folds, …)` → of each fold `(…)`."""
+    def unstack(self, x: str, folds: int) -> list[str]:
+        """Split `(folds, …)` into `(…)` for each fold."""
         return [self("Gather", x, np.array(fold), axis=0) for fold in range(folds)]
 
-    def together(self, each: Sequence[str]) -> str:
-        """The way back."""
-        stacked = [self("Unsqueeze", x, np.array([0])) for x in each]
-        return self("Concat", *stacked, axis=0) if len(stacked) > 1 else stacked[0]
+    def stack(self, folds: Sequence[str]) -> str:
+        """Join `(…)` of each fold to `(folds, …)`."""
+        expanded = [self("Unsqueeze", x, np.array([0])) for x in folds]
+        return self("Concat", *expanded, axis=0) if len(expanded) > 1 else expanded[0]
 
     def model(self, metadata: Mapping[str, str], version: str, about: str) -> "onnx.ModelProto":
-        """All of it."""
+        """Return the model that all nodes so far make up."""
         helper = self._onnx.helper
         graph = helper.make_graph(
             self._nodes, "hpsearch", list(self._inputs.values()), self._outputs, self._constants, about
@@ -93,12 +93,12 @@ class Nodes:
 
     def _node(self, name: str, kind: str, operands: Sequence[Operand], attributes: Mapping[str, Any]) -> str:
         names = [x if isinstance(x, str) else self.constant(x) for x in operands]
-        domain = "ai.onnx.ml" if kind in OF_ML else ""
+        domain = "ai.onnx.ml" if kind in ML_OPERATORS else ""
         self._nodes.append(self._onnx.helper.make_node(kind, names, [name], name, domain=domain, **attributes))
         return name
 
     def _free(self, name: str) -> str:
-        """A name that no input has; the underscore in front is doubled until it is none."""
+        """Return the name with as many leading underscores, at least one, as no input has."""
         name = f"_{name}"
         while name in self._inputs:
             name = f"_{name}"
@@ -116,5 +116,5 @@ def _library() -> Any:
         import onnx.helper
         import onnx.numpy_helper
     except ImportError:
-        raise OutputError("a model as ONNX needs the package onnx: pip install 'hpsearch[onnx]'") from None
+        raise OutputError("writing ONNX needs the package onnx: pip install 'hpsearch[onnx]'") from None
     return onnx

@@ -1,4 +1,4 @@
-"""ONNX nodes for preprocessing: what `hpsearch.data.preprocessing` and the scalers do to raw rows."""
+"""Preprocessing and scalers as nodes, equivalent to `hpsearch.data.preprocessing` and `engine.data.scaling`."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -10,44 +10,50 @@ from engine.types import Floats, Integers, Shape
 from hpsearch.data.preprocessing import DTYPE, CategoryEncoding, Preprocessing
 from hpsearch.models.onnx.nodes import TEXT, Nodes
 
-NUMBERS = "numbers; NaN is a missing one"
-WORDS = "names; the empty text is a missing one"
+NUMERIC_INPUT = "numeric column; NaN for missing cells"
+CATEGORICAL_INPUT = "categorical column; empty for missing cells"
 
 
-def prepared(nodes: Nodes, folds: Sequence[Preprocessing], shape: Shape) -> str:
-    """The graph's inputs, and what becomes of them: `(folds, rows, *shape)`, float32."""
+def preprocess(nodes: Nodes, folds: Sequence[Preprocessing], shape: Shape) -> str:
+    """Add the inputs of the graph and their preprocessing; return `(folds, rows, *shape)`, float32."""
     if folds[0].tabular:
         return _table(nodes, folds)
-    x = nodes.input("x", np.float64, ("rows", *shape), "rows as they come, unscaled")
+    x = nodes.input("x", np.float64, ("rows", *shape), "raw rows, unscaled")
     along = (shape[0], *(1,) * (len(shape) - 1))  # images are scaled by channel
     scaled = [x if fold.input_scaler is None else scale(nodes, fold.input_scaler, x, along) for fold in folds]
-    return nodes.cast(nodes.together(scaled), DTYPE)
+    return nodes.cast(nodes.stack(scaled), DTYPE)
 
 
 def scale(nodes: Nodes, scaler: Scaler, x: str, along: Shape) -> str:
-    """`scaler.apply`, in float64; its columns lie along x as arrays of shape `along` do."""
-    return SCALINGS[type(scaler)].apply(nodes, scaler, x, along)
+    """Add `scaler.apply` in float64; `along` is the shape in which its columns broadcast over x."""
+    return SCALER_CONVERTERS[type(scaler)].apply(nodes, scaler, x, along)
 
 
 def unscale(nodes: Nodes, scaler: Scaler, x: str) -> str:
-    """`scaler.invert` of `(rows, columns)`, in float64."""
-    return SCALINGS[type(scaler)].invert(nodes, scaler, x)
+    """Add `scaler.invert` of `(rows, columns)` in float64."""
+    return SCALER_CONVERTERS[type(scaler)].invert(nodes, scaler, x)
 
 
 def _table(nodes: Nodes, folds: Sequence[Preprocessing]) -> str:
     first, column = folds[0], ("rows", 1)
     for name in first.features:
-        of_names = name in first.categorical
-        nodes.input(name, TEXT if of_names else np.float64, column, WORDS if of_names else NUMBERS)
+        if name in first.categorical:
+            nodes.input(name, TEXT, column, CATEGORICAL_INPUT)
+        else:
+            nodes.input(name, np.float64, column, NUMERIC_INPUT)
     raw = missing = ""
     if first.numeric:
         raw = nodes("Concat", *first.numeric, axis=1)
         missing = nodes("IsNaN", raw)
-    return nodes.together([_frame(nodes, fold, raw, missing) for fold in folds])
+    return nodes.stack([_frame(nodes, fold, raw, missing) for fold in folds])
 
 
 def _frame(nodes: Nodes, fold: Preprocessing, raw: str, missing: str) -> str:
-    """Numbers `(rows, numbers)` and the columns of names, as one fold takes them: `(rows, width)`."""
+    """Add the preprocessing of a table for one fold and return `(rows, width)`.
+
+    Args:
+        raw, missing: numeric columns and where their cells are missing, `(rows, numeric)`.
+    """
     parts = []
     if fold.numeric and fold.fill_values is not None:
         filled = nodes("Where", missing, fold.fill_values, raw)
@@ -62,24 +68,24 @@ def _frame(nodes: Nodes, fold: Preprocessing, raw: str, missing: str) -> str:
 
 
 def _one_hot(nodes: Nodes, name: str, encoding: CategoryEncoding) -> str:
-    """A column of names `(rows, 1)` → `(rows, width)`."""
+    """One-hot encode a categorical column `(rows, 1)`; return `(rows, width)`."""
     places = {**encoding.columns, "": encoding.missing}
-    nowhere = encoding.width  # OneHot leaves 0 in all columns where a place is beyond them; −1 would be the last one
-    values = [place if place >= 0 else nowhere for place in (*places.values(), encoding.other)]
+    no_column = encoding.width  # OneHot gives all zeros for an index beyond the last; −1 would be the last
+    values = [place if place >= 0 else no_column for place in (*places.values(), encoding.other)]
     found = nodes("LabelEncoder", name, keys_strings=list(places), values_int64s=values[:-1], default_int64=values[-1])
     place = nodes("Squeeze", found, np.array([1]))
     return nodes("OneHot", place, np.array(encoding.width), np.array([0, 1], DTYPE), axis=-1)
 
 
-class Scaling(NamedTuple):
-    """A scaler as nodes: as `scale` and `unscale` say."""
+class ScalerConverter(NamedTuple):
+    """Converters of a scaler's `apply` and `invert`, with the arguments of `scale` and `unscale`."""
 
     apply: Callable[[Nodes, Any, str, Shape], str]
     invert: Callable[[Nodes, Any, str], str]
 
 
-def _affine(center: str, spread: str) -> Scaling:
-    """(x − center) / spread, by the names of its arrays."""
+def _affine(center: str, spread: str) -> ScalerConverter:
+    """Convert (x − center) / spread, given the names of the two arrays."""
 
     def apply(nodes: Nodes, scaler: Scaler, x: str, along: Shape) -> str:
         moved = nodes("Sub", x, getattr(scaler, center).reshape(along))
@@ -88,21 +94,23 @@ def _affine(center: str, spread: str) -> Scaling:
     def invert(nodes: Nodes, scaler: Scaler, x: str) -> str:
         return nodes("Add", nodes("Mul", x, getattr(scaler, spread)), getattr(scaler, center))
 
-    return Scaling(apply, invert)
+    return ScalerConverter(apply, invert)
 
 
 def _quantile(nodes: Nodes, scaler: Quantile, x: str, along: Shape) -> str:
-    """Between the last quantile ≤ x and the first one ≥ x: these are neighbors, or one, or equal to x."""
+    """Interpolate between the last quantile ≤ x and the first one ≥ x, which are adjacent, the same or equal to x."""
     q = scaler.quantiles
     levels, columns = q.shape
-    steps = 1 << levels.bit_length()  # more than there are levels
+    steps = 1 << levels.bit_length()  # a power of two above the number of levels
     padded = np.full((columns, steps), np.inf)
     padded[:, :levels] = q.T
     starts = (np.arange(columns) * steps).reshape(along)
     table = nodes.constant(padded.ravel())
-    lower = nodes("Max", nodes("Sub", _below(nodes, table, x, starts, steps, "LessOrEqual"), np.array(1)), starts)
-    upper = nodes("Min", _below(nodes, table, x, starts, steps, "Less"), starts + levels - 1)
-    lower = nodes("Min", lower, starts + levels - 1)  # an infinite x is not below what pads
+    lower = nodes(
+        "Max", nodes("Sub", _first_not_below(nodes, table, x, starts, steps, "LessOrEqual"), np.array(1)), starts
+    )
+    upper = nodes("Min", _first_not_below(nodes, table, x, starts, steps, "Less"), starts + levels - 1)
+    lower = nodes("Min", lower, starts + levels - 1)  # for x = ∞, which is not below the padding
     q_lower, q_upper = (nodes("Gather", table, place) for place in (lower, upper))
     low, high = (_level(nodes, nodes("Sub", place, starts), levels) for place in (lower, upper))
     gap = nodes("Sub", q_upper, q_lower)
@@ -116,11 +124,14 @@ def _quantile(nodes: Nodes, scaler: Quantile, x: str, along: Shape) -> str:
     return nodes("Where", nodes("LessOrEqual", x, first), _double(0), result)
 
 
-def _below(nodes: Nodes, table: str, x: str, starts: Integers, steps: int, compare: str) -> str:
-    """Where the first number is that is not less (or equal), in each column's `steps` ascending ones: by halving.
+def _first_not_below(nodes: Nodes, table: str, x: str, starts: Integers, steps: int, compare: str) -> str:
+    """Return the index in `table` of the first value of a column that is not `compare` x, by binary search.
 
     Args:
-        table: the columns one after another, each from its place in `starts` on.
+        table: columns of `steps` ascending values each, concatenated.
+        starts: index of the first value of each column.
+        steps: a power of two.
+        compare: Less or LessOrEqual.
     """
     place: str | Integers = starts
     while steps := steps // 2:
@@ -131,7 +142,7 @@ def _below(nodes: Nodes, table: str, x: str, starts: Integers, steps: int, compa
 
 
 def _level(nodes: Nodes, place: str, levels: int) -> str:
-    """The fraction of rows at a quantile's place."""
+    """Return the level, 0 to 1, of the quantile at an index."""
     return nodes("Div", nodes.cast(place, np.float64), _double(max(1, levels - 1)))
 
 
@@ -140,7 +151,7 @@ def _double(value: float) -> Floats:
 
 
 def _quantile_inverse(nodes: Nodes, scaler: Quantile, x: str) -> str:
-    """By interpolation between quantiles, which stand at equal steps."""
+    """Interpolate between the quantiles, whose levels are evenly spaced."""
     levels, columns = scaler.quantiles.shape
     flat, starts = scaler.quantiles.T.ravel(), np.arange(columns) * levels
     place = nodes("Mul", nodes("Clip", x, _double(0), _double(1)), _double(levels - 1))
@@ -151,9 +162,9 @@ def _quantile_inverse(nodes: Nodes, scaler: Quantile, x: str) -> str:
     return nodes("Add", low, nodes("Mul", nodes("Sub", place, floor), nodes("Sub", high, low)))
 
 
-SCALINGS: dict[type[Scaler], Scaling] = {
+SCALER_CONVERTERS: dict[type[Scaler], ScalerConverter] = {
     Standard: _affine("mean", "deviation"),
     MinMax: _affine("minimum", "width"),
     Robust: _affine("median", "spread"),
-    Quantile: Scaling(_quantile, _quantile_inverse),
+    Quantile: ScalerConverter(_quantile, _quantile_inverse),
 }

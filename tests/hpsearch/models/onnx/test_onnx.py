@@ -51,8 +51,8 @@ from hpsearch.errors import DataError, OutputError
 from hpsearch.models.export import build_model
 from hpsearch.models.model import Model
 from hpsearch.models.onnx import graph, save
-from hpsearch.models.onnx.layers import CONVERTERS, OUTPUTS
-from hpsearch.models.onnx.rows import SCALINGS
+from hpsearch.models.onnx.layers import LAYER_CONVERTERS, OUTPUT_FUNCTIONS
+from hpsearch.models.onnx.rows import SCALER_CONVERTERS
 from hpsearch.storage.sqlite_file import url_of
 from hpsearch.storage.study_db import StudyDatabase
 
@@ -191,10 +191,32 @@ LAYER_CASES: dict[str, tuple[Network, ...]] = {
 }
 
 
-def test_everything_on_a_menu_has_a_converter() -> None:
-    assert set(CONVERTERS) == {*LAYERS.values(), *ACTIVATIONS.values()}
-    assert set(OUTPUTS) == set(LOSSES.values())
-    assert set(SCALINGS) == set(SCALERS.values())
+@pytest.mark.parametrize(
+    ("registered", "converters", "place"),
+    [
+        (
+            [*LAYERS.values(), *ACTIVATIONS.values()],
+            LAYER_CONVERTERS,
+            "LAYER_CONVERTERS in hpsearch/models/onnx/layers.py",
+        ),
+        ([*LOSSES.values()], OUTPUT_FUNCTIONS, "OUTPUT_FUNCTIONS in hpsearch/models/onnx/layers.py"),
+        ([*SCALERS.values()], SCALER_CONVERTERS, "SCALER_CONVERTERS in hpsearch/models/onnx/rows.py"),
+    ],
+    ids=["layers", "losses", "scalers"],
+)
+def test_every_registered_component_has_a_converter(
+    registered: list[Any], converters: dict[Any, Any], place: str
+) -> None:
+    names = ", ".join(sorted(kind.__name__ for kind in set(registered) - set(converters)))
+    assert not names, f"no ONNX converter for {names}: add one to {place.format('hpsearch/models/onnx')}"
+    assert set(converters) == set(registered)
+
+
+def test_every_layer_has_cases() -> None:
+    missing = sorted(set(LAYERS) - set(LAYER_CASES))
+    assert not missing, (
+        f"no ONNX cases for {missing}: add them to LAYER_CASES in tests/hpsearch/models/onnx/onnx_cases.py"
+    )
     assert set(LAYER_CASES) == set(LAYERS)
     assert all(any(isinstance(layer, LAYERS[name]) for layer in net.layers) for name, (net, *_) in LAYER_CASES.items())
 
@@ -461,7 +483,7 @@ def test_names_that_columns_have_too() -> None:
     assert list(found) == ["prediction_", "probabilities__"]
     assert np.abs(found["probabilities__"] - expected).max() <= CLOSE
     nameless = Frame({"": frame.columns["size"]})
-    with pytest.raises(DataError, match="a column without a name cannot be an input of ONNX"):
+    with pytest.raises(DataError, match="a column without a name cannot be an ONNX input"):
         graph(of_table(nameless, PreprocessingConfig()))
 
 
