@@ -137,11 +137,12 @@ def schema(out: Path | None) -> None:
 @click.option("--force", is_flag=True, help="Overwrite the file.")
 def init(data: Path, target: str | None, out: Path | None, test: Path | None, task: Any, force: bool) -> None:
     """Write a study file for the table DATA, a CSV or Parquet file, that runs as it is."""
-    from hpsearch.config.starter import write
+    from hpsearch.config.starter import write_study_file
 
-    written = write(data, target, out, test, task, force=force)
-    _say("\n".join([f"{written.out}: written", *(f"  {line}" for line in written.said)]))
-    _say(f"Run it: hpsearch run {shlex.quote(str(written.out))}")
+    written = write_study_file(data, target, out, test, task, force=force)
+    _say("\n".join([f"{written.study}: written", *(f"  {line}" for line in written.summary)]))
+    _say(f"{written.schema}: written; editors complete and check the study file with it")
+    _say(f"Run it: hpsearch run {shlex.quote(str(written.study))}")
 
 
 @commands.command()

@@ -17,6 +17,7 @@ from hpsearch.data.sources import SOURCES
 from hpsearch.errors import OutputError
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
+TITLE = "hpsearch study file"
 SCHEMA_FILE = "hpsearch-schema.json"  # the name that `hpsearch init` gives it
 
 
@@ -32,7 +33,7 @@ def json_schema() -> dict[str, Any]:
     complete_sections(spec, definitions)
     return {
         "$schema": DIALECT,
-        "title": "hpsearch study file",
+        "title": TITLE,
         **spec,
         "$defs": dict(sorted(definitions.items())),
     }

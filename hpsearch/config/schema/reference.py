@@ -83,7 +83,7 @@ def _data(definitions: dict[str, Any]) -> Iterator[str]:
         own = {
             k: v
             for k, v in source["properties"].items()
-            if k not in (of_tables if issubclass(kind, TableSource) else common)
+            if k == "source" or k not in (of_tables if issubclass(kind, TableSource) else common)
         }
         yield from (f"### `data`, source `{name}`", "", source["description"], "")
         yield from (*_rows(own, source), "")

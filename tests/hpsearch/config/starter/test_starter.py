@@ -1,28 +1,27 @@
 """`hpsearch init`: the study files that it writes load, say what was seen, and run."""
 
 import gzip
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, example, given, settings
-from hypothesis import strategies as st
 from table_cases import DATA
 
 from hpsearch import cli
-from hpsearch.config import document
-from hpsearch.config import starter as init
+from hpsearch.config.document import read_document
 from hpsearch.config.load import load_spec
 from hpsearch.config.spec import Spec
+from hpsearch.config.starter import write_study_file
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.data.file_format import detect_separator
-from hpsearch.data.sources.csv import CsvFile
 from hpsearch.data.sources.tables import TableSource
-from hpsearch.errors import DataError, HpsearchError, OutputError
+from hpsearch.errors import DataError, OutputError
 
 Call = Callable[..., tuple[int, str, str]]
 HOSTILE = (
@@ -63,7 +62,7 @@ def written(folder: Path, data: Path | pd.DataFrame | str | bytes, target: str |
         (folder / "t.csv").write_bytes(data.encode() if isinstance(data, str) else data)
     path = data if isinstance(data, Path) else folder / "t.csv"
     out = folder / "t.yaml"
-    init.write(path, target, out, more.get("test"), more.get("task"), force=True)
+    write_study_file(path, target, out, more.get("test"), more.get("task"), force=True)
     return load_spec(out)[0]
 
 
@@ -154,7 +153,7 @@ def test_it_runs(name: str, target: str, call: Call, tmp_path: Path) -> None:
     code, out, err = call("init", given_file(f"{name}.csv"), "--target", target)
     assert (code, err) == (0, "")
     assert out.splitlines()[-1] == f"Run it: hpsearch run {name}.yaml"
-    assert 4 <= len(out.splitlines()) <= 8 and "classification" in out
+    assert 4 <= len(out.splitlines()) <= 9 and "classification" in out
     few = {"stages.0.trials": 3, "stages.1.trials": 2, "stages.2.top": 1, "stages.2.seeds": 2, "train.epochs": 12}
     changed = [word for key, value in few.items() for word in ("--set", f"{key}={value}")]
     code, out, err = call("run", f"{name}.yaml", "--tracking-uri", "none", *changed)
@@ -258,48 +257,6 @@ def test_the_task_is_given(tmp_path: Path) -> None:
     assert source(spec).task == "regression" and spec.metric.name == "val/rmse"
 
 
-@pytest.mark.parametrize(
-    ("rare", "rows", "classes", "metric"),
-    [
-        (60, 600, 2, "val/roc_auc"),
-        (300, 600, 2, "val/loss"),
-        (40, 600, 3, "val/balanced_accuracy"),
-        (8, 60, 2, "val/loss"),
-    ],
-)
-def test_the_metric(rare: int, rows: int, classes: int, metric: str, tmp_path: Path) -> None:
-    y = ["rare"] * rare + [f"c{k % (classes - 1)}" for k in range(rows - rare)]
-    assert written(tmp_path, table(rows, y=y)).metric.name == metric
-
-
-@pytest.mark.parametrize(
-    ("rows", "parts"),
-    [(2600, (0.6, 0.2, 0.2)), (20_100, (0.8, 0.1, 0.1)), (200_100, (0.98, 0.01, 0.01))],
-)
-def test_the_split(rows: int, parts: tuple[float, ...], tmp_path: Path) -> None:
-    split = source(written(tmp_path, table(rows))).split
-    assert split is not None and split.folds is None and (split.train, split.val, split.test) == parts
-
-
-def test_a_class_too_rare_for_folds(tmp_path: Path) -> None:
-    split = source(written(tmp_path, table(y=["rare"] * 4 + ["a", "b"] * 28))).split
-    assert split is not None and split.folds is None
-
-
-def test_many_columns(tmp_path: Path) -> None:
-    x = np.random.default_rng(0).normal(size=(60, 2000)).round(2)
-    spec = written(tmp_path, pd.DataFrame(x, columns=[f"f{k}" for k in range(2000)]).assign(y=["a"] * 5 + ["b"] * 55))
-    text = comments(tmp_path)
-    assert "… and 1,971 more" in text and len(text.splitlines()) < 100
-    assert source(spec).drop == ()
-
-
-def test_only_text(tmp_path: Path) -> None:
-    cells = {"a": list("pqr") * 20, "b": list("stuv") * 15, "y": ["yes", "no"] * 30}
-    spec = written(tmp_path, pd.DataFrame(cells))
-    assert prepared(spec, tmp_path).inputs == (7,)
-
-
 # --- how the file is read
 
 
@@ -351,53 +308,6 @@ def test_numbers_that_cannot_be_read_as_such(tmp_path: Path) -> None:
 
 
 # --- names
-
-
-@example("\ud800")
-@given(st.text())
-def test_any_text_comes_back(text: str) -> None:
-    word = init.scalar(text)
-    content: Any = document._Reader("", "").value(
-        document._compose("", f"k: [{word}, x]\nm:\n  {word}: {word}  # c\n"), ()
-    )
-    assert content == {"k": [text, "x"], "m": {text: text}}
-    assert word.isprintable()
-
-
-def test_hostile_words_come_back() -> None:
-    for text in HOSTILE:
-        test_any_text_comes_back.hypothesis.inner_test(text)  # type: ignore[attr-defined]
-
-
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    names=st.lists(
-        st.one_of(st.sampled_from(HOSTILE), st.text(min_size=1, max_size=12)),
-        min_size=4,
-        max_size=4,
-        unique_by=str.strip,
-    ),
-    classes=st.lists(st.sampled_from(HOSTILE), min_size=2, max_size=2, unique=True),
-)
-def test_hostile_names(names: list[str], classes: list[str], tmp_path: Path) -> None:
-    """Columns and classes that are called anything: read and written as they are, or refused in a line."""
-    cells = pd.DataFrame(dict(enumerate([table()["a"], table()["b"], ["same"] * 60, classes * 30])))
-    cells.columns = names
-    path = tmp_path / "t.csv"
-    cells.to_csv(path, index=False)
-    try:
-        spec = written(tmp_path, path, "-1")
-    except HpsearchError as error:
-        assert isinstance(error, DataError) and str(error).isprintable() == ("\n" not in str(error))
-        return
-    file = CsvFile(path, getattr(spec.data, "header", None), getattr(spec.data, "separator", ","), "utf-8", ())
-    there: list[Any] = file.names if file.header else list(range(len(file.names)))
-    assert source(spec).target == there[-1]
-    assert set(source(spec).drop) <= set(there) and (there[2] in source(spec).drop or not file.header)
-    if file.header:
-        assert set(source(spec).load().classes) == {c.strip() for c in classes}
-    document_text = comments(tmp_path)
-    assert all(line.isprintable() for line in document_text.split("\n"))
 
 
 def test_a_terminal_only_shows(call: Call, tmp_path: Path) -> None:
@@ -472,9 +382,9 @@ def test_a_file_that_appears_meanwhile_stays(tmp_path: Path, monkeypatch: pytest
         out.write_text("mine")
         return prepare(*arguments)
 
-    monkeypatch.setattr(init, "prepare", meanwhile)
+    monkeypatch.setattr("hpsearch.config.starter.prepare", meanwhile)
     with pytest.raises(OutputError, match="File exists"):
-        init.write(tmp_path / "t.csv", "y", out, None, None, force=False)
+        write_study_file(tmp_path / "t.csv", "y", out, None, None, force=False)
     assert out.read_text() == "mine"
 
 
@@ -483,7 +393,7 @@ def test_where_nothing_can_be_written(out: str, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     table().to_csv(tmp_path / "t.csv", index=False)
     with pytest.raises(OutputError):
-        init.write(tmp_path / "t.csv", "y", tmp_path / out, None, None, force=True)
+        write_study_file(tmp_path / "t.csv", "y", tmp_path / out, None, None, force=True)
 
 
 def test_labels_of_the_test_rows(tmp_path: Path) -> None:
@@ -496,3 +406,25 @@ def test_labels_of_the_test_rows(tmp_path: Path) -> None:
     spec = written(tmp_path, rest, test=tmp_path / "test.csv")
     assert source(spec).labels == {"UP": "up", "Down.": "down"}
     assert dict(prepared(spec, tmp_path).rows)["test"] == 60
+
+
+def test_the_schema_is_beside_the_study_file(call: Call, tmp_path: Path) -> None:
+    """The first line of the study file names it; the file is accepted by it."""
+    table().to_csv(tmp_path / "t.csv", index=False)
+    code, out, _ = call("init", "t.csv", "--target", "y")
+    assert code == 0 and "hpsearch-schema.json: written" in out
+    assert (tmp_path / "t.yaml").read_text("utf-8").startswith("# yaml-language-server: $schema=hpsearch-schema.json\n")
+    schema = json.loads((tmp_path / "hpsearch-schema.json").read_text("utf-8"))
+    jsonschema.validate(read_document(tmp_path / "t.yaml").content, schema)
+
+
+def test_only_schemas_of_hpsearch_are_replaced(call: Call, tmp_path: Path) -> None:
+    table().to_csv(tmp_path / "t.csv", index=False)
+    schema = tmp_path / "hpsearch-schema.json"
+    for mine in ("mine", "[]", '{"title": "mine"}'):
+        schema.write_text(mine, "utf-8")
+        code, _, err = call("init", "t.csv", "--target", "y")
+        assert code == 2 and "is not a schema of hpsearch" in err and schema.read_text("utf-8") == mine
+        assert not (tmp_path / "t.yaml").exists()
+    schema.write_text('{"title": "hpsearch study file"}', "utf-8")
+    assert call("init", "t.csv", "--target", "y")[0] == 0 and len(schema.read_text("utf-8")) > 1000

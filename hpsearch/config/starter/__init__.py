@@ -1,0 +1,116 @@
+"""A first study file for a table: what an expert would try first, with the reason for each choice (`hpsearch init`)."""
+
+import json
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hpsearch.config.load import load_spec
+from hpsearch.config.schema import SCHEMA_FILE, TITLE, write_schema
+from hpsearch.config.starter.defaults import choose_split
+from hpsearch.config.starter.text import study_text, summary_lines
+from hpsearch.data.dataset import prepare
+from hpsearch.data.profile import TaskType, profile_table
+from hpsearch.data.sources import SOURCES
+from hpsearch.errors import OutputError, SpecError
+
+
+class StarterFiles(NamedTuple):
+    """The files that were written.
+
+    Attributes:
+        study: the study file.
+        schema: its JSON Schema, beside it.
+        summary: the choices, a line each.
+    """
+
+    study: Path
+    schema: Path
+    summary: tuple[str, ...]
+
+
+def write_study_file(
+    data: Path, target: str | None, out: Path | None, test: Path | None, task: TaskType | None, *, force: bool
+) -> StarterFiles:
+    """Write a study file for a table, and the JSON Schema beside it; the data were prepared once, so the study runs.
+
+    Args:
+        data: the table, a CSV or Parquet file.
+        target: the column to predict: its name or its place.
+        out: the study file; by default `<data>.yaml` in the current folder.
+        test: a file of test rows.
+        task: guessed from the target by default.
+        force: overwrite files that exist.
+
+    Raises:
+        DataError: the table cannot be read, or no model can be trained on it.
+        OutputError: a file exists already, or cannot be written.
+    """
+    stem = data.name.removesuffix(".gz").rpartition(".")[0] or data.name
+    out = out or Path(f"{stem}.yaml")
+    schema = out.with_name(SCHEMA_FILE)
+    _check_out(out, (data, test), force)
+    _check_schema(schema, force)
+    profile = profile_table(data, target, test, task)
+    with tempfile.TemporaryDirectory(prefix="hpsearch-") as folder:
+        split = choose_split(profile)
+        settings = {**profile.settings, "split": split}
+        dataset, _ = prepare(SOURCES[settings["source"]].model_validate(settings), 0, Path(folder))
+        text = study_text(profile, dataset, split, out, study_name(out))
+        _check_text(text, Path(folder), settings)
+    try:
+        with out.open("w" if force else "x", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+    except OSError as error:
+        raise OutputError(f"{out}: cannot be written: {error.strerror or error}") from None
+    write_schema(schema)
+    return StarterFiles(out, schema, tuple(summary_lines(profile, dataset, split)))
+
+
+def study_name(out: Path) -> str:
+    """Return the name of the study, and so of its database, from the name of its file."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", out.stem).strip("-_")[:100] or "study"
+
+
+def _check_out(out: Path, inputs: Sequence[Path | None], force: bool) -> None:
+    try:
+        same = any(other is not None and out.resolve() == other.resolve() for other in inputs)
+        exists = out.exists()
+    except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
+        raise OutputError(f"{out}: cannot be written: {error}") from None
+    if same:
+        raise OutputError(f"{out}: is the table itself; choose another file: --out")
+    if exists and not force:
+        raise OutputError(f"{out}: exists already; choose another file: --out, or overwrite it: --force")
+
+
+def _check_schema(schema: Path, force: bool) -> None:
+    """Raise an error if another file has the name of the schema; a schema of hpsearch is replaced."""
+    if force or not schema.exists():
+        return
+    try:
+        content = json.loads(schema.read_text("utf-8"))
+    except (OSError, ValueError):
+        content = None
+    if not isinstance(content, dict) or content.get("title") != TITLE:
+        raise OutputError(f"{schema}: exists already and is not a schema of hpsearch; overwrite it: --force")
+
+
+def _check_text(text: str, folder: Path, data: Mapping[str, Any]) -> None:
+    """Check that a study file loads and has these data.
+
+    Raises:
+        RuntimeError: it does not, which is a bug of hpsearch.
+    """
+    draft = folder / "study.yaml"
+    draft.write_text(text, "utf-8")
+    try:
+        spec, _ = load_spec(draft)
+    except SpecError as error:
+        raise RuntimeError(f"hpsearch init wrote a study file that does not load: {error}") from error
+    expected = SOURCES[data["source"]].model_validate(data)
+    found = {key: getattr(spec.data, key) for key in data}
+    if found != {key: getattr(expected, key) for key in data}:
+        raise RuntimeError(f"hpsearch init wrote a study file with other data settings: {found}")

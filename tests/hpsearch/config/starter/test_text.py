@@ -1,0 +1,76 @@
+"""The text of a first study file: any name comes back unchanged, and the header stays short."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from hpsearch.config import document
+from hpsearch.config.starter.text import scalar
+from hpsearch.data.sources.csv import CsvFile
+from hpsearch.errors import DataError, HpsearchError
+from tests.hpsearch.config.starter.test_starter import HOSTILE, comments, prepared, source, table, written
+
+
+def test_many_columns(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(60, 2000)).round(2)
+    spec = written(tmp_path, pd.DataFrame(x, columns=[f"f{k}" for k in range(2000)]).assign(y=["a"] * 5 + ["b"] * 55))
+    text = comments(tmp_path)
+    assert "… and 1,971 more" in text and len(text.splitlines()) < 100
+    assert source(spec).drop == ()
+
+
+def test_only_text(tmp_path: Path) -> None:
+    cells = {"a": list("pqr") * 20, "b": list("stuv") * 15, "y": ["yes", "no"] * 30}
+    spec = written(tmp_path, pd.DataFrame(cells))
+    assert prepared(spec, tmp_path).inputs == (7,)
+
+
+@example("\ud800")
+@given(st.text())
+def test_any_text_comes_back(text: str) -> None:
+    word = scalar(text)
+    content: Any = document._Reader("", "").value(
+        document._compose("", f"k: [{word}, x]\nm:\n  {word}: {word}  # c\n"), ()
+    )
+    assert content == {"k": [text, "x"], "m": {text: text}}
+    assert word.isprintable()
+
+
+def test_hostile_words_come_back() -> None:
+    for text in HOSTILE:
+        test_any_text_comes_back.hypothesis.inner_test(text)  # type: ignore[attr-defined]
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    names=st.lists(
+        st.one_of(st.sampled_from(HOSTILE), st.text(min_size=1, max_size=12)),
+        min_size=4,
+        max_size=4,
+        unique_by=str.strip,
+    ),
+    classes=st.lists(st.sampled_from(HOSTILE), min_size=2, max_size=2, unique=True),
+)
+def test_hostile_names(names: list[str], classes: list[str], tmp_path: Path) -> None:
+    """Columns and classes that are called anything: read and written as they are, or refused in a line."""
+    cells = pd.DataFrame(dict(enumerate([table()["a"], table()["b"], ["same"] * 60, classes * 30])))
+    cells.columns = names
+    path = tmp_path / "t.csv"
+    cells.to_csv(path, index=False)
+    try:
+        spec = written(tmp_path, path, "-1")
+    except HpsearchError as error:
+        assert isinstance(error, DataError) and str(error).isprintable() == ("\n" not in str(error))
+        return
+    file = CsvFile(path, getattr(spec.data, "header", None), getattr(spec.data, "separator", ","), "utf-8", ())
+    there: list[Any] = file.names if file.header else list(range(len(file.names)))
+    assert source(spec).target == there[-1]
+    assert set(source(spec).drop) <= set(there) and (there[2] in source(spec).drop or not file.header)
+    if file.header:
+        assert set(source(spec).load().classes) == {c.strip() for c in classes}
+    document_text = comments(tmp_path)
+    assert all(line.isprintable() for line in document_text.split("\n"))
