@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from hpsearch.config.references import search_space
 from hpsearch.core.space import value_bounds
 from hpsearch.report.tables import epochs_saved
 from hpsearch.search.confirm import Finalist
@@ -18,7 +17,7 @@ from hpsearch.study.summary import COLUMNS, Summary
 def as_json(summary: Summary) -> dict[str, Any]:
     """Return the study without learning curves. Numbers that are not finite are None, which JSON writes as null."""
     spec = summary.spec
-    axes = search_space(spec).axes
+    axes = summary.space.axes
     records = [r for stage in summary.records for r in stage]
     repeated = repeats(records)
     stages = []
@@ -45,7 +44,7 @@ def as_json(summary: Summary) -> dict[str, Any]:
         "stages": stages,
         "trials": [_trial(r, repeated) for r in records],
         "confirmed": [_finalist(f) for f in summary.finalists],
-        "importance": importance(spec, records),
+        "importance": importance(spec, summary.space, records),
         "best": _trial(summary.champion, repeated) if summary.champion else None,
     }
 
@@ -84,9 +83,9 @@ def _finalist(finalist: Finalist) -> dict[str, Any]:
         "params": dict(finalist.point),
         "trials": [r.label for r in finalist.trials],
         "mean": _finite(finalist.mean),
-        "half_width": _finite(finalist.half),
+        "half_width": _finite(finalist.half_width),
         "behind": _finite(finalist.behind),
-        "behind_half_width": _finite(finalist.behind_half),
+        "behind_half_width": _finite(finalist.behind_half_width),
         "tied": finalist.tied,
     }
 

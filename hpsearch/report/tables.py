@@ -8,7 +8,6 @@ from statistics import median
 from string import ascii_uppercase
 
 from engine.analysis.diagnostics import diagnose
-from hpsearch.config.references import search_space
 from hpsearch.config.spec import Spec
 from hpsearch.core.space import Value, value_bounds
 from hpsearch.core.text import format_value
@@ -26,7 +25,7 @@ def stage_table(summary: Summary) -> list[list[str]]:
 
     The first row is the heading. Stages that have not begun have empty cells.
     """
-    spec, axes = summary.spec, search_space(summary.spec).axes
+    spec, axes = summary.spec, summary.space.axes
     states = [Counter(r.state for r in records) for records in summary.records]
     not_complete = [s for s in FINISHED[1:] if any(counts[s] for counts in states)]
     rows: list[list[str]] = [

@@ -10,7 +10,6 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from hpsearch.config.references import search_space
 from hpsearch.config.spec import Spec
 from hpsearch.core.text import format_value, printable
 from hpsearch.report.tables import (
@@ -71,7 +70,7 @@ def as_text(summary: Summary, *, all_trials: bool = False, details: bool = False
 
 def _details(summary: Summary, records: Sequence[Trial]) -> Iterator[RenderableType]:
     """Yield parameter importance and the best trial's learning curve, as far as the study has them."""
-    if shares := importance(summary.spec, records):
+    if shares := importance(summary.spec, summary.space, records):
         yield _bars("Parameter importance", shares)
     if summary.champion is not None and (curve := learning_curve(summary.spec, summary.champion)) is not None:
         yield curve
@@ -150,12 +149,12 @@ def _confirmed(summary: Summary) -> Table:
     title = f"{spec.stages[-1].name}: means over {spec.stages[-1].seeds} seeds, {CONFIDENCE:.0%} intervals"
     table = Table(title=escape(title), box=SIMPLE_HEAD, title_justify="left", padding=(0, 1, 0, 0))
     table.add_column("", no_wrap=True)
-    names = [a.name for a in search_space(spec).axes]
+    names = [a.name for a in summary.space.axes]
     for column in (spec.metric.name, "behind A", *names):
         table.add_column(escape(column), justify="right", overflow="fold")
     for letter, f in zip(point_letters(), summary.finalists, strict=False):
-        mean = _interval(f.mean, f.half) if math.isfinite(f.mean) else "not all complete"
-        behind = "" if f.behind is None or not math.isfinite(f.behind) else _interval(f.behind, f.behind_half)
+        mean = _interval(f.mean, f.half_width) if math.isfinite(f.mean) else "not all complete"
+        behind = "" if f.behind is None or not math.isfinite(f.behind) else _interval(f.behind, f.behind_half_width)
         point = [format_value(f.point[name]) if name in f.point else MISSING for name in names]
         table.add_row(*map(escape, [letter, mean, behind, *point]))
     return table
@@ -168,7 +167,7 @@ def _interval(mean: float, half_width: float) -> str:
 def _trials(summary: Summary, title: str, records: Sequence[Trial]) -> Table:
     """Return a table of trials; columns in which all trials agree (state) or that no trial has are left out."""
     table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", padding=(0, 1, 0, 0))
-    axes = search_space(summary.spec).axes
+    axes = summary.space.axes
     metric = summary.spec.metric.name
     states = len({r.state for r in records}) > 1
     repeated = repeats(r for stage in summary.records for r in stage)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from hpsearch.config.spec import Spec
-from hpsearch.search.confirm import winner
+from hpsearch.search.confirm import find_winner
 from hpsearch.storage.records import Trial, TrialKey, best_of
 
 
@@ -18,7 +18,7 @@ def find_champion(spec: Spec, trials: Sequence[Sequence[Trial]]) -> Trial | None
     """
     stages = [s.name for s in spec.stages]
     confirming = spec.stages[-1].confirms and len(trials) == len(stages)
-    found = winner(spec, trials[-1]) if confirming else None
+    found = find_winner(spec, trials[-1]) if confirming else None
     if found is not None:
         return found
     searching = trials[: len(trials) - confirming]

@@ -1,4 +1,4 @@
-"""Luck or skill: the best points trained again, each with the same new seeds, and what can be said of them then."""
+"""Confirmation: the best points are trained again with paired new seeds, and compared by their means."""
 
 import math
 from collections import Counter
@@ -8,50 +8,54 @@ from typing import NamedTuple
 
 from hpsearch.config.spec import Spec
 from hpsearch.core.space import InternalValue, Point, Space, point_key
-from hpsearch.search.zoom import outcomes
+from hpsearch.search.earlier import distinct_outcomes
 from hpsearch.storage.records import FINISHED, Trial, best_of
 
-CONFIDENCE = 0.95
+CONFIDENCE = 0.95  # of all intervals
 
 
 class Finalist(NamedTuple):
-    """A point that was trained again.
+    """A point of the confirming stage.
 
     Attributes:
-        trials: of the confirming stage, by seed.
-        mean: of the metric over seeds; not finite when one of them did not complete.
-        half: half the width of the mean's confidence interval, Student's t.
-        behind: mean of the differences to the winner, paired by seed, above 0 is worse; None for the winner.
-        behind_half: half the width of that difference's interval.
+        trials: its trials, by seed.
+        mean: mean of the metric over seeds; not finite when a trial did not complete.
+        half_width: half the width of the confidence interval of the mean (Student's t).
+        behind: mean difference to the winner, paired by seed; positive values are worse. None for the winner.
+        behind_half_width: half the width of the confidence interval of that difference.
     """
 
     point: Point
     trials: tuple[Trial, ...]
     mean: float
-    half: float
+    half_width: float
     behind: float | None = None
-    behind_half: float = math.nan
+    behind_half_width: float = math.nan
 
     @property
     def tied(self) -> bool:
-        """Whether it cannot be told apart from the winner: the interval of the difference holds 0."""
-        return self.behind is not None and self.behind - self.behind_half <= 0
+        """Whether it does not differ significantly from the winner: the interval of the difference contains 0."""
+        return self.behind is not None and self.behind - self.behind_half_width <= 0
 
 
-def finalists(spec: Spec, earlier: Sequence[Sequence[Trial]], top: int) -> list[dict[str, InternalValue]]:
-    """The best points before a confirming stage, by the mean over the seeds with which each completed, ties by age.
+def best_points(spec: Spec, earlier: Sequence[Sequence[Trial]], top: int) -> list[dict[str, InternalValue]]:
+    """Return the best `top` points of the stages before a confirming stage.
 
-    Points that were left behind with more seeds than they completed with come last: one was luck.
+    They are ordered by the mean over their complete trials; of equal points the oldest is first. Points with more
+    pruned and diverged than complete trials are last, because their complete trials were lucky.
+
+    Args:
+        earlier: trials of each stage before it.
     """
     values: dict[str, list[float]] = {}
     lost: Counter[str] = Counter()
     points: dict[str, dict[str, InternalValue]] = {}
-    for r in outcomes(earlier):
-        key = point_key(r.internal_params)
-        lost[key] += r.state in ("pruned", "diverged")
-        if r.state == "complete":
-            values.setdefault(key, []).append(spec.metric.sign * (r.value or 0.0))
-            points.setdefault(key, dict(r.internal_params))
+    for t in distinct_outcomes(earlier):
+        key = point_key(t.internal_params)
+        lost[key] += t.state in ("pruned", "diverged")
+        if t.state == "complete":
+            values.setdefault(key, []).append(spec.metric.sign * (t.value or 0.0))
+            points.setdefault(key, dict(t.internal_params))
     order = sorted(values, key=lambda k: (lost[k] > len(values[k]), fmean(values[k])))
     return [points[key] for key in order[:top]]
 
@@ -62,58 +66,58 @@ def points_to_confirm(
     """Return the points that the confirming stage compares: those it began with, or else the best so far.
 
     Args:
-        trials: the trials of the confirming stage.
-        earlier: the trials of each stage before it.
+        trials: trials of the confirming stage.
+        earlier: trials of each stage before it.
     """
     begun = {point_key(t.internal_params): dict(t.internal_params) for t in trials}
-    return list(begun.values()) or finalists(spec, earlier, spec.stages[-1].top or 0)
+    return list(begun.values()) or best_points(spec, earlier, spec.stages[-1].top or 0)
 
 
 def trials_to_confirm(
     spec: Spec, space: Space, points: Sequence[Mapping[str, InternalValue]], numbers: Iterable[int]
 ) -> list[Trial]:
-    """Return new trials of the confirming stage: seed by seed, all points."""
+    """Return new trials of the confirming stage: for one seed after the other, all points."""
     chosen = [(number, points[number % len(points)]) for number in numbers]
     return [Trial(spec.stages[-1].name, number, p, space.point(p), "running") for number, p in chosen]
 
 
-def compared(spec: Spec, records: Sequence[Trial]) -> list[Finalist]:
-    """The points of a confirming stage, the best mean first; none before all of them are trained with every seed."""
+def compare_points(spec: Spec, trials: Sequence[Trial]) -> list[Finalist]:
+    """Return the points of a confirming stage, best mean first; empty until all of them are trained with every seed."""
     points: dict[str, list[Trial]] = {}
-    for r in records:
-        points.setdefault(point_key(r.internal_params), []).append(r)
-    whole = all(len(trials) == spec.stages[-1].seeds for trials in points.values())
-    if not whole or not all(r.state in FINISHED for r in records):
+    for t in trials:
+        points.setdefault(point_key(t.internal_params), []).append(t)
+    all_seeds = all(len(of_point) == spec.stages[-1].seeds for of_point in points.values())
+    if not all_seeds or not all(t.state in FINISHED for t in trials):
         return []
-    found = [_finalist(spec, tuple(trials)) for trials in points.values()]
+    found = [_finalist(tuple(of_point)) for of_point in points.values()]
     order = sorted(found, key=lambda f: spec.metric.sign * f.mean if math.isfinite(f.mean) else math.inf)
-    return [order[0], *(_against(spec, order[0], f) for f in order[1:])] if order else []
+    return [order[0], *(_compared(spec, order[0], f) for f in order[1:])] if order else []
 
 
-def winner(spec: Spec, records: Sequence[Trial]) -> Trial | None:
-    """The best trial of the point with the best mean; None when no point has one."""
-    first = next(iter(compared(spec, records)), None)
+def find_winner(spec: Spec, trials: Sequence[Trial]) -> Trial | None:
+    """Return the best trial of the point with the best mean; None when no point has a finite mean."""
+    first = next(iter(compare_points(spec, trials)), None)
     if first is None or not math.isfinite(first.mean):
         return None
     return best_of(first.trials, spec.metric.sign, [s.name for s in spec.stages])
 
 
-def _finalist(spec: Spec, trials: tuple[Trial, ...]) -> Finalist:
-    values = [r.value if r.state == "complete" and r.value is not None else math.nan for r in trials]
-    return Finalist(trials[0].point, trials, fmean(values), _half(values))
+def _finalist(trials: tuple[Trial, ...]) -> Finalist:
+    values = [t.value if t.state == "complete" and t.value is not None else math.nan for t in trials]
+    return Finalist(trials[0].point, trials, fmean(values), _half_width(values))
 
 
-def _against(spec: Spec, best: Finalist, other: Finalist) -> Finalist:
-    pairs = zip(best.trials, other.trials, strict=True)
+def _compared(spec: Spec, winner: Finalist, other: Finalist) -> Finalist:
+    """Return a finalist with its mean difference to the winner, paired by seed."""
     differences = [
         spec.metric.sign * (b.value - a.value) if a.value is not None and b.value is not None else math.nan
-        for a, b in pairs
+        for a, b in zip(winner.trials, other.trials, strict=True)
     ]
-    return other._replace(behind=fmean(differences), behind_half=_half(differences))
+    return other._replace(behind=fmean(differences), behind_half_width=_half_width(differences))
 
 
-def _half(values: Sequence[float]) -> float:
-    """t · s / √n, two-sided."""
+def _half_width(values: Sequence[float]) -> float:
+    """Return t · s / √n, two-sided; NaN for fewer than two values, or values that are not finite."""
     from scipy.stats import t
 
     if not all(map(math.isfinite, values)) or len(values) < 2:

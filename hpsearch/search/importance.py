@@ -1,62 +1,67 @@
-"""Which parameters made the difference: between a study's best trials and all of them."""
+"""Parameter importance: how much each parameter separates a study's best trials from all of them."""
 
 import warnings
 from collections.abc import Iterable
 
-from hpsearch.config.references import search_space
 from hpsearch.config.spec import Spec
 from hpsearch.core.space import Space
-from hpsearch.search.zoom import outcomes, standings, within
+from hpsearch.search.earlier import distinct_outcomes, in_box
+from hpsearch.search.ranking import rank_trials
 from hpsearch.storage.records import Trial
 
-BEST = 0.1  # the share of trials that counts as the best
-FEWEST = 5  # of them at least: of fewer the densities that are compared are noise
-TRIALS = 20  # at least, so that the best are never more than a quarter
+BEST_SHARE = 0.1  # share of trials that count as the best
+MIN_BEST = 5  # best trials; densities of fewer are noise
+MIN_TRIALS = 20  # finished trials, so that the best are never more than a quarter
 
 
-def importance(spec: Spec, records: Iterable[Trial]) -> dict[str, float]:
-    """Parameter → its share, most important first; shares sum to 1.
+def importance(spec: Spec, space: Space, trials: Iterable[Trial]) -> dict[str, float]:
+    """Return parameter → importance, most important first; the values sum to 1.
 
-    PED-ANOVA (Watanabe, Bansal and Hutter 2023, IJCAI, https://arxiv.org/abs/2304.10255): how far the best trials'
-    density along a parameter is from that of all trials, as Pearson's divergence. It asks only which trials are the
-    best, so pruned ones count, by how many are ahead of them, and diverged ones come last. A parameter that is only
-    sampled at some points is judged among these, weighted by how many of the best and of all they are (conditional
-    PED-ANOVA, 2026, https://arxiv.org/abs/2601.20800). Confirming stages repeat the best points and are left out.
+    PED-ANOVA (Watanabe, Bansal and Hutter 2023, IJCAI, https://arxiv.org/abs/2304.10255): Pearson's divergence of the
+    best trials' density along a parameter from the density of all trials. Only the ranks of trials matter; pruned
+    trials are ranked, too, and diverged trials are last. A conditional parameter is evaluated among the trials that
+    have it, weighted by its shares of the best and of all trials (conditional PED-ANOVA, 2026,
+    https://arxiv.org/abs/2601.20800). Confirming stages repeat the best points and are left out.
+
+    Args:
+        space: the search space of `spec`.
 
     Returns:
-        Of the parameters that vary; nothing when none does, when fewer than `TRIALS` have finished, or when the best
-        are no better than the rest.
+        Values of the parameters that vary. Empty when none varies, when fewer than `MIN_TRIALS` trials have finished,
+        and when the best trials are no better than the others.
     """
     import optuna
     from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
     from optuna.trial import create_trial
 
-    space, confirming = search_space(spec), {s.name for s in spec.stages if s.confirms}
-    once = outcomes([[r for r in records if r.stage not in confirming and _inside(space, r)]])
-    ahead = standings(spec, once)
-    values = [*ahead, *((r, len(once)) for r in once if r.state == "diverged")]
-    best = min(len(ahead), max(FEWEST, round(BEST * len(values))))
-    if len(values) < TRIALS or best < FEWEST or values[best - 1][1] == values[-1][1]:
+    confirming = {s.name for s in spec.stages if s.confirms}
+    once = distinct_outcomes([[t for t in trials if t.stage not in confirming and _in_space(space, t)]])
+    ahead = rank_trials(spec, once)
+    ranks = [*ahead, *((t, len(once)) for t in once if t.state == "diverged")]
+    best = min(len(ahead), max(MIN_BEST, round(BEST_SHARE * len(ranks))))
+    if len(ranks) < MIN_TRIALS or best < MIN_BEST or ranks[best - 1][1] == ranks[-1][1]:
         return {}
-    varied = [
-        a for a in space.axes if len({r.internal_params[a.key] for r, _ in values if a.key in r.internal_params}) > 1
-    ]
+    points = [t.internal_params for t, _ in ranks]
+    varied = [a for a in space.axes if len({p[a.key] for p in points if a.key in p}) > 1]
     if not varied:
         return {}
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study, every = optuna.create_study(), space.distributions(space.full_box())
-    for r, value in values:
-        params = {key: r.internal_params[key] for key in every if key in r.internal_params}
-        study.add_trial(create_trial(value=value, params=params, distributions={key: every[key] for key in params}))
-    evaluator = PedAnovaImportanceEvaluator(target_quantile=(best - 0.5) / len(values))  # rounded up to `best` trials
-    with warnings.catch_warnings():  # that a parameter is at one point only: its share is then nearly 0
+    study, distributions = optuna.create_study(), space.distributions(space.full_box())
+    for trial, rank in ranks:
+        params = {key: trial.internal_params[key] for key in distributions if key in trial.internal_params}
+        of_params = {key: distributions[key] for key in params}
+        study.add_trial(create_trial(value=rank, params=params, distributions=of_params))
+    evaluator = PedAnovaImportanceEvaluator(target_quantile=(best - 0.5) / len(ranks))  # rounded up to `best` trials
+    with warnings.catch_warnings():  # a parameter with a single value among the best: its importance is nearly 0
         warnings.simplefilter("ignore", UserWarning)
         found = get_param_importances(study, evaluator=evaluator, params=[a.key for a in varied])
     names = {a.key: a.name for a in varied}
-    return {names[key]: float(share) for key, share in found.items()}
+    return {names[key]: float(value) for key, value in found.items()}
 
 
-def _inside(space: Space, record: Trial) -> bool:
-    """Whether a point lies in the ranges as they are now: a study file may change while its study is under way."""
-    names = (a for a in space.axes if not a.zoomable and a.key in record.internal_params)
-    return within(space, space.full_box(), record) and all(record.internal_params[a.key] in a.choices for a in names)
+def _in_space(space: Space, trial: Trial) -> bool:
+    """Return whether a point lies in the ranges as they are now: a study file may change while its study runs."""
+    categorical = (a for a in space.axes if not a.zoomable and a.key in trial.internal_params)
+    return in_box(space, space.full_box(), trial) and all(
+        trial.internal_params[a.key] in a.choices for a in categorical
+    )

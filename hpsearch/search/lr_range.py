@@ -1,4 +1,4 @@
-"""The learning-rate range test of a study: which learning rates are worth searching, found in one short training."""
+"""The learning-rate range test of a study: one short training that shows which learning rates are worth searching."""
 
 import tempfile
 from pathlib import Path
@@ -19,19 +19,19 @@ from hpsearch.training.network import build_network, check_fit
 
 
 class LrRange(NamedTuple):
-    """A range test and the point it was made at."""
+    """The result of a range test, and the point it was run at."""
 
     point: Point
     test: RangeTest
 
 
-def middle(spec: Spec) -> Point:
-    """The middle of every range on its own scale, the first of unordered values."""
-    axes = search_space(spec)
-    return {a.name: _middle(a) for a in axes.axes} | dict(axes.fixed)
+def center_point(spec: Spec) -> Point:
+    """Return the center of every range on its own scale, and the first of unordered values."""
+    space = search_space(spec)
+    return {a.name: _center(a) for a in space.axes} | dict(space.fixed)
 
 
-def _middle(axis: Axis) -> Value:
+def _center(axis: Axis) -> Value:
     if not axis.zoomable:
         return axis.choices[0]
     center = axis.from_scaled((axis.to_scaled(axis.low) + axis.to_scaled(axis.high)) / 2)
@@ -39,13 +39,17 @@ def _middle(axis: Axis) -> Value:
 
 
 def lr_range_test(spec: Spec, low: float, high: float, steps: int) -> LrRange:
-    """Trains with a learning rate that grows from step to step, at the middle of the study's space.
+    """Train with a learning rate that grows with each step, at the center of the study's space.
+
+    Args:
+        low, high: first and last learning rate.
+        steps: number of batches.
 
     Raises:
         DataError: the data cannot be read, or the model does not fit them.
-        EngineError: bounds or steps that cannot be.
+        EngineError: bounds or steps are not valid.
     """
-    point = middle(spec)
+    point = center_point(spec)
     with tempfile.TemporaryDirectory(prefix="hpsearch-") as folder:
         dataset, _ = prepare(spec.data, spec.seed, Path(folder), preprocessing_values(spec))
         check_fit(spec, dataset)
@@ -55,6 +59,5 @@ def lr_range_test(spec: Spec, low: float, high: float, steps: int) -> LrRange:
         generator = np.random.default_rng(derive(spec.seed, "range test"))
         hyper = hyperparameters(spec.train, point)
         with threadpool_limits(1):
-            return LrRange(
-                point, range_test(build_network(spec, dataset, point), hyper, generator, rows, low, high, steps)
-            )
+            network = build_network(spec, dataset, point)
+            return LrRange(point, range_test(network, hyper, generator, rows, low, high, steps))

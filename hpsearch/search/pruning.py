@@ -1,7 +1,7 @@
-"""Who is behind: trials are judged at rungs of epochs, a whole wave at once, by their best value until then.
+"""Pruning: at rungs of epochs the trials of a wave are compared by their best values so far, and the worst are pruned.
 
-Values are read off the stored curves, up to the rung, so a judgment comes out the same whenever it is made. A curve
-that ended earlier by itself is carried forward: a trial that stopped early stays one of those to be compared with.
+Values are read from the stored curves up to the rung, so a decision does not depend on when it is made. The curve of a
+trial that stopped early by itself is carried forward: the trial remains one to compare with.
 """
 
 import math
@@ -12,9 +12,9 @@ from typing import NamedTuple
 from hpsearch.config.spec import Metric, Pruning, Spec, Stage
 from hpsearch.storage.records import Trial
 
-GOLDEN = (math.sqrt(5) - 1) / 2
-REPEATED = -1  # the bracket of given points with several seeds
-STARTUP = 4  # trials at a rung before the median says anything
+GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
+UNPRUNED = -1  # the bracket of listed points with several seeds
+N_STARTUP_TRIALS = 4  # trials at a rung before the median prunes, by default
 
 
 class Cohort(NamedTuple):
@@ -30,42 +30,41 @@ class Cohort(NamedTuple):
     peers: tuple[Trial, ...]
 
 
-def of(spec: Spec, stage: Stage) -> Pruning:
-    """What prunes a stage."""
+def pruning_of(spec: Spec, stage: Stage) -> Pruning:
+    """Return the pruning settings of a stage; a confirming stage is not pruned."""
     if stage.confirms:
         return Pruning()
     return stage.pruning or spec.pruning
 
 
 def rungs(spec: Spec, stage: Stage, number: int) -> tuple[int, ...]:
-    """The epochs, below the last, at which a trial is judged: those of its bracket, going up."""
-    pruning = of(spec, stage)
-    if bracket(spec, stage, number) == REPEATED:
+    """Return the rungs of a trial, in epochs below the last: those of its bracket, in ascending order."""
+    pruning = pruning_of(spec, stage)
+    skipped = bracket(spec, stage, number)
+    if skipped == UNPRUNED:
         return ()
-    everyone = _rungs(pruning, spec.train.epochs, spec.train.check_every)
-    return everyone[bracket(spec, stage, number) :] if pruning.kind == "hyperband" else everyone
+    found = _rungs(pruning, spec.train.epochs, spec.train.check_every)
+    return found[skipped:] if pruning.kind == "hyperband" else found
 
 
 def bracket(spec: Spec, stage: Stage, number: int) -> int:
-    """Which bracket of Hyperband a trial is in: it skips so many of the rungs. Elsewhere there is one.
+    """Return the bracket of a trial: the number of rungs that it skips. Only Hyperband has more than one bracket.
 
-    Points that are given with several seeds are in one of their own, which is not pruned: their spread is wanted.
+    Listed points with several seeds have their own bracket, which is not pruned, to measure their spread.
 
-    The shares are Li et al. 2018's, algorithm 1: of `s` rungs to come ⌈(s_max + 1) / (s + 1) · ηˢ⌉ trials. Trials are
-    dealt by the golden ratio, so that any run of numbers has about these shares.
+    Shares follow algorithm 1 of Li et al. 2018: ⌈(s_max + 1) / (s + 1) · ηˢ⌉ trials have `s` rungs ahead.
+    Trials are distributed by the golden ratio, so every run of consecutive numbers has about these shares.
     """
-    pruning = of(spec, stage)
+    pruning = pruning_of(spec, stage)
     if stage.seeds > 1 and number < len(stage.points) * stage.seeds:
-        return REPEATED
+        return UNPRUNED
     if pruning.kind != "hyperband":
         return 0
-    most = len(_rungs(pruning, spec.train.epochs, spec.train.check_every))
-    sizes = [
-        math.ceil((most + 1) / (most - skipped + 1) * _factor(pruning) ** (most - skipped))
-        for skipped in range(most + 1)
-    ]
-    place = (number * GOLDEN) % 1 * sum(sizes)
-    return next(b for b in range(most + 1) if place < sum(sizes[: b + 1]))
+    s_max = len(_rungs(pruning, spec.train.epochs, spec.train.check_every))
+    ahead = [s_max - skipped for skipped in range(s_max + 1)]
+    sizes = [math.ceil((s_max + 1) / (s + 1) * _reduction(pruning) ** s) for s in ahead]
+    place = (number * GOLDEN_RATIO) % 1 * sum(sizes)
+    return next(b for b in range(s_max + 1) if place < sum(sizes[: b + 1]))
 
 
 def cohorts(spec: Spec, stage: Stage, wave: int, trials: Sequence[Trial], peers: Sequence[Trial]) -> Iterator[Cohort]:
@@ -83,55 +82,62 @@ def cohorts(spec: Spec, stage: Stage, wave: int, trials: Sequence[Trial], peers:
         yield Cohort(wave, tuple(numbers), comparable)
 
 
-def behind(spec: Spec, stage: Stage, rung: int, cohort: Sequence[Trial], peers: Sequence[Trial]) -> set[int]:
-    """Numbers of the trials of a cohort that end at a rung.
+def trials_to_prune(spec: Spec, stage: Stage, rung: int, trials: Sequence[Trial], peers: Sequence[Trial]) -> set[int]:
+    """Return the numbers of the trials of a cohort that are pruned at a rung.
 
     Args:
-        cohort: the trials of one wave and bracket, all of which have come to the rung or ended.
-        peers: finished trials to compare with, which are not judged.
+        trials: the trials of the cohort; all of them have reached the rung or ended before it.
+        peers: finished trials that they are compared with.
     """
-    pruning, every = of(spec, stage), spec.train.check_every
-    everyone = [*peers, *cohort]
+    pruning, every = pruning_of(spec, stage), spec.train.check_every
+    compared = [*peers, *trials]
     if pruning.kind == "median":
-        values = [value(spec.metric, r, rung, every) for r in everyone]
-        limit = median(values) if len(values) >= (pruning.n_startup_trials or STARTUP) else math.inf
+        values = [best_value(spec.metric, t, rung, every) for t in compared]
+        limit = median(values) if len(values) >= (pruning.n_startup_trials or N_STARTUP_TRIALS) else math.inf
     else:
-        values = sorted(value(spec.metric, r, rung, every) for r in everyone if _came(r, rung))
-        limit = values[math.ceil(len(values) / _factor(pruning)) - 1]
-    return {r.number for r in cohort if r.epochs >= rung and value(spec.metric, r, rung, every) > limit}
+        values = sorted(best_value(spec.metric, t, rung, every) for t in compared if _is_comparable(t, rung))
+        limit = values[math.ceil(len(values) / _reduction(pruning)) - 1]
+    return {t.number for t in trials if t.epochs >= rung and best_value(spec.metric, t, rung, every) > limit}
 
 
-def value(metric: Metric, record: Trial, epoch: int, every: int) -> float:
-    """The best of a trial's watched curve until an epoch, lower is better; +inf for one that had diverged or failed."""
-    # One that failed has the epochs that it stood at before, at which it was sound.
-    lost = {"diverged": record.epochs <= epoch, "failed": record.epochs < epoch}
-    if lost.get(record.state):
+def best_value(metric: Metric, trial: Trial, epoch: int, every: int) -> float:
+    """Return the best value of a trial's monitored curve up to an epoch; lower is better.
+
+    Args:
+        every: epochs between two checks.
+
+    Returns:
+        +inf for a trial that had diverged or failed by then.
+    """
+    # A failed trial has the epochs of its last checkpoint, up to which it was valid.
+    lost = {"diverged": trial.epochs <= epoch, "failed": trial.epochs < epoch}
+    if lost.get(trial.state):
         return math.inf
-    curve = record.history.get(metric.monitored, [])[: epoch // every]
+    curve = trial.history.get(metric.monitored, [])[: epoch // every]
     return min((metric.sign * v for v in curve if math.isfinite(v)), default=math.inf)
 
 
-def _came(record: Trial, rung: int) -> bool:
-    """Whether a trial has come to a rung, or ended before by itself."""
-    return record.epochs >= rung or record.state in ("complete", "diverged", "failed")
+def _is_comparable(trial: Trial, rung: int) -> bool:
+    """Return whether a trial has reached a rung, or ended before it by itself."""
+    return trial.epochs >= rung or trial.state in ("complete", "diverged", "failed")
 
 
 def _rungs(pruning: Pruning, epochs: int, every: int) -> tuple[int, ...]:
-    """All rungs there are, multiples of the epochs between two checks."""
+    """Return all rungs below the last epoch, as multiples of the epochs between two checks."""
     if pruning.kind == "none":
         return ()
     if pruning.kind == "median":
         first = pruning.min_epochs or max(1, round(epochs / 10))
         places = [float(e) for e in range(first, epochs, first)]
     else:
-        factor = _factor(pruning)
-        first = pruning.min_epochs or max(1, round(epochs / factor**3))
+        reduction = _reduction(pruning)
+        first = pruning.min_epochs or max(1, round(epochs / reduction**3))
         places = [float(first)]
-        while places[-1] * factor < epochs:
-            places.append(places[-1] * factor)
+        while places[-1] * reduction < epochs:
+            places.append(places[-1] * reduction)
     checked = {math.ceil(place / every) * every for place in places}
     return tuple(sorted(e for e in checked if e < epochs))
 
 
-def _factor(pruning: Pruning) -> int:
+def _reduction(pruning: Pruning) -> int:
     return pruning.reduction or 3

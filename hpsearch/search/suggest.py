@@ -153,7 +153,7 @@ class Suggester:
         metric, every = self._spec.metric, self._spec.train.check_every
         stage = next((s for s in self._spec.stages if s.name == trial.stage), self._stage)
         reached = [e for e in pruning.rungs(self._spec, stage, trial.number) if e <= trial.epochs]
-        reports = {e: metric.sign * pruning.value(metric, trial, e, every) for e in reached}
+        reports = {e: metric.sign * pruning.best_value(metric, trial, e, every) for e in reached}
         if not reports and trial.state == "pruned" and trial.value is not None:
             return {trial.epochs: trial.value}
         return reports

@@ -7,7 +7,7 @@ from hpsearch.config.diff import changed_sections, same_value
 from hpsearch.config.references import search_space
 from hpsearch.config.spec import Spec
 from hpsearch.core.space import Axis, InternalValue, Point, Space, box_contains
-from hpsearch.search.zoom import outcomes
+from hpsearch.search.earlier import distinct_outcomes
 from hpsearch.storage.records import PRIOR, StoredStudy, Trial
 from hpsearch.storage.study_db import StudyDatabase, read
 from hpsearch.study.summary import restored
@@ -53,7 +53,7 @@ def _parent(storage: StudyDatabase) -> ParentStudy:
     stored, spec = restored(storage)
     space = search_space(spec)
     stages = [PRIOR, *(stage.name for stage in spec.stages if not stage.confirms)]
-    trials = outcomes([_without_copies(storage.trials.load(name, space)) for name in stages])
+    trials = distinct_outcomes([_without_copies(storage.trials.load(name, space)) for name in stages])
     return ParentStudy(stored, spec, space, [t for t in trials if t.state in ("complete", "pruned", "diverged")])
 
 

@@ -17,8 +17,10 @@ from engine.types import EngineError
 from hpsearch.config.spec import Spec
 from hpsearch.search import confirm, pruning
 from hpsearch.search.champion import weights_to_keep
+from hpsearch.search.earlier import distinct_outcomes, in_box, reusable_trials
+from hpsearch.search.range_edges import range_edges
 from hpsearch.search.suggest import Suggester
-from hpsearch.search.zoom import box, edges, outcomes, reused, within
+from hpsearch.search.zoom import stage_box
 from hpsearch.storage.records import FINISHED, StoredStage, Trial, best_of, with_result
 from hpsearch.study.context import StudyContext, StudyState, train_seed
 from hpsearch.study.dispatcher import POLL_INTERVAL, Dispatcher
@@ -44,9 +46,9 @@ class StageRun:
         self._stage = stage = spec.stages[number]
         earlier = [state.transferred, *state.trials]
         stored = begin_stage(context, state, number)
-        known = reused(space, stored.box, earlier)
+        known = reusable_trials(space, stored.box, earlier)
         self._suggester = Suggester(spec, space, number, stored.box, known, state.transferred)
-        self._earlier = [t for t in outcomes(earlier) if t.state in FINISHED and within(space, stored.box, t)]
+        self._earlier = [t for t in distinct_outcomes(earlier) if t.state in FINISHED and in_box(space, stored.box, t)]
         self._trials = context.storage.trials.load(stage.name, space)
         partial = context.storage.trials.checkpoints(stage.name)
         self._partial = {n: r for n, r in partial.items() if self._is_readable(r)}  # running trials, as last stored
@@ -181,7 +183,7 @@ class StageRun:
         """Return the trials to prune at a rung, by number; those beyond it were compared there before."""
         trials = [self._trials[n] for n in cohort.numbers]
         trials = [with_result(t, self._partial[t.number], 0.0) if t.state == "running" else t for t in trials]
-        behind = pruning.behind(self._context.spec, self._stage, rung, trials, cohort.peers)
+        behind = pruning.trials_to_prune(self._context.spec, self._stage, rung, trials, cohort.peers)
         return [t.number for t in trials if t.state == "running" and t.epochs == rung and t.number in behind]
 
     def _epochs(self, number: int) -> int:
@@ -244,13 +246,13 @@ def begin_stage(context: StudyContext, state: StudyState, number: int) -> Stored
     stage = spec.stages[number]
     stored = context.storage.stages.load(space.axes).get(stage.name)
     if stored is None:
-        whole = box(spec, space, number, state.trials, state.transferred)
-        stored = context.storage.stages.begin(stage.name, whole)
+        inside = stage_box(spec, space, number, state.trials, state.transferred)
+        stored = context.storage.stages.begin(stage.name, inside)
     if stage.zoom:
         names = [s.name for s in spec.stages]
         earlier = (t for trials in (state.transferred, *state.trials) for t in trials)
         best = best_of(earlier, spec.metric.sign, names)
-        state.notes += [f"{stage.name}: {edge}" for edge in edges(space, stored.box, best)]
+        state.notes += [f"{stage.name}: {edge}" for edge in range_edges(space, stored.box, best)]
     return stored
 
 

@@ -9,8 +9,10 @@ from hpsearch.config.references import search_space
 from hpsearch.config.spec import Spec
 from hpsearch.core.space import Box, Space
 from hpsearch.search.champion import find_champion, with_test_scores
-from hpsearch.search.confirm import Finalist, compared
-from hpsearch.search.zoom import Edge, box, edges, reused
+from hpsearch.search.confirm import Finalist, compare_points
+from hpsearch.search.earlier import reusable_trials
+from hpsearch.search.range_edges import RangeEdge, range_edges
+from hpsearch.search.zoom import stage_box
 from hpsearch.storage.database import display_name
 from hpsearch.storage.lease import Holder
 from hpsearch.storage.records import FINISHED, PRIOR, StoredStudy, Trial, best_of, ranked, with_result
@@ -66,17 +68,17 @@ class Summary(NamedTuple):
     def finalists(self) -> list[Finalist]:
         """The points of the confirming stage, the winner first; empty until all of them are trained."""
         confirming = self.spec.stages[-1].confirms and len(self.records) == len(self.spec.stages)
-        return compared(self.spec, self.records[-1]) if confirming else []
+        return compare_points(self.spec, self.records[-1]) if confirming else []
 
     @property
-    def edges(self) -> list[list[Edge]]:
+    def edges(self) -> list[list[RangeEdge]]:
         """For each stage that has begun, the ranges that may exclude better points."""
         names = [s.name for s in self.spec.stages]
         found = []
         for number, (stage, inside) in enumerate(zip(self.spec.stages, self.boxes, strict=False)):
             earlier = (t for trials in self.records[:number] for t in trials)
             best = best_of(earlier, self.spec.metric.sign, names) if stage.zoom else None
-            found.append(edges(self.space, inside, best))
+            found.append(range_edges(self.space, inside, best))
         return found
 
     @property
@@ -132,7 +134,7 @@ def summarized(storage: StudyDatabase, known: Sequence[Sequence[Trial]] = ()) ->
         trials = _trials(space, storage, stage.name, known[number] if number < len(known) else ())
         if stored is None and not trials:
             break
-        boxes.append(stored.box if stored else box(spec, space, number, records, transferred))
+        boxes.append(stored.box if stored else stage_box(spec, space, number, records, transferred))
         records.append(trials)
         totals[number] = len(trials) if stage.confirms else (stored and stored.ended) or stage.trials
     champion = find_champion(spec, records)
@@ -150,7 +152,7 @@ def count_reused(space: Space, boxes: Sequence[Box], trials: Sequence[Sequence[T
     Args:
         trials: the trials of the parent study, then those of each stage.
     """
-    return [len(reused(space, inside, trials[: number + 1])) for number, inside in enumerate(boxes)]
+    return [len(reusable_trials(space, inside, trials[: number + 1])) for number, inside in enumerate(boxes)]
 
 
 def _trials(space: Space, storage: StudyDatabase, stage: str, known: Sequence[Trial]) -> list[Trial]:

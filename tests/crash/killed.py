@@ -35,7 +35,7 @@ from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.data.preprocessing import Preprocessing
 from hpsearch.models.export import build_model
-from hpsearch.search.zoom import reused
+from hpsearch.search.earlier import reusable_trials
 from hpsearch.storage.records import Trial
 from hpsearch.storage.sqlite_file import url_of
 from hpsearch.storage.study_db import StudyDatabase
@@ -144,7 +144,9 @@ def main(folder: Path, first: int, step: int, which: str) -> None:
     study = run(spec, rows, whole, 0, mlflow)  # here: the children need not import what it imports
     states = Counter(r.state for r in cases.rows(study))
     if which == "rich":
-        assert len(reused(study.space, study.boxes[1], study.records[:1])) > 10 and states.keys() == {"complete"}
+        assert len(reusable_trials(study.space, study.boxes[1], study.records[:1])) > 10 and states.keys() == {
+            "complete"
+        }
     else:
         assert states.keys() == {"complete", "pruned", "diverged"} and len(study.records) == 3
         assert len(study.records[0]) + len(study.records[1]) >= 24

@@ -7,7 +7,6 @@ from dataclasses import replace
 from math import isfinite
 from typing import NamedTuple, Self
 
-from hpsearch.config.references import search_space
 from hpsearch.config.spec import Spec
 from hpsearch.core.space import Axis
 from hpsearch.core.text import format_count, format_value
@@ -63,7 +62,7 @@ class ReportContent(NamedTuple):
             dataset = PreparedData.from_bytes(prepared[0]).dataset if prepared else None
         except DataError:
             dataset = None
-        shares = importance(summary.spec, [r for records in summary.records for r in records])
+        shares = importance(summary.spec, summary.space, [r for records in summary.records for r in records])
         diagnostics = Diagnostics.from_bytes(stored.diagnostics) if stored else None
         status = standing(storage.url, summary)
         return cls(display_name(storage.url), status, study, summary, dataset, diagnostics, shares)
@@ -85,7 +84,7 @@ class ReportContent(NamedTuple):
         Bounds cover all stages: a range may have been changed between two stages.
         """
         order = list(self.importance)
-        axes = [self._widened(axis) for axis in search_space(self.spec).axes]
+        axes = [self._widened(axis) for axis in self.summary.space.axes]
         return sorted(axes, key=lambda a: order.index(a.name) if a.name in order else len(order))
 
     def _widened(self, axis: Axis) -> Axis:
@@ -109,7 +108,7 @@ class ReportContent(NamedTuple):
         if finalists:
             winner = finalists[0]
             if isfinite(winner.mean):
-                half = f" ± {winner.half:.2g} ({CONFIDENCE:.0%} interval)" if isfinite(winner.half) else ""
+                half = f" ± {winner.half_width:.2g} ({CONFIDENCE:.0%} interval)" if isfinite(winner.half_width) else ""
                 mean = f"mean {spec.metric.name} {winner.mean:.4g}{half}"
                 yield f"Confirmed with {len(winner.trials)} seeds: {mean}. {winner_line(finalists)}"
             else:

@@ -11,7 +11,6 @@ from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hpsearch.config.references import search_space
 from hpsearch.core.space import Axis, value_bounds
 from hpsearch.core.text import format_count, format_duration, format_value, printable
 from hpsearch.report.html.content import ReportContent
@@ -162,7 +161,7 @@ def _stage_rows(content: ReportContent) -> list[list[str]]:
 
 
 def _columns(content: ReportContent, rows: Sequence[Sequence[TableCell]]) -> list[TableColumn]:
-    metric, axes = str(content.spec.metric.name), search_space(content.spec).axes
+    metric, axes = str(content.spec.metric.name), content.summary.space.axes
     others = _other_scores(content)
     names = ["trial", "state", metric, *(a.name for a in axes), "epochs", "best epoch", "seconds", *others]
     return [TableColumn(n, any(row[number].number is not None for row in rows)) for number, n in enumerate(names)]
@@ -175,7 +174,7 @@ def _other_scores(content: ReportContent) -> list[str]:
 
 
 def _trial_rows(content: ReportContent) -> list[list[TableCell]]:
-    axes, others = search_space(content.spec).axes, _other_scores(content)
+    axes, others = content.summary.space.axes, _other_scores(content)
     return [
         [
             TableCell(r.label),

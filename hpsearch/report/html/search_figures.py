@@ -28,7 +28,7 @@ from hpsearch.report.html.figures import (
 )
 from hpsearch.report.tables import format_parameters, point_letters
 from hpsearch.search.confirm import CONFIDENCE, Finalist
-from hpsearch.search.importance import FEWEST
+from hpsearch.search.importance import MIN_BEST
 from hpsearch.storage.records import Trial
 
 MAX_PARAMETERS = 12  # in a chart
@@ -195,7 +195,7 @@ def _importance(content: ReportContent) -> Chart:
     figure.update_xaxes(title="share", tickformat=".0%", range=[0, 1.12 * max(share for _, share in shares)])
     set_category_ticks(figure, [name for name, _ in shares])
     caption = (
-        f"How much each parameter distinguishes the best tenth of all trials (at least {FEWEST}) from the others: "
+        f"How much each parameter distinguishes the best tenth of all trials (at least {MIN_BEST}) from the others: "
         "PED-ANOVA, Watanabe et al. 2023. Importance is relative to the searched ranges."
     )
     return Chart("importance", "Parameter importance", caption, figure)
@@ -388,7 +388,7 @@ def _finalist(letter: str, f: Finalist, row: int) -> list[go.Scatter]:
     seeds.update(marker_opacity=0.35)
     if not isfinite(f.mean):
         return [seeds]
-    half = f.half if isfinite(f.half) else 0.0
+    half = f.half_width if isfinite(f.half_width) else 0.0
     label = f"{letter}: {f.mean:.4g} ± {half:.2g}"
     mean = points("", color, [f.mean], [row], text=[label], hoverinfo="text", showlegend=False)
     mean.update(marker={"size": 11, "opacity": 1.0}, error_x={"type": "data", "array": [half], "thickness": 2.5})

@@ -104,12 +104,13 @@ class Experiment:
 
     def _important_parameters(self, trials: Iterable[Trial]) -> Iterable[str]:
         """Return parameters, the most important first; none if importance is unknown or all parameters are charted."""
-        if len(search_space(self._study.spec).axes) <= MAX_SCATTER_PLOTS:  # the import below takes a second
+        space = search_space(self._study.spec)
+        if len(space.axes) <= MAX_SCATTER_PLOTS:  # the import below takes a second
             return ()
         with contextlib.suppress(Exception):
             from hpsearch.search.importance import importance
 
-            return importance(self._study.spec, trials)
+            return importance(self._study.spec, space, trials)
         return ()
 
 

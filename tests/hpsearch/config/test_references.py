@@ -20,7 +20,7 @@ from hpsearch.core.space import Clause
 from hpsearch.data.dataset import DTYPE, Dataset, prepare
 from hpsearch.errors import Interrupted, SpecError
 from hpsearch.samplers import SAMPLERS, missing_requirement
-from hpsearch.search.zoom import reused
+from hpsearch.search.earlier import reusable_trials
 from hpsearch.storage.records import Trial
 from hpsearch.training.executors import EXECUTORS
 from hpsearch.training.grouping import group_trials
@@ -43,7 +43,7 @@ def dataset(spec: Spec, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 def reference(spec: Spec, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Trial], str]:
     database = tmp_path_factory.mktemp("reference") / "small.db"
     study = cases.run(spec, dataset, database)
-    assert len(reused(study.space, study.boxes[1], study.records[:1])) > 10, "TPE is in its start-up still"
+    assert len(reusable_trials(study.space, study.boxes[1], study.records[:1])) > 10, "TPE is in its start-up still"
     return cases.rows(study), cases.table(database)
 
 

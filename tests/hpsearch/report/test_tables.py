@@ -72,7 +72,7 @@ def test_letters_of_points() -> None:
 def test_the_winner() -> None:
     """Named with the points that are tied with it; there is none if no mean is finite."""
     best, tied = Finalist({}, (), 0.1, 0.02), Finalist({}, (), 0.2, 0.02, 0.1, 0.15)
-    worse = tied._replace(behind_half=0.05)
+    worse = tied._replace(behind_half_width=0.05)
     assert winner_line([best]) == "A was the only point to confirm."
     assert winner_line([best, worse]) == "A is the winner."
     significant = "A has the best mean but does not differ significantly from"

@@ -13,7 +13,7 @@ import hpsearch
 from hpsearch.report.export import as_json
 from hpsearch.report.tables import format_parameters
 from hpsearch.report.text import LEVELS, _bars, _interval, as_text, learning_curve
-from hpsearch.search.zoom import Edge
+from hpsearch.search.range_edges import RangeEdge
 from hpsearch.tracking.mlflow.description import format_domain
 from tests.hpsearch.report.report_summary import drawn, summary
 from tests.hpsearch.search.test_importance import complete, far, sampled
@@ -101,8 +101,8 @@ def test_a_parameter_near_1_is_not_shown_as_1() -> None:
     assert format_domain(spec.parameters["beta"]) == "0.5 … 0.99999" and _interval(0.99998765, 1e-6).startswith(
         "0.999988 ±"
     )
-    edge = Edge("beta", "raise max", 0.99998765, 0.99999)
-    assert str(edge) == "the best beta so far, 0.999988, lies at the end of its range, 0.99999: raise max"
+    edge = RangeEdge("beta", "raise max", 0.99998765, 0.99999)
+    assert str(edge) == "the best beta so far (0.999988) is at the edge of its range (0.99999): raise max"
 
 
 def test_a_run_says_as_much_as_before(call: Callable[..., Any], database: Path) -> None:  # noqa: F811

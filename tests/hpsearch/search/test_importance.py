@@ -1,7 +1,7 @@
 """Which parameters made the difference, by Optuna's PED-ANOVA over all that has finished."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,14 @@ from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from hpsearch.config.references import search_space
 from hpsearch.config.spec import Spec
 from hpsearch.samplers.base import from_unit
-from hpsearch.search.importance import TRIALS, importance
+from hpsearch.search.importance import MIN_TRIALS
+from hpsearch.search.importance import importance as importance_in
 from hpsearch.storage.records import Trial
 from hpsearch.training.task import TrialState
+
+
+def importance(spec: Spec, trials: Iterable[Trial]) -> dict[str, float]:
+    return importance_in(spec, search_space(spec), trials)
 
 
 def sampled(spec: Spec, count: int, seed: int = 3) -> list[Trial]:
@@ -86,7 +91,7 @@ def test_pruned_and_diverged_trials_take_part() -> None:
         elif far(r) > 0.4:
             r = r._replace(state="pruned")
         records.append(r)
-    assert 5 <= sum(r.state == "complete" for r in records) < TRIALS
+    assert 5 <= sum(r.state == "complete" for r in records) < MIN_TRIALS
     shares = importance(spec, records)
     sound(shares)
     assert shares["learning_rate"] > 0.6
@@ -110,10 +115,10 @@ def test_diverged_ones_alone_are_no_best() -> None:
 @pytest.mark.parametrize("states", [["running"], ["failed"], ["running", "failed", "complete"]])
 def test_too_few_say_nothing(states: Sequence[TrialState]) -> None:
     spec = small()
-    rows = [complete(r, far(r)) for r in sampled(spec, 3 * TRIALS)]
-    others = [r._replace(state=states[n % len(states)]) for n, r in enumerate(rows[: 3 * (TRIALS - 1)])]
+    rows = [complete(r, far(r)) for r in sampled(spec, 3 * MIN_TRIALS)]
+    others = [r._replace(state=states[n % len(states)]) for n, r in enumerate(rows[: 3 * (MIN_TRIALS - 1)])]
     assert importance(spec, others) == {}
-    assert importance(spec, rows[: TRIALS - 1]) == {} != importance(spec, rows[:TRIALS])
+    assert importance(spec, rows[: MIN_TRIALS - 1]) == {} != importance(spec, rows[:MIN_TRIALS])
 
 
 def test_equal_trials_and_equal_points_say_nothing() -> None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hpsearch.config.spec import Spec, Stage
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.search import pruning
-from hpsearch.search.pruning import behind, bracket, rungs
+from hpsearch.search.pruning import bracket, rungs, trials_to_prune
 from hpsearch.storage.records import Trial
 from hpsearch.storage.sqlite_file import url_of
 from hpsearch.training.task import TrialState
@@ -47,7 +47,7 @@ def record(number: int, curve: Sequence[float], state: TrialState = "running", e
 
 
 def ended(study: Spec, rung: int, cohort: Sequence[Trial], peers: Sequence[Trial] = ()) -> set[int]:
-    return behind(study, study.stages[0], rung, cohort, peers)
+    return trials_to_prune(study, study.stages[0], rung, cohort, peers)
 
 
 # Rungs.
@@ -143,7 +143,7 @@ def test_whose_pruning() -> None:
         {"name": "d", "top": 2, "seeds": 2},
     ]
     study = cases.small(stages=stages, pruning={"kind": "successive_halving", "min_epochs": 3}, **{"train.epochs": 9})
-    assert [pruning.of(study, s).kind for s in study.stages] == ["successive_halving", "median", "none", "none"]
+    assert [pruning.pruning_of(study, s).kind for s in study.stages] == ["successive_halving", "median", "none", "none"]
     assert [rungs(study, s, 0) for s in study.stages] == [(3,), (2, 4, 6, 8), (), ()]
 
 
@@ -203,7 +203,7 @@ def test_diverged_and_failed_are_the_worst() -> None:
     assert {3, 4} & out == set() and 5 in out, "six came to the rung, in whatever way, so two go on"
     assert ended(study, 3, [*lost[:2], sound[2]]) & {5} == set()
     assert ended(study, 1, lost[:2]) == set(), "before they diverged they were as good as each other"
-    values = [pruning.value(study.metric, r, e, 1) for r in lost for e in (1, 2, 3)]
+    values = [pruning.best_value(study.metric, r, e, 1) for r in lost for e in (1, 2, 3)]
     assert values == [0.01, math.inf, math.inf, 0.01, 0.01, math.inf, math.inf, math.inf, math.inf]
 
 
@@ -251,7 +251,7 @@ def test_behind(kind: str, everyone: list[Trial], cut: int, shuffled: Any) -> No
     study = spec(kind)
     cohort, peers = everyone[cut:], everyone[:cut]
     out = ended(study, RUNG, cohort, peers)
-    value = {r.number: pruning.value(study.metric, r, RUNG, 1) for r in everyone}
+    value = {r.number: pruning.best_value(study.metric, r, RUNG, 1) for r in everyone}
     with_result = [r for r in everyone if r.epochs >= RUNG or r.state not in ("running", "pruned")]
     assert out <= {r.number for r in cohort if r.epochs >= RUNG}
     assert all(value[n] > min(value[r.number] for r in with_result) for n in out), "the best ends"

@@ -3,17 +3,16 @@
 import math
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any
 
 import pytest
 from cases import small
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import TypeAdapter
 
-from hpsearch.config.spec import AnyParameter, Spec
+from hpsearch.config.spec import Spec
 from hpsearch.core.space import Box, InternalValue, Space, box_contains, build_space
-from hpsearch.search.zoom import _best_so_far, _ordered, box, edges, outcomes, reused, standings
+from hpsearch.search.earlier import reusable_trials
+from hpsearch.search.zoom import stage_box
 from hpsearch.storage.records import Trial, ranked
 from hpsearch.training.task import TrialState
 
@@ -67,6 +66,20 @@ def close(found: tuple[float, float], low: float, high: float) -> bool:
     return math.isclose(found[0], low, rel_tol=1e-9) and math.isclose(found[1], high, rel_tol=1e-9)
 
 
+def curve(number: int, losses: Sequence[float], state: TrialState = "complete", at: float = 0.1) -> Trial:
+    """A trial with its curve of losses, as long as it got; of a learning rate."""
+    _, axes = zoomed(0.5, 0.0)
+    point = internal_params(at, 0.01, 1.0, 8, 1)
+    best = min(losses) if state in ("complete", "pruned") else None
+    return Trial(
+        *("coarse", number, point, axes.point(point), state, best, len(losses)), history={"val/loss": list(losses)}
+    )
+
+
+def numbers(records: Sequence[Trial]) -> list[int]:
+    return [r.number for r in records]
+
+
 def test_by_hand() -> None:
     """The best two of eight, and a tenth of each axis' width beside them."""
     spec, axes = zoomed(0.25, 0.1)
@@ -75,7 +88,7 @@ def test_by_hand() -> None:
         record(axes, 1, internal_params(1e-2, 0.02, 5.0, 64, 3, "relu"), 0.2),
         *(record(axes, n, internal_params(1.0, 0.1, 0.0, 1, 0, "sigmoid"), 0.3 + n) for n in range(2, 8)),
     ]
-    found = box(spec, axes, 1, [first])
+    found = stage_box(spec, axes, 1, [first])
     assert close(found["learning_rate"], 10**-3.4, 10**-1.6)  # 4 decades, so 0.4 of them
     assert close(found["one_minus_beta"], 10**-2.2, 0.02 * 10**0.2)  # 2 decades
     assert close(found["l2"], 3.0, 6.0)
@@ -92,15 +105,15 @@ def test_cut_to_the_whole_range() -> None:
         record(axes, 1, internal_params(1.0, 0.1, 10.0, 1024, 5), 0.2),
         record(axes, 2, internal_params(0.5, 0.05, 5.0, 30, 3), 0.9),
     ]
-    assert box(spec, axes, 1, [first]) == axes.full_box()
+    assert stage_box(spec, axes, 1, [first]) == axes.full_box()
 
 
 def test_first_stage_and_nothing_complete() -> None:
     spec, axes = zoomed(0.5, 0.3)
-    assert box(spec, axes, 0, []) == axes.full_box()
+    assert stage_box(spec, axes, 0, []) == axes.full_box()
     lost = [record(axes, n, internal_params(0.1, 0.01, 1.0, 8, 1), None) for n in range(4)]
-    assert box(spec, axes, 1, [lost]) == axes.full_box()
-    assert reused(axes, axes.full_box(), [lost]) == []
+    assert stage_box(spec, axes, 1, [lost]) == axes.full_box()
+    assert reusable_trials(axes, axes.full_box(), [lost]) == []
 
 
 def test_goal_maximize() -> None:
@@ -108,7 +121,7 @@ def test_goal_maximize() -> None:
     first = [
         record(axes, n, internal_params(10.0**-n, 0.01, 1.0, 8, 1), value) for n, value in enumerate([0.2, 0.9, 0.5])
     ]
-    assert close(box(spec, axes, 1, [first])["learning_rate"], 0.1, 0.1)
+    assert close(stage_box(spec, axes, 1, [first])["learning_rate"], 0.1, 0.1)
 
 
 def test_stages_follow_each_other() -> None:
@@ -124,8 +137,8 @@ def test_stages_follow_each_other() -> None:
         record(axes, 0, internal_params(1e-2, 0.01, 4.0, 8, 1), 0.05, "fine"),
         record(axes, 1, internal_params(1e-2, 0.01, 5.0, 8, 1), 0.5, "fine"),
     ]
-    assert box(spec, axes, 1, [first])["l2"] == (2.0, 6.0)
-    assert box(spec, axes, 2, [first, second])["l2"] == (2.0, 4.0)  # the best two of the four inside
+    assert stage_box(spec, axes, 1, [first])["l2"] == (2.0, 6.0)
+    assert stage_box(spec, axes, 2, [first, second])["l2"] == (2.0, 4.0)  # the best two of the four inside
 
 
 def test_ranked() -> None:
@@ -170,7 +183,7 @@ def test_boxes(
     outer = axes.full_box()
     for number in (1, 2):
         earlier = stages[:number]
-        found = box(spec, axes, number, earlier)
+        found = stage_box(spec, axes, number, earlier)
         assert found["activation"] == (0, 2)
         for axis in axes.axes:
             low, high = found[axis.key]
@@ -186,7 +199,7 @@ def test_boxes(
         kept = best[: math.ceil(keep_top * len(best))]
         assert all(inside(axes, found, r) for r in kept)
         expected = [r for records in earlier for r in records if r.state == "complete" and inside(axes, found, r)]
-        assert reused(axes, found, earlier) == expected
+        assert reusable_trials(axes, found, earlier) == expected
         outer = found
 
 
@@ -204,7 +217,7 @@ def test_margin_is_of_the_outer_width(a: float, b: float, margin: float) -> None
     spec, axes = zoomed(1.0, margin)
     low, high = sorted((a, b))
     first = [record(axes, n, internal_params(x, 0.01, 1.0, 8, 1), 0.1) for n, x in enumerate((low, high))]
-    found = box(spec, axes, 1, [first])["learning_rate"]
+    found = stage_box(spec, axes, 1, [first])["learning_rate"]
     slack = margin * 4  # decades
     assert close(found, max(1e-4, low * 10**-slack), min(1.0, high * 10**slack))
 
@@ -226,46 +239,10 @@ def test_an_axis_that_few_of_the_best_have_stays_as_it_was(having: int, narrowed
         if number >= having:
             del point["hidden_units"]
         records.append(record(axes, number, point, 0.1 + number))
-    found = box(spec, axes, 1, [records])
+    found = stage_box(spec, axes, 1, [records])
     assert found["hidden_units"] == ((64, 64) if narrowed else (1, 1024))
     assert found["batch_size_index"] == (3, 3)
-    assert len(reused(axes, found, [records])) == 8, "a trial without the axis lies in any box"
-
-
-# Trials that were pruned.
-
-
-def curve(number: int, losses: Sequence[float], state: TrialState = "complete", at: float = 0.1) -> Trial:
-    """A trial with its curve of losses, as long as it got; of a learning rate."""
-    _, axes = zoomed(0.5, 0.0)
-    point = internal_params(at, 0.01, 1.0, 8, 1)
-    best = min(losses) if state in ("complete", "pruned") else None
-    return Trial(
-        *("coarse", number, point, axes.point(point), state, best, len(losses)), history={"val/loss": list(losses)}
-    )
-
-
-def numbers(records: Sequence[Trial]) -> list[int]:
-    return [r.number for r in records]
-
-
-def test_pruned_trials_among_the_best() -> None:
-    """By the epoch that both have come to: nobody is worse for having ended early, nor better for having gone on."""
-    spec, _ = zoomed(0.5, 0.0)
-    slow = curve(0, [0.9, 0.8, 0.1])
-    ahead, between, last = curve(1, [0.5], "pruned"), curve(2, [0.7, 0.65], "pruned"), curve(3, [0.95, 0.9], "pruned")
-    fast = curve(4, [0.4, 0.35, 0.3])
-    lost = curve(5, [0.01, math.nan], "diverged")
-    # How many are ahead of each: of ahead fast, of fast slow, which has the better value in the end; 2, 2 and 4.
-    assert numbers(_ordered(spec, [slow, ahead, between, last, fast, lost])) == [1, 4, 0, 2, 3]
-    assert numbers(_ordered(spec, [slow, last])) == [0, 3]
-    assert numbers(_ordered(spec, [slow, ahead])) == [1, 0], "0.5 after an epoch against 0.9, whatever came then"
-    assert numbers(_ordered(spec, [between, ahead])) == [1, 2]
-    assert numbers(_ordered(spec, [slow, fast])) == [0, 4], "of complete trials the values count"
-    stopped = curve(6, [0.6], "complete")
-    assert numbers(_ordered(spec, [between, stopped])) == [6, 2], "0.6 is carried forward against 0.65"
-    assert numbers(_ordered(spec, [curve(7, [0.7, 0.55], "pruned"), stopped])) == [7, 6]
-    assert numbers(_ordered(spec, [curve(8, [math.nan, math.inf], "pruned"), last])) == [3, 8]
+    assert len(reusable_trials(axes, found, [records])) == 8, "a trial without the axis lies in any box"
 
 
 def test_a_box_of_pruned_trials_too() -> None:
@@ -280,177 +257,6 @@ def test_a_box_of_pruned_trials_too() -> None:
         curve(5, [0.95, 0.9], at=3e-4),
         curve(6, [0.01, math.inf], "diverged", at=5e-2),
     ]
-    found = box(spec, axes, 1, [first])
+    found = stage_box(spec, axes, 1, [first])
     assert close(found["learning_rate"], 1e-2, 1e-1)
-    assert numbers(reused(axes, found, [first])) == [0, 1, 4]
-
-
-CURVES = st.lists(st.one_of(st.sampled_from([0.0, 0.5, math.nan, math.inf]), st.floats(-5, 5)), min_size=1, max_size=5)
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(VALUES, CURVES), max_size=10), st.sampled_from(["minimize", "maximize"]))
-def test_complete_trials_are_ordered_by_value(rows: list[tuple[float | None, list[float]]], goal: str) -> None:
-    """Whatever their curves: as they are ranked."""
-    spec, axes = zoomed(0.5, 0.0, goal)
-    point = internal_params(0.1, 0.01, 1.0, 8, 1)
-    records = [
-        record(axes, n, point, value)._replace(history={spec.metric.monitored: losses}, epochs=len(losses))
-        for n, (value, losses) in enumerate(rows)
-    ]
-    assert _ordered(spec, records) == ranked(records, spec.metric.sign, ["coarse"])
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.lists(CURVES, min_size=2, max_size=8), st.data())
-def test_pruned_at_one_rung_are_ordered_by_their_best(curves: list[list[float]], data: st.DataObject) -> None:
-    """At equal epochs; and who is ahead of all at the first epoch is first, if all ended there."""
-    spec, _ = zoomed(0.5, 0.0)
-    length = data.draw(st.integers(1, min(map(len, curves))))
-    cut = [[v if math.isfinite(v) else math.inf for v in losses[:length]] for losses in curves]
-    records = [curve(n, losses, "pruned") for n, losses in enumerate(cut)]
-    assert numbers(_ordered(spec, records)) == sorted(range(len(cut)), key=lambda n: min(cut[n]))
-
-
-def counted(spec: Spec, found: Sequence[Trial]) -> list[int]:
-    """How many are ahead of each, two by two: by the best until where both have come to, complete ones by value."""
-
-    def at(r: Trial, place: int) -> float:
-        curve = _best_so_far(spec, r)
-        return curve[min(place, len(curve) - 1)]
-
-    def ahead(a: Trial, b: Trial) -> bool:
-        if a.state == b.state == "complete":
-            return spec.metric.sign * (a.value or 0.0) < spec.metric.sign * (b.value or 0.0)
-        place = min(len(_best_so_far(spec, r)) for r in (a, b) if r.state == "pruned") - 1
-        return at(a, place) < at(b, place)
-
-    return [sum(ahead(a, b) for a in found) for b in found]
-
-
-@settings(max_examples=100, deadline=None)
-@given(
-    st.lists(st.tuples(VALUES, st.sampled_from(["complete", "pruned", "diverged"]), CURVES), max_size=12),
-    st.sampled_from(["minimize", "maximize"]),
-)
-def test_the_order_is_that_of_the_pairs(rows: list[tuple[float | None, TrialState, list[float]]], goal: str) -> None:
-    """Pruned at any length, complete ones shorter and longer, ties: the count, and the order that it gives."""
-    spec, axes = zoomed(0.5, 0.0, goal)
-    records = [
-        record(axes, n, internal_params(0.1, 0.01, 1.0, 8, 1), value)._replace(
-            state=state, history={spec.metric.monitored: losses}, epochs=len(losses)
-        )
-        for n, (value, state, losses) in enumerate(rows)
-    ]
-    found = [r for r in records if r.state != "diverged"]
-    ahead = counted(spec, found)
-    order = sorted(range(len(found)), key=lambda n: ahead[n])
-    assert standings(spec, records) == [(found[n], ahead[n]) for n in order]
-    assert _ordered(spec, records) == [found[n] for n in order]
-
-
-def test_an_outcome_counts_once() -> None:
-    """A trial that a fork took over stands with the study it is from and in its stage: the zoom sees it once."""
-    spec, axes = zoomed(0.5, 0.0)
-    own = [
-        record(axes, 0, internal_params(1e-3, 0.01, 2.0, 8, 1), 0.1)._replace(copied_from="old:coarse/0"),
-        record(axes, 1, internal_params(1e-1, 0.01, 6.0, 8, 1), 0.2),
-        record(axes, 2, internal_params(1e-2, 0.01, 9.0, 8, 1), 0.15),
-        record(axes, 3, internal_params(1e-3, 0.01, 2.0, 8, 1), 0.1)._replace(copied_from="old:coarse/0"),
-        record(axes, 4, internal_params(1e-1, 0.01, 9.0, 8, 1), 0.4),
-        record(axes, 5, internal_params(1e-2, 0.01, 9.5, 8, 1), 0.1)._replace(copied_from="coarse/2"),
-    ]
-    prior = [
-        record(axes, 0, internal_params(1e-3, 0.01, 2.0, 8, 1), 0.1, "@prior")._replace(copied_from="old:coarse/0"),
-        record(axes, 1, internal_params(1.0, 0.01, 9.0, 8, 1), 0.9, "@prior")._replace(copied_from="old:coarse/7"),
-    ]
-    assert [(r.copied_from or r.label) for r in outcomes([prior, own])] == [
-        *("old:coarse/0", "old:coarse/7", "coarse/1", "coarse/2", "coarse/4")
-    ]
-    assert len(reused(axes, axes.full_box(), [prior, own])) == 5
-    assert box(spec, axes, 1, [own], prior)["l2"] == (2.0, 9.5)  # three of five: 2, 9.5 and 6
-    assert box(spec, axes, 1, [own], prior) == box(spec, axes, 1, [outcomes([prior, own])])
-
-
-# Ends of ranges.
-
-EDGES: dict[str, tuple[dict[str, Any], Any, str | None]] = {
-    "log, on the low end": ({"min": 1e-4, "max": 1.0, "scale": "log"}, 1e-4, "lower min"),
-    "log, on the high end": ({"min": 1e-4, "max": 1.0, "scale": "log"}, 1.0, "raise max"),
-    "log, near it": ({"min": 1e-4, "max": 1.0, "scale": "log"}, 0.8, "raise max"),  # 0.1 of 4 decades
-    "log, off it": ({"min": 1e-4, "max": 1.0, "scale": "log"}, 0.7, None),  # 0.15
-    "log, near the low end": ({"min": 1e-4, "max": 1.0, "scale": "log"}, 1.25e-4, "lower min"),
-    "log, off the low end": ({"min": 1e-4, "max": 1.0, "scale": "log"}, 1.5e-4, None),
-    "linear, on the high end": ({"min": 1.0, "max": 11.0}, 11.0, "raise max"),
-    "linear, near it": ({"min": 1.0, "max": 11.0}, 10.8, "raise max"),
-    "linear, off it": ({"min": 1.0, "max": 11.0}, 10.6, None),
-    "linear, near the low end": ({"min": 1.0, "max": 11.0}, 1.2, "lower min"),
-    "linear, off the low end": ({"min": 1.0, "max": 11.0}, 1.4, None),
-    "linear, at its natural end": ({"min": 0.0, "max": 0.5}, 0.0, None),
-    "linear, below zero": ({"min": -1.0, "max": 0.0}, -1.0, "lower min"),
-    "complement, on the low end": ({"min": 0.9, "max": 0.999, "scale": "one_minus_log"}, 0.9, "lower min"),
-    "complement, on the high end": ({"min": 0.9, "max": 0.999, "scale": "one_minus_log"}, 0.999, "raise max"),
-    "complement, near the low end": ({"min": 0.9, "max": 0.999, "scale": "one_minus_log"}, 0.91, "lower min"),
-    "complement, off the low end": ({"min": 0.9, "max": 0.999, "scale": "one_minus_log"}, 0.92, None),
-    "complement, near the high end": ({"min": 0.9, "max": 0.999, "scale": "one_minus_log"}, 0.9989, "raise max"),
-    "complement, off the high end": ({"min": 0.9, "max": 0.999, "scale": "one_minus_log"}, 0.998, None),
-    "int, on the low end": ({"type": "int", "min": 1, "max": 100}, 1, "lower min"),
-    "int, one off it": ({"type": "int", "min": 1, "max": 100}, 2, None),
-    "int, on the high end": ({"type": "int", "min": 1, "max": 100}, 100, "raise max"),
-    "int, one off the high end": ({"type": "int", "min": 1, "max": 100}, 99, None),
-    "int, at its natural end": ({"type": "int", "min": 0, "max": 3}, 0, None),
-    "int, at the other end": ({"type": "int", "min": 0, "max": 3}, 3, "raise max"),
-    "int and log, near the end": ({"type": "int", "min": 16, "max": 256, "scale": "log"}, 240, "raise max"),
-    "int and log, off it": ({"type": "int", "min": 16, "max": 256, "scale": "log"}, 230, None),
-    "ordered, first": ({"values": [16, 32, 64, 128], "ordered": True}, 16, "add lower values"),
-    "ordered, last": ({"values": [16, 32, 64, 128], "ordered": True}, 128, "add higher values"),
-    "ordered, within": ({"values": [16, 32, 64, 128], "ordered": True}, 64, None),
-    "ordered, only one": ({"values": [16], "ordered": True}, 16, None),
-    "names": ({"values": ["relu", "tanh"]}, "relu", None),
-}
-
-
-@pytest.mark.parametrize("case", EDGES)
-def test_edges(case: str) -> None:
-    """On an end of the whole range, or within 3 % of its width, on its own scale; whole steps are on it or not."""
-    parameter, value, wider = EDGES[case]
-    axes = build_space(
-        TypeAdapter(dict[str, AnyParameter]).validate_python({"q": {"min": 0.1, "max": 0.9}, "p": parameter})
-    )
-    axis = axes.axes[1]
-    point: dict[str, InternalValue] = {"q": 0.5, axis.key: axis.to_internal(value)}
-    best = Trial("coarse", 0, point, axes.point(point), "complete", 0.1)
-    found = edges(axes, axes.full_box(), best)
-    assert [(e.name, e.wider) for e in found] == ([] if wider is None else [("p", wider)])
-    for e in found:
-        assert e.value == pytest.approx(value) and e.end in (
-            *(parameter.get("min"), parameter.get("max")),
-            *parameter.get("values", ()),
-        )
-        text = str(e)
-        assert text.startswith("the best p so far, ") and f"{value:g}" in text and f"{e.end:g}" in text
-        assert text.endswith(wider or "?")
-    assert edges(axes, axes.full_box(), None) == []
-    if axis.zoomable and axis.low < axis.high:
-        inner = {**axes.full_box(), axis.key: (axis.low + 0.5, axis.high - 0.5)}
-        assert edges(axes, inner, best) == [], "the box leaves room on that side already"
-
-
-def test_edges_of_what_does_not_count() -> None:
-    """A trial without the parameter says nothing of its range."""
-    axes = build_space(TypeAdapter(dict[str, AnyParameter]).validate_python({"q": {"min": 0.1, "max": 0.9}}))
-    assert edges(axes, axes.full_box(), Trial("coarse", 0, {}, {}, "complete", 0.1)) == []
-
-
-def test_edges_on_both_ends() -> None:
-    """Of two parameters, in their order, each by its own name."""
-    _, axes = zoomed(0.5, 0.0)
-    best = record(axes, 0, internal_params(1.0, 0.1, 5.0, 1, 5), 0.1)
-    found = edges(axes, axes.full_box(), best)
-    assert [(e.name, e.wider, e.value) for e in found] == [
-        ("learning_rate", "raise max", 1.0),
-        ("beta", "lower min", 0.9),
-        ("hidden_units", "lower min", 1),
-        ("batch_size", "add higher values", 256),
-    ]
-    assert str(found[1]) == "the best beta so far, 0.9, lies at the end of its range, 0.9: lower min"
+    assert numbers(reusable_trials(axes, found, [first])) == [0, 1, 4]

@@ -204,7 +204,7 @@ def test_one_moment(made: tuple[Spec, Dataset, Path], tmp_path: Path) -> None:
             assert standing(url, found) == f"Run by {found.holder}."
     assert sorted(p.name for p in tmp_path.glob("small.db*")) == ["small.db", "small.db.lock"]
     after = summary(url)
-    assert after.holder is None and "nobody runs it" in str(standing(url, after))
+    assert after.holder is None and "Unfinished and not running" in str(standing(url, after))
 
 
 def test_a_failed_read_is_repeated_after_a_write(database: Path) -> None:

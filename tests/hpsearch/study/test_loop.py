@@ -17,7 +17,7 @@ from hpsearch.config.spec import Spec
 from hpsearch.core.seeds import derive
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.errors import Interrupted
-from hpsearch.search.zoom import reused
+from hpsearch.search.earlier import reusable_trials
 from hpsearch.storage.records import Trial
 from hpsearch.storage.sqlite_file import url_of
 from hpsearch.storage.study_db import StudyDatabase
@@ -49,7 +49,7 @@ def done(spec: Spec, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory)
     """The small study, trained inline, and its database: to be read only."""
     database = tmp_path_factory.mktemp("reference") / "small.db"
     study = cases.run(spec, dataset, database)
-    assert len(reused(study.space, study.boxes[1], study.records[:1])) > 10, "TPE is in its start-up still"
+    assert len(reusable_trials(study.space, study.boxes[1], study.records[:1])) > 10, "TPE is in its start-up still"
     return study, database
 
 

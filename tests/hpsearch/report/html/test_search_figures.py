@@ -299,7 +299,9 @@ def test_confirmed_points_of_a_study(ran: Any) -> None:
     made = charts(ran("full"))["confirmed"].figure
     means = [t for t in made.data if t.error_x.array is not None]
     assert [t.x[0] for t in means] == [f.mean for f in content.summary.finalists if math.isfinite(f.mean)]
-    assert [t.error_x.array[0] for t in means] == [f.half for f in content.summary.finalists if math.isfinite(f.mean)]
+    assert [t.error_x.array[0] for t in means] == [
+        f.half_width for f in content.summary.finalists if math.isfinite(f.mean)
+    ]
     sure = " ".join(content.certainty())
     assert f"{content.summary.finalists[0].mean:.4g}" in sure and "2 seeds" in sure
 

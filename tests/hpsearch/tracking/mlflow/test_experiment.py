@@ -107,7 +107,7 @@ def test_important_parameters_are_charted(place: Path, monkeypatch: pytest.Monke
     """The most important parameters are charted at the end if there are more than scatter plots."""
     labels: list[Any] = []
 
-    def importance(spec: Any, trials: Any) -> dict[str, float]:
+    def importance(spec: Any, space: Any, trials: Any) -> dict[str, float]:
         labels.extend(t.label for t in trials)
         return {"batch_size": 0.75, "beta": 0.25}
 

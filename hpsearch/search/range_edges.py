@@ -1,0 +1,63 @@
+"""Range edges: the best point lies at an end of a parameter's range, which may exclude better points."""
+
+from typing import NamedTuple
+
+from hpsearch.core.space import Axis, Box, InternalValue, Space, Value
+from hpsearch.core.text import format_value
+from hpsearch.storage.records import Trial
+
+EDGE_WIDTH = 0.03  # share of the range, on its own scale, that counts as its edge
+MIN_STEPS = 3  # ranges of fewer integer steps are not checked: all of their values are at an edge
+
+
+class RangeEdge(NamedTuple):
+    """A parameter whose best value lies at an end of its range.
+
+    Attributes:
+        name: the parameter.
+        advice: how to widen its range.
+        value: its best value.
+        end: the end of its range.
+    """
+
+    name: str
+    advice: str
+    value: Value
+    end: Value
+
+    def __str__(self) -> str:
+        best = f"the best {self.name} so far ({format_value(self.value)})"
+        return f"{best} is at the edge of its range ({format_value(self.end)}): {self.advice}"
+
+
+def range_edges(space: Space, box: Box, best: Trial | None) -> list[RangeEdge]:
+    """Return the ends of ranges that the best trial lies at, where the box reaches to that end, too."""
+    found = []
+    for axis in space.axes if best is not None else ():
+        value = best.internal_params.get(axis.key) if best is not None else None
+        if value is None or isinstance(value, str) or not axis.zoomable:
+            continue
+        if axis.integer and axis.high - axis.low < MIN_STEPS:
+            continue
+        low, high = box[axis.key]
+        for end, reached in ((axis.low, low <= axis.low), (axis.high, high >= axis.high)):
+            if reached and not _is_natural(axis, end) and _is_near(axis, value, end):
+                found.append(RangeEdge(axis.name, _advice(axis, end), axis.to_value(value), axis.to_value(end)))
+    return found
+
+
+def _is_natural(axis: Axis, end: float) -> bool:
+    """Return whether no range could extend beyond an end: dropout cannot be below 0."""
+    return end == 0 and not axis.log and not axis.choices
+
+
+def _is_near(axis: Axis, value: InternalValue, end: float) -> bool:
+    """Return whether a value lies at an end of the range; of linear integers, only the end itself does."""
+    width = EDGE_WIDTH * (axis.to_scaled(axis.high) - axis.to_scaled(axis.low))
+    near = 0.0 if axis.integer and not axis.log else width
+    return abs(axis.to_scaled(value) - axis.to_scaled(end)) <= near
+
+
+def _advice(axis: Axis, end: float) -> str:
+    upper = (end == axis.high) != axis.complement
+    return (("lower min", "raise max") if not axis.choices else ("add lower values", "add higher values"))[upper]
