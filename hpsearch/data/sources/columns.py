@@ -14,7 +14,7 @@ from hpsearch.data.sources.base import Part
 from hpsearch.errors import DataError
 
 MAX_GUESSED_CLASSES = 20  # distinct integers in a target up to which the task is guessed to be classification
-MAX_CLASSES = 1000
+MAX_TARGET_CLASSES = 1000
 
 
 class RawTable(NamedTuple):
@@ -86,9 +86,9 @@ class ColumnConverter:
     def _classes(self, raw: RawTable, column: Column) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
         classes = column.categories
         assert classes is not None
-        if len(classes) > MAX_CLASSES:
+        if len(classes) > MAX_TARGET_CLASSES:
             raise self._error(
-                f"target '{raw.target}' must have at most {MAX_CLASSES:,} classes, got {len(classes):,};"
+                f"target '{raw.target}' must have at most {MAX_TARGET_CLASSES:,} classes, got {len(classes):,};"
                 f" is it task: regression?{decimal_comma_hint(classes[0], self.decimal_hint)}"
             )
         used = np.bincount(column.values[raw.training_rows], minlength=len(classes))
@@ -110,7 +110,7 @@ class ColumnConverter:
         unknown = next((label for label in labels if label not in known and category_name(label) not in known), None)
         if unknown is not None:
             raise self._error(
-                f"labels: there is no class {unknown!r}{nearest(unknown, list(column.categories[:MAX_CLASSES]))}"
+                f"labels: there is no class {unknown!r}{nearest(unknown, list(column.categories[:MAX_TARGET_CLASSES]))}"
             )
         by_name = {category_name(label): meant for label, meant in labels.items()}  # `true` in the file is `True`
         meant = [labels.get(name, by_name.get(category_name(name), name)) for name in column.categories]

@@ -31,7 +31,7 @@ _DRIVERS = {"psycopg": "'hpsearch[postgres]'", "MySQLdb": "mysqlclient"}  # modu
 
 @final
 class SqlSource(TableSource):
-    """`{source: sql, url: 'postgresql://me:${PGPASSWORD}@host/database', query: SELECT * FROM people ORDER BY id, …}`.
+    """`{source: sql, url: 'postgresql://me:${PGPASSWORD}@host/database', query: …, target: income}`.
 
     The database is opened read-only, the query is sent unchanged, and the order of its rows is kept. `${NAME}` is
     replaced by an environment variable only when the rows are read, so that no password is ever stored.
