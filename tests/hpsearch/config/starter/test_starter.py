@@ -19,7 +19,6 @@ from hpsearch.config.load import load_spec
 from hpsearch.config.spec import Spec
 from hpsearch.config.starter import write_study_file
 from hpsearch.data.dataset import Dataset, prepare
-from hpsearch.data.file_format import detect_separator
 from hpsearch.data.sources.tables import TableSource
 from hpsearch.errors import DataError, OutputError
 
@@ -207,49 +206,10 @@ def test_columns_that_are_dropped(cells: list[Any], why: str, tmp_path: Path) ->
     assert f"- odd  # {why}\n" in comments(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["id", "ID", "customer_id", "userId", "PassengerId", "row"])
-def test_identifiers(name: str, tmp_path: Path) -> None:
-    numbers = np.random.default_rng(0).permutation(60) * 17 + 1000
-    assert source(written(tmp_path, table(**{name: numbers}))).drop == (name,)
-
-
-@pytest.mark.parametrize("name", ["price", "acid", "width", "paid"])
-def test_no_identifiers(name: str, tmp_path: Path) -> None:
-    numbers = np.random.default_rng(0).permutation(60) * 17 + 1000
-    assert source(written(tmp_path, table(**{name: numbers}))).drop == ()
-
-
-def test_what_looks_like_other_words_and_is_not(tmp_path: Path) -> None:
-    """One row too many the other way, more names than classes, and numbers that differ in every row."""
-    classes = [k % 3 == 0 for k in range(60)]
-    nearly = ["a" if c else "b" for c in classes[:-1]] + ["a" if not classes[-1] else "b"]
-    finer = [f"a{k % 2}" if c else "b" for k, c in enumerate(classes)]
-    assert source(written(tmp_path, table(nearly=nearly, finer=finer, y=classes))).drop == ()
-    values = np.random.default_rng(1).normal(size=60)
-    spec = written(tmp_path, table(other=np.roll(values, 1), cubed=values**3, y=values))
-    assert source(spec).drop == ("cubed",) and source(spec).task == "regression"
-
-
 def test_codes(tmp_path: Path) -> None:
     spec = written(tmp_path, table(rooms=[k % 4 for k in range(60)], zip_code=[1000 + k % 6 for k in range(60)]))
     assert source(spec).categorical == ("zip_code",)
     assert "# categorical: [rooms]" in comments(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("values", "task"),
-    [
-        ([k % 2 for k in range(60)], "classification"),
-        ([k % 7 + 1.0 for k in range(60)], "classification"),
-        (["a", "b"] * 30, "classification"),
-        ([True, False] * 30, "classification"),
-        ([k % 50 for k in range(60)], "regression"),
-        ([k / 7 for k in range(60)], "regression"),
-        ([(k % 4) / 8 for k in range(60)], "regression"),
-    ],
-)
-def test_the_task_is_guessed(values: list[Any], task: str, tmp_path: Path) -> None:
-    assert source(written(tmp_path, table(y=values))).task == task
 
 
 def test_the_task_is_given(tmp_path: Path) -> None:
@@ -267,22 +227,6 @@ def test_separators(separator: str, header: bool, tmp_path: Path) -> None:
     spec = written(tmp_path, text, "-1")
     assert (getattr(spec.data, "separator", None), getattr(spec.data, "header", None)) == (separator, header)
     assert source(spec).target == ("y" if header else 3)
-
-
-@pytest.mark.parametrize(
-    ("start", "separator"),
-    [
-        ("1,5;2,5;3\n2,5;1,0;4\n", ";"),
-        ("a;b\n1,5;2,5\n", ";"),
-        ("1,2,a;b\n3,4,c;d\n", ","),
-        ('1,"a;b"\n2,"c;d"\n', ","),
-        ("a\n1\n2\n", ","),
-        (f"a;b\n1;{'.' * 100_000}x\n", ";"),
-        ("", ","),
-    ],
-)
-def test_the_separator_is_guessed(start: str, separator: str) -> None:
-    assert detect_separator(start) == separator
 
 
 def test_packed_and_encoded(tmp_path: Path) -> None:
