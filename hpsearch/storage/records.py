@@ -1,4 +1,4 @@
-"""What a study database stores: the study, its stages, its trials, and the weights of its best trials."""
+"""Stored content: the study, its stages, its trials, and the weights of its best trials."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
