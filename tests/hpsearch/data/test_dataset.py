@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import cases
 import numpy as np
 import paths
 import pytest
+from fold_cases import FOLDS, prepared
 
 from engine.data.scaling import SCALERS, MinMax
 from engine.losses import Logistic, SoftmaxCrossEntropy, SquaredError
@@ -333,3 +335,23 @@ def test_no_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_unscaled_rows_are_reshaped() -> None:
     assert Preprocessing(None, None).inputs(np.zeros((4, 6)), (1, 2, 3)).shape == (4, 1, 2, 3)
     assert Preprocessing(None, None).inputs(np.zeros((4, 6)), (6,)).dtype == np.float32
+
+
+def test_folds_fit_their_own_rows(tmp_path: Path) -> None:
+    """Each fold's preprocessing is fitted on its training rows, and its validation rows are the others."""
+    spec = cases.small(**FOLDS)
+    dataset, [folds] = prepared(spec, tmp_path)
+    table = spec.data.load()
+    train, val, test = (dataset.part(part) for part in ("train", "val", "test"))
+    assert train is not None and val is not None and test is not None and len(folds) == dataset.folds == 3
+    seen = []
+    for number, fold in enumerate(folds):
+        raw = fold.input_scaler.invert(train.of(number).x.astype(np.float64))  # type: ignore[union-attr]
+        np.testing.assert_allclose(raw.mean(axis=0), fold.input_scaler.mean, rtol=1e-5)  # type: ignore[union-attr]
+        own = fold.input_scaler.invert(val.of(number).x.astype(np.float64)).round(4)  # type: ignore[union-attr]
+        seen += [tuple(row) for row in own]
+        assert not {tuple(row) for row in raw.round(4)} & {tuple(row) for row in own}
+        again = fold.input_scaler.invert(test.of(number).x.astype(np.float64))  # type: ignore[union-attr]
+        assert {tuple(row) for row in again.round(3)} <= {tuple(row) for row in np.asarray(table.x).round(3)}
+    assert len({tuple(f.input_scaler.mean) for f in folds}) == 3  # type: ignore[union-attr]
+    assert len(seen) == 3 * len(val) and len(train) + len(val) + len(test) == len(table.y)

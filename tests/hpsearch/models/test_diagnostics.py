@@ -6,6 +6,7 @@ from typing import Any
 import cases
 import numpy as np
 import pytest
+from fold_cases import FOLDS, POINT, VALUES, model, one, prepared
 
 from hpsearch.config.spec import Spec
 from hpsearch.models.diagnostics import (
@@ -19,7 +20,6 @@ from hpsearch.models.diagnostics import (
 )
 from hpsearch.training.network import build_network
 from hpsearch.training.scores import final_scores
-from tests.hpsearch.training.test_folds import FOLDS, POINT, VALUES, model, one, prepared
 
 MOONS: dict[str, Any] = {"data": {"source": "formula", "name": "arc", "split": {"train": 0.7, "val": 0.3, "test": 0}}}
 KINDS: dict[str, dict[str, Any]] = {

@@ -6,12 +6,12 @@ from typing import Any
 import cases
 import numpy as np
 import pytest
+from fold_cases import FOLDS, POINT, VALUES, WAYS, model, one, prepared
 
 from hpsearch.errors import DataError
 from hpsearch.models.export import build_model
 from hpsearch.models.prepared import PreparedData
 from hpsearch.storage.records import Trial
-from tests.hpsearch.training.test_folds import FOLDS, POINT, VALUES, WAYS, model, one, prepared
 
 
 @pytest.mark.parametrize("content", [FOLDS, WAYS, VALUES], ids=["folds", "ways", "values"])

@@ -1,0 +1,264 @@
+"""One stage of a study: checkpoints, failed trials, and studies that cannot continue."""
+
+import json
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cases
+import pytest
+from executor_cases import ExitsWhenRead
+from fault_cases import (
+    STEPS,
+    DyingExecutor,
+    StudyCase,
+    checkpoints_match,
+    fail_after_training,
+    finished_table,
+    query_rows,
+    seed_of,
+    trained_epochs,
+)
+
+from hpsearch.training.executors import Inline, Processes
+from hpsearch.training.task import Outcome, Task
+from hpsearch.training.trial import advance
+
+
+def test_deaths_while_the_best_is_trained_again(
+    plain: StudyCase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights that were not kept, as in a forked study, are trained again; two workers may die of it, not three."""
+    from hpsearch.storage.study_tables import WeightsTable
+
+    monkeypatch.setattr(WeightsTable, "load", lambda _: {})
+    for deaths in (2, 3):
+        left = [deaths]
+
+        def dies(task: Task, left: list[int] = left) -> bool:
+            again = task.seconds is None
+            left[0] -= again
+            return again and left[0] >= 0
+
+        with cases.opened(plain.spec, plain.dataset, tmp_path / f"{deaths}.db", DyingExecutor(dies)) as study:
+            notes = [note for progress in study.run() for note in progress.notes]
+            lost = "trained again for its weights: its worker process ended 3 times"
+            assert any(lost in note for note in notes) == (deaths == 3)
+    monkeypatch.undo()
+    assert finished_table(tmp_path / "2.db") == plain.table
+
+
+@pytest.mark.parametrize("share", [0.0, 30.0], ids=["slices", "rungs"])
+def test_trials_resume_from_checkpoints_after_the_coordinator(
+    full: StudyCase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float
+) -> None:
+    """Each coordinator sees a few outcomes; only tasks that it submitted and did not collect are lost."""
+    monkeypatch.setattr("hpsearch.study.stage_run.TIME_SLICE", share)
+    monkeypatch.setattr("hpsearch.study.stage_run.POLL_INTERVAL", 0.0)
+    database, trained, going_on, lives, steps = tmp_path / "small.db", list[tuple[int, int, int]](), 0, 0, STEPS
+    while steps == STEPS:
+        executor, steps = DyingExecutor(checkpoints_match, held=True), 0
+        with cases.opened(full.spec, full.dataset, database, executor) as study:
+            running = study.run()
+            while steps < STEPS and next(running, None) is not None:
+                steps += 1
+                if steps < STEPS:
+                    executor.step()
+            running.close()
+        going_on += sum(t.epochs > 0 for task, _ in executor.tasks for t in task.trials)
+        trained += executor.trained
+        lives += 1
+        assert lives < 100, "it does not get any further"
+    assert lives > 5 and going_on > 10
+    assert len(trained) == len(set(trained)) == trained_epochs(full)
+    assert finished_table(database) == full.table
+
+
+def test_checkpoints_are_stored_with_their_outcome(
+    full: StudyCase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At every commit, of trials that returned at a rung or after their time slice, and not of finished trials."""
+    import sqlalchemy as sa
+
+    database, seen = tmp_path / "small.db", []
+    query = """SELECT t.stage, t.number, c.epochs, t.state FROM hpsearch_trial t
+               LEFT JOIN hpsearch_checkpoint c ON c.stage = t.stage AND c.number = t.number"""
+
+    def look(_connection: Any) -> None:
+        """Read what the previous commit has written."""
+        if query_rows(database, "SELECT 1 FROM sqlite_master WHERE name = 'hpsearch_checkpoint'"):
+            seen.append({(s, n): (e, state) for s, n, e, state in query_rows(database, query)})
+
+    executors = []
+    sa.event.listen(sa.Engine, "commit", look)
+    try:
+        for name, share in (("rungs", 30.0), ("slices", 0.0)):
+            monkeypatch.setattr("hpsearch.study.stage_run.TIME_SLICE", share)
+            database = tmp_path / f"{name}.db"
+            executors.append(cases.Held(lambda _: 0))
+            outcomes: list[Outcome] = []
+            with cases.opened(full.spec, full.dataset, database, executors[-1]) as study:
+                executor = executors[-1]
+                executor.submit = noted(executor.submit, outcomes)
+                cases.drive(study, executor)
+            with_result = [{r.number: r.epochs for r in outcome if r.state == "running"} for outcome in outcomes]
+            for before, after in pairwise(seen):
+                news = {n: e for (s, n), (e, _) in after.items() if e and (s, n) in before and before[s, n][0] != e}
+                assert not news or news in with_result, f"{news} was not stored with its company"
+                assert not [p for p, (e, state) in after.items() if e and state != "running"]
+                went = [p for p, (e, state) in after.items() if state == "running" and p in before]
+                assert all((after[p][0] or 0) >= (before[p][0] or 0) for p in went), "one was lost for a while"
+            at = {e for snapshot in seen for e, _ in snapshot.values() if e}
+            assert at == ({2, 4} if name == "rungs" else set(range(1, 8)))
+            assert finished_table(database) == full.table
+            seen.clear()
+    finally:
+        sa.event.remove(sa.Engine, "commit", look)
+
+
+def noted(submit: Callable[[Task], Future[Outcome]], outcomes: list[Outcome]) -> Callable[[Task], Future[Outcome]]:
+    def submitted(task: Task) -> Future[Outcome]:
+        future = submit(task)
+        future.add_done_callback(lambda f: outcomes.append(f.result()))
+        return future
+
+    return submitted
+
+
+class Said(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+Call = Callable[..., Said]
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Call:
+    """Return a function that calls the command in this process, with workers that run a given task function."""
+    from hpsearch import cli
+
+    monkeypatch.chdir(tmp_path)
+
+    def hpsearch(*arguments: str | Path, work: Any = advance) -> Said:
+        tracking = () if arguments[0] == "show" else ("--tracking-uri", "none", "--quiet", "--workers", "2")
+        monkeypatch.setattr(sys, "argv", ["hpsearch", *map(str, arguments), *tracking])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            cli.main(lambda workers, scratch: Processes(workers, scratch, work))
+        out, err = capsys.readouterr()
+        return Said(int(end.value.code or 0), out, err)
+
+    return hpsearch
+
+
+def states(database: Path) -> Counter[str]:
+    return Counter(state for (state,) in query_rows(database, "SELECT state FROM hpsearch_trial"))
+
+
+def test_too_many_failures_end_the_study(plain: StudyCase, call: Call, tmp_path: Path) -> None:
+    """All outcomes are stored, and with a higher limit the study resumes."""
+    study, database = cases.write(tmp_path, max_failed=1), tmp_path / "small.db"
+    seeds = tuple(seed_of(plain.spec, ("coarse", n)) for n in (0, 4, 5))
+    work = partial(fail_after_training, seeds)
+    said = call("run", study, work=work)
+    assert said.code == 1 and said.out == ""
+    assert " trials have failed, and max_failed is 1 (coarse/0: ArithmeticError: no such number); raise it" in said.err
+    assert said.err.startswith("error: ") and f"hpsearch resume {database}" in said.err
+    before = states(database)
+    assert before["failed"] in (2, 3) and before["complete"] > 0 and before["running"] > 0
+    said = call("resume", database, work=work)  # trains nothing
+    assert said.code == 1 and "and max_failed is 1" in said.err
+    assert (states(database)["failed"], states(database)["complete"]) == (before["failed"], before["complete"])
+    said = call("run", study, "--set", "max_failed=3", work=work)
+    assert said.code == 0, said
+    assert states(database) == {"failed": 3, "complete": 21}
+    shown = call("show", database).out
+    assert "3 failed: ArithmeticError: no such number" in shown and "15/15" in shown
+    content = json.loads(call("show", database, "--json").out)
+    assert Counter(t["state"] for t in content["trials"]) == {"failed": 3, "complete": 21}
+    assert [s["finished"] for s in content["stages"]] == [15, 9]
+    patient = cases.small(max_failed=3)
+    cases.run(patient, plain.dataset, tmp_path / "other.db", Inline(run_task=work))
+    assert finished_table(database) == finished_table(tmp_path / "other.db")
+
+
+def test_failed_trials_are_trained_again(plain: StudyCase, call: Call, tmp_path: Path) -> None:
+    """Failed trials of the last wave, retried, give the table without failures: nothing was suggested after them."""
+    study, database = cases.write(tmp_path), tmp_path / "small.db"
+    seeds = tuple(seed_of(plain.spec, ("fine", n)) for n in (6, 8))
+    assert call("run", study, work=partial(fail_after_training, seeds)).code == 0
+    assert states(database) == {"failed": 2, "complete": 22} and finished_table(database) != plain.table
+    said = call("resume", database, "--retry-failed")
+    assert said.code == 0 and "2 failed trials to train again" in said.err
+    assert finished_table(database) == plain.table
+
+
+class Killed(BaseException):
+    pass
+
+
+def test_killed_while_failures_are_forgotten(plain: StudyCase, tmp_path: Path) -> None:
+    """At each commit; the trials are retried the next time."""
+    import sqlalchemy as sa
+
+    from hpsearch.storage.sqlite_file import url_of
+    from hpsearch.storage.study_db import StudyDatabase
+    from hpsearch.study.start import retry_failed
+
+    spec = cases.small(**{"stages.0.trials": 4, "stages.1.trials": 3, "train.epochs": 2})
+    cases.run(spec, plain.dataset, tmp_path / "sound.db")
+    seeds = tuple(seed_of(spec, ("fine", n)) for n in (0, 2))
+    cases.run(spec, plain.dataset, tmp_path / "failed.db", DyingExecutor(work=partial(fail_after_training, seeds)))
+    want = finished_table(tmp_path / "sound.db")
+    database, left = tmp_path, 0
+
+    def commit(_connection: Any) -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            raise Killed
+
+    def forget() -> bool:
+        storage = StudyDatabase.open(url_of(str(database)), create=False)
+        try:
+            retry_failed(storage, spec)
+        except Killed:
+            return False
+        finally:
+            storage.close()
+        return True
+
+    sa.event.listen(sa.Engine, "commit", commit)
+    try:
+        limit, through = 0, False
+        while not through:
+            limit += 1
+            database = tmp_path / f"{limit}.db"  # each its own: the log of one that was killed may still be there
+            shutil.copy(tmp_path / "failed.db", database)
+            left = limit
+            through = forget()
+            left = 0
+            cases.run(spec, plain.dataset, database)  # without a retry
+            assert forget()
+            cases.run(spec, plain.dataset, database)
+            assert finished_table(database) == want, f"commit {limit}"
+    finally:
+        sa.event.remove(sa.Engine, "commit", commit)
+    assert limit == 7  # five of Optuna's and one of ours
+
+
+def test_workers_that_cannot_be_started(call: Call, tmp_path: Path) -> None:
+    study, database = cases.write(tmp_path), tmp_path / "small.db"
+    said = call("run", study, work=ExitsWhenRead())
+    assert said.code == 1 and said.out == ""
+    assert said.err.startswith("error: workers cannot be started, 3 times in a row: exit code 7;")
+    assert f"Go on with: hpsearch resume {database}" in said.err
+    assert call("resume", database).code == 0

@@ -1,0 +1,87 @@
+"""Training of a task's trials: batched, alone, paused and resumed, with one fold or several."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cases
+import numpy as np
+import pytest
+from fault_cases import DyingExecutor, StudyCase, by_place, fail_after_training, finished_table, seed_of
+from fold_cases import FOLDS, POINT, VALUES, WAYS, model, one, prepared
+from sklearn import metrics as sk
+
+from hpsearch.training.task import Task, TrialTask
+from hpsearch.training.trial import advance
+
+
+@pytest.mark.parametrize("content", [FOLDS, VALUES], ids=["classes", "values"])
+def test_value_is_the_mean(content: dict[str, Any], tmp_path: Path) -> None:
+    """The value is the mean over folds at a common epoch, as scikit-learn computes it from the weights."""
+    spec = cases.small(**content, **{"train.epochs": 9})
+    made = prepared(spec, tmp_path)
+    dataset, result = made[0], one(spec, made[0])
+    assert result.state == "complete" and result.weights is not None
+    built, val = model(spec, made, result), dataset.part("val")
+    assert val is not None and built.theta.shape[0] == dataset.folds
+    each = []
+    for number, (center, unit) in enumerate(dataset.units):
+        rows = val.of(number)
+        said = built.network.predict(built.theta[number : number + 1], rows.x)[0]
+        if dataset.classes:
+            each.append(sk.log_loss(rows.y.argmax(axis=1), said, labels=range(3)))
+        else:
+            each.append(sk.root_mean_squared_error(rows.y * unit + center, said * unit + center))
+    name = spec.metric.name
+    best = result.best_epoch - 1
+    assert result.value == pytest.approx(np.mean(each), rel=1e-4)
+    assert result.history[f"{name}_std"][best] == pytest.approx(np.std(each, ddof=1), rel=1e-3)
+    assert result.value == min(result.history[name]) == result.history[name][best]
+    assert ("val/accuracy" in result.history) == bool(dataset.classes)
+    assert ("val/r2" in result.history) != bool(dataset.classes)
+
+
+@pytest.mark.parametrize("content", [FOLDS, WAYS, VALUES], ids=["folds", "ways", "values"])
+def test_batched_paused_and_alone_are_equal(content: dict[str, Any], tmp_path: Path) -> None:
+    """Trials that train alone, batched, or paused and resumed have results equal to the bit."""
+    spec = cases.small(**content, **{"train.epochs": 6})
+    dataset, _ = prepared(spec, tmp_path)
+    way = {"scaling": "minmax"} if dataset.choices else {}
+    points = [{**POINT, **way, "learning_rate": rate} for rate in (0.05, 0.2)]
+    starts = tuple(TrialTask(n, point, 5 + n) for n, point in enumerate(points))
+    together = advance(Task(spec, dataset, starts, 6))
+    for start, result in zip(starts, together, strict=True):
+        (alone,) = advance(Task(spec, dataset, (start,), 6))
+        assert alone._replace(seconds=0) == result._replace(seconds=0)
+        (half,) = advance(Task(spec, dataset, (start,), 2))
+        assert half.state == "running" and half.checkpoint is not None
+        onwards = start._replace(epochs=2, checkpoint=half.checkpoint, history=half.history)
+        (whole,) = advance(Task(spec, dataset, (onwards,), 6))
+        assert whole._replace(seconds=0) == result._replace(seconds=0)
+
+
+def test_one_fold_that_diverges(tmp_path: Path) -> None:
+    """It ends its trial, whose mean over folds would not be finite."""
+    spec = cases.small(**FOLDS)
+    dataset, _ = prepared(spec, tmp_path)
+    rows = np.load(f"{dataset.folder}/train_x.npy")
+    rows[-1] = np.inf  # of the last fold
+    np.save(f"{dataset.folder}/train_x.npy", rows)
+    assert one(spec, dataset).state == "diverged"
+
+
+def test_exception_fails_one_trial_of_a_batch(plain: StudyCase, tmp_path: Path) -> None:
+    """The other trials of the batch are not affected; the message keeps its first line."""
+    sound = DyingExecutor(workers=1)
+    cases.run(plain.spec, plain.dataset, tmp_path / "sound.db", sound)
+    victim = next(task for task, _ in sound.tasks if len(task.trials) > 1).trials[1]
+    executor = DyingExecutor(work=partial(fail_after_training, (victim.seed,)), workers=1)
+    records = by_place(cases.run(plain.spec, plain.dataset, tmp_path / "small.db", executor))
+    place = ("coarse", victim.number)
+    assert victim.seed == seed_of(plain.spec, place)
+    assert [p for p, r in records.items() if r.state == "failed"] == [place]
+    assert records[place].error == "ArithmeticError: no such number"
+    for p, r in plain.trials.items():
+        if p[0] == "coarse" and p != place:
+            assert records[p]._replace(metrics={}) == r._replace(metrics={})
+    finished_table(tmp_path / "small.db")
