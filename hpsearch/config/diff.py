@@ -1,6 +1,7 @@
-"""A study file against the one that its study began with: what differs, and whether the study can go on with it.
+"""Compare a study file with the one that its study started with: what differs, and whether the study can resume.
 
-What is not begun may change; what has begun may grow where it ends. Whatever would have made other trials is refused.
+Stages that have not started may change, and the last one that has started may be extended. Changes that would have led
+to other trials are refused.
 """
 
 import re
@@ -13,21 +14,21 @@ from hpsearch.config.spec import Spec, Stage
 from hpsearch.core.space import Fixed, Range
 from hpsearch.core.text import redacted
 
-LONGEST = 60  # characters of a value that are shown
+MAX_SHOWN_LENGTH = 60  # characters of a value in a message
 DIFFER = "results would differ"
-PLACES = ("path", "test_path", "url", "cache")  # of data: that these are the same is told from the rows themselves
-_PASSWORD = re.compile(r"(://[^:]*):.*@", re.DOTALL)  # up to the last @, in other lines too: a password may hold one
+LOCATIONS = ("path", "test_path", "url", "cache")  # of data, whose identity their fingerprint tells
+_PASSWORD = re.compile(r"(://[^:]*):.*@", re.DOTALL)  # to the last @, over several lines: a password may contain both
 _Path = tuple[str, ...]
 
 
 class Change(NamedTuple):
-    """One leaf of the study file that differs.
+    """One value of the study file that differs.
 
     Attributes:
-        path: stages and parameters by name: `stages.fine.trials`.
-        old, new: short, without control characters and passwords.
-        refusal: why the study cannot go on with it; None where it can.
-        note: what it holds for, where not for all.
+        path: with stages and parameters by name: `stages.fine.trials`.
+        old, new: shortened, without control characters and passwords.
+        refusal: why the study cannot resume with it; None if it can.
+        note: which stages it applies to; empty for all.
     """
 
     path: str
@@ -44,90 +45,90 @@ class Change(NamedTuple):
 @final
 @dataclass(frozen=True)
 class Changes:
-    """All that differs, in the order of the file."""
+    """All changes, in the order of the file."""
 
     changes: tuple[Change, ...]
 
     @property
     def refused(self) -> tuple[Change, ...]:
-        """Those a study cannot go on with."""
+        """The changes that a study cannot resume with."""
         return tuple(c for c in self.changes if c.refusal is not None)
 
 
-def compare_specs(old: Spec, new: Spec, asked: Mapping[str, int]) -> Changes:
-    """What differs but for the study's name.
+def compare_specs(old: Spec, new: Spec, proposed: Mapping[str, int]) -> Changes:
+    """Return all changes except for the study's name.
 
     Args:
-        asked: stage → trials it has asked so far, for those that have begun.
+        proposed: stage → number of trials proposed so far, for the stages that have started.
     """
-    files = _Files(old, new, asked)
+    files = _Files(old, new, proposed)
     changes = [
         Change(_path(path), *_shown(a, b), _refusal(files, path), _note(files, path))
         for path, a, b in _leaves(_tree(old), _tree(new), ())
     ]
     changes += _order("stages", _stages(old), _stages(new), files.misplaced)
-    changes += _order("parameters", _searched(old), _searched(new), DIFFER if files.begun else None)
+    changes += _order("parameters", _searched(old), _searched(new), DIFFER if files.started else None)
     return Changes(tuple(changes))
 
 
 def changed_sections(old: Spec, new: Spec) -> tuple[str, ...]:
-    """Sections that differ and without which a trial is another one, so that a fork cannot re-use any.
+    """Return the sections that differ and determine what a trial is, so that a fork cannot reuse any trial.
 
-    The seed is one of them: it draws the split of the data, which the fingerprint of the rows does not tell.
+    The seed is one of them: it draws the split of the data, which is no part of their fingerprint.
     """
     before, after = _tree(old), _tree(new)
     sections = ("data", "model", "train", "metric", "seed")
     leaves = ((s, path) for s in sections for path, _, _ in _leaves(before[s], after[s], (s,)))
-    return tuple(dict.fromkeys(s for s, path in leaves if path[0] != "data" or path[-1] not in PLACES))
+    return tuple(dict.fromkeys(s for s, path in leaves if path[0] != "data" or path[-1] not in LOCATIONS))
 
 
 @final
 class _Files(NamedTuple):
-    """Both files, and how far the study is."""
+    """Both files, and the progress of the study."""
 
     old: Spec
     new: Spec
-    asked: Mapping[str, int]
+    proposed: Mapping[str, int]
 
     @property
-    def begun(self) -> list[str]:
-        return [name for name in _stages(self.old) if name in self.asked]
+    def started(self) -> list[str]:
+        return [name for name in _stages(self.old) if name in self.proposed]
 
     @property
     def waiting(self) -> list[str]:
-        return [name for name in _stages(self.new) if name not in self.asked]
+        return [name for name in _stages(self.new) if name not in self.proposed]
 
     @property
     def misplaced(self) -> str | None:
-        """Why stages of both files cannot be in the new order."""
+        """Why the stages of both files cannot have the new order."""
         olds, news = _stages(self.old), _stages(self.new)
-        begun = [name for name in self.begun if name in news]
-        sound = [name for name in news if name in olds][: len(begun)] == begun
-        return None if sound else "stages that have begun stay the first, in their order"
+        started = [name for name in self.started if name in news]
+        valid = [name for name in news if name in olds][: len(started)] == started
+        return None if valid else "stages that have started must stay first, in their order"
 
 
 def _refusal(files: _Files, path: _Path) -> str | None:
-    """Why the study cannot go on with a change there."""
-    if not files.begun:
+    """Return why the study cannot resume with a change there, or None."""
+    if not files.started:
         return None
     match path:
         case ("workers" | "max_failed",):
             return None
-        case ("data", place) if place in PLACES:
+        case ("data", place) if place in LOCATIONS:
             return None
-        case ("stages", name) if name not in files.begun:
+        case ("stages", name) if name not in files.started:
             return _inserted(files, name)
         case ("stages", name, *rest):
-            return _of_begun(files, name, tuple(rest)) if name in files.begun else None
+            return _of_started(files, name, tuple(rest)) if name in files.started else None
         case ("parameters", name, "min" | "max") if _same_kind(files, name):
-            return None if files.waiting else "every stage has begun"
+            return None if files.waiting else "every stage has started"
     return DIFFER
 
 
 def _note(files: _Files, path: _Path) -> str:
-    """What a changed range holds for."""
-    held = path[0] == "parameters" and files.begun and files.waiting and _refusal(files, path) is None
-    return f"for the stages that have not begun: {', '.join(files.waiting)}" if held else ""
+    """Return which stages a changed range applies to."""
+    later = path[0] == "parameters" and files.started and files.waiting and _refusal(files, path) is None
+    return f"for the stages that have not started: {', '.join(files.waiting)}" if later else ""
 
 
 def _same_kind(files: _Files, name: str) -> bool:
@@ -136,34 +137,34 @@ def _same_kind(files: _Files, name: str) -> bool:
 
 
 def _inserted(files: _Files, name: str) -> str | None:
-    """Of a stage that has not begun and is in one of the files alone."""
-    news, last = _stages(files.new), files.begun[-1]
+    """Return why a stage that has not started cannot be added, or None."""
+    news, last = _stages(files.new), files.started[-1]
     if name not in news:
         return None
     if _stage(files.old, last).confirms:
-        return f"{last} has begun, and what confirms is the last stage; fork the study to search further"
-    later = [n for n in news[news.index(name) :] if n in files.begun]
-    return f"{later[0]} has begun, and a new stage comes after it" if later else None
+        return f"{last} has started, and a confirming stage must be the last one; fork the study to search further"
+    later = [n for n in news[news.index(name) :] if n in files.started]
+    return f"{later[0]} has started, and a new stage must come after it" if later else None
 
 
-def _of_begun(files: _Files, name: str, field: _Path) -> str | None:
-    """Of a stage that has begun."""
+def _of_started(files: _Files, name: str, field: _Path) -> str | None:
+    """Return why a stage that has started cannot change in that key, or None."""
     if not field:
-        return "it has begun"
-    if name != files.begun[-1]:
-        return f"{files.begun[-1]} has begun after it" if field == ("trials",) else DIFFER
+        return "it has started"
+    if name != files.started[-1]:
+        return f"{files.started[-1]} has started after it" if field == ("trials",) else DIFFER
     old, new = _stage(files.old, name), _stage(files.new, name)
     if old.confirms and field in (("seeds",), ("trials",)):
-        return None if new.seeds >= old.seeds else "seeds may be added, not taken away"
+        return None if new.seeds >= old.seeds else "seeds can be added, not removed"
     if field not in (("trials",), ("timeout",)):
         return DIFFER
-    asked, wave = files.asked[name], files.new.wave
+    proposed, wave = files.proposed[name], files.new.wave
     if field == ("timeout",):
         return None
-    if new.trials < asked:
-        return f"{asked} trials are asked already"
-    if (new.pruning or files.new.pruning).kind != "none" and asked % wave and asked == old.trials:
-        return f"its last wave of {asked % wave} was pruned as it is, and would have been of {wave}"
+    if new.trials < proposed:
+        return f"{proposed} trials have been proposed already"
+    if (new.pruning or files.new.pruning).kind != "none" and proposed % wave and proposed == old.trials:
+        return f"its last wave had {proposed % wave} trials when it was pruned; in a longer stage it has {wave}"
     return None
 
 
@@ -172,7 +173,7 @@ def _stages(spec: Spec) -> list[str]:
 
 
 def _searched(spec: Spec) -> list[str]:
-    """The parameters in the order in which a sampler draws them, which its numbers depend on."""
+    """Return the parameters in the order in which a sampler draws them, which affects their values."""
     return [name for name, parameter in spec.parameters.items() if not isinstance(parameter, Fixed)]
 
 
@@ -181,24 +182,24 @@ def _stage(spec: Spec, name: str) -> Stage:
 
 
 def _order(what: str, old: list[str], new: list[str], refusal: str | None) -> Iterator[Change]:
-    """That what both have stands in another order."""
+    """Yield a change if the names that both files have are in another order."""
     before, after = [n for n in old if n in new], [n for n in new if n in old]
     if before != after:
         yield Change(f"order of {what}", *_shown(before, after), refusal)
 
 
 def _tree(spec: Spec) -> dict[str, Any]:
-    """The file as nested mappings, its stages by name."""
+    """Return the file as nested mappings, its stages by name."""
     content = spec.model_dump(mode="json", exclude={"name"})
     for stage in content["stages"]:
-        if stage["top"] is not None:  # what follows from it and from seeds
+        if stage["top"] is not None:  # it follows from top and seeds
             del stage["trials"]
     return content | {"stages": {s.pop("name"): s for s in content["stages"]}}
 
 
 def _leaves(old: Any, new: Any, path: _Path) -> Iterator[tuple[_Path, Any, Any]]:
-    """Where two trees differ; lists of mappings are walked, others compared as a whole."""
-    if isinstance(old, dict) and isinstance(new, dict) and not _unlike(old, new, path):
+    """Yield where two trees differ; lists of mappings are compared item by item, other lists as a whole."""
+    if isinstance(old, dict) and isinstance(new, dict) and not _incomparable(old, new, path):
         for key in [*old, *(k for k in new if k not in old)]:
             yield from _leaves(old.get(key), new.get(key), (*path, key))
     elif isinstance(old, list) and isinstance(new, list) and any(isinstance(x, dict) for x in old + new):
@@ -208,15 +209,15 @@ def _leaves(old: Any, new: Any, path: _Path) -> Iterator[tuple[_Path, Any, Any]]
         yield path, old, new
 
 
-def _unlike(old: dict[str, Any], new: dict[str, Any], path: _Path) -> bool:
-    """Whether their leaves mean different things: those of two sources, or of a range and of values."""
+def _incomparable(old: dict[str, Any], new: dict[str, Any], path: _Path) -> bool:
+    """Return whether the keys of two mappings mean different things: of two sources, or of a range and a list."""
     if path == ("data",):
         return bool(old["source"] != new["source"])
     return len(path) == 2 and path[0] == "parameters" and old.keys() != new.keys()
 
 
 def same_value(old: Any, new: Any) -> bool:
-    """Equal, where 1 is 1.0 but not true."""
+    """Return whether two values are equal: 1 equals 1.0, but not true."""
     if isinstance(old, list) and isinstance(new, list):
         return len(old) == len(new) and all(map(same_value, old, new))
     return bool(old == new) and isinstance(old, bool) == isinstance(new, bool)
@@ -227,22 +228,22 @@ def _path(path: Iterable[str]) -> str:
 
 
 def _shown(old: Any, new: Any) -> tuple[str, str]:
-    """Both values, short; what is cut out is not what differs."""
+    """Return both values shortened, but so that their difference remains."""
     texts = [_escaped(_text(value)) for value in (old, new)]
     if texts[0] != texts[1] and _cut(texts[0]) == _cut(texts[1]):
         pairs = enumerate(zip(*texts, strict=False))
-        alike = next((k for k, (a, b) in pairs if a != b), min(map(len, texts)))
-        texts = [f"…{text[alike - LONGEST // 4 :]}" for text in texts]
+        same = next((k for k, (a, b) in pairs if a != b), min(map(len, texts)))
+        texts = [f"…{text[same - MAX_SHOWN_LENGTH // 4 :]}" for text in texts]
     return _cut(texts[0]), _cut(texts[1])
 
 
 def _cut(text: str) -> str:
-    half = LONGEST // 2
-    return text if len(text) <= LONGEST else f"{text[: half - 1]}…{text[-half:]}"
+    half = MAX_SHOWN_LENGTH // 2
+    return text if len(text) <= MAX_SHOWN_LENGTH else f"{text[: half - 1]}…{text[-half:]}"
 
 
 def _text(value: Any) -> str:
-    """A value nearly as YAML has it, what is not given left out, a password masked."""
+    """Format a value nearly as YAML, without omitted keys and passwords."""
     match value:
         case None:
             return "not given"
@@ -258,5 +259,5 @@ def _text(value: Any) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Without control characters and others that cannot be seen."""
+    """Escape characters that are not printable."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

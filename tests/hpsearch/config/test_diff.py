@@ -9,7 +9,7 @@ from cases import CONTENT, RICH, content, small
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hpsearch.config.diff import LONGEST, Change, changed_sections, compare_specs
+from hpsearch.config.diff import MAX_SHOWN_LENGTH, Change, changed_sections, compare_specs
 from hpsearch.config.load import restore_spec
 from hpsearch.config.references import search_space
 from hpsearch.config.spec import Spec
@@ -67,7 +67,7 @@ EDITS: dict[str, tuple[list[dict[str, Any]], Mapping[str, int], dict[str, Any], 
         SECOND,
         {"stages.1.trials": 5},
         "stages.fine.trials: 9 → 5",
-        "6 trials are asked already",
+        "6 trials have been proposed already",
     ),
     "trials of the end": (SEARCH, ALL, {"stages.2.trials": 7}, "stages.last.trials: 6 → 7", GOES_ON),
     "trials to come": (SEARCH, FIRST, {"stages.1.trials": 1}, "stages.fine.trials: 9 → 1", GOES_ON),
@@ -76,12 +76,12 @@ EDITS: dict[str, tuple[list[dict[str, Any]], Mapping[str, int], dict[str, Any], 
         SECOND,
         {"stages.0.trials": 16},
         "stages.coarse.trials: 15 → 16",
-        "fine has begun after it",
+        "fine has started after it",
     ),
     "timeout": (SEARCH, SECOND, {"stages.1.timeout": "1h"}, "stages.fine.timeout: 1200.0 → 3600.0", GOES_ON),
     "no timeout": (SEARCH, SECOND, {"stages.1.timeout": ...}, "stages.fine.timeout: 1200.0 → not given", GOES_ON),
     "timeout before": (SEARCH, SECOND, {"stages.0.timeout": "9s"}, "stages.coarse.timeout: not given → 9.0", DIFFER),
-    # Others of a stage that has begun, and of one that has not.
+    # Others of a stage that has started, and of one that has not.
     "sampler": (SEARCH, SECOND, {"stages.1.sampler": "random"}, "stages.fine.sampler: tpe → random", DIFFER),
     "sampler to come": (SEARCH, FIRST, {"stages.1.sampler": "random"}, "stages.fine.sampler: tpe → random", GOES_ON),
     "zoom": (SEARCH, SECOND, {"stages.1.zoom.margin": 0.3}, "stages.fine.zoom.margin: 0.2 → 0.3", DIFFER),
@@ -149,15 +149,15 @@ EDITS: dict[str, tuple[list[dict[str, Any]], Mapping[str, int], dict[str, Any], 
         SECOND,
         {"stages": [COARSE, MORE, FINE, LAST]},
         "stages.more: not given → ",
-        "fine has begun, and a new stage comes after it",
+        "fine has started, and a new stage must come after it",
     ),
-    "begun removed": (SEARCH, SECOND, {"stages": [COARSE, LAST]}, "stages.fine: {trials: 9, ", "it has begun"),
+    "begun removed": (SEARCH, SECOND, {"stages": [COARSE, LAST]}, "stages.fine: {trials: 9, ", "it has started"),
     "begun turned": (
         SEARCH,
         SECOND,
         {"stages": [COARSE, LAST, FINE]},
         "order of stages: [coarse, fine, last] → [coarse, last, fine]",
-        "stages that have begun stay the first, in their order",
+        "stages that have started must stay first, in their order",
     ),
     # Confirming.
     "more seeds": (CONFIRMED, CONFIRMING, {"stages.2.seeds": 4}, "stages.confirm.seeds: 3 → 4", GOES_ON),
@@ -166,7 +166,7 @@ EDITS: dict[str, tuple[list[dict[str, Any]], Mapping[str, int], dict[str, Any], 
         CONFIRMING,
         {"stages.2.seeds": 2},
         "stages.confirm.seeds: 3 → 2",
-        "seeds may be added, not taken away",
+        "seeds can be added, not removed",
     ),
     "fewer seeds to come": (CONFIRMED, SECOND, {"stages.2.seeds": 2}, "stages.confirm.seeds: 3 → 2", GOES_ON),
     "top": (CONFIRMED, CONFIRMING, {"stages.2.top": 3}, "stages.confirm.top: 2 → 3", DIFFER),
@@ -183,7 +183,7 @@ EDITS: dict[str, tuple[list[dict[str, Any]], Mapping[str, int], dict[str, Any], 
         CONFIRMING,
         {"stages.1.trials": 12},
         "stages.fine.trials: 9 → 12",
-        "confirm has begun after it",
+        "confirm has started after it",
     ),
     "search before confirming": (
         CONFIRMED,
@@ -198,14 +198,14 @@ EDITS: dict[str, tuple[list[dict[str, Any]], Mapping[str, int], dict[str, Any], 
         SEARCH,
         FIRST,
         {"parameters.learning_rate.min": 0.01},
-        "parameters.learning_rate.min: 0.001 → 0.01 (for the stages that have not begun: fine, last)",
+        "parameters.learning_rate.min: 0.001 → 0.01 (for the stages that have not started: fine, last)",
         GOES_ON,
     ),
     "max": (
         SEARCH,
         SECOND,
         {"parameters.learning_rate.max": 2.0},
-        "parameters.learning_rate.max: 1.0 → 2.0 (for the stages that have not begun: last)",
+        "parameters.learning_rate.max: 1.0 → 2.0 (for the stages that have not started: last)",
         GOES_ON,
     ),
     "range of what is over": (
@@ -213,7 +213,7 @@ EDITS: dict[str, tuple[list[dict[str, Any]], Mapping[str, int], dict[str, Any], 
         ALL,
         {"parameters.learning_rate.max": 2.0},
         "parameters.learning_rate.max: 1.0 → 2.0",
-        "every stage has begun",
+        "every stage has started",
     ),
     "scale": (
         SEARCH,
@@ -318,7 +318,7 @@ def test_before_it_has_begun_everything_goes_on(case: str) -> None:
 
 
 def test_renamed_stages() -> None:
-    """One that has begun is missed; another may have any name."""
+    """One that has started is missed; another may have any name."""
     old = spec()
     first = compare_specs(old, spec(**{"stages.0.name": "rough"}), FIRST)
     assert {c.path for c in first.refused} == {"stages.coarse"}
@@ -349,7 +349,7 @@ def test_what_is_cut_is_not_what_differs() -> None:
     old, new = (spec(data={**NPZ, "path": f"{start}/{year}/{end}"}) for year in (2024, 2025))
     [change] = compare_specs(old, new, FIRST).changes
     assert "2024" in change.old and "2025" in change.new
-    assert max(len(change.old), len(change.new)) <= LONGEST
+    assert max(len(change.old), len(change.new)) <= MAX_SHOWN_LENGTH
     longer = compare_specs(old, spec(data={**NPZ, "path": f"{start}/2024/{end}/{end}"}), FIRST).changes[0]
     assert longer.old != longer.new
 
@@ -375,7 +375,7 @@ def test_values_that_are_not_shown_as_they_are(path: str, shown: str) -> None:
 @pytest.mark.parametrize("path", ["s3://me:hunter2@host/" + "a" * 99, "a" * 99 + "s3://me:hunter2@host"])
 def test_long_values_are_masked_before_they_are_cut(path: str) -> None:
     [change] = compare_specs(spec(data=NPZ), spec(data={**NPZ, "path": path}), FIRST).changes
-    assert "s3://me:***@host" in change.new and len(change.new) == LONGEST
+    assert "s3://me:***@host" in change.new and len(change.new) == MAX_SHOWN_LENGTH
 
 
 def test_another_name_is_no_change() -> None:
@@ -458,7 +458,7 @@ def test_every_leaf_once_and_nothing_secret(
     for change in found.changes:
         assert change.path.startswith("order of ") or any(within(leaf, change) for leaf in differing)
         assert str(change).isprintable() and "hunter2" not in str(change)
-        assert max(len(change.old), len(change.new)) <= LONGEST
+        assert max(len(change.old), len(change.new)) <= MAX_SHOWN_LENGTH
     assert compare_specs(old, old, asked).changes == compare_specs(new, new, asked).changes == ()
     assert asked or not found.refused
 

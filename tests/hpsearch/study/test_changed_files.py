@@ -140,7 +140,7 @@ def test_ranges_of_stages_to_come(place: Place) -> None:
     said = place.run(**after)
     assert said.code == 0
     for end, old, new in (("min", "0.01", "1e-05"), ("max", "0.1", "10.0")):
-        line = f"parameters.learning_rate.{end}: {old} → {new} (for the stages that have not begun: last)"
+        line = f"parameters.learning_rate.{end}: {old} → {new} (for the stages that have not started: last)"
         assert f"note: changed since the study began: {line}\n" in said.err
     content = place.show()
     coarse, last = content["stages"]
@@ -187,11 +187,15 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         {"parameters.batch_size.values": [16, 32, 64]},
         "parameters.batch_size.values: [16, 32] → [16, 32, ",
     ),
-    "fewer than asked": ({}, {"stages": fine(trials=5)}, "stages.fine.trials: 6 → 5 (6 trials are asked already)"),
+    "fewer than asked": (
+        {},
+        {"stages": fine(trials=5)},
+        "stages.fine.trials: 6 → 5 (6 trials have been proposed already)",
+    ),
     "more of an earlier stage": (
         {},
         {"stages": [{**COARSE, "trials": 9}, FINE]},
-        "stages.coarse.trials: 6 → 9 (fine has begun after it)",
+        "stages.coarse.trials: 6 → 9 (fine has started after it)",
     ),
     "sampler of a begun stage": ({}, {"stages": fine(sampler="random")}, "stages.fine.sampler: tpe → random"),
     "zoom of a begun stage": (
@@ -210,7 +214,7 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "fewer seeds": (
         {"stages": [COARSE, {**CONFIRM, "seeds": 3}]},
         {"stages": [COARSE, CONFIRM]},
-        "stages.confirm.seeds: 3 → 2 (seeds may be added, not taken away)",
+        "stages.confirm.seeds: 3 → 2 (seeds can be added, not removed)",
     ),
     "another top": (
         {"stages": [COARSE, CONFIRM]},
