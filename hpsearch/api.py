@@ -1,4 +1,4 @@
-"""From Python: a study is run and its result is frames and a model."""
+"""The Python interface: run a study, and get its result as data frames and a model."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 @final
 @dataclass(frozen=True, eq=False)
 class StudyResult:
-    """A study as far as it has come.
+    """The result of a study, or its state so far.
 
     Attributes:
-        url: of its database.
-        summary: all that it holds.
-        notices: what a person should know of this run: what was guessed of the data, what has changed.
+        url: URL of the study database.
+        summary: the state of the study.
+        notices: messages for the user, such as guesses about the data and changes of the study file.
     """
 
     url: str
@@ -51,31 +51,34 @@ class StudyResult:
 
     @property
     def best_params(self) -> dict[str, Any]:
-        """Its parameters."""
+        """The parameters of the champion."""
         return dict(self.best.point)
 
     @property
     def best_value(self) -> float:
-        """Its metric."""
-        assert self.best.value is not None  # it is complete
+        """The metric of the champion."""
+        assert self.best.value is not None  # the champion is complete
         return self.best.value
 
     @property
     def best_metrics(self) -> dict[str, float]:
-        """Its scores: at its best epoch, and once the study has ended on the test rows."""
+        """The scores of the champion at its best epoch, and on the test rows once the study has ended."""
         return dict(self.best.metrics)
 
     @cached_property
     def trials(self) -> "pd.DataFrame":
-        """A row for each trial, in the order in which they were asked: `stage`, `number`, `state`, `value`, `epochs`,
-        `seconds`, a column for each parameter and one for each metric."""
+        """One row for each trial, by stage and number.
+
+        Columns are `stage`, `number`, `state`, `value`, `epochs`, `seconds`, one for each parameter (`params/…`) and
+        one for each metric.
+        """
         import pandas as pd
 
         return pd.DataFrame(self.summary.rows)
 
     @cached_property
     def model(self) -> Model:
-        """The champion's.
+        """The model of the champion.
 
         Raises:
             StorageError: no trial is complete.
@@ -85,7 +88,7 @@ class StudyResult:
     def _model(self, storage: StudyDatabase) -> Model:
         stored = storage.weights.find(self.best)
         if stored is None:
-            raise StorageError(f"{display_name(self.url)}: the weights of {self.best.label} are not there")
+            raise StorageError(f"{display_name(self.url)}: the weights of {self.best.label} are not stored")
         return champion_model(self.summary.spec, storage, self.best, stored)
 
 
@@ -99,18 +102,24 @@ def run(
     retry_failed: bool = False,
     executor: str | ExecutorFactory = "processes",
 ) -> StudyResult:
-    """Starts a study, or goes on with it, as `hpsearch run` does, without printing anything.
+    """Start or resume a study, like `hpsearch run`, without printing anything.
 
     Args:
-        study: a study file, or what would stand in one.
-        overrides: `KEY=VALUE` each, as `--set` takes them; of a study file.
-        storage: the study database, a file or a URL; `NAME.db` beside the study file, or in the current folder.
-        tracking_uri: where MLflow is, "none" for nowhere; mlruns/mlflow.db in the current folder.
-        workers: processes that train; changes no result.
-        retry_failed: failed trials are trained again.
+        study: path of a study file, or a mapping with its content.
+        overrides: changes of a study file, each `KEY=VALUE`, as for `--set`.
+        storage: the study database, a file or a URL. The default is `NAME.db` beside the study file, or in the current
+            folder for a mapping.
+        tracking_uri: MLflow tracking URI; "none" disables tracking. The default is mlruns/mlflow.db in the current
+            folder.
+        workers: number of workers; does not affect results. The default is the number in the study file.
+        retry_failed: train failed trials again.
+        executor: name of the executor that trains, or a function of the number of workers and a folder for temporary
+            files that makes one; does not affect results.
 
     Raises:
-        SpecError, DataError, StorageError: what a person has to mend; nothing finished is lost.
+        SpecError: the study file is not valid.
+        DataError: the data cannot be read, or the model does not fit them.
+        StorageError: the database cannot be used for this study. Finished trials remain stored.
     """
     spec, notices, folder = _spec(study, tuple(overrides))
     url = url_of(os.fspath(storage)) if storage is not None else default_url(folder / "study.yaml", spec.name)
@@ -124,20 +133,20 @@ def run(
 
 
 def load_study(database: str | os.PathLike[str]) -> StudyResult:
-    """What a study database holds, without going on with it.
+    """Return the state of the study in a database, without resuming it.
 
     Raises:
-        StorageError: it is none.
+        StorageError: there is no such database, or it holds no study.
     """
     url = url_of(os.fspath(database))
     return StudyResult(url, summary(url))
 
 
 def load_model(folder: str | os.PathLike[str]) -> Model:
-    """A model that was exported.
+    """Load an exported model.
 
     Raises:
-        DataError: the folder holds none.
+        DataError: the folder holds no model.
     """
     return Model.load(Path(folder))
 
@@ -145,7 +154,7 @@ def load_model(folder: str | os.PathLike[str]) -> Model:
 def _spec(
     study: str | os.PathLike[str] | Mapping[str, Any], overrides: tuple[str, ...]
 ) -> tuple[Spec, list[str], Path]:
-    """The spec, what to say of it, and the folder that its database goes to."""
+    """Return the spec, messages about it, and the default folder of its database."""
     if isinstance(study, Mapping):
         if overrides:
             raise ValueError("overrides are of a study file; a mapping holds what it says")

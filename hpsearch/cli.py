@@ -54,7 +54,7 @@ def run(
     fork: str | None,
     quiet: bool,
 ) -> None:
-    """Start the study in file STUDY, or go on with it."""
+    """Start or resume the study in file STUDY."""
     _start_forkserver()
     spec = _load(study, overrides)
     from hpsearch.storage.database import forked_url
@@ -78,7 +78,7 @@ def run(
 @RETRY
 @QUIET
 def resume(database: str, tracking_uri: str | None, workers: int | None, retry_failed: bool, quiet: bool) -> None:
-    """Go on with the study in DATABASE, a file or a URL; its study file is not needed."""
+    """Resume the study in DATABASE, a file or a URL; its study file is not needed."""
     _start_forkserver()
     from hpsearch.storage.sqlite_file import default_tracking_uri
     from hpsearch.study.session import Options
@@ -325,9 +325,9 @@ def _run(spec: "Spec | None", url: str, options: "Options", given: str | None, q
     console = Console()
     executor, tracking = click.get_current_context().obj or options.executor, options.tracking
     display = LiveDisplay(console, quiet=quiet)
-    onwards = f"Go on with: hpsearch resume {shlex.quote(display_name(url))}"
+    resume_hint = f"Resume with: hpsearch resume {shlex.quote(display_name(url))}"
     if given and redacted(given) == given:  # an address with a password in it is not repeated
-        onwards += f" --tracking-uri {shlex.quote(given)}"
+        resume_hint += f" --tracking-uri {shlex.quote(given)}"
     with _stoppable() as stopping:
         try:
             with Session(spec, url, options._replace(stop=lambda: bool(stopping), executor=executor)) as session:
@@ -341,10 +341,10 @@ def _run(spec: "Spec | None", url: str, options: "Options", given: str | None, q
                         display.update(progress, metric)
                 found = session.summary()
         except (Interrupted, KeyboardInterrupt):
-            _say(f"stopped; everything finished is saved. {onwards}", err=True)
+            _say(f"stopped; everything finished is saved. {resume_hint}", err=True)
             sys.exit(130)
         except Halted as error:
-            _say(f"error: {error}; everything finished is saved. {onwards}", err=True)
+            _say(f"error: {error}; everything finished is saved. {resume_hint}", err=True)
             sys.exit(1)
     if not quiet:
         output_console(console).print(as_text(found))

@@ -260,5 +260,5 @@ def test_workers_that_cannot_be_started(call: Call, tmp_path: Path) -> None:
     said = call("run", study, work=ExitsWhenRead())
     assert said.code == 1 and said.out == ""
     assert said.err.startswith("error: workers cannot be started, 3 times in a row: exit code 7;")
-    assert f"Go on with: hpsearch resume {database}" in said.err
+    assert f"Resume with: hpsearch resume {database}" in said.err
     assert call("resume", database).code == 0
