@@ -14,9 +14,9 @@ from hpsearch.storage.lease import study_lock
 from hpsearch.storage.records import FINISHED, Trial
 from hpsearch.storage.study_db import StudyDatabase
 from hpsearch.study.summary import Summary, summary
-from hpsearch.tracking import MlflowTracker, StudyInfo
+from hpsearch.tracking import StudyInfo
 from hpsearch.tracking.background import missing_part
-from hpsearch.tracking.mlflow.tracker import UploadCounts
+from hpsearch.tracking.mlflow.tracker import MlflowTracker, UploadCounts
 from hpsearch.tracking.sender import Message, RetryingSender
 
 

@@ -11,7 +11,7 @@ from hpsearch.data.dataset import Dataset
 from hpsearch.search.champion import find_champion
 from hpsearch.storage.records import Trial, TrialKey
 from hpsearch.storage.study_db import StudyDatabase
-from hpsearch.tracking import Tracker
+from hpsearch.tracking.base import Tracker
 from hpsearch.training.executors import Executor
 
 

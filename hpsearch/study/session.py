@@ -24,7 +24,7 @@ from hpsearch.study.loop import Study
 from hpsearch.study.progress import Progress
 from hpsearch.study.start import check_changes, resume, retry_failed, start, store_prepared
 from hpsearch.study.summary import RestoredStudy, Summary, count_reused, restored
-from hpsearch.tracking import TRACKERS, BackgroundTracker, NullTracker, StudyInfo, Tracker
+from hpsearch.tracking import TRACKERS, BackgroundTracker, NullTracker, StudyInfo, Tracker, TrackerFactory
 from hpsearch.training.executors import EXECUTORS, Executor
 from hpsearch.training.network import check_fit
 
@@ -32,7 +32,6 @@ FLUSH_SECONDS = 120.0  # time that a tracker gets to send the rest when a study 
 FLUSH_SECONDS_STOPPED = 3.0  # the same when the user waits for the study to stop
 
 ExecutorFactory = Callable[[int, str], Executor]  # number of workers, folder for temporary files → executor
-TrackerFactory = Callable[[str], Tracker]  # tracking URI → tracker
 
 
 class Options(NamedTuple):

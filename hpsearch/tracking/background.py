@@ -8,13 +8,15 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.queues import Queue
 from pathlib import Path
 from queue import Empty
-from typing import final
+from typing import TYPE_CHECKING, final
 
 from hpsearch.core.processes import init_worker, process_context, starting_children
 from hpsearch.core.text import masked
-from hpsearch.storage.records import Trial
 from hpsearch.tracking.base import StudyInfo
-from hpsearch.tracking.sender import Factory, Message, Progress, RetryingSender
+from hpsearch.tracking.sender import Message, Progress, RetryingSender, TrackerFactory
+
+if TYPE_CHECKING:
+    from hpsearch.storage.records import Trial
 
 POLL_INTERVAL = 0.2  # seconds
 STOP_TIMEOUT = 3.0  # seconds for the child process to end
@@ -32,7 +34,7 @@ class BackgroundTracker:
         stop: checked while `close` waits; True shortens the wait to `STOP_TIMEOUT`.
     """
 
-    def __init__(self, name: str, factory: Factory, uri: str, scratch: str, stop: Callable[[], bool]) -> None:
+    def __init__(self, name: str, factory: TrackerFactory, uri: str, scratch: str, stop: Callable[[], bool]) -> None:
         self._stop = stop
         self._name = name
         self._uri = uri
@@ -54,12 +56,12 @@ class BackgroundTracker:
         self._study = study
         self._messages.put(Message("start_study", (study,)))
 
-    def log_trial(self, trial: Trial) -> None:
+    def log_trial(self, trial: "Trial") -> None:
         self._labels.add(trial.label)
         self._messages.put(Message("log_trial", (trial,)))
         self._poll(0)
 
-    def finish_study(self, ranking: list[Trial], model: Path | None) -> None:
+    def finish_study(self, ranking: "list[Trial]", model: Path | None) -> None:
         self._finished = True
         self._messages.put(Message("finish_study", (ranking, model)))
 
@@ -119,7 +121,7 @@ def missing_part(trials: int, progress: Progress, finished: bool) -> str | None:
 
 
 def _run_sender(
-    factory: Factory, uri: str, scratch: str, messages: "Queue[Message | None]", reports: Connection
+    factory: TrackerFactory, uri: str, scratch: str, messages: "Queue[Message | None]", reports: Connection
 ) -> None:
     """Run the sender in the child process until None arrives."""
     init_worker(scratch)

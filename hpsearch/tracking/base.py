@@ -10,12 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
-from typing import Protocol, Self, final
+from typing import TYPE_CHECKING, Protocol, Self, final
 
-from hpsearch.config.spec import Spec
-from hpsearch.data.dataset import Dataset
+from hpsearch.core.text import masked
 from hpsearch.storage.database import display_name, file_of
-from hpsearch.storage.records import StoredStudy, Trial
+
+if TYPE_CHECKING:
+    from hpsearch.config.spec import Spec
+    from hpsearch.data.dataset import Dataset
+    from hpsearch.storage.records import StoredStudy, Trial
 
 GIT_TIMEOUT = 5.0  # seconds
 
@@ -33,7 +36,7 @@ class StudyInfo:
         commit: the git commit checked out in the folder of the database; None if there is none.
     """
 
-    spec: Spec
+    spec: "Spec"
     identity: str
     created: float
     properties: Mapping[str, str]
@@ -41,7 +44,9 @@ class StudyInfo:
     commit: str | None = None
 
     @classmethod
-    def from_stored(cls, spec: Spec, stored: StoredStudy, url: str, version: str, dataset: Dataset | None) -> Self:
+    def from_stored(
+        cls, spec: "Spec", stored: "StoredStudy", url: str, version: str, dataset: "Dataset | None"
+    ) -> Self:
         """Describe a stored study.
 
         Args:
@@ -60,6 +65,14 @@ class StudyInfo:
             "seed": str(spec.seed),
         }
         return cls(spec, stored.identity, stored.created, properties, size, git_commit(file.parent) if file else None)
+
+    @property
+    def data_name(self) -> str:
+        """A short name of the data: of the dataset or file, or the kind of source."""
+        settings = self.spec.data.model_dump()
+        keys = ("name", "path", "id")
+        name = next((settings[key] for key in keys if settings.get(key) is not None), self.spec.data.source)
+        return masked(str(name)).replace("\\", "/").rstrip("/").rpartition("/")[2] or self.spec.data.source
 
 
 def git_commit(folder: Path) -> str | None:
@@ -84,11 +97,11 @@ class Tracker(Protocol):
         """Set the study; all later calls belong to it."""
         ...
 
-    def log_trial(self, trial: Trial) -> None:
+    def log_trial(self, trial: "Trial") -> None:
         """Add a finished trial. Adding it again, after a resume, changes nothing."""
         ...
 
-    def finish_study(self, ranking: list[Trial], model: Path | None) -> None:
+    def finish_study(self, ranking: "list[Trial]", model: Path | None) -> None:
         """Complete a finished study.
 
         Args:
@@ -109,10 +122,10 @@ class NullTracker:
     def start_study(self, study: StudyInfo) -> None:
         return
 
-    def log_trial(self, trial: Trial) -> None:
+    def log_trial(self, trial: "Trial") -> None:
         return
 
-    def finish_study(self, ranking: list[Trial], model: Path | None) -> None:
+    def finish_study(self, ranking: "list[Trial]", model: Path | None) -> None:
         return
 
     def close(self, seconds: float) -> str | None:

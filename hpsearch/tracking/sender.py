@@ -12,7 +12,7 @@ from hpsearch.tracking.base import StoreReplacedError, Tracker
 
 CLOSING = 5.0  # seconds for `Tracker.close` after the last message
 PATIENCE = 2.0  # longest wait before a retry during `flush`, in seconds; all waits together: at most five times as long
-Factory = Callable[[str], Tracker]  # tracking URI → tracker
+TrackerFactory = Callable[[str], Tracker]  # tracking URI → tracker
 
 
 class Message(NamedTuple):
@@ -49,7 +49,9 @@ class RetryingSender:
         report: called with each change of the progress.
     """
 
-    def __init__(self, factory: Factory, uri: str, report: Callable[[Progress], None] = lambda progress: None) -> None:
+    def __init__(
+        self, factory: TrackerFactory, uri: str, report: Callable[[Progress], None] = lambda progress: None
+    ) -> None:
         self._factory = factory
         self._uri = uri
         self._report = report

@@ -18,7 +18,8 @@ from hpsearch.config.load import load_spec
 from hpsearch.config.references import search_space
 from hpsearch.config.spec import Spec
 from hpsearch.storage.trials import Trial
-from hpsearch.tracking import MlflowTracker, StudyInfo
+from hpsearch.tracking import StudyInfo
+from hpsearch.tracking.mlflow.tracker import MlflowTracker
 
 pytestmark = [
     pytest.mark.bench,

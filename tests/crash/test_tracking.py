@@ -26,7 +26,7 @@ from hpsearch.admin.sync import sync
 from hpsearch.data.dataset import prepare
 from hpsearch.errors import Interrupted, StorageError, TrackingError
 from hpsearch.storage.study_tables import StudyTable
-from hpsearch.tracking import MlflowTracker
+from hpsearch.tracking.mlflow.tracker import MlflowTracker
 
 pytestmark = [
     pytest.mark.crash,

@@ -47,7 +47,7 @@ def _search(study: StudyInfo) -> Iterator[str]:
     size = ", ".join(f"{count:,} {what}" for what, count in study.data_size.items())
     yield f"**Study {escaped(spec.name)}**, metric {code(spec.metric.name)}, seed {spec.seed}"
     yield ""
-    yield f"- Data: {code(data_name(spec))} ({spec.data.source}){f', {size}' if size else ''}"
+    yield f"- Data: {code(study.data_name)} ({spec.data.source}){f', {size}' if size else ''}"
     yield f"- Model: {code(_model(spec.model))}"
     yield f"- Training: {code(_choice(spec.train.optimizer))}, up to {spec.train.epochs} epochs"
     for stage in spec.stages:
@@ -97,13 +97,6 @@ def _commands(study: StudyInfo, experiment: str, registered: str | None) -> Iter
     if registered is not None:
         yield from ("", "or from MLflow's model registry", "", "```python", "import mlflow")
         yield from (f'mlflow.pyfunc.load_model("models:/{registered}@champion").predict(frame)', "```")
-
-
-def data_name(spec: Spec) -> str:
-    """Return a short name of the data: of the dataset or file, or the kind of source."""
-    settings = spec.data.model_dump()
-    name = next((settings[key] for key in ("name", "path", "id") if settings.get(key) is not None), spec.data.source)
-    return masked(str(name)).replace("\\", "/").rstrip("/").rpartition("/")[2] or spec.data.source
 
 
 def _model(model: Model) -> str:

@@ -11,7 +11,6 @@ from hpsearch.core.space import Axis
 from hpsearch.core.text import masked
 from hpsearch.storage.records import Trial, checked_every
 from hpsearch.tracking.base import StudyInfo
-from hpsearch.tracking.mlflow.description import data_name
 from hpsearch.tracking.mlflow.tags import (
     OBJECTIVE_METRIC,
     ORDINAL_METRIC,
@@ -51,7 +50,7 @@ class InputDataset(NamedTuple):
         digest, spec = study.properties.get("data"), study.spec
         if not digest:
             return None
-        name, size = data_name(spec), {f"num_{what}": count for what, count in study.data_size.items()}
+        name, size = study.data_name, {f"num_{what}": count for what, count in study.data_size.items()}
         source = json.dumps({"source": spec.data.source, "name": name})
         return cls(name[:500], digest[:36], spec.data.source, source, json.dumps(size))
 

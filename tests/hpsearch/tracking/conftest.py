@@ -9,7 +9,7 @@ import pytest
 
 from hpsearch.data.dataset import prepare
 from hpsearch.models.export import build_model
-from hpsearch.tracking import MlflowTracker
+from hpsearch.tracking.mlflow.tracker import MlflowTracker
 from hpsearch.training.network import build_network
 from tests.hpsearch.tracking.mlflow.mlflow_cases import STATES
 

@@ -11,8 +11,9 @@ import cases
 from hpsearch.core.space import build_space
 from hpsearch.models.model import Model
 from hpsearch.storage.records import Trial
-from hpsearch.tracking import MlflowTracker, StudyInfo
+from hpsearch.tracking import StudyInfo
 from hpsearch.tracking.mlflow.tags import TRIAL_TAG
+from hpsearch.tracking.mlflow.tracker import MlflowTracker
 
 
 def counts(database: Path) -> dict[str, int]:

@@ -7,7 +7,8 @@ import cases
 import numpy as np
 import pytest
 
-from hpsearch.tracking import MlflowTracker, StudyInfo
+from hpsearch.tracking import StudyInfo
+from hpsearch.tracking.mlflow.tracker import MlflowTracker
 from tests.hpsearch.tracking.mlflow.mlflow_cases import trial
 
 pytestmark = [

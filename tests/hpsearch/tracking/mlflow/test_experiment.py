@@ -13,7 +13,8 @@ import cases
 import pytest
 
 from hpsearch.storage.records import Trial
-from hpsearch.tracking import MlflowTracker, StudyInfo
+from hpsearch.tracking import StudyInfo
+from hpsearch.tracking.mlflow.tracker import MlflowTracker
 from tests.hpsearch.tracking.mlflow.mlflow_cases import SCORED, STATES, STUDY, runs, trial, upload
 
 pytestmark = [

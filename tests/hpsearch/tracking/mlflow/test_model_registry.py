@@ -10,7 +10,8 @@ from urllib.parse import urlparse
 import cases
 import pytest
 
-from hpsearch.tracking import MlflowTracker, StudyInfo
+from hpsearch.tracking import StudyInfo
+from hpsearch.tracking.mlflow.tracker import MlflowTracker
 from hpsearch.tracking.sender import Message, RetryingSender
 from tests.hpsearch.tracking.mlflow.mlflow_cases import STATES, STUDY, counts, run_of, runs, upload, versions
 

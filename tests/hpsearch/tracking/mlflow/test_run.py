@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from hpsearch.core.space import build_space
 from hpsearch.storage.records import Trial
-from hpsearch.tracking import MlflowTracker, StudyInfo
+from hpsearch.tracking import StudyInfo
 from hpsearch.tracking.mlflow.run import CURVE_POINTS, thinned
+from hpsearch.tracking.mlflow.tracker import MlflowTracker
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:sqlalchemy.exc.SADeprecationWarning"),

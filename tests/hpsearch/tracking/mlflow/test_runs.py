@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from hpsearch.storage.records import Trial
-from hpsearch.tracking import MlflowTracker
 from hpsearch.tracking.mlflow.tags import STATE_TAG, TRIAL_TAG
+from hpsearch.tracking.mlflow.tracker import MlflowTracker
 from tests.hpsearch.tracking.mlflow.mlflow_cases import STATES, STUDY, run_of, runs, trial, upload, versions
 
 pytestmark = [

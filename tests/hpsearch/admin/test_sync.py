@@ -1,0 +1,55 @@
+"""The upload of missing trials from a study database."""
+
+from pathlib import Path
+from typing import Any
+
+import cases
+import pytest
+from filelock import FileLock
+
+from hpsearch.admin.sync import SyncReport, sync
+from hpsearch.data.dataset import prepare
+from hpsearch.errors import Interrupted, StorageError, TrackingError
+from hpsearch.tracking.mlflow.tracker import UploadCounts
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:sqlalchemy.exc.SADeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:.*Any type hint is inferred:UserWarning"),
+]
+SHORT: dict[str, Any] = {"train.epochs": 2, "stages.0.trials": 3, "stages.1.trials": 1}
+
+
+@pytest.fixture
+def interrupted(tmp_path: Path) -> str:
+    """The URL of a study of which two trials are finished."""
+    spec, database, tracker = cases.small(**SHORT), tmp_path / "small.db", cases.Limit(2)
+    dataset, _ = prepare(spec.data, spec.seed, tmp_path)
+    with pytest.raises(Interrupted):
+        cases.run(spec, dataset, database, tracker=tracker, stop=tracker.stop)
+    return f"sqlite:///{database}"
+
+
+def test_report() -> None:
+    report = SyncReport(UploadCounts(12, 1, 68), ())
+    assert report.line == "12 runs uploaded, 1 unfinished run closed, 68 runs unchanged"
+
+
+def test_finished_trials_are_uploaded_once(interrupted: str, tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    first = sync(interrupted, uri)
+    assert first.runs.uploaded >= 2 and first == ((first.runs.uploaded, 0, 0), ())
+    assert sync(interrupted, uri) == ((0, 0, first.runs.uploaded), ())
+
+
+def test_refused(interrupted: str, tmp_path: Path) -> None:
+    """Without a store, while the study runs, with a store of another kind, and when it is interrupted."""
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    with pytest.raises(TrackingError, match="'none' disables tracking"):
+        sync(interrupted, "none")
+    with FileLock(f"{tmp_path}/small.db.lock"), pytest.raises(StorageError, match="run"):
+        sync(interrupted, uri)
+    with pytest.raises(Interrupted):
+        sync(interrupted, uri, stop=lambda: True)
+    (tmp_path / "mlflow.db").write_bytes(b"no database" * 99)
+    with pytest.raises(TrackingError, match=r"trials not uploaded \(its database is not a database"):
+        sync(interrupted, uri)
