@@ -12,7 +12,7 @@ from hpsearch.config.references import Parameters, Reference, conditions, refere
 from hpsearch.config.spec import Metric, Model, Stage, Train
 from hpsearch.core.space import Axis, Fixed, Parameter, Point, Range, Values, build_space
 from hpsearch.data.sources import Source
-from hpsearch.samplers import missing_requirement
+from hpsearch.samplers import missing_extra
 
 MAX_ERRORS = 100  # of one kind: the hints for thousands of names take minutes
 MAX_BUILT_LAYERS = 100_000  # built to check that the engine accepts them
@@ -158,7 +158,7 @@ def _stages(stages: tuple[Stage, ...]) -> Iterator[tuple[KeyPath, str]]:
     for number, stage in enumerate(stages):
         if stage.name in names[:number]:
             yield ("stages", number, "name"), f"names of stages must differ, got '{stage.name}' twice"
-        if lack := missing_requirement(stage.sampler):
+        if lack := missing_extra(stage.sampler):
             yield ("stages", number, "sampler"), lack
         if stage.confirms and number == 0:
             yield ("stages", 0, "top"), "the first stage has no earlier trials to confirm"

@@ -25,7 +25,7 @@ MEMORYLESS = ("random", "sobol")  # samplers that ignore earlier trials
 OPTIONAL_MODULES = {"gp": "torch"}  # sampler → a module that only the extra of the sampler's name installs
 
 
-def missing_requirement(name: str) -> str | None:
+def missing_extra(name: str) -> str | None:
     """Return which module a sampler lacks and how to install it, or None when the sampler can be used."""
     module = OPTIONAL_MODULES.get(name)
     if module is None or find_spec(module) is not None:
@@ -33,4 +33,4 @@ def missing_requirement(name: str) -> str | None:
     return f"sampler {name} needs {module}: pip install 'hpsearch[{name}]'"
 
 
-__all__ = ["MEMORYLESS", "SAMPLERS", "SamplerContext", "missing_requirement", "suggest_parameter"]
+__all__ = ["MEMORYLESS", "SAMPLERS", "SamplerContext", "missing_extra", "suggest_parameter"]

@@ -1,4 +1,4 @@
-"""What samplers share: the context of a trial, the unit interval, and an adapter to Optuna's sampler class.
+"""Shared by all samplers: the context of a trial, the unit interval, and an adapter to Optuna's sampler class.
 
 Optuna samples some parameters of a trial jointly (it calls them relative) and the others independently.
 """

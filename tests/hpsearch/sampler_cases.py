@@ -11,7 +11,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from hpsearch.core.seeds import derive
-from hpsearch.samplers import SAMPLERS, SamplerContext, missing_requirement, suggest_parameter
+from hpsearch.samplers import SAMPLERS, SamplerContext, missing_extra, suggest_parameter
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -44,7 +44,7 @@ WHEN: Mapping[str, Callable[[Params], bool]] = {"beta": lambda p: p["kind"] == "
 
 def members(*names: str) -> list[Any]:
     """Return samplers as test parameters; those that cannot be used here are skipped."""
-    lacks = {name: missing_requirement(name) for name in names}
+    lacks = {name: missing_extra(name) for name in names}
     return [pytest.param(n, marks=pytest.mark.skipif(lacks[n] is not None, reason=str(lacks[n]))) for n in names]
 
 
@@ -133,7 +133,7 @@ ALL = members(*SAMPLERS)
 
 def points() -> str:
     """Return the points of all usable samplers after the same history."""
-    usable = [name for name in SAMPLERS if missing_requirement(name) is None]
+    usable = [name for name in SAMPLERS if missing_extra(name) is None]
     return repr({name: after(history(), name, context(40)) for name in usable})
 
 

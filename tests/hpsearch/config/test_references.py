@@ -19,7 +19,7 @@ from hpsearch.core.seeds import derive
 from hpsearch.core.space import Clause
 from hpsearch.data.dataset import DTYPE, Dataset, prepare
 from hpsearch.errors import Interrupted, SpecError
-from hpsearch.samplers import SAMPLERS, missing_requirement
+from hpsearch.samplers import SAMPLERS, missing_extra
 from hpsearch.search.earlier import reusable_trials
 from hpsearch.storage.records import Trial
 from hpsearch.training.executors import EXECUTORS
@@ -152,7 +152,7 @@ def test_stopped_again_and_again(
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_every_sampler_takes_conditional_parameters(spec: Spec, dataset: Dataset, tmp_path: Path, sampler: str) -> None:
-    if lack := missing_requirement(sampler):
+    if lack := missing_extra(sampler):
         pytest.skip(lack)
     stages = [{"name": "only", "trials": 16, "sampler": sampler}]
     study = cases.run(cases.small(**{**cases.RICH, "stages": stages}), dataset, tmp_path / "small.db")

@@ -32,7 +32,7 @@ from sampler_cases import (
 )
 
 from hpsearch.core.space import build_space
-from hpsearch.samplers import SAMPLERS, missing_requirement
+from hpsearch.samplers import SAMPLERS, missing_extra
 from hpsearch.samplers.base import from_unit, sample_uniform, to_unit
 from tests.hpsearch.samplers.test_random import PARAMETERS
 from tests.hpsearch.samplers.test_random import context as context_over
@@ -181,7 +181,7 @@ def test_unit_interval_round_trip() -> None:
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_samplers_repeat_by_seed(name: str) -> None:
     """The same seed and history give the same point, another seed another point; seeds have 64 bits."""
-    if lack := missing_requirement(name):
+    if lack := missing_extra(name):
         pytest.skip(lack)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     every = build_space(PARAMETERS)

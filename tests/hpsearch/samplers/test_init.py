@@ -7,13 +7,13 @@ import sys
 import pytest
 
 from hpsearch import samplers
-from hpsearch.samplers import SAMPLERS, missing_requirement
+from hpsearch.samplers import SAMPLERS, missing_extra
 
 
 def test_importing_is_cheap() -> None:
     """Every check of a study file imports the registry."""
     heavy = "{'optuna', 'scipy', 'torch', 'cmaes', 'sklearn'} & set(sys.modules)"
-    use = "hpsearch.samplers.missing_requirement('gp')"
+    use = "hpsearch.samplers.missing_extra('gp')"
     code = f"import sys, hpsearch.samplers; {use}; sys.exit(repr({heavy}) if {heavy} else 0)"
     paths = os.pathsep.join(path for path in sys.path if path)
     fresh = subprocess.run(
@@ -22,8 +22,8 @@ def test_importing_is_cheap() -> None:
     assert fresh.returncode == 0, fresh.stderr
 
 
-def test_missing_requirement(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert all(missing_requirement(name) is None for name in SAMPLERS if name != "gp")
+def test_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert all(missing_extra(name) is None for name in SAMPLERS if name != "gp")
     monkeypatch.setattr(samplers, "find_spec", lambda module: None)
-    assert missing_requirement("gp") == "sampler gp needs torch: pip install 'hpsearch[gp]'"
-    assert missing_requirement("cmaes") is missing_requirement("random") is None
+    assert missing_extra("gp") == "sampler gp needs torch: pip install 'hpsearch[gp]'"
+    assert missing_extra("cmaes") is missing_extra("random") is None
