@@ -1,10 +1,12 @@
-"""Storage: the study database, in the order of imports.
+"""Storage: the study database.
 
-sqlite_file, database       files, URLs, errors
-tables, connection          our tables; an open database
-lease, snapshot             who may write; reading one moment without writing
-records                     a trial and what else is stored, as the program sees it
-trials, study_tables        the tables, each an object that reads and writes
-optuna_mirror               finished trials in Optuna's own tables
-study_db                    `StudyDatabase`: all of these on one database
+The modules in the order of their imports:
+
+- `sqlite_file`, `database`: files, URLs and errors.
+- `tables`, `connection`: the tables, and an open database.
+- `snapshot`, `lease`: reading one moment without writing, and the right to write.
+- `records`: trials and other stored content as the program sees them.
+- `trials`, `study_tables`: objects that read and write the tables.
+- `optuna_mirror`: finished trials in Optuna's own tables.
+- `study_db`: `StudyDatabase`, which composes the others.
 """
