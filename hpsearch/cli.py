@@ -97,10 +97,10 @@ def show(database: str, as_json: bool, as_csv: bool, all_trials: bool, watch: bo
     """Show stages, best trials and parameter importance of the study in DATABASE (read-only)."""
     if as_json + as_csv + watch > 1:
         raise click.UsageError("--json, --csv and --watch exclude each other")
-    from hpsearch.report.show import show as show_study
+    from hpsearch.report.show import print_study
 
     output: Any = "json" if as_json else "csv" if as_csv else "text"
-    show_study(_url(database), output, all_trials=all_trials, follow=watch)
+    print_study(_url(database), output, all_trials=all_trials, follow=watch)
 
 
 @commands.command()

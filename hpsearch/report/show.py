@@ -15,7 +15,7 @@ from hpsearch.study.summary import standing, summary
 OutputFormat = Literal["text", "json", "csv"]
 
 
-def show(url: str, output: OutputFormat = "text", *, all_trials: bool = False, follow: bool = False) -> None:
+def print_study(url: str, output: OutputFormat = "text", *, all_trials: bool = False, follow: bool = False) -> None:
     """Print a study, which is only read.
 
     Args:

@@ -114,7 +114,7 @@ def winner_line(finalists: Sequence[Finalist]) -> str:
         return "A is the winner."
     *others, last = tied
     letters = f"{', '.join(others)} and {last}" if others else last
-    return f"A has the best mean but does not differ significantly from {letters} ({100 * CONFIDENCE:.0f} %)."
+    return f"A has the best mean but does not differ significantly from {letters} ({CONFIDENCE:.0%})."
 
 
 def format_scores(metrics: Mapping[str, float]) -> str:

@@ -14,7 +14,7 @@ from hpsearch.storage.study_db import StudyDatabase, read
 from hpsearch.study.progress import Progress
 from hpsearch.study.summary import Summary, summarized
 
-POLL_INTERVAL = 1.0  # seconds
+WATCH_INTERVAL = 1.0  # seconds
 
 
 def watch(url: str, console: Console, wait: Callable[[float], None] = time.sleep) -> Summary:
@@ -42,9 +42,9 @@ def watch(url: str, console: Console, wait: Callable[[float], None] = time.sleep
             display.update(progress, study.spec.metric.name, *below)
             if is_over(study):
                 return study
-            wait(POLL_INTERVAL)
+            wait(WATCH_INTERVAL)
             while (changed := poller.poll()) is None and not is_over(study):
-                wait(POLL_INTERVAL)
+                wait(WATCH_INTERVAL)
             study = changed or study
 
 

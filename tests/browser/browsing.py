@@ -53,7 +53,7 @@ class Process(NamedTuple):
     group: int
 
 
-Picture = Callable[[Any, str], None]
+Screenshot = Callable[[Any, str], None]
 
 
 def unavailable(reason: str) -> None:

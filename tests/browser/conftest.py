@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import CLOSED, COMMAND, EXPECTED, STUDY, Made, Picture, processes, unavailable
+from browsing import CLOSED, COMMAND, EXPECTED, STUDY, Made, Screenshot, processes, unavailable
 
 from hpsearch.storage.sqlite_file import url_of
 from hpsearch.study.summary import summary
@@ -48,7 +48,7 @@ def page(browser: Any) -> Iterator[Any]:
 
 
 @pytest.fixture
-def picture(tmp_path: Path) -> Picture:
+def screenshot(tmp_path: Path) -> Screenshot:
     """Saves what a page shows, under a name, for people."""
     folder = Path(os.environ.get("HPSEARCH_TEST_ARTIFACTS", tmp_path))
     folder.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import Made, Picture, unavailable
+from browsing import Made, Screenshot, unavailable
 
 from hpsearch.storage.sqlite_file import url_of
 from hpsearch.study.summary import summary
@@ -49,11 +49,11 @@ def answers(port: int) -> bool:
     return False
 
 
-def test_dashboard(dashboard: str, page: Any, study: Made, picture: Picture) -> None:
+def test_dashboard(dashboard: str, page: Any, study: Made, screenshot: Screenshot) -> None:
     """It lists the stages as studies, one of them shows its trials, and the database is none the worse."""
     page.goto(dashboard)
     page.get_by_text("digits/coarse").wait_for()
-    picture(page, "optuna-studies")
+    screenshot(page, "optuna-studies")
     page.get_by_text("digits/fine").click()
     page.locator("a[href$='/trials']").first.click()
     trials = [trial for trial in study.ranked if trial.stage == "fine"]
@@ -61,5 +61,5 @@ def test_dashboard(dashboard: str, page: Any, study: Made, picture: Picture) -> 
         page.get_by_role("button", name=f"Trial {trial.number}").first.wait_for()
     page.get_by_role("button", name=f"Trial {trials[0].number}").first.click()
     page.get_by_text(str(trials[0].value)).first.wait_for()
-    picture(page, "optuna-trials")
+    screenshot(page, "optuna-trials")
     assert summary(url_of(str(study.database))).ranking == study.ranked

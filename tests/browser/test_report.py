@@ -9,11 +9,11 @@ from typing import Any
 import matplotlib.image
 import numpy as np
 import pytest
-from browsing import COMMAND, Made, Picture, unavailable
+from browsing import COMMAND, Made, Screenshot, unavailable
 
 from hpsearch.core.text import format_value
 from hpsearch.report.html.content import ReportContent
-from hpsearch.report.html.images import SCALE, TITLE_HEIGHT, WIDTH, missing_requirement
+from hpsearch.report.html.images import SCALE, TITLE_HEIGHT, WIDTH, missing_renderer
 from hpsearch.report.html.model_figures import model_charts
 from hpsearch.report.html.search_figures import search_charts
 from hpsearch.storage.sqlite_file import url_of
@@ -64,7 +64,7 @@ def opened(page: Any, file: Path) -> tuple[list[str], list[str]]:
 
 
 def drawn(page: Any) -> list[str]:
-    """Every picture, once it is drawn."""
+    """Every screenshot, once it is drawn."""
     names = page.eval_on_selector_all(".plot", "plots => plots.map(p => p.dataset.figure)")
     for name in names:
         plot = page.locator(f'.plot[data-figure="{name}"]')
@@ -79,7 +79,7 @@ def column(page: Any, title: str) -> list[str]:
     return list(page.locator(f"#table tbody tr:visible td:nth-child({place})").all_inner_texts())
 
 
-def test_it_draws_everything_and_asks_for_nothing(page: Any, report: Path, study: Made, picture: Picture) -> None:
+def test_it_draws_everything_and_asks_for_nothing(page: Any, report: Path, study: Made, screenshot: Screenshot) -> None:
     asked, said = opened(page, report)
     names = drawn(page)
     assert names == [
@@ -93,9 +93,9 @@ def test_it_draws_everything_and_asks_for_nothing(page: Any, report: Path, study
     assert page.locator('[data-figure="importance"] .barlayer .point').count() == 4
     assert page.locator('[data-figure="curves"] .scatterlayer .js-line').count() == 10
     page.locator("#stages").scroll_into_view_if_needed()
-    picture(page, "report-stages")
+    screenshot(page, "report-stages")
     page.evaluate("window.scrollTo(0, 0)")
-    picture(page, "report")
+    screenshot(page, "report")
     assert asked == [report.as_uri()] and said == []
 
 
@@ -131,7 +131,7 @@ def test_sorting_and_filtering(page: Any, report: Path, study: Made) -> None:
     assert said == []
 
 
-def test_hovering(page: Any, report: Path, study: Made, picture: Picture) -> None:
+def test_hovering(page: Any, report: Path, study: Made, screenshot: Screenshot) -> None:
     _, said = opened(page, report)
     plot = page.locator('[data-figure="history"]')
     plot.scroll_into_view_if_needed()
@@ -146,11 +146,11 @@ def test_hovering(page: Any, report: Path, study: Made, picture: Picture) -> Non
     assert format_value(first.value or 0.0) in text.first.text_content()
     buttons = plot.locator(".modebar-btn").evaluate_all("buttons => buttons.map(b => b.dataset.title)")
     assert "Zoom" in buttons and not any("Share" in title or "Cloud" in title for title in buttons)
-    picture(page, "report-hover")
+    screenshot(page, "report-hover")
     assert said == []
 
 
-def test_names_are_text(page: Any, evil: Path, picture: Picture) -> None:
+def test_names_are_text(page: Any, evil: Path, screenshot: Screenshot) -> None:
     asked, said = opened(page, evil)
     names = drawn(page)
     assert {"confusion", "regions", "learning"} <= set(names)
@@ -160,12 +160,12 @@ def test_names_are_text(page: Any, evil: Path, picture: Picture) -> None:
     title = page.locator('[data-figure="regions"] .xtitle').text_content()
     assert title == EVIL[0]
     page.locator("#confusion").scroll_into_view_if_needed()
-    picture(page, "report-names")
+    screenshot(page, "report-names")
 
 
 def test_png_files(study: Made, tmp_path: Path) -> None:
     """One for each chart of the page: decodable, of its size, with content, and rendered without a network."""
-    if missing := missing_requirement():
+    if missing := missing_renderer():
         unavailable(missing)
     command = [COMMAND, "report", study.database, "--out", tmp_path / "r.html", "--png"]
     offline = os.environ | {"CHOREO_PROXY_SERVER": "127.0.0.1:9"}  # the browser's proxy: there is none at that port

@@ -6,7 +6,7 @@ from math import log10
 from typing import Any
 
 import pytest
-from browsing import COMMAND, Made, Picture
+from browsing import COMMAND, Made, Screenshot
 
 pytestmark = pytest.mark.browser
 
@@ -54,7 +54,7 @@ def plots(page: Any, least: int, points: int) -> list[Any]:
     return found
 
 
-def test_table(page: Any, served: str, study: Made, picture: Picture) -> None:
+def test_table(page: Any, served: str, study: Made, screenshot: Screenshot) -> None:
     """The columns are the key figures of a trial, the best trial first."""
     assert open_table(page, served, study) == [trial.label for trial in study.ranked]
     for key, expected in {
@@ -67,10 +67,10 @@ def test_table(page: Any, served: str, study: Made, picture: Picture) -> None:
     assert column(page, "tags.`hpsearch.stage`") == [trial.stage for trial in study.ranked]
     assert column(page, "metrics.`test/accuracy`")[0] == str(study.ranked[0].metrics["test/accuracy"])
     usual(page)
-    picture(page, "mlflow-table")
+    screenshot(page, "mlflow-table")
 
 
-def test_charts(page: Any, served: str, study: Made, picture: Picture) -> None:
+def test_charts(page: Any, served: str, study: Made, screenshot: Screenshot) -> None:
     """Parallel coordinates of all trials; metric by trial and by parameter, and curves, of the best ten."""
     page.set_viewport_size({"width": 1600, "height": 2000})
     page.goto(f"{served}&compareRunsMode=CHART")
@@ -101,10 +101,10 @@ def test_charts(page: Any, served: str, study: Made, picture: Picture) -> None:
         assert expected in drawn, metric
     usual(page)
     plots(page, 2, 6)
-    picture(page, "mlflow-charts")
+    screenshot(page, "mlflow-charts")
 
 
-def test_compare(page: Any, served: str, study: Made, picture: Picture) -> None:
+def test_compare(page: Any, served: str, study: Made, screenshot: Screenshot) -> None:
     """Two trials are selected; their curves are in one plot."""
     open_table(page, served, study)
     for row in (0, 1):
@@ -116,11 +116,11 @@ def test_compare(page: Any, served: str, study: Made, picture: Picture) -> None:
     (plot,) = plots(page, 1, 6)
     drawn = {tuple(ys) for _, _, ys in plot["curves"]}  # MLflow draws each twice: as it is, and smoothed
     assert drawn == {tuple(trial.history["val/loss"]) for trial in study.ranked[:2]}
-    picture(page, "mlflow-compare")
+    screenshot(page, "mlflow-compare")
 
 
-def test_files(page: Any, served: str, study: Made, picture: Picture) -> None:
-    """The best trial's history and its picture open in the page."""
+def test_files(page: Any, served: str, study: Made, screenshot: Screenshot) -> None:
+    """The best trial's history and its screenshot open in the page."""
     open_table(page, served, study)
     page.set_viewport_size(USUAL)
     page.get_by_role("link", name=study.ranked[0].label, exact=True).click()
@@ -131,7 +131,7 @@ def test_files(page: Any, served: str, study: Made, picture: Picture) -> None:
     page.get_by_text("loss.png", exact=True).click()
     drawn = page.get_by_alt_text("loss.png").element_handle()
     page.wait_for_function("image => image.complete && image.naturalWidth === 600", arg=drawn)
-    picture(page, "mlflow-files")
+    screenshot(page, "mlflow-files")
 
 
 def test_a_server_that_runs(served: str, study: Made) -> None:

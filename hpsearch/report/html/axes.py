@@ -15,14 +15,14 @@ MAX_LABEL_LENGTH = 40  # characters
 MIN_BAR_SHARE = 0.008  # of the axis
 
 
-def escaped(text: object) -> str:
+def plotly_text(text: object) -> str:
     """Return text from a file as plotly must get it to show it unchanged: plotly interprets HTML tags."""
     return escape(printable(str(text), MAX_LABEL_LENGTH), quote=False)
 
 
 def axis_title(axis: Axis) -> str:
     """Return the parameter's name, as `1 − beta` if that is what was sampled."""
-    return f"1 − {escaped(axis.name)}" if axis.complement else escaped(axis.name)
+    return f"1 − {plotly_text(axis.name)}" if axis.complement else plotly_text(axis.name)
 
 
 def coordinate(axis: Axis, internal: InternalValue) -> float:
@@ -44,7 +44,7 @@ def axis_layout(axis: Axis) -> dict[str, Any]:
     """Return ticks, type and range of plotly's axis: the full range of the parameter and a margin."""
     if axis.choices:
         last = len(axis.choices) - 1
-        labels = [escaped(format_value(choice)) for choice in axis.choices]
+        labels = [plotly_text(format_value(choice)) for choice in axis.choices]
         return {"tickvals": list(range(last + 1)), "ticktext": labels, "range": [-0.5, last + 0.5]}
     if axis.integer and not axis.log and axis.high - axis.low <= MAX_INTEGER_TICKS:
         integers = range(int(axis.low), int(axis.high) + 1)

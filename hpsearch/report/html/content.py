@@ -22,7 +22,7 @@ from hpsearch.storage.records import StoredStudy, Trial
 from hpsearch.storage.study_db import StudyDatabase, read
 from hpsearch.study.summary import Summary, standing, summarized
 
-MAX_ERRORS = 5  # kinds of errors of failed trials that are listed
+MAX_ERROR_KINDS = 5  # kinds of errors of failed trials that are listed
 
 
 class ReportContent(NamedTuple):
@@ -144,7 +144,7 @@ class ReportContent(NamedTuple):
 
         interval = binomtest(round(accuracy * rows), rows).proportion_ci(CONFIDENCE, method="wilson")
         return (
-            f"The test accuracy is {accuracy:.1%} of {rows:,} rows, which were used once; "
+            f"The test accuracy is {accuracy:.1%} on {rows:,} rows, which were used once; "
             f"the {CONFIDENCE:.0%} interval is {interval.low:.1%} to {interval.high:.1%}."
         )
 
@@ -159,7 +159,7 @@ class ReportContent(NamedTuple):
             command = f"hpsearch resume {shlex.quote(self.database)}"
             yield f"The database holds no diagnostics of the best model yet. To add them, run: {command}"
         errors = Counter(r.error for r in self.trials if r.error)
-        yield from (f"{count} failed: {error}" for error, count in errors.most_common(MAX_ERRORS))
+        yield from (f"{count} failed: {error}" for error, count in errors.most_common(MAX_ERROR_KINDS))
 
     def diagnosis(self) -> str:
         """Return bias and variance of the best trial, with advice; empty if it lacks the scores."""

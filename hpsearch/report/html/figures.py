@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from hpsearch.report.html.axes import escaped
+from hpsearch.report.html.axes import plotly_text
 from hpsearch.storage.records import Trial, checked_every
 
 # Okabe and Ito 2008, "Color universal design": distinguishable with color blindness.
@@ -58,7 +58,7 @@ def stage_color(stages: Sequence[str], stage: str) -> str:
 
 def hover_text(record: Trial) -> str:
     """Return what hovering over a trial shows: `coarse/12, complete`."""
-    return f"{escaped(record.label)}, {record.state}"
+    return f"{plotly_text(record.label)}, {record.state}"
 
 
 def line(name: str, color: str, x: Sequence[float], y: Sequence[float], **options: Any) -> go.Scatter:
@@ -78,7 +78,7 @@ def set_category_ticks(figure: go.Figure, names: Sequence[str], side: str = "y",
     Plotly's category axes would merge names that are shortened to the same text.
     """
     step = -(-len(names) // MAX_CATEGORY_TICKS) or 1
-    ticks = {"tickvals": list(range(0, len(names), step)), "ticktext": [escaped(name) for name in names[::step]]}
+    ticks = {"tickvals": list(range(0, len(names), step)), "ticktext": [plotly_text(name) for name in names[::step]]}
     update = figure.update_yaxes if side == "y" else figure.update_xaxes
     update(showgrid=False, **ticks, **subplot)
 

@@ -19,7 +19,7 @@ INSTALL_BROWSER = (
 )
 
 
-def missing_requirement() -> str | None:
+def missing_renderer() -> str | None:
     """Return what to install before PNG files can be written, or None if nothing is missing."""
     if importlib.util.find_spec("kaleido") is None:
         return INSTALL_KALEIDO

@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 
 from hpsearch.core.text import format_value
 from hpsearch.models.diagnostics import DecisionRegions, Diagnostics, LayerHistogram, PartPredictions
-from hpsearch.report.html.axes import escaped, metric_layout
+from hpsearch.report.html.axes import metric_layout, plotly_text
 from hpsearch.report.html.content import ReportContent
 from hpsearch.report.html.figures import (
     BEST_COLOR,
@@ -63,7 +63,9 @@ def _learning(best: Trial) -> Chart:
     """Draw training and validation curves of the best trial, the loss and its scores side by side."""
     kinds = list(dict.fromkeys(name.partition("/")[2] for name in best.history))
     kinds = [k for k in kinds if not k.endswith("_std")][:3]
-    figure = new_figure(360, 1, max(1, len(kinds)), subplot_titles=[escaped(k) for k in kinds], horizontal_spacing=0.09)
+    figure = new_figure(
+        360, 1, max(1, len(kinds)), subplot_titles=[plotly_text(k) for k in kinds], horizontal_spacing=0.09
+    )
     for column, kind in enumerate(kinds, 1):
         values: list[float] = []
         for part, color in (("train", PALETTE[0]), ("val", PALETTE[1])):
@@ -170,14 +172,14 @@ def _predicted(values: Sequence[tuple[str, PartPredictions]]) -> Chart:
 
 def _regions(regions: DecisionRegions, classes: Sequence[str]) -> Chart:
     figure = new_figure(520)
-    x_title, y_title = (escaped(name) for name in regions.features)
+    x_title, y_title = (plotly_text(name) for name in regions.features)
     if classes:
         colors = [PALETTE[n % len(PALETTE)] for n in range(len(classes))]
         steps = [[edge, color] for n, color in enumerate(colors) for edge in (n / len(classes), (n + 1) / len(classes))]
         field = go.Heatmap(
             x=regions.x, y=regions.y, z=regions.predicted, zmin=-0.5, zmax=len(classes) - 0.5, opacity=0.35
         )
-        labels = [[escaped(classes[int(v)]) for v in row] for row in regions.predicted]
+        labels = [[plotly_text(classes[int(v)]) for v in row] for row in regions.predicted]
         field.update(colorscale=steps, showscale=False, text=labels, customdata=regions.probability)
         field.update(hovertemplate="%{text}, probability %{customdata:.0%}<extra></extra>")
         figure.add_trace(field)
@@ -185,7 +187,7 @@ def _regions(regions: DecisionRegions, classes: Sequence[str]) -> Chart:
             rows = [d for d in regions.training_rows if int(d[2]) == n]
             marker = {"size": 5, "opacity": 0.9, "line": {"width": 0.5, "color": "white"}}
             x, y = [d[0] for d in rows], [d[1] for d in rows]
-            figure.add_trace(points(escaped(name), colors[n], x, y, marker=marker, hoverinfo="name"))
+            figure.add_trace(points(plotly_text(name), colors[n], x, y, marker=marker, hoverinfo="name"))
     else:
         field = go.Heatmap(x=regions.x, y=regions.y, z=regions.predicted, colorscale="Viridis", opacity=0.8)
         field.update(hovertemplate="%{z:.4g}<extra></extra>")
@@ -205,7 +207,7 @@ def _histograms(name: str, title: str, spreads: Sequence[LayerHistogram], captio
     layers = spreads[:MAX_LAYERS]
     columns = min(HISTOGRAM_COLUMNS, len(layers))
     rows = -(-len(layers) // columns)
-    titles = [escaped(s.layer) for s in layers]
+    titles = [plotly_text(s.layer) for s in layers]
     figure = new_figure(60 + 210 * rows, rows, columns, subplot_titles=titles, vertical_spacing=0.44 / (rows + 1))
     for number, s in enumerate(layers):
         centers = [(a + b) / 2 for a, b in zip(s.edges, s.edges[1:], strict=False)]

@@ -42,7 +42,7 @@ def write_report(url: str, out: Path | None = None, *, png: bool | None = None) 
     from hpsearch.report.html import images, model_figures, search_figures
     from hpsearch.report.html.page import render_page
 
-    missing = None if png is False else images.missing_requirement()
+    missing = None if png is False else images.missing_renderer()
     if png and missing is not None:
         raise OutputError(missing)
     content = ReportContent.read(url)

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from hpsearch.core.space import Axis
 from hpsearch.core.text import format_duration, format_value
 from hpsearch.report.html import axes as chart_axes
-from hpsearch.report.html.axes import escaped
+from hpsearch.report.html.axes import plotly_text
 from hpsearch.report.html.content import ReportContent
 from hpsearch.report.html.figures import (
     BEST_COLOR,
@@ -74,11 +74,11 @@ def _numbers(content: ReportContent) -> dict[str, int]:
 
 
 def _metric(content: ReportContent) -> str:
-    return escaped(content.spec.metric.name)
+    return plotly_text(content.spec.metric.name)
 
 
 def _parameter_text(record: Trial, axis: Axis) -> str:
-    return f"{hover_text(record)}<br>{escaped(axis.name)} {escaped(format_value(record.point[axis.name]))}"
+    return f"{hover_text(record)}<br>{plotly_text(axis.name)} {plotly_text(format_value(record.point[axis.name]))}"
 
 
 def _value_text(content: ReportContent, record: Trial) -> str:
@@ -105,7 +105,7 @@ def _stages(content: ReportContent, axes: Sequence[Axis]) -> Chart:
             figure.add_trace(trace.update(showlegend=number == 1), number, 1)
         title = {"text": chart_axes.axis_title(axis), "standoff": 4}
         figure.update_xaxes(title=title, **chart_axes.axis_layout(axis), row=number, col=1)
-        ticks = {"tickvals": list(range(len(searching))), "ticktext": [escaped(name) for name in searching]}
+        ticks = {"tickvals": list(range(len(searching))), "ticktext": [plotly_text(name) for name in searching]}
         figure.update_yaxes(range=[len(searching) - 0.5, -0.5], showgrid=False, **ticks, row=number, col=1)
     caption = (
         "Each strip is a parameter on its sampling scale: the thin line is its full range, the bar is the range that "
@@ -121,7 +121,7 @@ def _stage_traces(content: ReportContent, axis: Axis, stage: str, row: int) -> I
     full = [chart_axes.coordinate(axis, end) for end in (axis.low, axis.high)] if axis.zoomable else [0, axis.high]
     low, high = content.summary.boxes[number][axis.key] if axis.zoomable else full
     yield _bar(full, row, PALE_COLOR, 3, "")
-    label = f"{escaped(stage)}: {_bounds(axis, low, high)}"
+    label = f"{plotly_text(stage)}: {_bounds(axis, low, high)}"
     yield _bar(chart_axes.visible_bounds(axis, low, high), row, stage_color(names, stage), 15, label)
     trials = [r for r in content.summary.records[number] if axis.key in r.internal_params]
     at = [chart_axes.coordinate(axis, r.internal_params[axis.key]) for r in trials]
@@ -139,9 +139,9 @@ def _bar(bounds: Sequence[float], row: int, color: str, width: int, text: str) -
 
 def _bounds(axis: Axis, low: float, high: float) -> str:
     if not axis.zoomable:
-        return ", ".join(escaped(format_value(choice)) for choice in axis.choices)
+        return ", ".join(plotly_text(format_value(choice)) for choice in axis.choices)
     bounds = [axis.to_value(low), axis.to_value(high)]
-    return " … ".join(escaped(format_value(bound)) for bound in (reversed(bounds) if axis.complement else bounds))
+    return " … ".join(plotly_text(format_value(bound)) for bound in (reversed(bounds) if axis.complement else bounds))
 
 
 def _history(content: ReportContent) -> Chart:
@@ -170,7 +170,7 @@ def _history(content: ReportContent) -> Chart:
 
 
 def _legend(stage: str, state: str) -> str:
-    return escaped(stage) if state == "complete" else f"{escaped(stage)}, {state}"
+    return plotly_text(stage) if state == "complete" else f"{plotly_text(stage)}, {state}"
 
 
 def _pruned_note(trials: Sequence[Trial]) -> str:
@@ -286,12 +286,12 @@ def _curves(content: ReportContent) -> Chart:
     for number, r in enumerate(content.summary.ranking[:MAX_CURVES]):
         x, y = thinned_curve(r, metric)
         values += y
-        trace = line(f"{escaped(r.label)}", PALETTE[number % len(PALETTE)], x, y)
+        trace = line(f"{plotly_text(r.label)}", PALETTE[number % len(PALETTE)], x, y)
         trace.update(line_width=1.3 if number else 3, opacity=0.75 if number else 1.0)
-        trace.update(hovertemplate=f"{escaped(r.label)}<br>epoch %{{x}}: %{{y:.4g}}<extra></extra>")
+        trace.update(hovertemplate=f"{plotly_text(r.label)}<br>epoch %{{x}}: %{{y:.4g}}<extra></extra>")
         figure.add_trace(trace)
     figure.update_xaxes(title="epoch")
-    figure.update_yaxes(title=escaped(metric), **chart_axes.metric_layout(values, 5))
+    figure.update_yaxes(title=plotly_text(metric), **chart_axes.metric_layout(values, 5))
     figure.update_layout(legend={"orientation": "v", "x": 1.01, "xanchor": "left", "y": 1, "yanchor": "top"})
     caption = f"{metric} by epoch; the thick line is the best trial."
     return Chart("curves", "Learning curves of the best trials", caption, figure)
@@ -353,10 +353,10 @@ def _time(content: ReportContent) -> Chart:
     for name in names:
         trials = [r for r in trained if r.stage == name]
         if trials:
-            text = [f"{r.seconds:.3g} s, {r.epochs} epochs<br>{escaped(format_parameters(r))}" for r in trials]
+            text = [f"{r.seconds:.3g} s, {r.epochs} epochs<br>{plotly_text(format_parameters(r))}" for r in trials]
             text = [f"{hover_text(r)}<br>{t}" for r, t in zip(trials, text, strict=True)]
             x, y = [numbers[r.label] for r in trials], [r.seconds for r in trials]
-            figure.add_trace(points(escaped(name), stage_color(names, name), x, y, text=text, hoverinfo="text"))
+            figure.add_trace(points(plotly_text(name), stage_color(names, name), x, y, text=text, hoverinfo="text"))
     figure.update_xaxes(title="trial")
     figure.update_yaxes(title="seconds", **chart_axes.metric_layout([r.seconds for r in trained]))
     total = format_duration(sum(r.seconds for r in trained))

@@ -76,8 +76,8 @@ def test_the_winner() -> None:
     assert winner_line([best]) == "A was the only point to confirm."
     assert winner_line([best, worse]) == "A is the winner."
     significant = "A has the best mean but does not differ significantly from"
-    assert winner_line([best, worse, tied]) == f"{significant} C (95 %)."
-    assert winner_line([best, tied, tied, worse, tied]) == f"{significant} B, C and E (95 %)."
+    assert winner_line([best, worse, tied]) == f"{significant} C (95%)."
+    assert winner_line([best, tied, tied, worse, tied]) == f"{significant} B, C and E (95%)."
     assert winner_line([best._replace(mean=math.nan), tied]) == "No winner: no point completed with every seed."
 
 

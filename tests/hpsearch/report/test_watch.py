@@ -149,7 +149,7 @@ def test_plain_lines(
     assert "Run by" not in capsys.readouterr().out, "who runs it has only to close"
     text = out.file.getvalue()  # type: ignore[attr-defined]
     assert found.trained and plain(found) == plain(summary(url))
-    assert set(waited) == {module.POLL_INTERVAL} and len(waited) < 400
+    assert set(waited) == {module.WATCH_INTERVAL} and len(waited) < 400
     lines = text.splitlines()
     assert lines[0].startswith("coarse (1/3): 0/") and "no best yet" in lines[0]
     assert any(line.startswith("fine (2/3): ") for line in lines)

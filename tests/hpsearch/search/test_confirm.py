@@ -168,8 +168,8 @@ def test_tied_or_not() -> None:
     assert abs(a.mean - b.mean) < a.half_width, "by their own intervals they could be the same"
     assert not b.tied and c.tied
     assert winner_line([a, b]) == "A is the winner."
-    assert winner_line([a, b, c]) == "A has the best mean but does not differ significantly from C (95 %)."
-    assert winner_line([a, c, c]) == "A has the best mean but does not differ significantly from B and C (95 %)."
+    assert winner_line([a, b, c]) == "A has the best mean but does not differ significantly from C (95%)."
+    assert winner_line([a, c, c]) == "A has the best mean but does not differ significantly from B and C (95%)."
     twins = compare_points(made(2, 2), stage([[0.1, 0.2], [0.1, 0.2]]))
     assert twins[1].tied and twins[0].point["x"] == 0, "of equals the older one"
     shifted = compare_points(made(2, 2), stage([[0.125, 0.25], [0.25, 0.375]]))
@@ -373,7 +373,7 @@ def test_report(call: Any, tmp_path: Path) -> None:
         assert f"{f['mean']:.4g} ± {f['half_width']:.2g}" in line
         assert f["behind"] is None or f"{f['behind']:.4g} ± {f['behind_half_width']:.2g}" in line
     names = {(): None, ("B",): "B", ("C",): "C", ("B", "C"): "B and C"}[tuple(tied)]
-    assert (f"but does not differ significantly from {names} (95 %)." if names else "A is the winner.") in shown
+    assert (f"but does not differ significantly from {names} (95%)." if names else "A is the winner.") in shown
     ended = said.out[said.out.index("Study small") : said.out.index("Database:")]  # the same, without what takes longer
     assert set(ended.splitlines()) <= set(shown.splitlines())
 

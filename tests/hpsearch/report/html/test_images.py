@@ -32,13 +32,13 @@ def test_each_chart_has_its_title_and_its_height() -> None:
 
 
 def test_a_missing_kaleido(no_kaleido: None) -> None:
-    assert images.missing_requirement() == "PNG files need kaleido: pip install 'hpsearch[png]'"
+    assert images.missing_renderer() == "PNG files need kaleido: pip install 'hpsearch[png]'"
 
 
 def test_a_missing_browser(monkeypatch: pytest.MonkeyPatch) -> None:
     chromium = pytest.importorskip("choreographer.browsers.chromium")
     monkeypatch.setattr(chromium.Chromium, "find_browser", lambda **_: None)
-    missing = images.missing_requirement()
+    missing = images.missing_renderer()
     assert missing is not None and all(word in missing for word in ("Chrome", "Chromium", "apt-get", "BROWSER_PATH"))
 
 
@@ -47,7 +47,7 @@ def test_a_wrong_browser_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     monkeypatch.setattr(chromium, "get_chrome_download_path", lambda **_: None)
     monkeypatch.setattr(chromium, "get_old_chrome_download_path", lambda: None)
     monkeypatch.setenv("BROWSER_PATH", str(tmp_path / "none"))
-    missing = images.missing_requirement()
+    missing = images.missing_renderer()
     assert missing is not None and missing.endswith(f"BROWSER_PATH={tmp_path / 'none'} is not a file")
 
 
@@ -71,7 +71,7 @@ def test_a_browser_that_fails(call: test_cli.Call, ran: Any, tmp_path: Path, mon
         raise RuntimeError("The browser closed", "at once.")
 
     monkeypatch.setattr(kaleido, "write_fig_from_object_sync", fail)
-    monkeypatch.setattr(images, "missing_requirement", lambda: None)
+    monkeypatch.setattr(images, "missing_renderer", lambda: None)
     shutil.copyfile(ran("folds").removeprefix("sqlite:///"), tmp_path / "x.db")
     said = call("report", "x.db")
     assert said.code == 0 and said.err.startswith("note: ")

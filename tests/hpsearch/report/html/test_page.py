@@ -152,7 +152,7 @@ def test_what_it_says(ran: Any, tmp_path: Path) -> None:
     places = [text.index(f'id="{name}"') for name in ("result", "search", "best", "trials", "provenance")]
     assert places == sorted(places) and text.index("Best parameters") < places[1]
     assert re.search(
-        r"The test accuracy is [\d.]+% of \d+ rows, which were used once; the 95% interval is [\d.]+% to [\d.]+%", words
+        r"The test accuracy is [\d.]+% on \d+ rows, which were used once; the 95% interval is [\d.]+% to [\d.]+%", words
     )
 
 

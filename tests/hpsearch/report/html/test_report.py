@@ -59,7 +59,7 @@ def test_a_study_under_way(ran: Any, tmp_path: Path) -> None:
             cases.run(spec, dataset, database, tracker=limit, stop=limit.stop)
         url = f"sqlite:///{database}"
         text = write_report(url, tmp_path / f"{trials}.html", png=False).page.read_text("utf-8")
-        assert "Not finished, and nobody runs it" in text
+        assert "Unfinished and not running" in text
         assert ("No trial is complete yet" in text) == (ReportContent.read(url).summary.champion is None)
 
 
