@@ -32,7 +32,7 @@ STUDY: dict[str, Any] = {
     "wave": 8,
     "workers": 2,
 }
-# MLflow's page asks who is signed in, which only a server with accounts knows; its assistant opens over the page.
+# MLflow's page requests the current user, which only a server with accounts knows. Its assistant would cover the page.
 EXPECTED = "/users/current"
 CLOSED = (
     "localStorage['mlflow.assistant.fab.autoOpenedOnFirstLoad_v1'] = 'true';"
@@ -40,8 +40,8 @@ CLOSED = (
 )
 
 
-class Made(NamedTuple):
-    """A study that was run, in a folder of its own, and its trials, best first."""
+class FinishedStudy(NamedTuple):
+    """A finished study and its trials, best first."""
 
     database: Path
     ranked: list[Trial]
@@ -57,7 +57,7 @@ Screenshot = Callable[[Any, str], None]
 
 
 def unavailable(reason: str) -> None:
-    """Skips, or fails where a browser was promised."""
+    """Skip the test, or fail it if HPSEARCH_TEST_BROWSER is `required`."""
     if os.environ.get("HPSEARCH_TEST_BROWSER") == "required":
         pytest.fail(reason)
     pytest.skip(reason)

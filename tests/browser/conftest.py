@@ -1,4 +1,4 @@
-"""A browser, a study that was really run, and MLflow's page of it; all are real processes."""
+"""Fixtures for the browser tests: a browser, a study run by the command, and its MLflow page."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import CLOSED, COMMAND, EXPECTED, STUDY, Made, Screenshot, processes, unavailable
+from browsing import CLOSED, COMMAND, EXPECTED, STUDY, FinishedStudy, Screenshot, processes, unavailable
 
 from hpsearch.storage.sqlite_file import url_of
 from hpsearch.study.summary import summary
@@ -34,7 +34,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def page(browser: Any) -> Iterator[Any]:
-    """An empty page; what goes wrong on it fails its test."""
+    """Yield an empty page. Errors on it and failed requests fail the test."""
     wrong: list[str] = []
     page = browser.new_page(viewport={"width": 1400, "height": 900})
     page.set_default_timeout(20_000)
@@ -43,13 +43,13 @@ def page(browser: Any) -> Iterator[Any]:
     page.on("response", lambda answer: wrong.append(f"{answer.status} {answer.url}") if answer.status >= 400 else None)
     page.on("requestfailed", lambda request: wrong.append(f"failed: {request.url}"))
     yield page
-    page.close()  # before the server of the page ends: fixtures of a test end in turn, the last one first
+    page.close()  # before the page's server: fixtures end in reverse order
     assert [text for text in wrong if EXPECTED not in text] == []
 
 
 @pytest.fixture
 def screenshot(tmp_path: Path) -> Screenshot:
-    """Saves what a page shows, under a name, for people."""
+    """Return a function that saves a screenshot of a page under a name."""
     folder = Path(os.environ.get("HPSEARCH_TEST_ARTIFACTS", tmp_path))
     folder.mkdir(parents=True, exist_ok=True)
 
@@ -60,18 +60,18 @@ def screenshot(tmp_path: Path) -> Screenshot:
 
 
 @pytest.fixture(scope="session")
-def study(tmp_path_factory: pytest.TempPathFactory) -> Made:
+def study(tmp_path_factory: pytest.TempPathFactory) -> FinishedStudy:
     folder = tmp_path_factory.mktemp("study")
     (folder / "digits.yaml").write_text(json.dumps(STUDY), "utf-8")
     said = subprocess.run([COMMAND, "run", "digits.yaml", "--quiet"], cwd=folder, capture_output=True, text=True)
     assert said.returncode == 0 and said.stderr == "", said
     database = folder / "digits.db"
-    return Made(database, summary(url_of(str(database))).ranking)
+    return FinishedStudy(database, summary(url_of(str(database))).ranking)
 
 
 @pytest.fixture(scope="session")
-def served(study: Made) -> Iterator[str]:
-    """The link that `hpsearch ui` prints; at the end Ctrl-C ends it and every process that it started."""
+def served(study: FinishedStudy) -> Iterator[str]:
+    """Yield the link that `hpsearch ui` prints. At the end Ctrl-C must end it and all processes that it started."""
     command = [COMMAND, "ui", "--no-open", "--port", "0"]
     with subprocess.Popen(
         command, cwd=study.database.parent, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -1,4 +1,4 @@
-"""Optuna's own dashboard over the study database, as it is."""
+"""Optuna's dashboard reads the study database."""
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import Made, Screenshot, unavailable
+from browsing import FinishedStudy, Screenshot, unavailable
 
 from hpsearch.storage.sqlite_file import url_of
 from hpsearch.study.summary import summary
@@ -24,7 +24,7 @@ COMMAND = Path(sys.executable).with_name("optuna-dashboard")
 
 
 @pytest.fixture
-def dashboard(study: Made, tmp_path: Path) -> Iterator[str]:
+def dashboard(study: FinishedStudy, tmp_path: Path) -> Iterator[str]:
     if not COMMAND.exists():
         unavailable("optuna-dashboard is not installed")
     with socket.socket() as probe:
@@ -49,8 +49,8 @@ def answers(port: int) -> bool:
     return False
 
 
-def test_dashboard(dashboard: str, page: Any, study: Made, screenshot: Screenshot) -> None:
-    """It lists the stages as studies, one of them shows its trials, and the database is none the worse."""
+def test_dashboard(dashboard: str, page: Any, study: FinishedStudy, screenshot: Screenshot) -> None:
+    """It lists the stages as studies and shows the trials of one; the database does not change."""
     page.goto(dashboard)
     page.get_by_text("digits/coarse").wait_for()
     screenshot(page, "optuna-studies")

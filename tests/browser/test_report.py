@@ -9,7 +9,7 @@ from typing import Any
 import matplotlib.image
 import numpy as np
 import pytest
-from browsing import COMMAND, Made, Screenshot, unavailable
+from browsing import COMMAND, FinishedStudy, Screenshot, unavailable
 
 from hpsearch.core.text import format_value
 from hpsearch.report.html.content import ReportContent
@@ -23,14 +23,14 @@ EVIL = ["<img src=x onerror=alert(1)>", "</script><script>alert(2)</script>", 'a
 
 
 @pytest.fixture(scope="module")
-def report(study: Made) -> Path:
+def report(study: FinishedStudy) -> Path:
     subprocess.run([COMMAND, "report", study.database, "--no-png"], check=True, capture_output=True)
     return study.database.with_name("digits-report.html")
 
 
 @pytest.fixture(scope="module")
 def evil(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The report of a study whose table is full of names that a page might run."""
+    """Return the report of a study whose data have names that contain HTML, scripts and templates."""
     folder = tmp_path_factory.mktemp("evil")
     columns = ",".join(f'"{name}"'.replace('"b"', '""b""') for name in (EVIL[0], EVIL[2]))
     quoted = [f'"{name}"'.replace('"b"', '""b""') for name in EVIL]
@@ -64,7 +64,7 @@ def opened(page: Any, file: Path) -> tuple[list[str], list[str]]:
 
 
 def drawn(page: Any) -> list[str]:
-    """Every screenshot, once it is drawn."""
+    """Return the names of all charts after they are drawn."""
     names = page.eval_on_selector_all(".plot", "plots => plots.map(p => p.dataset.figure)")
     for name in names:
         plot = page.locator(f'.plot[data-figure="{name}"]')
@@ -74,12 +74,14 @@ def drawn(page: Any) -> list[str]:
 
 
 def column(page: Any, title: str) -> list[str]:
-    """The cells of the table of trials below a heading."""
+    """Return the cells of a column of the table of trials."""
     place = page.locator("#table th").all_inner_texts().index(title) + 1
     return list(page.locator(f"#table tbody tr:visible td:nth-child({place})").all_inner_texts())
 
 
-def test_it_draws_everything_and_asks_for_nothing(page: Any, report: Path, study: Made, screenshot: Screenshot) -> None:
+def test_all_charts_are_drawn_without_requests(
+    page: Any, report: Path, study: FinishedStudy, screenshot: Screenshot
+) -> None:
     asked, said = opened(page, report)
     names = drawn(page)
     assert names == [
@@ -99,7 +101,7 @@ def test_it_draws_everything_and_asks_for_nothing(page: Any, report: Path, study
     assert asked == [report.as_uri()] and said == []
 
 
-def test_the_result_is_on_the_first_screen(page: Any, report: Path, study: Made) -> None:
+def test_the_result_is_on_the_first_screen(page: Any, report: Path, study: FinishedStudy) -> None:
     opened(page, report)
     best = study.ranked[0]
     text = page.locator("#result").inner_text()
@@ -111,7 +113,7 @@ def test_the_result_is_on_the_first_screen(page: Any, report: Path, study: Made)
     assert last["y"] + last["height"] < 500
 
 
-def test_sorting_and_filtering(page: Any, report: Path, study: Made) -> None:
+def test_sorting_and_filtering(page: Any, report: Path, study: FinishedStudy) -> None:
     _, said = opened(page, report)
     labels = [r.label for r in study.ranked]
     before = column(page, "trial")
@@ -131,7 +133,7 @@ def test_sorting_and_filtering(page: Any, report: Path, study: Made) -> None:
     assert said == []
 
 
-def test_hovering(page: Any, report: Path, study: Made, screenshot: Screenshot) -> None:
+def test_hovering(page: Any, report: Path, study: FinishedStudy, screenshot: Screenshot) -> None:
     _, said = opened(page, report)
     plot = page.locator('[data-figure="history"]')
     plot.scroll_into_view_if_needed()
@@ -163,8 +165,8 @@ def test_names_are_text(page: Any, evil: Path, screenshot: Screenshot) -> None:
     screenshot(page, "report-names")
 
 
-def test_png_files(study: Made, tmp_path: Path) -> None:
-    """One for each chart of the page: decodable, of its size, with content, and rendered without a network."""
+def test_png_files(study: FinishedStudy, tmp_path: Path) -> None:
+    """Each chart has a PNG file of its size that is not blank, rendered without a network."""
     if missing := missing_renderer():
         unavailable(missing)
     command = [COMMAND, "report", study.database, "--out", tmp_path / "r.html", "--png"]

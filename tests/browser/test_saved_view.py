@@ -6,7 +6,7 @@ from math import log10
 from typing import Any
 
 import pytest
-from browsing import COMMAND, Made, Screenshot
+from browsing import COMMAND, FinishedStudy, Screenshot
 
 pytestmark = pytest.mark.browser
 
@@ -23,7 +23,7 @@ DRAWN = """canvas => {
 TO_THE_END = "link => link.closest('.ReactVirtualized__Grid').scrollTop = 1e6"
 
 
-def open_table(page: Any, link: str, study: Made) -> list[str]:
+def open_table(page: Any, link: str, study: FinishedStudy) -> list[str]:
     """The trials' names as they stand there."""
     page.set_viewport_size(LARGE)
     page.goto(link)
@@ -54,7 +54,7 @@ def plots(page: Any, least: int, points: int) -> list[Any]:
     return found
 
 
-def test_table(page: Any, served: str, study: Made, screenshot: Screenshot) -> None:
+def test_table(page: Any, served: str, study: FinishedStudy, screenshot: Screenshot) -> None:
     """The columns are the key figures of a trial, the best trial first."""
     assert open_table(page, served, study) == [trial.label for trial in study.ranked]
     for key, expected in {
@@ -70,7 +70,7 @@ def test_table(page: Any, served: str, study: Made, screenshot: Screenshot) -> N
     screenshot(page, "mlflow-table")
 
 
-def test_charts(page: Any, served: str, study: Made, screenshot: Screenshot) -> None:
+def test_charts(page: Any, served: str, study: FinishedStudy, screenshot: Screenshot) -> None:
     """Parallel coordinates of all trials; metric by trial and by parameter, and curves, of the best ten."""
     page.set_viewport_size({"width": 1600, "height": 2000})
     page.goto(f"{served}&compareRunsMode=CHART")
@@ -104,7 +104,7 @@ def test_charts(page: Any, served: str, study: Made, screenshot: Screenshot) -> 
     screenshot(page, "mlflow-charts")
 
 
-def test_compare(page: Any, served: str, study: Made, screenshot: Screenshot) -> None:
+def test_compare(page: Any, served: str, study: FinishedStudy, screenshot: Screenshot) -> None:
     """Two trials are selected; their curves are in one plot."""
     open_table(page, served, study)
     for row in (0, 1):
@@ -119,7 +119,7 @@ def test_compare(page: Any, served: str, study: Made, screenshot: Screenshot) ->
     screenshot(page, "mlflow-compare")
 
 
-def test_files(page: Any, served: str, study: Made, screenshot: Screenshot) -> None:
+def test_files(page: Any, served: str, study: FinishedStudy, screenshot: Screenshot) -> None:
     """The best trial's history and its screenshot open in the page."""
     open_table(page, served, study)
     page.set_viewport_size(USUAL)
@@ -134,7 +134,7 @@ def test_files(page: Any, served: str, study: Made, screenshot: Screenshot) -> N
     screenshot(page, "mlflow-files")
 
 
-def test_a_server_that_runs(served: str, study: Made) -> None:
+def test_a_server_that_runs(served: str, study: FinishedStudy) -> None:
     """For a remote server only the link is printed; it shows the given study, or the latest."""
     base = served.partition("/#")[0]
     for given in ([], [study.database]):

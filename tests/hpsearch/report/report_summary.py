@@ -1,4 +1,4 @@
-"""Summaries made by hand, and how they look on a terminal."""
+"""Summaries made by hand, and their text on a terminal."""
 
 import io
 from typing import Any
@@ -17,7 +17,7 @@ def summary(spec: Spec, records: list[Trial], best: Trial | None) -> Summary:
     return Summary(spec, search_space(spec), [records], boxes, [0], [len(records), 0], best)
 
 
-def drawn(what: Any, width: int = 100) -> str:
+def drawn(content: Any, width: int = 100) -> str:
     console = Console(file=io.StringIO(), width=width)
-    console.print(what)
+    console.print(content)
     return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]

@@ -19,8 +19,8 @@ from tests.hpsearch.search.test_importance import complete, sampled
 from tests.hpsearch.test_cli import call, strict  # noqa: F401 (a fixture)
 
 
-def test_csv_is_the_frame(call: Callable[..., Any], database: Path) -> None:  # noqa: F811
-    """Every trial, in RFC 4180, to the last digit; what a trial has not is empty."""
+def test_csv_equals_the_data_frame(call: Callable[..., Any], database: Path) -> None:  # noqa: F811
+    """All trials in the format of RFC 4180 with full precision; cells without a value are empty."""
     said = call("show", database, "--csv")
     assert said.code == 0 and said.err == ""
     lines = said.out.split("\r\n")
@@ -31,7 +31,7 @@ def test_csv_is_the_frame(call: Callable[..., Any], database: Path) -> None:  # 
     pd.testing.assert_frame_equal(read, frame, check_dtype=False, check_exact=True)
     rows = list(csv.DictReader(io.StringIO(said.out)))
     words = (text for row in rows for text in row.values() if text and not re.fullmatch(r"-?[\d.]+(e[+-]?\d+)?", text))
-    assert all(re.fullmatch(r"[A-Za-z0-9_-]+", text) for text in words), "a formula of a spreadsheet has more in it"
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]+", text) for text in words), "no cell is a formula that calls a function"
     assert len(rows) == 25 and tuple(rows[0])[: len(COLUMNS)] == COLUMNS
     trials = strict(call("show", database, "--json").out)["trials"]
     for row, trial in zip(rows, trials, strict=True):
@@ -41,12 +41,12 @@ def test_csv_is_the_frame(call: Callable[..., Any], database: Path) -> None:  # 
             assert row[f"params/{name}"] == (repr(trial["params"][name]) if name in trial["params"] else "")
 
 
-def test_csv_of_nothing_yet() -> None:
+def test_csv_without_trials() -> None:
     assert as_csv(summary(cases.small(), [], None)) == "stage,number,state,value,epochs,seconds\r\n"
 
 
 def test_csv_quotes(call: Callable[..., Any]) -> None:  # noqa: F811
-    """As the standard says, whatever a name holds."""
+    """Quotes, commas and line breaks in names are quoted as in RFC 4180."""
     spec = cases.small()
     (r,) = sampled(spec, 1)
     odd = complete(r, 0.1 + 0.2)._replace(point={'a,"b"': "c\nd", "flag": True}, metrics={"val/loss": math.inf})

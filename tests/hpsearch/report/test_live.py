@@ -38,7 +38,7 @@ def test_a_line_for_each_stage_and_for_the_end() -> None:
     assert lines[2] == (
         "fine (2/2): 10/10 finished, 0 running, 1 pruned, 1 diverged, 2 failed; best val/loss 0.25 (coarse/0)"
     )
-    assert len(lines) == 3, "not more often than every LINE_INTERVAL seconds"
+    assert len(lines) == 3, "otherwise at most one line in LINE_INTERVAL seconds"
 
 
 def test_a_line_every_few_seconds(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from hpsearch.cli import commands
 
 
 def test_range_test(tmp_path: Path) -> None:
-    """A rate within its answer trains; one far above does not."""
+    """The suggested learning rates are in the range in which this model trains."""
     path = cases.write(tmp_path, **cases.RICH)
     result = CliRunner().invoke(commands, ["range-test", str(path), "--steps", "120"], catch_exceptions=False)
     assert result.exit_code == 0, result.output

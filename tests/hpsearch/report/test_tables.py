@@ -29,7 +29,7 @@ call = test_cli.call
 Call = test_cli.Call
 
 
-def test_show_gives_medians_over_seeds(call: Call, tmp_path: Path) -> None:
+def test_medians_over_seeds(call: Call, tmp_path: Path) -> None:
     parameters: dict[str, Any] = {name: cases.RICH["parameters"][name] for name in ("optimizer", "depth")}
     parameters |= {"learning_rate": 0.1, "hidden_units": 4, "more_units": 3, "activation": "tanh", "dropout": 0.0}
     parameters |= {"limit": 1.0}
@@ -54,7 +54,7 @@ def test_show_gives_medians_over_seeds(call: Call, tmp_path: Path) -> None:
 
 
 def test_diagnosis() -> None:
-    """Bias and variance by the errors 1 − accuracy; R² in place of the accuracy of a regression."""
+    """Bias and variance follow from the errors 1 − accuracy, or 1 − R² of a regression."""
     (record,) = sampled(cases.small(), 1)
     best = record._replace(metrics={"fit/accuracy": 0.99, "val/accuracy": 0.89})
     assert diagnosis(best).startswith("High variance: train error 1.0%, val error 11.0%; try more data")
@@ -70,7 +70,7 @@ def test_letters_of_points() -> None:
 
 
 def test_the_winner() -> None:
-    """Named with the points that are tied with it; there is none if no mean is finite."""
+    """Points that are tied with the winner are named; there is no winner if no mean is finite."""
     best, tied = Finalist({}, (), 0.1, 0.02), Finalist({}, (), 0.2, 0.02, 0.1, 0.15)
     worse = tied._replace(behind_half_width=0.05)
     assert winner_line([best]) == "A was the only point to confirm."
@@ -87,7 +87,7 @@ def test_ranges() -> None:
 
 
 def test_scores() -> None:
-    """Validation scores, and test scores of the same metrics; deviations over folds stand behind them."""
+    """Validation scores, and test scores of the same metrics; followed by standard deviations over folds."""
     metrics = {"train/loss": 1.0, "val/loss": 0.25, "val/loss_std": 0.5, "test/loss": 0.125, "test/f1": 1.0}
     assert format_scores(metrics) == "val/loss 0.25 ± 0.5, test/loss 0.125"
 
@@ -115,7 +115,7 @@ def test_stages() -> None:
     assert rows["learning_rate"][0].count("…") == 1 and rows["learning_rate"][1] == ""
 
 
-def test_every_word_of_a_table_is_text() -> None:
+def test_every_cell_is_text() -> None:
     spec = cases.small()
     table = stage_table(summary(spec, [complete(r, 0.1) for r in sampled(spec, 3)], None))
     assert len({len(row) for row in table}) == 1 and all(isinstance(cell, str) for row in table for cell in row)

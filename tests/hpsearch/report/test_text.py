@@ -53,14 +53,14 @@ def test_a_curve() -> None:
     )
     assert "epochs 2 to 8:\n  █▅▁▃\n    ▲\n" in learned([0.8, 0.46, 0.1, 0.275], 6, every=2)
     assert "\n  ▁▅█▇\n    ▲\n  first 0.1, best 0.9" in learned([0.1, 0.5, 0.9, 0.8], 3, name="val/accuracy")
-    assert "\n  █ ▁\n" in learned([0.9, math.nan, 0.1], 3), "a gap"
-    assert "\n  ▁▁▁\n" in learned([0.5, 0.5, 0.5], 1), "a flat one"
+    assert "\n  █ ▁\n" in learned([0.9, math.nan, 0.1], 3), "a value that is not finite leaves a gap"
+    assert "\n  ▁▁▁\n" in learned([0.5, 0.5, 0.5], 1), "a constant curve"
     assert learned([0.5], 1) == learned([math.inf, math.nan], 1) == learned([0.5, 0.4], 0) == ""
 
 
 @pytest.mark.parametrize("best", [1, 2, 57, 90, 200])
 def test_a_long_curve_is_thinned(best: int) -> None:
-    """Its best epoch is in it, wherever it is, and the mark below it."""
+    """The thinned curve contains the best epoch, with the mark below it."""
     values = [1.0 + n / 200 for n in range(200)]
     values[best - 1] = 0.0
     _, line, mark, words, _ = learned(values, best).split("\n")
@@ -69,8 +69,8 @@ def test_a_long_curve_is_thinned(best: int) -> None:
     assert f"best 0 at epoch {best}," in words and abs(len(mark) - 3 - best * 60 / 200) <= 1
 
 
-def test_a_page_is_narrow_and_plain() -> None:
-    """A hundred columns hold five parameters, and what goes to a file has neither colors nor control characters."""
+def test_output_is_narrow_and_plain() -> None:
+    """Five parameters fit in 100 columns; output to a file has no colors and no control characters."""
     spec = cases.small(**{"parameters.l2": {"min": 1e-7, "max": 1e-1, "scale": "log"}})
     records = [complete(r, far(r))._replace(epochs=50, history={"val/loss": [0.1] * 50}) for r in sampled(spec, 60)]
     page = as_text(summary(spec, records, records[0]), details=True)
@@ -80,8 +80,8 @@ def test_a_page_is_narrow_and_plain() -> None:
     assert all(c == "\n" or c.isprintable() for c in wide)
 
 
-def test_names_are_shown_as_they_are() -> None:
-    """Brackets are no markup of the terminal's."""
+def test_names_are_not_markup() -> None:
+    """Brackets in names are not interpreted as rich markup."""
     spec = cases.small(name="a", metric={"name": "val/loss"})
     records = [complete(r, far(r)) for r in sampled(spec, 30)]
     shares = {"[bold]x[/bold]": 0.7, "[red]": 0.3}
@@ -91,7 +91,7 @@ def test_names_are_shown_as_they_are() -> None:
 
 
 def test_a_parameter_near_1_is_not_shown_as_1() -> None:
-    """Wherever it stands, and the ends of its range with it."""
+    """Neither in a point, nor in a range, an interval or a warning."""
     spec = cases.small(**{"parameters.beta.max": 0.99999})
     (r,) = sampled(spec, 1)
     best = complete(r, 0.1)._replace(point={"beta": 0.99998765})
@@ -105,8 +105,8 @@ def test_a_parameter_near_1_is_not_shown_as_1() -> None:
     assert str(edge) == "the best beta so far (0.999988) is at the edge of its range (0.99999): raise max"
 
 
-def test_a_run_says_as_much_as_before(call: Callable[..., Any], database: Path) -> None:  # noqa: F811
-    """What `show` adds takes an import that `run` does not wait for."""
+def test_details_are_optional(call: Callable[..., Any], database: Path) -> None:  # noqa: F811
+    """`run` prints no details: parameter importance needs an import that takes long."""
     found = hpsearch.load_study(database).summary
     assert "Parameter importance" not in drawn(as_text(found)) and "▲" not in drawn(as_text(found))
     assert "Parameter importance" in drawn(as_text(found, details=True)) and "▲" in drawn(as_text(found, details=True))

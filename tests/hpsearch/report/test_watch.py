@@ -1,4 +1,4 @@
-"""A study followed from its database while it runs: what is read, what is shown, and when that ends."""
+"""Following a study from its database while it runs: database reads, output, and the end."""
 
 import io
 import os
@@ -36,7 +36,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Spec, Dataset]:
 
 @pytest.fixture
 def running(prepared: tuple[Spec, Dataset], tmp_path: Path) -> Iterator[tuple[str, Callable[[float], None]]]:
-    """A study's URL, and what lets one of its tasks end; nothing more comes once it is done."""
+    """Yield the URL of a running study, and a function that completes one of its tasks."""
     spec, dataset = prepared
     executor = cases.Held(lambda waiting: 0, single=True)
     with cases.opened(spec, dataset, tmp_path / "small.db", executor) as study:
@@ -54,10 +54,10 @@ def plain(found: Summary) -> Summary:
     return found._replace(holder=None)
 
 
-def test_it_sees_what_a_whole_look_sees(
+def test_polls_equal_complete_reads(
     running: tuple[str, Callable[[float], None]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At each step of a study with all there is, though trials that have finished are read once."""
+    """At each step of a study, although finished trials are read only once."""
     url, step = running
     first, load = [], TrialTable.load
 
@@ -76,12 +76,12 @@ def test_it_sees_what_a_whole_look_sees(
             looks += 1
             assert plain(found) == plain(expected)
             scored = found.champion is not None and "test/loss" in found.champion.metrics
-            assert is_over(found) == (found.trained and scored), "it runs until its test scores are read"
+            assert is_over(found) == (found.trained and scored), "a study is over when its test scores are stored"
             with StudyDatabase.snapshot(url) as storage:
                 rows = [r for s in found.spec.stages for r in storage.trials.progress(s.name).values()]
             assert all(r.checkpoint is None for r in rows), "what only training needs"
             if len(found.records) > 1:
-                assert starts["coarse"] == 9, "a stage that is over is not read again"
+                assert starts["coarse"] == 9, "a finished stage is not read again"
             done = found.trained and is_over(found)
         else:
             assert starts == {}
@@ -92,7 +92,7 @@ def test_it_sees_what_a_whole_look_sees(
     assert poller.poll() is None
 
 
-def test_a_look_that_changes_nothing_reads_no_trial(running: tuple[str, Callable[[float], None]]) -> None:
+def test_a_poll_without_changes_reads_no_trial(running: tuple[str, Callable[[float], None]]) -> None:
     url, _ = running
     poller = StudyPoller(url)
     assert poller.poll() is not None
@@ -100,8 +100,8 @@ def test_a_look_that_changes_nothing_reads_no_trial(running: tuple[str, Callable
         assert poller.poll() is None
 
 
-def test_failed_trials_that_train_again_are_seen(prepared: tuple[Spec, Dataset], tmp_path: Path) -> None:
-    """By another process, which has the lease then: what had finished is not taken for settled."""
+def test_retried_trials_are_read_again(prepared: tuple[Spec, Dataset], tmp_path: Path) -> None:
+    """Another process takes the lease and retries failed trials: finished trials are read again."""
     spec, dataset = prepared
     url = url_of(str(tmp_path / "small.db"))
     with cases.opened(spec, dataset, tmp_path / "small.db") as study:
@@ -123,7 +123,7 @@ def test_plain_lines(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Where the output is no terminal: a line a stage and now and then, no control characters; it ends by itself."""
+    """Without a terminal: a line for each stage and every few seconds, no control characters; it ends by itself."""
     monkeypatch.setattr("hpsearch.report.live.LINE_INTERVAL", 0.0)
     url, step = running
     waited: list[float] = []
@@ -141,12 +141,12 @@ def test_plain_lines(
     monkeypatch.setattr(module.LiveDisplay, "update", noted)
     out = Console(file=io.StringIO(), width=200)
     found = watch(url, out, wait)
-    assert sorted(news) == sorted(r.label for records in found.records for r in records), "each once"
+    assert sorted(news) == sorted(r.label for records in found.records for r in records), "each trial is reported once"
     monkeypatch.setattr("sys.argv", ["hpsearch", "show", url, "--watch"])
     capsys.readouterr()
     with pytest.raises(SystemExit):
         cli.main()
-    assert "Run by" not in capsys.readouterr().out, "who runs it has only to close"
+    assert "Run by" not in capsys.readouterr().out, "the study is complete; its process only closes it"
     text = out.file.getvalue()  # type: ignore[attr-defined]
     assert found.trained and plain(found) == plain(summary(url))
     assert set(waited) == {module.WATCH_INTERVAL} and len(waited) < 400
@@ -158,7 +158,7 @@ def test_plain_lines(
 
 
 def test_on_a_terminal(running: tuple[str, Callable[[float], None]]) -> None:
-    """The picture holds the bar, the best trial and its curve, and leaves the cursor as it was."""
+    """The display has the progress bar, the best trial and its curve; the cursor is restored."""
     url, step = running
     out = Console(file=io.StringIO(), width=100, height=30, force_terminal=True)
     found = watch(url, out, step)
@@ -168,8 +168,8 @@ def test_on_a_terminal(running: tuple[str, Callable[[float], None]]) -> None:
     assert "best val/loss" in text and "▲" in text and "confirm (3/3)" in text
 
 
-def test_nobody_runs_it(prepared: tuple[Spec, Dataset], call: Callable[..., Any], tmp_path: Path) -> None:  # noqa: F811
-    """Said, and no waiting; of a study that is done nothing more is said."""
+def test_a_study_that_is_not_running(prepared: tuple[Spec, Dataset], call: Callable[..., Any], tmp_path: Path) -> None:  # noqa: F811
+    """It is shown once, with the command that resumes it; a finished study needs no command."""
     spec, dataset = prepared
     with cases.opened(spec, dataset, tmp_path / "small.db") as study:
         next(study.run())
@@ -178,13 +178,13 @@ def test_nobody_runs_it(prepared: tuple[Spec, Dataset], call: Callable[..., Any]
     assert said.out.splitlines()[-1].startswith("Unfinished and not running. Resume with: hpsearch resume")
     cases.run(spec, dataset, tmp_path / "small.db")
     said = call("show", "small.db", "--watch")
-    assert said.code == 0 and "finished" in said.out and "nobody" not in said.out and "Best: " in said.out
+    assert said.code == 0 and "finished" in said.out and "not running" not in said.out and "Best: " in said.out
 
 
 def test_it_ends_when_the_process_that_ran_it_is_gone(
     running: tuple[str, Callable[[float], None]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Killed: the lease still says that it runs the study."""
+    """The process was killed, so that the database still names it as the holder."""
     url, step = running
     left = [3]
 
@@ -199,12 +199,12 @@ def test_it_ends_when_the_process_that_ran_it_is_gone(
     assert left == [0] and not found.trained
 
 
-def test_leaving_is_no_error(
+def test_interrupting_is_not_an_error(
     running: tuple[str, Callable[[float], None]],
     call: Callable[..., Any],  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Ctrl-C ends the looking: quietly, and with exit code 0; the study goes on."""
+    """Ctrl-C ends `show --watch` without a message and with exit code 0; the study continues."""
     url, step = running
 
     def interrupt(seconds: float) -> None:

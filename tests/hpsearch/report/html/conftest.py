@@ -1,4 +1,4 @@
-"""Studies that have run to their end."""
+"""Finished studies for the tests of reports."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,7 +14,7 @@ from tests.hpsearch.report.html.report_cases import EVIL, STUDIES
 
 @pytest.fixture(scope="session")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """Return the URL of a study that has run to its end, by its name; each runs once."""
+    """Return a function from a name in `STUDIES` to the URL of that study, which is run once."""
     folder, urls = tmp_path_factory.mktemp("studies"), dict[str, str]()
 
     def url(name: str) -> str:
@@ -28,7 +28,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
                 content["data"] = {"source": "csv", "path": str(path), "target": "t"}
                 content["parameters"]["activation"] = {"values": ["tanh", "relu"]}
                 content["model"]["hidden"] = [{"units": "hidden_units", "activation": "activation"}]
-            if name == "names":  # alike where they are shortened
+            if name == "names":  # equal after shortening
                 path, text = folder / "names.csv", "x" * 60
                 rows = [f"{i % 7},{i % 5},{text}{i % 3}{text}" for i in range(60)]
                 path.write_text("\n".join(["a,b,t", *rows]), "utf-8")

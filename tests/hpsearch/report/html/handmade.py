@@ -1,4 +1,4 @@
-"""Studies made by hand for the tests of charts and pages, and how to read a plotly figure."""
+"""Studies made by hand for the tests of charts and pages, and functions that read a plotly figure."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -22,7 +22,7 @@ from hpsearch.storage.records import StoredStudy, Trial, with_result
 from hpsearch.study.summary import Summary
 from hpsearch.training.task import TrialResult
 
-EPOCHS = 100  # twice as many as there are bars
+EPOCHS = 100  # two for each bar
 CLASSES = ("setosa", "versicolor", "virginica")
 STUDY: dict[str, Any] = {
     "train.epochs": EPOCHS,
@@ -61,7 +61,7 @@ KEYS = ("learning_rate", "one_minus_beta", "hidden_units_index", "batch_size_ind
 TITLES = ("learning_rate", "1 − beta", "hidden_units", "batch_size", "activation")
 LIMITS = {"one_minus_beta": (0.03, 0.2), "learning_rate": (0.05, 0.6), "hidden_units_index": (1, 1)}
 
-CONFUSION = [[40, 10, 0], [3, 6, 1], [0, 20, 5]]  # true class, then predicted one
+CONFUSION = [[40, 10, 0], [3, 6, 1], [0, 20, 5]]  # [true class][predicted class]
 LAYERS = Diagnostics(
     val=PartPredictions(25, confusion=[[9, 1, 0], [2, 5, 1], [0, 3, 4]]),
     test=PartPredictions(85, confusion=CONFUSION),
@@ -108,7 +108,7 @@ def trial(
     seconds: float,
     copied_from: str | None = None,
 ) -> Trial:
-    """One that came to its value at its best epoch; its four curves differ."""
+    """Return a trial with its value at its best epoch and four different curves."""
     name = spec.metric.name
     curve = [(value or 0.0) + spec.metric.sign * 0.001 * abs(epoch - best) for epoch in range(1, epochs + 1)]
     history = {"train/loss": [0.5 * v for v in curve], "val/loss": curve, "train/accuracy": [0.7 * v for v in curve]}
@@ -121,7 +121,7 @@ def trial(
 def handmade_content(
     rows: Sequence[Sequence[Any]] = TRIALS, best: tuple[str, int] = (FINE, 1), **changes: Any
 ) -> ReportContent:
-    """The study as it stands after these trials."""
+    """Return the content of a report on a study with these trials."""
     spec = cases.small(**{**STUDY, **changes})
     trials = [trial(spec, *row) for row in rows]
     records = [found for s in spec.stages if (found := [r for r in trials if r.stage == s.name])]
@@ -154,60 +154,60 @@ CONTENTS: Mapping[str, Callable[[], ReportContent]] = {
 
 @cache
 def charts_of(name: str) -> tuple[dict[str, Chart], Iterator[Chart]]:
-    """A content's pictures, which nobody changes: those that were made, and the others."""
+    """Return the charts of a study that have been made, and an iterator over the others."""
     of = CONTENTS[name]()
     return {}, chain(search_charts(of), model_charts(of))
 
 
-def chart(what: str, name: str = "classes") -> Chart:
+def chart(key: str, name: str = "classes") -> Chart:
     made, others = charts_of(name)
-    while what not in made:
+    while key not in made:
         found = next(others)
         made[found.name] = found
-    return made[what]
+    return made[key]
 
 
-def figure(what: str, name: str = "classes") -> Any:
-    return chart(what, name).figure
+def figure(key: str, name: str = "classes") -> Any:
+    return chart(key, name).figure
 
 
 def all_charts() -> list[Chart]:
-    """Of the content of classes, in order."""
+    """Return all charts of the study named `classes`."""
     made, others = charts_of("classes")
     made |= {p.name: p for p in others}
     return list(made.values())
 
 
 def axis(figure: Any, trace: Any, side: str) -> Any:
-    """Of a trace: that of its plot."""
+    """Return the layout of a trace's x or y axis."""
     return figure.layout[f"{side}axis{(trace[f'{side}axis'] or side)[1:]}"]
 
 
 def along(figure: Any, title: str) -> list[Any]:
-    """The traces of the plots whose x axis is called so."""
+    """Return the traces of the plots whose x axis has this title."""
     return [t for t in figure.data if axis(figure, t, "x").title.text == title]
 
 
 def names(figure: Any, trace: Any, side: str) -> list[str]:
-    """What stands at the places of a trace along an axis with names."""
+    """Return the tick labels at a trace's coordinates."""
     layout = axis(figure, trace, side)
     marks = dict(zip(layout.tickvals or (), layout.ticktext or (), strict=True))
     return [marks.get(at, at) for at in trace[side]]
 
 
 def heading(figure: Any, trace: Any) -> str:
-    """What stands over a trace's plot: the note in the middle of it, and nearest above."""
+    """Return the subplot title of a trace: the nearest annotation above the middle of its plot."""
     across, up = axis(figure, trace, "x").domain, axis(figure, trace, "y").domain
     over = [n for n in figure.layout.annotations if across[0] < n.x < across[1] and n.y >= up[1] - 1e-9]
     return str(min(over, key=lambda n: n.y).text)
 
 
 def bars(trace: Any) -> dict[tuple[float, float], float]:
-    """From where to where each bar stands, and how high."""
+    """Return the height of each bar by its left and right end."""
     found = zip(trace.x, trace.y, strict=True)
     return {(round(x - trace.width / 2, 9), round(x + trace.width / 2, 9)): y for x, y in found}
 
 
 def darkness(color: Any) -> float:
-    """0 is white, 1 is black."""
+    """Return the darkness of a color: 0 is white, 1 is black."""
     return float(1 - np.dot(to_rgb(color[:3] if not isinstance(color, str) else color), (0.2126, 0.7152, 0.0722)))

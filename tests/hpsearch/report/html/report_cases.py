@@ -1,4 +1,4 @@
-"""What the tests of reports share: studies of every kind, and what a page of theirs holds."""
+"""Shared by the tests of reports: studies of every kind, their charts, and a parser of pages."""
 
 from functools import cache
 from html.parser import HTMLParser
@@ -29,8 +29,8 @@ STUDIES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-class Seen(HTMLParser):
-    """The tags of a page, what they refer to, and the text of its cells and paragraphs."""
+class PageTags(HTMLParser):
+    """The tags of a page, its references to other files, its event handlers and its text."""
 
     def __init__(self, page: str) -> None:
         super().__init__()

@@ -15,7 +15,7 @@ REPOSITORY = paths.REPOSITORY
     ("low", "high", "ticks"),
     [(1e-4, 1.0, ["0.0001", "0.001", "0.01", "0.1", "1"]), (16, 256, ["20", "50", "100", "200"]), (3, 4, ["3", "4"])],
 )
-def test_marks_of_a_log_axis(low: float, high: float, ticks: list[str]) -> None:
+def test_ticks_of_a_log_axis(low: float, high: float, ticks: list[str]) -> None:
     found = chart_axes.axis_layout(Axis("a", "a", low, high, log=True))
     assert found["ticktext"] == ticks and found["type"] == "log"
     assert 10 ** found["range"][0] < low < high < 10 ** found["range"][1]
@@ -25,12 +25,12 @@ def test_marks_of_a_log_axis(low: float, high: float, ticks: list[str]) -> None:
     ("values", "log"),
     [([0.1, 5.0], True), ([0.1, 0.2], False), ([0.0, 5.0], False), ([-1.0, 5.0], False), ([0.1], False), ([], False)],
 )
-def test_values_far_apart_have_a_log_axis(values: list[float], log: bool) -> None:
+def test_a_wide_range_of_values_has_a_log_axis(values: list[float], log: bool) -> None:
     assert (chart_axes.metric_layout(values).get("type") == "log") == log
 
 
 @pytest.mark.parametrize("log", [False, True])
-def test_a_box_of_one_point_can_be_seen(log: bool) -> None:
+def test_an_empty_box_is_visible(log: bool) -> None:
     axis = Axis("a", "a", 1.0, 100.0, log=log)
     low, high = chart_axes.visible_bounds(axis, 10.0, 10.0)
     assert low < 10.0 < high and axis.to_scaled(high) - axis.to_scaled(low) == pytest.approx(

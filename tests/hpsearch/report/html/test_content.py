@@ -23,8 +23,8 @@ call = test_cli.call
 REPOSITORY = paths.REPOSITORY
 
 
-def test_the_interval_of_test_rows(ran: Any) -> None:
-    """Wilson's, by his formula: (p + z²/2n ± z √(p(1−p)/n + z²/4n²)) / (1 + z²/n)."""
+def test_interval_of_the_test_accuracy(ran: Any) -> None:
+    """Wilson's interval: (p + z²/2n ± z √(p(1−p)/n + z²/4n²)) / (1 + z²/n)."""
     content = content_of(ran("full"))
     best = content.summary.champion
     assert best is not None and content.dataset is not None
@@ -56,8 +56,8 @@ def test_a_study_without_diagnostics_says_how_to_get_them(ran: Any, tmp_path: Pa
     assert "confusion" in drawn(after) and not any("hpsearch resume" in line for line in after.warnings())
 
 
-def test_a_range_that_was_narrowed_shows_all_trials(ran: Any) -> None:
-    """Between two stages it may be: axes are as wide as anything that was searched."""
+def test_axes_of_a_narrowed_range(ran: Any) -> None:
+    """A range may be changed between two stages; axes cover all trials."""
     content = content_of(ran("full"))
     changed = content.spec.model_dump(mode="json")
     changed["parameters"]["learning_rate"] |= {"min": 0.1, "max": 1.0}

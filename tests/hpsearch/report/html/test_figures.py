@@ -11,9 +11,9 @@ call = test_cli.call
 REPOSITORY = paths.REPOSITORY
 
 
-def test_a_template_in_a_name_is_not_filled_in(ran: Any) -> None:
-    """plotly replaces `%{x}` in texts of hovers: names stand in fields, and not in its templates."""
-    for picture in charts(ran("evil")).values():
-        for trace in picture.figure.data:
+def test_names_are_not_templates(ran: Any) -> None:
+    """Plotly replaces `%{x}` in hover templates; names are in hover texts, which it does not interpret."""
+    for chart in charts(ran("evil")).values():
+        for trace in chart.figure.data:
             template = getattr(trace, "hovertemplate", None) or ""
-            assert "[red]" not in template, picture.name
+            assert "[red]" not in template, chart.name

@@ -1,4 +1,4 @@
-"""PNG files of charts: what kaleido is given, and what is reported where it or a browser is missing."""
+"""PNG files of charts: what is passed to kaleido, and messages when kaleido or a browser is missing."""
 
 import importlib.util
 import shutil
@@ -28,7 +28,7 @@ def test_each_chart_has_its_title_and_its_height() -> None:
         assert chart.title in layout["title"]["text"]
         assert spec["opts"]["height"] == layout["height"] == own.height + images.TITLE_HEIGHT
         assert layout["margin"]["t"] - own.margin.t == images.TITLE_HEIGHT and layout["margin"]["b"] == own.margin.b
-        assert chart.figure.to_json() == before, "the page's figure stays as it is"
+        assert chart.figure.to_json() == before, "the page's figure is not changed"
 
 
 def test_a_missing_kaleido(no_kaleido: None) -> None:
@@ -52,7 +52,7 @@ def test_a_wrong_browser_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
 
 
 def test_the_report_without_kaleido(call: test_cli.Call, no_kaleido: None, ran: Any, tmp_path: Path) -> None:
-    """By default the page is written and a note printed; with --png it is an error, and nothing is written."""
+    """By default the page is written and a note is printed; with --png nothing is written and it is an error."""
     shutil.copyfile(ran("folds").removeprefix("sqlite:///"), tmp_path / "x.db")
     said = call("report", "x.db", "--png")
     assert (said.code, said.out, said.err) == (2, "", f"error: {images.INSTALL_KALEIDO}\n")
@@ -64,7 +64,7 @@ def test_the_report_without_kaleido(call: test_cli.Call, no_kaleido: None, ran: 
 
 
 def test_a_browser_that_fails(call: test_cli.Call, ran: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A note by default, an error with --png."""
+    """By default a note is printed; with --png it is an error."""
     kaleido = pytest.importorskip("kaleido")
 
     def fail(*_: Any, **__: Any) -> None:
@@ -80,8 +80,8 @@ def test_a_browser_that_fails(call: test_cli.Call, ran: Any, tmp_path: Path, mon
     assert said.code == 2 and said.err.startswith("error: ") and "The browser closed at once." in said.err
 
 
-def test_images_are_written_without_asking_the_net(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """MathJax, which kaleido loads from a CDN, is off; one file for each chart, in the folder that was asked for."""
+def test_images_need_no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """MathJax, which kaleido loads from a CDN, is off; the folder has one file for each chart."""
     kaleido = pytest.importorskip("kaleido")
     given: list[Any] = []
     monkeypatch.setattr(kaleido, "write_fig_from_object_sync", lambda specs, kopts: given.append((specs, kopts)))

@@ -1,4 +1,4 @@
-"""Charts of the best model: every number at its place."""
+"""Charts of the best model: every number at its position."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -32,7 +32,7 @@ REPOSITORY = paths.REPOSITORY
 
 
 def test_learning() -> None:
-    """The mark is at the epoch whose weights are kept."""
+    """The mark is at the best epoch, whose weights the model has."""
     made, best = figure("learning"), handmade_content().summary.champion
     assert best is not None and (best.best_epoch, best.epochs) == (31, 50)
     seen = set()
@@ -49,7 +49,7 @@ def test_learning() -> None:
 
 
 def test_confusion() -> None:
-    """True classes down, the first on top, predicted ones across; shades are shares of a true class."""
+    """Rows are true classes from top to bottom, columns are predicted classes, shades are shares of the true class."""
     made = figure("confusion")
     for t, name, table in zip(made.data, ("val", "test"), (LAYERS.val, LAYERS.test), strict=True):
         assert table is not None and heading(made, t).startswith(f"{name}: ")
@@ -66,7 +66,7 @@ def test_confusion() -> None:
 
 
 def test_predicted() -> None:
-    """Predicted over true, the line where they are the same, and each part's residuals beneath it."""
+    """Predicted over true values with the line of equality, above the histogram of residuals."""
     made = figure("predicted", "values")
     for name, fit in (("val", VALUES.val), ("test", VALUES.test)):
         assert fit is not None
@@ -81,7 +81,7 @@ def test_predicted() -> None:
 
 
 def test_regions() -> None:
-    """What is said at each point of the grid, rows in their own class' color."""
+    """The predicted class at each grid point, and training rows in the color of their class."""
     made = figure("regions")
     field, *dots = made.data
     assert (list(field.x), list(field.y)) == (REGIONS.x, REGIONS.y)
@@ -109,8 +109,8 @@ def test_regions_of_values() -> None:
 
 
 @pytest.mark.parametrize(("name", "spreads"), [("activations", LAYERS.activations), ("gradients", LAYERS.gradients)])
-def test_spreads(name: str, spreads: Sequence[LayerHistogram]) -> None:
-    """A layer's own histogram under its name."""
+def test_histograms(name: str, spreads: Sequence[LayerHistogram]) -> None:
+    """Each layer's histogram is below its name."""
     made = figure(name)
     for t, spread in zip(made.data, spreads, strict=True):
         assert heading(made, t) == spread.layer
@@ -118,7 +118,7 @@ def test_spreads(name: str, spreads: Sequence[LayerHistogram]) -> None:
 
 
 def test_weights() -> None:
-    """Of each layer, the first on top: the mean |w| = Σ|w| / n, and the share of those at most 0.01."""
+    """Mean |w| = Σ|w| / n and share of |w| ≤ 0.01 of each layer, the first on top."""
     made = figure("weights")
     found = {heading(made, t): dict(zip(names(made, t, "y"), t.x, strict=True)) for t in made.data}
     assert list(found.values()) == [{"1 Dense": 0.3, "2 Dense": 2.0}, {"1 Dense": 0.17, "2 Dense": 0.25}]
@@ -147,8 +147,8 @@ def test_confusion_and_curves(ran: Any) -> None:
     assert [t.name for t in thick] == [best.label]
 
 
-def test_classes_whose_names_are_shortened_alike(ran: Any) -> None:
-    """Each has its row and column, in the page as in the PNG."""
+def test_classes_with_equal_short_names(ran: Any) -> None:
+    """Each class has its own row and column."""
     made = charts(ran("names"))["confusion"].figure
     assert [list(t.x) for t in made.data] == [[0, 1, 2], [0, 1, 2]] == [list(t.y) for t in made.data]
     assert len(content_of(ran("names")).classes) == 3 and len(made.layout.xaxis.ticktext) == 3

@@ -21,14 +21,14 @@ from tests.hpsearch.report.html.handmade import (
     all_charts,
     handmade_content,
 )
-from tests.hpsearch.report.html.report_cases import Seen, content_of
+from tests.hpsearch.report.html.report_cases import PageTags, content_of
 
 call = test_cli.call
 REPOSITORY = paths.REPOSITORY
 
 
-class Read(HTMLParser):
-    """The tables of a page, a cell its text and its number; and its other texts with the tag that they stand in."""
+class ParsedPage(HTMLParser):
+    """The tables of a page (text and number of each cell), and all texts with the tag they are in."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -58,19 +58,19 @@ class Read(HTMLParser):
             self.words.append((self._tag, data.strip()))
 
     def table(self, first: str) -> list[list[tuple[str, float | None]]]:
-        """The one whose first cell is that."""
+        """Return the table with this first cell."""
         return next(t for t in self.tables if t[0][0][0] == first)
 
 
 @pytest.fixture
-def read(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Read]]:
+def read(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., ParsedPage]]:
     """Return a function that renders a page and parses it, without plotly.js, which takes half a second to compress."""
     monkeypatch.setattr(page, "_compressed_plotly", lambda: "")
-    yield lambda content, *charts: Read(page.render_page(content, *(charts or ([], []))))
+    yield lambda content, *charts: ParsedPage(page.render_page(content, *(charts or ([], []))))
 
 
-def test_the_table_of_trials(read: Callable[..., Read]) -> None:
-    """Every number under its own heading, in full for sorting; nothing where there is none."""
+def test_the_table_of_trials(read: Callable[..., ParsedPage]) -> None:
+    """Numbers are below their headings, with full precision for sorting; missing values are dashes."""
     heads, *rows = read(handmade_content()).table("trial")
     names = [text for text, _ in heads]
     assert names == [
@@ -100,8 +100,8 @@ def test_the_table_of_trials(read: Callable[..., Read]) -> None:
         assert [cells[n][1] for n in ("trial", "state", "activation")] == [None] * 3
 
 
-def test_the_answer(read: Callable[..., Read]) -> None:
-    """The champion's scores and parameters, each beside its name; the time that was its own study's."""
+def test_the_result(read: Callable[..., ParsedPage]) -> None:
+    """Scores and parameters of the best trial are beside their names; the training time is that of this study."""
     of = handmade_content()
     best = of.summary.champion
     assert best is not None
@@ -122,8 +122,8 @@ def test_the_answer(read: Callable[..., Read]) -> None:
     assert facts["training time"].startswith("11") and facts["data fingerprint"] == "0123"
 
 
-def test_each_picture_under_its_own_title(read: Callable[..., Read]) -> None:
-    """In the order in which they are charts, the best's after the search's."""
+def test_each_chart_is_below_its_title(read: Callable[..., ParsedPage]) -> None:
+    """Charts of the search come first, then charts of the best model."""
     want = all_charts()
     place = [p.name for p in want].index("learning")
     seen = read(handmade_content(), want[:place], want[place:])
@@ -135,13 +135,13 @@ def test_each_picture_under_its_own_title(read: Callable[..., Read]) -> None:
     assert loaded == {p.name: json.loads(p.figure.to_json()) for p in want}
 
 
-def test_what_it_says(ran: Any, tmp_path: Path) -> None:
-    """The answer first: scores and parameters as `hpsearch show` prints them, how sure, ranges, every trial."""
+def test_texts(ran: Any, tmp_path: Path) -> None:
+    """The result comes first; scores and parameters are formatted as in `hpsearch show`; all trials are listed."""
     content = content_of(ran("full"))
     best = content.summary.champion
     assert best is not None
     text = write_report(ran("full"), tmp_path / "r.html", png=False).page.read_text("utf-8")
-    words = " ".join(Seen(text).text)
+    words = " ".join(PageTags(text).text)
     for name in ("val/loss", "val/accuracy", "test/loss", "test/accuracy"):
         assert name in words and f"{best.metrics[name]:.4g}" in words
     for name, value in best.point.items():
@@ -162,7 +162,7 @@ def test_seeds_of_given_points_are_in_the_page(ran: Any, tmp_path: Path) -> None
     assert "The best of 3 seeds at its point" in " ".join(content_of(ran("one point")).certainty())
 
 
-def test_plotly_is_in_it_whole(ran: Any, tmp_path: Path) -> None:
+def test_plotly_is_in_the_page(ran: Any, tmp_path: Path) -> None:
     from plotly.offline import get_plotlyjs
 
     text = write_report(ran("folds"), tmp_path / "r.html", png=False).page.read_text("utf-8")
@@ -170,11 +170,11 @@ def test_plotly_is_in_it_whole(ran: Any, tmp_path: Path) -> None:
     assert packed and zlib.decompress(base64.b64decode(packed[1])).decode() == get_plotlyjs()
 
 
-def test_names_from_files_are_text(ran: Any, tmp_path: Path) -> None:
-    """In the page escaped, and in figures too, where plotly would read tags."""
+def test_names_are_escaped(ran: Any, tmp_path: Path) -> None:
+    """They are escaped in the page and in figures, where plotly interprets tags."""
     written = write_report(ran("evil"), tmp_path / "r.html", png=False)
     text = written.page.read_text("utf-8")
-    found = Seen(text)
+    found = PageTags(text)
     assert "img" not in found.tags and found.tags.count("script") == 3 and "49" not in found.text
     figures = re.search(r'id="figures">(.*?)</script>', text, re.S)
     assert figures

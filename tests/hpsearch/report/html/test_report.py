@@ -22,7 +22,7 @@ from hpsearch.storage.records import Trial
 from hpsearch.storage.study_db import StudyDatabase
 from hpsearch.training.task import TrialResult
 from tests.hpsearch import test_cli
-from tests.hpsearch.report.html.report_cases import STUDIES, Seen, charts
+from tests.hpsearch.report.html.report_cases import STUDIES, PageTags, charts
 
 call = test_cli.call
 REPOSITORY = paths.REPOSITORY
@@ -30,16 +30,16 @@ REPOSITORY = paths.REPOSITORY
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_every_study_has_its_report(ran: Any, name: str, tmp_path: Path) -> None:
-    """Whatever the study is like; nothing in it refers to anything outside."""
+    """The page refers to no other file, for every kind of study."""
     text = write_report(ran(name), tmp_path / "r.html", png=False).page.read_text("utf-8")
-    found = Seen(text)
+    found = PageTags(text)
     assert found.outside == [] and found.handlers == [] and "default-src 'none'" in text
     assert found.tags.count("figure") == len(charts(ran(name)))
     assert found.tags.count("script") == 3  # figures, plotly, ours
     assert list(tmp_path.iterdir()) == [tmp_path / "r.html"]
 
 
-def test_it_only_reads(ran: Any, tmp_path: Path) -> None:
+def test_the_database_is_only_read(ran: Any, tmp_path: Path) -> None:
     database = tmp_path / "copy.db"
     shutil.copyfile(ran("full").removeprefix("sqlite:///"), database)
     before = database.read_bytes()
@@ -48,8 +48,8 @@ def test_it_only_reads(ran: Any, tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["copy.db", "out.html"]
 
 
-def test_a_study_under_way(ran: Any, tmp_path: Path) -> None:
-    """Without diagnostics, without test scores, with trials that run, or with none at all."""
+def test_an_unfinished_study(ran: Any, tmp_path: Path) -> None:
+    """Without diagnostics or test scores, with running trials, or without any trial."""
     spec = cases.small(**cases.FULL)
     (tmp_path / "rows").mkdir()
     dataset, _ = prepare(spec.data, spec.seed, tmp_path / "rows")
@@ -88,7 +88,7 @@ def test_mistakes(call: test_cli.Call, ran: Any, tmp_path: Path, arguments: list
 
 
 def test_only_a_report_is_replaced(call: test_cli.Call, ran: Any, tmp_path: Path) -> None:
-    """Not the study's own database, nor anything else that is there, nor what a link beside it leads to."""
+    """Neither the study database nor other files, nor the target of a symbolic link, are overwritten."""
     database, victim = tmp_path / "x.db", tmp_path / "victim"
     shutil.copyfile(ran("folds").removeprefix("sqlite:///"), database)
     before = database.read_bytes()
@@ -109,7 +109,7 @@ def test_only_a_report_is_replaced(call: test_cli.Call, ran: Any, tmp_path: Path
 
 
 def many(path: Path, count: int) -> str:
-    """A study of so many trials of 50 epochs, none of which was trained."""
+    """Return the URL of a study with `count` trials of up to 50 epochs that were not trained."""
     spec = load_spec(REPOSITORY / "studies" / "digits.yaml", (f"stages.0.trials={count}", "stages.2.top=1"))[0]
     random, space = np.random.default_rng(1), search_space(spec)
     storage = StudyDatabase.open(f"sqlite:///{path}", create=True)
@@ -141,7 +141,7 @@ def test_five_hundred_trials_are_under_five_megabytes(tmp_path: Path) -> None:
 
 @pytest.mark.bench
 def test_two_thousand_trials(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The report of them in 20 s, and in no more than four times what 500 take: nothing is slower than linear."""
+    """The time is at most 20 s, and at most four times that of 500 trials: it grows linearly."""
     took = {}
     write_report(many(tmp_path / "warm.db", 20), tmp_path / "warm.html", png=False)  # imports
     for count in (500, 2000):

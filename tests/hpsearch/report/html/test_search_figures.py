@@ -1,4 +1,4 @@
-"""Charts of the search: every number at its place, in a study made by hand and in real studies."""
+"""Charts of the search: every number at its position, in a study made by hand and in real studies."""
 
 import math
 from math import log10
@@ -35,7 +35,7 @@ REPOSITORY = paths.REPOSITORY
 
 @pytest.mark.parametrize(("name", "best", "line"), [("classes", 7, 1), ("confirmed", 7, 1), ("coarse is best", 1, 0)])
 def test_stages(name: str, best: int, line: int) -> None:
-    """Boxes and trials on the line of their stage, the best too, on each axis' own scale; what confirms has no line."""
+    """Boxes and trials are in the row of their stage, on each parameter's scale; confirming stages have no row."""
     stages, choices = (COARSE, FINE), {"tanh": 0, "relu": 1}
     made = figure("stages", name)
     assert [axis(made, t, "x").title.text for t in made.data if t.marker.symbol == "star"] == [
@@ -59,7 +59,7 @@ def test_stages(name: str, best: int, line: int) -> None:
 
 
 def test_history() -> None:
-    """By the number of the trial in the study, the failed ones counted; the best so far is of complete ones."""
+    """Trials are numbered in the whole study, including failed ones; only complete trials count as the best so far."""
     for name, best in (("classes", [0.9, 0.4, 0.4, 0.1, 0.1]), ("maximize", [0.9] * 5)):
         made = figure("history", name)
         dots = {t.name: (tuple(t.x), tuple(t.y)) for t in made.data if t.mode == "markers"}
@@ -74,7 +74,7 @@ def test_history() -> None:
 
 
 def test_importance() -> None:
-    """The shares that were given, the greatest on top, where a bar chart's last one is."""
+    """The greatest share is on top, where a bar chart has its last bar."""
     made = figure("importance")
     (bar,) = made.data
     want = list(reversed(CONTENTS["classes"]().importance.items()))
@@ -85,7 +85,7 @@ def test_importance() -> None:
 
 @pytest.mark.parametrize(("name", "metric"), [("classes", "val/loss"), ("maximize", "val/accuracy")])
 def test_parallel(name: str, metric: str) -> None:
-    """A trial is one line through all its coordinates; the better, the darker."""
+    """Each trial is a line through its coordinates; better trials are darker."""
     made = figure("parallel", name)
     (trace,) = made.data
     rows = [row for row in TRIALS if row[3] in ("complete", "pruned")]
@@ -106,7 +106,7 @@ def test_parallel(name: str, metric: str) -> None:
 
 
 def test_slices() -> None:
-    """Each trial's value over its coordinate as it was sampled: 1 − β, and not β, which the hover tells."""
+    """Each trial's value over its coordinate on the sampling scale: 1 − β; the hover text shows β."""
     made = figure("slices")
     rows = {name: [r for r in TRIALS if r[3] == state and r[0] == stage] for name, stage, state in (
         ("coarse", "coarse", "complete"), ("coarse, pruned", "coarse", "pruned"),
@@ -141,7 +141,7 @@ def test_curves_of_the_best() -> None:
 
 
 def test_epochs() -> None:
-    """Each trained trial in the bar that stands at its epochs; none that was taken over from another study."""
+    """Each trained trial is in the bar of its epochs; trials copied from another study are in none."""
     made = figure("epochs")
     assert made.layout.barmode == "stack"
     found = {t.name: {span: n for span, n in bars(t).items() if n} for t in made.data}
@@ -156,7 +156,7 @@ def test_epochs() -> None:
 
 
 def test_saved() -> None:
-    """By stage: what was trained, what early stopping saved, what pruning did."""
+    """Epochs trained, and saved by early stopping and by pruning, for each stage."""
     made = figure("saved")
     assert made.layout.barmode == "stack"
     found = {t.name.partition(" saved")[0]: dict(zip(names(made, t, "y"), t.x, strict=True)) for t in made.data}
@@ -172,14 +172,14 @@ def test_saved() -> None:
 
 
 def test_time() -> None:
-    """Of trials that this study trained: what a taken-over one took was not its own."""
+    """Only trials that this study trained have a time."""
     found = {t.name: (tuple(t.x), tuple(t.y)) for t in figure("time").data}
     assert found == {"coarse": ((1, 2, 3, 4), (3.0, 2.0, 0.25, 0.125)), "fine": ((7, 8, 9), (0.5, 1.5, 4.0))}
     assert "11 s" in chart("time").caption
 
 
 def test_confirmed() -> None:
-    """A line a point, the best on top: its seeds, and their mean with its interval."""
+    """Each point has a row, the best on top, with its seeds and their mean and interval."""
     made = figure("confirmed", "confirmed")
     means = [t for t in made.data if t.error_x.array is not None]
     seeds = [t for t in made.data if t.error_x.array is None]
@@ -191,7 +191,7 @@ def test_confirmed() -> None:
 
 
 def test_the_charts_of_each_study(ran: Any) -> None:
-    """Those, and no others, that there is something to show for."""
+    """A study has exactly the charts that it has data for."""
     search = ["stages", "history", "parallel", "slices", "curves", "epochs", "saved", "time"]
     layers = ["activations", "gradients", "weights"]
     full = list(charts(ran("full")))
@@ -203,7 +203,7 @@ def test_the_charts_of_each_study(ran: Any) -> None:
 
 
 def test_stages_are_drawn_as_they_were_searched(ran: Any) -> None:
-    """For each parameter the whole range as a thin line and each stage's box as a bar, on the axis' own scale."""
+    """Thin lines are full ranges and bars are the boxes of the stages, on each parameter's scale."""
     content = content_of(ran("full"))
     made = charts(ran("full"))["stages"].figure
     axes = content.axes
@@ -226,14 +226,14 @@ def test_stages_are_drawn_as_they_were_searched(ran: Any) -> None:
                 parameter.choices.index(r) if not parameter.zoomable else r for r in internal_params
             ]
     zoomed = [a for a in axes if a.zoomable and content.summary.boxes[1][a.key] != content.summary.boxes[0][a.key]]
-    assert zoomed, "the second stage is to be a zoom"
+    assert zoomed, "the second stage must zoom"
     low, high = value_bounds(next(a for a in axes if a.complement), content.summary.boxes[0])
     assert (low, high) == (0.5, 0.99)
 
 
 @pytest.mark.parametrize("name", ["full", "maximize", "values"])
 def test_history_of_a_study(ran: Any, name: str) -> None:
-    """Every finished trial with a value at its number, and a line that only gets better."""
+    """Finished trials with a value are at their numbers, and the line of the best value never gets worse."""
     content = content_of(ran(name))
     made = charts(ran(name))["history"].figure
     trials = [r for each in content.summary.records for r in each]
@@ -249,7 +249,7 @@ def test_history_of_a_study(ran: Any, name: str) -> None:
 
 
 def test_slices_and_parallel(ran: Any) -> None:
-    """Each trial once on each parameter's own scale; 1 − β is drawn as such; parallel axes have exponents."""
+    """Each trial is drawn once on each parameter's scale (1 − β for β); parallel axes have exponents."""
     content = content_of(ran("full"))
     drawn = charts(ran("full"))
     trials = [r for r in content.trials if r.state in ("complete", "pruned")]
@@ -285,7 +285,7 @@ def test_parallel_leaves_out_inactive_parameters(ran: Any) -> None:
 
 @pytest.mark.parametrize("name", ["full", "conditional", "one point"])
 def test_epochs_add_up(ran: Any, name: str) -> None:
-    """Of what trials were allowed: trained, saved by stopping early, saved by pruning; every trial in one bin."""
+    """Epochs trained and saved add up to the epochs allowed; every trial is in one bin."""
     content, drawn = content_of(ran(name)), charts(ran(name))
     counted = [r for r in content.trials if r.copied_from is None and r.state in ("complete", "pruned", "diverged")]
     assert sum(sum(t.y) for t in drawn["epochs"].figure.data) == len(counted)
@@ -307,7 +307,7 @@ def test_confirmed_points_of_a_study(ran: Any) -> None:
 
 
 def test_a_pruned_trial_without_a_value(ran: Any) -> None:
-    """Of the epochs to a goal it has none, so it is not drawn at 0."""
+    """If the metric is the number of epochs, a pruned trial has no value and is not drawn."""
     content, drawn = content_of(ran("epochs")), charts(ran("epochs"))
     assert any(r.state == "pruned" and r.value is None for r in content.trials)
     known = [r.value for r in content.trials if r.value is not None and r.state in ("complete", "pruned")]
