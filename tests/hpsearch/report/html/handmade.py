@@ -125,15 +125,16 @@ def handmade_content(
     spec = cases.small(**{**STUDY, **changes})
     trials = [trial(spec, *row) for row in rows]
     records = [found for s in spec.stages if (found := [r for r in trials if r.stage == s.name])]
-    whole = search_space(spec).full_box()
-    boxes = [whole, whole | LIMITS, whole][: len(records)]
-    crown = ("confirm", 0) if len(records) > 2 else best
-    crowned = next((r for r in trials if (r.stage, r.number) == crown), None)
+    space = search_space(spec)
+    full = space.full_box()
+    boxes = [full, full | LIMITS, full][: len(records)]
+    key = ("confirm", 0) if len(records) > 2 else best
+    champion = next((r for r in trials if (r.stage, r.number) == key), None)
     study = StoredStudy("small", "id", spec.model_dump(mode="json"), "0123", "test", 0.0, "hash")
-    summary = Summary(spec, records, boxes, [0] * len(records), [s.trials for s in spec.stages], crowned)
+    summary = Summary(spec, space, records, boxes, [0] * len(records), [s.trials for s in spec.stages], champion)
     dataset = Dataset("", (4,), 3, CLASSES, "0123", (("train", 100), ("val", 25), ("test", 85)))
-    important = {"beta": 0.55, "activation": 0.25, "learning_rate": 0.15, "hidden_units": 0.05}
-    return ReportContent("small.db", None, study, summary, dataset, LAYERS, important)
+    importance = {"beta": 0.55, "activation": 0.25, "learning_rate": 0.15, "hidden_units": 0.05}
+    return ReportContent("small.db", None, study, summary, dataset, LAYERS, importance)
 
 
 def regression() -> ReportContent:

@@ -13,6 +13,7 @@ import pytest
 
 from hpsearch import api
 from hpsearch.config.load import restore_spec
+from hpsearch.config.references import search_space
 from hpsearch.report.html.content import ReportContent
 from hpsearch.study import session as service
 from hpsearch.training.executors import Inline
@@ -61,7 +62,8 @@ def test_axes_of_a_narrowed_range(ran: Any) -> None:
     content = content_of(ran("full"))
     changed = content.spec.model_dump(mode="json")
     changed["parameters"]["learning_rate"] |= {"min": 0.1, "max": 1.0}
-    narrow = content._replace(summary=content.summary._replace(spec=restore_spec(changed, "test")))
+    spec = restore_spec(changed, "test")
+    narrow = content._replace(summary=content.summary._replace(spec=spec, space=search_space(spec)))
     rate = next(a for a in narrow.axes if a.name == "learning_rate")
     internal_params = [float(r.internal_params["learning_rate"]) for r in content.trials]
     assert rate.low <= min(internal_params) and rate.high >= max(internal_params) and rate.high > 1e10
