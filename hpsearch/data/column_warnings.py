@@ -11,7 +11,7 @@ import numpy as np
 from hpsearch.data.frame import Column, to_numeric
 
 SAMPLE_SIZE = 1000  # categories that are inspected
-MAJORITY = 0.5  # share of the inspected categories that must look alike
+MAJORITY = 0.5  # share of values of one kind that characterizes a column
 MIN_CELLS = 20  # columns with fewer cells may have distinct values by chance
 MANY_CATEGORIES = 1000  # columns with more categories get a warning of their own in `hpsearch.data.dataset`
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")  # -0,13

@@ -1,4 +1,4 @@
-"""Columns that are not what they seem: each is said, with what to do, which then works."""
+"""Column warnings: each names the problem and a setting, and the setting solves it."""
 
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,7 @@ def test_ordinary_categories_get_no_warning(column: tuple[str, ...]) -> None:
 
 
 def test_values_that_occur_only_once() -> None:
-    """Of very many the dataset says so."""
+    """Columns with very many categories are left to the notice of the dataset."""
     who = [f"w{k}" for k in range(30)]
     (warning,) = categorical_warnings("who", categorical(*who, *["x"] * 10), "")
     assert "30 of its 40 values occur only once" in warning and warning.endswith("drop: ['who']")
@@ -74,7 +74,7 @@ def test_values_that_occur_only_once() -> None:
 
 
 def test_decimal_commas(tmp_path: Path) -> None:
-    """Said of columns and targets; then read, where text stands among them too, with or without a header."""
+    """Columns and targets get a warning; the setting reads them, also among text and without a header."""
     content = "a;b;y\n" + "".join(f"-{k},13;{k},5;{k},25\n" for k in range(60))
     path = file(tmp_path, content)
     settings: dict[str, Any] = {"path": path, "separator": ";"}
@@ -96,7 +96,7 @@ def test_decimal_commas(tmp_path: Path) -> None:
 
 
 def test_decimal_commas_across_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Numbers in one piece and text in the next."""
+    """One chunk holds numbers, the next one text."""
     monkeypatch.setattr(csv, "CHUNK_ROWS", 10)
     path = file(tmp_path, "a;y\n" + "0,5;u\n1,5;v\n" * 10 + "x;u\n")
     message = refusal("csv", path=path, separator=";", decimal=",")
@@ -106,7 +106,7 @@ def test_decimal_commas_across_chunks(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_errors_mention_decimal_commas(tmp_path: Path) -> None:
-    """What is refused says it as well."""
+    """Errors about text among numbers mention decimal commas."""
     path = file(tmp_path, "a;y\n" + "1;2\n" * 9 + "1,5;2,5\n")
     assert refusal("csv", path=path, separator=";").endswith("a decimal comma, set decimal: ','")
     message = refusal("csv", path=path, separator=";", task="regression", drop=["a"])
@@ -123,14 +123,14 @@ def test_decimal_commas_in_other_sources(kind: str, tmp_path: Path) -> None:
 
 
 def test_declared_categories_get_no_warning(tmp_path: Path) -> None:
-    """By the study file, or by their type."""
+    """Columns may be declared categorical by the study file or by their type."""
     data = pd.DataFrame({"a": ["0,5", "1,5"] * 3, "y": ["u", "v", "w"] * 2})
     assert not warnings_of(**written(tmp_path, "csv", data), categorical=["a"])
     assert not warnings_of(**written(tmp_path, "parquet", data.astype({"a": "category"})))
 
 
 def test_row_numbers(tmp_path: Path) -> None:
-    """As pandas writes one, also of shuffled rows, and read from such a file and written again."""
+    """An index is recognized as pandas writes it, also for shuffled rows, and when read and written again."""
     data = pd.DataFrame({"a": [0.5] * 30, "y": ["u"] * 15 + ["v"] * 15})
     for frame in (data, data.sample(frac=0.7, random_state=1), data.rename_axis("index")):
         frame.to_csv(tmp_path / "t.csv")
@@ -164,7 +164,7 @@ def test_a_header_of_years(tmp_path: Path) -> None:
 
 
 def test_the_task_is_guessed_from_all_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sorted numbers begin with few; what is said is what was done. Of test rows nothing follows."""
+    """The first rows of sorted numbers look like classes; the notice states the final task. Test rows do not count."""
     monkeypatch.setattr(csv, "CHUNK_ROWS", 50)
     for later in (range(40), [0.5]):
         path = file(tmp_path, "a,y\n" + "1,0\n2,1\n" * 30 + "".join(f"3,{value}\n" for value in later))

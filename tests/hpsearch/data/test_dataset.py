@@ -36,7 +36,7 @@ def table(labels: list[int]) -> Table:
 
 
 def patch_rows(monkeypatch: pytest.MonkeyPatch, rows: Table) -> None:
-    """Whatever the source, these are its rows."""
+    """Make the scikit-learn source return these rows."""
     monkeypatch.setattr(SklearnSource, "load", lambda self: rows)
 
 
@@ -47,7 +47,7 @@ def inputs(dataset: Dataset, part: Part) -> np.ndarray:
 
 
 def test_scaling_is_fitted_on_the_training_rows(tmp_path: Path) -> None:
-    """Mean 0 and deviation 1 there; val and test by the same numbers, so not exactly."""
+    """The training rows get mean 0 and deviation 1; the other parts are scaled by the same numbers."""
     dataset, [[scaling]] = prepare(source("wine"), 1, tmp_path)
     train, val, test = (dataset.part(p) for p in PARTS)
     assert train is not None and val is not None and test is not None
@@ -62,7 +62,7 @@ def test_scaling_is_fitted_on_the_training_rows(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("scale", [*SCALERS, "none"])
 def test_every_scaling(scale: str, tmp_path: Path) -> None:
-    """By the training rows alone; each part is what the scaler gives of the source's rows."""
+    """The scaler is fitted on the training rows and applied to every part."""
     dataset, [[scaling]] = prepare(source("wine", scale=scale), 1, tmp_path)
     rows = source("wine").load()
     parts = part_indices(rows, None, module.derive(1, "split"))
@@ -75,7 +75,7 @@ def test_every_scaling(scale: str, tmp_path: Path) -> None:
 
 
 def pictures(count: int, channels: int, constant: bool = False) -> Table:
-    """Images `(count, channels, 2, 3)` as rows, every channel with a range of its own."""
+    """Return flattened images `(count, channels, 2, 3)` whose channels have different ranges."""
     generator = np.random.default_rng(3)
     x = generator.uniform(0, 1, (count, channels, 2, 3)) * (10.0 ** np.arange(channels))[:, None, None]
     x[:, :, 0, 0] = 0  # a pixel that is never lit
@@ -89,7 +89,7 @@ def pictures(count: int, channels: int, constant: bool = False) -> Table:
 def test_images_are_scaled_by_channel(
     scale: str, channels: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All pixels of a channel as one column; in the shape of images."""
+    """The pixels of a channel are scaled as one column, and rows keep the shape of images."""
     table = pictures(40, channels)
     patch_rows(monkeypatch, table)
     monkeypatch.setattr(module, "BLOCK_SIZE", 7 * channels * 6)
@@ -137,7 +137,7 @@ def test_images_of_another_size(tmp_path: Path) -> None:
 
 
 def test_rows_are_written_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The files are those of `np.save`, whatever the size of a block."""
+    """The files equal those of `np.save` for every block size."""
     files: list[dict[str, bytes]] = []
     for block in (module.BLOCK_SIZE, 64 * 7, 1):
         monkeypatch.setattr(module, "BLOCK_SIZE", block)
@@ -172,7 +172,7 @@ def test_targets(target_scale: str, tmp_path: Path) -> None:
 
 
 def test_only_regression_targets_are_scaled(tmp_path: Path) -> None:
-    """Classes stay what they are."""
+    """Class targets are not scaled."""
     assert prepare(source("iris", target_scale="standard"), 1, tmp_path)[1][0][0].target_scaler is None
 
 
@@ -194,7 +194,7 @@ def test_default_split_of_formulas(name: str, rows: tuple[int, ...], tmp_path: P
 
 @pytest.mark.skipif(not MNIST.exists(), reason=f"needs {MNIST}")
 def test_mnist(tmp_path: Path) -> None:
-    """Images over 255 by min-max; the test rows are the file's own, val is a ninth of the others."""
+    """Min-max scaling divides pixels by 255; the file has its own test rows, and val is a ninth of the others."""
     names = {"x": "Xtr", "y": "ytr", "test_x": "Xte", "test_y": "yte"}
     made = NpzSource.model_validate({"path": str(MNIST), **names, "image": [1, 28, 28], "scale": "minmax"})
     dataset, [[scaling]] = prepare(made, 1, tmp_path)
@@ -258,7 +258,7 @@ def test_no_test_rows(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("where", ["x", "y", "dtype", "shape", "fixed", "another part", "another row"])
 def test_fingerprint(where: str) -> None:
-    """Of every value, and of how they are laid out."""
+    """The fingerprint depends on every value and on the layout of the rows."""
     one, other = table([0, 1, 1]), table([0, 1, 1])
     assert fingerprint(one) == fingerprint(other)
     if where == "x":
@@ -287,7 +287,7 @@ def test_fingerprint_does_not_depend_on_seed_or_memory(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e39])
 def test_invalid_numbers(value: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The column by its name, and how many rows; 1e39 is infinite in float32."""
+    """The message has the column's name and the number of rows; 1e39 is infinite in float32."""
     rows = table([0, 1] * 20)
     rows.x[[3, 8, 39], 1] = value
     patch_rows(monkeypatch, rows)

@@ -1,4 +1,4 @@
-"""Columns: however a table is cut into pieces, and however its cells are typed, the same names and numbers."""
+"""Columns: the same numbers and categories for all chunk boundaries and cell types."""
 
 import datetime
 from decimal import Decimal
@@ -24,7 +24,7 @@ from hpsearch.errors import DataError
 
 
 def column(*chunks: Any, **others: Any) -> Column:
-    """One column from pieces."""
+    """Build one column from chunks."""
     builder = FrameBuilder(**others)
     for chunk in chunks:
         builder.add(pd.DataFrame({"a": chunk}))
@@ -116,7 +116,7 @@ def test_unsupported_types(values: Any, words: str) -> None:
 
 
 def test_numbers_beyond_float64() -> None:
-    """Names as any other; as numbers infinite, which is refused where numbers are used."""
+    """They are ordinary categories; as numbers they are infinite, which is rejected where numbers are used."""
     found = column(np.array([10**400, "x"], object))
     assert cells(found) == [f"1{'0' * 400}", "x"]
     values, text = to_numeric(column(np.array([10**400, -(10**400), 1], object)))
@@ -157,7 +157,7 @@ CELLS = st.one_of(st.none(), st.sampled_from(["x", "y", " x", "True", "7"]), st.
 @settings(max_examples=80)
 @given(st.lists(CELLS, min_size=1, max_size=12), st.data())
 def test_chunk_boundaries_do_not_matter(values: list[Any], data: st.DataObject) -> None:
-    """As objects, which is how pieces of a mixed column come."""
+    """The chunks hold objects, like those of a mixed column."""
     ends = sorted(data.draw(st.lists(st.integers(0, len(values)), max_size=3)))
     starts = [0, *ends]
     chunks = [np.array(values[a:b], object) for a, b in zip(starts, [*ends, len(values)], strict=True)]

@@ -1,4 +1,4 @@
-"""From a table to numbers: against scikit-learn's own transformers, on real data and on made ones."""
+"""Preprocessing compared with scikit-learn's transformers, on real and on generated tables."""
 
 import json
 from dataclasses import replace
@@ -43,7 +43,7 @@ def fitted(frame: Frame, rows: Any, config: PreprocessingConfig, **others: Any) 
 
 
 def as_pandas(frame: Frame) -> pd.DataFrame:
-    """Of our columns, one that scikit-learn takes: numbers, and names as objects with None."""
+    """Return a frame for scikit-learn: numbers, and categories as objects with None."""
     columns = {}
     for name, column in frame.columns.items():
         if column.categories is None:
@@ -56,7 +56,7 @@ def as_pandas(frame: Frame) -> pd.DataFrame:
 def rival(
     data: pd.DataFrame, numbers: list[str], names: list[str], rows: Any, config: PreprocessingConfig
 ) -> np.ndarray:
-    """All rows, as scikit-learn prepares them from what it sees in `rows`, our way of ordering columns."""
+    """Return all rows as scikit-learn transforms them after fitting on `rows`, with columns in our order."""
     indicator = config.impute == "indicator"
     strategy = "most_frequent" if config.impute == "most_frequent" else "median"
     imputer = SimpleImputer(strategy=strategy, keep_empty_features=True, add_indicator=False)
@@ -91,7 +91,7 @@ def rival(
 @pytest.mark.parametrize("name", REAL)
 @pytest.mark.skipif(not DATA.is_dir(), reason=f"no {DATA}")
 def test_real_tables_like_scikit_learn(name: str, config: str) -> None:
-    """Fitted on two thirds of the rows, and every row taken through: those not seen have names that are unknown."""
+    """Fit on two thirds of the rows and transform all rows, so that some categories are unknown."""
     read = table("csv", **{**REAL[name], "path": str(DATA / REAL[name]["path"])})
     assert isinstance(read.x, Frame)
     frame = read.x.take(slice(0, 6000))
@@ -126,11 +126,13 @@ CELL = st.tuples(st.one_of(st.none(), st.integers(-5, 5).map(float)), st.sampled
     st.integers(1, 4),
     st.integers(2, 5),
 )
-def test_made_tables_like_scikit_learn(
+def test_generated_tables_like_scikit_learn(
     cells: list[tuple[float | None, str | None]], impute: str, rare: int, categories: int
 ) -> None:
-    """Ties, rare names and names that are unknown too. Gaps do not count among rare names here, as imputed ones do
-    there, so that the two are not tried together."""
+    """Tables include ties, rare and unknown categories.
+
+    scikit-learn counts imputed cells among rare categories and we do not, so the two are not combined.
+    """
     cells = [(1.0, "a"), *cells]
     rows = np.arange(len(cells) * 2 // 3)
     if any(word is None for _, word in cells[: len(rows)]):
@@ -149,8 +151,8 @@ def names_of(values: list[str | None]) -> Frame:
     return frame_from_pandas(pd.DataFrame({"w": pd.Series(values, dtype=object)}))
 
 
-def test_names_become_columns() -> None:
-    """By name; a gap has its own; what training has not is 0 everywhere."""
+def test_one_hot_encoding() -> None:
+    """Missing cells have a column of their own; unknown categories are all zeros."""
     frame = names_of(["b", "a", None, "b", "new"])
     found = fitted(frame, [0, 1, 2, 3], PreprocessingConfig()).inputs(frame, ())
     assert found.tolist() == [[0, 1, 0], [1, 0, 0], [0, 0, 1], [0, 1, 0], [0, 0, 0]]
@@ -158,7 +160,7 @@ def test_names_become_columns() -> None:
     assert found.tolist() == [[0, 1], [1, 0], [0, 1], [0, 1], [0, 0]]
 
 
-def test_rare_names_share_a_column() -> None:
+def test_rare_categories_share_a_column() -> None:
     frame = names_of(["a"] * 3 + ["b"] * 3 + ["c", "d", None, "new"])
     found = fitted(frame, range(9), PreprocessingConfig(min_frequency=2)).inputs(frame, ())
     assert found[[0, 3, 6, 7, 8, 9]].tolist() == [
@@ -171,7 +173,7 @@ def test_rare_names_share_a_column() -> None:
     ]
 
 
-def test_many_names_are_held_to_so_many_columns() -> None:
+def test_maximum_number_of_columns() -> None:
     values: list[str | None] = [f"w{k}" for k in range(10_000)] + ["often"] * 5
     frame = names_of(values)
     found = fitted(frame, range(len(values)), PreprocessingConfig(max_categories=50)).inputs(frame, ())
@@ -179,7 +181,7 @@ def test_many_names_are_held_to_so_many_columns() -> None:
     assert found[:, -1].sum() == 10_000 - 48 and (found[-5:] == found[-1]).all() and found[-1, -1] == 0
 
 
-def test_numbers_are_scaled_and_filled() -> None:
+def test_numbers_are_scaled_and_imputed() -> None:
     frame = frame_from_pandas(pd.DataFrame({"n": [1.0, np.nan, 3.0, 8.0, np.nan], "m": [5.0, 5, 5, 5, 7]}))
     found = fitted(frame, [0, 1, 2, 3], PreprocessingConfig(scale="none"))
     assert found.inputs(frame, ()).tolist() == [[1, 5, 0], [3, 5, 1], [3, 5, 0], [8, 5, 0], [3, 7, 1]]
@@ -190,7 +192,7 @@ def test_numbers_are_scaled_and_filled() -> None:
     assert (constant[:4, 1] == 0).all()
 
 
-def test_a_column_of_nothing_is_zero() -> None:
+def test_empty_columns_are_zero() -> None:
     frame = frame_from_pandas(pd.DataFrame({"n": [np.nan, np.nan, 4.0], "m": [1.0, 2.0, 3.0]}))
     for impute in ("median", "most_frequent", "indicator"):
         found = fitted(frame, [0, 1], PreprocessingConfig(impute=impute)).inputs(frame, ())
@@ -198,8 +200,8 @@ def test_a_column_of_nothing_is_zero() -> None:
 
 
 @pytest.mark.parametrize("scale", [*SCALERS, "none"])
-def test_folds_are_alike_and_know_their_own_rows(scale: str) -> None:
-    """As wide as each other; each the same as if it had been fitted alone, where all its names are there."""
+def test_folds_have_the_same_columns(scale: str) -> None:
+    """All folds have the same width; a fold with all categories equals one that is fitted alone."""
     generator = np.random.default_rng(0)
     data = pd.DataFrame(
         {
@@ -223,8 +225,8 @@ def test_folds_are_alike_and_know_their_own_rows(scale: str) -> None:
     assert found[0].inputs(frame, ())[0].sum() != found[1].inputs(frame, ())[0].sum()
 
 
-def test_described_and_restored(tmp_path: Path) -> None:
-    """Through JSON and a file of arrays: the same bits."""
+def test_describe_and_restore(tmp_path: Path) -> None:
+    """A round trip through JSON and a file of arrays gives the same bits."""
     frame = made([(1.0, "a"), (None, "b"), (2.5, None), (3.0, "a"), (None, "c")])
     for scale in (*SCALERS, "none"):
         ours = fitted(frame, [0, 1, 2, 3], PreprocessingConfig(scale=scale, min_frequency=2))
@@ -236,7 +238,7 @@ def test_described_and_restored(tmp_path: Path) -> None:
         assert again.describe()[0] == content and again.unit == ours.unit and again.tabular
 
 
-def test_rows_that_do_not_fit() -> None:
+def test_invalid_rows() -> None:
     frame = made([(1.0, "a"), (None, "b"), (2.5, None), (3.0, "a")])
     ours = fitted(frame, range(4), PreprocessingConfig())
     with pytest.raises(DataError, match=r"column 'n' must hold numbers, got 'x' in row 2"):
@@ -254,8 +256,8 @@ def test_rows_that_do_not_fit() -> None:
     assert as_text.tobytes() == ours.inputs(frame, ()).tobytes()
 
 
-def test_names_that_are_read_as_numbers() -> None:
-    """7, 7.0 and "7" are one name, in training and afterwards."""
+def test_categories_that_are_numbers() -> None:
+    """7, 7.0 and "7" are one category, in training and afterwards."""
     frame = frame_from_pandas(pd.DataFrame({"w": ["7", "x", "7", "8"]}))
     ours = fitted(frame, range(4), PreprocessingConfig())
     want = ours.inputs(frame.take(np.array([0, 3])), ())
@@ -263,8 +265,8 @@ def test_names_that_are_read_as_numbers() -> None:
         assert ours.inputs(frame_from_pandas(pd.DataFrame({"w": values})), ()).tobytes() == want.tobytes()
 
 
-def test_the_most_frequent_name_is_a_fold_s_own() -> None:
-    """What a missing cell becomes is found in each fold's training rows."""
+def test_the_most_frequent_category_of_each_fold() -> None:
+    """The category of a missing cell comes from each fold's training rows."""
     names = np.array([0] * 4 + [1] * 6 + [-1], np.int32)
     frame = Frame({"word": Column(names, ("a", "b"))})
     folds = [np.array([0, 1, 2, 3, 4, 5, 10]), np.array([0, 4, 5, 6, 7, 8, 9, 10])]

@@ -16,7 +16,7 @@ def test_image_shapes() -> None:
 
 
 def test_test_fraction_is_the_rest() -> None:
-    """It is what the others leave; all three are checked as before."""
+    """The test fraction is the rest; all three fractions are validated."""
     assert Split.model_validate({"train": 0.9, "val": 0.1}).test == 0
     assert Split.model_validate({"train": 0.5, "val": 0.2}).test == 0.3
     assert Split.model_validate({"train": 1 / 3, "val": 2 / 3}).test == 0

@@ -14,7 +14,7 @@ from tests.hpsearch.data.sources.test_csv import SMALL, file, many
 
 @pytest.mark.parametrize("far", [False, True], ids=["near", "far"])
 def test_text_in_a_numeric_column(far: bool, tmp_path: Path) -> None:
-    """Also after 50,000 rows of numbers: said where, and both ways out work."""
+    """The message names the row, also after 50,000 rows of numbers, and both suggested settings work."""
     content = (many() if far else SMALL) + "x,2.5,u\n"
     path, row = file(tmp_path, content), content.count("\n") - 1
     message = refusal("csv", path=path)
@@ -26,7 +26,7 @@ def test_text_in_a_numeric_column(far: bool, tmp_path: Path) -> None:
 
 
 def test_text_in_the_first_chunk_and_numbers_in_the_second(tmp_path: Path) -> None:
-    """Names in the first piece, nothing but numbers in the second: all of them names, written one way."""
+    """Numbers of the second chunk become categories, written as in the first."""
     content = "a,y\n" + "x,u\n" * CHUNK_ROWS + "7,v\n" * 5
     read = table("csv", path=file(tmp_path, content))
     assert cells(read, "a")[-1] == "7" and cells(read, "a")[0] == "x"
@@ -51,7 +51,7 @@ def test_order_of_classes(tmp_path: Path) -> None:
 
 
 def test_too_many_classes(tmp_path: Path) -> None:
-    """In no time, though there are 30,000 of them."""
+    """The error for 30,000 classes comes quickly."""
     path = file(tmp_path, "a,y\n" + "".join(f"{k},{k + 0.5}\n" for k in range(30_000)))
     message = refusal("csv", path=path, task="classification", labels={"0.5": "0"})
     assert "target 'y' must have at most 1,000 classes, got 30,000; is it task: regression?" in message

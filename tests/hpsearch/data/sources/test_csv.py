@@ -68,7 +68,7 @@ def test_header_detection(tmp_path: Path) -> None:
 
 
 def test_missing_markers(tmp_path: Path) -> None:
-    """Those of pandas, those that are given, with spaces around them too, and numbers."""
+    """Markers are those of pandas and the given ones, also with spaces around them, and numbers."""
     read = table("csv", path=file(tmp_path, "a,b,y\n1,k,u\n?,?,v\nNA,,u\n ? ,l ,v\n4, ? ,u\n"), missing=["?"])
     assert cells(read, "a") == [1, None, None, None, 4] and cells(read, "b") == ["k", None, None, "l", None]
     assert any("'a' is text that holds only numbers" in notice for notice in read.notices)
@@ -80,7 +80,7 @@ def test_missing_markers(tmp_path: Path) -> None:
 @pytest.mark.parametrize("far", [False, True], ids=["near", "far"])
 @pytest.mark.parametrize(("line", "count"), [("1,2", 2), ("1,2,3,4", 4)], ids=["short", "long"])
 def test_rows_of_unequal_length(far: bool, line: str, count: int, tmp_path: Path) -> None:
-    """Also beyond the rows that are read at first, and when sound rows follow; the message has the line."""
+    """The message names the line, also beyond the first chunk and when valid rows follow."""
     content = many() if far else SMALL
     for end in ("", "7,8,u\n"):
         message = refusal("csv", path=file(tmp_path, f"{content}{line}\n{end}"))
@@ -89,7 +89,7 @@ def test_rows_of_unequal_length(far: bool, line: str, count: int, tmp_path: Path
 
 
 def test_a_short_row_after_missing_cells(tmp_path: Path) -> None:
-    """Where the last column has gaps of its own, in every piece."""
+    """A short row is found although cells of the last column are missing in every chunk."""
     rows = "".join(f"u,{k},{'' if k % 2 else k}\n" for k in range(CHUNK_ROWS + 10))
     assert cells(table("csv", path=file(tmp_path, "y,a,b\n" + rows), target="y"), "b")[1] is None
     message = refusal("csv", path=file(tmp_path, "y,a,b\n" + rows + "u,1\n"), target="y")
@@ -127,7 +127,7 @@ def test_unreadable_files(tmp_path: Path) -> None:
 
 
 def test_files_are_closed(tmp_path: Path) -> None:
-    """Also those that are not read to their end: a warning of one that is open is an error here."""
+    """Files are closed even if they are not read to the end; a ResourceWarning would be an error here."""
     source = CsvSource.model_validate({"path": file(tmp_path, many()), "target": "y"})
     chunks = source.chunks(frozenset())
     assert len(next(chunks).cells) == CHUNK_ROWS

@@ -17,7 +17,7 @@ def formula(name: str, **settings: object) -> Table:
 
 
 def xy(table: Table, part: str) -> tuple[np.ndarray, np.ndarray]:
-    """The rows of a fixed part, or those that are in none."""
+    """Return the rows of a fixed part, or those that are in no part."""
     if part in table.parts:
         rows = table.parts[part]  # type: ignore[index]
     else:
@@ -41,7 +41,7 @@ def test_contract(name: str) -> None:
     [("curve", 1000, 200), ("arc", 400, 100), ("bank", 1000, 500), ("overfit", 25, 100)],
 )
 def test_number_of_rows_of_the_experiments(name: str, train: int, test: int) -> None:
-    """`rows` is of the training rows; an odd number of them too."""
+    """`rows` is the number of training rows, which may be odd."""
     assert len(xy(formula(name), "train")[0]) == train and len(xy(formula(name), "test")[0]) == test
     table = formula(name, rows=31)
     assert len(xy(table, "train")[0]) == 31 and len(xy(table, "test")[0]) == test
@@ -74,7 +74,7 @@ def test_the_global_generator_is_not_used() -> None:
 
 
 def test_curve() -> None:
-    """By hand at 0, 1/2 and 1; noise ±.05 about that, flat, and no function of x."""
+    """Values are computed by hand at 0, 1/2 and 1; the noise is uniform within ±.05 and independent of x."""
     x, y = xy(formula("curve"), "test")
     assert (x[:, 0] == np.arange(200) / 199).all() or np.allclose(x[:, 0], np.arange(200) / 199, rtol=1e-14)
     truth = np.polynomial.Polynomial([-0.3, 0, 0.4])(x[:, 0])
@@ -89,7 +89,7 @@ def test_curve() -> None:
 
 
 def test_overfit() -> None:
-    """Test is val, without the fast sine; nothing is random."""
+    """Test and validation rows are the same, without the fast sine; no value is random."""
     table = formula("overfit")
     assert (table.parts["val"] == table.parts["test"]).all()
     assert np.intersect1d(table.parts["train"], table.parts["test"]).size == 0
@@ -140,7 +140,7 @@ def test_moons_and_circles_equal_those_of_scikit_learn(rows: int) -> None:
 
 
 def test_spirals() -> None:
-    """On the arm the angle goes with the radius; the arms are each other's turn by half a circle."""
+    """The angle is proportional to the radius; one arm is the other one rotated by half a turn."""
     table = formula("spirals", rows=400, noise=0.0)
     zero, one = (table.x[table.y == label] for label in (0, 1))
     assert np.allclose(zero, -one)
@@ -158,7 +158,7 @@ def test_xor() -> None:
 
 @pytest.mark.parametrize(("name", "noise"), [("spirals", 0.02), ("circles", 0.1), ("moons", 0.1), ("xor", 0.0)])
 def test_noise(name: str, noise: float) -> None:
-    """Normal, of the deviation that is asked for, in both directions; the default is the same as naming it."""
+    """Noise is normal with the given deviation in both directions; giving the default changes no bit."""
     quiet, loud = (formula(name, rows=4000, noise=n).x for n in (0.0, 0.3))
     for column in (loud - quiet).T:
         assert abs(column.std() - 0.3) < 0.02 and abs(column.mean()) < 0.03

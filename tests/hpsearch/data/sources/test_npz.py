@@ -27,7 +27,7 @@ TEST = {"test_x": "tx", "test_y": "ty"}
 
 
 def test_rows_and_test_rows(tmp_path: Path) -> None:
-    """Flattened, float32, classes named by value; test rows after the others."""
+    """Rows are flattened to float32, classes are named by value, and test rows are the last ones."""
     table = npz(tmp_path, {"x": X, "y": Y, "tx": X[:2] + 100, "ty": Y[[1, 5]]}, **TEST)
     check_contract(table)
     assert table.x.tolist() == [*X.reshape(6, 4).tolist(), *(X[:2] + 100).reshape(2, 4).tolist()]
@@ -48,7 +48,7 @@ def test_array_names_without_test_rows(tmp_path: Path) -> None:
      ("int64", "f8"), ("float64", "f8"), (">f4", "f4"), ("longdouble", "f8")],
 )  # fmt: skip
 def test_types_of_x(tmp_path: Path, dtype: str, kept: str) -> None:
-    """float32 only where it holds every value."""
+    """Inputs are float32 only if that represents every value exactly."""
     table = npz(tmp_path, {"x": X.astype(dtype), "y": Y})
     assert table.x.dtype == np.dtype(kept) and (table.x == X.astype(dtype).reshape(6, 4)).all()
 
@@ -78,7 +78,7 @@ def test_targets(tmp_path: Path, y: list[Any], task: str | None, classes: tuple[
 
 
 def test_limited_rows(tmp_path: Path) -> None:
-    """Of those to train; a label that only the others have is unknown then."""
+    """Only training rows are limited; labels that only the omitted rows have are unknown."""
     arrays = {"x": X, "y": Y, "tx": X, "ty": Y}
     table = npz(tmp_path, arrays | {"ty": Y % 2 * 0 + 3}, rows=4, **TEST)
     assert len(table.y) == 10 and table.parts["test"].tolist() == [4, 5, 6, 7, 8, 9]
@@ -152,7 +152,7 @@ INVALID: dict[str, tuple[dict[str, Any], dict[str, object], str]] = {
 
 @pytest.mark.parametrize("case", INVALID)
 def test_invalid_arrays(tmp_path: Path, case: str) -> None:
-    """One message: the source, the file, what must hold and what it got."""
+    """The message names the source, the file, what is required and what was given."""
     arrays, settings, message = INVALID[case]
     with pytest.raises(DataError) as caught:
         npz(tmp_path, arrays, **settings)
@@ -218,7 +218,7 @@ def test_test_arrays_come_in_pairs(settings: dict[str, str]) -> None:
 
 @pytest.mark.skipif(not MNIST.exists(), reason=f"needs {MNIST}")
 def test_mnist() -> None:
-    """As its README has it: 60,000 + 10,000 × 784, mean .1307 and deviation .3081 of the training rows over 255."""
+    """60,000 + 10,000 rows of 784; the training rows over 255 have mean .1307 and deviation .3081."""
     names = {"x": "Xtr", "y": "ytr", "test_x": "Xte", "test_y": "yte"}
     source: Source = NpzSource.model_validate({"path": str(MNIST), **names})
     table = source.load()

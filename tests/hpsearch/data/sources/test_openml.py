@@ -1,4 +1,4 @@
-"""openml.org: its answers as scikit-learn takes them, its cache, and no network."""
+"""OpenML source: responses of openml.org, the cache, and errors of the network."""
 
 import gzip
 import io
@@ -20,7 +20,7 @@ from hpsearch.data.sources.openml import OpenmlSource
 
 
 class Answer(io.BytesIO):
-    """As `urlopen` gives it: packed, and says so."""
+    """A response of `urlopen`, compressed."""
 
     def info(self) -> dict[str, str]:
         return {"Content-Encoding": "gzip"}
@@ -31,7 +31,7 @@ Serve = Callable[[dict[str, bytes] | Exception], list[str]]
 
 @pytest.fixture
 def serve(monkeypatch: pytest.MonkeyPatch) -> Serve:
-    """What the network answers from now on: paths, or an error; gives the list of what is asked."""
+    """Return a function that sets the responses by path, or an error, and returns the list of requests."""
 
     def install(known: dict[str, bytes] | Exception) -> list[str]:
         asked: list[str] = []
@@ -51,8 +51,8 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Serve:
     return install
 
 
-def test_fetched_once(serve: Serve, tmp_path: Path) -> None:
-    """With its own target last; then read again without a network."""
+def test_downloaded_once(serve: Serve, tmp_path: Path) -> None:
+    """The data set's own target is the last column; the second read needs no network."""
     asked = serve(answers())
     read = table("openml", id=77, cache=str(tmp_path))
     assert len(asked) == 4 and len(set(asked)) == 4
@@ -76,20 +76,20 @@ def test_another_target(serve: Serve, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("own", "names"), [((), "none"), (("who", "class"), "who, class")], ids=["none", "two"])
-def test_no_target_of_its_own(own: tuple[str, ...], names: str, serve: Serve, tmp_path: Path) -> None:
+def test_data_sets_without_a_single_target(own: tuple[str, ...], names: str, serve: Serve, tmp_path: Path) -> None:
     serve(answers(targets=own))
     message = refusal("openml", id=77, cache=str(tmp_path))
     assert message == f"data: openml: id 77: set target, because the data set has {names} of its own"
     assert table("openml", id=77, cache=str(tmp_path), target="class").features == ("who", "code", "size")
 
 
-def test_what_it_says_of_a_data_set_is_said(serve: Serve, tmp_path: Path) -> None:
+def test_warnings_become_notices(serve: Serve, tmp_path: Path) -> None:
     serve(answers(status="deactivated"))
     read = table("openml", id=77, cache=str(tmp_path))
     assert [n for n in read.notices if "small is inactive" in n] and len(read.notices) == 2
 
 
-def test_no_such_data_set(serve: Serve, tmp_path: Path) -> None:
+def test_unknown_data_sets(serve: Serve, tmp_path: Path) -> None:
     serve({})
     assert refusal("openml", id=5, cache=str(tmp_path)) == "data: openml: id 5: Dataset with data_id 5 not found."
 
@@ -100,7 +100,7 @@ def test_no_such_data_set(serve: Serve, tmp_path: Path) -> None:
     ids=["name", "time", "reset"],
 )
 def test_no_network(error: Exception, serve: Serve, tmp_path: Path) -> None:
-    """One line, at once; nothing is left that would be taken for the data set."""
+    """The error is one line and comes at once; the cache holds no partial data set."""
     asked, before = serve(error), (socket.getdefaulttimeout(), warnings.showwarning, list(warnings.filters))
     start = time.monotonic()
     message = refusal("openml", id=77, cache=str(tmp_path))
@@ -111,14 +111,14 @@ def test_no_network(error: Exception, serve: Serve, tmp_path: Path) -> None:
     assert len(table("openml", id=77, cache=str(tmp_path)).y) == 12
 
 
-def test_a_server_that_fails(serve: Serve, tmp_path: Path) -> None:
+def test_server_errors(serve: Serve, tmp_path: Path) -> None:
     asked = serve(HTTPError("https://api.openml.org", 503, "busy", HTTPMessage(), io.BytesIO()))
     message = refusal("openml", id=77, cache=str(tmp_path))
     assert message == "data: openml: id 77: openml.org answers 503 busy; try again later" and len(asked) == 1
 
 
-def test_a_server_that_is_silent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A connection that is taken and never answered ends after the time for it."""
+def test_server_timeout(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A connection without a response ends after the timeout."""
     monkeypatch.setattr("hpsearch.data.sources.openml.RESPONSE_TIMEOUT", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
@@ -128,8 +128,8 @@ def test_a_server_that_is_silent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         assert time.monotonic() - start < 3
 
 
-def test_broken_answers(serve: Serve, tmp_path: Path) -> None:
-    """A cache that is damaged is fetched anew; rows that are not what was promised are refused."""
+def test_invalid_responses(serve: Serve, tmp_path: Path) -> None:
+    """A damaged cache is downloaded again; rows that differ from their description are rejected."""
     cached(tmp_path)
     whole = table("openml", id=77, cache=str(tmp_path))
     place = tmp_path / "openml" / "openml.org" / "data" / "v1" / "download" / "77" / "small.arff.gz"
@@ -146,7 +146,7 @@ def test_broken_answers(serve: Serve, tmp_path: Path) -> None:
     assert refusal("openml", id=77, cache=str(tmp_path / "third")).startswith("data: openml: id 77: Expecting value")
 
 
-def test_the_usual_cache(serve: Serve, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_default_cache(serve: Serve, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SCIKIT_LEARN_DATA", str(tmp_path))
     asked = serve({})
     cached(tmp_path)

@@ -1,4 +1,4 @@
-"""Parquet files: every type as numbers or names or refused, read piece by piece."""
+"""Parquet source: each type is numeric, categorical or rejected; files are read in chunks."""
 
 import datetime
 from decimal import Decimal
@@ -20,7 +20,7 @@ Y = pa.array(["u", "v", "u"])
 
 
 def file(folder: Path, **columns: Any) -> str:
-    """An Arrow table without anything that pandas would add."""
+    """Write an Arrow table without the metadata of pandas."""
     pq.write_table(pa.table({**columns, "y": columns.get("y", Y)}), folder / "t.parquet")
     return str(folder / "t.parquet")
 
@@ -62,8 +62,8 @@ REFUSED: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_types_that_are_neither_numbers_nor_names(name: str, tmp_path: Path) -> None:
-    """Refused by name, unless the column is dropped."""
+def test_unsupported_types(name: str, tmp_path: Path) -> None:
+    """The error names the column; dropping it solves the problem."""
     values, words = REFUSED[name]
     path = file(tmp_path, a=values, b=pa.array([1, 2, 3]))
     message = refusal("parquet", path=path)
@@ -89,8 +89,8 @@ def test_targets(tmp_path: Path) -> None:
     assert real.classes == () and real.y.tolist() == [0.5, 1, 2]
 
 
-def test_pieces(tmp_path: Path) -> None:
-    """Row groups and batches do not matter, nor a dictionary that differs from one to the next."""
+def test_chunks(tmp_path: Path) -> None:
+    """Row groups, batches and their different dictionaries do not change the result."""
     data = pd.DataFrame({"a": np.arange(CHUNK_ROWS + 700), "w": pd.Categorical(np.arange(CHUNK_ROWS + 700) % 7)})
     data["y"] = np.where(data.a % 2, "u", "v")
     data.to_parquet(tmp_path / "one.parquet")
@@ -103,7 +103,7 @@ def test_pieces(tmp_path: Path) -> None:
 
 
 def test_test_rows(tmp_path: Path) -> None:
-    """By name; a whole number in one file that is text in the other is a name in both."""
+    """Columns match by name; integers in one file and text in the other are categories in both."""
     path = file(tmp_path, a=pa.array([1, 2, 3]), b=pa.array([1.0, 2, 3]))
     pq.write_table(pa.table({"y": ["v", "u"], "b": [4.0, 5], "a": ["2", "x"]}), tmp_path / "test.parquet")
     message = refusal("parquet", path=path, test_path=str(tmp_path / "test.parquet"))
@@ -116,7 +116,7 @@ def test_test_rows(tmp_path: Path) -> None:
     assert message.endswith("test.parquet: there is no column 'b'; did you mean 'bb'?")
 
 
-def test_broken_files(tmp_path: Path) -> None:
+def test_unreadable_files(tmp_path: Path) -> None:
     path = Path(file(tmp_path, a=pa.array([1, 2, 3])))
     assert "there is no such file; a relative" in refusal("parquet", path=str(tmp_path / "none.parquet"))
     assert "Is a directory" in refusal("parquet", path=str(tmp_path))
@@ -131,7 +131,7 @@ def test_broken_files(tmp_path: Path) -> None:
     assert "two columns are named 'a'" in refusal("parquet", path=str(path))
 
 
-def test_names_that_are_numbers(tmp_path: Path) -> None:
+def test_categories_that_are_numbers(tmp_path: Path) -> None:
     pd.DataFrame({1: [1.5, 2, 3], 2: ["u", "v", "u"]}).to_parquet(tmp_path / "t.parquet")
     read = table("parquet", path=str(tmp_path / "t.parquet"), target="2")
     assert read.features == ("1",) and targets(read) == ["u", "v", "u"]

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(not URL, reason="HPSEARCH_TEST_POSTGRES holds no
 
 @pytest.fixture
 def engine() -> Iterator[sa.Engine]:
-    """One that may write; with the password taken in by hand."""
+    """Return an engine that may write."""
     made = sa.make_url(URL)
     made = made.set(password=os.environ[str(made.password)[2:-1]])
     engine = sa.create_engine(made, poolclass=sa.NullPool)
@@ -65,13 +65,13 @@ def test_types() -> None:
         ("'x'::bytea", "holds bytes"),
     ],
 )
-def test_types_that_are_neither_numbers_nor_names(value: str, words: str) -> None:
+def test_unsupported_types(value: str, words: str) -> None:
     message = refusal("sql", url=URL, query=f"SELECT {value} AS a, 2 AS b, 1 AS y")
     assert f"column 'a' {words}" in message
     assert read(f"SELECT {value} AS a, 2 AS b, 1 AS y", drop=["a"]).features == ("b",)
 
 
-def test_the_same_as_from_other_sources(engine: sa.Engine, tmp_path: Path) -> None:
+def test_rows_equal_those_of_other_sources(engine: sa.Engine, tmp_path: Path) -> None:
     data = people(200)
     data.to_sql("people", engine, index=False)
     ours = read("SELECT * FROM people ORDER BY ctid")
@@ -80,13 +80,13 @@ def test_the_same_as_from_other_sources(engine: sa.Engine, tmp_path: Path) -> No
     assert len(later.parts["test"]) == (data["count"] <= 500).sum()
 
 
-def test_the_query_is_sent_as_it_is() -> None:
+def test_the_query_is_sent_unchanged() -> None:
     found = read("SELECT '%s %(x)s :y' AS a, 'ab' LIKE 'a%' AS b, '10:30' AS c, 1 AS y")
     assert [cells(found, name) for name in "abc"] == [["%s %(x)s :y"], ["True"], ["10:30"]]
 
 
 def test_rows_are_streamed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first rows of a query that would take minutes and gigabytes come at once."""
+    """The first rows arrive at once, although the whole query would take minutes and gigabytes."""
     monkeypatch.setattr(module, "CHUNK_ROWS", 1000)
     query = "SELECT generate_series(1, 1000000000) AS a, repeat('x', 1000) AS b, 1 AS y"
     start = time.monotonic()
@@ -109,7 +109,7 @@ def test_nothing_is_written(engine: sa.Engine) -> None:
         assert connection.execute(sa.text("SELECT count(*) FROM people")).scalar() == 5
 
 
-def test_queries_that_cannot_be_used(engine: sa.Engine) -> None:
+def test_invalid_queries(engine: sa.Engine) -> None:
     people(5).to_sql("people", engine, index=False)
     for query, words in (
         ("SELEC 1", 'syntax error at or near "SELEC"'),
@@ -121,14 +121,14 @@ def test_queries_that_cannot_be_used(engine: sa.Engine) -> None:
         assert words in refusal("sql", url=URL, query=query)
 
 
-def test_a_wrong_password(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_password(monkeypatch: pytest.MonkeyPatch) -> None:
     name = str(sa.make_url(URL).password)[2:-1]
     monkeypatch.setenv(name, "hunter2")
     message = refusal("sql", url=URL, query="SELECT 1 AS a, 2 AS y")
     assert "password authentication failed" in message and "hunter2" not in message
 
 
-def test_a_server_that_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_server_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CONNECT", 2)
     with socket.create_server(("127.0.0.1", 0)) as server:
         start = time.monotonic()

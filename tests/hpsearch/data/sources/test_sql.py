@@ -1,4 +1,4 @@
-"""Databases: rows of a query, read-only, and no password anywhere."""
+"""SQL source: rows of a query, read-only access, and passwords that appear nowhere."""
 
 import contextlib
 import json
@@ -26,13 +26,13 @@ SECRET = "hunter2 p@ss/w%rd:'x"
 
 @pytest.fixture
 def database(tmp_path: Path) -> Path:
-    """Two tables: people of mixed types, and one without rows."""
+    """Create a database with a table of mixed types and an empty table."""
     path = tmp_path / "t.db"
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE people (a, b TEXT, c REAL, y)")
         rows = [(1, "1.5", 1.5, 1), (2.0, "2", None, 0), (None, "x", 3, 1), (4, None, 4.25, 0)]
         connection.executemany("INSERT INTO people VALUES (?, ?, ?, ?)", rows)
-        connection.execute("CREATE TABLE nobody (a, y)")
+        connection.execute("CREATE TABLE empty (a, y)")
         connection.commit()
     return path
 
@@ -57,7 +57,7 @@ def test_rows_in_the_order_of_the_query(database: Path) -> None:
 
 
 def test_chunks_do_not_matter(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whole numbers, real ones and text in one column are what they are together."""
+    """A column with integers, floats and text is read as a whole."""
     query = "SELECT b, c, y FROM people UNION ALL SELECT 7, 'u', 1 UNION ALL SELECT 7.0, 5, 0"
     whole = read(database, query, categorical=["b", "c"])
     for rows in (1, 2, 3):
@@ -77,13 +77,13 @@ def test_mixed_columns(database: Path) -> None:
     assert cells(found, "b") == ["1.5", "2", "x", None]
 
 
-def test_targets_as_written(database: Path) -> None:
+def test_classes_keep_their_spelling(database: Path) -> None:
     assert read(database, "SELECT c, b AS y FROM people WHERE b IS NOT NULL").classes == ("1.5", "2", "x")
     assert read(database, "SELECT a, '01' AS y FROM people").classes == ("01",)
     assert read(database, "SELECT y, a FROM people", target="y").classes == ("0", "1")
 
 
-def test_test_rows_by_a_query_of_their_own(database: Path) -> None:
+def test_test_query(database: Path) -> None:
     test = "SELECT y, 5 AS more, a FROM people WHERE rowid = 4"
     found = read(database, "SELECT a, y FROM people WHERE rowid < 4 ORDER BY rowid", test_query=test)
     assert cells(found, "a") == [1, 2, None, 4] and found.parts["test"].tolist() == [3] and found.features == ("a",)
@@ -92,17 +92,17 @@ def test_test_rows_by_a_query_of_their_own(database: Path) -> None:
         database, "SELECT a, y FROM people", test_query="SELECT aa, y FROM (SELECT a AS aa, y FROM people)"
     )
     assert message.endswith("test_query: there is no column 'a'; did you mean 'aa'?")
-    assert "returns no rows" in refused(database, "SELECT a, y FROM people", test_query="SELECT a, y FROM nobody")
+    assert "returns no rows" in refused(database, "SELECT a, y FROM people", test_query="SELECT a, y FROM empty")
 
 
-def test_the_query_is_sent_as_it_is(database: Path) -> None:
-    """Colons and percent signs are no placeholders."""
+def test_the_query_is_sent_unchanged(database: Path) -> None:
+    """Colons and percent signs are not placeholders."""
     found = read(database, "SELECT ':a' AS p, '10:30' AS q, '%s %(x)s' AS r, y FROM people WHERE b LIKE '%' -- end;")
     assert cells(found, "p")[0] == ":a" and cells(found, "q")[0] == "10:30" and cells(found, "r")[0] == "%s %(x)s"
 
 
-def test_people(tmp_path: Path) -> None:
-    """A table of pandas."""
+def test_a_table_of_pandas(tmp_path: Path) -> None:
+    """A table written by pandas gives the same cells."""
     data = people()
     found = table(**written(tmp_path, "sql", data))
     assert column(found, "size").values.tobytes() == data["size"].to_numpy().tobytes()
@@ -119,7 +119,7 @@ def test_people(tmp_path: Path) -> None:
         ("SELECT * FROM peple", "no such table: peple; did you mean 'people'?"),
         ("SELECT zz FROM people", "no such column: zz"),
         ("SELECT a, a, y FROM people", "two columns are named 'a'"),
-        ("SELECT * FROM nobody", "the query returns no rows: SELECT * FROM nobody"),
+        ("SELECT * FROM empty", "the query returns no rows: SELECT * FROM empty"),
         ("SELECT x'00ff' AS a, 1 AS y", "column 'a' holds bytes (b'\\x00\\xff'); it must hold numbers or text"),
         ("SELECT 1; SELECT 2", "You can only execute one statement at a time"),
         ("SELECT a FROM people WHERE a = ?", "Incorrect number of bindings"),
@@ -132,10 +132,10 @@ def test_people(tmp_path: Path) -> None:
     ],
     ids=lambda value: value.split(" ")[0] if value.isupper() else None,
 )
-def test_queries_that_cannot_be_used(
+def test_invalid_queries(
     query: str, words: str, database: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """And nothing is written, neither there nor elsewhere."""
+    """The database and other files stay unchanged."""
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     before = database.read_bytes()
@@ -143,7 +143,7 @@ def test_queries_that_cannot_be_used(
     assert database.read_bytes() == before and not list((tmp_path / "here").iterdir())
 
 
-def test_files_that_cannot_be_used(tmp_path: Path) -> None:
+def test_invalid_files(tmp_path: Path) -> None:
     path = tmp_path / "none.db"
     assert "none.db: there is no such file; a relative path starts at" in refused(path, "SELECT 1")
     assert not path.exists()
@@ -161,7 +161,7 @@ def test_files_that_cannot_be_used(tmp_path: Path) -> None:
 
 
 def test_connections_are_closed(database: Path) -> None:
-    """Also when nobody reads on, or an error comes between: an open one would be a warning, which is an error here."""
+    """Connections are closed after an error or an incomplete read; a ResourceWarning would be an error here."""
     source = SqlSource.model_validate({"url": f"sqlite:///{database}", "query": "SELECT * FROM people", "target": 0})
     pieces = source.chunks(frozenset())
     next(pieces)
@@ -187,15 +187,15 @@ def test_connections_are_closed(database: Path) -> None:
         "hunter2",
     ],
 )
-def test_a_password_in_the_file_is_refused(url: str) -> None:
-    """When the file is checked, saying how to write it, and not what it was."""
+def test_passwords_in_a_url_are_rejected(url: str) -> None:
+    """The error says how to write the URL and does not contain the password."""
     with pytest.raises(ValidationError) as caught:
         SqlSource.model_validate({"url": url, "query": "SELECT 1", "target": 0})
     said = str(caught.value) + repr(caught.value)
     assert "must " in said and "hunter2" not in said
 
 
-def test_a_study_file_with_a_password_is_refused() -> None:
+def test_study_files_with_a_password_are_rejected() -> None:
     from cases import content
 
     data = {"source": "sql", "url": "postgresql://me:hunter2@host/db", "query": "SELECT 1", "target": 0}
@@ -207,8 +207,8 @@ def test_a_study_file_with_a_password_is_refused() -> None:
     )
 
 
-def test_what_is_stored_keeps_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The environment is not needed to check a file, and what it holds is not in what is stored."""
+def test_names_of_variables_are_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Checking a file needs no environment variable, and values of variables are not stored."""
     from cases import content
 
     monkeypatch.setenv("HPSEARCH_SECRET", SECRET)
@@ -218,7 +218,7 @@ def test_what_is_stored_keeps_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
         assert url in stored and "hunter2" not in stored
 
 
-def test_variables(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_variables(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HPSEARCH_NONE", raising=False)
     for url in ("postgresql://me:${HPSEARCH_NONE}@host/db", "${HPSEARCH_NONE}", "sqlite:///${HPSEARCH_NONE}/t.db"):
         message = refusal("sql", url=url, query="SELECT 1")
@@ -231,7 +231,7 @@ def test_variables(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "hunter2" not in refusal("sql", url="${HPSEARCH_URL}", query="SELECT 1")
 
 
-def test_passwords_with_any_letters_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_passwords_with_special_characters(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HPSEARCH_SECRET", SECRET)
     made: list[sa.URL] = []
 
@@ -247,10 +247,10 @@ def test_passwords_with_any_letters_arrive(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize("form", ["{}", "dsn='{}'", "postgresql://me:{}@h/d", "first line {}\nsecond"])
 @pytest.mark.parametrize("place", ["me:${HPSEARCH_SECRET}@h/d", "h/d?password=${HPSEARCH_SECRET}", ""], ids=str)
-def test_what_a_driver_says_is_without_the_password(
+def test_driver_errors_are_redacted(
     place: str, form: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """In whatever form: neither in the message, nor in what a traceback shows, nor in logs."""
+    """No spelling of the password appears in the message, the traceback or the logs."""
     caplog.set_level(logging.DEBUG)
     quoted = sa.URL.create("postgresql", "me", SECRET, "h").render_as_string(hide_password=False)
     quoted = quoted.removeprefix("postgresql://me:").removesuffix("@h")
@@ -275,15 +275,15 @@ def test_what_a_driver_says_is_without_the_password(
         assert str(caught.value).startswith("data: sql: h/d: ")
 
 
-def test_servers_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is missing is said, and the host."""
+def test_unreachable_servers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message names the host and the reason."""
     pytest.importorskip("psycopg", reason="needs the postgres extra")
     monkeypatch.setenv("HPSEARCH_SECRET", SECRET)
     message = refusal("sql", url="postgresql://me:${HPSEARCH_SECRET}@127.0.0.1:1/d", query="SELECT 1")
     assert message.startswith("data: sql: 127.0.0.1:1/d: connection failed") and "refused" in message
 
 
-def test_drivers_that_are_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_drivers(monkeypatch: pytest.MonkeyPatch) -> None:
     message = refusal("sql", url="postgres://h/d", query="SELECT 1")
     assert message == "data: sql: there is no database type 'postgres'; did you mean 'postgresql'?"
     monkeypatch.setitem(sys.modules, "psycopg", None)

@@ -63,7 +63,7 @@ def test_unknown_columns(settings: dict[str, Any], words: str, tmp_path: Path) -
 
 
 def test_a_column_that_is_missing_in_a_whole_chunk(tmp_path: Path) -> None:
-    """A column that has nothing in the first 50,000 rows is what the later ones say."""
+    """The type of a column that is missing in the first 50,000 rows comes from later rows."""
     for cell in ("1.5", "x"):
         read = table("csv", path=file(tmp_path, "a,b,y\n" + ",1,u\n" * CHUNK_ROWS + f"{cell},2,v\n" * 3))
         assert cells(read, "a")[-4:] == [None, *[float(cell) if cell == "1.5" else cell] * 3]
@@ -89,7 +89,7 @@ def test_the_task_is_guessed_and_reported(tmp_path: Path) -> None:
 
 
 def test_test_file_with_other_column_order(tmp_path: Path) -> None:
-    """A target that is told by its place is that of the first file; other columns are left out."""
+    """A target given by position refers to the first file; additional columns are ignored."""
     train = file(tmp_path, "a,b,y\n1,2.5,1\n2,3.5,0\n")
     test = file(tmp_path, "y,more,b,a\n0,9,4.5,3\n1,9,5.5,4\n", "test.csv")
     read = table("csv", path=train, test_path=test)
@@ -115,7 +115,7 @@ def test_invalid_test_files(tmp_path: Path) -> None:
 
 
 def test_categories_only_in_test_rows(tmp_path: Path) -> None:
-    """They have 0 in every column of names."""
+    """All columns of the encoding are 0 for them."""
     train = file(tmp_path, "a,y\n" + "p,u\nq,v\n" * 20)
     test = file(tmp_path, "a,y\nr,u\np,v\n", "test.csv")
     source = SOURCES["csv"].model_validate({"path": train, "test_path": test, "target": "y"})
@@ -130,7 +130,7 @@ def test_categories_only_in_test_rows(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("test", [False, True], ids=["one", "apart"])
 def test_every_source_gives_the_same_rows(test: bool, tmp_path: Path) -> None:
-    """To the bit: as read, and as prepared; of 1-ulp neighbours too, which a careless reading of text would join."""
+    """Rows are equal to the bit before and after preprocessing, also for floats that differ by 1 ulp."""
     data, later = people(300), people(80, seed=4)
     data["near"] = [np.nextafter(0.1, 1) if k % 2 else 0.1 for k in range(300)]
     later["near"] = np.linspace(0, 1, 80)
@@ -207,7 +207,7 @@ def test_invalid_settings(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not DATA.is_dir(), reason=f"no {DATA}")
 def test_adult() -> None:
-    """Spaces after commas, ? for missing, labels that end in a dot in the test file."""
+    """The files have spaces after commas, ? for missing cells, and labels that end in a dot in the test file."""
     paths = {"path": str(DATA / "adult-train.csv"), "test_path": str(DATA / "adult-test.csv")}
     assert "the test rows have a class '<=50K.'" in refusal("csv", **paths, missing=["?"])
     labels = {"<=50K.": "<=50K", ">50K.": ">50K"}
