@@ -17,6 +17,7 @@ from hpsearch.core.text import (
     masked,
     printable,
     redacted,
+    without_secrets,
 )
 
 SECRET = "hunter-22"
@@ -130,3 +131,10 @@ def test_format_count(count: int, text: str) -> None:
 )
 def test_format_duration(seconds: float, text: str) -> None:
     assert format_duration(seconds) == text
+
+
+def test_secrets_are_removed_in_every_spelling() -> None:
+    secret = "a b/ü'+"
+    spellings = (secret, "a%20b/%C3%BC%27%2B", "a%20b%2F%C3%BC%27%2B", "a+b%2F%C3%BC%27%2B", repr(secret)[1:-1])
+    for spelling in spellings:
+        assert without_secrets(f"no access: {spelling}!", ["", secret]) == "no access: ***!", spelling
