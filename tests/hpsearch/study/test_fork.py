@@ -15,11 +15,11 @@ from hpsearch.storage.records import StoredWeights
 from hpsearch.storage.sqlite_file import url_of
 from hpsearch.storage.study_db import StudyDatabase
 from tests.hpsearch import test_cli
-from tests.hpsearch.study import test_changed_files
+from tests.hpsearch.study import test_start
 
 call = test_cli.call  # fixtures
-place = test_changed_files.place
-Place = test_changed_files.Place
+place = test_start.place
+Place = test_start.Place
 
 COARSE = {"name": "coarse", "trials": 6, "sampler": "random"}
 FINE = {"name": "fine", "trials": 6, "sampler": "tpe", "zoom": {"keep_top": 0.5, "margin": 0.2}}

@@ -1,6 +1,7 @@
 """One stage of a study: checkpoints, failed trials, and studies that cannot continue."""
 
 import json
+import random
 import shutil
 import sys
 from collections import Counter
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import cases
+import numpy as np
+import optuna
 import pytest
 from executor_cases import ExitsWhenRead
 from fault_cases import (
@@ -26,32 +29,27 @@ from fault_cases import (
     trained_epochs,
 )
 
+from engine.types import EngineError
+from hpsearch.config.spec import Spec
+from hpsearch.data.dataset import Dataset
+from hpsearch.storage.records import Trial
+from hpsearch.storage.sqlite_file import url_of
+from hpsearch.storage.study_db import StudyDatabase
+from hpsearch.study import stage_run
+from hpsearch.training import trial
 from hpsearch.training.executors import Inline, Processes
 from hpsearch.training.task import Outcome, Task
 from hpsearch.training.trial import advance
+from tests.hpsearch.study import test_loop
 
+spec, dataset, done, reference = test_loop.spec, test_loop.dataset, test_loop.done, test_loop.reference  # fixtures
+TRIALS, WAVE = test_loop.TRIALS, test_loop.WAVE
 
-def test_deaths_while_the_best_is_trained_again(
-    plain: StudyCase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Weights that were not kept, as in a forked study, are trained again; two workers may die of it, not three."""
-    from hpsearch.storage.study_tables import WeightsTable
-
-    monkeypatch.setattr(WeightsTable, "load", lambda _: {})
-    for deaths in (2, 3):
-        left = [deaths]
-
-        def dies(task: Task, left: list[int] = left) -> bool:
-            again = task.seconds is None
-            left[0] -= again
-            return again and left[0] >= 0
-
-        with cases.opened(plain.spec, plain.dataset, tmp_path / f"{deaths}.db", DyingExecutor(dies)) as study:
-            notes = [note for progress in study.run() for note in progress.notes]
-            lost = "trained again for its weights: its worker process ended 3 times"
-            assert any(lost in note for note in notes) == (deaths == 3)
-    monkeypatch.undo()
-    assert finished_table(tmp_path / "2.db") == plain.table
+ORDERS: dict[str, Callable[[], Callable[[int], int]]] = {
+    "first": lambda: lambda _: 0,
+    "last": lambda: lambda waiting: waiting - 1,
+    "random": lambda: random.Random(3).randrange,
+}
 
 
 @pytest.mark.parametrize("share", [0.0, 30.0], ids=["slices", "rungs"])
@@ -210,7 +208,6 @@ def test_killed_while_failures_are_forgotten(plain: StudyCase, tmp_path: Path) -
     import sqlalchemy as sa
 
     from hpsearch.storage.sqlite_file import url_of
-    from hpsearch.storage.study_db import StudyDatabase
     from hpsearch.study.start import retry_failed
 
     spec = cases.small(**{"stages.0.trials": 4, "stages.1.trials": 3, "train.epochs": 2})
@@ -262,3 +259,137 @@ def test_workers_that_cannot_be_started(call: Call, tmp_path: Path) -> None:
     assert said.err.startswith("error: workers cannot be started, 3 times in a row: exit code 7;")
     assert f"Resume with: hpsearch resume {database}" in said.err
     assert call("resume", database).code == 0
+
+
+@pytest.mark.parametrize(("order", "single"), [("first", True), ("last", False), ("random", False), ("last", True)])
+def test_order_of_arrival_changes_nothing(
+    spec: Spec, dataset: Dataset, reference: tuple[list[Trial], str], tmp_path: Path, order: str, single: bool
+) -> None:
+    """Nor does company: trials end in an order that no pool would give."""
+    executor = cases.Held(ORDERS[order](), single=single)
+    with cases.opened(spec, dataset, tmp_path / "small.db", executor) as study:
+        cases.drive(study, executor)
+    assert (cases.rows(study), cases.table(tmp_path / "small.db")) == reference
+    if order != "first":
+        assert any(executor.order)
+
+
+def test_waves_overlap_by_one(spec: Spec, dataset: Dataset, tmp_path: Path) -> None:
+    """While a wave is not done the next is there to be trained, and never more than that."""
+    executor = cases.Held(lambda waiting: waiting - 1)
+    most = 0
+    with cases.opened(spec, dataset, tmp_path / "small.db", executor) as study:
+        for progress in study.run():
+            most = max(most, progress.running)
+            executor.release()
+    assert WAVE < most <= 2 * WAVE
+
+
+@pytest.mark.parametrize("share", [0.0, None])
+def test_time_slices(
+    spec: Spec,
+    dataset: Dataset,
+    reference: tuple[list[Trial], str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    share: float | None,
+) -> None:
+    """A group that comes back after every epoch goes on as if it had never been away."""
+    monkeypatch.setattr(stage_run, "TIME_SLICE", share)
+    tasks: list[Task] = []
+
+    def counted(self: Inline, task: Task) -> Any:
+        assert len(tasks) < 1000, "it does not get any further"
+        tasks.append(task)
+        return submit(self, task)
+
+    submit = Inline.submit
+    monkeypatch.setattr(Inline, "submit", counted)
+    study = cases.run(spec, dataset, tmp_path / "small.db")
+    assert (cases.rows(study), cases.table(tmp_path / "small.db")) == reference
+    assert any(t.checkpoint for task in tasks for t in task.trials) == (share is not None)
+
+
+def test_diverged_trials(dataset: Dataset, tmp_path: Path) -> None:
+    """A result, not an exception: no value, told to Optuna as worse than all others, and the others go on."""
+    spec = cases.small(**{"parameters.learning_rate": {"min": 1e-3, "max": 1e30, "scale": "log"}})
+    study = cases.run(spec, dataset, tmp_path / "a.db")
+    records = cases.rows(study)
+    states = {r.label: r.state for r in records}
+    assert len(records) == TRIALS and set(states.values()) == {"complete", "diverged"}
+    for r in records:
+        if r.state == "diverged":
+            assert r.value is None and r.best_epoch == 0 and not r.metrics
+            assert not np.isfinite(r.history["train/loss"][-1]) or not np.isfinite(r.history["val/loss"][-1])
+            assert len(r.history["train/loss"]) == r.epochs
+    for stage in spec.stages:
+        for t in optuna.load_study(study_name=f"small/{stage.name}", storage=url_of(str(tmp_path / "a.db"))).trials:
+            assert (t.state.name == "PRUNED") == (states[f"{stage.name}/{t.number}"] == "diverged")
+    executor = cases.Held(lambda waiting: 0, single=True)
+    with cases.opened(spec, dataset, tmp_path / "b.db", executor) as other:
+        cases.drive(other, executor)
+    assert cases.table(tmp_path / "b.db") == cases.table(tmp_path / "a.db")
+
+
+def test_all_diverged(dataset: Dataset, tmp_path: Path) -> None:
+    """There is no best then, and the next stage searches the whole range."""
+    spec = cases.small(
+        **{
+            "parameters.learning_rate": {"min": 1e30, "max": 1e36, "scale": "log"},
+            "train.epochs": 3,
+            "parameters.l2": 1,
+        }
+    )
+    study = cases.run(spec, dataset, tmp_path / "a.db")
+    assert {r.state for r in cases.rows(study)} == {"diverged"}
+    assert study.best is None
+    assert study.boxes[1] == study.space.full_box()
+
+
+@pytest.fixture
+def faulty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nets of some trials cannot be trained."""
+    sound = trial.hyperparameters
+
+    def hyperparameters(training: Any, point: Any) -> Any:
+        if 0.01 < point["learning_rate"] < 0.05:
+            raise EngineError("no such net\nand more of it")
+        return sound(training, point)
+
+    monkeypatch.setattr(trial, "hyperparameters", hyperparameters)
+
+
+@pytest.mark.usefixtures("faulty")
+def test_failing_trials(spec: Spec, dataset: Dataset, reference: tuple[list[Trial], str], tmp_path: Path) -> None:
+    """Failed with the first line, they alone, in company or not, and the study goes on."""
+    study = cases.run(spec, dataset, tmp_path / "a.db")
+    records = cases.rows(study)
+    failed = [r for r in records if r.state == "failed"]
+    assert failed and len(records) == TRIALS
+    assert all((0.01 < r.point["learning_rate"] < 0.05) == (r in failed) for r in records)
+    assert {r.error for r in failed} == {"EngineError: no such net"}
+    assert all(r.value is None for r in failed)
+    coarse = [r for r in records if r.stage == "coarse" and r not in failed]
+    assert all(r._replace(metrics={}) in [x._replace(metrics={}) for x in reference[0]] for r in coarse)
+    trials = optuna.load_study(study_name="small/coarse", storage=url_of(str(tmp_path / "a.db"))).trials
+    assert {t.number for t in trials if t.state.name == "FAIL"} == {r.number for r in failed if r.stage == "coarse"}
+    executor = cases.Held(lambda waiting: 0, single=True)
+    with cases.opened(spec, dataset, tmp_path / "b.db", executor) as other:
+        cases.drive(other, executor)
+    assert cases.table(tmp_path / "b.db") == cases.table(tmp_path / "a.db")
+
+
+def test_seconds_are_those_of_all_slices(
+    spec: Spec, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trial's share of every slice it was in, not of the last alone: by a clock that counts epochs."""
+    ticks = iter(range(10**9))
+    monkeypatch.setattr(trial.time, "monotonic", lambda: float(next(ticks)))
+    monkeypatch.setattr(stage_run, "TIME_SLICE", 0.0)
+    spec = cases.small(**{"train.epochs": 6, "train.early_stopping": None, "parameters.hidden_units": {"values": [4]}})
+    study = cases.run(spec, dataset, tmp_path / "a.db")
+    long = [r.seconds for records in study.records for r in records]
+    monkeypatch.setattr(stage_run, "TIME_SLICE", 0.0)
+    spec = cases.small(**{"train.epochs": 1, "train.early_stopping": None, "parameters.hidden_units": {"values": [4]}})
+    short = [r.seconds for records in cases.run(spec, dataset, tmp_path / "b.db").records for r in records]
+    assert sum(long) > 4 * sum(short)

@@ -9,11 +9,15 @@ import pytest
 from fold_cases import POINT, WAYS, one, prepared
 
 from hpsearch.config.spec import Spec
+from hpsearch.data.dataset import Dataset
 from hpsearch.training import network
 from hpsearch.training.grouping import MAX_BATCHED_WORK, group_trials
 from hpsearch.training.scores import final_scores
 from hpsearch.training.task import Task, TrialTask
 from hpsearch.training.trial import advance
+from tests.hpsearch.study import test_loop
+
+spec, dataset = test_loop.spec, test_loop.dataset  # fixtures
 
 
 def test_different_preprocessing_trains_apart(tmp_path: Path) -> None:
@@ -118,3 +122,22 @@ def test_invalid_trials_train_alone(tmp_path: Path) -> None:
     groups = group_trials(spec, dataset, [*points_of(spec, 4), *invalid], 1)
     assert [tuple(t.number for t in g) for g in groups][-2:] == [(4,), (5,)]
     assert {r.state for g in groups[-2:] for r in advance(Task(spec, dataset, g, 1))} == {"failed"}
+
+
+def test_groups(spec: Spec, dataset: Dataset) -> None:
+    """Equal shapes only, every trial once, and enough groups for the workers."""
+    points = [
+        {"learning_rate": 0.01, "beta": 0.9, "hidden_units": u, "batch_size": b, "l2": 1e-4}
+        for u in (4, 8, 4000)
+        for b in (16, 32)
+        for _ in range(4)
+    ]
+    starts = [TrialTask(n, point, n) for n, point in enumerate(points)]
+    for workers in (1, 2, 3, 100):
+        cut = group_trials(spec, dataset, starts, workers)
+        assert sorted(s.number for g in cut for s in g) == list(range(len(starts)))
+        for g in cut:
+            assert len({(s.point["hidden_units"], s.point["batch_size"]) for s in g}) == 1
+            assert g[0].point["hidden_units"] != 4000 or len(g) == 1
+        assert max(len(g) for g in cut) <= max(1, -(-len(starts) // (2 * workers)))
+        assert cut[0][0].point["hidden_units"] == 4000  # the longest first

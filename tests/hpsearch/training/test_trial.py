@@ -1,5 +1,6 @@
 """Training of a task's trials: batched, alone, paused and resumed, with one fold or several."""
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,14 @@ from fault_cases import DyingExecutor, StudyCase, by_place, fail_after_training,
 from fold_cases import FOLDS, POINT, VALUES, WAYS, model, one, prepared
 from sklearn import metrics as sk
 
-from hpsearch.training.task import Task, TrialTask
+from hpsearch.config.spec import Spec
+from hpsearch.data.dataset import Dataset
+from hpsearch.training import trial
+from hpsearch.training.task import Task, TrialResult, TrialTask
 from hpsearch.training.trial import advance
+from tests.hpsearch.study import test_loop
+
+spec, dataset = test_loop.spec, test_loop.dataset  # fixtures
 
 
 @pytest.mark.parametrize("content", [FOLDS, VALUES], ids=["classes", "values"])
@@ -85,3 +92,47 @@ def test_exception_fails_one_trial_of_a_batch(plain: StudyCase, tmp_path: Path) 
         if p[0] == "coarse" and p != place:
             assert records[p]._replace(metrics={}) == r._replace(metrics={})
     finished_table(tmp_path / "small.db")
+
+
+def test_one_that_fails_in_training_leaves_its_company(
+    spec: Spec, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not only when it is built: an exception in the engine."""
+    point = {"learning_rate": 0.01, "beta": 0.9, "hidden_units": 4, "batch_size": 16, "l2": 1e-4}
+    starts = [TrialTask(n, point, n) for n in range(3)]
+    alone = [advance(Task(spec, dataset, (s,), 4))[0] for s in starts]
+    sound = trial.train
+
+    def train(net: Any, hypers: Any, state: Any, *others: Any) -> Any:
+        broken = np.random.default_rng(1).bit_generator.state
+        if any(g.bit_generator.state == broken for g in state.generators) or len(state) == 0:
+            raise MemoryError
+        return sound(net, hypers, state, *others)
+
+    def started(one: TrialTask, *others: Any) -> Any:
+        state = begin(one, *others)
+        if one.number == 1:
+            state.generators[0].bit_generator.state = np.random.default_rng(1).bit_generator.state
+        return state
+
+    begin = trial._state
+    monkeypatch.setattr(trial, "train", train)
+    monkeypatch.setattr(trial, "_state", started)
+    together = advance(Task(spec, dataset, tuple(starts), 4))
+    assert [r.state for r in together] == ["complete", "failed", "complete"]
+    assert timeless([together[0], together[2]]) == timeless([alone[0], alone[2]])
+    assert together[1].error is not None and together[1].error.startswith("MemoryError")
+
+
+def timeless(results: Sequence[TrialResult]) -> list[TrialResult]:
+    return [r._replace(seconds=0.0) for r in results]
+
+
+def test_advance_is_pure(spec: Spec, dataset: Dataset) -> None:
+    point = {"learning_rate": 0.01, "beta": 0.9, "hidden_units": 4, "batch_size": 16, "l2": 1e-4}
+    task = Task(spec, dataset, (TrialTask(0, point, 7), TrialTask(1, point, 8)), 4)
+    before = np.random.get_state()[1].copy()  # type: ignore[index]
+    first, second = [timeless(advance(task)) for _ in range(2)]
+    assert first == second and first[0].history != first[1].history
+    assert (np.random.get_state()[1] == before).all()  # type: ignore[index]
+    assert isinstance(first[0], TrialResult) and first[0].epochs <= 4

@@ -1,0 +1,51 @@
+"""Summaries: what a database says of its study, while it runs, when it is stopped, and at the end."""
+
+from pathlib import Path
+
+import cases
+import pytest
+
+from hpsearch.data.dataset import prepare
+from hpsearch.errors import Interrupted, StorageError
+from hpsearch.storage.sqlite_file import url_of
+from hpsearch.storage.study_db import StudyDatabase, read
+from hpsearch.study.summary import restored, standing, summary
+
+SPEC = cases.small(**{"train.epochs": 2, "stages.0.trials": 6, "stages.1.trials": 3})
+
+
+def test_of_a_running_a_stopped_and_a_finished_study(tmp_path: Path) -> None:
+    """The line says who runs it or how to resume it; at the end the champion has its test scores."""
+    dataset, database = prepare(SPEC.data, SPEC.seed, tmp_path)[0], tmp_path / "small.db"
+    url, limit = url_of(str(database)), cases.Limit(4)
+    with (
+        pytest.raises(Interrupted),
+        cases.opened(SPEC, dataset, database, tracker=limit, stop=limit.stop) as study,
+    ):
+        running = study.run()
+        next(running)
+        found = summary(url)
+        assert found.holder is not None and standing(url, found) == f"Run by {found.holder}."
+        for _ in running:
+            pass
+    found = summary(url)
+    assert not found.trained and found.totals == [6, 3] and len(found.records) == 1
+    assert standing(url, found) == f"Unfinished and not running. Resume with: hpsearch resume {database}"
+    done = cases.run(SPEC, dataset, database)
+    found = summary(url)
+    assert found.trained and standing(url, found) is None
+    assert found.champion == done.best and "test/loss" in found.champion.metrics and found.ranking[0] == done.best
+    assert [len(rows) for rows in found.records] == [6, 3] and len(found.rows) == 9
+    assert (found.records, found.boxes, found.totals) == (done.records, done.boxes, done.totals)
+
+
+def test_restored(tmp_path: Path) -> None:
+    """The spec comes out as it went in; an empty database holds no study."""
+    dataset, url = prepare(SPEC.data, SPEC.seed, tmp_path)[0], url_of(str(tmp_path / "small.db"))
+    StudyDatabase.open(url, create=True).close()
+    with pytest.raises(StorageError, match="no study"):
+        read(url, restored)
+    with cases.opened(SPEC, dataset, tmp_path / "small.db"):
+        pass
+    stored, spec = read(url, restored)
+    assert spec == SPEC and stored.name == "small" and stored.fingerprint == dataset.fingerprint
