@@ -17,7 +17,7 @@ from engine.training.hyperparameters import Hyperparameters, Switch
 from engine.training.schedules import SCHEDULES
 from engine.types import EngineError
 from hpsearch.config.document import KeyPath
-from hpsearch.config.spec import Choice, Hidden, Model, Setting, Train
+from hpsearch.config.spec import Choice, Hidden, ModelSpec, Setting, Train
 from hpsearch.core.space import Point
 
 # The entries of `layers`, and the activations of a hidden layer; maxout is a dense layer itself.
@@ -34,7 +34,7 @@ UNBOUNDED = ("identity", "relu", "softplus")  # activations allowed for the outp
 NORMS = ("none", "before", "after", True, False)
 
 
-def hidden_layers(model: Model, point: Point) -> tuple[Layer, ...]:
+def hidden_layers(model: ModelSpec, point: Point) -> tuple[Layer, ...]:
     """Return all layers before the output layer.
 
     Raises:
@@ -51,7 +51,7 @@ def hidden_layers(model: Model, point: Point) -> tuple[Layer, ...]:
     return tuple(layers)
 
 
-def _depth(model: Model, point: Point) -> int:
+def _depth(model: ModelSpec, point: Point) -> int:
     """Return the number of hidden layers."""
     depth = int(resolve_setting(model.depth, "depth", point, len(model.hidden))) if model.hidden else 0
     if not 0 <= depth <= MAX_HIDDEN_LAYERS:
@@ -59,7 +59,7 @@ def _depth(model: Model, point: Point) -> int:
     return depth
 
 
-def output_activation(model: Model, point: Point) -> Layer:
+def output_activation(model: ModelSpec, point: Point) -> Layer:
     """Return the activation after the last dense layer.
 
     Raises:
@@ -117,7 +117,7 @@ def _switch(train: Train, point: Point) -> Switch | None:
     )
 
 
-def _hidden(hidden: Hidden, model: Model, point: Point) -> list[Layer]:
+def _hidden(hidden: Hidden, model: ModelSpec, point: Point) -> list[Layer]:
     units = resolve_setting(hidden.units, "", point, 0)
     name = resolve_name(hidden.activation, HIDDEN, point)
     initializer = initializer_for(hidden.initializer, model, point, name)
@@ -137,18 +137,18 @@ def _hidden(hidden: Hidden, model: Model, point: Point) -> list[Layer]:
     return layers if rate is None else [*layers, Dropout(float(rate))]
 
 
-def _hidden_at(number: int, hidden: Hidden, model: Model, point: Point) -> list[Layer]:
+def _hidden_at(number: int, hidden: Hidden, model: ModelSpec, point: Point) -> list[Layer]:
     """Return the layers of an entry of `hidden`, none when the network is less deep."""
     return _hidden(hidden, model, point) if number < _depth(model, point) else []
 
 
-def _parts(choices: Sequence[Choice], model: Model, point: Point) -> tuple[Layer, ...]:
+def _parts(choices: Sequence[Choice], model: ModelSpec, point: Point) -> tuple[Layer, ...]:
     """Return one layer for each entry of `layers`."""
     names = [resolve_name(choice, PARTS, point) for choice in choices]
     return tuple(_part(choice, model, point, names[i + 1 :]) for i, choice in enumerate(choices))
 
 
-def _part(choice: Choice, model: Model, point: Point, followers: Sequence[str]) -> Layer:
+def _part(choice: Choice, model: ModelSpec, point: Point, followers: Sequence[str]) -> Layer:
     activation = next((name for name in followers if name in ACTIVATIONS or name in RECTIFIERS), "identity")
     fill: dict[str, Any] = {"initializer": initializer_for(None, model, point, activation)}
     for key in NESTED:
@@ -158,7 +158,7 @@ def _part(choice: Choice, model: Model, point: Point, followers: Sequence[str]) 
     return layer
 
 
-def initializer_for(given: Choice | None, model: Model, point: Point, activation: str) -> Initializer:
+def initializer_for(given: Choice | None, model: ModelSpec, point: Point, activation: str) -> Initializer:
     """Return the given initializer, else the model's, else He's before rectifiers and Xavier's before others."""
     choice = given or model.initializer
     if choice is not None:
@@ -167,7 +167,7 @@ def initializer_for(given: Choice | None, model: Model, point: Point, activation
     return HeNormal() if activation in RECTIFIERS else XavierNormal()
 
 
-def builders(model: Model, train: Train, point: Point) -> Iterator[tuple[KeyPath, Callable[[], object]]]:
+def builders(model: ModelSpec, train: Train, point: Point) -> Iterator[tuple[KeyPath, Callable[[], object]]]:
     """Yield (path in the study file, function that builds the part there) for each part at a point."""
     yield ("model", "depth"), partial(_depth, model, point)
     for number, hidden in enumerate(model.hidden):

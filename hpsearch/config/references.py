@@ -22,10 +22,10 @@ from engine.training.clipping import CLIPS
 from engine.training.schedules import SCHEDULES
 from hpsearch.config.document import KeyPath
 from hpsearch.config.instantiate import HIDDEN, NESTED, NORMS, PARTS
-from hpsearch.config.spec import Choice, Model, Spec, Train
+from hpsearch.config.spec import Choice, ModelSpec, Spec, Train
 from hpsearch.core.space import Clause, Condition, Fixed, Parameter, Space, Value, Values, build_space
 from hpsearch.data.preprocessing import IMPUTES, SCALES
-from hpsearch.data.sources import Source
+from hpsearch.data.sources.base import Source
 
 DERIVED = ("epochs",)  # settings that follow from another section when omitted, never from a parameter
 Parameters = Mapping[str, Parameter | None]  # None: an invalid one, whose name is known
@@ -64,7 +64,7 @@ def search_space(spec: Spec) -> Space:
 
 
 def conditions(
-    model: Model, train: Train, data: Source | None, parameters: Parameters
+    model: ModelSpec, train: Train, data: Source | None, parameters: Parameters
 ) -> dict[str, tuple[Condition, ...]]:
     """Return parameter → conditions: it is active where any of them holds, and everywhere when there are none."""
     found: dict[str, list[Condition]] = {}
@@ -98,7 +98,7 @@ def _data(data: Source) -> Iterator[Reference]:
 
 
 def references(
-    model: Model | None, train: Train | None, data: Source | None, parameters: Parameters
+    model: ModelSpec | None, train: Train | None, data: Source | None, parameters: Parameters
 ) -> Iterator[Reference]:
     """Yield every setting of a study file that may refer to a parameter."""
     if data:
@@ -125,7 +125,7 @@ def references(
                 yield Reference((*path, "learning_rate"), train.switch.learning_rate, "", "number")
 
 
-def _model(model: Model, parameters: Parameters) -> Iterator[Reference]:
+def _model(model: ModelSpec, parameters: Parameters) -> Iterator[Reference]:
     yield Reference(("model", "depth"), model.depth, "depth" if model.hidden else "", "whole number")
     if model.layers is None:
         yield Reference(("model", "input_dropout"), model.input_dropout, "input_dropout", "number")

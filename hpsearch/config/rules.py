@@ -9,12 +9,12 @@ from hpsearch.config.document import KeyPath
 from hpsearch.config.instantiate import builders
 from hpsearch.config.messages import Errors, hint, validate_part
 from hpsearch.config.references import Parameters, Reference, conditions, references
-from hpsearch.config.spec import Metric, Model, Stage, Train
+from hpsearch.config.spec import Metric, ModelSpec, Stage, Train
 from hpsearch.core.space import Axis, Fixed, Parameter, Point, Range, Values, build_space
-from hpsearch.data.sources import Source
+from hpsearch.data.sources.base import Source
 from hpsearch.samplers import missing_extra
 
-MAX_ERRORS = 100  # of one kind: the hints for thousands of names take minutes
+MAX_REFERENCE_ERRORS = 100  # of one kind: the hints for thousands of names take minutes
 MAX_BUILT_LAYERS = 100_000  # built to check that the engine accepts them
 
 
@@ -25,7 +25,7 @@ def cross_section_errors(sections: Mapping[str, Any]) -> Errors:
         sections: name → validated section, or None for an invalid one.
     """
     stages: tuple[Stage, ...] = sections.get("stages") or ()
-    model: Model | None = sections.get("model")
+    model: ModelSpec | None = sections.get("model")
     train: Train | None = sections.get("train")
     data: Source | None = sections.get("data")
     parameters: Parameters | None = sections.get("parameters")
@@ -35,11 +35,11 @@ def cross_section_errors(sections: Mapping[str, Any]) -> Errors:
     places = list(references(model, train, data, parameters))
     used: set[str] = set()
     wrong = ((place.path, message) for place in places if (message := _reference(place, parameters, used)))
-    misfits = list(islice(wrong, MAX_ERRORS))
+    misfits = list(islice(wrong, MAX_REFERENCE_ERRORS))
     errors += misfits
     if misfits or model is None or train is None or data is None:
         return errors
-    errors += islice(_unused(places, parameters, used), MAX_ERRORS)
+    errors += islice(_unused(places, parameters, used), MAX_REFERENCE_ERRORS)
     valid = {name: p for name, p in parameters.items() if p is not None}
     if len(valid) < len(parameters):
         return errors
@@ -169,7 +169,7 @@ def _stages(stages: tuple[Stage, ...]) -> Iterator[tuple[KeyPath, str]]:
 
 
 def _networks(
-    model: Model, train: Train, parameters: dict[str, Parameter], places: int
+    model: ModelSpec, train: Train, parameters: dict[str, Parameter], places: int
 ) -> Iterator[tuple[KeyPath, str]]:
     """Build everything at both ends of every range and at each listed value; yield what the engine refuses.
 

@@ -22,7 +22,7 @@ MARKER = "<!-- Generated from the schema: python -m hpsearch.config.schema.refer
 # Path in the study file → its definition in the schema.
 SECTIONS = {
     "data.split": "Split",
-    "model": "Model",
+    "model": "ModelSpec",
     "model.hidden[]": "Hidden",
     "model.output": "Output",
     "train": "Train",

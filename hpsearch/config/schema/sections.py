@@ -1,4 +1,4 @@
-"""What pydantic's schema of the sections lacks: short forms, menus, ranges of settings, and conditions between keys."""
+"""Complete pydantic's schema of the sections: short forms, menus, ranges of settings, and conditions between keys."""
 
 from typing import Any, get_args
 
@@ -22,7 +22,7 @@ SETTINGS: dict[str, dict[str, Schema]] = {
         "dropout": SHARE,
         "batch_norm": {"anyOf": [{"enum": [*NORMS, None]}, PARAMETER]},
     },
-    "Model": {
+    "ModelSpec": {
         "depth": {"type": ["integer", "string", "null"], "minimum": 0, "maximum": MAX_HIDDEN_LAYERS},
         "input_dropout": SHARE,
     },
@@ -42,7 +42,7 @@ SETTINGS: dict[str, dict[str, Schema]] = {
 CHOICES = {
     "Hidden": {"activation": "HiddenActivation", "initializer": "Initializer"},
     "Output": {"activation": "Activation", "initializer": "Initializer"},
-    "Model": {"layers": "Layer", "initializer": "Initializer"},
+    "ModelSpec": {"layers": "Layer", "initializer": "Initializer"},
     "OptimizerSwitch": {"optimizer": "Optimizer"},
     "Train": {
         "optimizer": "Optimizer",
@@ -147,7 +147,7 @@ def _model(definitions: dict[str, Schema]) -> None:
     nothing = {"hidden": {"maxItems": 0}, "depth": {"type": "null"}, "input_dropout": {"type": "null"}}
     given = {"properties": {"layers": {"type": "array"}}, "required": ["layers"]}
     depth = {"properties": {"depth": {"type": ["integer", "string"]}}, "required": ["depth"]}
-    definitions["Model"]["allOf"] = [
+    definitions["ModelSpec"]["allOf"] = [
         {"if": given, "then": {"properties": nothing}},
         {"if": depth, "then": {"properties": {"hidden": {"minItems": 1}}, "required": ["hidden"]}},
     ]

@@ -1,7 +1,7 @@
 """The spec: a study file as frozen, validated sections. `hpsearch.config.load` makes it from YAML."""
 
 from hpsearch.config.spec.choice import Choice, Setting
-from hpsearch.config.spec.model import Hidden, Model, Output
+from hpsearch.config.spec.model import Hidden, ModelSpec, Output
 from hpsearch.config.spec.search import AnyParameter, Metric, MetricName, Pruning, Stage, Zoom
 from hpsearch.config.spec.study import Spec
 from hpsearch.config.spec.train import EarlyStopping, OptimizerSwitch, Stop, Train
@@ -13,7 +13,7 @@ __all__ = [
     "Hidden",
     "Metric",
     "MetricName",
-    "Model",
+    "ModelSpec",
     "OptimizerSwitch",
     "Output",
     "Pruning",

@@ -55,7 +55,7 @@ class Output(StrictModel):
 
 
 @final
-class Model(StrictModel):
+class ModelSpec(StrictModel):
     """The network: either `hidden` layers or a list of all `layers`. The data determine the output layer and loss."""
 
     hidden: Annotated[tuple[Hidden, ...], Listed] = Field((), description="Hidden layers of the short form.")

@@ -4,11 +4,11 @@ from typing import Annotated, Literal, final
 
 from pydantic import Field, SerializeAsAny
 
-from hpsearch.config.spec.model import Model
+from hpsearch.config.spec.model import ModelSpec
 from hpsearch.config.spec.search import AnyParameter, Metric, Pruning, Stage
 from hpsearch.config.spec.train import Train
 from hpsearch.core.schema import Listed, Name, StrictModel
-from hpsearch.data.sources import Source
+from hpsearch.data.sources.base import Source
 
 
 @final
@@ -22,7 +22,7 @@ class Spec(StrictModel):
         0, description="Seed of the split of the data, of the samplers and of every trial."
     )
     data: SerializeAsAny[Source] = Field(description="Where the data come from, how they are split and prepared.")
-    model: Model = Field(Model(), description="The network.")
+    model: ModelSpec = Field(ModelSpec(), description="The network.")
     train: Train = Field(Train(), description="How a trial trains.")
     metric: Metric = Field(Metric(), description="The metric that the search optimizes.")
     parameters: dict[str, AnyParameter] = Field(

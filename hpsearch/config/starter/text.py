@@ -13,7 +13,7 @@ from hpsearch.data.dataset import Dataset
 from hpsearch.data.profile import NONSTANDARD_NUMBERS, ColumnProfile, TableProfile
 
 MAX_COLUMNS = 30  # that the header describes
-MANY_CATEGORIES = 50  # in a column; above, rare ones share an input
+UNGROUPED_CATEGORIES = 50  # in a column; above, rare ones share an input
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
 _RESERVED = {"true", "false", "null", "yes", "no", "on", "off", "y", "n", "nan", "inf"}  # in some version of YAML
 
@@ -154,7 +154,7 @@ def _preprocessing(profile: TableProfile) -> Iterator[str]:
     if any(c.has_missing for c in used):
         yield "  impute: indicator  # the median, and a 0/1 column for missing cells; or median, most_frequent"
     most = max((c.categories for c in used), default=0)
-    if most > MANY_CATEGORIES:
+    if most > UNGROUPED_CATEGORIES:
         yield f"  min_frequency: 5  # a column has {most:,} categories; those of fewer than 5 rows share an input"
     tails = [c for c in used if c.long_tail]
     if tails:

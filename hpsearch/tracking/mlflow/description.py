@@ -4,7 +4,7 @@ import re
 import shlex
 from collections.abc import Iterator
 
-from hpsearch.config.spec import Choice, Model, Spec
+from hpsearch.config.spec import Choice, ModelSpec, Spec
 from hpsearch.core.space import Fixed, Range, Value, Values
 from hpsearch.core.text import format_value, masked, printable
 from hpsearch.storage.records import Trial
@@ -99,7 +99,7 @@ def _commands(study: StudyInfo, experiment: str, registered: str | None) -> Iter
         yield from (f'mlflow.pyfunc.load_model("models:/{registered}@champion").predict(frame)', "```")
 
 
-def _model(model: Model) -> str:
+def _model(model: ModelSpec) -> str:
     """Return the model in one line: `hidden_units relu, dropout 0.5`."""
     if model.layers is not None:
         return " → ".join(map(_choice, model.layers)) or "linear"

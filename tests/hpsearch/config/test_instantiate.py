@@ -18,7 +18,7 @@ from engine.training.clipping import ClipValue
 from engine.training.hyperparameters import Hyperparameters, Switch
 from engine.training.schedules import Cosine, MultiStep
 from hpsearch.config.instantiate import ALL_ROWS, hidden_layers, hyperparameters, resolve_setting
-from hpsearch.config.spec import Model, Spec
+from hpsearch.config.spec import ModelSpec, Spec
 from hpsearch.core.space import Point
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.errors import DataError, SpecError
@@ -391,7 +391,7 @@ def test_the_sound_file_is_sound() -> None:
 
 
 def test_short_and_full_models_are_frozen_sections() -> None:
-    assert Model.model_validate({}).layers is None
+    assert ModelSpec.model_validate({}).layers is None
 
 
 def test_a_wrong_model_stores_nothing(tmp_path: Path) -> None:
