@@ -149,7 +149,7 @@ def test_digits(tmp_path: Path, capsys: pytest.CaptureFixture[str], study: str) 
             folder = tmp_path / f"{pair}-{name}"
             folder.mkdir()
             tracking = "none" if name == "none" else f"sqlite:///{database}"
-            command = [sys.executable, "-m", "hpsearch.cli", "run", STUDY, "--quiet", "--tracking-uri", tracking]
+            command = [sys.executable, "-m", "hpsearch", "run", STUDY, "--quiet", "--tracking-uri", tracking]
             command += changes
             start = time.perf_counter()
             done = subprocess.run([*command, "--storage", folder / "digits.db"], cwd=folder, capture_output=True)

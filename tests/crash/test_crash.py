@@ -18,7 +18,7 @@ from hpsearch.errors import StorageError
 from hpsearch.storage.sqlite_file import url_of
 from hpsearch.study.summary import summary
 
-COMMAND = [sys.executable, "-m", "hpsearch.cli"]
+COMMAND = [sys.executable, "-m", "hpsearch"]
 COMMITS = 100  # at least so many does the first study of killed.py make
 
 

@@ -42,7 +42,7 @@ class Life:
         begun = database.exists() and holder(database) is not None
         what: list[str | Path] = ["resume", database] if begun else ["run", cases.write(folder, **CHANGES)]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "hpsearch.cli", *what, "--workers", "2", "--tracking-uri", "none", "--quiet"],
+            [sys.executable, "-m", "hpsearch", *what, "--workers", "2", "--tracking-uri", "none", "--quiet"],
             cwd=folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

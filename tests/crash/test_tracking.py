@@ -36,7 +36,7 @@ pytestmark = [
 ]
 
 SECRET = "hunter-22"
-COMMAND = [sys.executable, "-m", "hpsearch.cli"]
+COMMAND = [sys.executable, "-m", "hpsearch"]
 # with trials that diverge
 SHORT: dict[str, Any] = {
     "train.epochs": 3,

@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import inspect
 import re
 import subprocess
 import sys
@@ -21,7 +22,12 @@ FAMILIES = {
     "hpsearch/training/executors": "EXECUTORS",
     "hpsearch/samplers": "SAMPLERS",
 }
-NOT_MEMBERS = {"__init__", "base", "tables"}  # files of a family's folder that are not entries of its registry
+NOT_MEMBERS = {
+    "__init__",
+    "base",
+    "columns",
+    "tables",
+}  # files of a family's folder that are not entries of its registry
 # Modules that import a slow library when they are imported; only what needs the library imports them.
 DOORS = {
     "hpsearch/models/estimators.py": {"sklearn"},
@@ -150,8 +156,9 @@ def test_nothing_dangerous(path: Path) -> None:
 @pytest.mark.parametrize("path", [p for p in OURS if not name(p).startswith(SQL)], ids=name)
 def test_sql_is_written_in_storage_only(path: Path) -> None:
     """Elsewhere the tables of the study database and of MLflow are reached by functions."""
+    shown = {text for _, text in docstrings(path)}
     for node in ast.walk(tree(path)):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and inspect.cleandoc(node.value) not in shown:
             assert not STATEMENT.search(node.value), f"line {node.lineno}: {node.value}"
 
 

@@ -316,7 +316,7 @@ def test_files_that_may_not_grow(call: Call, study: Path, tmp_path: Path) -> Non
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (size * 3 // 4, size * 3 // 4))
 
-    command = [sys.executable, "-m", "hpsearch.cli", "run", study, "--tracking-uri", "none"]
+    command = [sys.executable, "-m", "hpsearch", "run", study, "--tracking-uri", "none"]
     process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, preexec_fn=limit)
     assert process.returncode == 2, process
     assert "small.db" in process.stderr and "disk" in process.stderr and "Traceback" not in process.stderr

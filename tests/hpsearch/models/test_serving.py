@@ -275,7 +275,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which a study of a table was run by the command."""
     folder = tmp_path_factory.mktemp("study")
     file = cases.write(folder, **{"data": data(folder, "table"), "train.epochs": 2, "stages.0.trials": 3})
-    command = [sys.executable, "-m", "hpsearch.cli", "run", str(file), "--quiet"]
+    command = [sys.executable, "-m", "hpsearch", "run", str(file), "--quiet"]
     process = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=100)
     assert process.returncode == 0 and "warning" not in process.stderr, process
     return folder
@@ -376,7 +376,7 @@ def test_a_tracking_server(study: Path, tmp_path: Path) -> None:
             r"\d+ runs sent, 0 settled, 0 there already\n",
             r"0 runs sent, 0 settled, \d+ there already\n",
         ):
-            command = [sys.executable, "-m", "hpsearch.cli", "sync", str(study / "small.db"), "--tracking-uri", url]
+            command = [sys.executable, "-m", "hpsearch", "sync", str(study / "small.db"), "--tracking-uri", url]
             process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100)
             assert process.returncode == 0 and not process.stderr, process
             assert re.fullmatch(want, process.stdout)

@@ -13,7 +13,7 @@ STUDY = paths.STUDIES / "digits.yaml"
 
 def table(folder: Path, workers: int) -> Any:
     """All of `show --json` but the seconds."""
-    hpsearch = [sys.executable, "-m", "hpsearch.cli"]
+    hpsearch = [sys.executable, "-m", "hpsearch"]
     database = f"sqlite:///{folder}/digits-{workers}.db"
     options = ["--storage", database, "--tracking-uri", "none", "--quiet", "--workers", str(workers)]
     subprocess.run([*hpsearch, "run", str(STUDY), *options], check=True, capture_output=True)

@@ -137,7 +137,7 @@ def await_server(server: "subprocess.Popen[bytes]", port: int, log: Path) -> Non
 def run(folder: Path, uri: str, **environment: str) -> str:
     """Run a study and return its warnings."""
     folder.mkdir(exist_ok=True)
-    command = [sys.executable, "-m", "hpsearch.cli", "run", cases.write(folder, **CHANGES), "--tracking-uri", uri]
+    command = [sys.executable, "-m", "hpsearch", "run", cases.write(folder, **CHANGES), "--tracking-uri", uri]
     clean = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_TRACKING_")}
     done = subprocess.run(command, cwd=folder, env=clean | environment, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done

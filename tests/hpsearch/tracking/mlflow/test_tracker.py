@@ -43,7 +43,7 @@ CHANGES: dict[str, Any] = {
 }
 
 
-COMMAND = [sys.executable, "-m", "hpsearch.cli"]
+COMMAND = [sys.executable, "-m", "hpsearch"]
 
 
 def hpsearch(folder: Path, *arguments: str | Path, timeout: float | None = None) -> subprocess.CompletedProcess[str]:

@@ -1,0 +1,56 @@
+"""The commands: each reads its options and calls one function. Slow libraries are imported when they are needed."""
+
+import atexit
+import gc
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from hpsearch.cli.files import check_command, init_command, predict_command, range_test_command, schema_command
+from hpsearch.cli.maintenance import db_group, doctor_command, sync_command, ui_command
+from hpsearch.cli.options import say
+from hpsearch.cli.run import resume_command, run_command
+from hpsearch.cli.studies import export_command, report_command, show_command
+from hpsearch.core.version import __version__
+from hpsearch.errors import HpsearchError, Interrupted
+
+if TYPE_CHECKING:
+    from hpsearch.study.session import ExecutorFactory
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="hpsearch")
+def commands() -> None:
+    """Hyperparameter search and experiment tracking for small neural networks.
+
+    One study file in; a searched, tracked study and its best model out.
+    """
+
+
+for command in (
+    *(run_command, resume_command, show_command, report_command, export_command, predict_command),
+    *(check_command, init_command, schema_command, range_test_command),
+    *(ui_command, sync_command, doctor_command, db_group),
+):
+    commands.add_command(command)
+
+
+def main(executor: "str | ExecutorFactory" = "processes") -> None:
+    """Run the installed command. Exit codes: 0 done, 2 a user's mistake, 130 interrupted, 1 anything else.
+
+    Args:
+        executor: the name of the executor that trains, or a function that returns one.
+    """
+    # Skips the garbage collection of all imported modules at exit: 0.2 s in place of 2.0 s with MLflow and Optuna.
+    atexit.register(gc.freeze)
+    try:
+        sys.exit(commands.main(standalone_mode=False, obj=executor))
+    except HpsearchError as error:
+        say(f"error: {error}", err=True)
+        sys.exit(2)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (Interrupted, click.Abort):
+        sys.exit(130)

@@ -1,0 +1,85 @@
+"""Commands that work on files: `hpsearch check`, `init`, `schema`, `range-test` and `predict`."""
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hpsearch.cli.options import SET, load_study_file, say
+
+
+@click.command("check")
+@click.argument("study", type=click.Path(path_type=Path))
+@SET
+def check_command(study: Path, overrides: tuple[str, ...]) -> None:
+    """Check the study file STUDY and summarize its stages."""
+    spec = load_study_file(study, overrides)
+    stages = ", ".join(f"{s.name} {s.trials}: {s.how}" for s in spec.stages)
+    say(f"{study}: ok: study '{spec.name}', {spec.metric.name}; {stages}")
+
+
+@click.command("schema")
+@click.option("--out", type=click.Path(path_type=Path), help="File to write. [default: standard output]")
+def schema_command(out: Path | None) -> None:
+    """Print the JSON Schema of study files, with which editors complete and check them."""
+    from hpsearch.config.schema import schema_text, write_schema
+
+    if out is None:
+        click.echo(schema_text(), nl=False)
+    else:
+        write_schema(out)
+        say(f"{out}: written; first line of a study file: # yaml-language-server: $schema={out}")
+
+
+@click.command("init")
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option("--target", metavar="COLUMN", help="Column to predict: its name, or its index (negative from the end).")
+@click.option("--out", type=click.Path(path_type=Path), help="File to write. [default: DATA.yaml in this folder]")
+@click.option("--test", type=click.Path(path_type=Path), help="File of the test rows, if they are separate.")
+@click.option("--task", type=click.Choice(["classification", "regression"]), help="[default: inferred from the target]")
+@click.option("--force", is_flag=True, help="Overwrite the file.")
+def init_command(data: Path, target: str | None, out: Path | None, test: Path | None, task: Any, force: bool) -> None:
+    """Write a study file, ready to run, for the table DATA (CSV or Parquet)."""
+    from hpsearch.config.starter import write_study_file
+
+    written = write_study_file(data, target, out, test, task, force=force)
+    say("\n".join([f"{written.study}: written", *(f"  {line}" for line in written.summary)]))
+    say(f"{written.schema}: written; editors complete and check the study file with it")
+    say(f"Run it: hpsearch run {shlex.quote(str(written.study))}")
+
+
+@click.command("range-test")
+@click.argument("study", type=click.Path(path_type=Path))
+@click.option("--low", type=float, default=1e-5, show_default=True, help="First learning rate.")
+@click.option("--high", type=float, default=10.0, show_default=True, help="Last learning rate.")
+@click.option("--steps", type=int, default=200, show_default=True, help="Number of mini-batches.")
+@SET
+def range_test_command(study: Path, low: float, high: float, steps: int, overrides: tuple[str, ...]) -> None:
+    """Find learning rates worth searching: train once at the center of STUDY's space while the rate grows."""
+    from rich.console import Console
+
+    from engine.types import EngineError
+    from hpsearch.report.range_test import lr_range_as_text
+    from hpsearch.report.text import output_console
+    from hpsearch.search.lr_range import lr_range_test
+
+    spec = load_study_file(study, overrides)
+    try:
+        found = lr_range_test(spec, low, high, steps)
+    except EngineError as error:
+        raise click.UsageError(str(error)) from None
+    output_console(Console()).print(lr_range_as_text(found))
+
+
+@click.command("predict")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("rows", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="CSV file to write.")
+def predict_command(model: Path, rows: Path, out: Path) -> None:
+    """Predict the ROWS of a CSV or Parquet file with the exported MODEL."""
+    from hpsearch.models.model import Model
+    from hpsearch.models.prediction import predict_file
+
+    count = predict_file(Model.load(model), rows, out)
+    say(f"{out}: {count:,} predictions")

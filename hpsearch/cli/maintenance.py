@@ -1,0 +1,77 @@
+"""Commands that look after an installation: `hpsearch ui`, `sync`, `doctor` and `db upgrade`."""
+
+import sys
+
+import click
+
+from hpsearch.cli.options import QUIET, TRACKING, database_url, say, signals_recorded, tracking_or_default
+
+
+@click.command("doctor")
+@click.argument("databases", nargs=-1, metavar="[DATABASE]...")
+@TRACKING
+def doctor_command(databases: tuple[str, ...], tracking_uri: str | None) -> None:
+    """Check the installation, the machine, MLflow and studies (by default those in this folder)."""
+    from hpsearch.admin.doctor import examine
+
+    failed = False
+    for finding in examine(databases, tracking_or_default(tracking_uri)):
+        say(str(finding))
+        failed = failed or finding.level == "FAIL"
+    if failed:
+        sys.exit(1)
+
+
+@click.command("sync")
+@click.argument("database")
+@TRACKING
+@QUIET
+def sync_command(database: str, tracking_uri: str | None, quiet: bool) -> None:
+    """Upload trials of the study in DATABASE that are missing from MLflow."""
+    from hpsearch.admin.sync import sync
+
+    with signals_recorded() as caught:
+        result = sync(database_url(database), tracking_or_default(tracking_uri), lambda: bool(caught))
+    for notice in result.notices:
+        say(f"note: {notice}", err=True)
+    if not quiet:
+        say(result.line)
+
+
+@click.command("ui")
+@click.argument("study", required=False, metavar="[DATABASE or STUDY.yaml]")
+@click.option("--tracking-uri", help="MLflow's file, or the address of a server. [default: mlruns/mlflow.db]")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), help="Port; 0 for any. [default: 5000, or the next that is free]"
+)
+@click.option("--no-open", "closed", is_flag=True, help="Print the link without opening a browser.")
+def ui_command(study: str | None, tracking_uri: str | None, port: int | None, closed: bool) -> None:
+    """Show a study, or the latest one, in MLflow's UI until Ctrl-C."""
+    from hpsearch.admin.ui import ServerEnded, show_study
+
+    url = study and database_url(study)
+    with signals_recorded() as caught:
+        try:
+            for line in show_study(tracking_or_default(tracking_uri), url, port, not closed, lambda: bool(caught)):
+                say(line)
+        except ServerEnded as error:
+            say(f"error: {error}", err=True)
+            sys.exit(1)
+
+
+@click.group("db")
+def db_group() -> None:
+    """Maintain MLflow's database."""
+
+
+@db_group.command("upgrade")
+@click.option("--tracking-uri", help="MLflow's file. [default: mlruns/mlflow.db]")
+def upgrade_command(tracking_uri: str | None) -> None:
+    """Upgrade MLflow's database to the schema of the installed MLflow, and keep a backup beside it."""
+    from hpsearch.admin.mlflow_upgrade import upgrade
+
+    done = upgrade(tracking_or_default(tracking_uri))
+    if done.backup is None:
+        say(f"{done.path}: schema {done.after}, as the installed MLflow expects; nothing to do")
+    else:
+        say(f"{done.path}: upgraded from schema {done.before} to {done.after}\nBackup: {done.backup}")

@@ -1,0 +1,88 @@
+"""Shared by the commands: options, printing, study files and databases by name, Ctrl-C."""
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hpsearch.core.text import printable
+
+if TYPE_CHECKING:
+    from hpsearch.config.spec import Spec
+
+PRINTED_LENGTH = 5000  # characters of a line
+
+WORKERS = click.option("--workers", type=click.IntRange(1), help="Number of worker processes; does not affect results.")
+TRACKING = click.option(
+    "--tracking-uri", help="MLflow tracking URI; 'none' disables tracking. [default: mlruns/mlflow.db]"
+)
+QUIET = click.option("--quiet", is_flag=True, help="Print only the result.")
+RETRY = click.option("--retry-failed", is_flag=True, help="Train failed trials again.")
+SET = click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a setting: --set stages.0.trials=8"
+)
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print lines that are safe for a terminal, whatever a path or a message contains."""
+    click.echo("\n".join(printable(line, PRINTED_LENGTH) for line in text.split("\n")), err=err)
+
+
+def tracking_or_default(uri: str | None) -> str:
+    """Return the given tracking URI, or the default one."""
+    from hpsearch.storage.sqlite_file import default_tracking_uri
+
+    return uri or default_tracking_uri()
+
+
+def database_url(name: str) -> str:
+    """Return the URL of a database, given as a file, a URL or a study file."""
+    from hpsearch.storage.sqlite_file import default_url, url_of
+
+    if name.endswith((".yaml", ".yml")):
+        return default_url(Path(name), load_study_file(Path(name), ()).name)
+    return url_of(name)
+
+
+def load_study_file(study: Path, overrides: tuple[str, ...]) -> "Spec":
+    """Load a study file, and print its notices."""
+    from hpsearch.config.load import load_spec
+
+    spec, notices = load_spec(study, overrides)
+    for notice in notices:
+        say(f"note: {notice}", err=True)
+    return spec
+
+
+@contextlib.contextmanager
+def signals_recorded() -> Iterator[list[int]]:
+    """Record Ctrl-C and SIGTERM in a list, which is read between two steps; a second signal exits at once."""
+    caught: list[int] = []
+
+    def record(number: int, _frame: Any) -> None:
+        if caught:
+            os._exit(130)  # at once, without cleanup, which may wait for MLflow
+        caught.append(number)
+
+    before = {number: signal.signal(number, record) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def command_path(name: str) -> str:
+    """Return the path of a command beside this Python, relative to the current folder if it is inside it."""
+    path = Path(sys.executable).with_name(name)
+    return relative_path(path) if path.exists() else name
+
+
+def relative_path(path: Path) -> str:
+    """Return a path relative to the current folder if it is inside it."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

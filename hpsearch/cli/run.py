@@ -1,0 +1,154 @@
+"""`hpsearch run` and `hpsearch resume`: train a study, with live progress, and print its result."""
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from hpsearch.cli.options import (
+    QUIET,
+    RETRY,
+    SET,
+    TRACKING,
+    WORKERS,
+    command_path,
+    database_url,
+    load_study_file,
+    relative_path,
+    say,
+    signals_recorded,
+    tracking_or_default,
+)
+from hpsearch.core.text import redacted
+from hpsearch.errors import Interrupted
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from hpsearch.config.spec import Spec
+    from hpsearch.study.session import Options, Session
+
+
+@click.command("run")
+@click.argument("study", type=click.Path(path_type=Path))
+@click.option("--storage", metavar="URL", help="Study database. [default: NAME.db beside the study file]")
+@TRACKING
+@WORKERS
+@SET
+@RETRY
+@click.option("--fork", metavar="NEWNAME", help="Start a new study in NEWNAME.db that reuses this one's trials.")
+@QUIET
+def run_command(
+    study: Path,
+    storage: str | None,
+    tracking_uri: str | None,
+    workers: int | None,
+    overrides: tuple[str, ...],
+    retry_failed: bool,
+    fork: str | None,
+    quiet: bool,
+) -> None:
+    """Start the study in the file STUDY, or resume it."""
+    _start_forkserver()
+    spec = load_study_file(study, overrides)
+    from hpsearch.storage.database import forked_url
+    from hpsearch.storage.sqlite_file import default_url, url_of
+    from hpsearch.study.session import Options
+
+    url, parent = url_of(storage) if storage else default_url(study, spec.name), None
+    if fork is not None:
+        from hpsearch.config.load import load_spec
+
+        spec, _ = load_spec(study, (*overrides, f"name={json.dumps(fork)}"))
+        url, parent = forked_url(url, spec.name), url
+    options = Options(workers, tracking_or_default(tracking_uri), retry_failed=retry_failed, parent=parent)
+    _run(spec, url, options, tracking_uri, quiet)
+
+
+@click.command("resume")
+@click.argument("database")
+@TRACKING
+@WORKERS
+@RETRY
+@QUIET
+def resume_command(
+    database: str, tracking_uri: str | None, workers: int | None, retry_failed: bool, quiet: bool
+) -> None:
+    """Resume the study in DATABASE, a file or a URL, without its study file."""
+    _start_forkserver()
+    from hpsearch.study.session import Options
+
+    options = Options(workers, tracking_or_default(tracking_uri), retry_failed=retry_failed)
+    _run(None, database_url(database), options, tracking_uri, quiet)
+
+
+def _start_forkserver() -> None:
+    """Start importing what workers need while this process loads the study file."""
+    from hpsearch.core import processes
+
+    processes.start_forkserver()
+
+
+def _run(spec: "Spec | None", url: str, options: "Options", given_uri: str | None, quiet: bool) -> None:
+    from rich.console import Console
+
+    from hpsearch.storage.database import display_name
+    from hpsearch.study.progress import Halted
+    from hpsearch.study.session import Session
+
+    console = Console()
+    options = options._replace(executor=click.get_current_context().obj or options.executor)
+    resume = f"Resume with: hpsearch resume {shlex.quote(display_name(url))}"
+    if given_uri and redacted(given_uri) == given_uri:  # a URI that contains a password is not repeated
+        resume += f" --tracking-uri {shlex.quote(given_uri)}"
+    with signals_recorded() as caught:
+        try:
+            with Session(spec, url, options._replace(stop=lambda: bool(caught))) as session:
+                _train(session, console, quiet)
+        except (Interrupted, KeyboardInterrupt):
+            say(f"stopped; everything finished is saved. {resume}", err=True)
+            sys.exit(130)
+        except Halted as error:
+            say(f"error: {error}; everything finished is saved. {resume}", err=True)
+            sys.exit(1)
+    _print_result(session, url, console, given_uri, quiet)
+
+
+def _train(session: "Session", console: "Console", quiet: bool) -> None:
+    from hpsearch.report.live import LiveDisplay
+
+    display = LiveDisplay(console, quiet=quiet)
+    for notice in session.notices:
+        say(f"note: {notice}", err=True)
+    metric = session.spec.metric.name
+    with display.live():
+        for progress in session.run():
+            for note in progress.notes:
+                display.note(note)
+            display.update(progress, metric)
+
+
+def _print_result(session: "Session", url: str, console: "Console", given_uri: str | None, quiet: bool) -> None:
+    from hpsearch.report.text import as_text, best_trial_text, output_console
+    from hpsearch.storage.database import display_name
+
+    found, database = session.summary(), display_name(url)
+    if not quiet:
+        output_console(console).print(as_text(found))
+    elif found.ranking:
+        console.print(best_trial_text(found.ranking[0]), soft_wrap=True)
+    say(f"Database: {database}   (hpsearch show {shlex.quote(database)})")
+    if session.untracked:
+        say(f"warning: {session.untracked}", err=True)
+    elif given_uri is None:
+        say(f"MLflow:   {command_path('hpsearch')} ui")
+    elif given_uri.startswith("sqlite"):
+        uri = f"sqlite:///{relative_path(Path(given_uri.removeprefix('sqlite:///')))}"
+        say(f"MLflow:   {command_path('hpsearch')} ui --tracking-uri {shlex.quote(uri)}")
+    if not found.ranking:
+        say("error: no trial is complete; nothing was found", err=True)
+        sys.exit(1)
+    say(f"Report:   {command_path('hpsearch')} report {shlex.quote(database)}")

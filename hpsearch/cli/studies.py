@@ -1,0 +1,60 @@
+"""`hpsearch show`, `report` and `export`: what a study database holds."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hpsearch.cli.options import database_url, say
+
+
+@click.command("show")
+@click.argument("database")
+@click.option("--json", "as_json", is_flag=True, help="Print all data as JSON.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print a CSV table with a row for each trial.")
+@click.option("--all", "all_trials", is_flag=True, help="List all trials, not only the best.")
+@click.option("--watch", is_flag=True, help="Follow the study while it runs; Ctrl-C stops following, not the study.")
+def show_command(database: str, as_json: bool, as_csv: bool, all_trials: bool, watch: bool) -> None:
+    """Show stages, best trials and parameter importance of the study in DATABASE (read-only)."""
+    if as_json + as_csv + watch > 1:
+        raise click.UsageError("--json, --csv and --watch exclude each other")
+    from hpsearch.report.show import print_study
+
+    output: Any = "json" if as_json else "csv" if as_csv else "text"
+    print_study(database_url(database), output, all_trials=all_trials, follow=watch)
+
+
+@click.command("report")
+@click.argument("database")
+@click.option("--out", type=click.Path(path_type=Path), help="HTML file. [default: NAME-report.html beside DATABASE]")
+@click.option(
+    "--png/--no-png",
+    default=None,
+    help="Write the charts as PNG files too. [default: if kaleido and Chrome or Chromium are installed]",
+)
+def report_command(database: str, out: Path | None, png: bool | None) -> None:
+    """Write a report of the study in DATABASE: a self-contained HTML file, and its charts as PNG files."""
+    from hpsearch.report.html.report import write_report
+
+    written = write_report(database_url(database), out, png=png)
+    say(f"{written.page}: {written.page.stat().st_size / 1e6:.1f} MB, self-contained")
+    if written.images:
+        say(f"{written.images[0].parent}: {len(written.images)} PNG files")
+    if written.notice is not None:
+        say(f"note: {written.notice}", err=True)
+
+
+@click.command("export")
+@click.argument("database")
+@click.option(
+    "--to", "folder", type=click.Path(path_type=Path), required=True, help="New folder, or one that holds a model."
+)
+@click.option("--onnx", is_flag=True, help="Write model.onnx too: preprocessing and network.")
+def export_command(database: str, folder: Path, onnx: bool) -> None:
+    """Write the best model of the study in DATABASE to a self-contained folder."""
+    from hpsearch.api import load_study
+    from hpsearch.models.export import export_model
+    from hpsearch.report.tables import format_scores
+
+    model = export_model(load_study(database_url(database)).model, folder, onnx=onnx)
+    say(f"{folder}: {model.about['study']} {model.about['trial']}, {format_scores(model.about['metrics'])}")
