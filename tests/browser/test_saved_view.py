@@ -1,4 +1,4 @@
-"""MLflow's page, as the link of `hpsearch ui` opens it: table, charts and files against the study database."""
+"""MLflow's page as the link of `hpsearch ui` opens it: table, charts and files agree with the study database."""
 
 import json
 import subprocess
@@ -10,8 +10,8 @@ from browsing import COMMAND, FinishedStudy, Screenshot
 
 pytestmark = pytest.mark.browser
 
-LARGE, USUAL = {"width": 3000, "height": 1300}, {"width": 1400, "height": 900}  # the page draws only what fits
-# Each plot: what its axes are of, and its points by curve.
+LARGE, NORMAL = {"width": 3000, "height": 1300}, {"width": 1400, "height": 900}  # the page draws only what fits
+# Each plot: the titles of its axes, and its points by curve.
 PLOTS = """() => [...document.querySelectorAll('.js-plotly-plot')].filter(plot => plot.data).map(plot => ({
     axes: [plot.layout.xaxis, plot.layout.yaxis].map(axis => axis && axis.title ? axis.title.text : null),
     curves: plot.data.map(curve => [curve.name || '', [...curve.x || []], [...curve.y || []]]),
@@ -24,7 +24,7 @@ TO_THE_END = "link => link.closest('.ReactVirtualized__Grid').scrollTop = 1e6"
 
 
 def open_table(page: Any, link: str, study: FinishedStudy) -> list[str]:
-    """The trials' names as they stand there."""
+    """Open the table and return the trials' names in its order."""
     page.set_viewport_size(LARGE)
     page.goto(link)
     names = page.locator(".ag-row .ag-cell[col-id='attributes.`Run Name`'] a")
@@ -32,19 +32,20 @@ def open_table(page: Any, link: str, study: FinishedStudy) -> list[str]:
     return [text.strip() for text in names.all_inner_texts()]
 
 
-def usual(page: Any) -> None:
-    """As people have it, without the banner that covers a part."""
-    page.set_viewport_size(USUAL)
+def show_normally(page: Any) -> None:
+    """Set a common window size and hide the banner that covers a part of the page."""
+    page.set_viewport_size(NORMAL)
     page.get_by_role("button", name="Hide banner").click()
 
 
 def column(page: Any, key: str) -> list[str]:
+    """Return the texts of a column."""
     cells = page.locator(f".ag-row .ag-cell[col-id='{key}']")
     return [text.strip() for text in cells.all_inner_texts()]
 
 
 def plots(page: Any, least: int, points: int) -> list[Any]:
-    """Once so many plots are drawn, each with so many points."""
+    """Return the plots once at least `least` are drawn with `points` points each."""
     page.wait_for_function(
         f"([least, points]) => ({PLOTS})().filter(p => p.curves.some(c => c[2].length >= points)).length >= least",
         arg=[least, points],
@@ -66,7 +67,7 @@ def test_table(page: Any, served: str, study: FinishedStudy, screenshot: Screens
         assert [float(text) for text in column(page, key)] == expected, key
     assert column(page, "tags.`hpsearch.stage`") == [trial.stage for trial in study.ranked]
     assert column(page, "metrics.`test/accuracy`")[0] == str(study.ranked[0].metrics["test/accuracy"])
-    usual(page)
+    show_normally(page)
     screenshot(page, "mlflow-table")
 
 
@@ -99,7 +100,7 @@ def test_charts(page: Any, served: str, study: FinishedStudy, screenshot: Screen
         drawn = [{name: ys for name, _, ys in plot["curves"] if ys} for plot in found]
         expected = {trial.label: list(trial.history[metric]) for trial in best}
         assert expected in drawn, metric
-    usual(page)
+    show_normally(page)
     plots(page, 2, 6)
     screenshot(page, "mlflow-charts")
 
@@ -111,18 +112,18 @@ def test_compare(page: Any, served: str, study: FinishedStudy, screenshot: Scree
         page.locator(f".ag-row[row-index='{row}'] input[type=checkbox]").first.check()
     page.get_by_role("button", name="Compare", exact=True).click()
     page.get_by_role("link", name="best/train/accuracy", exact=True).evaluate(TO_THE_END)
-    page.set_viewport_size(USUAL)
+    page.set_viewport_size(NORMAL)
     page.get_by_role("link", name="val/loss", exact=True).click()
     (plot,) = plots(page, 1, 6)
-    drawn = {tuple(ys) for _, _, ys in plot["curves"]}  # MLflow draws each twice: as it is, and smoothed
+    drawn = {tuple(ys) for _, _, ys in plot["curves"]}  # MLflow draws each curve twice: original and smoothed
     assert drawn == {tuple(trial.history["val/loss"]) for trial in study.ranked[:2]}
     screenshot(page, "mlflow-compare")
 
 
 def test_files(page: Any, served: str, study: FinishedStudy, screenshot: Screenshot) -> None:
-    """The best trial's history and its screenshot open in the page."""
+    """The best trial's history and loss plot open in the page."""
     open_table(page, served, study)
-    page.set_viewport_size(USUAL)
+    page.set_viewport_size(NORMAL)
     page.get_by_role("link", name=study.ranked[0].label, exact=True).click()
     page.get_by_role("tab", name="Artifacts").click()
     page.get_by_text("history.json", exact=True).click()
@@ -134,10 +135,10 @@ def test_files(page: Any, served: str, study: FinishedStudy, screenshot: Screens
     screenshot(page, "mlflow-files")
 
 
-def test_a_server_that_runs(served: str, study: FinishedStudy) -> None:
+def test_running_server(served: str, study: FinishedStudy) -> None:
     """For a remote server only the link is printed; it shows the given study, or the latest."""
     base = served.partition("/#")[0]
     for given in ([], [study.database]):
         command = [COMMAND, "ui", "--no-open", "--tracking-uri", base, *given]
-        said = subprocess.run(command, cwd=study.database.parent, capture_output=True, text=True, timeout=60)
-        assert (said.returncode, said.stdout, said.stderr) == (0, f"MLflow: {served}\n", "")
+        done = subprocess.run(command, cwd=study.database.parent, capture_output=True, text=True, timeout=60)
+        assert (done.returncode, done.stdout, done.stderr) == (0, f"MLflow: {served}\n", "")
