@@ -13,7 +13,7 @@ from hpsearch.data.frame import Column, to_numeric
 SAMPLE_SIZE = 1000  # categories that are inspected
 MAJORITY = 0.5  # share of values of one kind that characterizes a column
 MIN_CELLS = 20  # columns with fewer cells may have distinct values by chance
-MANY_CATEGORIES = 1000  # columns with more categories get a warning of their own in `hpsearch.data.dataset`
+NOTICE_CATEGORIES = 1000  # columns with more categories get a notice in `hpsearch.data.dataset` instead
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")  # -0,13
 _GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(?:[,.' \u00a0\u202f]\d{3})+(?:[.,]\d+)?")  # 1,000
 _DATE = re.compile(
@@ -31,7 +31,7 @@ def categorical_warnings(name: str, column: Column, decimal_hint: str) -> Iterat
     assert column.categories is not None
     codes = column.values[~column.missing]
     once = int((np.bincount(codes, minlength=len(column.categories)) == 1).sum())
-    if len(codes) >= MIN_CELLS and once > MAJORITY * len(codes) and len(column.categories) <= MANY_CATEGORIES:
+    if len(codes) >= MIN_CELLS and once > MAJORITY * len(codes) and len(column.categories) <= NOTICE_CATEGORIES:
         yield (
             f"column '{name}' is text, and {once:,} of its {len(codes):,} values occur only once, so nothing can be"
             f" learned from them; drop it if it is an identifier: drop: [{name!r}]"

@@ -17,7 +17,7 @@ from engine.losses import Logistic, Loss, SoftmaxCrossEntropy, SquaredError
 from engine.types import Floats, Shape
 from hpsearch.core.seeds import derive
 from hpsearch.core.space import Point, Value
-from hpsearch.data.column_warnings import MANY_CATEGORIES
+from hpsearch.data.column_warnings import NOTICE_CATEGORIES
 from hpsearch.data.frame import Column, Frame
 from hpsearch.data.preprocessing import DTYPE, FLOAT32_MAX, Preprocessing, fit
 from hpsearch.data.sources import Part, Source, Table
@@ -207,7 +207,7 @@ def _notices(table: Table, source: Source, rows: SplitIndices) -> Iterator[str]:
             yield f"column '{name}' is empty: it becomes 0"
         elif (present == present[0]).all() and len(present) == len(known):
             yield f"column '{name}' is the same in all rows: nothing can be learned from it"
-        elif column.categories is not None and len(column.categories) > MANY_CATEGORIES:
+        elif column.categories is not None and len(column.categories) > NOTICE_CATEGORIES:
             yield (
                 f"column '{name}' has {len(column.categories):,} categories: the most frequent ones get columns of"
                 " their own, the others share one (data.max_categories, data.min_frequency); drop it if it is an"

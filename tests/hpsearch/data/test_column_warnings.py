@@ -69,7 +69,7 @@ def test_values_that_occur_only_once() -> None:
     assert not [*categorical_warnings("who", categorical(*who, *["x"] * 30), "")]
     assert not [*categorical_warnings("who", categorical(*who[:10]), "")]
     assert not [
-        *categorical_warnings("who", categorical(*map("w{}".format, range(column_warnings.MANY_CATEGORIES + 1))), "")
+        *categorical_warnings("who", categorical(*map("w{}".format, range(column_warnings.NOTICE_CATEGORIES + 1))), "")
     ]
 
 
