@@ -1,4 +1,4 @@
-"""Text for people: lines that are safe to print, numbers as they are shown, and text without passwords."""
+"""Text for users: printable lines, formatted numbers, and text without passwords."""
 
 import math
 import re
