@@ -1,4 +1,4 @@
-"""The champion as an MLflow model: what it says it takes, and that it predicts the same wherever it is asked."""
+"""The champion as an MLflow model: its signature, and the same predictions wherever it is served."""
 
 import contextlib
 import json
@@ -39,7 +39,7 @@ ROWS = 90
 
 
 def people() -> pd.DataFrame:
-    """Numbers, whole ones, names, names of digits, truth values, each with missing cells; a column to be dropped."""
+    """Return a table with floats, integers, text, digits as text and Booleans, each with missing cells."""
     generator = np.random.default_rng(3)
     table = pd.DataFrame(
         {
@@ -58,7 +58,7 @@ def people() -> pd.DataFrame:
 
 
 def data(folder: Path, kind: str) -> dict[str, Any]:
-    """A source of a kind of rows, as a study file names it."""
+    """Return the `data` section of a study file for a kind of rows."""
     if kind in ("table", "regression"):
         path = folder / "people.csv"
         target = "income" if kind == "table" else "size (m)"
@@ -74,7 +74,7 @@ KINDS = ("table", "regression", "iris", "breast_cancer", "diabetes", "images")
 
 
 def built(folder: Path, kind: str) -> tuple[Model, list[list[Any]]]:
-    """A model of some rows with weights as they are drawn, and the example of what it takes."""
+    """Return an untrained model of a kind of rows, and its example rows."""
     spec = cases.small(data=data(folder, kind))
     with contextlib.suppress(FileExistsError):
         (folder / "rows").mkdir()
@@ -93,7 +93,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 def saved(model: Model, folder: Path) -> Path:
-    """The folder as it is in MLflow."""
+    """Write the folder of a model as in MLflow, and return it."""
     model.save(folder, example=True)
     write_mlflow_files(model, folder)
     return folder
@@ -106,7 +106,7 @@ def loaded(folder: Path) -> Any:
 
 
 def answered(served: Any, request: dict[str, Any]) -> Any:
-    """What MLflow's scoring server answers, without one."""
+    """Return the response of MLflow's scoring server, computed in this process."""
     from mlflow.pyfunc.scoring_server import invocations
 
     answer = invocations(json.dumps(request), "application/json", served, served.metadata.get_input_schema())
@@ -115,7 +115,7 @@ def answered(served: Any, request: dict[str, Any]) -> Any:
 
 
 def shuffled(split: dict[str, Any]) -> dict[str, Any]:
-    """The same rows with columns in another order, and one more."""
+    """Return the rows with the columns in another order and an additional one."""
     columns, rows = split["columns"], split["data"]
     return {"columns": ["more", *reversed(columns)], "data": [["x", *reversed(row)] for row in rows]}
 
@@ -125,7 +125,7 @@ def records(split: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def test_predictions(kind: str, tmp_path: Path) -> None:
-    """The same to the bit, as a frame and after JSON."""
+    """The same bits for a frame and for JSON."""
     model, rows = built(tmp_path, kind)
     split = {"columns": list(model.features), "data": rows}
     frame = pd.DataFrame(rows, columns=list(model.features))
@@ -151,8 +151,8 @@ CELLS_OF_CLIENTS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("count", [1, 3, 5])
-def test_what_a_client_may_send(count: int, tmp_path: Path) -> None:
-    """Missing cells, names that were not there in training, numbers for names and the other way round."""
+def test_accepted_cells(count: int, tmp_path: Path) -> None:
+    """Missing cells, unknown categories, numbers in place of text and vice versa."""
     model, _ = built(tmp_path, "table")
     served = loaded(saved(model, tmp_path / "model"))
     columns = list(model.features)
@@ -176,8 +176,8 @@ def test_what_a_client_may_send(count: int, tmp_path: Path) -> None:
         ({"city": None, "City": "Ulm", "-": "city"}, r"missing inputs \['city'\]"),
     ],
 )
-def test_what_is_refused(change: dict[str, Any], words: str, tmp_path: Path) -> None:
-    """As a mistake of the client's, in words that say which column."""
+def test_refused_cells(change: dict[str, Any], words: str, tmp_path: Path) -> None:
+    """The status is 400 and the message names the column."""
     from mlflow.exceptions import MlflowException
 
     model, _ = built(tmp_path, "table")
@@ -199,7 +199,7 @@ def test_missing_cells_of_an_array(tmp_path: Path) -> None:
 
 
 def test_signature(kind: str, tmp_path: Path) -> None:
-    """Columns by name in their order, all of them needed; what comes back is what is announced."""
+    """All columns by name, in order and required; the outputs are those of the predictions."""
     model, _ = built(tmp_path, kind)
     signature = loaded(saved(model, tmp_path / "model")).metadata.signature
     inputs, outputs = (
@@ -214,7 +214,7 @@ def test_signature(kind: str, tmp_path: Path) -> None:
 
 
 def test_files(kind: str, tmp_path: Path) -> None:
-    """Nothing is pickled, weights are there once, and no file knows a place, a secret or a column that was dropped."""
+    """No pickle, one copy of the weights, and no path, secret or dropped column in any file."""
     model, rows = built(tmp_path, kind)
     folder = saved(model, tmp_path / "model")
     plain = {"model.json", "weights.npz"}
@@ -230,7 +230,7 @@ def test_files(kind: str, tmp_path: Path) -> None:
 
 
 def test_without_an_example(tmp_path: Path) -> None:
-    """As of a folder that an earlier version wrote."""
+    """A model saved without example rows has no input example."""
     model, rows = built(tmp_path, "iris")
     model.save(tmp_path / "model", example=True)
     file = tmp_path / "model" / "model.json"
@@ -242,7 +242,7 @@ def test_without_an_example(tmp_path: Path) -> None:
 
 
 def test_examples(tmp_path: Path) -> None:
-    """Rows that were learned from, as they came; few and strict JSON."""
+    """A few raw training rows, in strict JSON."""
     table = people().drop(columns=["secret", "income"])
     _, rows = built(tmp_path, "table")
     assert len(rows) == EXAMPLE_ROWS and json.loads(json.dumps(rows, allow_nan=False)) == rows
@@ -261,7 +261,7 @@ def test_examples(tmp_path: Path) -> None:
     assert len(example_rows(np.zeros((9, 4)), np.arange(2))) == 2
 
 
-def test_a_folder_that_holds_no_model(tmp_path: Path) -> None:
+def test_folder_without_a_model(tmp_path: Path) -> None:
     model, _ = built(tmp_path, "iris")
     folder = saved(model, tmp_path / "model")
     (folder / "weights.npz").unlink()
@@ -272,7 +272,7 @@ def test_a_folder_that_holds_no_model(tmp_path: Path) -> None:
 # ── real servers ──────────────────────────────────────────────────────────────────────────────────────────────────────
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which a study of a table was run by the command."""
+    """Return a folder in which the command ran a study of a table."""
     folder = tmp_path_factory.mktemp("study")
     file = cases.write(folder, **{"data": data(folder, "table"), "train.epochs": 2, "stages.0.trials": 3})
     command = [sys.executable, "-m", "hpsearch", "run", str(file), "--quiet"]
@@ -283,7 +283,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextlib.contextmanager
 def serving(folder: Path, health: str, *arguments: str, **environment: str) -> Iterator[str]:
-    """A server of MLflow's on a free port, once it answers; afterwards none of its processes is left."""
+    """Start an MLflow server on a free port, wait for its response, and end all of its processes afterwards."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -324,7 +324,7 @@ def reached(url: str) -> bool:
 
 
 def below(pid: int) -> set[int]:
-    """All processes below one."""
+    """Return the descendants of a process."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return {int(child) for child in children} | {pid for child in children for pid in below(int(child))}
 
@@ -349,7 +349,7 @@ def invoked(url: str, request: dict[str, Any]) -> tuple[int, Any]:
 
 @pytest.mark.crash
 def test_served_by_the_command(study: Path) -> None:
-    """`mlflow models serve` of the champion's alias answers what `Model.predictions` says."""
+    """`mlflow models serve` of the champion's alias returns `Model.predictions`."""
     (file,) = (study / "mlruns").rglob("model.json")
     model, tracking = Model.load(file.parent), f"sqlite:///{study}/mlruns/mlflow.db"
     arguments = ("models", "serve", "-m", "models:/small@champion", "--env-manager", "local")
@@ -368,7 +368,7 @@ def test_served_by_the_command(study: Path) -> None:
 
 @pytest.mark.crash
 def test_a_tracking_server(study: Path, tmp_path: Path) -> None:
-    """Runs, files and the registered model go through its API; a second time adds nothing."""
+    """Runs, files and the registered model are sent through the API; a second sync adds nothing."""
     arguments = ("server", "--workers", "1", "--backend-store-uri", f"sqlite:///{tmp_path}/m.db")
     arguments += ("--artifacts-destination", str(tmp_path / "files"))
     with serving(tmp_path, "/health", *arguments, MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false") as url:
