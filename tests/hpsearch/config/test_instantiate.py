@@ -376,16 +376,6 @@ def test_batch_norm_and_a_batch_of_one_at_different_places_of_the_space(digits: 
         check_fit(study({"hidden": [{"units": 4, "batch_norm": "norm"}]}, parameters), digits)
 
 
-def test_units_of_a_layer_that_is_never_there_are_used_nowhere() -> None:
-    with pytest.raises(SpecError, match=r"parameters\.b: not used by any setting"):
-        study({"hidden": [4, {"units": "b"}], "depth": 1}, {"b": {"type": "int", "min": 2, "max": 9}})
-
-
-def test_epochs_are_no_metric_without_a_value_to_reach() -> None:
-    with pytest.raises(SpecError, match=r"epochs counts the epochs until train\.stop\.value"):
-        cases.small(metric={"name": "epochs"})
-
-
 def test_the_sound_file_is_sound() -> None:
     cases.small(**SOUND, stages=[{"name": "only", "trials": 2}])
 

@@ -18,7 +18,7 @@ from hpsearch.config.spec import Spec
 from hpsearch.core.seeds import derive
 from hpsearch.core.space import Clause
 from hpsearch.data.dataset import DTYPE, Dataset, prepare
-from hpsearch.errors import Interrupted, SpecError
+from hpsearch.errors import Interrupted
 from hpsearch.samplers import SAMPLERS, missing_extra
 from hpsearch.search.earlier import reusable_trials
 from hpsearch.storage.records import Trial
@@ -174,35 +174,6 @@ def test_points_that_leave_something_open_are_not_repeated_ones(
 ) -> None:
     cases.run(cases.small(**cases.RICH), dataset, tmp_path / "small.db")
     assert not any("over 2 seeds" in line for line in printed(tmp_path / "small.db"))
-
-
-def test_seeds_of_no_point_are_refused() -> None:
-    with pytest.raises(SpecError, match="seeds needs points, unless the study searches no parameter"):
-        cases.small(stages=[{"name": "a", "seeds": 4}])
-
-
-POINTS = {
-    "unknown": ([{"lerning_rate": 0.1}], "'lerning_rate' is not a searched parameter; did you mean 'learning_rate'?"),
-    "outside": ([{"learning_rate": 2.0}], "must lie in its range 0.001 … 1.0, got 2.0"),
-    "no choice": ([{"optimizer": "sgd"}], "must be one of momentum, adam, got sgd"),
-    "not there": ([{"depth": 1, "more_units": 3}], "inactive here: no setting uses it"),
-    "no whole number": ([{"depth": 1.5}], "must be a whole number, got 1.5"),
-}
-
-
-@pytest.mark.parametrize("case", POINTS)
-def test_points_that_cannot_be(case: str) -> None:
-    points, message = POINTS[case]
-    with pytest.raises(SpecError, match=r"stages\.0\.points") as caught:
-        cases.small(**{**cases.RICH, "stages.0.points": points} | {"stages": [{"name": "a", "points": points}]})
-    assert message in str(caught.value)
-
-
-def test_points_after_a_zoom_are_refused() -> None:
-    stages = [dict(stage) for stage in cases.RICH["stages"]]
-    stages[1]["points"] = [{"depth": 1}]
-    with pytest.raises(SpecError, match="list points in a stage before the first zoom"):
-        cases.small(**{**cases.RICH, "stages": stages})
 
 
 def test_a_fixed_point_over_seeds(dataset: Dataset, tmp_path: Path) -> None:
