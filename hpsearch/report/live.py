@@ -14,7 +14,7 @@ from rich.text import Text
 
 from hpsearch.core.text import format_value
 from hpsearch.report.tables import format_parameters
-from hpsearch.study.progress import Progress
+from hpsearch.study.progress import StudyProgress
 
 LINE_INTERVAL = 5.0  # seconds between plain lines
 
@@ -57,7 +57,7 @@ class LiveDisplay:
         else:
             click.echo(f"note: {text}", err=True)
 
-    def update(self, progress: Progress, metric: str, *below: RenderableType) -> None:
+    def update(self, progress: StudyProgress, metric: str, *below: RenderableType) -> None:
         """Display the progress of the study.
 
         Args:
@@ -85,14 +85,14 @@ class LiveDisplay:
             line = f"{stage}: {progress.finished}/{progress.total} finished, {status.strip()}; {best_value}"
             self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    def _time_left(self, progress: Progress) -> str:
+    def _time_left(self, progress: StudyProgress) -> str:
         if not self._trained or progress.finished == progress.total:
             return ""
         seconds = (time.monotonic() - self._started) / self._trained * (progress.total - progress.finished)
         return f"about {seconds:.0f} s left" if seconds < 120 else f"about {seconds / 60:.0f} min left"
 
 
-def _counts(progress: Progress) -> str:
+def _counts(progress: StudyProgress) -> str:
     """Format the numbers of trials by state; states without trials are left out, but for running and diverged."""
     counts = {
         "running": progress.running,

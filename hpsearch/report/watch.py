@@ -11,7 +11,7 @@ from hpsearch.report.live import LiveDisplay
 from hpsearch.report.text import overview
 from hpsearch.storage.records import FINISHED, Trial
 from hpsearch.storage.study_db import StudyDatabase, read
-from hpsearch.study.progress import Progress
+from hpsearch.study.progress import StudyProgress
 from hpsearch.study.summary import Summary, summarized
 
 WATCH_INTERVAL = 1.0  # seconds
@@ -38,7 +38,7 @@ def watch(url: str, console: Console, wait: Callable[[float], None] = time.sleep
             news = [r for r in _finished(study) if r.label not in reported]
             reported |= {r.label for r in news}
             below = overview(study) if console.is_terminal else ()
-            progress = Progress.of(study.spec, study.records, sum(study.totals), study.champion, news)
+            progress = StudyProgress.of(study.spec, study.records, sum(study.totals), study.champion, news)
             display.update(progress, study.spec.metric.name, *below)
             if is_over(study):
                 return study

@@ -34,7 +34,7 @@ class Finalist(NamedTuple):
 
     @property
     def tied(self) -> bool:
-        """Whether it does not differ significantly from the winner: the interval of the difference contains 0."""
+        """True when it does not differ significantly from the winner: the interval of the difference contains 0."""
         return self.behind is not None and self.behind - self.behind_half_width <= 0
 
 

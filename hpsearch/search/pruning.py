@@ -12,7 +12,7 @@ from typing import NamedTuple
 from hpsearch.config.spec import Metric, Pruning, Spec, Stage
 from hpsearch.storage.records import Trial
 
-GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
+INVERSE_GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
 UNPRUNED = -1  # the bracket of listed points with several seeds
 N_STARTUP_TRIALS = 4  # trials at a rung before the median prunes, by default
 
@@ -63,7 +63,7 @@ def bracket(spec: Spec, stage: Stage, number: int) -> int:
     s_max = len(_rungs(pruning, spec.train.epochs, spec.train.check_every))
     ahead = [s_max - skipped for skipped in range(s_max + 1)]
     sizes = [math.ceil((s_max + 1) / (s + 1) * _reduction(pruning) ** s) for s in ahead]
-    place = (number * GOLDEN_RATIO) % 1 * sum(sizes)
+    place = (number * INVERSE_GOLDEN_RATIO) % 1 * sum(sizes)
     return next(b for b in range(s_max + 1) if place < sum(sizes[: b + 1]))
 
 

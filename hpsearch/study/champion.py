@@ -10,7 +10,7 @@ from hpsearch.models.export import champion_model
 from hpsearch.search.champion import with_test_scores
 from hpsearch.storage.records import StoredWeights, Trial
 from hpsearch.study.context import StudyContext, StudyState, train_seed
-from hpsearch.study.dispatcher import POLL_INTERVAL, Dispatcher
+from hpsearch.study.dispatcher import COLLECT_TIMEOUT, Dispatcher
 from hpsearch.training.scores import final_scores
 from hpsearch.training.task import Outcome, Task, TrialTask
 
@@ -44,7 +44,7 @@ def _retrain(context: StudyContext, state: StudyState, champion: Trial) -> bytes
     outcomes: list[Outcome] = []
     while not outcomes:
         dispatcher.submit()
-        outcomes, error = dispatcher.collect(POLL_INTERVAL)
+        outcomes, error = dispatcher.collect(COLLECT_TIMEOUT)
         context.storage.lease.heartbeat()
         if error is not None:
             raise dispatcher.halted(error) from error

@@ -10,7 +10,7 @@ from hpsearch.training.executors import Executor
 from hpsearch.training.scheduler import TaskScheduler
 from hpsearch.training.task import Outcome, Task
 
-POLL_INTERVAL = 0.2  # seconds to wait for outcomes before `stop` is called again
+COLLECT_TIMEOUT = 0.2  # seconds to wait for outcomes before `stop` is called again
 
 
 @final

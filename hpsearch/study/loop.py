@@ -12,7 +12,7 @@ from hpsearch.errors import Interrupted
 from hpsearch.storage.records import PRIOR, Trial
 from hpsearch.study.champion import score_champion
 from hpsearch.study.context import StudyContext, StudyState
-from hpsearch.study.progress import Halted, Progress
+from hpsearch.study.progress import Halted, StudyProgress
 from hpsearch.study.stage_run import StageRun
 
 
@@ -59,7 +59,7 @@ class Study:
         """The champion so far."""
         return self._state.champion
 
-    def run(self) -> Iterator[Progress]:
+    def run(self) -> Iterator[StudyProgress]:
         """Train all missing trials, then score the champion on the test rows.
 
         Raises:
@@ -78,6 +78,6 @@ class Study:
         score_champion(self._context, self._state)
         yield self._progress(())
 
-    def _progress(self, finished: tuple[Trial, ...]) -> Progress:
+    def _progress(self, finished: tuple[Trial, ...]) -> StudyProgress:
         notes, self._state.notes = self._state.notes, []
-        return Progress.of(self.spec, self.records, sum(self.totals), self.best, finished, notes)
+        return StudyProgress.of(self.spec, self.records, sum(self.totals), self.best, finished, notes)

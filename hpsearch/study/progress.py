@@ -12,7 +12,7 @@ class Halted(Exception):
     """Raised when a study cannot continue: workers do not start, rows cannot be read, or too many trials failed."""
 
 
-class Progress(NamedTuple):
+class StudyProgress(NamedTuple):
     """The progress of a study.
 
     Attributes:

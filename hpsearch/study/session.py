@@ -21,8 +21,8 @@ from hpsearch.study.champion import save_model, store_diagnostics
 from hpsearch.study.context import StudyContext
 from hpsearch.study.fork import ParentStudy, read_parent
 from hpsearch.study.loop import Study
-from hpsearch.study.progress import Progress
-from hpsearch.study.start import check_changes, resume, retry_failed, start, store_prepared
+from hpsearch.study.progress import StudyProgress
+from hpsearch.study.start import check_changes, resume_study, retry_failed, start_study, store_prepared
 from hpsearch.study.summary import RestoredStudy, Summary, count_reused, restored
 from hpsearch.tracking import TRACKERS, BackgroundTracker, NullTracker, StudyInfo, Tracker, TrackerFactory
 from hpsearch.training.executors import EXECUTORS, Executor
@@ -98,10 +98,10 @@ class Session:
         self.notices = list(dataset.notices)
         space = search_space(spec)
         if stored is None:
-            stored, notices = start(self._storage, spec, space, dataset, parent)
+            stored, notices = start_study(self._storage, spec, space, dataset, parent)
         else:
             _check_not_forked(parent, url)
-            notices = resume(self._storage, stored, spec, dataset, changes)
+            notices = resume_study(self._storage, stored, spec, dataset, changes)
         self.notices += notices
         store_prepared(self._storage, spec, PreparedData.of_variants(dataset, self._prepared))
         if options.retry_failed:
@@ -118,7 +118,7 @@ class Session:
     def __exit__(self, *_: object) -> None:
         self._exit.close()
 
-    def run(self) -> Iterator[Progress]:
+    def run(self) -> Iterator[StudyProgress]:
         """Train all missing trials; `summary` then returns the result.
 
         Raises:

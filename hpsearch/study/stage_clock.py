@@ -19,7 +19,7 @@ class StageClock:
 
     @property
     def expired(self) -> bool:
-        """Whether the time limit is over."""
+        """True when the time limit is over."""
         return time.monotonic() > self._deadline
 
     def lap(self) -> float:

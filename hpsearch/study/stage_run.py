@@ -23,7 +23,7 @@ from hpsearch.search.suggest import Suggester
 from hpsearch.search.zoom import stage_box
 from hpsearch.storage.records import FINISHED, StoredStage, Trial, best_of, with_result
 from hpsearch.study.context import StudyContext, StudyState, train_seed
-from hpsearch.study.dispatcher import POLL_INTERVAL, Dispatcher
+from hpsearch.study.dispatcher import COLLECT_TIMEOUT, Dispatcher
 from hpsearch.study.progress import Halted
 from hpsearch.study.stage_clock import StageClock
 from hpsearch.training.grouping import group_trials
@@ -204,7 +204,7 @@ class StageRun:
 
     def _receive(self) -> list[Trial]:
         """Wait for outcomes, store them, and send on what is not finished; return the finished trials."""
-        finished, error = self.save_collected(POLL_INTERVAL)
+        finished, error = self.save_collected(COLLECT_TIMEOUT)
         self._context.storage.lease.heartbeat()
         self._dispatcher.check_stop()
         if error is not None:

@@ -40,7 +40,7 @@ def check_changes(storage: StudyDatabase, stored: StoredStudy, old: Spec, new: S
     return [f"changed since the study began: {change}" for change in changes.changes]
 
 
-def start(
+def start_study(
     storage: StudyDatabase, spec: Spec, space: Space, dataset: Dataset, parent: ParentStudy | None
 ) -> tuple[StoredStudy, list[str]]:
     """Write a new study to its database; return it and messages for the user.
@@ -56,7 +56,9 @@ def start(
     return stored, [transfer.note]
 
 
-def resume(storage: StudyDatabase, stored: StoredStudy, spec: Spec, dataset: Dataset, changes: list[str]) -> list[str]:
+def resume_study(
+    storage: StudyDatabase, stored: StoredStudy, spec: Spec, dataset: Dataset, changes: list[str]
+) -> list[str]:
     """Resume a stored study with a spec that may have changed; return messages for the user.
 
     Args:

@@ -45,7 +45,7 @@ class Summary(NamedTuple):
 
     @property
     def trained(self) -> bool:
-        """Whether all trials of all stages have finished."""
+        """True when all trials of all stages have finished."""
         return len(self.records) == len(self.spec.stages) and all(
             sum(t.state in FINISHED for t in trials) == total
             for trials, total in zip(self.records, self.totals, strict=True)

@@ -126,7 +126,7 @@ def outcome(folder: Path, mlflow: bool) -> str:
 
 def quicken() -> None:
     """What takes time and proves nothing here: waiting, and Optuna reading its own migrations for each database."""
-    stage_run.POLL_INTERVAL = 0.0
+    stage_run.COLLECT_TIMEOUT = 0.0
     versions: Any = optuna.storages._rdb.storage._VersionManager
     versions.get_head_version = functools.cache(versions.get_head_version)
     versions.check_table_schema_compatibility = lambda _: None

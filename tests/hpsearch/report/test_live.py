@@ -8,13 +8,13 @@ from rich.console import Console
 
 from hpsearch.report import live
 from hpsearch.report.live import LiveDisplay
-from hpsearch.study.progress import Progress
+from hpsearch.study.progress import StudyProgress
 from tests.hpsearch.search.test_importance import complete, sampled
 
-START = Progress("coarse", 1, 2, 0, 0, 0, 0, 3, 10, None, ())
+START = StudyProgress("coarse", 1, 2, 0, 0, 0, 0, 3, 10, None, ())
 
 
-def printed(*reports: Progress, quiet: bool = False, note: str = "") -> list[str]:
+def printed(*reports: StudyProgress, quiet: bool = False, note: str = "") -> list[str]:
     console = Console(file=io.StringIO(), width=200)
     display = LiveDisplay(console, quiet=quiet)
     with display.live():

@@ -58,7 +58,7 @@ def test_trials_resume_from_checkpoints_after_the_coordinator(
 ) -> None:
     """Each coordinator sees a few outcomes; only tasks that it submitted and did not collect are lost."""
     monkeypatch.setattr("hpsearch.study.stage_run.TIME_SLICE", share)
-    monkeypatch.setattr("hpsearch.study.stage_run.POLL_INTERVAL", 0.0)
+    monkeypatch.setattr("hpsearch.study.stage_run.COLLECT_TIMEOUT", 0.0)
     database, trained, going_on, lives, steps = tmp_path / "small.db", list[tuple[int, int, int]](), 0, 0, STEPS
     while steps == STEPS:
         executor, steps = DyingExecutor(checkpoints_match, held=True), 0
