@@ -19,7 +19,7 @@ from hpsearch.data.sources import SOURCES
 from hpsearch.errors import Mistake, SpecError
 
 MAX_INTEGER = 10**300
-SECTIONS: tuple[str, ...] = tuple(Spec.model_fields)
+SECTION_NAMES: tuple[str, ...] = tuple(Spec.model_fields)
 _PARAMETER_NAME = re.compile(r"[\w .:/-]+")  # the characters that MLflow allows
 
 
@@ -96,7 +96,7 @@ def _order(document: Document, mistake: Mistake) -> tuple[int, str, str]:
 def _validated(content: dict[str, Any]) -> tuple[Spec | None, Errors]:
     """Validate each section by itself, then the rules across sections as far as the sections are valid."""
     errors: Errors = [
-        ((key,), f"unknown key '{key}'{hint(key, list(SECTIONS))}") for key in content if key not in SECTIONS
+        ((key,), f"unknown key '{key}'{hint(key, list(SECTION_NAMES))}") for key in content if key not in SECTION_NAMES
     ]
     if large := list(_large_integers(content, ())):
         return None, errors + large

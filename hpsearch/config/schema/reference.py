@@ -20,7 +20,7 @@ from hpsearch.data.sources.tables import TableSource
 README = Path(__file__).parents[1] / "README.md"
 MARKER = "<!-- Generated from the schema: python -m hpsearch.config.schema.reference -->\n"
 # Path in the study file → its definition in the schema.
-SECTIONS = {
+SECTION_PATHS = {
     "data.split": "Split",
     "model": "ModelSpec",
     "model.hidden[]": "Hidden",
@@ -47,7 +47,7 @@ def reference() -> str:
     definitions = schema["$defs"]
     lines = ["## Top level", "", *_table(schema), ""]
     lines += _data(definitions)
-    for path, name in SECTIONS.items():
+    for path, name in SECTION_PATHS.items():
         definition = definitions[name]
         mapping = definition if "properties" in definition else definition["anyOf"][-1]
         short = definition["anyOf"][0]["description"] if mapping is not definition else ""

@@ -9,7 +9,7 @@ import pytest
 from hpsearch.config.load import load_spec, restore_spec
 from hpsearch.config.schema import json_schema
 from hpsearch.config.schema.choices import MENUS
-from hpsearch.config.schema.reference import README, SECTIONS, readme, reference
+from hpsearch.config.schema.reference import README, SECTION_PATHS, readme, reference
 from hpsearch.data.sources import SOURCES
 
 TEXT = README.read_text("utf-8")
@@ -23,7 +23,7 @@ def test_it_is_fresh() -> None:
 
 def test_every_key_and_name_is_in_it() -> None:
     definitions = json_schema()["$defs"]
-    assert {*SECTIONS.values(), *MENUS, *(kind.__name__ for kind in SOURCES.values())} == definitions.keys()
+    assert {*SECTION_PATHS.values(), *MENUS, *(kind.__name__ for kind in SOURCES.values())} == definitions.keys()
     text = reference()
     for definition in definitions.values():
         for form in (definition, *definition.get("anyOf", ())):
