@@ -9,7 +9,9 @@ from typing import final
 import numpy as np
 
 from engine.data.rows import rows_adjacent
-from engine.layers import Bound, Chain, Layer, Place, Slice, without_rates
+from engine.layers.base import Bound, Layer, Place
+from engine.layers.chain import Chain, Slice
+from engine.layers.dropout import without_rates
 from engine.losses import Loss
 from engine.registry import Registry
 from engine.types import Booleans, DType, EngineError, Floats, Shape

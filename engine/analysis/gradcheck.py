@@ -7,7 +7,7 @@ from typing import final
 import numpy as np
 
 from engine.data.rows import Rows
-from engine.layers import Slice
+from engine.layers.chain import Slice
 from engine.network import Network
 from engine.training.gradient import bind_gradient
 from engine.training.hyperparameters import Hyperparameters

@@ -1,17 +1,20 @@
 """The gradient of a batch: forwards, the loss, backwards, and the regularizers."""
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from engine.data.rows import rows_adjacent
-from engine.network import Network
 from engine.training.hyperparameters import Hyperparameters
 from engine.types import Floats, column
 
+if TYPE_CHECKING:
+    from engine.network import Network
+
 
 def bind_gradient(
-    networks: Sequence[Network],
+    networks: "Sequence[Network]",
     trials: Sequence[Hyperparameters],
     generators: Sequence[np.random.Generator],
     theta: Floats,
@@ -76,7 +79,7 @@ def _bind_smoothing(
 
 
 def _bind_penalty(
-    network: Network, trials: Sequence[Hyperparameters], theta: Floats, grad: Floats, scratch: Floats, batch: int
+    network: "Network", trials: Sequence[Hyperparameters], theta: Floats, grad: Floats, scratch: Floats, batch: int
 ) -> Callable[[], None]:
     """Adds λw + λ₁ sign(w) to the gradient of the weights, and clears that of what is not learned."""
     dtype, rows = theta.dtype, batch if trials[0].by_batch else 1

@@ -9,29 +9,22 @@ from engine.activations import ACTIVATIONS
 from engine.data.augmentation import AUGMENTATIONS
 from engine.data.row_sampling import ROW_SAMPLINGS
 from engine.initializers import INITIALIZERS, HeNormal, Initializer, XavierNormal
-from engine.layers import LAYERS, BatchNorm, Dense, Dropout, Layer
+from engine.layers import ALL_LAYERS, HIDDEN_ACTIVATIONS, BatchNorm, Dense, Dropout, Layer
 from engine.optimizers import OPTIMIZERS
-from engine.registry import Registry
 from engine.training.clipping import CLIPS
 from engine.training.hyperparameters import Hyperparameters, Switch
 from engine.training.schedules import SCHEDULES
 from engine.types import EngineError
 from hpsearch.config.document import KeyPath
 from hpsearch.config.spec import Choice, Hidden, ModelSpec, Setting, Train
+from hpsearch.config.spec.model import BATCH_NORM_PLACES, LAYER_LISTS
 from hpsearch.core.space import Point
 
-# The entries of `layers`, and the activations of a hidden layer; maxout is a dense layer itself.
-PARTS: Registry[Layer] = Registry.joined("layer", LAYERS, ACTIVATIONS)
-HIDDEN: Registry[Layer] = Registry.joined(
-    "activation", ACTIVATIONS, {name: LAYERS[name] for name in ("prelu", "rrelu", "maxout")}
-)
-NESTED = ("layers", "shortcut")  # settings that are lists of layers
 ALL_ROWS = 1 << 62  # batch size of a full batch: no data set has as many rows
 MAX_HIDDEN_LAYERS = 1000
 # They halve the variance, which He initialization compensates.
 RECTIFIERS = {"relu", "leaky_relu", "prelu", "rrelu", "elu", "softplus"}
 UNBOUNDED = ("identity", "relu", "softplus")  # activations allowed for the output layer
-NORMS = ("none", "before", "after", True, False)
 
 
 def hidden_layers(model: ModelSpec, point: Point) -> tuple[Layer, ...]:
@@ -119,17 +112,17 @@ def _switch(train: Train, point: Point) -> Switch | None:
 
 def _hidden(hidden: Hidden, model: ModelSpec, point: Point) -> list[Layer]:
     units = resolve_setting(hidden.units, "", point, 0)
-    name = resolve_name(hidden.activation, HIDDEN, point)
+    name = resolve_name(hidden.activation, HIDDEN_ACTIVATIONS, point)
     initializer = initializer_for(hidden.initializer, model, point, name)
     fill = {"initializer": initializer, "units": units}
     if name == "maxout":
-        layers: list[Layer] = [instantiate_choice(hidden.activation, HIDDEN, point, fill)]
+        layers: list[Layer] = [instantiate_choice(hidden.activation, HIDDEN_ACTIVATIONS, point, fill)]
     else:
-        layers = [Dense(int(units or 0), initializer), instantiate_choice(hidden.activation, HIDDEN, point)]
+        layers = [Dense(int(units or 0), initializer), instantiate_choice(hidden.activation, HIDDEN_ACTIVATIONS, point)]
     norm = hidden.batch_norm
-    if norm not in NORMS:
+    if norm not in BATCH_NORM_PLACES:
         norm = resolve_setting(norm, "batch_norm", point, False)
-    if norm not in NORMS:
+    if norm not in BATCH_NORM_PLACES:
         raise EngineError(f"batch_norm must be true, false, before or after (the activation), got {norm!r}")
     if norm in (True, "before", "after"):
         layers.insert(len(layers) if norm == "after" else 1, BatchNorm())
@@ -144,17 +137,17 @@ def _hidden_at(number: int, hidden: Hidden, model: ModelSpec, point: Point) -> l
 
 def _parts(choices: Sequence[Choice], model: ModelSpec, point: Point) -> tuple[Layer, ...]:
     """Return one layer for each entry of `layers`."""
-    names = [resolve_name(choice, PARTS, point) for choice in choices]
+    names = [resolve_name(choice, ALL_LAYERS, point) for choice in choices]
     return tuple(_part(choice, model, point, names[i + 1 :]) for i, choice in enumerate(choices))
 
 
 def _part(choice: Choice, model: ModelSpec, point: Point, followers: Sequence[str]) -> Layer:
     activation = next((name for name in followers if name in ACTIVATIONS or name in RECTIFIERS), "identity")
     fill: dict[str, Any] = {"initializer": initializer_for(None, model, point, activation)}
-    for key in NESTED:
+    for key in LAYER_LISTS:
         given = choice.settings.get(key)
         fill[key] = _parts([Choice.of(g) for g in given], model, point) if isinstance(given, list) else ()
-    layer: Layer = instantiate_choice(choice, PARTS, point, fill)
+    layer: Layer = instantiate_choice(choice, ALL_LAYERS, point, fill)
     return layer
 
 
@@ -206,7 +199,7 @@ def instantiate_choice(
     for field in dataclasses.fields(kind):
         given = choice.settings.get(field.name)
         default = (fill or {}).get(field.name, field.default)
-        if field.name in NESTED:
+        if field.name in LAYER_LISTS:
             values[field.name] = default
         elif field.name == "initializer":
             values[field.name] = default if given is None else instantiate_choice(Choice.of(given), INITIALIZERS, point)

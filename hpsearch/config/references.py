@@ -16,13 +16,14 @@ from engine.activations import ACTIVATIONS
 from engine.data.augmentation import AUGMENTATIONS
 from engine.data.row_sampling import ROW_SAMPLINGS
 from engine.initializers import INITIALIZERS
+from engine.layers import ALL_LAYERS, HIDDEN_ACTIVATIONS
 from engine.optimizers import OPTIMIZERS
 from engine.registry import Registry, nearest
 from engine.training.clipping import CLIPS
 from engine.training.schedules import SCHEDULES
 from hpsearch.config.document import KeyPath
-from hpsearch.config.instantiate import HIDDEN, NESTED, NORMS, PARTS
 from hpsearch.config.spec import Choice, ModelSpec, Spec, Train
+from hpsearch.config.spec.model import BATCH_NORM_PLACES, LAYER_LISTS
 from hpsearch.core.space import Clause, Condition, Fixed, Parameter, Space, Value, Values, build_space
 from hpsearch.data.preprocessing import IMPUTES, SCALES
 from hpsearch.data.sources.base import Source
@@ -139,13 +140,15 @@ def _model(model: ModelSpec, parameters: Parameters) -> Iterator[Reference]:
         there = (Clause(depth, minimum=number + 1),) if isinstance(depth, str) and depth in parameters else ()
         yield Reference((*path, "units"), hidden.units, "", "whole number", when=there)
         yield Reference((*path, "dropout"), hidden.dropout, "dropout", "number", when=there)
-        yield Reference((*path, "batch_norm"), hidden.batch_norm, "batch_norm", "word", words=NORMS, when=there)
+        yield Reference(
+            (*path, "batch_norm"), hidden.batch_norm, "batch_norm", "word", words=BATCH_NORM_PLACES, when=there
+        )
         derived = ("units", "initializer")
-        yield from _choice((*path, "activation"), hidden.activation, HIDDEN, parameters, there, derived)
+        yield from _choice((*path, "activation"), hidden.activation, HIDDEN_ACTIVATIONS, parameters, there, derived)
         if hidden.initializer:
             yield from _choice((*path, "initializer"), hidden.initializer, INITIALIZERS, parameters, there)
     for number, choice in enumerate(model.layers or ()):
-        yield from _choice(("model", "layers", number), choice, PARTS, parameters)
+        yield from _choice(("model", "layers", number), choice, ALL_LAYERS, parameters)
     if model.initializer:
         yield from _choice(("model", "initializer"), model.initializer, INITIALIZERS, parameters)
     output: KeyPath = ("model", "output")
@@ -184,7 +187,7 @@ def _setting(
     """Yield the references of one setting of a class on a menu."""
     key = field.name
     required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-    if key in NESTED:
+    if key in LAYER_LISTS:
         yield from _nested(path, given, required, parameters, when)
     elif key == "initializer":
         if given is not None:
@@ -213,7 +216,7 @@ def _nested(path: KeyPath, given: Any, required: bool, parameters: Parameters, w
         yield Reference(path, error="missing" if given is None else f"must be a list of layers, got {given!r}")
         return
     for number, item in enumerate(given):
-        yield from _parsed((*path, number), item, PARTS, parameters, when)
+        yield from _parsed((*path, number), item, ALL_LAYERS, parameters, when)
 
 
 def _parsed(

@@ -20,7 +20,7 @@ from hpsearch.core.space import Point, Value
 from hpsearch.data.column_warnings import NOTICE_CATEGORIES
 from hpsearch.data.frame import Column, Frame
 from hpsearch.data.preprocessing import DTYPE, FLOAT32_MAX, Preprocessing, fit
-from hpsearch.data.sources import Part, Source, Table
+from hpsearch.data.sources.base import Part, Source, Table
 from hpsearch.data.splits import PART_NAMES, SplitIndices, split_indices, with_split_file
 from hpsearch.errors import DataError, OutputError
 

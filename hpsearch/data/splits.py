@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hpsearch.data.frame import Frame
-from hpsearch.data.sources import Part, Split, Table
+from hpsearch.data.sources.base import Part, Split, Table
 from hpsearch.data.sources.columns import parts_from_words
 from hpsearch.errors import DataError
 

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from hpsearch.samplers.base import SEED_LIMIT, Distributions, SamplerContext, from_unit, optuna_sampler, to_unit
-from hpsearch.samplers.sobol import sobol_coordinates
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -27,6 +26,8 @@ def gp(context: SamplerContext) -> "BaseSampler":
     """Sample unconditional axes by the model; needs torch."""
     from optuna.distributions import FloatDistribution, IntDistribution
     from optuna.samplers import GPSampler
+
+    from hpsearch.samplers.sobol import sobol_coordinates
 
     joint = context.joint()
     fractions = {

@@ -14,11 +14,12 @@ from hpsearch.storage.connection import Connection
 from hpsearch.storage.database import engine_options, translate_errors
 from hpsearch.storage.lease import Lease
 from hpsearch.storage.sqlite_file import set_pragmas
-from hpsearch.storage.study_tables import StudyTable
 
 if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
+
+    from hpsearch.storage.study_tables import StudyTable
 
 _WHAT = "its copy for Optuna"
 _STUDIES = sa.table("studies", sa.column("study_id"), sa.column("study_name"))
@@ -29,7 +30,7 @@ _TRIALS = sa.table("trials", sa.column("study_id"), sa.column("trial_id"))
 class OptunaMirror:
     """Optuna's tables in a study database. Optuna knows nothing of the lease, so it is checked before each write."""
 
-    def __init__(self, connection: Connection, lease: Lease, study: StudyTable) -> None:
+    def __init__(self, connection: Connection, lease: Lease, study: "StudyTable") -> None:
         self._connection = connection
         self._url = connection.url
         self._lease = lease

@@ -12,7 +12,7 @@ from hpsearch.search.champion import find_champion
 from hpsearch.storage.records import Trial, TrialKey
 from hpsearch.storage.study_db import StudyDatabase
 from hpsearch.tracking.base import Tracker
-from hpsearch.training.executors import Executor
+from hpsearch.training.executors.base import Executor
 
 
 class StudyContext(NamedTuple):

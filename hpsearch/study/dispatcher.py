@@ -6,7 +6,7 @@ from typing import final
 
 from hpsearch.errors import Interrupted
 from hpsearch.study.progress import Halted
-from hpsearch.training.executors import Executor
+from hpsearch.training.executors.base import Executor
 from hpsearch.training.scheduler import TaskScheduler
 from hpsearch.training.task import Outcome, Task
 

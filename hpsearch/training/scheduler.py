@@ -8,7 +8,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from itertools import count
 from typing import final
 
-from hpsearch.training.executors import Executor, WorkerDied
+from hpsearch.training.executors.base import Executor, WorkerDied
 from hpsearch.training.task import Outcome, Task, failed_result, resumed
 
 PREFETCH = 2  # tasks in flight per worker, so that a worker has its next task when it finishes one

@@ -3,11 +3,13 @@
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Literal, NamedTuple, final
+from typing import TYPE_CHECKING, Literal, NamedTuple, final
 
-from hpsearch.config.spec import Spec
 from hpsearch.core.space import Point
-from hpsearch.data.dataset import Dataset
+
+if TYPE_CHECKING:
+    from hpsearch.config.spec import Spec
+    from hpsearch.data.dataset import Dataset
 
 History = dict[str, list[float]]  # "val/loss" → its curve, one number for each epoch that is measured
 TrialState = Literal["running", "complete", "pruned", "diverged", "failed"]
@@ -35,8 +37,8 @@ class Task:
         seconds: the time after which trials return as running before that epoch; None for no limit.
     """
 
-    spec: Spec
-    dataset: Dataset
+    spec: "Spec"
+    dataset: "Dataset"
     trials: tuple[TrialTask, ...]
     epochs: int
     seconds: float | None = None
@@ -77,7 +79,7 @@ def failed_result(trial: TrialTask, error: str) -> TrialResult:
     return TrialResult(trial.number, "failed", None, 0, 0, {}, trial.seconds, error=error)
 
 
-def pruned_result(spec: Spec, result: TrialResult) -> TrialResult:
+def pruned_result(spec: "Spec", result: TrialResult) -> TrialResult:
     """Return a running trial's result as pruned, with its best value so far."""
     metric, every = spec.metric, spec.train.check_every
     curve = [metric.sign * v if math.isfinite(v) else math.inf for v in result.history[metric.monitored]]

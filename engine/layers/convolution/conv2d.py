@@ -14,12 +14,13 @@ from engine.layers.convolution.im2col import (
     bind_outer,
     bind_product,
     bind_spread,
+    check_convolution,
     in_memory,
     lines_of,
     pair,
     windows_over,
 )
-from engine.types import EngineError, Floats, Shape
+from engine.types import Floats, Shape
 
 
 @final
@@ -94,11 +95,3 @@ class Conv2d(Layer):
             return spread(lines) if spread else dy
 
         return Bound(forward, backward)
-
-
-def check_convolution(layer: str, channels: int, kernel: int | Pair, stride: int, padding: int) -> None:
-    """Raises EngineError where a number is too small."""
-    pair(layer, kernel)
-    for name, value, least in (("channels", channels, 1), ("stride", stride, 1), ("padding", padding, 0)):
-        if value < least:
-            raise EngineError(f"{layer}: {name} must be at least {least}, got {value}")

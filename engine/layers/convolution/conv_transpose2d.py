@@ -7,7 +7,6 @@ import numpy as np
 
 from engine.initializers import HeNormal, Initializer, Zero
 from engine.layers.base import Bound, Layer, Parameter, Place
-from engine.layers.convolution.conv2d import check_convolution
 from engine.layers.convolution.im2col import (
     Pair,
     Windows,
@@ -15,6 +14,7 @@ from engine.layers.convolution.im2col import (
     bind_outer,
     bind_product,
     bind_spread,
+    check_convolution,
     in_memory,
     lines_of,
     pair,

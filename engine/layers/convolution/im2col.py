@@ -270,3 +270,11 @@ def _products(down: Axis, r: int) -> Iterator[tuple[slice, int, slice]]:
     for (start, stop), (q, *others) in groups.items():
         line, last = (p * down.stride + r - down.padding for p in (q, others[-1] if others else q))
         yield slice(line, last + 1, down.stride), q - most + 1 + start, slice(start, stop)
+
+
+def check_convolution(layer: str, channels: int, kernel: int | Pair, stride: int, padding: int) -> None:
+    """Raises EngineError where a number is too small."""
+    pair(layer, kernel)
+    for name, value, least in (("channels", channels, 1), ("stride", stride, 1), ("padding", padding, 0)):
+        if value < least:
+            raise EngineError(f"{layer}: {name} must be at least {least}, got {value}")

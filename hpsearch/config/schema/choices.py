@@ -10,11 +10,12 @@ from engine.activations import ACTIVATIONS
 from engine.data.augmentation import AUGMENTATIONS
 from engine.data.row_sampling import ROW_SAMPLINGS
 from engine.initializers import INITIALIZERS
+from engine.layers import ALL_LAYERS, HIDDEN_ACTIVATIONS
 from engine.optimizers import OPTIMIZERS
 from engine.training.clipping import CLIPS
 from engine.training.schedules import SCHEDULES
-from hpsearch.config.instantiate import HIDDEN, NESTED, PARTS
 from hpsearch.config.references import field_kinds
+from hpsearch.config.spec.model import LAYER_LISTS
 
 
 class Menu(NamedTuple):
@@ -34,9 +35,11 @@ class Menu(NamedTuple):
 
 
 MENUS = {
-    "Layer": Menu("Layers", "layer", PARTS),
+    "Layer": Menu("Layers", "layer", ALL_LAYERS),
     "Activation": Menu("Activations", "activation", ACTIVATIONS),
-    "HiddenActivation": Menu("Activations of hidden layers", "activation", HIDDEN, ("units", "initializer")),
+    "HiddenActivation": Menu(
+        "Activations of hidden layers", "activation", HIDDEN_ACTIVATIONS, ("units", "initializer")
+    ),
     "Initializer": Menu("Initializers", "initializer", INITIALIZERS),
     "Optimizer": Menu("Optimizers", "optimizer", OPTIMIZERS),
     "Schedule": Menu("Schedules", "schedule", SCHEDULES),
@@ -98,14 +101,14 @@ def _setting(name: str, kind: Any, field: "dataclasses.Field[Any]") -> dict[str,
     about = re.sub(r"\s+", " ", attribute[1]) if attribute else f"setting of {name}: {_summary(kind)}"
     result: dict[str, Any] = {"description": f"{about[0].upper()}{about[1:]}", **_type(field)}
     default = field.default
-    if default is not dataclasses.MISSING and default is not None and field.name not in NESTED:
+    if default is not dataclasses.MISSING and default is not None and field.name not in LAYER_LISTS:
         result["default"] = list(default) if isinstance(default, tuple) else default
     return result
 
 
 def _type(field: "dataclasses.Field[Any]") -> dict[str, Any]:
     """Return the type of a setting; text is the name of a parameter."""
-    if field.name in NESTED:
+    if field.name in LAYER_LISTS:
         items = {"items": {"$ref": "#/$defs/Layer"}}
         required = field.default is dataclasses.MISSING
         return {"type": "array", **items, "minItems": 1} if required else {"type": ["array", "null"], **items}

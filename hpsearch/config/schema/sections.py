@@ -2,8 +2,9 @@
 
 from typing import Any, get_args
 
-from hpsearch.config.instantiate import MAX_HIDDEN_LAYERS, NORMS
+from hpsearch.config.instantiate import MAX_HIDDEN_LAYERS
 from hpsearch.config.messages import MAX_NAME_LENGTH
+from hpsearch.config.spec.model import BATCH_NORM_PLACES
 from hpsearch.config.spec.search import DURATION, MAX_DURATION_LENGTH, Metric, MetricName
 from hpsearch.core.space import MAX_MAGNITUDE
 from hpsearch.data.preprocessing import IMPUTES, SCALES
@@ -20,7 +21,7 @@ SETTINGS: dict[str, dict[str, Schema]] = {
     "Hidden": {
         "units": {"type": ["integer", "string"], "minimum": 1},
         "dropout": SHARE,
-        "batch_norm": {"anyOf": [{"enum": [*NORMS, None]}, PARAMETER]},
+        "batch_norm": {"anyOf": [{"enum": [*BATCH_NORM_PLACES, None]}, PARAMETER]},
     },
     "ModelSpec": {
         "depth": {"type": ["integer", "string", "null"], "minimum": 0, "maximum": MAX_HIDDEN_LAYERS},

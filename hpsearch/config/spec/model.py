@@ -7,6 +7,9 @@ from pydantic import Field, model_validator
 from hpsearch.config.spec.choice import Choice, Setting
 from hpsearch.core.schema import Listed, StrictModel
 
+LAYER_LISTS = ("layers", "shortcut")  # settings that are lists of layers
+BATCH_NORM_PLACES = ("none", "before", "after", True, False)
+
 
 @final
 class Hidden(StrictModel):
