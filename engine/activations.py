@@ -6,6 +6,7 @@ from typing import ClassVar, NamedTuple, final
 
 import numpy as np
 
+from engine.layers import LAYERS
 from engine.layers.base import Bound, Layer, Parameter, Place
 from engine.registry import Registry
 from engine.types import EngineError, Floats, Shape
@@ -226,4 +227,10 @@ ACTIVATIONS: Registry[Activation] = Registry(
         "softplus": Softplus,
         "softmax": Softmax,
     },
+)
+
+# The layers that a network may list, and the activations of a hidden layer; maxout is a dense layer itself.
+ALL_LAYERS: Registry[Layer] = Registry.joined("layer", LAYERS, ACTIVATIONS)
+HIDDEN_ACTIVATIONS: Registry[Layer] = Registry.joined(
+    "activation", ACTIVATIONS, {name: LAYERS[name] for name in ("prelu", "rrelu", "maxout")}
 )

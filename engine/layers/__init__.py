@@ -1,6 +1,5 @@
 """The registry of layers with an architecture of their own; activations are layers in a registry of their own."""
 
-from engine.activations import ACTIVATIONS
 from engine.layers.base import Bound, Layer, Parameter, Place
 from engine.layers.batch_norm import BatchNorm
 from engine.layers.chain import Chain, Slice
@@ -34,15 +33,7 @@ LAYERS: Registry[Layer] = Registry(
     },
 )
 
-# The layers that a network may list, and the activations of a hidden layer; maxout is a dense layer itself.
-ALL_LAYERS: Registry[Layer] = Registry.joined("layer", LAYERS, ACTIVATIONS)
-HIDDEN_ACTIVATIONS: Registry[Layer] = Registry.joined(
-    "activation", ACTIVATIONS, {name: LAYERS[name] for name in ("prelu", "rrelu", "maxout")}
-)
-
 __all__ = [
-    "ALL_LAYERS",
-    "HIDDEN_ACTIVATIONS",
     "LAYERS",
     "BatchNorm",
     "Bound",

@@ -7,12 +7,14 @@ preallocated arrays, for a number of trials and rows, and returns the two functi
 import abc
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 
-from engine.initializers import Initializer
 from engine.types import DType, Floats, Shape, allocate
+
+if TYPE_CHECKING:
+    from engine.initializers import Initializer
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Parameter:
 
     name: str
     shape: Shape
-    initializer: Initializer
+    initializer: "Initializer"
     fan_in: int = 1
     fan_out: int = 1
     regularized: bool = True

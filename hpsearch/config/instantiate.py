@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from engine.activations import ACTIVATIONS
+from engine.activations import ACTIVATIONS, ALL_LAYERS, HIDDEN_ACTIVATIONS
 from engine.data.augmentation import AUGMENTATIONS
 from engine.data.row_sampling import ROW_SAMPLINGS
 from engine.initializers import INITIALIZERS, HeNormal, Initializer, XavierNormal
-from engine.layers import ALL_LAYERS, HIDDEN_ACTIVATIONS, BatchNorm, Dense, Dropout, Layer
+from engine.layers import BatchNorm, Dense, Dropout, Layer
 from engine.optimizers import OPTIMIZERS
 from engine.training.clipping import CLIPS
 from engine.training.hyperparameters import Hyperparameters, Switch

@@ -12,11 +12,10 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import ValidationError
 
-from engine.activations import ACTIVATIONS
+from engine.activations import ACTIVATIONS, ALL_LAYERS, HIDDEN_ACTIVATIONS
 from engine.data.augmentation import AUGMENTATIONS
 from engine.data.row_sampling import ROW_SAMPLINGS
 from engine.initializers import INITIALIZERS
-from engine.layers import ALL_LAYERS, HIDDEN_ACTIVATIONS
 from engine.optimizers import OPTIMIZERS
 from engine.registry import Registry, nearest
 from engine.training.clipping import CLIPS

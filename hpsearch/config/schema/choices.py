@@ -6,11 +6,10 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from engine.activations import ACTIVATIONS
+from engine.activations import ACTIVATIONS, ALL_LAYERS, HIDDEN_ACTIVATIONS
 from engine.data.augmentation import AUGMENTATIONS
 from engine.data.row_sampling import ROW_SAMPLINGS
 from engine.initializers import INITIALIZERS
-from engine.layers import ALL_LAYERS, HIDDEN_ACTIVATIONS
 from engine.optimizers import OPTIMIZERS
 from engine.training.clipping import CLIPS
 from engine.training.schedules import SCHEDULES
