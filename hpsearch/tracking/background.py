@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, final
 from hpsearch.core.processes import init_worker, process_context, starting_children
 from hpsearch.core.text import masked
 from hpsearch.tracking.base import StudyInfo
-from hpsearch.tracking.sender import Message, Progress, RetryingSender, TrackerFactory
+from hpsearch.tracking.sender import Message, RetryingSender, TrackerFactory, UploadProgress
 
 if TYPE_CHECKING:
     from hpsearch.storage.records import Trial
 
-POLL_INTERVAL = 0.2  # seconds
+REPORT_INTERVAL = 0.2  # seconds
 STOP_TIMEOUT = 3.0  # seconds for the child process to end
 
 
@@ -42,7 +42,7 @@ class BackgroundTracker:
         self._labels: set[str] = set()  # of all trials
         self._finished = False
         self._study: StudyInfo | None = None
-        self.progress = Progress()
+        self.progress = UploadProgress()
         context = process_context()
         self._messages: Queue[Message | None] = context.Queue()
         self._reports, reports = context.Pipe(duplex=False)
@@ -71,7 +71,7 @@ class BackgroundTracker:
         self._closed = True
         self._messages.put(None)
         end = time.monotonic() + seconds
-        while self._poll(POLL_INTERVAL) and time.monotonic() < end:
+        while self._poll(REPORT_INTERVAL) and time.monotonic() < end:
             if self._stop():
                 end = min(end, time.monotonic() + STOP_TIMEOUT)
         reason = self.progress.reason
@@ -108,7 +108,7 @@ class BackgroundTracker:
         return f"{self._name}: {missing} ({why}); the next run uploads what is missing, or run: {command}"
 
 
-def missing_part(trials: int, progress: Progress, finished: bool) -> str | None:
+def missing_part(trials: int, progress: UploadProgress, finished: bool) -> str | None:
     """Return what a tracker did not accept: `3 of 10 trials not uploaded`; None if nothing is missing.
 
     Args:

@@ -22,7 +22,7 @@ class Message(NamedTuple):
     arguments: tuple[Any, ...]
 
 
-class Progress(NamedTuple):
+class UploadProgress(NamedTuple):
     """The messages that the tracker has accepted so far.
 
     Attributes:
@@ -50,7 +50,7 @@ class RetryingSender:
     """
 
     def __init__(
-        self, factory: TrackerFactory, uri: str, report: Callable[[Progress], None] = lambda progress: None
+        self, factory: TrackerFactory, uri: str, report: Callable[[UploadProgress], None] = lambda progress: None
     ) -> None:
         self._factory = factory
         self._uri = uri
@@ -60,7 +60,7 @@ class RetryingSender:
         self._started = False
         self._trials: deque[Message] = deque()
         self._finish: Message | None = None
-        self.progress = Progress()
+        self.progress = UploadProgress()
         self._next_attempt = 0.0  # monotonic time
         self._replaced = False
 
@@ -157,7 +157,7 @@ class RetryingSender:
     def _fail(self, error: Exception) -> None:
         if isinstance(error, StoreReplacedError):
             self._replaced = True
-            self.progress = Progress()
+            self.progress = UploadProgress()
         self._update(reason=failure_reason(error, self._uri))
 
     def _update(self, **changes: Any) -> None:

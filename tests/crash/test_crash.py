@@ -59,7 +59,7 @@ def test_exits_at_every_commit(memory: Path, step: int) -> None:
 
 
 @pytest.mark.crash
-@pytest.mark.parametrize("step", [163, pytest.param(1, marks=pytest.mark.soak)], ids=["some", "every"])
+@pytest.mark.parametrize("step", [101, pytest.param(1, marks=pytest.mark.soak)], ids=["some", "every"])
 def test_exits_with_mlflow(memory: Path, step: int) -> None:
     """The commits of MLflow's client count too, about ten for a run, and the runs are compared too."""
     assert exits(memory, step, "mlflow") >= 2 * COMMITS
