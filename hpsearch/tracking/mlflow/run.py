@@ -21,7 +21,7 @@ from hpsearch.tracking.mlflow.tags import (
 )
 
 CHAMPION_METRICS = ("test/", "fit/")  # prefixes of scores that only the champion has
-CURVE_POINTS = 20  # of one curve; each takes 270 bytes and 0.075 ms of CPU; `history.json` has all points
+CURVE_POINTS = 12  # of one curve; each takes 270 bytes and 0.075 ms of CPU; `history.json` has all points
 RUN_STATUS = {"complete": "FINISHED", "pruned": "KILLED", "diverged": "FAILED", "failed": "FAILED"}
 
 
@@ -36,7 +36,7 @@ class MetricPoint(NamedTuple):
 
 @final
 class InputDataset(NamedTuple):
-    """The study's data as an MLflow dataset, which an experiment stores once for all runs."""
+    """The study's data as an MLflow dataset, which an experiment stores once."""
 
     name: str
     digest: str

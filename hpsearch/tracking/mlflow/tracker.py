@@ -19,7 +19,7 @@ from hpsearch.tracking.mlflow.run import CHAMPION_METRICS, InputDataset, run_tim
 from hpsearch.tracking.mlflow.runs import TrialRuns
 from hpsearch.tracking.mlflow.tags import CHAMPION_TAG
 
-PLOTTED_TRIALS = 3  # best trials whose runs get a plot of their losses
+BEST_TRIALS = 3  # whose runs get a plot of their losses and the dataset as input
 _SOURCE_TAGS = {"mlflow.source.name": "hpsearch", "mlflow.source.type": "LOCAL"}
 
 
@@ -93,7 +93,7 @@ class MlflowTracker:
         self._runs.close_orphans(self._trials)
         if ranking:
             self._runs.demote(ranking)
-        self._plot_losses(ranking[:PLOTTED_TRIALS])
+        self._complete_best(ranking[:BEST_TRIALS])
         best = ranking[0] if ranking else self._best
         run = self._runs.run_id(best.label) if best else None
         failure: NotRegisteredError | None = None
@@ -117,7 +117,8 @@ class MlflowTracker:
         if self._file is not None:
             self._file.check_writable()
 
-    def _plot_losses(self, trials: list[Trial]) -> None:
+    def _complete_best(self, trials: list[Trial]) -> None:
+        """Add the loss plot and the dataset to the runs of the best trials."""
         if not trials:
             return
         with tempfile.TemporaryDirectory() as folder:
@@ -127,6 +128,7 @@ class MlflowTracker:
                 if run is not None:
                     plot.save(trial, file)
                     self._client.log_artifact(run, str(file))
+                    self._runs.log_dataset(run)
 
     def _set_champion(self, trial: Trial, run: str, model: Path | None) -> None:
         """Add test scores and model to the champion's run, and register the model."""

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.crash
 USER, SECRET = "user", "hunter-22"
 CHANGES: dict[str, Any] = {"train.epochs": 40, "stages.0.trials": 7, "stages.1.trials": 3}
 TRIALS = 10
-PER_TRIAL = 5  # requests: create, batch, inputs, artifact, end
+PER_TRIAL = 4  # requests: create, batch, artifact, end
 PER_STUDY = 45  # requests: experiment, champion, plots and model
 FORWARDED = ("Content-Type", "Accept")  # headers
 

@@ -26,7 +26,7 @@ from hpsearch.storage.sqlite_file import url_of
 from hpsearch.storage.study_db import StudyDatabase
 from hpsearch.study.summary import summary
 from hpsearch.tracking.mlflow.run import CURVE_POINTS
-from hpsearch.tracking.mlflow.tracker import PLOTTED_TRIALS
+from hpsearch.tracking.mlflow.tracker import BEST_TRIALS
 from tests.hpsearch.tracking.mlflow.mlflow_cases import counts
 
 pytestmark = [
@@ -119,8 +119,9 @@ def test_ordinal(tracked: Tracked) -> None:
 
 
 def test_data(tracked: Tracked) -> None:
-    """Every run has the one dataset as its input."""
-    seen = [run.inputs.dataset_inputs for run in tracked.runs.values()]
+    """The best runs have the one dataset as their input."""
+    seen = [run.inputs.dataset_inputs for run in tracked.runs.values() if run.inputs.dataset_inputs]
+    assert len(seen) == BEST_TRIALS
     assert {(len(inputs), inputs[0].dataset.name, inputs[0].tags[0].value) for inputs in seen} == {
         (1, "iris", "training")
     }
@@ -202,7 +203,7 @@ def test_history_is_whole(tracked: Tracked) -> None:
 def test_loss_plots_of_the_best(tracked: Tracked) -> None:
     complete = sorted((r for r in tracked.records.values() if r.state == "complete"), key=lambda r: r.value or 0)
     have = {label for label in tracked.records if artifact(tracked, label, "loss.png").exists()}
-    assert have == {r.label for r in complete[:PLOTTED_TRIALS]}
+    assert have == {r.label for r in complete[:BEST_TRIALS]}
     for label in have:
         assert artifact(tracked, label, "loss.png").read_bytes().startswith(b"\x89PNG")
 
