@@ -1,4 +1,4 @@
-"""What a report states, as plain rows and sentences: stages, seeds, ranges, scores, the winner and the diagnosis."""
+"""Tables and sentences of a report: stages, seeds, ranges, scores, the winner and the diagnosis."""
 
 import math
 from collections import Counter

@@ -1,4 +1,4 @@
-"""What all charts share: an empty plotly figure, colors by stage, lines, points, learning curves and ticks."""
+"""Shared by all charts: an empty plotly figure, colors by stage, lines, points, learning curves and ticks."""
 
 from collections.abc import Sequence
 from math import isfinite
