@@ -109,6 +109,7 @@ def hpsearch(*arguments: str, cwd: Path) -> str:
 
 def without_numbers(text: str) -> list[str]:
     """Replace numbers and rules, whose last digits differ between processors, and join spaces."""
+    text = re.sub(r"\S*/hpsearch ", "hpsearch ", text)
     text = re.sub(r"[─ ]{3,}", " ", re.sub(r"-?\d[\d,.e+-]*%?", "#", text))
     return [" ".join(line.split()) for line in text.splitlines() if line.strip()]
 
