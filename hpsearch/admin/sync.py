@@ -62,7 +62,7 @@ def sync(url: str, tracking_uri: str, stop: Callable[[], bool] = lambda: False) 
 
     with tempfile.TemporaryDirectory(prefix="hpsearch-") as folder, _locked(url) as storage:
         found = summary(url)
-        trials = [trial for stage in found.records for trial in stage if trial.state in FINISHED]
+        trials = [trial for stage in found.trials for trial in stage if trial.state in FINISHED]
         ranking, model, notices = _outcome(found, storage, Path(folder))
         sender = RetryingSender(factory, tracking_uri)
         sender.add(Message("start_study", (_study_info(found, storage),)))

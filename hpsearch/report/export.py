@@ -18,21 +18,21 @@ def as_json(summary: Summary) -> dict[str, Any]:
     """Return the study without learning curves. Numbers that are not finite are None, which JSON writes as null."""
     spec = summary.spec
     axes = summary.space.axes
-    records = [r for stage in summary.records for r in stage]
-    repeated = repeats(records)
+    trials = [t for stage in summary.trials for t in stage]
+    repeated = repeats(trials)
     stages = []
     for number, stage in enumerate(spec.stages):
         begun = number < len(summary.boxes)
-        trials = summary.records[number] if begun else []
+        of_stage = summary.trials[number] if begun else []
         stages.append(
             {
                 "name": stage.name,
                 "sampler": None if stage.confirms else stage.sampler,
                 "trials": summary.totals[number],
-                "finished": sum(r.state in FINISHED for r in trials),
-                "pruned": sum(r.state == "pruned" for r in trials),
-                "epochs": sum(r.epochs for r in trials if r.copied_from is None),
-                "epochs_saved": epochs_saved(spec, trials),
+                "finished": sum(t.state in FINISHED for t in of_stage),
+                "pruned": sum(t.state == "pruned" for t in of_stage),
+                "epochs": sum(t.epochs for t in of_stage if t.copied_from is None),
+                "epochs_saved": epochs_saved(spec, of_stage),
                 "reused": summary.reused[number] if begun else 0,
                 "box": {a.name: list(value_bounds(a, summary.boxes[number])) for a in axes} if begun else None,
                 "edges": [str(edge) for edge in summary.edges[number]] if begun else [],
@@ -42,9 +42,9 @@ def as_json(summary: Summary) -> dict[str, Any]:
         "study": spec.name,
         "spec": spec.model_dump(mode="json"),
         "stages": stages,
-        "trials": [_trial(r, repeated) for r in records],
+        "trials": [_trial(t, repeated) for t in trials],
         "confirmed": [_finalist(f) for f in summary.finalists],
-        "importance": importance(spec, summary.space, records),
+        "importance": importance(spec, summary.space, trials),
         "best": _trial(summary.champion, repeated) if summary.champion else None,
     }
 
@@ -62,26 +62,26 @@ def as_csv(summary: Summary) -> str:
     return text.getvalue()
 
 
-def _trial(record: Trial, repeated: Mapping[str, str]) -> dict[str, Any]:
+def _trial(trial: Trial, repeated: Mapping[str, str]) -> dict[str, Any]:
     return {
-        "number": record.number,
-        "stage": record.stage,
-        "state": record.state,
-        "value": _finite(record.value),
-        "params": dict(record.point),
-        "epochs": record.epochs,
-        "seconds": round(record.seconds, 6),
-        "metrics": {name: _finite(value) for name, value in record.metrics.items()},
-        **({"error": record.error} if record.error else {}),
-        **({"repeats": repeated[record.label]} if record.label in repeated else {}),
-        **({"origin": record.copied_from} if record.copied_from else {}),
+        "number": trial.number,
+        "stage": trial.stage,
+        "state": trial.state,
+        "value": _finite(trial.value),
+        "params": dict(trial.point),
+        "epochs": trial.epochs,
+        "seconds": round(trial.seconds, 6),
+        "metrics": {name: _finite(value) for name, value in trial.metrics.items()},
+        **({"error": trial.error} if trial.error else {}),
+        **({"repeats": repeated[trial.label]} if trial.label in repeated else {}),
+        **({"origin": trial.copied_from} if trial.copied_from else {}),
     }
 
 
 def _finalist(finalist: Finalist) -> dict[str, Any]:
     return {
         "params": dict(finalist.point),
-        "trials": [r.label for r in finalist.trials],
+        "trials": [t.label for t in finalist.trials],
         "mean": _finite(finalist.mean),
         "half_width": _finite(finalist.half_width),
         "behind": _finite(finalist.behind),

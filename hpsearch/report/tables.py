@@ -26,7 +26,7 @@ def stage_table(summary: Summary) -> list[list[str]]:
     The first row is the heading. Stages that have not begun have empty cells.
     """
     spec, axes = summary.spec, summary.space.axes
-    states = [Counter(r.state for r in records) for records in summary.records]
+    states = [Counter(t.state for t in trials) for trials in summary.trials]
     not_complete = [s for s in FINISHED[1:] if any(counts[s] for counts in states)]
     rows: list[list[str]] = [
         [""],
@@ -56,17 +56,17 @@ def seed_tables(summary: Summary) -> Iterator[tuple[str, list[list[str]]]]:
 
     A row holds a point and the median, least and greatest metric over its seeds; the first row is the heading.
     """
-    for stage, records in zip(summary.spec.stages, summary.records, strict=False):
+    for stage, trials in zip(summary.spec.stages, summary.trials, strict=False):
         if stage.seeds == 1 or stage.confirms:
             continue
         points = stage.points or ({},)
         names = list(dict.fromkeys(name for point in points for name in point))
         rows = [[*names, "complete", f"median {summary.spec.metric.name}", "min", "max"]]
         for number, point in enumerate(points):
-            repeated = records[number : len(points) * stage.seeds : len(points)]
-            if any(r.point != repeated[0].point for r in repeated):
+            repeated = trials[number : len(points) * stage.seeds : len(points)]
+            if any(t.point != repeated[0].point for t in repeated):
                 continue  # the point leaves parameters open, which were sampled
-            values = [r.value for r in repeated if r.state == "complete" and r.value is not None]
+            values = [t.value for t in repeated if t.state == "complete" and t.value is not None]
             cells = [format_value(point[name]) if name in point else MISSING for name in names]
             spread = [format_value(float(f(values))) for f in (median, min, max)] if values else [MISSING] * 3
             rows.append([*cells, f"{len(values)}/{stage.seeds}", *spread])
@@ -81,20 +81,20 @@ def format_range(bounds: Sequence[Value], zoomable: bool) -> str:
     return ", ".join(map(format_value, bounds))
 
 
-def epochs_saved(spec: Spec, records: Sequence[Trial]) -> int:
+def epochs_saved(spec: Spec, trials: Sequence[Trial]) -> int:
     """Return the epochs that pruned trials were not trained, an upper bound: they might have stopped early."""
-    return sum(spec.train.epochs - r.epochs for r in records if r.state == "pruned" and r.copied_from is None)
+    return sum(spec.train.epochs - t.epochs for t in trials if t.state == "pruned" and t.copied_from is None)
 
 
 def pruning_line(summary: Summary) -> str | None:
     """Return a sentence on the epochs that pruning saved, or None if no trial was pruned."""
-    records = [r for stage in summary.records for r in stage]
-    pruned = sum(r.state == "pruned" for r in records)
+    trials = [t for stage in summary.trials for t in stage]
+    pruned = sum(t.state == "pruned" for t in trials)
     if not pruned:
         return None
-    trained = sum(r.epochs for r in records if r.copied_from is None)
-    saved = epochs_saved(summary.spec, records)
-    return f"Pruned {pruned} of {len(records)} trials: {trained:,} epochs trained, at most {saved:,} saved."
+    trained = sum(t.epochs for t in trials if t.copied_from is None)
+    saved = epochs_saved(summary.spec, trials)
+    return f"Pruned {pruned} of {len(trials)} trials: {trained:,} epochs trained, at most {saved:,} saved."
 
 
 def point_letters() -> Iterator[str]:
@@ -129,17 +129,17 @@ def format_scores(metrics: Mapping[str, float]) -> str:
     return ", ".join(parts)
 
 
-def format_parameters(record: Trial) -> str:
+def format_parameters(trial: Trial) -> str:
     """Format a trial's point: `learning_rate 0.0292, beta 0.979`."""
-    return ", ".join(f"{name} {format_value(value)}" for name, value in record.point.items())
+    return ", ".join(f"{name} {format_value(value)}" for name, value in trial.point.items())
 
 
-def diagnosis(record: Trial) -> str:
+def diagnosis(trial: Trial) -> str:
     """Return bias and variance of a trial by its training and validation accuracy, or R² of a regression.
 
     The text is empty for a trial that lacks one of them.
     """
-    errors = [1 - _accuracy(record.metrics, part) for part in ("fit", "val")]
+    errors = [1 - _accuracy(trial.metrics, part) for part in ("fit", "val")]
     if not all(map(math.isfinite, errors)):
         return ""
     text = str(diagnose(*(max(0.0, error) for error in errors)))

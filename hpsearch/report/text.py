@@ -48,7 +48,7 @@ def as_text(summary: Summary, *, all_trials: bool = False, details: bool = False
         details: whether to add parameter importance and the learning curve of the best trial.
     """
     parts: list[RenderableType] = [_stages(summary), *_seeds(summary)]
-    records, ranking = [r for stage in summary.records for r in stage], summary.ranking
+    trials, ranking = [t for stage in summary.trials for t in stage], summary.ranking
     if pruned := pruning_line(summary):
         parts.append(Text(pruned))
     for stage, edges in zip(summary.spec.stages, summary.edges, strict=False):
@@ -58,19 +58,19 @@ def as_text(summary: Summary, *, all_trials: bool = False, details: bool = False
     if ranking:
         parts.append(_trials(summary, f"Best {min(TOP_TRIALS, len(ranking))}", ranking[:TOP_TRIALS]))
     if all_trials:
-        parts.append(_trials(summary, "All trials", records))
+        parts.append(_trials(summary, "All trials", trials))
     if details:
-        parts += _details(summary, records)
-    errors = Counter(r.error for r in records if r.error)
+        parts += _details(summary, trials)
+    errors = Counter(t.error for t in trials if t.error)
     parts += [Text(printable(f"{count} failed: {error}")) for error, count in errors.most_common()]
     if ranking:
         parts.append(best_trial_text(ranking[0]))
     return Group(*parts)
 
 
-def _details(summary: Summary, records: Sequence[Trial]) -> Iterator[RenderableType]:
+def _details(summary: Summary, trials: Sequence[Trial]) -> Iterator[RenderableType]:
     """Yield parameter importance and the best trial's learning curve, as far as the study has them."""
-    if shares := importance(summary.spec, summary.space, records):
+    if shares := importance(summary.spec, summary.space, trials):
         yield _bars("Parameter importance", shares)
     if summary.champion is not None and (curve := learning_curve(summary.spec, summary.champion)) is not None:
         yield curve
@@ -93,27 +93,27 @@ def _bars(title: str, shares: Mapping[str, float]) -> Table:
     return table
 
 
-def learning_curve(spec: Spec, record: Trial) -> Text | None:
+def learning_curve(spec: Spec, trial: Trial) -> Text | None:
     """Return the monitored metric by epoch on a linear scale, its best epoch marked.
 
     The result is None for a trial that was evaluated fewer than two times.
     """
     name = spec.metric.monitored
-    values = record.history.get(name, [])
+    values = trial.history.get(name, [])
     finite = [v for v in values if math.isfinite(v)]
-    if len(values) < 2 or not finite or not record.best_epoch:
+    if len(values) < 2 or not finite or not trial.best_epoch:
         return None
-    interval = checked_every(record.epochs, record.history)
-    best, width = record.best_epoch // interval - 1, min(CURVE_WIDTH, len(values))
+    interval = checked_every(trial.epochs, trial.history)
+    best, width = trial.best_epoch // interval - 1, min(CURVE_WIDTH, len(values))
     low, high = min(finite), max(finite)
     ends = [column * len(values) // width for column in range(width + 1)]
     marked = next(column for column in range(width) if best < ends[column + 1])
     columns = [values[end - 1] for end in ends[1:]]
     columns[marked] = values[best]
     first, at_best, last = (format_value(values[n]) for n in (0, best, -1))
-    text = Text(f"{name} of {record.label}, epochs {interval} to {record.epochs}:\n  ", no_wrap=True)
+    text = Text(f"{name} of {trial.label}, epochs {interval} to {trial.epochs}:\n  ", no_wrap=True)
     text.append("".join(_level(v, low, high) for v in columns))
-    legend = f"first {first}, best {at_best} at epoch {record.best_epoch}, last {last}"
+    legend = f"first {first}, best {at_best} at epoch {trial.best_epoch}, last {last}"
     return text.append(f"\n  {' ' * marked}▲\n  {legend}\n")
 
 
@@ -164,32 +164,32 @@ def _interval(mean: float, half_width: float) -> str:
     return f"{format_value(mean)} ± {half_width:.2g}"
 
 
-def _trials(summary: Summary, title: str, records: Sequence[Trial]) -> Table:
+def _trials(summary: Summary, title: str, trials: Sequence[Trial]) -> Table:
     """Return a table of trials; columns in which all trials agree (state) or that no trial has are left out."""
     table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", padding=(0, 1, 0, 0))
     axes = summary.space.axes
     metric = summary.spec.metric.name
-    states = len({r.state for r in records}) > 1
-    repeated = repeats(r for stage in summary.records for r in stage)
-    same = {r.label: r.copied_from or repeated[r.label] for r in records if r.copied_from or r.label in repeated}
+    states = len({t.state for t in trials}) > 1
+    repeated = repeats(t for stage in summary.trials for t in stage)
+    same = {t.label: t.copied_from or repeated[t.label] for t in trials if t.copied_from or t.label in repeated}
     table.add_column("trial", no_wrap=True)
     if states:
         table.add_column("state", no_wrap=True)
     if same:
         table.add_column("repeats", no_wrap=True)
-    epochs = [] if metric == "epochs" and all(r.state == "complete" for r in records) else ["epochs"]
+    epochs = [] if metric == "epochs" and all(t.state == "complete" for t in trials) else ["epochs"]
     for column in (metric, *(a.name for a in axes), *epochs):
         table.add_column(escape(column), justify="right", overflow="fold")
-    for r in records:
-        value = "" if r.value is None else format_value(r.value)
-        point = [format_value(r.point[a.name]) if a.name in r.point else MISSING for a in axes]
-        cells = [r.label, *([r.state] * states), *([same.get(r.label, "")] * bool(same)), value, *point]
-        table.add_row(*map(escape, cells + [str(r.epochs)] * len(epochs)))
+    for t in trials:
+        value = "" if t.value is None else format_value(t.value)
+        point = [format_value(t.point[a.name]) if a.name in t.point else MISSING for a in axes]
+        cells = [t.label, *([t.state] * states), *([same.get(t.label, "")] * bool(same)), value, *point]
+        table.add_row(*map(escape, cells + [str(t.epochs)] * len(epochs)))
     return table
 
 
-def best_trial_text(record: Trial) -> Text:
+def best_trial_text(trial: Trial) -> Text:
     """Return the scores, the parameters and the diagnosis of the best trial."""
-    text = Text.assemble((f"Best: {record.label}", "bold"), f"   {format_scores(record.metrics)}")
-    text.append(f"\n  {format_parameters(record)}" if record.point else "")
-    return text.append(f"\n  {sentence}" if (sentence := diagnosis(record)) else "")
+    text = Text.assemble((f"Best: {trial.label}", "bold"), f"   {format_scores(trial.metrics)}")
+    text.append(f"\n  {format_parameters(trial)}" if trial.point else "")
+    return text.append(f"\n  {sentence}" if (sentence := diagnosis(trial)) else "")

@@ -32,13 +32,13 @@ def watch(url: str, console: Console, wait: Callable[[float], None] = time.sleep
     poller, display = StudyPoller(url), LiveDisplay(console, quiet=False)
     study = poller.poll()
     assert study is not None  # the first poll always sees a change
-    reported = {r.label for r in _finished(study)}
+    reported = {t.label for t in _finished(study)}
     with display.live():
         while True:
-            news = [r for r in _finished(study) if r.label not in reported]
-            reported |= {r.label for r in news}
+            news = [t for t in _finished(study) if t.label not in reported]
+            reported |= {t.label for t in news}
             below = overview(study) if console.is_terminal else ()
-            progress = StudyProgress.of(study.spec, study.records, sum(study.totals), study.champion, news)
+            progress = StudyProgress.of(study.spec, study.trials, sum(study.totals), study.champion, news)
             display.update(progress, study.spec.metric.name, *below)
             if is_over(study):
                 return study
@@ -95,8 +95,8 @@ class StudyPoller:
         holder, last = storage.lease.holder(), self._last
         if last is None or holder is None or last.holder is None or holder[:3] != last.holder[:3]:
             return []
-        return [list(takewhile(lambda r: r.state in FINISHED, records)) for records in last.records]
+        return [list(takewhile(lambda t: t.state in FINISHED, trials)) for trials in last.trials]
 
 
 def _finished(study: Summary) -> list[Trial]:
-    return [r for records in study.records for r in records if r.state in FINISHED]
+    return [t for trials in study.trials for t in trials if t.state in FINISHED]

@@ -40,7 +40,7 @@ class Study:
         return self._state.transferred
 
     @property
-    def records(self) -> list[list[Trial]]:
+    def trials(self) -> list[list[Trial]]:
         """Trials of each stage that has begun, by number."""
         return self._state.trials
 
@@ -80,4 +80,4 @@ class Study:
 
     def _progress(self, finished: tuple[Trial, ...]) -> StudyProgress:
         notes, self._state.notes = self._state.notes, []
-        return StudyProgress.of(self.spec, self.records, sum(self.totals), self.best, finished, notes)
+        return StudyProgress.of(self.spec, self.trials, sum(self.totals), self.best, finished, notes)

@@ -139,8 +139,8 @@ class Session:
     def summary(self) -> Summary:
         """Return the current state of the study."""
         s = self.study
-        reused = count_reused(s.space, s.boxes, [s.transferred, *s.records])
-        return Summary(s.spec, s.space, s.records, s.boxes, reused, s.totals, s.best)
+        reused = count_reused(s.space, s.boxes, [s.transferred, *s.trials])
+        return Summary(s.spec, s.space, s.trials, s.boxes, reused, s.totals, s.best)
 
     def _temporary_folder(self) -> Path:
         try:

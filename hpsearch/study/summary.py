@@ -26,7 +26,7 @@ class Summary(NamedTuple):
 
     Attributes:
         space: the search space of `spec`.
-        records: trials of each stage that has begun, by number.
+        trials: trials of each stage that has begun, by number.
         boxes: box of each stage that has begun.
         reused: number of earlier trials that each of these stages began with.
         totals: planned trials of each stage.
@@ -36,7 +36,7 @@ class Summary(NamedTuple):
 
     spec: Spec
     space: Space
-    records: list[list[Trial]]
+    trials: list[list[Trial]]
     boxes: list[Box]
     reused: list[int]
     totals: list[int]
@@ -46,9 +46,9 @@ class Summary(NamedTuple):
     @property
     def trained(self) -> bool:
         """True when all trials of all stages have finished."""
-        return len(self.records) == len(self.spec.stages) and all(
+        return len(self.trials) == len(self.spec.stages) and all(
             sum(t.state in FINISHED for t in trials) == total
-            for trials, total in zip(self.records, self.totals, strict=True)
+            for trials, total in zip(self.trials, self.totals, strict=True)
         )
 
     @property
@@ -60,15 +60,15 @@ class Summary(NamedTuple):
                 **{f"params/{name}": value for name, value in t.point.items()},
                 **t.metrics,
             }
-            for trials in self.records
+            for trials in self.trials
             for t in trials
         ]
 
     @property
     def finalists(self) -> list[Finalist]:
         """The points of the confirming stage, the winner first; empty until all of them are trained."""
-        confirming = self.spec.stages[-1].confirms and len(self.records) == len(self.spec.stages)
-        return compare_points(self.spec, self.records[-1]) if confirming else []
+        confirming = self.spec.stages[-1].confirms and len(self.trials) == len(self.spec.stages)
+        return compare_points(self.spec, self.trials[-1]) if confirming else []
 
     @property
     def edges(self) -> list[list[RangeEdge]]:
@@ -76,7 +76,7 @@ class Summary(NamedTuple):
         names = [s.name for s in self.spec.stages]
         found = []
         for number, (stage, inside) in enumerate(zip(self.spec.stages, self.boxes, strict=False)):
-            earlier = (t for trials in self.records[:number] for t in trials)
+            earlier = (t for trials in self.trials[:number] for t in trials)
             best = best_of(earlier, self.spec.metric.sign, names) if stage.zoom else None
             found.append(range_edges(self.space, inside, best))
         return found
@@ -85,7 +85,7 @@ class Summary(NamedTuple):
     def ranking(self) -> list[Trial]:
         """Complete trials: the champion, then the others, best first."""
         names = [s.name for s in self.spec.stages]
-        found = ranked((t for trials in self.records for t in trials), self.spec.metric.sign, names)
+        found = ranked((t for trials in self.trials for t in trials), self.spec.metric.sign, names)
         first = [] if self.champion is None else [self.champion]
         return first + [t for t in found if not first or t.label != first[0].label]
 
@@ -126,24 +126,24 @@ def summarized(storage: StudyDatabase, known: Sequence[Sequence[Trial]] = ()) ->
     space = search_space(spec)
     stored_stages = storage.stages.load(space.axes)
     transferred = storage.trials.load(PRIOR, space)
-    records: list[list[Trial]] = []
+    trials: list[list[Trial]] = []
     boxes: list[Box] = []
     totals = [s.trials for s in spec.stages]
     for number, stage in enumerate(spec.stages):
         stored = stored_stages.get(stage.name)
-        trials = _trials(space, storage, stage.name, known[number] if number < len(known) else ())
-        if stored is None and not trials:
+        of_stage = _stage_trials(space, storage, stage.name, known[number] if number < len(known) else ())
+        if stored is None and not of_stage:
             break
-        boxes.append(stored.box if stored else stage_box(spec, space, number, records, transferred))
-        records.append(trials)
-        totals[number] = len(trials) if stage.confirms else (stored and stored.ended) or stage.trials
-    champion = find_champion(spec, records)
-    found = storage.weights.find(champion)
-    if champion and found and found.test:
-        champion = with_test_scores(champion, found.test)
-        records[[s.name for s in spec.stages].index(champion.stage)][champion.number] = champion
-    reuse = count_reused(space, boxes, [transferred, *records])
-    return Summary(spec, space, records, boxes, reuse, totals, champion, storage.lease.holder())
+        boxes.append(stored.box if stored else stage_box(spec, space, number, trials, transferred))
+        trials.append(of_stage)
+        totals[number] = len(of_stage) if stage.confirms else (stored and stored.ended) or stage.trials
+    champion = find_champion(spec, trials)
+    weights = storage.weights.find(champion)
+    if champion and weights and weights.test:
+        champion = with_test_scores(champion, weights.test)
+        trials[[s.name for s in spec.stages].index(champion.stage)][champion.number] = champion
+    reuse = count_reused(space, boxes, [transferred, *trials])
+    return Summary(spec, space, trials, boxes, reuse, totals, champion, storage.lease.holder())
 
 
 def count_reused(space: Space, boxes: Sequence[Box], trials: Sequence[Sequence[Trial]]) -> list[int]:
@@ -155,7 +155,7 @@ def count_reused(space: Space, boxes: Sequence[Box], trials: Sequence[Sequence[T
     return [len(reusable_trials(space, inside, trials[: number + 1])) for number, inside in enumerate(boxes)]
 
 
-def _trials(space: Space, storage: StudyDatabase, stage: str, known: Sequence[Trial]) -> list[Trial]:
+def _stage_trials(space: Space, storage: StudyDatabase, stage: str, known: Sequence[Trial]) -> list[Trial]:
     """Return the trials of a stage, running ones as far as they are stored."""
     trials = [*known, *storage.trials.load(stage, space, len(known))]
     for result in storage.trials.progress(stage).values():

@@ -144,12 +144,12 @@ def main(folder: Path, first: int, step: int, which: str) -> None:
     study = run(spec, rows, whole, 0, mlflow)  # here: the children need not import what it imports
     states = Counter(r.state for r in cases.rows(study))
     if which == "rich":
-        assert len(reusable_trials(study.space, study.boxes[1], study.records[:1])) > 10 and states.keys() == {
+        assert len(reusable_trials(study.space, study.boxes[1], study.trials[:1])) > 10 and states.keys() == {
             "complete"
         }
     else:
-        assert states.keys() == {"complete", "pruned", "diverged"} and len(study.records) == 3
-        assert len(study.records[0]) + len(study.records[1]) >= 24
+        assert states.keys() == {"complete", "pruned", "diverged"} and len(study.trials) == 3
+        assert len(study.trials[0]) + len(study.trials[1]) >= 24
     unbroken = outcome(whole, mlflow)
     (ready, say), (hear, go) = os.pipe(), os.pipe()
     count = 0

@@ -79,7 +79,7 @@ def start(*arguments: str | Path, folder: Path) -> subprocess.Popen[str]:
 def finished(database: Path) -> int:
     """How many trials a database holds the outcome of, asked from beside."""
     with contextlib.suppress(StorageError):
-        return sum(r.state != "running" for records in summary(url_of(str(database))).records for r in records)
+        return sum(r.state != "running" for records in summary(url_of(str(database))).trials for r in records)
     return 0
 
 

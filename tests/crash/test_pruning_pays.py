@@ -32,7 +32,7 @@ def found(folder: Path, seed: int, pruning: str) -> Found:
         study = cases.run(spec, dataset, folder / "digits.db", executor)
     finally:
         executor.close()
-    *search, confirming = study.records
+    *search, confirming = study.trials
     return Found(sum(r.epochs for each in search for r in each), confirm.compared(spec, confirming)[0].mean)
 
 

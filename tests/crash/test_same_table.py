@@ -46,12 +46,12 @@ def table(spec: Spec, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory
     """The table of the study, trained inline, as the reference."""
     database = tmp_path_factory.mktemp("reference") / "small.db"
     study = cases.run(spec, dataset, database)
-    search = [r for records in study.records[:2] for r in records]
+    search = [r for records in study.trials[:2] for r in records]
     states = Counter(r.state for r in search)
     assert states.keys() == {"complete", "pruned", "diverged"} and len(search) >= 24
     rungs = {r.epochs for r in search if r.state == "pruned"}
     assert len(rungs) > (spec.pruning.kind != "median"), "pruned at one rung only"
-    assert len(study.records[2]) == 6 and study.best is not None and study.best.stage == "confirm"
+    assert len(study.trials[2]) == 6 and study.best is not None and study.best.stage == "confirm"
     return cases.table(database)
 
 

@@ -166,7 +166,7 @@ def run(spec: Spec, dataset: Dataset, database: Path, executor: Executor | None 
 
 def rows(study: Study) -> list[Trial]:
     """Every record of a study, but for what the clock says."""
-    return [r._replace(seconds=0.0, finished=0.0) for records in study.records for r in records]
+    return [r._replace(seconds=0.0, finished=0.0) for records in study.trials for r in records]
 
 
 def table(database: Path) -> str:

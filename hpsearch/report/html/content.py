@@ -62,7 +62,7 @@ class ReportContent(NamedTuple):
             dataset = PreparedData.from_bytes(prepared[0]).dataset if prepared else None
         except DataError:
             dataset = None
-        shares = importance(summary.spec, summary.space, [r for records in summary.records for r in records])
+        shares = importance(summary.spec, summary.space, [t for trials in summary.trials for t in trials])
         diagnostics = Diagnostics.from_bytes(stored.diagnostics) if stored else None
         status = standing(storage.url, summary)
         return cls(display_name(storage.url), status, study, summary, dataset, diagnostics, shares)
@@ -75,7 +75,7 @@ class ReportContent(NamedTuple):
     @property
     def trials(self) -> list[Trial]:
         """All trials, by stage and number."""
-        return [r for records in self.summary.records for r in records]
+        return [t for trials in self.summary.trials for t in trials]
 
     @property
     def axes(self) -> list[Axis]:
@@ -91,7 +91,7 @@ class ReportContent(NamedTuple):
         if axis.choices:
             return axis
         bounds = [bound for box in self.summary.boxes for bound in box[axis.key]]
-        bounds += [float(r.internal_params[axis.key]) for r in self.trials if axis.key in r.internal_params]
+        bounds += [float(t.internal_params[axis.key]) for t in self.trials if axis.key in t.internal_params]
         return replace(axis, low=min([axis.low, *bounds]), high=max([axis.high, *bounds]))
 
     @property
@@ -152,13 +152,13 @@ class ReportContent(NamedTuple):
         """Yield warnings: results at the end of a range, diverged and failed trials, missing diagnostics."""
         for stage, edges in zip(self.spec.stages, self.summary.edges, strict=False):
             yield from (f"{stage.name}: {edge}." for edge in edges)
-        states = Counter(r.state for r in self.trials)
+        states = Counter(t.state for t in self.trials)
         if states["diverged"]:
             yield f"{states['diverged']:,} of {len(self.trials):,} trials diverged: their loss was not finite."
         if self.status is None and self.summary.champion is not None and self.diagnostics is None:
             command = f"hpsearch resume {shlex.quote(self.database)}"
             yield f"The database holds no diagnostics of the best model yet. To add them, run: {command}"
-        errors = Counter(r.error for r in self.trials if r.error)
+        errors = Counter(t.error for t in self.trials if t.error)
         yield from (f"{count} failed: {error}" for error, count in errors.most_common(MAX_ERROR_KINDS))
 
     def diagnosis(self) -> str:
@@ -167,16 +167,16 @@ class ReportContent(NamedTuple):
 
     def epoch_usage(self) -> Iterator[str]:
         """Yield sentences on the epochs that early stopping and pruning saved."""
-        spec, trained = self.spec, [r for r in self.trials if r.copied_from is None]
-        complete = [r for r in trained if r.state == "complete"]
+        spec, trained = self.spec, [t for t in self.trials if t.copied_from is None]
+        complete = [t for t in trained if t.state == "complete"]
         if complete:
-            early = sum(r.epochs < spec.train.epochs for r in complete)
-            used, allowed = sum(r.epochs for r in complete), spec.train.epochs * len(complete)
+            early = sum(t.epochs < spec.train.epochs for t in complete)
+            used, allowed = sum(t.epochs for t in complete), spec.train.epochs * len(complete)
             yield (
                 f"{early:,} of {format_count(len(complete), 'complete trial')} stopped early; they used {used:,} of "
                 f"{format_count(allowed, 'allowed epoch')} ({used / allowed:.0%})."
             )
-        pruned = sum(r.state == "pruned" for r in trained)
+        pruned = sum(t.state == "pruned" for t in trained)
         if pruned:
             saved = format_count(epochs_saved(spec, trained), "epoch")
             yield f"Pruning ended {format_count(pruned, 'trial')} and saved at most {saved}."

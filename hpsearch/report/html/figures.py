@@ -56,9 +56,9 @@ def stage_color(stages: Sequence[str], stage: str) -> str:
     return PALETTE[stages.index(stage) % len(PALETTE)]
 
 
-def hover_text(record: Trial) -> str:
+def hover_text(trial: Trial) -> str:
     """Return what hovering over a trial shows: `coarse/12, complete`."""
-    return f"{plotly_text(record.label)}, {record.state}"
+    return f"{plotly_text(trial.label)}, {trial.state}"
 
 
 def line(name: str, color: str, x: Sequence[float], y: Sequence[float], **options: Any) -> go.Scatter:
@@ -83,11 +83,11 @@ def set_category_ticks(figure: go.Figure, names: Sequence[str], side: str = "y",
     update(showgrid=False, **ticks, **subplot)
 
 
-def thinned_curve(record: Trial, name: str) -> tuple[list[int], list[float]]:
+def thinned_curve(trial: Trial, name: str) -> tuple[list[int], list[float]]:
     """Return epochs and finite values of a learning curve, at most about `MAX_CURVE_POINTS`, with the best epoch."""
-    values = record.history.get(name, [])
-    interval = checked_every(record.epochs, record.history)
+    values = trial.history.get(name, [])
+    interval = checked_every(trial.epochs, trial.history)
     step = max(1, -(-len(values) // MAX_CURVE_POINTS))
-    kept = sorted({*range(0, len(values), step), len(values) - 1, record.best_epoch // interval - 1})
+    kept = sorted({*range(0, len(values), step), len(values) - 1, trial.best_epoch // interval - 1})
     kept = [i for i in kept if 0 <= i < len(values) and isfinite(values[i])]
     return [(i + 1) * interval for i in kept], [values[i] for i in kept]

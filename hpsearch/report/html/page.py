@@ -94,11 +94,11 @@ def _compressed_plotly() -> str:
 
 
 def _subtitle(content: ReportContent) -> str:
-    finished = sum(r.state in FINISHED for r in content.trials)
+    finished = sum(t.state in FINISHED for t in content.trials)
     goal = "lower" if content.spec.metric.sign > 0 else "higher"
     return " · ".join(
         [
-            f"{format_count(finished, 'finished trial')} in {format_count(len(content.summary.records), 'stage')}",
+            f"{format_count(finished, 'finished trial')} in {format_count(len(content.summary.trials), 'stage')}",
             f"metric: {content.spec.metric.name} ({goal} is better)",
             *_data(content),
         ]
@@ -169,7 +169,7 @@ def _columns(content: ReportContent, rows: Sequence[Sequence[TableCell]]) -> lis
 
 def _other_scores(content: ReportContent) -> list[str]:
     """Return the names of validation scores other than the study's metric."""
-    names = dict.fromkeys(n for r in content.trials for n in r.metrics if n.startswith("val/"))
+    names = dict.fromkeys(n for t in content.trials for n in t.metrics if n.startswith("val/"))
     return [n for n in names if n != content.spec.metric.name]
 
 
@@ -177,16 +177,16 @@ def _trial_rows(content: ReportContent) -> list[list[TableCell]]:
     axes, others = content.summary.space.axes, _other_scores(content)
     return [
         [
-            TableCell(r.label),
-            TableCell(r.state),
-            _cell(r.value),
-            *(_cell(r.point.get(a.name)) for a in axes),
-            _cell(r.epochs),
-            _cell(r.best_epoch or None),
-            _cell(round(r.seconds, 3)),
-            *(_cell(r.metrics.get(n)) for n in others),
+            TableCell(t.label),
+            TableCell(t.state),
+            _cell(t.value),
+            *(_cell(t.point.get(a.name)) for a in axes),
+            _cell(t.epochs),
+            _cell(t.best_epoch or None),
+            _cell(round(t.seconds, 3)),
+            *(_cell(t.metrics.get(n)) for n in others),
         ]
-        for r in content.trials
+        for t in content.trials
     ]
 
 
@@ -207,7 +207,7 @@ def _facts(content: ReportContent) -> Iterator[tuple[str, str]]:
     yield "versions", study.version
     yield "seed", str(content.spec.seed)
     yield "data fingerprint", study.fingerprint
-    seconds = sum(r.seconds for r in content.trials if r.copied_from is None)
+    seconds = sum(t.seconds for t in content.trials if t.copied_from is None)
     yield "training time", f"{format_duration(seconds)} on one core, all trials"
 
 

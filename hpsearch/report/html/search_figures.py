@@ -41,8 +41,8 @@ STRIP_GAP = 50  # pixels between the strips of two parameters
 
 def search_charts(content: ReportContent) -> Iterator[Chart]:
     """Yield the charts that the study has data for, in the order of the page."""
-    drawn = [r for r in content.trials if r.state in STATE_MARKERS and _has_value(r)]
-    complete = [r for r in drawn if r.state == "complete"]
+    drawn = [t for t in content.trials if t.state in STATE_MARKERS and _has_value(t)]
+    complete = [t for t in drawn if t.state == "complete"]
     axes = content.axes[:MAX_PARAMETERS]
     if content.summary.finalists and complete:
         yield _confirmed(content)
@@ -57,32 +57,32 @@ def search_charts(content: ReportContent) -> Iterator[Chart]:
         yield _slices(content, axes, drawn)
     if complete:
         yield _curves(content)
-    if any(r.epochs for r in content.trials):
+    if any(t.epochs for t in content.trials):
         yield _epochs(content)
         yield _epoch_budget(content)
         yield _time(content)
 
 
-def _has_value(record: Trial) -> bool:
+def _has_value(trial: Trial) -> bool:
     """Return whether the trial has a value; if the metric is the number of epochs, a pruned trial has none."""
-    return record.value is not None and isfinite(record.value)
+    return trial.value is not None and isfinite(trial.value)
 
 
 def _numbers(content: ReportContent) -> dict[str, int]:
     """Return the number of each trial in the whole study, from 1, by its label."""
-    return {r.label: n for n, r in enumerate(content.trials, 1)}
+    return {t.label: n for n, t in enumerate(content.trials, 1)}
 
 
 def _metric(content: ReportContent) -> str:
     return plotly_text(content.spec.metric.name)
 
 
-def _parameter_text(record: Trial, axis: Axis) -> str:
-    return f"{hover_text(record)}<br>{plotly_text(axis.name)} {plotly_text(format_value(record.point[axis.name]))}"
+def _parameter_text(trial: Trial, axis: Axis) -> str:
+    return f"{hover_text(trial)}<br>{plotly_text(axis.name)} {plotly_text(format_value(trial.point[axis.name]))}"
 
 
-def _value_text(content: ReportContent, record: Trial) -> str:
-    return f"{_metric(content)} {format_value(record.value or 0.0)}"
+def _value_text(content: ReportContent, trial: Trial) -> str:
+    return f"{_metric(content)} {format_value(trial.value or 0.0)}"
 
 
 def _stages(content: ReportContent, axes: Sequence[Axis]) -> Chart:
@@ -123,11 +123,11 @@ def _stage_traces(content: ReportContent, axis: Axis, stage: str, row: int) -> I
     yield _bar(full, row, PALE_COLOR, 3, "")
     label = f"{plotly_text(stage)}: {_bounds(axis, low, high)}"
     yield _bar(chart_axes.visible_bounds(axis, low, high), row, stage_color(names, stage), 15, label)
-    trials = [r for r in content.summary.records[number] if axis.key in r.internal_params]
-    at = [chart_axes.coordinate(axis, r.internal_params[axis.key]) for r in trials]
-    rows = [row + chart_axes.jitter(r.number) for r in trials]
+    trials = [t for t in content.summary.trials[number] if axis.key in t.internal_params]
+    at = [chart_axes.coordinate(axis, t.internal_params[axis.key]) for t in trials]
+    rows = [row + chart_axes.jitter(t.number) for t in trials]
     marker = {"size": 4, "opacity": 0.8, "color": TEXT_COLOR}
-    text = [_parameter_text(r, axis) for r in trials]
+    text = [_parameter_text(t, axis) for t in trials]
     yield points("", TEXT_COLOR, at, rows, marker=marker, text=text, hoverinfo="text", showlegend=False)
 
 
@@ -149,21 +149,21 @@ def _history(content: ReportContent) -> Chart:
     spec, numbers = content.spec, _numbers(content)
     names, sign = [s.name for s in spec.stages], spec.metric.sign
     figure = new_figure()
-    drawn = [r for r in content.trials if r.state in STATE_MARKERS and _has_value(r)]
+    drawn = [t for t in content.trials if t.state in STATE_MARKERS and _has_value(t)]
     for name, (state, marker) in product(names, STATE_MARKERS.items()):
-        trials = [r for r in drawn if r.stage == name and r.state == state]
+        trials = [t for t in drawn if t.stage == name and t.state == state]
         if trials:
-            text = [f"{hover_text(r)}<br>{_value_text(content, r)}" for r in trials]
-            x, y = [numbers[r.label] for r in trials], [r.value or 0.0 for r in trials]
+            text = [f"{hover_text(t)}<br>{_value_text(content, t)}" for t in trials]
+            x, y = [numbers[t.label] for t in trials], [t.value or 0.0 for t in trials]
             color = stage_color(names, name)
             figure.add_trace(points(_legend(name, state), color, x, y, marker=marker, text=text, hoverinfo="text"))
-    complete = [r for r in drawn if r.state == "complete"]
-    best = [sign * v for v in accumulate((sign * (r.value or 0.0) for r in complete), min)]
-    figure.add_trace(line("best so far", TEXT_COLOR, [numbers[r.label] for r in complete], best, hoverinfo="skip"))
+    complete = [t for t in drawn if t.state == "complete"]
+    best = [sign * v for v in accumulate((sign * (t.value or 0.0) for t in complete), min)]
+    figure.add_trace(line("best so far", TEXT_COLOR, [numbers[t.label] for t in complete], best, hoverinfo="skip"))
     figure.update_traces(line_shape="hv", selector={"name": "best so far"})
     figure.update_xaxes(title="trial")
-    figure.update_yaxes(title=_metric(content), **chart_axes.metric_layout([r.value or 0.0 for r in drawn]))
-    missing = sum(r.state != "running" for r in content.trials) - len(drawn)
+    figure.update_yaxes(title=_metric(content), **chart_axes.metric_layout([t.value or 0.0 for t in drawn]))
+    missing = sum(t.state != "running" for t in content.trials) - len(drawn)
     caption = f"All trials in the order in which they were sampled.{_pruned_note(drawn)}"
     caption += f" {missing:,} trials without a value are not shown." if missing else ""
     return Chart("history", "History", caption, figure)
@@ -174,7 +174,7 @@ def _legend(stage: str, state: str) -> str:
 
 
 def _pruned_note(trials: Sequence[Trial]) -> str:
-    return PRUNED_NOTE if any(r.state == "pruned" for r in trials) else ""
+    return PRUNED_NOTE if any(t.state == "pruned" for t in trials) else ""
 
 
 def _importance(content: ReportContent) -> Chart:
@@ -206,13 +206,13 @@ def _parallel(content: ReportContent, axes: Sequence[Axis], trials: Sequence[Tri
 
     Trials with inactive parameters are left out; if they are the majority, these parameters are left out instead.
     """
-    whole = [r for r in trials if all(a.key in r.internal_params for a in axes)]
+    whole = [t for t in trials if all(a.key in t.internal_params for a in axes)]
     whole = whole if 2 * len(whole) >= len(trials) else list(trials)
-    active = [a for a in axes if all(a.key in r.internal_params for r in whole)]
-    values = [r.value or 0.0 for r in whole]
+    active = [a for a in axes if all(a.key in t.internal_params for t in whole)]
+    values = [t.value or 0.0 for t in whole]
     dimensions = []
     for axis in active:
-        along = [chart_axes.coordinate(axis, r.internal_params[axis.key]) for r in whole]
+        along = [chart_axes.coordinate(axis, t.internal_params[axis.key]) for t in whole]
         dimensions.append(_dimension(chart_axes.axis_title(axis), chart_axes.axis_layout(axis), along))
     dimensions.append(_dimension(_metric(content), chart_axes.metric_layout(values), values))
     colors = dimensions[-1]["values"]  # logarithms if the metric's axis is logarithmic
@@ -256,18 +256,18 @@ def _slices(content: ReportContent, axes: Sequence[Axis], trials: Sequence[Trial
     rows = -(-len(axes) // columns)
     names = [s.name for s in content.spec.stages]
     figure = new_figure(70 + 260 * rows, rows, columns, shared_yaxes=True, vertical_spacing=0.36 / (rows + 0.5))
-    value_layout = chart_axes.metric_layout([r.value or 0.0 for r in trials])
+    value_layout = chart_axes.metric_layout([t.value or 0.0 for t in trials])
     for number, axis in enumerate(axes):
         at = {"row": number // columns + 1, "col": number % columns + 1}
         for name, state in product(names, STATE_MARKERS):
-            selected = [r for r in trials if (r.stage, r.state) == (name, state) and axis.key in r.internal_params]
+            selected = [t for t in trials if (t.stage, t.state) == (name, state) and axis.key in t.internal_params]
             if not selected:
                 continue
-            x = [chart_axes.jittered_coordinate(axis, r.internal_params[axis.key], r.number) for r in selected]
-            text = [f"{_parameter_text(r, axis)}<br>{_value_text(content, r)}" for r in selected]
+            x = [chart_axes.jittered_coordinate(axis, t.internal_params[axis.key], t.number) for t in selected]
+            text = [f"{_parameter_text(t, axis)}<br>{_value_text(content, t)}" for t in selected]
             legend, color = _legend(name, state), stage_color(names, name)
             first = not any(trace.name == legend for trace in figure.data)
-            dots = points(legend, color, x, [r.value or 0.0 for r in selected], text=text, hoverinfo="text")
+            dots = points(legend, color, x, [t.value or 0.0 for t in selected], text=text, hoverinfo="text")
             dots.update(legendgroup=legend, showlegend=first, marker=STATE_MARKERS[state])
             figure.add_trace(dots, **at)
         title = {"text": chart_axes.axis_title(axis), "standoff": 4}
@@ -283,12 +283,12 @@ def _curves(content: ReportContent) -> Chart:
     """Draw the learning curves of the best trials."""
     figure, metric = new_figure(), content.spec.metric.monitored
     values: list[float] = []
-    for number, r in enumerate(content.summary.ranking[:MAX_CURVES]):
-        x, y = thinned_curve(r, metric)
+    for number, t in enumerate(content.summary.ranking[:MAX_CURVES]):
+        x, y = thinned_curve(t, metric)
         values += y
-        trace = line(f"{plotly_text(r.label)}", PALETTE[number % len(PALETTE)], x, y)
+        trace = line(f"{plotly_text(t.label)}", PALETTE[number % len(PALETTE)], x, y)
         trace.update(line_width=1.3 if number else 3, opacity=0.75 if number else 1.0)
-        trace.update(hovertemplate=f"{plotly_text(r.label)}<br>epoch %{{x}}: %{{y:.4g}}<extra></extra>")
+        trace.update(hovertemplate=f"{plotly_text(t.label)}<br>epoch %{{x}}: %{{y:.4g}}<extra></extra>")
         figure.add_trace(trace)
     figure.update_xaxes(title="epoch")
     figure.update_yaxes(title=plotly_text(metric), **chart_axes.metric_layout(values, 5))
@@ -303,7 +303,7 @@ def _epochs(content: ReportContent) -> Chart:
     bins = min(allowed, MAX_EPOCH_BINS)
     figure = new_figure()
     for state, color in (("complete", PALETTE[0]), ("pruned", PALETTE[1]), ("diverged", BEST_COLOR)):
-        trained = [r.epochs for r in content.trials if r.state == state and r.copied_from is None]
+        trained = [t.epochs for t in content.trials if t.state == state and t.copied_from is None]
         if trained:
             counts = [0] * bins
             for epochs in trained:
@@ -321,13 +321,13 @@ def _epochs(content: ReportContent) -> Chart:
 def _epoch_budget(content: ReportContent) -> Chart:
     """Draw what became of the epochs that each stage's trials were allowed."""
     allowed = content.spec.train.epochs
-    names = [s.name for s, _ in zip(content.spec.stages, content.summary.records, strict=False)]
+    names = [s.name for s, _ in zip(content.spec.stages, content.summary.trials, strict=False)]
     parts: dict[str, list[int]] = {}
-    for records in content.summary.records:
-        own = [r for r in records if r.copied_from is None]
-        unused = {s: sum(allowed - r.epochs for r in own if r.state == s) for s in ("complete", "pruned", "diverged")}
+    for trials in content.summary.trials:
+        own = [t for t in trials if t.copied_from is None]
+        unused = {s: sum(allowed - t.epochs for t in own if t.state == s) for s in ("complete", "pruned", "diverged")}
         for part, epochs in (
-            ("trained", sum(r.epochs for r in own if r.state in unused)),
+            ("trained", sum(t.epochs for t in own if t.state in unused)),
             ("early stopping saved", unused["complete"]),
             ("pruning saved, at most", unused["pruned"]),
             ("lost to divergence", unused["diverged"]),
@@ -349,17 +349,17 @@ def _epoch_budget(content: ReportContent) -> Chart:
 def _time(content: ReportContent) -> Chart:
     """Draw the training time of each trial that was trained in this study."""
     numbers, names = _numbers(content), [s.name for s in content.spec.stages]
-    figure, trained = new_figure(), [r for r in content.trials if r.seconds > 0 and r.copied_from is None]
+    figure, trained = new_figure(), [t for t in content.trials if t.seconds > 0 and t.copied_from is None]
     for name in names:
-        trials = [r for r in trained if r.stage == name]
+        trials = [t for t in trained if t.stage == name]
         if trials:
-            text = [f"{r.seconds:.3g} s, {r.epochs} epochs<br>{plotly_text(format_parameters(r))}" for r in trials]
-            text = [f"{hover_text(r)}<br>{t}" for r, t in zip(trials, text, strict=True)]
-            x, y = [numbers[r.label] for r in trials], [r.seconds for r in trials]
+            text = [f"{t.seconds:.3g} s, {t.epochs} epochs<br>{plotly_text(format_parameters(t))}" for t in trials]
+            text = [f"{hover_text(t)}<br>{tip}" for t, tip in zip(trials, text, strict=True)]
+            x, y = [numbers[t.label] for t in trials], [t.seconds for t in trials]
             figure.add_trace(points(plotly_text(name), stage_color(names, name), x, y, text=text, hoverinfo="text"))
     figure.update_xaxes(title="trial")
-    figure.update_yaxes(title="seconds", **chart_axes.metric_layout([r.seconds for r in trained]))
-    total = format_duration(sum(r.seconds for r in trained))
+    figure.update_yaxes(title="seconds", **chart_axes.metric_layout([t.seconds for t in trained]))
+    total = format_duration(sum(t.seconds for t in trained))
     caption = f"Training took {total} on one core. Trials that were trained in one batch share its time equally."
     return Chart("time", "Training time by trial", caption, figure)
 
@@ -382,8 +382,8 @@ def _confirmed(content: ReportContent) -> Chart:
 
 def _finalist(letter: str, f: Finalist, row: int) -> list[go.Scatter]:
     color = PALETTE[row % len(PALETTE)]
-    trials = [r for r in f.trials if _has_value(r)]
-    values, text = [r.value or 0.0 for r in trials], [hover_text(r) for r in trials]
+    trials = [t for t in f.trials if _has_value(t)]
+    values, text = [t.value or 0.0 for t in trials], [hover_text(t) for t in trials]
     seeds = points("", color, values, [row] * len(values), text=text, hoverinfo="text+x", showlegend=False)
     seeds.update(marker_opacity=0.35)
     if not isfinite(f.mean):

@@ -397,7 +397,7 @@ def test_a_wrong_model_stores_nothing(tmp_path: Path) -> None:
     with Session(right, url_of(str(database)), Options(1, "none")) as session:
         for _ in session.run():
             pass
-        assert len(session.summary().records[0]) == 2
+        assert len(session.summary().trials[0]) == 2
 
 
 def test_resolve_setting() -> None:

@@ -43,7 +43,7 @@ def dataset(spec: Spec, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 def reference(spec: Spec, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Trial], str]:
     database = tmp_path_factory.mktemp("reference") / "small.db"
     study = cases.run(spec, dataset, database)
-    assert len(reusable_trials(study.space, study.boxes[1], study.records[:1])) > 10, "TPE is in its start-up still"
+    assert len(reusable_trials(study.space, study.boxes[1], study.trials[:1])) > 10, "TPE is in its start-up still"
     return cases.rows(study), cases.table(database)
 
 

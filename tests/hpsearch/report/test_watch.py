@@ -80,7 +80,7 @@ def test_polls_equal_complete_reads(
             with StudyDatabase.snapshot(url) as storage:
                 rows = [r for s in found.spec.stages for r in storage.trials.progress(s.name).values()]
             assert all(r.checkpoint is None for r in rows), "what only training needs"
-            if len(found.records) > 1:
+            if len(found.trials) > 1:
                 assert starts["coarse"] == 9, "a finished stage is not read again"
             done = found.trained and is_over(found)
         else:
@@ -110,12 +110,12 @@ def test_retried_trials_are_read_again(prepared: tuple[Spec, Dataset], tmp_path:
         storage.trials.save("coarse", [TrialResult(0, "failed", None, 0, 0, {}, 0.0, error="no room")])
         poller = StudyPoller(url)
         found = poller.poll()
-        assert found is not None and found.records[0][0].state == "failed"
+        assert found is not None and found.trials[0][0].state == "failed"
     time.sleep(0.002)  # so that who comes next came later
     with cases.opened(spec, dataset, tmp_path / "small.db") as study:
         assert study._context.storage.retry_failed("coarse") == 1
         found = poller.poll()
-        assert found is not None and found.records[0][0].state == "running"
+        assert found is not None and found.trials[0][0].state == "running"
 
 
 def test_plain_lines(
@@ -141,7 +141,7 @@ def test_plain_lines(
     monkeypatch.setattr(module.LiveDisplay, "update", noted)
     out = Console(file=io.StringIO(), width=200)
     found = watch(url, out, wait)
-    assert sorted(news) == sorted(r.label for records in found.records for r in records), "each trial is reported once"
+    assert sorted(news) == sorted(r.label for records in found.trials for r in records), "each trial is reported once"
     monkeypatch.setattr("sys.argv", ["hpsearch", "show", url, "--watch"])
     capsys.readouterr()
     with pytest.raises(SystemExit):
@@ -215,7 +215,7 @@ def test_interrupting_is_not_an_error(
     assert said.code == 0 and said.err == "" and "coarse (1/3)" in said.out
     for _ in range(5):
         step(0.0)
-    assert any(r.state != "running" for r in summary(url).records[0])
+    assert any(r.state != "running" for r in summary(url).trials[0])
 
 
 def test_a_database_that_goes_away(running: tuple[str, Callable[[float], None]], tmp_path: Path) -> None:

@@ -228,9 +228,9 @@ def confirmed(rows: Prepared, tmp_path_factory: pytest.TempPathFactory) -> tuple
 def test_paired_seeds(confirmed: tuple[Study, Path], rows: Prepared) -> None:
     """Trial n is point n mod 3 trained with seed n div 3: one seed for all points, new, and another one each time."""
     study, _ = confirmed
-    records, stage = study.records[1], study.spec.stages[1]
+    records, stage = study.trials[1], study.spec.stages[1]
     assert len(records) == 9 and {r.state for r in records} == {"complete"}
-    best = sorted(study.records[0], key=lambda r: r.value or 0.0)[:3]
+    best = sorted(study.trials[0], key=lambda r: r.value or 0.0)[:3]
     assert [r.internal_params for r in records] == [r.internal_params for r in best] * 3
     seeds = [train_seed(study.spec, stage, n, 9) for n in range(9)]
     assert [len({*seeds[i : i + 3]}) for i in (0, 3, 6)] == [1, 1, 1] and len({*seeds}) == 3
@@ -244,19 +244,19 @@ def test_more_seeds_keep_the_first(confirmed: tuple[Study, Path], rows: Prepared
     """Fewer of them are the beginning of more: a study may be given more."""
     fewer = cases.small(**{**CHANGES, "stages": [STAGES[0], {**STAGES[1], "seeds": 2}]})
     again = cases.run(fewer, rows[0], tmp_path / "a.db")
-    assert [r.history for r in again.records[1]] == [r.history for r in confirmed[0].records[1][:6]]
+    assert [r.history for r in again.trials[1]] == [r.history for r in confirmed[0].trials[1][:6]]
 
 
 def test_the_winner_is_the_champion(confirmed: tuple[Study, Path], rows: Prepared, tmp_path: Path) -> None:
     """By its mean, not by a lucky trial; and its weights are those of the model."""
     study, database = confirmed
-    records = study.records[1]
+    records = study.trials[1]
     means = [np.mean([r.value for r in records[p::3] if r.value is not None]) for p in range(3)]
     place = int(np.argmin(means))
     want = min(records[place::3], key=lambda r: r.value or 0.0)
     best = study.best
     assert best is not None and best.label == want.label
-    assert any((r.value or 9) < (best.value or 0) for each in study.records for r in each), "the luckiest as well"
+    assert any((r.value or 9) < (best.value or 0) for each in study.trials for r in each), "the luckiest as well"
     storage = StudyDatabase.open(url_of(str(database)), create=False)
     kept = storage.weights.load()
     storage.close()
@@ -275,7 +275,7 @@ def test_the_winner_is_the_champion(confirmed: tuple[Study, Path], rows: Prepare
     x = study.spec.data.load().x
     assert loaded.scores(x).tobytes() == model.scores(x).tobytes()
     assert loaded.about["trial"] == best.label
-    assert [r for each in study.records for r in each if "test/loss" in r.metrics] == [best]
+    assert [r for each in study.trials for r in each if "test/loss" in r.metrics] == [best]
 
 
 @contextlib.contextmanager
@@ -326,11 +326,11 @@ def test_fewer_points_than_the_top(rows: Prepared, tmp_path: Path) -> None:
             last = progress
     assert last.total == 12 + 8 and last.finished == 20
     by_mean: dict[str, list[float]] = {}
-    for r in study.records[0]:
+    for r in study.trials[0]:
         by_mean.setdefault(repr(r.point), []).append(r.value or 0.0)
     assert len(by_mean) == 4 and max(map(len, by_mean.values())) > 2
     order = sorted(by_mean, key=lambda p: np.mean(by_mean[p]))
-    assert [repr(r.point) for r in study.records[1]] == order * 2
+    assert [repr(r.point) for r in study.trials[1]] == order * 2
     again = cases.run(spec, rows[0], tmp_path / "a.db")
     assert again.totals == [12, 8] and cases.rows(again) == cases.rows(study)
 
@@ -339,7 +339,7 @@ def test_nothing_to_confirm(rows: Prepared, tmp_path: Path) -> None:
     """Every trial diverged: the study ends without a champion."""
     spec = cases.small(**CHANGES, **{"parameters.learning_rate": {"min": 1e30, "max": 1e36, "scale": "log"}})
     study = cases.run(spec, rows[0], tmp_path / "a.db")
-    assert study.best is None and study.records[1] == [] and study.totals == [9, 0]
+    assert study.best is None and study.trials[1] == [] and study.totals == [9, 0]
 
 
 # What is printed.
@@ -397,7 +397,7 @@ def test_weights_of_a_fallen_leader(rows: Prepared, tmp_path: Path, monkeypatch:
         )
 
     study = cases.run(spec, rows[0], tmp_path / "a.db", Inline(run_task=broken))
-    states = [r.state for r in study.records[1]]
+    states = [r.state for r in study.trials[1]]
     assert states == ["diverged"] * 3 + ["complete"] * 6
     best = study.best
     assert best is not None and best.stage == "coarse" and "test/loss" in best.metrics

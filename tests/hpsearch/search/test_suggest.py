@@ -71,7 +71,7 @@ def reuse(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 def flat(study: Study) -> list[Trial]:
-    return [r for records in study.records for r in records]
+    return [r for records in study.trials for r in records]
 
 
 def key(record: Trial) -> str:
@@ -121,10 +121,10 @@ def test_reuse(reuse: tuple[Study, Counted, str]) -> None:
     study, executor, _ = reuse
     trained: list[Trial] = []
     kinds = Counter()  # type: Counter[str]
-    for stage, records in enumerate(study.records):
+    for stage, records in enumerate(study.trials):
         for r in records:
             visible = records[: max(0, (r.number // WAVE - 1) * WAVE)]
-            like = [x for x in [*(x for each in study.records[:stage] for x in each), *visible] if key(x) == key(r)]
+            like = [x for x in [*(x for each in study.trials[:stage] for x in each), *visible] if key(x) == key(r)]
             if not like:
                 assert r.copied_from is None
                 trained.append(r)
@@ -139,7 +139,7 @@ def test_reuse(reuse: tuple[Study, Counted, str]) -> None:
             )
     assert min(kinds.values()) >= 3 and kinds["reused"] >= 16 and len(kinds) == 3
     assert sorted(number for number, _ in executor.trials) == [r.number for r in trained], "the others do not train"
-    assert all(r.copied_from for r in study.records[1])
+    assert all(r.copied_from for r in study.trials[1])
     assert study.best is not None and study.best.copied_from is None
     assert study.best.value == min(r.value for r in flat(study) if r.value is not None)
 
@@ -147,7 +147,7 @@ def test_reuse(reuse: tuple[Study, Counted, str]) -> None:
 def test_reuse_is_told_to_optuna(reuse: tuple[Study, Counted, str]) -> None:
     """All trials of a stage, with their values."""
     study, _, table = reuse
-    values = [r.value for r in study.records[0]]
+    values = [r.value for r in study.trials[0]]
     assert table.count("<TrialState.COMPLETE: 1>") == 36
     assert all(f"[{value!r}]" in table for value in values)
     assert repeats(flat(study)).keys() >= {r.label for r in flat(study) if r.copied_from}
@@ -205,5 +205,5 @@ def test_points_that_are_given_are_trained(dataset: Dataset, tmp_path: Path) -> 
     stages = [{"name": "coarse", "trials": 14, "points": [point], "seeds": 12}]
     executor = Counted()
     study = cases.run(grid(duplicates="reuse", stages=stages, wave=2), dataset, tmp_path / "a.db", executor)
-    assert all(r.copied_from is None for r in study.records[0][:12])
-    assert len({r.value for r in study.records[0][:12]}) > 6 and len({s for _, s in executor.trials}) >= 12
+    assert all(r.copied_from is None for r in study.trials[0][:12])
+    assert len({r.value for r in study.trials[0][:12]}) > 6 and len({s for _, s in executor.trials}) >= 12

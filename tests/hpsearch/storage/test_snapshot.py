@@ -90,7 +90,7 @@ def test_a_folder_that_cannot_be_written(made: tuple[Spec, Dataset, Path], left:
     with tempfile.TemporaryDirectory() as name:  # pytest's own folders are closed to others
         folder = Path(name)
         database = Path(shutil.copy(made[2], folder / "small.db"))
-        expected = [r.number for r in done[0].records[0]]
+        expected = [r.number for r in done[0].trials[0]]
         if left:
             expected = killed(database, left)
         for path in folder.iterdir():
@@ -105,7 +105,7 @@ def test_a_folder_that_cannot_be_written(made: tuple[Spec, Dataset, Path], left:
                     database.open("r+b")
                 found = looked(database)
             assert seen(folder) == before
-            assert [r.number for r in found[0].records[0]] == expected
+            assert [r.number for r in found[0].trials[0]] == expected
             if not left:
                 assert found == done
         finally:
@@ -135,7 +135,7 @@ def test_the_log_of_a_killed_process_stays(database: Path, left: tuple[str, ...]
     """It is read, and not merged into the file."""
     expected = killed(database, left)
     before = seen(database.parent)
-    assert [r.number for r in looked(database)[0].records[0]] == expected
+    assert [r.number for r in looked(database)[0].trials[0]] == expected
     after = seen(database.parent)
     assert set(after) == set(before)
     for name in ("small.db", "small.db-wal"):

@@ -37,7 +37,7 @@ def done(spec: Spec, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory)
     """The small study, trained inline, and its database: to be read only."""
     database = tmp_path_factory.mktemp("reference") / "small.db"
     study = cases.run(spec, dataset, database)
-    assert len(reusable_trials(study.space, study.boxes[1], study.records[:1])) > 10, "TPE is in its start-up still"
+    assert len(reusable_trials(study.space, study.boxes[1], study.trials[:1])) > 10, "TPE is in its start-up still"
     return study, database
 
 
@@ -119,7 +119,7 @@ def test_finished_study_is_left_alone(
     database.write_bytes(done[1].read_bytes())
     executor = cases.Held(lambda waiting: 0)  # which nobody releases
     again = cases.run(spec, dataset, database, executor)
-    assert again.records == done[0].records
+    assert again.trials == done[0].trials
     assert cases.table(database) == reference[1]
 
 
@@ -176,5 +176,5 @@ def test_the_database_as_records(spec: Spec, done: tuple[Study, Path]) -> None:
     storage.close()
     best = study.best
     assert best is not None
-    for found, want in zip(loaded, study.records, strict=True):
+    for found, want in zip(loaded, study.trials, strict=True):
         assert [r._replace(metrics={}) for r in found] == [r._replace(metrics={}) for r in want]

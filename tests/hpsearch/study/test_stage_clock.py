@@ -104,16 +104,16 @@ def test_a_stage_ends_with_a_wave(
 ) -> None:
     """Its table is the beginning of the untimed one, to the bit, and the next stage goes on from there."""
     study, notes = watched(timed(seconds), dataset, tmp_path / "a.db", Inline(run_task=clock.work))
-    assert len(study.records[0]) == trials and study.totals == [trials, 6]
-    assert bare(study.records[0]) == bare(untimed.records[0][:trials])
-    assert [len(study.records[1])] == [6] and study.best is not None
+    assert len(study.trials[0]) == trials and study.totals == [trials, 6]
+    assert bare(study.trials[0]) == bare(untimed.trials[0][:trials])
+    assert [len(study.trials[1])] == [6] and study.best is not None
     assert notes == ([] if trials == 15 else [f"coarse: time limit reached after {trials} of 15 trials"])
     assert stages(tmp_path / "a.db")["coarse"].ended == (None if trials == 15 else trials)
     if trials == 15:
-        assert bare(study.records[1]) == bare(untimed.records[1])
+        assert bare(study.trials[1]) == bare(untimed.trials[1])
         return
     shorter = cases.run(cases.small(**CHANGES, **{"stages.0.trials": trials}), dataset, tmp_path / "b.db")
-    assert bare(study.records[1]) == bare(shorter.records[1]), "as that of a study with so many"
+    assert bare(study.trials[1]) == bare(shorter.trials[1]), "as that of a study with so many"
     assert study.boxes == shorter.boxes
 
 
@@ -144,8 +144,8 @@ def test_over_restarts(
         assert finished < 12
         clock.now += 1e6
     study, _ = watched(spec, dataset, database, Inline(run_task=clock.work))
-    assert trials <= len(study.records[0]) <= trials + 3
-    assert bare(study.records[0]) == bare(untimed.records[0][: len(study.records[0])])
+    assert trials <= len(study.trials[0]) <= trials + 3
+    assert bare(study.trials[0]) == bare(untimed.trials[0][: len(study.trials[0])])
     assert 4.5 < stages(database)["coarse"].seconds < 15
 
 

@@ -388,8 +388,8 @@ def test_seconds_are_those_of_all_slices(
     monkeypatch.setattr(stage_run, "TIME_SLICE", 0.0)
     spec = cases.small(**{"train.epochs": 6, "train.early_stopping": None, "parameters.hidden_units": {"values": [4]}})
     study = cases.run(spec, dataset, tmp_path / "a.db")
-    long = [r.seconds for records in study.records for r in records]
+    long = [r.seconds for records in study.trials for r in records]
     monkeypatch.setattr(stage_run, "TIME_SLICE", 0.0)
     spec = cases.small(**{"train.epochs": 1, "train.early_stopping": None, "parameters.hidden_units": {"values": [4]}})
-    short = [r.seconds for records in cases.run(spec, dataset, tmp_path / "b.db").records for r in records]
+    short = [r.seconds for records in cases.run(spec, dataset, tmp_path / "b.db").trials for r in records]
     assert sum(long) > 4 * sum(short)

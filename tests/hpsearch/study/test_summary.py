@@ -29,14 +29,14 @@ def test_of_a_running_a_stopped_and_a_finished_study(tmp_path: Path) -> None:
         for _ in running:
             pass
     found = summary(url)
-    assert not found.trained and found.totals == [6, 3] and len(found.records) == 1
+    assert not found.trained and found.totals == [6, 3] and len(found.trials) == 1
     assert standing(url, found) == f"Unfinished and not running. Resume with: hpsearch resume {database}"
     done = cases.run(SPEC, dataset, database)
     found = summary(url)
     assert found.trained and standing(url, found) is None
     assert found.champion == done.best and "test/loss" in found.champion.metrics and found.ranking[0] == done.best
-    assert [len(rows) for rows in found.records] == [6, 3] and len(found.rows) == 9
-    assert (found.records, found.boxes, found.totals) == (done.records, done.boxes, done.totals)
+    assert [len(rows) for rows in found.trials] == [6, 3] and len(found.rows) == 9
+    assert (found.trials, found.boxes, found.totals) == (done.trials, done.boxes, done.totals)
 
 
 def test_restored(tmp_path: Path) -> None:

@@ -220,7 +220,7 @@ def test_stages_are_drawn_as_they_were_searched(ran: Any) -> None:
             ends = box[parameter.key] if parameter.zoomable else (0, len(parameter.choices) - 1)
             assert tuple(bar.x) == pytest.approx(ends) and min(line.x) <= ends[0] <= ends[1] <= max(line.x)
         dots = [t for t in made.data if t.xaxis == side and t.mode == "markers" and t.marker.symbol is None]
-        for records, points in zip(content.summary.records, dots, strict=False):
+        for records, points in zip(content.summary.trials, dots, strict=False):
             internal_params = [r.internal_params[parameter.key] for r in records]
             assert list(points.x) == [
                 parameter.choices.index(r) if not parameter.zoomable else r for r in internal_params
@@ -236,7 +236,7 @@ def test_history_of_a_study(ran: Any, name: str) -> None:
     """Finished trials with a value are at their numbers, and the line of the best value never gets worse."""
     content = content_of(ran(name))
     made = charts(ran(name))["history"].figure
-    trials = [r for each in content.summary.records for r in each]
+    trials = [r for each in content.summary.trials for r in each]
     points = {int(x): y for t in made.data if t.mode == "markers" for x, y in zip(t.x, t.y, strict=True)}
     want = {n: r.value for n, r in enumerate(trials, 1) if r.state in ("complete", "pruned")}
     assert points == want

@@ -58,7 +58,7 @@ class Tracked(NamedTuple):
     client: Any
     experiment: Any
     runs: dict[str, Any]  # by trial
-    records: dict[str, Trial]
+    trials: dict[str, Trial]
     best: dict[str, Any]  # of `show --json`
 
 
@@ -77,16 +77,16 @@ def tracked(tmp_path_factory: pytest.TempPathFactory) -> Tracked:
     seen = client.search_runs([experiment.experiment_id], max_results=1000)
     runs = {run.data.tags["hpsearch.trial"]: run for run in seen}
     assert len(runs) == len(seen)
-    found = summary(url_of(str(folder / "small.db"))).records
-    records = {r.label: r for stage in found for r in stage}
+    found = summary(url_of(str(folder / "small.db"))).trials
+    trials = {r.label: r for stage in found for r in stage}
     best = json.loads(hpsearch(folder, "show", folder / "small.db", "--json").stdout)["best"]
-    return Tracked(folder, client, experiment, runs, records, best)
+    return Tracked(folder, client, experiment, runs, trials, best)
 
 
 def test_one_flat_run_a_trial(tracked: Tracked) -> None:
-    assert set(tracked.runs) == set(tracked.records) and len(tracked.runs) == 13
+    assert set(tracked.runs) == set(tracked.trials) and len(tracked.runs) == 13
     for label, run in tracked.runs.items():
-        record = tracked.records[label]
+        record = tracked.trials[label]
         assert run.info.run_name == label
         assert "mlflow.parentRunId" not in run.data.tags
         assert run.info.status == ("FINISHED" if record.state == "complete" else "FAILED")
@@ -94,14 +94,14 @@ def test_one_flat_run_a_trial(tracked: Tracked) -> None:
         assert run.data.tags["hpsearch.stage"] == record.stage
         assert run.info.end_time == round(record.finished * 1000)
         assert 0 <= run.info.end_time - run.info.start_time == round(record.seconds * 1000)
-    states = {r.state for r in tracked.records.values()}
+    states = {r.state for r in tracked.trials.values()}
     assert states == {"complete", "diverged"}
 
 
 def test_params_are_plain_numbers(tracked: Tracked) -> None:
     """Parameters on a log scale also have the log10 of their internal value: of 1 − β, not of β."""
     for label, run in tracked.runs.items():
-        params, point = run.data.params, tracked.records[label].point
+        params, point = run.data.params, tracked.trials[label].point
         assert {name: float(params[name]) for name in point} == point
         assert params["batch_size"] in ("16", "32")
         logs = {name for name in params if name.startswith("log10_")}
@@ -158,7 +158,7 @@ def test_view_and_description(tracked: Tracked) -> None:
 
 def test_objective(tracked: Tracked) -> None:
     for label, run in tracked.runs.items():
-        assert run.data.metrics.get("objective") == tracked.records[label].value
+        assert run.data.metrics.get("objective") == tracked.trials[label].value
     ordered = tracked.client.search_runs([tracked.experiment.experiment_id], order_by=["metrics.`objective` ASC"])
     assert ordered[0].data.tags["hpsearch.trial"] == f"{tracked.best['stage']}/{tracked.best['number']}"
 
@@ -166,7 +166,7 @@ def test_objective(tracked: Tracked) -> None:
 def test_curves(tracked: Tracked) -> None:
     """Curves are thinned; steps are epochs, among them the first, the last and the best; no value is invented."""
     for label, run in tracked.runs.items():
-        record = tracked.records[label]
+        record = tracked.trials[label]
         assert set(record.history) == {"train/loss", "val/loss", "train/accuracy", "val/accuracy"}
         for name, values in record.history.items():
             points = tracked.client.get_metric_history(run.info.run_id, name)
@@ -182,7 +182,7 @@ def test_curves(tracked: Tracked) -> None:
             times = [p.timestamp for p in sorted(points, key=lambda p: p.step)]
             assert times == sorted(times)
             assert all(run.info.start_time <= t <= run.info.end_time for t in times)
-    assert any(len(r.history["val/loss"]) > CURVE_POINTS for r in tracked.records.values())
+    assert any(len(r.history["val/loss"]) > CURVE_POINTS for r in tracked.trials.values())
 
 
 def artifact(tracked: Tracked, label: str, name: str) -> Path:
@@ -194,15 +194,15 @@ def artifact(tracked: Tracked, label: str, name: str) -> Path:
 
 
 def test_history_is_whole(tracked: Tracked) -> None:
-    for label, record in tracked.records.items():
+    for label, record in tracked.trials.items():
         history = json.loads(artifact(tracked, label, "history.json").read_text("utf-8"))
         stored = {name: [v if isfinite(v) else None for v in values] for name, values in record.history.items()}
         assert history == stored  # JSON knows no NaN
 
 
 def test_loss_plots_of_the_best(tracked: Tracked) -> None:
-    complete = sorted((r for r in tracked.records.values() if r.state == "complete"), key=lambda r: r.value or 0)
-    have = {label for label in tracked.records if artifact(tracked, label, "loss.png").exists()}
+    complete = sorted((r for r in tracked.trials.values() if r.state == "complete"), key=lambda r: r.value or 0)
+    have = {label for label in tracked.trials if artifact(tracked, label, "loss.png").exists()}
     assert have == {r.label for r in complete[:BEST_TRIALS]}
     for label in have:
         assert artifact(tracked, label, "loss.png").read_bytes().startswith(b"\x89PNG")
