@@ -5,6 +5,11 @@ import pytest
 from fault_cases import VICTIMS, StudyCase, make_case
 from quick import migrations_read_once  # noqa: F401
 
+from hpsearch.config.spec import Spec
+from hpsearch.data.dataset import prepare
+from hpsearch.search.earlier import reusable_trials
+from hpsearch.storage.records import Trial
+
 
 @pytest.fixture(scope="module")
 def full(tmp_path_factory: pytest.TempPathFactory) -> StudyCase:
@@ -18,3 +23,19 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> StudyCase:
 def plain(tmp_path_factory: pytest.TempPathFactory) -> StudyCase:
     """A study without pruning."""
     return make_case(tmp_path_factory.mktemp("plain"), {})
+
+
+@pytest.fixture(scope="session")
+def conditional_spec() -> Spec:
+    """The spec of a study with conditional parameters, dropout, batch normalization and given points."""
+    return cases.small(**cases.RICH)
+
+
+@pytest.fixture(scope="session")
+def conditional_reference(conditional_spec: Spec, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Trial], str]:
+    """The trials and the table of that study, trained inline without interruption."""
+    folder = tmp_path_factory.mktemp("conditional")
+    dataset, _ = prepare(conditional_spec.data, conditional_spec.seed, folder)
+    study = cases.run(conditional_spec, dataset, folder / "small.db")
+    assert len(reusable_trials(study.space, study.boxes[1], study.trials[:1])) > 10, "TPE is still in its start-up"
+    return cases.rows(study), cases.table(folder / "small.db")

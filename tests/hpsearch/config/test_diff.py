@@ -1,21 +1,17 @@
-"""Resuming with a changed file: what goes on, what is refused, what is shown; and which points a fork keeps."""
+"""Changes of a study file: allowed and refused ones, how they are shown, and which prevent a fork from using trials."""
 
 import copy
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
-from cases import CONTENT, RICH, content, small
+from cases import CONTENT, content
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpsearch.config.diff import MAX_SHOWN_LENGTH, Change, changed_sections, compare_specs
 from hpsearch.config.load import restore_spec
-from hpsearch.config.references import search_space
 from hpsearch.config.spec import Spec
-from hpsearch.core.space import Axis, Fixed, InternalValue, Parameter, Range, Space, Values, build_space
-from hpsearch.storage.records import Trial
-from hpsearch.study.fork import converted
 
 COARSE = {"name": "coarse", "trials": 15, "pruning": "median"}
 FINE = {"name": "fine", "trials": 9, "sampler": "tpe", "zoom": {"keep_top": 0.5, "margin": 0.2}, "timeout": "20m"}
@@ -493,114 +489,3 @@ FORKS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
 def test_forked(case: str) -> None:
     edits, sections = FORKS[case]
     assert changed_sections(spec(), spec(**edits)) == sections
-
-
-def record(space: Space, internal_params: dict[str, InternalValue]) -> Trial:
-    return Trial("coarse", 0, internal_params, space.point(internal_params), "complete", 0.1)
-
-
-LOG = Range(min=1e-3, max=1.0, scale="log")
-BETA = Range(min=0.5, max=0.99, scale="one_minus_log")
-SIZES = Values(values=(16, 32, 64), ordered=True)
-NAMES = Values(values=("sgd", "momentum", "adam"))
-OLD: dict[str, Parameter] = {"rate": LOG, "beta": BETA, "size": SIZES, "opt": NAMES, "l2": Fixed(value=0.1)}
-RAWS: dict[str, InternalValue] = {"rate": 0.1, "one_minus_beta": 0.02, "size_index": 1, "opt": "adam"}
-
-# Another definition of one parameter → what of its raw coordinates is new; None: the point is not carried.
-SPACES: dict[str, tuple[dict[str, Parameter | None], dict[str, InternalValue] | None]] = {
-    "same": ({}, {}),
-    "wider": ({"rate": Range(min=1e-4, max=2.0, scale="log")}, {}),
-    "to the point": ({"rate": Range(min=0.1, max=1.0)}, {}),
-    "from the point": ({"rate": Range(min=0.01, max=0.1)}, {}),
-    "above": ({"rate": Range(min=0.11, max=1.0)}, None),
-    "below": ({"rate": Range(min=0.01, max=0.09)}, None),
-    "complement wider": ({"beta": Range(min=0.1, max=0.999, scale="one_minus_log")}, {}),
-    "complement above": ({"beta": Range(min=0.985, max=0.999, scale="one_minus_log")}, None),
-    "complement below": ({"beta": Range(min=0.5, max=0.97, scale="one_minus_log")}, None),
-    "linear": ({"beta": Range(min=0.5, max=0.99)}, {"beta": 0.98, "one_minus_beta": ...}),  # type: ignore[dict-item]
-    "whole": ({"size": Range(type="int", min=1, max=64)}, {"size": 32, "size_index": ...}),  # type: ignore[dict-item]
-    "more values": ({"size": Values(values=(8, 16, 32), ordered=True)}, {"size_index": 2}),
-    "unordered": ({"size": Values(values=(8, 16, 32))}, {"size": 32, "size_index": ...}),  # type: ignore[dict-item]
-    "value gone": ({"size": Values(values=(16, 64), ordered=True)}, None),
-    "name gone": ({"opt": Values(values=("sgd", "momentum"))}, None),
-    "made fixed": ({"size": Fixed(value=32)}, {"size_index": ...}),  # type: ignore[dict-item]
-    "fixed elsewhere": ({"size": Fixed(value=16)}, None),
-    "another fixed value": ({"l2": Fixed(value=0.2)}, None),
-    "fixed made searched": ({"l2": Range(min=0.0, max=1.0)}, {"l2": 0.1}),
-    "fixed out of range": ({"l2": Range(min=0.2, max=1.0)}, None),
-    "true for 1": ({"l2": Values(values=(0.1, True))}, {"l2": 0.1}),
-    "axis added": ({"l1": Range(min=0.0, max=1.0)}, None),
-    "fixed added": ({"l1": Fixed(value=0.0)}, None),
-    "axis removed": ({"size": None}, None),
-    "fixed removed": ({"l2": None}, None),
-}
-
-
-@pytest.mark.parametrize("case", SPACES)
-def test_carried(case: str) -> None:
-    edits, differs = SPACES[case]
-    old, new = build_space(OLD), build_space({k: p for k, p in {**OLD, **edits}.items() if p is not None})
-    found = converted(old, new, record(old, RAWS))
-    if differs is None:
-        assert found is None
-    else:
-        assert found == {k: v for k, v in {**RAWS, **differs}.items() if v is not ...}
-        point = record(old, RAWS).point
-        assert new.point(found) == {k: v for k, v in point.items() if k in new.point(found)}
-
-
-def test_carried_true_is_not_1() -> None:
-    old = build_space({"a": Fixed(value=1)})
-    one = record(old, {})
-    assert converted(old, build_space({"a": Fixed(value=True)}), one) is None
-    assert converted(old, build_space({"a": Values(values=(False, True))}), one) is None
-    assert converted(old, build_space({"a": Fixed(value=1.0)}), one) == {}
-
-
-def momentum(**parameters: Any) -> Space:
-    """A study of the optimizer, where beta counts for momentum alone."""
-    train = {"optimizer": "opt", "epochs": 4}
-    menu = {"opt": {"values": ["sgd", "momentum"]}, "hidden_units": 4, "learning_rate": 0.1}
-    return search_space(small(train=train, parameters={**menu, **parameters}))
-
-
-def test_carried_where_it_counts() -> None:
-    """An axis that does not count at the point asks for nothing; one that begins to count has nothing to begin with."""
-    beta = {"min": 0.5, "max": 0.99}
-    old, narrow = momentum(beta=beta), momentum(beta={"min": 0.6, "max": 0.7})
-    sgd, other = record(old, {"opt": "sgd"}), record(old, {"opt": "momentum", "beta": 0.9})
-    assert converted(old, narrow, sgd) == {"opt": "sgd"}
-    assert converted(old, narrow, other) is None
-    fixed = momentum(beta=0.9)
-    assert converted(old, fixed, sgd) == {"opt": "sgd"}
-    assert converted(old, fixed, other) == {"opt": "momentum"}
-    assert converted(fixed, old, record(fixed, {"opt": "sgd"})) == {"opt": "sgd"}
-    assert converted(fixed, old, record(fixed, {"opt": "momentum"})) == {"opt": "momentum", "beta": 0.9}
-    always = Space(
-        tuple(Axis(a.name, a.key, a.low, a.high, choices=a.choices, zoomable=a.zoomable) for a in old.axes), {}
-    )
-    free = Space(always.axes, old.fixed)
-    assert converted(old, free, sgd) is None
-    assert converted(free, old, record(free, {"opt": "sgd", "beta": 0.9})) is None
-
-
-RICH_SPACE = search_space(small(**RICH))
-
-
-@settings(deadline=None)
-@given(st.data())
-def test_carried_is_the_same_in_the_same_space(data: st.DataObject) -> None:
-    """To the bit, at the ends of every range too."""
-    internal_params: dict[str, InternalValue] = {}
-    waiting = list(RICH_SPACE.axes)
-    while there := [a for a in waiting if a.is_active(RICH_SPACE.point(internal_params))]:
-        axis = there[0]
-        waiting.remove(axis)
-        if not axis.zoomable:
-            internal_params[axis.key] = data.draw(st.sampled_from(axis.choices))
-        elif axis.integer:
-            internal_params[axis.key] = data.draw(st.integers(int(axis.low), int(axis.high)))
-        else:
-            ends = st.sampled_from([axis.low, axis.high])
-            internal_params[axis.key] = data.draw(st.one_of(ends, st.floats(axis.low, axis.high)))
-    assert converted(RICH_SPACE, RICH_SPACE, record(RICH_SPACE, internal_params)) == internal_params

@@ -355,3 +355,7 @@ def test_frozen(study: Path) -> None:
     spec, _ = load(study, BASE)
     with pytest.raises(ValueError, match="frozen"):
         spec.seed = 3  # type: ignore[misc]
+
+
+def test_conditional_specs_survive_json(conditional_spec: Spec) -> None:
+    assert restore_spec(conditional_spec.model_dump(mode="json"), "json") == conditional_spec

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import cases
+from click.testing import CliRunner
 
 import hpsearch
-from hpsearch.data.dataset import prepare
+from hpsearch.cli import commands
+from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.report.tables import (
     diagnosis,
     epochs_saved,
@@ -24,8 +26,10 @@ from hpsearch.search.confirm import Finalist
 from tests.hpsearch import test_cli
 from tests.hpsearch.report.report_summary import summary
 from tests.hpsearch.search.test_importance import complete, sampled
+from tests.hpsearch.study import test_loop
 
-call = test_cli.call
+call = test_cli.call  # fixtures
+spec, dataset = test_loop.spec, test_loop.dataset
 Call = test_cli.Call
 
 
@@ -119,3 +123,10 @@ def test_every_cell_is_text() -> None:
     spec = cases.small()
     table = stage_table(summary(spec, [complete(r, 0.1) for r in sampled(spec, 3)], None))
     assert len({len(row) for row in table}) == 1 and all(isinstance(cell, str) for row in table for cell in row)
+
+
+def test_partial_points_are_not_counted_as_repeated(dataset: Dataset, tmp_path: Path) -> None:
+    cases.run(cases.small(**cases.RICH), dataset, tmp_path / "small.db")
+    result = CliRunner().invoke(commands, ["show", str(tmp_path / "small.db")], catch_exceptions=False)
+    assert result.exit_code == 0
+    assert not any("over 2 seeds" in line for line in result.output.splitlines())

@@ -1,4 +1,4 @@
-"""A point that is proposed again: with one more seed, or with the outcome that it had."""
+"""Proposed points: given, conditional, and repeated ones, which get a new seed or the earlier outcome."""
 
 import json
 from collections import Counter
@@ -11,6 +11,7 @@ import pytest
 
 from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset, prepare
+from hpsearch.samplers import SAMPLERS, missing_extra
 from hpsearch.storage.records import Trial, repeats
 from hpsearch.study.loop import Study
 from hpsearch.training.executors import Inline
@@ -207,3 +208,51 @@ def test_points_that_are_given_are_trained(dataset: Dataset, tmp_path: Path) -> 
     study = cases.run(grid(duplicates="reuse", stages=stages, wave=2), dataset, tmp_path / "a.db", executor)
     assert all(r.copied_from is None for r in study.trials[0][:12])
     assert len({r.value for r in study.trials[0][:12]}) > 6 and len({s for _, s in executor.trials}) >= 12
+
+
+def test_parameters_of_absent_layers_are_not_sampled(
+    conditional_reference: tuple[list[Trial], str], conditional_spec: Spec
+) -> None:
+    records, _ = conditional_reference
+    assert {r.state for r in records} == {"complete"}
+    depths = {depth: [r for r in records if r.point["depth"] == depth] for depth in (0, 1, 2)}
+    assert all(depths.values()), "every depth was tried"
+    for depth, some in depths.items():
+        for r in some:
+            assert ("hidden_units" in r.point) == (
+                "hidden_units" in {k.removesuffix("_index") for k in r.internal_params}
+            )
+            assert ("hidden_units" in r.point) == ("dropout" in r.point) == (depth >= 1)
+            assert ("more_units" in r.point) == (depth >= 2)
+            assert ("beta" in r.point) == (r.point["optimizer"] == "momentum") != ("beta1" in r.point)
+    assert all(len(r.history["val/loss"]) * 2 == r.epochs for r in records)
+
+
+def test_given_points_come_first_with_different_seeds(conditional_reference: tuple[list[Trial], str]) -> None:
+    first = conditional_reference[0][:4]
+    assert [r.point["depth"] for r in first] == [2, 0, 2, 0]
+    assert [r.point["learning_rate"] for r in first[::2]] == [0.1, 0.1]
+    assert [r.point["optimizer"] for r in first[1::2]] == ["adam", "adam"]
+    assert first[0].point["limit"] != first[2].point["limit"], "parameters that a point omits are sampled"
+    assert first[0].value != first[2].value
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_every_sampler_accepts_conditional_parameters(
+    conditional_spec: Spec, dataset: Dataset, tmp_path: Path, sampler: str
+) -> None:
+    if lack := missing_extra(sampler):
+        pytest.skip(lack)
+    stages = [{"name": "only", "trials": 16, "sampler": sampler}]
+    study = cases.run(cases.small(**{**cases.RICH, "stages": stages}), dataset, tmp_path / "small.db")
+    assert {r.point["depth"] for r in cases.rows(study)} == {0, 1, 2}
+
+
+def test_a_fixed_point_over_seeds(dataset: Dataset, tmp_path: Path) -> None:
+    """A study without a searched parameter trains one network with different seeds."""
+    fixed = {"learning_rate": 0.1, "hidden_units": 4, "batch_size": 16, "l2": 0.0, "beta": 0.9}
+    spec = cases.small(parameters=fixed, stages=[{"name": "seeds", "seeds": 5}])
+    study = cases.run(spec, dataset, tmp_path / "small.db")
+    records = cases.rows(study)
+    assert len(records) == 5 and len({r.value for r in records}) == 5
+    assert all(r.internal_params == {} and r.point == fixed for r in records)

@@ -8,12 +8,18 @@ from typing import Any
 import cases
 import numpy as np
 import pytest
+from cases import RICH, small
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from hpsearch.config.references import search_space
+from hpsearch.core.space import Axis, Fixed, InternalValue, Parameter, Range, Space, Values, build_space
 from hpsearch.data.dataset import prepare
 from hpsearch.models.export import build_model
-from hpsearch.storage.records import StoredWeights
+from hpsearch.storage.records import StoredWeights, Trial
 from hpsearch.storage.sqlite_file import url_of
 from hpsearch.storage.study_db import StudyDatabase
+from hpsearch.study.fork import converted
 from tests.hpsearch import test_cli
 from tests.hpsearch.study import test_start
 
@@ -278,3 +284,125 @@ def test_refused(place: Any, tmp_path: Path) -> None:
         assert said.code == 2 and said.out == "" and "name" in said.err
     assert (place.table("large.db"), place.table()) == before
     assert {p.name for p in tmp_path.glob("**/*.db")} == {"small.db", "large.db"}
+
+
+def record(space: Space, internal_params: dict[str, InternalValue]) -> Trial:
+    return Trial("coarse", 0, internal_params, space.point(internal_params), "complete", 0.1)
+
+
+LOG = Range(min=1e-3, max=1.0, scale="log")
+
+
+BETA = Range(min=0.5, max=0.99, scale="one_minus_log")
+
+
+SIZES = Values(values=(16, 32, 64), ordered=True)
+
+
+NAMES = Values(values=("sgd", "momentum", "adam"))
+
+
+OLD: dict[str, Parameter] = {"rate": LOG, "beta": BETA, "size": SIZES, "opt": NAMES, "l2": Fixed(value=0.1)}
+
+
+INTERNAL: dict[str, InternalValue] = {"rate": 0.1, "one_minus_beta": 0.02, "size_index": 1, "opt": "adam"}
+
+
+# Another definition of one parameter → changed internal values; None: the point does not lie in the new space.
+SPACES: dict[str, tuple[dict[str, Parameter | None], dict[str, InternalValue] | None]] = {
+    "same": ({}, {}),
+    "wider": ({"rate": Range(min=1e-4, max=2.0, scale="log")}, {}),
+    "to the point": ({"rate": Range(min=0.1, max=1.0)}, {}),
+    "from the point": ({"rate": Range(min=0.01, max=0.1)}, {}),
+    "above": ({"rate": Range(min=0.11, max=1.0)}, None),
+    "below": ({"rate": Range(min=0.01, max=0.09)}, None),
+    "complement wider": ({"beta": Range(min=0.1, max=0.999, scale="one_minus_log")}, {}),
+    "complement above": ({"beta": Range(min=0.985, max=0.999, scale="one_minus_log")}, None),
+    "complement below": ({"beta": Range(min=0.5, max=0.97, scale="one_minus_log")}, None),
+    "linear": ({"beta": Range(min=0.5, max=0.99)}, {"beta": 0.98, "one_minus_beta": ...}),  # type: ignore[dict-item]
+    "whole": ({"size": Range(type="int", min=1, max=64)}, {"size": 32, "size_index": ...}),  # type: ignore[dict-item]
+    "more values": ({"size": Values(values=(8, 16, 32), ordered=True)}, {"size_index": 2}),
+    "unordered": ({"size": Values(values=(8, 16, 32))}, {"size": 32, "size_index": ...}),  # type: ignore[dict-item]
+    "value gone": ({"size": Values(values=(16, 64), ordered=True)}, None),
+    "name gone": ({"opt": Values(values=("sgd", "momentum"))}, None),
+    "made fixed": ({"size": Fixed(value=32)}, {"size_index": ...}),  # type: ignore[dict-item]
+    "fixed elsewhere": ({"size": Fixed(value=16)}, None),
+    "another fixed value": ({"l2": Fixed(value=0.2)}, None),
+    "fixed made searched": ({"l2": Range(min=0.0, max=1.0)}, {"l2": 0.1}),
+    "fixed out of range": ({"l2": Range(min=0.2, max=1.0)}, None),
+    "true for 1": ({"l2": Values(values=(0.1, True))}, {"l2": 0.1}),
+    "axis added": ({"l1": Range(min=0.0, max=1.0)}, None),
+    "fixed added": ({"l1": Fixed(value=0.0)}, None),
+    "axis removed": ({"size": None}, None),
+    "fixed removed": ({"l2": None}, None),
+}
+
+
+@pytest.mark.parametrize("case", SPACES)
+def test_converted_to_another_space(case: str) -> None:
+    edits, differs = SPACES[case]
+    old, new = build_space(OLD), build_space({k: p for k, p in {**OLD, **edits}.items() if p is not None})
+    found = converted(old, new, record(old, INTERNAL))
+    if differs is None:
+        assert found is None
+    else:
+        assert found == {k: v for k, v in {**INTERNAL, **differs}.items() if v is not ...}
+        point = record(old, INTERNAL).point
+        assert new.point(found) == {k: v for k, v in point.items() if k in new.point(found)}
+
+
+def test_true_is_not_1() -> None:
+    old = build_space({"a": Fixed(value=1)})
+    one = record(old, {})
+    assert converted(old, build_space({"a": Fixed(value=True)}), one) is None
+    assert converted(old, build_space({"a": Values(values=(False, True))}), one) is None
+    assert converted(old, build_space({"a": Fixed(value=1.0)}), one) == {}
+
+
+def momentum(**parameters: Any) -> Space:
+    """Return the space of a study that searches the optimizer; `beta` is active for momentum only."""
+    train = {"optimizer": "opt", "epochs": 4}
+    menu = {"opt": {"values": ["sgd", "momentum"]}, "hidden_units": 4, "learning_rate": 0.1}
+    return search_space(small(train=train, parameters={**menu, **parameters}))
+
+
+def test_inactive_parameters_are_not_converted() -> None:
+    """An axis that is inactive at the point needs no value; one that becomes active has no value to convert."""
+    beta = {"min": 0.5, "max": 0.99}
+    old, narrow = momentum(beta=beta), momentum(beta={"min": 0.6, "max": 0.7})
+    sgd, other = record(old, {"opt": "sgd"}), record(old, {"opt": "momentum", "beta": 0.9})
+    assert converted(old, narrow, sgd) == {"opt": "sgd"}
+    assert converted(old, narrow, other) is None
+    fixed = momentum(beta=0.9)
+    assert converted(old, fixed, sgd) == {"opt": "sgd"}
+    assert converted(old, fixed, other) == {"opt": "momentum"}
+    assert converted(fixed, old, record(fixed, {"opt": "sgd"})) == {"opt": "sgd"}
+    assert converted(fixed, old, record(fixed, {"opt": "momentum"})) == {"opt": "momentum", "beta": 0.9}
+    always = Space(
+        tuple(Axis(a.name, a.key, a.low, a.high, choices=a.choices, zoomable=a.zoomable) for a in old.axes), {}
+    )
+    free = Space(always.axes, old.fixed)
+    assert converted(old, free, sgd) is None
+    assert converted(free, old, record(free, {"opt": "sgd", "beta": 0.9})) is None
+
+
+RICH_SPACE = search_space(small(**RICH))
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_same_space_keeps_internal_values(data: st.DataObject) -> None:
+    """Equal to the bit, also at both ends of every range."""
+    internal_params: dict[str, InternalValue] = {}
+    waiting = list(RICH_SPACE.axes)
+    while there := [a for a in waiting if a.is_active(RICH_SPACE.point(internal_params))]:
+        axis = there[0]
+        waiting.remove(axis)
+        if not axis.zoomable:
+            internal_params[axis.key] = data.draw(st.sampled_from(axis.choices))
+        elif axis.integer:
+            internal_params[axis.key] = data.draw(st.integers(int(axis.low), int(axis.high)))
+        else:
+            ends = st.sampled_from([axis.low, axis.high])
+            internal_params[axis.key] = data.draw(st.one_of(ends, st.floats(axis.low, axis.high)))
+    assert converted(RICH_SPACE, RICH_SPACE, record(RICH_SPACE, internal_params)) == internal_params

@@ -1,6 +1,7 @@
 """The loop: the same table to the bit, whoever trains, in whatever order, grouped or alone, unbroken or stopped."""
 
 import contextlib
+import random
 from pathlib import Path
 from typing import Any
 
@@ -178,3 +179,63 @@ def test_the_database_as_records(spec: Spec, done: tuple[Study, Path]) -> None:
     assert best is not None
     for found, want in zip(loaded, study.trials, strict=True):
         assert [r._replace(metrics={}) for r in found] == [r._replace(metrics={}) for r in want]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("name", EXECUTORS)
+def test_every_executor_gives_the_same_table_with_conditional_parameters(
+    conditional_spec: Spec,
+    dataset: Dataset,
+    conditional_reference: tuple[list[Trial], str],
+    tmp_path: Path,
+    name: str,
+    workers: int,
+) -> None:
+    executor = EXECUTORS[name](workers, str(tmp_path / "scratch"))
+    try:
+        study = cases.run(conditional_spec, dataset, tmp_path / "small.db", executor)
+    finally:
+        executor.close()
+    assert (cases.rows(study), cases.table(tmp_path / "small.db")) == conditional_reference
+
+
+@pytest.mark.parametrize("single", [False, True], ids=["company", "alone"])
+def test_order_of_results_and_batching_do_not_matter(
+    conditional_spec: Spec,
+    dataset: Dataset,
+    conditional_reference: tuple[list[Trial], str],
+    tmp_path: Path,
+    single: bool,
+) -> None:
+    executor = cases.Held(random.Random(3).randrange, single=single)
+    with cases.opened(conditional_spec, dataset, tmp_path / "small.db", executor) as study:
+        cases.drive(study, executor)
+    assert (cases.rows(study), cases.table(tmp_path / "small.db")) == conditional_reference
+
+
+def test_time_slices_do_not_matter(
+    conditional_spec: Spec,
+    dataset: Dataset,
+    conditional_reference: tuple[list[Trial], str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Every check a checkpoint: statistics of batch norm, the switch and what stopping counts are in it."""
+    monkeypatch.setattr("hpsearch.study.stage_run.TIME_SLICE", 0.0)
+    study = cases.run(conditional_spec, dataset, tmp_path / "small.db")
+    assert (cases.rows(study), cases.table(tmp_path / "small.db")) == conditional_reference
+
+
+def test_conditional_study_stopped_repeatedly(
+    conditional_spec: Spec, dataset: Dataset, conditional_reference: tuple[list[Trial], str], tmp_path: Path
+) -> None:
+    database = tmp_path / "small.db"
+    for limit in range(0, 30, 5):
+        tracker, executor = cases.Limit(limit), cases.Held(lambda waiting: 0)
+        with (
+            contextlib.suppress(Interrupted),
+            cases.opened(conditional_spec, dataset, database, executor, tracker=tracker, stop=tracker.stop) as study,
+        ):
+            cases.drive(study, executor)
+    again = cases.run(conditional_spec, dataset, database)
+    assert (cases.rows(again), cases.table(database)) == conditional_reference

@@ -141,3 +141,13 @@ def test_groups(spec: Spec, dataset: Dataset) -> None:
             assert g[0].point["hidden_units"] != 4000 or len(g) == 1
         assert max(len(g) for g in cut) <= max(1, -(-len(starts) // (2 * workers)))
         assert cut[0][0].point["hidden_units"] == 4000  # the longest first
+
+
+def test_trials_with_different_dropout_rates_train_together(conditional_spec: Spec, dataset: Dataset) -> None:
+    """Dropout rates do not change the shape of a network; numbers of units do."""
+    point = {"learning_rate": 0.1, "optimizer": "momentum", "beta": 0.9, "depth": 1, "hidden_units": 4}
+    point |= {"activation": "tanh", "limit": 1.0, "batch_size": 16, "l2": 0.0}
+    starts = [TrialTask(k, point | {"dropout": k / 10}, k) for k in range(4)]
+    assert len(group_trials(conditional_spec, dataset, starts, 1)) == 2  # one worker gets two groups
+    other = [s._replace(point=s.point | {"hidden_units": 4 + s.number}) for s in starts]
+    assert len(group_trials(conditional_spec, dataset, other, 1)) == 4

@@ -1,4 +1,4 @@
-"""Networks that do not fit the data, and metrics that do not fit the task."""
+"""The network of a point, and metrics that do not fit the task."""
 
 from pathlib import Path
 
@@ -6,7 +6,14 @@ import cases
 import pytest
 from fold_cases import prepared
 
+from hpsearch.config.spec import Spec
+from hpsearch.data.dataset import Dataset
 from hpsearch.errors import DataError
+from hpsearch.storage.records import Trial
+from hpsearch.training.network import build_network
+from tests.hpsearch.study import test_loop
+
+spec, dataset = test_loop.spec, test_loop.dataset  # fixtures
 
 
 @pytest.mark.parametrize(
@@ -32,3 +39,13 @@ def test_metric_of_another_task(data: str, name: str, message: str, tmp_path: Pa
     with pytest.raises(DataError) as caught:
         check_fit(spec, prepared(spec, tmp_path)[0])
     assert message in str(caught.value)
+
+
+def test_networks_have_the_layers_of_the_point(
+    conditional_reference: tuple[list[Trial], str], conditional_spec: Spec, dataset: Dataset
+) -> None:
+    for r in conditional_reference[0]:
+        kinds = [type(layer).__name__ for layer in build_network(conditional_spec, dataset, r.point).layers]
+        assert kinds.count("Dense") == int(r.point["depth"]) + 1
+        assert kinds.count("BatchNorm") == (r.point["depth"] >= 1)
+        assert kinds.count("Dropout") == r.point["depth"]

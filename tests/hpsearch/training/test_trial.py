@@ -12,9 +12,13 @@ from fault_cases import DyingExecutor, StudyCase, by_place, fail_after_training,
 from fold_cases import FOLDS, POINT, VALUES, WAYS, model, one, prepared
 from sklearn import metrics as sk
 
+from engine.training.trainer import evaluate
 from hpsearch.config.spec import Spec
-from hpsearch.data.dataset import Dataset
+from hpsearch.core.seeds import derive
+from hpsearch.data.dataset import DTYPE, Dataset
+from hpsearch.storage.records import Trial
 from hpsearch.training import trial
+from hpsearch.training.network import build_network
 from hpsearch.training.task import Task, TrialResult, TrialTask
 from hpsearch.training.trial import advance
 from tests.hpsearch.study import test_loop
@@ -136,3 +140,37 @@ def test_advance_is_pure(spec: Spec, dataset: Dataset) -> None:
     assert first == second and first[0].history != first[1].history
     assert (np.random.get_state()[1] == before).all()  # type: ignore[index]
     assert isinstance(first[0], TrialResult) and first[0].epochs <= 4
+
+
+def test_keep_best_or_last(dataset: Dataset, tmp_path: Path) -> None:
+    for keep in ("best", "last"):
+        spec = cases.small(**{"train.keep": keep, "train.epochs": 12, "parameters.learning_rate.min": 0.5})
+        records = cases.rows(cases.run(spec, dataset, tmp_path / f"{keep}.db"))
+        if keep == "last":
+            assert all(r.best_epoch == r.epochs and r.value == r.history["val/loss"][-1] for r in records)
+        else:
+            assert any(r.best_epoch < r.epochs for r in records)
+
+
+def weights_score(spec: Spec, dataset: Dataset, record: Trial) -> float:
+    """Return the validation loss of the weights that training a trial returns."""
+    (result,) = advance(Task(spec, dataset, (TrialTask(record.number, record.point, seed(spec, record)),), 12))
+    assert result.weights is not None and result.value == record.value
+    val = dataset.part("val")
+    assert val is not None
+    theta = np.frombuffer(result.weights, DTYPE)[None]
+    return float(evaluate(build_network(spec, dataset, record.point), theta, val).loss[0])
+
+
+def seed(spec: Spec, record: Trial) -> int:
+    return derive(spec.seed, record.stage, record.number, "train")
+
+
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_weights_are_those_of_the_kept_epoch(dataset: Dataset, tmp_path: Path, keep: str) -> None:
+    changes = {"train.keep": keep, "train.epochs": 12, "parameters.learning_rate.min": 0.5}
+    spec = cases.small(**changes, stages=[{"name": "only", "trials": 4}])
+    records = cases.rows(cases.run(spec, dataset, tmp_path / "small.db"))
+    assert any(r.best_epoch < r.epochs for r in records) == (keep == "best")
+    for r in records:
+        assert weights_score(spec, dataset, r) == r.history["val/loss"][r.best_epoch - 1] == r.value
