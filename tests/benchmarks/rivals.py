@@ -1,4 +1,4 @@
-"""Shared by benchmarks: rivals run in turn, and figures are printed with their BLAS kernels."""
+"""Shared by the benchmarks: run rivals in turn, and print figures with the BLAS kernels."""
 
 import time
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from threadpoolctl import threadpool_info
 
 
 def interleaved(runs: dict[str, Callable[[], float]], least: float = 0.9, repeats: int = 9) -> dict[str, float]:
-    """Seconds of the shortest run of each, in turns so that a busy machine is busy for all.
+    """Return the seconds of the shortest run of each rival; they run in turn, so that a busy machine slows all of them.
 
     Args:
         runs: each returns its accuracy or R², which must be above `least`: it must have learned.
@@ -25,7 +25,7 @@ def interleaved(runs: dict[str, Callable[[], float]], least: float = 0.9, repeat
 
 
 def report(capsys: pytest.CaptureFixture[str], text: str) -> None:
-    """Prints it past pytest; OPENBLAS_CORETYPE may hold the kernels below what the processor has."""
+    """Print past pytest's capture, with the BLAS kernels, which OPENBLAS_CORETYPE can restrict."""
     kernels = ", ".join(str(b["architecture"]) for b in threadpool_info() if b["internal_api"] == "openblas")
     with capsys.disabled():
         print(f"\n{text} ({kernels})")

@@ -32,8 +32,8 @@ Digits = tuple[np.ndarray, np.ndarray]
 EPOCHS, RATE, BETA, L2 = 5, 0.05, 0.9, 1e-4
 # (hidden units, batch size): PyTorch's time and scikit-learn's over ours, at least.
 GOALS = {(32, 32): 9.0, (128, 32): 7.0, (128, 128): 3.5, (512, 128): 1.8}
-LEAN = 1.25  # ours over a loop written out by hand, at most
-GROUP, SHARE = 16, 0.6  # one of 16 nets that train together over one alone, at most, up to 64 units
+LEAN = 1.25  # our time over that of a hand-written loop, at most
+GROUP, SHARE = 16, 0.6  # time of one of 16 networks trained together over one alone, at most, up to 64 units
 
 
 @pytest.fixture(autouse=True)
@@ -44,14 +44,14 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def digits() -> Digits:
-    """Standardized rows, float32, and labels."""
+    """Return standardized rows, float32, and labels."""
     x, labels = load_digits(return_X_y=True)
     x = (x - x.mean(axis=0)) / (x.std(axis=0) + 1e-8)
     return x[:1400].astype(np.float32), labels[:1400]
 
 
 def ours(x: np.ndarray, labels: np.ndarray, hidden: int, batch: int, trials: int = 1) -> float:
-    """Returns the first trial's accuracy in the last epoch."""
+    """Return the first trial's accuracy in the last epoch."""
     network = Network((64,), (Dense(hidden), ReLU(), Dense(10)), SoftmaxCrossEntropy())
     same = [Hyperparameters(Momentum(BETA, classical=True), RATE, batch, L2)] * trials
     state = State.start(network, Momentum.slots, [np.random.default_rng(seed) for seed in range(trials)])
@@ -62,7 +62,7 @@ def ours(x: np.ndarray, labels: np.ndarray, hidden: int, batch: int, trials: int
 
 
 def lean(x: np.ndarray, labels: np.ndarray, hidden: int, batch: int) -> float:
-    """The loop that an expert in NumPy would write for this one network."""
+    """Train by the loop that an expert in NumPy would write for this one network."""
     f32, rng, inputs, outputs = np.float32, np.random.default_rng(0), x.shape[1], 10
     sizes = [inputs * hidden, hidden, hidden * outputs, outputs]
     ends = np.cumsum(sizes)
@@ -172,7 +172,7 @@ def test_scikit_learn_takes_longer(hidden: int, batch: int, digits: Digits, caps
 
 
 @pytest.mark.parametrize(("hidden", "batch"), GOALS)
-def test_no_slower_than_a_loop_by_hand(
+def test_no_slower_than_a_hand_written_loop(
     hidden: int,
     batch: int,
     digits: Digits,
@@ -185,7 +185,9 @@ def test_no_slower_than_a_loop_by_hand(
 
 
 @pytest.mark.parametrize(("hidden", "batch"), [(16, 32), (32, 32), (64, 32)])
-def test_nets_together_are_cheaper(hidden: int, batch: int, digits: Digits, capsys: pytest.CaptureFixture[str]) -> None:
+def test_batched_training_is_cheaper(
+    hidden: int, batch: int, digits: Digits, capsys: pytest.CaptureFixture[str]
+) -> None:
     times = interleaved(
         {
             "alone": lambda: ours(*digits, hidden, batch),

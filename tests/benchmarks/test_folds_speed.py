@@ -41,7 +41,7 @@ def trained(spec: Spec, dataset: Dataset) -> float:
 
 
 def test_five_folds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Folds of as many rows as the single network has: four fifths for training, one for validation."""
+    """Each fold has as many rows as the single network: four fifths for training, one for validation."""
     five = prepared({"folds": FOLDS, "test": 0.2}, tmp_path / "five")
     one = prepared({"train": 0.64, "val": 0.16, "test": 0.2}, tmp_path / "one")
     with threadpool_limits(1):

@@ -42,7 +42,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def images() -> Images:
-    """Digits of 8 × 8, each pixel three wide, in a frame of two, standardized; `(1024, 1, 28, 28)` and labels."""
+    """Return 8 × 8 digits, each pixel three wide, in a frame of two, standardized `(1024, 1, 28, 28)`; and labels."""
     x, labels = load_digits(return_X_y=True)
     large = x[:COUNT].reshape(COUNT, 1, 8, 8).repeat(3, axis=2).repeat(3, axis=3)
     x = np.pad(large, ((0, 0), (0, 0), (2, 2), (2, 2)))
@@ -91,7 +91,7 @@ def torch_eager(x: np.ndarray, labels: np.ndarray, activation: str, pooling: str
 
 
 def interleaved(runs: dict[str, Epochs]) -> dict[str, float]:
-    """The shortest time of each, taken in turns so that a busy machine is busy for all; all must have learned."""
+    """Return the shortest time of each rival; they run in turn, and each must have learned."""
     shortest, accuracy = dict.fromkeys(runs, np.inf), dict.fromkeys(runs, 0.0)
     for _ in range(REPEATS):
         for name, run in runs.items():
@@ -111,7 +111,7 @@ def test_lenet_against_torch(activation: str, pooling: str, images: Images, caps
         {"ours": ours(*images, activation, pooling), "torch": torch_eager(*images, activation, pooling)}
     )
     ratio = times["torch"] / times["ours"]
-    # Which kernels OpenBLAS runs belongs to the figure: OPENBLAS_CORETYPE may hold it below what the processor has.
+    # The figure depends on the kernels of OpenBLAS, which OPENBLAS_CORETYPE can restrict.
     kernels = ", ".join(str(b["architecture"]) for b in threadpool_info() if b["internal_api"] == "openblas")
     step = times["ours"] * BATCH / COUNT * 1e3
     with capsys.disabled():

@@ -1,4 +1,4 @@
-"""Speed of the engine's parts: layers and optimizers against PyTorch, groups of small nets against the same alone.
+"""Speed of the engine's parts: layers and optimizers against PyTorch, batches of small networks against single ones.
 
 Ratios of the shortest of several runs in turns, in one process on one thread.
 
@@ -30,7 +30,7 @@ Digits = tuple[np.ndarray, np.ndarray]
 HIDDEN, BATCH, RATE, L2 = 128, 32, 0.002, 1e-4
 PARTS = {"adam": 4.0, "batch norm": 4.0, "dropout": 4.0}  # PyTorch's time over ours, at least
 GROUP = 16
-# What a group's nets take one by one over what they take together, at least.
+# Time of the networks of a batch trained one by one over their time together, at least.
 TINY, SMALL = 8.0, 1.8
 
 
@@ -42,14 +42,14 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def digits() -> Digits:
-    """Standardized rows, float32, and labels."""
+    """Return standardized rows, float32, and labels."""
     x, labels = load_digits(return_X_y=True)
     x = (x - x.mean(axis=0)) / (x.std(axis=0) + 1e-8)
     return x[:1400].astype(np.float32), labels[:1400]
 
 
 def trained(network: Network, trial: Hyperparameters, rows: Rows, epochs: int, trials: int = 1) -> np.ndarray:
-    """Accuracy of each trial in the last epoch."""
+    """Return the accuracy of each trial in the last epoch."""
     state = State.start(network, trial.optimizer.slots, [np.random.default_rng(seed) for seed in range(trials)])
     training = train(network, [trial] * trials, state, rows)
     for _ in range(epochs):
@@ -104,20 +104,20 @@ def test_torch_takes_longer(part: str, digits: Digits, capsys: pytest.CaptureFix
 
 @pytest.fixture(scope="module")
 def curve() -> Rows:
-    """y = 0.4x² + 0.3x·sin(15x) + 0.01cos(50x) − 0.3 at 900 places."""
+    """Return y = 0.4x² + 0.3x·sin(15x) + 0.01cos(50x) − 0.3 at 900 places."""
     x = np.random.default_rng(0).uniform(0, 1, (900, 1))
     y = 0.4 * x**2 + 0.3 * x * np.sin(15 * x) + 0.01 * np.cos(50 * x) - 0.3
     return Rows(x.astype(np.float32), y.astype(np.float32))
 
 
 def tiny(rows: Rows, count: int) -> float:
-    """The curve with 1-4-1 sigmoid nets. Returns the least R², which a flat line has 0 of."""
+    """Train 1-4-1 sigmoid networks on the curve; return the smallest R², which is 0 for a constant."""
     network = Network((1,), (Dense(4, XavierNormal()), Sigmoid(), Dense(1, XavierNormal())), SquaredError())
     return float(trained(network, Hyperparameters(SGD(), 0.5, 10), rows, 50, count).min())
 
 
 def small(x: np.ndarray, labels: np.ndarray, count: int) -> float:
-    """Digits with 32 units."""
+    """Train networks of 32 units on digits."""
     network = Network((64,), (Dense(32), ReLU(), Dense(10)), SoftmaxCrossEntropy())
     trial = Hyperparameters(Momentum(0.9, classical=True), 0.05, BATCH, L2)
     return float(trained(network, trial, Rows(x, network.loss.targets(labels, 10, x.dtype)), 5, count).min())
@@ -129,13 +129,13 @@ def alone_over_together(run: Callable[[int], float], least: float) -> float:
     return GROUP * times["alone"] / times["together"]
 
 
-def test_tiny_nets_together(curve: Rows, capsys: pytest.CaptureFixture[str]) -> None:
+def test_tiny_networks_together(curve: Rows, capsys: pytest.CaptureFixture[str]) -> None:
     ratio = alone_over_together(lambda count: tiny(curve, count), least=-0.5)
     report(capsys, f"{GROUP} nets of 1-4-1: one by one {ratio:.2f} times together, goal {TINY}")
     assert ratio >= TINY
 
 
-def test_small_nets_together(digits: Digits, capsys: pytest.CaptureFixture[str]) -> None:
+def test_small_networks_together(digits: Digits, capsys: pytest.CaptureFixture[str]) -> None:
     ratio = alone_over_together(lambda count: small(*digits, count), least=0.9)
     report(capsys, f"{GROUP} nets of 32 units: one by one {ratio:.2f} times together, goal {SMALL}")
     assert ratio >= SMALL

@@ -1,13 +1,13 @@
-"""A process that runs one study, and goes on with what each of its database commits would leave if it died there.
+"""Run one study, and resume it from what each of its database commits would leave if the process died there.
 
 Run: python killed.py FOLDER FIRST STEP [full|rich|mlflow]: the commits FIRST, FIRST + STEP, … until the study is done.
-The studies: all that the loop does (full); conditional parameters, given points, dropout and batch norm (rich); the
-first one with MLflow told of it in the same process, whose commits count too (mlflow).
+The studies: everything that the loop does (full); conditional parameters, given points, dropout and batch norm (rich);
+the first one with MLflow's tracker in the same process, whose commits count too (mlflow).
 
-The study waits at each of these commits, before it is written. Its files as they lie there, write-ahead log and all,
-are what a process killed at that moment leaves: a copy of them, in the place of the originals, is run to the end by
-another process, with trials that end in another order. A line `n same|other` says whether the database, and what MLflow
-has, is then that of an unbroken study; the last one, `none same|other`, is about the study that waited. All processes
+The study waits before each of these commits. Its files at that moment, including the write-ahead log, are what a killed
+process leaves. Another process resumes a copy of them, in the place of the originals, to the end, with trials that end
+in another order. A line `n same|other` says whether the database and MLflow are then those of an uninterrupted study;
+the last one, `none same|other`, is about the study that waited. All processes
 are forked after everything is imported, so that a kill costs little more than the trials it loses.
 """
 
@@ -51,7 +51,7 @@ CLOCKS = ("identity", "created", "seconds", "finished", "datetime_start", "datet
 
 
 def dump(database: Path) -> str:
-    """Every row of every table, Optuna's too, but for what the clock says; the file is whole, page by page."""
+    """Return every row of every table, also Optuna's, without times; check the integrity of the file."""
     with closing(sqlite3.connect(database, timeout=60)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         connection.row_factory = sqlite3.Row
@@ -64,7 +64,7 @@ def dump(database: Path) -> str:
 
 
 def forked(spec: Spec, rows: Prepared, folder: Path, seed: int, mlflow: bool, stops: Stops | None = None) -> int:
-    """Runs the study in a process of its own, whose number is returned."""
+    """Run the study in a child process and return its id."""
     pid = os.fork()
     if pid:
         return pid
@@ -81,7 +81,7 @@ def forked(spec: Spec, rows: Prepared, folder: Path, seed: int, mlflow: bool, st
 
 
 def run(spec: Spec, rows: Prepared, folder: Path, seed: int, mlflow: bool) -> Study:
-    """The study in a folder, with its tracker told of it in this process. Trials end in an order that `seed` draws."""
+    """Run the study in a folder, with its tracker in this process; trials end in an order drawn from `seed`."""
     executor = cases.Held(random.Random(seed).randrange)
     tracker: Tracker = TRACKERS["mlflow"](f"sqlite:///{folder / 'mlflow.db'}") if mlflow else NullTracker()
     database = folder / "small.db"
@@ -96,7 +96,7 @@ def run(spec: Spec, rows: Prepared, folder: Path, seed: int, mlflow: bool) -> St
 
 
 def model(spec: Spec, rows: Prepared, database: Path, best: Trial, folder: Path) -> Path:
-    """The champion's, as a session saves it."""
+    """Save the champion's model, as a session does."""
     storage = StudyDatabase.open(url_of(str(database)), create=False)
     try:
         weights = storage.weights.load()[best.stage, best.number].weights
@@ -108,7 +108,7 @@ def model(spec: Spec, rows: Prepared, database: Path, best: Trial, folder: Path)
 
 
 def study_info(spec: Spec, database: Path) -> StudyInfo:
-    """What the tracker is told about, as a session does."""
+    """Describe the study for the tracker, as a session does."""
     storage = StudyDatabase.open(url_of(str(database)), create=False)
     try:
         stored = storage.study.find()
@@ -119,13 +119,13 @@ def study_info(spec: Spec, database: Path) -> StudyInfo:
 
 
 def outcome(folder: Path, mlflow: bool) -> str:
-    """The database, and what MLflow has."""
+    """Return the contents of the database and of MLflow."""
     stored = dump(folder / "small.db")
     return stored + cases.tracked(folder / "mlflow.db") if mlflow else stored
 
 
 def quicken() -> None:
-    """What takes time and proves nothing here: waiting, and Optuna reading its own migrations for each database."""
+    """Skip waiting, and read Optuna's migrations once: both take time and test nothing here."""
     stage_run.COLLECT_TIMEOUT = 0.0
     versions: Any = optuna.storages._rdb.storage._VersionManager
     versions.get_head_version = functools.cache(versions.get_head_version)
@@ -138,10 +138,10 @@ def main(folder: Path, first: int, step: int, which: str) -> None:
     rows = prepare(spec.data, spec.seed, folder)
     whole, place, aside = folder / "unbroken", folder / "place", folder / "aside"
     whole.mkdir()
-    if mlflow:  # made once: its migrations take longer than a study
+    if mlflow:  # created once: its migrations take longer than a study
         TRACKERS["mlflow"](f"sqlite:///{whole / 'mlflow.db'}").close(5)
     shutil.copytree(whole, place)
-    study = run(spec, rows, whole, 0, mlflow)  # here: the children need not import what it imports
+    study = run(spec, rows, whole, 0, mlflow)  # imported here, so that the children need not import it
     states = Counter(r.state for r in cases.rows(study))
     if which == "rich":
         assert len(reusable_trials(study.space, study.boxes[1], study.trials[:1])) > 10 and states.keys() == {
@@ -175,7 +175,7 @@ def main(folder: Path, first: int, step: int, which: str) -> None:
 
 
 def ended(pid: int) -> int:
-    """A child's exit code, once it has one."""
+    """Return the exit code of a child when it has ended."""
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 

@@ -1,4 +1,4 @@
-"""The cost of being able to resume: checkpoints and leases, as a share of a study's time."""
+"""The cost of resuming: checkpoints and leases, as a share of a study's time."""
 
 import time
 from collections import Counter
@@ -21,7 +21,7 @@ OURS = ("hpsearch_checkpoint", "hpsearch_lease", "hpsearch_stage")
 
 
 class Clock:
-    """Seconds spent on checkpoints and leases: packing, unpacking, their statements, and commits of little else."""
+    """Measures the seconds spent on checkpoints and leases: packing, unpacking, their statements, and their commits."""
 
     def __init__(self) -> None:
         self.seconds: Counter[str] = Counter()
@@ -57,7 +57,7 @@ class Clock:
 
 @pytest.mark.experiments
 def test_checkpoints_and_leases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The digits study, pruned and confirmed, trained in this process."""
+    """The digits study with pruning and confirmation, trained in this process."""
     clock = Clock()
     spec, _ = load_spec(STUDY)
     dataset, _ = prepare(spec.data, spec.seed, tmp_path)

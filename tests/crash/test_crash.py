@@ -19,12 +19,12 @@ from hpsearch.storage.sqlite_file import url_of
 from hpsearch.study.summary import summary
 
 COMMAND = [sys.executable, "-m", "hpsearch"]
-COMMITS = 100  # at least so many does the first study of killed.py make
+COMMITS = 100  # the least number of commits of the first study of killed.py
 
 
 @pytest.fixture
 def memory(tmp_path: Path) -> Iterator[Path]:
-    """A folder in memory where there is one: thousands of commits need not wait for a disk."""
+    """Return a folder in memory if there is one, so that thousands of commits do not wait for a disk."""
     with contextlib.ExitStack() as stack:
         shared = Path("/dev/shm")
         usable = shared.is_dir() and os.access(shared, os.W_OK)
@@ -32,7 +32,7 @@ def memory(tmp_path: Path) -> Iterator[Path]:
 
 
 def exits(memory: Path, step: int, *study: str) -> int:
-    """Goes on from every `step`-th commit, shared by two processes: at least how many there are. None left a trace."""
+    """Resume from every `step`-th commit in two processes; check that all outcomes are equal; return their number."""
     children = []
     for first in (1, 1 + step):
         folder = memory / str(first)
@@ -61,7 +61,7 @@ def test_exits_at_every_commit(memory: Path, step: int) -> None:
 @pytest.mark.crash
 @pytest.mark.parametrize("step", [101, pytest.param(1, marks=pytest.mark.soak)], ids=["some", "every"])
 def test_exits_with_mlflow(memory: Path, step: int) -> None:
-    """The commits of MLflow's client count too, about ten for a run, and the runs are compared too."""
+    """The commits of MLflow's client count too, about ten per run, and the runs are compared too."""
     assert exits(memory, step, "mlflow") >= 2 * COMMITS
 
 
@@ -77,14 +77,14 @@ def start(*arguments: str | Path, folder: Path) -> subprocess.Popen[str]:
 
 
 def finished(database: Path) -> int:
-    """How many trials a database holds the outcome of, asked from beside."""
+    """Return the number of finished trials in a database, read by another connection."""
     with contextlib.suppress(StorageError):
         return sum(r.state != "running" for records in summary(url_of(str(database))).trials for r in records)
     return 0
 
 
 def await_trials(process: subprocess.Popen[str], database: Path, count: int) -> bool:
-    """Until so many trials are finished; False when the study ended before."""
+    """Wait for this number of finished trials; return False if the study ended before."""
     while process.poll() is None:
         if database.exists() and finished(database) >= count:
             return True
@@ -94,7 +94,7 @@ def await_trials(process: subprocess.Popen[str], database: Path, count: int) -> 
 
 
 def descendants(pid: int) -> set[int]:
-    """Processes below a process, those of its fork server too."""
+    """Return the processes below a process, including those of its fork server."""
     found: set[int] = set()
     waiting = [pid]
     while waiting:
@@ -108,7 +108,7 @@ def descendants(pid: int) -> set[int]:
 
 
 def gone(pids: set[int], seconds: float = 60) -> bool:
-    """Return True if all of them end; the limit is for a failing test."""
+    """Return True if all of them end; the timeout is for a failing test."""
     with contextlib.ExitStack() as stack:
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
@@ -120,7 +120,7 @@ def gone(pids: set[int], seconds: float = 60) -> bool:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_asked_to_stop(tmp_path: Path, number: signal.Signals) -> None:
+def test_stopped_by_a_signal(tmp_path: Path, number: signal.Signals) -> None:
     study, database = cases.write(tmp_path, **{"train.epochs": 300, "workers": 2}), tmp_path / "small.db"
     process = start("run", study, "--tracking-uri", "none", folder=tmp_path)
     assert await_trials(process, database, 3)

@@ -1,7 +1,7 @@
-"""Faults beneath a study: a disk full or read-only, another process that writes, a damaged file or checkpoint.
+"""Faults of the environment: a full or read-only disk, another process that writes, a damaged file or checkpoint.
 
-Each time the command says in one line what is wrong with which file and exits 2, nothing that is finished is lost, and
-once the cause is gone the study resumes to the table of an undisturbed one.
+Each time the command prints one line that names the file and the fault and exits with 2; no finished trial is lost, and
+once the cause is removed the study resumes to the table of an uninterrupted one.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.crash  # real processes, seconds each
 call, memory = test_cli.call, test_crash.memory
 Call, Said = test_cli.Call, test_cli.Said
 
-# Two stages and rungs, small enough to be run again and again; trials that are pruned, diverge, or are finished.
+# Two stages and rungs, small enough to be run many times; trials that are pruned, diverge or complete.
 SHORT: dict[str, Any] = {
     "train": {"optimizer": "momentum", "epochs": 4, "early_stopping": {"patience": 3, "min_delta": 1e-3}},
     "parameters.learning_rate": {"min": 1e-3, "max": 1e16, "scale": "log"},
@@ -47,7 +47,10 @@ SHORT: dict[str, Any] = {
     "wave": 4,
 }
 TRIALS = 12
-LONG: dict[str, Any] = {**SHORT, "train": {"optimizer": "momentum", "epochs": 60}}  # for a moment to fall into it
+LONG: dict[str, Any] = {
+    **SHORT,
+    "train": {"optimizer": "momentum", "epochs": 60},
+}  # long enough for a fault
 
 
 def run(call: Call, study: Path, file: Path) -> Said:
@@ -55,7 +58,7 @@ def run(call: Call, study: Path, file: Path) -> Said:
 
 
 def command(folder: Path, changes: dict[str, Any], file: Path) -> "subprocess.Popen[str]":
-    """The real one."""
+    """Run the installed command."""
     arguments = ("--storage", file, "--tracking-uri", "none", "--quiet")
     return test_crash.start("run", cases.write(folder, **changes), *arguments, folder=folder)
 
@@ -66,7 +69,7 @@ def ended(process: "subprocess.Popen[str]") -> Said:
 
 
 def refused(said: Said, *fragments: str) -> None:
-    """Exit code 2 and one line, which says it; before it at most notes, after it nothing."""
+    """Check for exit code 2 and one line with the message, after notes at most."""
     assert said.code == 2, said
     lines = [line for line in said.err.splitlines() if not line.startswith("note: ")]
     assert len(lines) == 1 and lines[0].startswith("error: "), said
@@ -76,7 +79,7 @@ def refused(said: Said, *fragments: str) -> None:
 
 
 def finished(file: Path) -> int:
-    """How many trials a file holds the outcome of, read by SQLite alone, which finds nothing wrong with it."""
+    """Return the number of finished trials in a file, read by SQLite alone, which must find no damage."""
     with closing(sqlite3.connect(file)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'hpsearch_trial'").fetchall():
@@ -88,8 +91,8 @@ def finished(file: Path) -> int:
 
 @contextlib.contextmanager
 def at(number: int, happens: Callable[[sa.Connection], object], *, always: bool = False) -> Iterator[None]:
-    """It happens when the number-th transaction from now on begins, be it ours or Optuna's; with `always` at all
-    later ones too."""
+    """Call `happens` when the number-th transaction from now on begins, ours or Optuna's; with `always` also at all
+    later ones."""
     count = 0
 
     def begin(connection: sa.Connection) -> None:
@@ -126,7 +129,7 @@ def undisturbed(folder: Path, changes: dict[str, Any]) -> str:
 
 @pytest.fixture(scope="module")
 def short(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The table of an undisturbed study."""
+    """Return the table of an uninterrupted study."""
     return undisturbed(tmp_path_factory.mktemp("short"), SHORT)
 
 
@@ -142,7 +145,7 @@ def identity(file: Path) -> str:
 
 
 class Begun(NamedTuple):
-    """An unfinished study: the bytes of its files, by what is put after the name, and its finished trials."""
+    """An unfinished study: the bytes of its files, by suffix, and its finished trials."""
 
     files: dict[str, bytes]
     finished: int
@@ -157,8 +160,8 @@ class Begun(NamedTuple):
 
 
 def unfinished(folder: Path, count: int, killed: int = 0) -> Begun:
-    """Stopped after so many trials; or as a process leaves it that is killed when a later transaction begins, half of
-    which its log holds and half the file."""
+    """Return a study stopped after this number of trials; or, with `killed`, one killed when a later transaction
+    begins, whose content is half in the log and half in the file."""
     spec, file, limit = cases.small(**SHORT), folder / "small.db", cases.Limit(count)
     data, _ = prepare(spec.data, spec.seed, folder)
     kept: list[Begun] = []
@@ -195,7 +198,7 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Begun:
 # ── the disk ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 @contextlib.contextmanager
 def disk(folder: Path, size: str) -> Iterator[Path]:
-    """A small one of its own, in memory."""
+    """A small disk in memory."""
     folder.mkdir()
     try:
         subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], check=True, capture_output=True)
@@ -208,16 +211,16 @@ def disk(folder: Path, size: str) -> Iterator[Path]:
 
 
 def fill(ballast: Path, room: int) -> None:
-    """Leaves so many bytes of the disk."""
+    """Fill the disk except for this number of bytes."""
     ballast.unlink(missing_ok=True)
     space = os.statvfs(ballast.parent)
     with ballast.open("wb", buffering=0) as out, contextlib.suppress(OSError):
         for _ in range(space.f_bavail - room // space.f_frsize):
-            out.write(bytes(space.f_frsize))  # one by one: others write too
+            out.write(bytes(space.f_frsize))  # one by one, because others write too
 
 
 def test_full_disk(call: Call, tmp_path: Path, study: Path, short: str) -> None:
-    """Full at one moment after the other, of which each gets a little further."""
+    """The disk is full at one moment after the other; each time the study gets a little further."""
     found = [0]
     with disk(tmp_path / "disk", "8m") as place:
         file, ballast = place / "small.db", place / "ballast"
@@ -236,7 +239,7 @@ def test_full_disk(call: Call, tmp_path: Path, study: Path, short: str) -> None:
 
 
 def test_disk_that_becomes_full(tmp_path: Path, long: str) -> None:
-    """Under the real command, while it trains."""
+    """It becomes full while the real command trains."""
     with disk(tmp_path / "disk", "8m") as place:
         file = place / "small.db"
         process = command(tmp_path, LONG, file)
@@ -252,7 +255,7 @@ def test_disk_that_becomes_full(tmp_path: Path, long: str) -> None:
 
 
 def test_read_only_disk(call: Call, tmp_path: Path, study: Path, short: str, stopped: Begun) -> None:
-    """Before a study begins, and before it resumes."""
+    """It is read-only before a study begins, and before it resumes."""
     with disk(tmp_path / "disk", "8m") as place:
 
         def remount(how: str) -> None:
@@ -274,7 +277,7 @@ def test_read_only_disk(call: Call, tmp_path: Path, study: Path, short: str, sto
 
 @pytest.mark.parametrize("number", [8, 25, 55])
 def test_disk_that_becomes_read_only(call: Call, study: Path, file: Path, short: str, number: int) -> None:
-    """No disk that has files open for writing can be remounted; SQLite refuses what it would refuse then."""
+    """A disk with files open for writing cannot be remounted, so SQLite is made to refuse as it would then."""
     with at(number, lambda connection: connection.exec_driver_sql("PRAGMA query_only = 1"), always=True):
         refused(run(call, study, file), str(file), "read-only")
     count = finished(file)
@@ -286,7 +289,7 @@ def test_disk_that_becomes_read_only(call: Call, study: Path, file: Path, short:
 # ── another process that writes ───────────────────────────────────────────────────────────────────────────────────────
 @contextlib.contextmanager
 def writing(file: Path) -> Iterator[None]:
-    """A process of its own holds the lock."""
+    """Hold the lock in a process of its own."""
     code = (
         "import sqlite3, sys\n"
         "connection = sqlite3.connect(sys.argv[1], timeout=60, isolation_level=None)\n"
@@ -306,7 +309,7 @@ def writing(file: Path) -> Iterator[None]:
 def test_locked_for_a_while(
     tmp_path: Path, file: Path, stopped: Begun, short: str, long: str, seconds: float, midway: bool
 ) -> None:
-    """The study waits, and says nothing of it."""
+    """The study waits and prints nothing about it."""
     changes = LONG if midway else SHORT
     if midway:
         process = command(tmp_path, changes, file)
@@ -316,7 +319,7 @@ def test_locked_for_a_while(
     with writing(file):
         if not midway:
             process = command(tmp_path, changes, file)
-            while process.poll() is None and not Path(f"{file}.lock").exists():  # next it writes
+            while process.poll() is None and not Path(f"{file}.lock").exists():  # its next step is a write
                 time.sleep(0.01)
         before = test_crash.finished(file)
         with pytest.raises(subprocess.TimeoutExpired):
@@ -331,7 +334,7 @@ def test_locked_for_a_while(
 def test_locked_for_too_long(
     call: Call, study: Path, file: Path, stopped: Begun, short: str, number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ours and Optuna's connections wait for so long and no longer, whatever they wanted to write."""
+    """Our connections and Optuna's wait until the timeout, for every kind of write."""
     if number == 1:
         stopped.put(file)
     with closing(sqlite3.connect(file, isolation_level=None)) as other, monkeypatch.context() as patch:
@@ -350,7 +353,7 @@ def test_locked_for_too_long(
 # ── the file ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> Begun:
-    """With a log that holds what the file does not have yet."""
+    """Return a study with a log whose content is not in the file yet."""
     begun = unfinished(tmp_path_factory.mktemp("killed"), TRIALS, 40)
     assert 0 < begun.finished < TRIALS and min(map(len, begun.files.values())) > 20 * 4096
     return begun
@@ -363,7 +366,7 @@ def hashes(file: Path) -> dict[str, str]:
 
 
 def refuses(call: Call, study: Path, file: Path, *fragments: str) -> None:
-    """Every command, and none writes anything."""
+    """Check that every command refuses, and that none writes."""
     before = hashes(file)
     for arguments in (("run", study, "--storage", file), ("resume", file)):
         refused(call(*arguments, "--tracking-uri", "none"), str(file), *fragments)
@@ -385,7 +388,7 @@ CUTS: dict[str, Callable[[int], int]] = {
 @pytest.mark.parametrize("cut", CUTS)
 def test_truncated_file(call: Call, study: Path, file: Path, short: str, stopped: Begun, cut: str) -> None:
     stopped.put(file)
-    Path(f"{file}.lock").touch()  # as every run leaves it
+    Path(f"{file}.lock").touch()  # the state after every run
     os.truncate(file, CUTS[cut](file.stat().st_size))
     refuses(call, study, file)
     stopped.put(file)
@@ -395,7 +398,7 @@ def test_truncated_file(call: Call, study: Path, file: Path, short: str, stopped
 
 @pytest.mark.parametrize("cut", CUTS)
 def test_truncated_file_with_its_log(call: Call, study: Path, file: Path, short: str, killed: Begun, cut: str) -> None:
-    """What the log has is not lost with the file: then the study resumes."""
+    """The content of the log is not lost with the file: the study resumes."""
     killed.put(file)
     os.truncate(file, CUTS[cut](file.stat().st_size))
     before = hashes(file)
@@ -411,7 +414,7 @@ def test_truncated_file_with_its_log(call: Call, study: Path, file: Path, short:
 
 
 def test_truncated_log(call: Call, study: Path, file: Path, short: str, killed: Begun) -> None:
-    """SQLite takes a log as far as it is whole; the study resumes from there."""
+    """SQLite reads a log up to its end; the study resumes from there."""
     killed.put(file)
     log = Path(f"{file}-wal")
     for size in (0, log.stat().st_size // 2, log.stat().st_size - 1):
@@ -427,7 +430,7 @@ def test_truncated_log(call: Call, study: Path, file: Path, short: str, killed: 
 def test_overwritten_pages(
     call: Call, study: Path, file: Path, short: str, stopped: Begun, killed: Begun, seed: int, log: bool
 ) -> None:
-    """Found whatever they hold, or nothing that counts was in them."""
+    """The damage is found whatever the pages hold, or it was in unused space."""
     begun, draw = killed if log else stopped, random.Random(seed)
     begun.put(file)
     with file.open("r+b") as out:
@@ -459,9 +462,9 @@ DAMAGES: dict[str, str] = {
 
 
 def change(file: Path, statement: str, *values: object) -> int:
-    """Behind the study's back; how many rows."""
+    """Change rows while no study has the file open; return their number."""
     with closing(sqlite3.connect(file)) as connection:
-        connection.execute("PRAGMA writable_schema = 1")  # columns are declared never to be NULL
+        connection.execute("PRAGMA writable_schema = 1")  # columns are declared NOT NULL
         connection.execute("UPDATE sqlite_master SET sql = replace(sql, 'BLOB NOT NULL', 'BLOB') WHERE type = 'table'")
         connection.execute("PRAGMA writable_schema = RESET")
         count = connection.execute(statement, values).rowcount
@@ -471,7 +474,7 @@ def change(file: Path, statement: str, *values: object) -> int:
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_damaged_checkpoint(call: Call, file: Path, short: str, stopped: Begun, damage: str) -> None:
-    """Its trial starts over, as a note says; the others resume from their checkpoints."""
+    """Its trial starts over, with a note; the others resume from their checkpoints."""
     stopped.put(file)
     with closing(sqlite3.connect(file)) as connection:
         rows = connection.execute("SELECT stage, number FROM hpsearch_checkpoint ORDER BY number").fetchall()
@@ -510,7 +513,7 @@ def test_damaged_outcome(call: Call, study: Path, file: Path, short: str, stoppe
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 @pytest.mark.parametrize("statement", [1, 4, 6])
 def test_killed_while_tables_are_made(call: Call, study: Path, file: Path, statement: int) -> None:
-    """All of them are made or none: half of them would look like another database."""
+    """All tables are created or none: some of them would look like another database."""
     pid = os.fork()
     if pid == 0:
         count = 0

@@ -1,7 +1,7 @@
-"""No study file whatever ends in a traceback: broken files by hand, and very many by chance.
+"""No study file ends in a traceback: broken files written by hand, and many random ones.
 
-Whatever the bytes, reading them gives a spec that survives the database, or one message: what is wrong with which file,
-in characters that a terminal only shows, of readable length, and soon.
+For any bytes, reading gives a spec that survives the database, or one message that names the file and the mistake, in
+printable characters, of readable length, within seconds.
 """
 
 import copy
@@ -31,21 +31,21 @@ from tests.hpsearch import test_cli
 call = test_cli.call
 CORPUS = sorted((Path(__file__).parent / "corpus").iterdir())
 STUDIES = sorted((paths.STUDIES).glob("*.yaml"))
-SOUND = {"bom_utf8", "line_ends_cr", "line_ends_crlf"}  # of the corpus
-SLOWEST = 4.0  # times what YAML's own library takes for the largest file that is allowed, on this machine now
-SOON = 0.3  # seconds in which nothing needs to be compared
+SOUND = {"bom_utf8", "line_ends_cr", "line_ends_crlf"}  # files of the corpus
+SLOWEST = 4.0  # times the YAML library's own time for the largest allowed file, measured on this machine
+SOON = 0.3  # seconds that are always allowed
 HANGS = 30
 LONGEST = 20_000  # characters of a message
 
 
 def harmless(text: str) -> bool:
-    """Nothing that a terminal obeys, and no half of a character."""
+    """Check that a message has no terminal control characters and no lone surrogates."""
     return all(c.isprintable() for line in text.split("\n") for c in line)
 
 
 @contextmanager
 def in_time() -> Iterator[None]:
-    """Beside a large file's reading by the library alone; what hangs is ended."""
+    """Compare the time with the library's own time for a large file; end what hangs."""
 
     def hang(_number: int, _frame: FrameType | None) -> None:
         raise AssertionError("hangs")
@@ -59,11 +59,11 @@ def in_time() -> Iterator[None]:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
     spent = time.process_time() - begun
-    assert spent < SOON or any(spent < SLOWEST * library() for _ in range(3))  # machines are uneven
+    assert spent < SOON or any(spent < SLOWEST * library() for _ in range(3))  # times vary
 
 
 def library() -> float:
-    """Seconds of this process for what any reader must do to a file of as many values as are allowed."""
+    """Return the CPU seconds of any reader for a file with as many values as are allowed."""
     text = json.dumps([f"value{n}" for n in range(document.MAX_NODES)])
     begun = time.process_time()
     YAML(typ="safe", pure=True).load(text)
@@ -71,7 +71,7 @@ def library() -> float:
 
 
 def judged(path: Path, *overrides: str) -> Spec | None:
-    """The spec; None after one good message. Every other exception is a failure of the test."""
+    """Return the spec, or None after one valid message. Every other exception fails the test."""
     message, notices, spec = "", [], None
     with in_time():
         try:
@@ -90,7 +90,7 @@ def judged(path: Path, *overrides: str) -> Spec | None:
 
 @pytest.mark.parametrize("file", CORPUS, ids=lambda p: p.stem)
 def test_corpus(file: Path, call: test_cli.Call, tmp_path: Path) -> None:
-    """By itself, and by the command; nothing in it is run."""
+    """In this process and by the command; no code in the file runs."""
     spec = judged(file)
     assert (spec is not None) == (file.stem in SOUND)
     said = call("check", file)
@@ -98,11 +98,11 @@ def test_corpus(file: Path, call: test_cli.Call, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_corpus_is_there() -> None:
+def test_corpus_exists() -> None:
     assert len(CORPUS) >= 100
 
 
-# Of some of the corpus: where and why.
+# Some files of the corpus: the place and the reason in the message.
 REASONS = {
     "tag_system": ":1: name: tags are not supported; remove '!!python/object/apply:os.system'",
     "tag_handle": "remove the line that begins with %",
@@ -138,7 +138,7 @@ def test_reasons(name: str) -> None:
 
 
 def test_merge_keys(tmp_path: Path) -> None:
-    """Its own keys hide those of `<<`, the first of which hide the others; a mistake is where it is written."""
+    """Own keys override those of `<<`, and earlier mappings override later ones; a mistake is where it is written."""
     path = tmp_path / "a.yaml"
     path.write_text(
         "name: a\n"
@@ -175,7 +175,7 @@ def test_merge_keys(tmp_path: Path) -> None:
         ("not allowed", "cannot be read"),
     ],
 )
-def test_what_is_no_file(kind: str, message: str, tmp_path: Path, call: test_cli.Call) -> None:
+def test_paths_that_are_no_files(kind: str, message: str, tmp_path: Path, call: test_cli.Call) -> None:
     path = tmp_path / "study.yaml"
     match kind:
         case "folder":
@@ -206,7 +206,7 @@ def test_what_is_no_file(kind: str, message: str, tmp_path: Path, call: test_cli
     with in_time(), pytest.raises(SpecError) as caught:
         load_spec(path)
     assert message in str(caught.value) and harmless(str(caught.value)) and len(str(caught.value)) < 5_000
-    if kind != "zero byte":  # which no command line can hold
+    if kind != "zero byte":  # impossible on a command line
         said = call("check", path)
         assert said.code == 2 and harmless(said.err) and message in said.err
 
@@ -238,7 +238,7 @@ LARGE: dict[str, Any] = {
 
 @pytest.mark.parametrize("case", LARGE)
 def test_large(case: str, tmp_path: Path) -> None:
-    """Hints are given for as many mistakes as a user may read."""
+    """Hints are given for as many mistakes as a user can read."""
     path = tmp_path / "large.yaml"
     path.write_text(json.dumps(cases.CONTENT | LARGE[case]))
     assert judged(path) is None or case == "values"
@@ -299,7 +299,7 @@ WHICH = st.integers(0, len(CONTENTS) - 1)
 
 @st.composite
 def odd(draw: st.DrawFn) -> Any:
-    """An odd value, or a part of another study."""
+    """Draw an odd value, or a part of another study."""
     if draw(st.booleans()):
         return copy.deepcopy(draw(st.sampled_from(ODD)))
     which = draw(WHICH)
@@ -308,7 +308,7 @@ def odd(draw: st.DrawFn) -> Any:
 
 @st.composite
 def structures(draw: st.DrawFn) -> bytes:
-    """A sound study, some parts of which are replaced, removed, added or renamed."""
+    """Draw a valid study, some parts of which are replaced, removed, added or renamed."""
     which = draw(WHICH)
     content = copy.deepcopy(CONTENTS[which])
     for _ in range(draw(st.integers(1, 3))):
@@ -332,7 +332,7 @@ def structures(draw: st.DrawFn) -> bytes:
 
 @st.composite
 def mutations(draw: st.DrawFn) -> bytes:
-    """The bytes of a sound study with some of them flipped, left out, doubled, or from elsewhere."""
+    """Draw the bytes of a valid study with some of them flipped, left out, doubled, or from elsewhere."""
     data = bytearray(draw(st.sampled_from(BASES)))
     for _ in range(draw(st.integers(1, 6))):
         start = draw(st.integers(0, len(data)))
@@ -355,7 +355,7 @@ def mutations(draw: st.DrawFn) -> bytes:
 
 @st.composite
 def assignments(draw: st.DrawFn) -> tuple[bytes, tuple[str, ...]]:
-    """A sound study and what `--set` might be given."""
+    """Draw a valid study and arguments of `--set`."""
     which = draw(WHICH)
     words = st.sampled_from(["0", "-1", "-9", "²", "١", "9" * 5000, "", "\x1b[31m", "\ud800", *KEYS])
     keys = st.one_of(
@@ -372,7 +372,7 @@ def alone(strategy: st.SearchStrategy[bytes]) -> st.SearchStrategy[tuple[bytes, 
     return strategy.map(lambda data: (data, ()))
 
 
-# How they are made, and how many by default.
+# The strategies, and the default number of examples of each.
 MADE: dict[str, tuple[st.SearchStrategy[tuple[bytes, tuple[str, ...]]], int]] = {
     "bytes": (alone(st.binary(max_size=400)), 300),
     "text": (alone(st.text(max_size=200).map(lambda t: t.encode("utf-8", "surrogatepass"))), 100),
@@ -386,7 +386,7 @@ TIMES = 8
 
 @pytest.mark.parametrize("times", [1, pytest.param(TIMES, marks=pytest.mark.soak)], ids=["some", "many"])
 @pytest.mark.parametrize("kind", MADE)
-def test_made(kind: str, times: int, tmp_path: Path) -> None:
+def test_generated_files(kind: str, times: int, tmp_path: Path) -> None:
     strategy, count = MADE[kind]
     path = tmp_path / "made.yaml"
     tried = 0
@@ -404,13 +404,13 @@ def test_made(kind: str, times: int, tmp_path: Path) -> None:
     assert tried >= count * times
 
 
-def test_many_are_ten_thousand() -> None:
+def test_there_are_ten_thousand_examples() -> None:
     assert sum(count for _, count in MADE.values()) * TIMES >= 10_000
 
 
 @pytest.mark.parametrize("kind", ["mutations", "structures"])
-def test_made_by_the_command(kind: str, tmp_path: Path, call: test_cli.Call) -> None:
-    """A sample."""
+def test_generated_files_by_the_command(kind: str, tmp_path: Path, call: test_cli.Call) -> None:
+    """A sample of the generated files."""
     path = tmp_path / "made.yaml"
 
     @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
@@ -425,8 +425,8 @@ def test_made_by_the_command(kind: str, tmp_path: Path, call: test_cli.Call) -> 
     exit_0_or_2()
 
 
-def test_some_made_are_sound(tmp_path: Path) -> None:
-    """Or nothing would be learned of specs that come out."""
+def test_some_generated_files_are_valid(tmp_path: Path) -> None:
+    """Otherwise the tests above would never reach a spec."""
     path, sound = tmp_path / "made.yaml", 0
 
     @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)

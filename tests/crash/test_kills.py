@@ -1,4 +1,4 @@
-"""A study whose coordinator and workers are killed at any moment, by the system's hand, ends as an unbroken one."""
+"""A study whose coordinator and workers are killed at random moments ends like an uninterrupted one."""
 
 import contextlib
 import os
@@ -22,20 +22,20 @@ from tests.crash.test_crash import descendants
 
 pytestmark = [pytest.mark.crash, pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")]
 
-# The study of killed.py, with enough epochs for a moment to fall into training.
+# The study of killed.py, with enough epochs that kills occur during training.
 CHANGES: dict[str, Any] = {
     **cases.FULL,
     "train": {"optimizer": "momentum", "epochs": 200, "early_stopping": {"patience": 80, "min_delta": 1e-3}},
     "pruning": {"kind": "successive_halving", "min_epochs": 25, "reduction": 2},
 }
-PATIENCE = 2  # workers killed while one coordinator lives: a trial that costs three has failed, which is another table
-EACH = 40  # kills a study
-EARLY = 0.2  # share of the lives of a coordinator in which kills begin with its first instruction
+PATIENCE = 2  # workers killed per coordinator: a trial that costs three has failed, which changes the table
+EACH = 40  # kills per study
+EARLY = 0.2  # share of coordinators that may be killed from their first instruction
 
 
 @final
 class Life:
-    """A coordinator and the processes below it, each known by a descriptor, so that no other process is killed."""
+    """A coordinator and the processes below it, each by a file descriptor, so that no other process is killed."""
 
     def __init__(self, folder: Path) -> None:
         database = folder / "small.db"
@@ -49,10 +49,10 @@ class Life:
             text=True,
         )
         self._database = database
-        self._below: dict[int, int] = {}  # process → descriptor
+        self._below: dict[int, int] = {}  # process id → file descriptor
 
     def below(self) -> dict[int, str]:
-        """The processes below it that live, and what each is; those whose parent was killed too."""
+        """Return process id → kind of the living processes below it, including those whose parent was killed."""
         for pid in descendants(self.process.pid) - self._below.keys():
             with contextlib.suppress(ProcessLookupError):
                 self._below[pid] = os.pidfd_open(pid)
@@ -64,7 +64,7 @@ class Life:
         return found
 
     def begun(self) -> bool:
-        """Waits until it has the study and a worker; False when it ended before."""
+        """Wait until it has the study and a worker; return False if it ended before."""
         while self.process.poll() is None:
             if holder(self._database) == self.process.pid and len(self.workers()) > 0:
                 return True
@@ -72,11 +72,11 @@ class Life:
         return False
 
     def workers(self) -> list[int]:
-        """Its workers, and the server that starts them, but not who tidies up after all of them."""
+        """Return its workers and the fork server, without the resource tracker."""
         return [pid for pid, command in self.below().items() if "forkserver" in command]
 
     def kill_worker(self, draw: random.Random) -> bool:
-        """Kills one; False when there is none any more."""
+        """Kill a worker; return False if there is none."""
         found = self.workers()
         if found and self.process.poll() is None:
             signal.pidfd_send_signal(self._below[draw.choice(found)], signal.SIGKILL)
@@ -84,7 +84,7 @@ class Life:
         return False
 
     def kill(self) -> bool:
-        """Kills the coordinator; False when it had ended by itself. Nobody below may outlive it."""
+        """Kill the coordinator; return False if it had ended by itself. No process below may outlive it."""
         self.below()
         self.process.kill()
         self.process.communicate()
@@ -100,7 +100,7 @@ class Life:
 
 
 def holder(database: Path) -> int | None:
-    """The process that holds the lease, or did when it was killed."""
+    """Return the process that holds the lease, or held it when it was killed."""
     with contextlib.suppress(sqlite3.OperationalError), contextlib.closing(opened(database)) as connection:
         row = connection.execute("SELECT pid FROM hpsearch_lease").fetchone()
         study = connection.execute("SELECT count(*) FROM hpsearch_study").fetchone()
@@ -113,14 +113,14 @@ def opened(database: Path) -> sqlite3.Connection:
 
 
 def whole(database: Path) -> None:
-    """The file is intact, whichever process was killed while writing it."""
+    """Check that the file is intact."""
     with contextlib.suppress(sqlite3.OperationalError), contextlib.closing(opened(database)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, float]:
-    """The database of an undisturbed study, and its seconds of training."""
+    """Return the database of an uninterrupted study, and its seconds of training."""
     folder = tmp_path_factory.mktemp("unbroken")
     life = Life(folder)
     assert life.begun()
@@ -137,7 +137,7 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, float]:
 
 
 def broken(folder: Path, draw: random.Random, span: float, kills: int) -> Iterator[str]:
-    """Runs a study to its end, with as many kills as it takes at most; says who was killed.
+    """Run a study to its end with at most `kills` kills; yield which kind of process was killed.
 
     Args:
         span: seconds within which the moment of a kill lies.

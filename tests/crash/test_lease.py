@@ -1,4 +1,4 @@
-"""One coordinator a study: a second one hears who has it, and one that is gone is replaced without asking."""
+"""One coordinator per study: a second one reports the holder of the lease; the lease of an ended one is taken over."""
 
 import os
 import signal
@@ -36,7 +36,7 @@ HERE = socket.gethostname()
 
 
 def rows(file: Path) -> list[tuple[Any, ...]]:
-    """The lease: host, process, since, beat, token."""
+    """Return the lease: host, process, since, heartbeat, token."""
     with closing(sqlite3.connect(file)) as connection:
         return connection.execute("SELECT host, pid, since, heartbeat, token FROM hpsearch_lease").fetchall()
 
@@ -54,18 +54,18 @@ def put(file: Path, host: str, pid: int, silent: float, token: str = "another's"
 
 
 def dump(file: Path) -> str:
-    """All that a database holds."""
+    """Return everything a database holds."""
     with closing(sqlite3.connect(file)) as connection:
         return "\n".join(connection.iterdump())
 
 
 # ── real processes ────────────────────────────────────────────────────────────────────────────────────────────────────
 def test_two_coordinators(call: Call, tmp_path: Path, study: Path, file: Path, long: str) -> None:
-    """The second exits at once and the first is undisturbed; looking is allowed."""
+    """The second exits at once and the first is not affected; reading is allowed."""
     begun = time.time()
     first = command(tmp_path, LONG, file)
     assert test_crash.await_trials(first, file, 1)
-    first.send_signal(signal.SIGSTOP)  # so that it runs as long as the others look
+    first.send_signal(signal.SIGSTOP)  # so that it runs while the others read
     second = command(tmp_path, LONG, file)
     ((host, pid, since, _, token),) = rows(file)
     assert (host, pid) == (HERE, first.pid) and begun < since < time.time()
@@ -83,7 +83,7 @@ def test_two_coordinators(call: Call, tmp_path: Path, study: Path, file: Path, l
 
 
 def test_killed_coordinator(call: Call, tmp_path: Path, file: Path, long: str) -> None:
-    """Its lease is taken over at once, without a word."""
+    """Its lease is taken over at once, without a message."""
     first = command(tmp_path, LONG, file)
     assert test_crash.await_trials(first, file, 2)
     first.kill()
@@ -131,7 +131,7 @@ TEN = textwrap.dedent(
 
 @pytest.mark.parametrize("again", [0, *(pytest.param(n, marks=pytest.mark.soak) for n in range(1, 20))])
 def test_ten_at_once(memory: Path, tmp_path: Path, file: Path, again: int) -> None:
-    """On a file that is not there yet."""
+    """On a file that does not exist yet."""
     long = cases.write(memory, **{**SHORT, "train": {"optimizer": "momentum", "epochs": 400}})
     script = [sys.executable, "-c", TEN, long, file, tmp_path]
     process = subprocess.run(script, capture_output=True, text=True, timeout=180)
@@ -146,9 +146,9 @@ def test_ten_at_once(memory: Path, tmp_path: Path, file: Path, again: int) -> No
     assert finished(file) == TRIALS and rows(file) == []
 
 
-# ── leases that are found ─────────────────────────────────────────────────────────────────────────────────────────────
+# ── existing leases ───────────────────────────────────────────────────────────────────────────────────────────────────
 def test_lease_of_another_host(call: Call, study: Path, file: Path, stopped: Begun, short: str) -> None:
-    """On a shared disk, where no lock tells: respected as long as it beats."""
+    """On a shared disk, where a file lock has no effect, it is respected until its heartbeat expires."""
     stopped.put(file)
     put(file, "elsewhere", 77, lease.EXPIRY - 20)
     before = dump(file)
@@ -163,17 +163,15 @@ def test_lease_of_another_host(call: Call, study: Path, file: Path, stopped: Beg
 
 
 @pytest.mark.parametrize("silent", [0.0, 1e6])
-def test_number_of_a_dead_process_that_another_has(
-    call: Call, study: Path, file: Path, stopped: Begun, short: str, silent: float
-) -> None:
-    """The file lock shows that the study is not running, whichever process has that number now."""
+def test_reused_process_id(call: Call, study: Path, file: Path, stopped: Begun, short: str, silent: float) -> None:
+    """The file lock shows that the study is not running, whichever process has that id now."""
     stopped.put(file)
     put(file, HERE, os.getppid(), silent)
     assert run(call, study, file).code == 0
     assert cases.table(file) == short and rows(file) == []
 
 
-# ── a lease that is lost ──────────────────────────────────────────────────────────────────────────────────────────────
+# ── lost leases ───────────────────────────────────────────────────────────────────────────────────────────────────────
 WRITES: dict[str, tuple[type, str]] = {
     "begin a stage": (StageTable, "begin"),
     "add trials": (TrialTable, "add"),
@@ -190,7 +188,7 @@ WRITES: dict[str, tuple[type, str]] = {
 def test_taken_over(
     call: Call, study: Path, file: Path, short: str, write: str, number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever it was about to write, be it by Optuna's hands, is not written, nor anything after it."""
+    """After the loss of the lease neither we nor Optuna write anything."""
     owner, method = WRITES[write]
     original: Callable[..., Any] = getattr(owner, method)
     seen: list[str] = []
@@ -221,7 +219,7 @@ def test_taken_over(
 def test_no_lease_after_an_error(
     call: Call, study: Path, file: Path, short: str, moment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nor after one of ours."""
+    """Also after one of our own errors."""
 
     def broken(*_: Any) -> None:
         assert len(rows(file)) == 1

@@ -1,4 +1,4 @@
-"""Hostile names: wherever text gets in, it is refused in one message, or it is data and nothing else to the end."""
+"""Hostile names: text from any source is refused in one message, or it is data and never interpreted."""
 
 import json
 import os
@@ -63,7 +63,7 @@ TINY: dict[str, Any] = {
 
 
 def parameter(text: str) -> dict[str, Any]:
-    """Units are searched under that name."""
+    """A study that searches the units under that name."""
     known = cases.CONTENT["parameters"]
     renamed = {text if name == "hidden_units" else name: p for name, p in known.items()}
     return {"model": {"hidden": [{"units": text, "activation": "tanh"}]}, "parameters": renamed}
@@ -74,7 +74,7 @@ LABELS = (
     *("empty", "long"),
 )
 
-# Where text gets into a study file.
+# Places of text in a study file.
 PLACES: dict[str, Any] = {
     "study": lambda text: {"name": text},
     "stage": lambda text: {"stages": [{"name": text, "trials": 2}]},
@@ -94,7 +94,7 @@ PLACES: dict[str, Any] = {
 
 
 def refused(said: test_cli.Said) -> None:
-    """One message, which a terminal only shows."""
+    """Check that there is one message, which is printable."""
     assert said.code == 2 and said.out == "", said
     assert said.err.startswith("error: ") and harmless(said.err) and len(said.err) < LONGEST
     assert "Traceback" not in said.err
@@ -138,7 +138,7 @@ def test_in_a_study_file(place: str, call: test_cli.Call, tmp_path: Path, monkey
 
 
 @pytest.mark.parametrize("name", ["a", "a b", "A.b-c_d 0", "a" * 100])
-def test_odd_names_that_are_fine(name: str, call: test_cli.Call, tmp_path: Path) -> None:
+def test_odd_names_that_are_allowed(name: str, call: test_cli.Call, tmp_path: Path) -> None:
     parameters = parameter("läge: a/b.c-d_e 1")
     found = works(call, tmp_path, cases.write(tmp_path, **TINY, **parameters, name=name))
     assert found is not None and found["study"] == name
@@ -146,7 +146,7 @@ def test_odd_names_that_are_fine(name: str, call: test_cli.Call, tmp_path: Path)
 
 @pytest.mark.parametrize("hostile", LABELS)
 def test_labels(hostile: str, call: test_cli.Call, tmp_path: Path) -> None:
-    """Names of classes in a file of data."""
+    """Names of classes in a data file."""
     rows, text = np.random.default_rng(0).normal(size=(60, 2)), HOSTILE[hostile]
     np.savez(tmp_path / "rows.npz", x=rows, y=np.array([text, "b", "c"] * 20))
     study = cases.write(tmp_path, **TINY, data={"source": "npz", "path": str(tmp_path / "rows.npz")})
@@ -155,7 +155,7 @@ def test_labels(hostile: str, call: test_cli.Call, tmp_path: Path) -> None:
 
 
 def test_labels_beyond_unicode(call: test_cli.Call, tmp_path: Path) -> None:
-    """Four bytes a letter, which may hold anything."""
+    """Four-byte labels with any code points."""
     labels = np.array([0x7FFFFFFF, 98, 99] * 20, np.uint32).view("<U1")
     np.savez(tmp_path / "rows.npz", x=np.random.default_rng(0).normal(size=(60, 2)), y=labels)
     study = cases.write(tmp_path, **TINY, data={"source": "npz", "path": str(tmp_path / "rows.npz")})
@@ -177,12 +177,12 @@ WHOLE = (
     "8-bit",
     "new line",
     "other bytes",
-)  # with a study that is run
+)  # and the study runs
 FILES = [name for name, text in HOSTILE.items() if name != "half a character" and name_of_file(text)]
 
 
 @pytest.mark.parametrize("hostile", WHOLE)
-def test_files_of_data_that_are_there(hostile: str, call: test_cli.Call, tmp_path: Path) -> None:
+def test_existing_data_files(hostile: str, call: test_cli.Call, tmp_path: Path) -> None:
     path = tmp_path / f"{HOSTILE[hostile]}.npz"
     np.savez(tmp_path / "rows.npz", x=np.random.default_rng(0).normal(size=(60, 2)), y=np.arange(60) % 3)
     (tmp_path / "rows.npz").rename(path)
@@ -201,15 +201,15 @@ def test_study_files(hostile: str, call: test_cli.Call, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("hostile", WHOLE)
 def test_databases(hostile: str, call: test_cli.Call, tmp_path: Path) -> None:
-    """A file of that name, and what is none."""
+    """A database file of that name, or a refusal."""
     study = cases.write(tmp_path, **TINY)
     works(call, tmp_path, study, "--storage", tmp_path / f"{HOSTILE[hostile]}.db")
 
 
 @pytest.mark.parametrize("form", ["{}", "sqlite:///none/{}", "{}://x/y", "postgresql://{}", "sqlite:///none/a?{}=1"])
-def test_databases_that_are_none(form: str, call: test_cli.Call) -> None:
+def test_invalid_database_names(form: str, call: test_cli.Call) -> None:
     for text in HOSTILE.values():
-        if text and "\0" not in text:  # which no command line can hold
+        if text and "\0" not in text:  # impossible on a command line
             refused(call("show", form.replace("{}", text)))
             refused(call("resume", form.replace("{}", text), "--tracking-uri", "none"))
 
@@ -242,7 +242,7 @@ def test_a_tampered_database(call: test_cli.Call, tmp_path: Path) -> None:
 
 @pytest.mark.crash
 def test_names_in_mlflow(call: test_cli.Call, tmp_path: Path) -> None:
-    """The oddest that are allowed, and labels as they like."""
+    """The oddest allowed names, and arbitrary labels."""
     labels = [HOSTILE["html"], HOSTILE["sql"], HOSTILE["colors"]]
     np.savez(tmp_path / "rows.npz", x=np.random.default_rng(0).normal(size=(60, 2)), y=np.array(labels * 20))
     odd = "läge: a/b.c-d_e " + "x" * 184

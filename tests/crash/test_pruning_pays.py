@@ -1,4 +1,4 @@
-"""Pruning digits: a fraction of the epochs, and a confirmed winner that is no worse."""
+"""Pruning digits trains a fraction of the epochs, and the confirmed winner is not worse."""
 
 from pathlib import Path
 from statistics import median
@@ -17,7 +17,7 @@ STUDY = paths.STUDIES / "digits.yaml"
 
 
 class Found(NamedTuple):
-    """Epochs of the stages that search, and the winner's mean val loss over the confirming seeds."""
+    """Epochs of the searching stages, and the winner's mean val loss over the confirming seeds."""
 
     epochs: int
     loss: float
@@ -47,4 +47,4 @@ def test_pruning_pays(tmp_path: Path, seeds: int) -> None:
     losses = [median(each[kind].loss for each in pairs) for kind in (0, 1)]
     print(f"epochs {min(shares):.2f} to {max(shares):.2f} of those without pruning; median losses {losses}")
     assert max(shares) <= 0.4
-    assert seeds == 1 or losses[1] <= losses[0]  # of one seed it says nothing
+    assert seeds == 1 or losses[1] <= losses[0]  # one seed would prove nothing

@@ -1,4 +1,4 @@
-"""A study's table depends on its file and its seed: not on workers, grouping, the order of results, or time slices."""
+"""A study's table depends on its file and seed only: not on workers, batching, order of results, or time slices."""
 
 import random
 from collections import Counter
@@ -20,7 +20,7 @@ KINDS: dict[str, Any] = {
     "halving": cases.FULL,
     "hyperband": {**cases.FULL, "pruning": {"kind": "hyperband", "min_epochs": 1, "reduction": 2}},
     "median": {**cases.FULL, "pruning": {"kind": "median", "min_epochs": 1, "n_startup_trials": 3}},
-    "folds": {  # of rows that are prepared in two ways
+    "folds": {  # with two ways of preprocessing
         **cases.FULL,
         "data": {"source": "sklearn", "name": "iris", "split": {"folds": 3}, "scale": "scaling"},
         "parameters.scaling": {"values": ["standard", "minmax"]},
@@ -43,7 +43,7 @@ def dataset(spec: Spec, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 @pytest.fixture(scope="module")
 def table(spec: Spec, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The table of the study, trained inline, as the reference."""
+    """Return the table of the study, trained inline, as the reference."""
     database = tmp_path_factory.mktemp("reference") / "small.db"
     study = cases.run(spec, dataset, database)
     search = [r for records in study.trials[:2] for r in records]
@@ -81,7 +81,7 @@ def test_order_of_arrival(spec: Spec, dataset: Dataset, table: str, tmp_path: Pa
 
 
 def test_slices(spec: Spec, dataset: Dataset, table: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every trial comes back, and its checkpoint is stored, after every epoch."""
+    """Every trial returns after every epoch, and its checkpoint is stored."""
     monkeypatch.setattr(stage_run, "TIME_SLICE", 0.0)
     cases.run(spec, dataset, tmp_path / "small.db", Inline())
     assert cases.table(tmp_path / "small.db") == table
@@ -90,7 +90,7 @@ def test_slices(spec: Spec, dataset: Dataset, table: str, tmp_path: Path, monkey
 @pytest.mark.crash
 @pytest.mark.parametrize("step", [3, pytest.param(1, marks=pytest.mark.soak)], ids=["third", "single"])
 def test_stopped_after_every_trial(spec: Spec, dataset: Dataset, table: str, tmp_path: Path, step: int) -> None:
-    """Begun again and again, each time for some more trials; what was finished before is told again first."""
+    """Resumed repeatedly, each time for a few more trials; earlier trials are passed to the sampler again first."""
     database, total = tmp_path / "small.db", sum(s.trials for s in spec.stages)
     stopped = 0
     for limit in range(1, total + 1, step):

@@ -1,4 +1,4 @@
-"""Files are data: what is hidden in them is never run. Passwords in URLs are never said."""
+"""Files are data: code hidden in them never runs. Passwords in URLs are never printed."""
 
 import json
 import os
@@ -31,7 +31,7 @@ SECRET = "hunter2"
 
 
 class Canary:
-    """Makes a folder when it is unpickled."""
+    """Creates a folder when it is unpickled."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -42,7 +42,7 @@ class Canary:
 
 @pytest.fixture
 def canary(tmp_path: Path) -> Path:
-    """Must not be there at the end."""
+    """Return a folder that must not exist at the end."""
     return tmp_path / "canary"
 
 
@@ -50,8 +50,8 @@ def objects(folder: Path) -> np.ndarray[Any, Any]:
     return np.array([Canary(folder)] * 6, object)
 
 
-def test_the_canary_sings(canary: Path) -> None:
-    """The parts that other tests do not see."""
+def test_the_canary_works(canary: Path) -> None:
+    """Unpickling creates the folder, so the other tests can fail."""
     pickle.loads(pickle.dumps(Canary(canary)))
     assert canary.is_dir()
 
@@ -82,7 +82,7 @@ def test_data_with_objects(which: str, canary: Path, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A sound model."""
+    """Return the folder of a valid model."""
     from hpsearch.core.seeds import derive
     from hpsearch.training.network import build_network
 
@@ -174,7 +174,7 @@ def test_tags(tag: str, canary: Path, tmp_path: Path) -> None:
     assert not canary.exists()
 
 
-# URLs with a password that lead nowhere; drivers need not be there.
+# URLs with a password and no server; drivers need not be installed.
 URLS = (
     "postgresql://u:{}@127.0.0.1:1/db",
     "postgresql+psycopg2://u:{}@127.0.0.1:1/db",
@@ -199,7 +199,7 @@ def silent(text: str) -> bool:
     return SECRET not in text and harmless(text)
 
 
-@pytest.mark.filterwarnings("ignore")  # of drivers
+@pytest.mark.filterwarnings("ignore")  # messages of drivers
 @pytest.mark.parametrize("url", URLS)
 def test_passwords_of_databases(url: str, call: test_cli.Call, tmp_path: Path) -> None:
     full = url.replace("{}", SECRET)
@@ -219,7 +219,7 @@ def test_passwords_of_databases(url: str, call: test_cli.Call, tmp_path: Path) -
 
 
 def test_passwords_of_trackers(tmp_path: Path) -> None:
-    """The study is done; the tracker's excuse holds none, nor does what is stored."""
+    """The study completes; neither the tracker's message nor the database contains the password."""
     study = cases.write(tmp_path, **TINY)
     process = subprocess.run(
         [test_cli.COMMAND, "run", study, "--tracking-uri", f"http://u:{SECRET}@127.0.0.1:1"],
@@ -236,7 +236,7 @@ def test_passwords_of_trackers(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("url", URLS)
 def test_passwords_in_mlflow(url: str) -> None:
-    """Which database it is: a tag of the experiment."""
+    """The tag of the experiment that names the database."""
     try:
         assert silent(display_name(url.replace("{}", SECRET)))
     except HpsearchError as error:
@@ -251,6 +251,6 @@ def test_redacted(url: str) -> None:
         assert SECRET not in text(full) and SECRET not in text(f"{full} {full}")
 
 
-def test_what_is_no_password_stays() -> None:
+def test_redacted_keeps_other_text() -> None:
     for text in ("sqlite:///a@b.db", "http://127.0.0.1:5000/x", "a: b@c", "studies/a.yaml:3: x: got 'password=3'"):
         assert redacted(text) == text

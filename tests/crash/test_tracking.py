@@ -1,4 +1,4 @@
-"""Whatever happens to MLflow during a study, the study ends normally and `sync` completes its runs."""
+"""Whatever fails in MLflow during a study, the study ends normally and `sync` completes its runs."""
 
 import contextlib
 import os

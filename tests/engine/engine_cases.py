@@ -25,7 +25,7 @@ F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
 
 
 def targets(loss: Loss, outputs: int, count: int, seed: int, dtype: np.dtype[Any] = F32) -> np.ndarray | None:
-    """Targets for so many outputs, of labels or else of values; None when the loss takes neither."""
+    """Return targets for this number of outputs: labels or values; None when the loss does not accept them."""
     rng = np.random.default_rng([seed, 1])
     for labels in (rng.integers(0, max(outputs, 2), count), rng.standard_normal((count, outputs))):
         try:
@@ -35,7 +35,7 @@ def targets(loss: Loss, outputs: int, count: int, seed: int, dtype: np.dtype[Any
     return None
 
 
-# Every loss with every number of outputs that it takes.
+# Every loss with every number of outputs that it accepts.
 LOSS_CASES = [
     (name, outputs) for name in LOSSES for outputs in (1, 3) if targets(LOSSES[name](), outputs, 4, 0) is not None
 ]
@@ -55,15 +55,15 @@ def network(loss: str, outputs: int, activation: str, inputs: int, hidden: Seque
 
 
 def varied(config: Any, k: int) -> Any:
-    """The k-th of configurations that differ in their numbers only."""
+    """Return the k-th of configurations that differ in their numbers only."""
     numbers = {f.name: getattr(config, f.name) for f in dataclasses.fields(config) if f.type in (float, "float")}
     return dataclasses.replace(config, **{name: value * (1 - k / 50) for name, value in numbers.items()})
 
 
 def hyperparameters(count: int, optimizer: str, schedule: str = "constant", batch: int = 8) -> list[Hyperparameters]:
-    """So many trials of one kind, all their numbers different."""
+    """Return this many trials of one kind with different numbers."""
     kind: Any = SCHEDULES[schedule]
-    span = {"epochs": 10} if "epochs" in {f.name for f in dataclasses.fields(kind)} else {}  # as a study gives it
+    span = {"epochs": 10} if "epochs" in {f.name for f in dataclasses.fields(kind)} else {}  # as in a study
     return [
         Hyperparameters(
             optimizer=varied(OPTIMIZERS[optimizer](), k),
@@ -82,23 +82,23 @@ def start(net: Network, trials: Sequence[Hyperparameters], dtype: np.dtype[Any] 
 
 
 def run(net: Network, trials: Sequence[Hyperparameters], state: State, data: Rows, epochs: int) -> list[Epoch]:
-    """So many epochs of all trials, measured on the rows they learn from too."""
+    """Train all trials for this many epochs, with the training rows as validation rows."""
     training = train(net, trials, state, data, data)
     return [next(training) for _ in range(epochs)]
 
 
 def bits(state: State, number: int) -> bytes:
-    """Everything one trial has, as bytes."""
+    """Return everything of one trial as bytes."""
     arrays = [state.theta[number], *(slot[number] for slot in state.slots.values()), state.best_theta[number]]
     return b"".join(plain(a) for a in arrays) + repr(state.generators[number].bit_generator.state).encode()
 
 
 def scores_bits(epochs: Sequence[Epoch], number: int) -> bytes:
-    """One trial's losses and accuracies, as bytes."""
+    """Return one trial's losses and accuracies as bytes."""
     kept = [s[number] for e in epochs for scores in (e.train, e.val) if scores is not None for s in scores]
     return plain(np.array(kept))
 
 
 def plain(array: np.ndarray) -> bytes:
-    """The bytes of an array, with one NaN for all: its sign bit depends on the code path and means nothing."""
+    """Return the bytes of an array with one NaN for all: its sign bit depends on the code path and has no meaning."""
     return np.where(np.isnan(array), np.nan, array).astype(array.dtype).tobytes()

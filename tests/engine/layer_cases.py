@@ -1,4 +1,4 @@
-"""Networks with every layer of the registry in them, at least one each: the layers' contracts run over these."""
+"""Networks that contain every layer of the registry at least once, for the contract tests of layers."""
 
 from dataclasses import dataclass
 from math import prod
@@ -32,14 +32,14 @@ XAVIER, TANH, CLASSES = XavierNormal(), ACTIVATIONS["tanh"](), 3
 
 
 def of_features(*layers: Layer) -> Network:
-    """Between two dense layers, behind a tanh, on rows of 5."""
+    """Place the layer between two dense layers, after a tanh, on rows of 5 features."""
     return Network((5,), (Dense(6, XAVIER), TANH, *layers, Dense(CLASSES, XAVIER)), SoftmaxCrossEntropy())
 
 
 @final
 @dataclass(frozen=True)
 class Pixels(Layer):
-    """Images as one row of features each, copied: what these cases need to be networks, and nothing under test."""
+    """Copies images to rows of features, as these networks need it; it is not under test."""
 
     def outputs(self, inputs: Shape) -> Shape:
         return (prod(inputs),)
@@ -62,17 +62,17 @@ class Pixels(Layer):
 
 
 def of_images(*layers: Layer) -> Network:
-    """On rows of two channels, behind a layer that learns from what comes back."""
+    """Place the layer on rows of two channels, after a layer that needs its gradient."""
     return Network((2, 3, 4), (PReLU(0.6), *layers, Pixels(), Dense(CLASSES, XAVIER)), SoftmaxCrossEntropy())
 
 
 def of_pixels(*layers: Layer) -> Network:
-    """On larger images themselves, so that nothing asks for dL/dx."""
+    """Place the layer first on larger images, so that dL/dx is not needed."""
     return Network((2, 7, 6), (*layers, Flatten(), Dense(CLASSES, XAVIER)), SoftmaxCrossEntropy())
 
 
 def first(*layers: Layer) -> Network:
-    """On the rows themselves, so that nothing asks for dL/dx."""
+    """Place the layer first, so that dL/dx is not needed."""
     return Network((5,), (*layers, Dense(CLASSES, XAVIER)), SoftmaxCrossEntropy())
 
 
@@ -119,14 +119,14 @@ LAYER_CASES: dict[str, tuple[Network, ...]] = {
         of_images(Conv2d(3, 2, initializer=XAVIER), TANH, Conv2d(2, (1, 3), initializer=XAVIER)),
         of_images(Conv2d(3, (2, 3), 2, 1, XAVIER), TANH),
         of_images(Conv2d(3, (3, 4), initializer=XAVIER), TANH),  # as large as the image
-        of_images(Conv2d(1, 1, 2, initializer=XAVIER), TANH),  # pixels that no kernel sees
+        of_images(Conv2d(1, 1, 2, initializer=XAVIER), TANH),  # pixels outside of every kernel
         of_pixels(Conv2d(3, (3, 2), 2, initializer=XAVIER), TANH, Conv2d(2, 3, padding=2, initializer=XAVIER)),
         of_pixels(Conv2d(3, 3, padding=1, initializer=XAVIER), TANH, Conv2d(2, 4, 3, 2, XAVIER), TANH),
     ),
     "conv_transpose2d": (
         of_images(ConvTranspose2d(3, 2, initializer=XAVIER), TANH, Conv2d(2, 2, 2, initializer=XAVIER)),
         of_images(ConvTranspose2d(2, (3, 2), 2, 1, XAVIER), TANH),
-        of_images(ConvTranspose2d(1, 1, 2, initializer=XAVIER), TANH),  # pixels that are b alone
+        of_images(ConvTranspose2d(1, 1, 2, initializer=XAVIER), TANH),  # pixels that are only b
         of_pixels(ConvTranspose2d(3, 3, padding=1, initializer=XAVIER), TANH, MaxPool2d(3)),
     ),
     "max_pool2d": (

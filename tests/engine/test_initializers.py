@@ -34,14 +34,14 @@ def test_distribution(name: str) -> None:
     assert w.shape == (200, 400) and w.dtype == np.float64
     assert abs(w.mean()) <= 4 * deviation / np.sqrt(w.size)
     assert w.std() == pytest.approx(deviation, rel=0.01)
-    if bound is None:  # a normal has 4.55 % beyond two standard deviations
+    if bound is None:  # 4.55 % of a normal distribution lie beyond two standard deviations
         assert np.mean(np.abs(w) > 2 * deviation) == pytest.approx(0.0455, abs=0.004)
     else:
         assert np.abs(w).max() <= bound and np.abs(w).max() >= 0.999 * bound
 
 
 @pytest.mark.parametrize("name", INITIALIZERS)
-def test_biases_begin_at_zero_and_draws_are_the_generators(name: str) -> None:
+def test_biases_are_zero_and_draws_are_those_of_the_generator(name: str) -> None:
     net = Network((4,), (Dense(3, INITIALIZERS[name]()), Dense(2, INITIALIZERS[name]())), SquaredError())
     rows = [net.initialize(np.random.default_rng(seed), np.dtype(np.float32)) for seed in (1, 1, 2)]
     for s in net.slices:

@@ -1,4 +1,4 @@
-"""Losses against scikit-learn and SciPy, their gradients, and what extreme logits give."""
+"""Losses compared with scikit-learn and SciPy, their gradients, and extreme logits."""
 
 import numpy as np
 import pytest
@@ -72,7 +72,7 @@ def test_accuracy_and_r2_over_blocks() -> None:
             assert scores.loss[k] == pytest.approx(loss.values(logits, y[None])[k].mean(), rel=1e-12)
 
 
-def test_batches_are_counted_like_rows() -> None:
+def test_batches_are_weighted_by_their_rows() -> None:
     loss = SoftmaxCrossEntropy()
     y = loss.targets(CLASSES, 4, F64)
     whole, parts = MetricAccumulator(loss, 2, y), MetricAccumulator(loss, 2, y)
@@ -83,14 +83,14 @@ def test_batches_are_counted_like_rows() -> None:
     np.testing.assert_allclose(parts.scores(), whole.scores(), rtol=1e-12)
 
 
-def test_of_several_largest_the_first_counts() -> None:
+def test_the_first_of_equal_outputs_counts() -> None:
     loss, y = SoftmaxCrossEntropy(), np.eye(3)[[0, 1, 2]]
     assert loss.correct(np.zeros((3, 3)), y).tolist() == [True, False, False]  # type: ignore[union-attr]
     assert loss.correct(np.array([[1.0, 2, 2], [1, 2, 2], [1, 2, 3]]), y).tolist() == [False, True, True]  # type: ignore[union-attr]
 
 
 def test_sums_over_many_rows_are_exact() -> None:
-    """In float32 a sum over so many rows would lose the seventh digit."""
+    """A float32 sum over this many rows would lose the seventh digit."""
     tally = MetricAccumulator(SquaredError(), 1, np.zeros((100_000, 1), np.float32))
     tally.add(np.full((1, 100_000, 1), 0.1, np.float32), np.zeros((1, 100_000, 1), np.float32))
     assert tally.scores().loss[0] == pytest.approx(float(np.float32(0.1) ** 2 / 2), rel=1e-12)
@@ -109,7 +109,7 @@ def test_extreme_logits_stay_finite(name: str, outputs: int, dtype: np.dtype) ->
     y = targets(loss, outputs, 40, 0, dtype)
     assert y is not None
     logits = np.random.default_rng(1).choice([-1e4, 0, 1e4], (2, 40, outputs)).astype(dtype)
-    with np.errstate(all="ignore"):  # as in the trainer: e^10000 is the +inf whose reciprocal is meant
+    with np.errstate(all="ignore"):  # as in the trainer: 1 / e^10000 = 1 / inf = 0 is intended
         delta = loss.bind(logits.shape, dtype)(logits, y[None])
         values, predicted = loss.values(logits, y[None]), loss.predict(logits)
     assert np.isfinite(delta).all() and np.isfinite(values).all() and np.isfinite(predicted).all()
@@ -118,7 +118,7 @@ def test_extreme_logits_stay_finite(name: str, outputs: int, dtype: np.dtype) ->
 
 @pytest.mark.parametrize("dtype", [F32, F64], ids=str)
 def test_extreme_logits_of_one_trial_change_nothing_for_another(dtype: np.dtype) -> None:  # type: ignore[type-arg]
-    """Softmax goes the long way for the trial that needs it, and for no other; the long way is right."""
+    """Softmax uses its slower form only for the trial that needs it; the slower form is correct."""
     loss, z = SoftmaxCrossEntropy(), RNG.standard_normal((3, 20, 4)).astype(dtype)
     z[1] += 800  # e^z overflows
     z[2] -= 800  # Σ e^z is 0
@@ -131,7 +131,7 @@ def test_extreme_logits_of_one_trial_change_nothing_for_another(dtype: np.dtype)
 
 
 @pytest.mark.parametrize(("name", "outputs"), LOSS_CASES)
-def test_memory_layout_does_not_matter_and_inputs_are_kept(name: str, outputs: int) -> None:
+def test_memory_layout_does_not_matter_and_inputs_are_not_changed(name: str, outputs: int) -> None:
     loss = LOSSES[name]()
     y = targets(loss, outputs, 40, 0, F64)
     assert y is not None
@@ -146,7 +146,7 @@ def test_memory_layout_does_not_matter_and_inputs_are_kept(name: str, outputs: i
 
 
 @pytest.mark.parametrize("loss", [Logistic(), SoftmaxCrossEntropy()])
-def test_labels_that_do_not_fit(loss: Logistic | SoftmaxCrossEntropy) -> None:
+def test_labels_of_the_wrong_shape(loss: Logistic | SoftmaxCrossEntropy) -> None:
     outputs, classes = (1, 2) if isinstance(loss, Logistic) else (3, 3)
     with pytest.raises(EngineError, match="labels must be whole numbers, one a row, got float64"):
         loss.targets(np.array([0.0, 1.0]), outputs, F32)
@@ -158,7 +158,7 @@ def test_labels_that_do_not_fit(loss: Logistic | SoftmaxCrossEntropy) -> None:
     assert loss.targets(np.array([], dtype=int), outputs, F32).shape == (0, outputs)
 
 
-def test_outputs_that_do_not_fit() -> None:
+def test_outputs_of_the_wrong_shape() -> None:
     with pytest.raises(EngineError, match="logistic: the network must have 1 output, got 2"):
         Logistic().targets(np.array([0, 1]), 2, F32)
     with pytest.raises(EngineError, match="squared_error: targets must have 2 columns, got 1"):

@@ -1,4 +1,4 @@
-"""Metrics: scikit-learn is the referee, and what holds for each is asked of every name on the registry."""
+"""Metrics: compared with scikit-learn, and contracts for every name in the registry."""
 
 import warnings
 from collections.abc import Callable
@@ -25,7 +25,7 @@ Pair = tuple[np.ndarray, np.ndarray]  # predicted and targets, `(rows, outputs)`
 
 
 def of(name: str, predicted: object, targets: object) -> float:
-    """The metric, of arrays that may not be written to, with floating-point errors raised."""
+    """Return the metric of read-only arrays, with floating-point errors raised."""
     p, y = np.array(predicted, copy=None), np.array(targets, copy=None)
     p, y = (x.astype(F64) if x.dtype.kind == "i" else x.view() for x in (p, y))
     p.flags.writeable = y.flags.writeable = False
@@ -40,7 +40,7 @@ def labels_of(targets: np.ndarray) -> np.ndarray:
 
 
 def decided(p: np.ndarray) -> np.ndarray:
-    """By a loop, so that nothing is shared with what is tested."""
+    """Return the decisions by a loop, which shares no code with the tested function."""
     return np.array([int(row[0] > 0.5) if len(row) == 1 else row.tolist().index(max(row)) for row in p])
 
 
@@ -74,14 +74,14 @@ REFEREES: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
 
 def assert_like_the_referee(name: str, predicted: np.ndarray, targets: np.ndarray) -> None:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what is undefined, and of classes that are only predicted
+        warnings.simplefilter("ignore")  # undefined metrics, and classes that are only predicted
         expected = REFEREES[name](predicted, targets)
     tiny = 1e-12 if name == "r2" else 0  # it is a difference from 1
     assert of(name, predicted, targets) == pytest.approx(expected, rel=1e-12, abs=tiny, nan_ok=True)
 
 
 def classified(seed: int, rows: int, outputs: int, ties: bool = False, absent: int = 0) -> Pair:
-    """Probabilities that know something of the targets; with ties, equal ones in rows and in columns."""
+    """Return probabilities correlated with the targets; with ties in rows and in columns."""
     rng = np.random.default_rng([seed, rows, outputs])
     labels = rng.integers(0, max(outputs, 2) - absent, rows)
     y = labels[:, None].astype(F64) if outputs == 1 else np.eye(outputs)[labels]
@@ -134,7 +134,7 @@ SHAPES = st.tuples(st.integers(1, 12), st.integers(1, 4))
 
 @st.composite
 def few_probabilities(draw: st.DrawFn) -> Pair:
-    """Few values: ties in every row and column, certainty, classes without rows or predictions."""
+    """Draw few values: ties in every row and column, certainty, classes without rows or predictions."""
     rows, outputs = draw(SHAPES)
     labels = draw(hnp.arrays(np.int64, rows, elements=st.integers(0, max(outputs, 2) - 1)))
     weights = draw(hnp.arrays(np.int64, (rows, outputs), elements=st.integers(0, 4)))
@@ -158,18 +158,18 @@ def test_any_regression_like_scikit_learn(quarters: np.ndarray) -> None:
         assert_like_the_referee(name, quarters[0] / 4, quarters[1] / 4)
 
 
-# --- what holds for every one of them
+# --- contracts of every metric
 
 
 @pytest.mark.parametrize("name", METRICS)
-def test_what_the_class_says(name: str) -> None:
+def test_attributes_of_the_class(name: str) -> None:
     kind = METRICS[name]
     assert isinstance(kind.classifies, bool) and kind.sign in (1, -1)
 
 
 @every_case
 def test_better_predictions_give_a_better_value(name: str, outputs: int) -> None:
-    """From the first predictions to the targets, in steps: `sign` · value never rises, and falls in all."""
+    """From the first predictions to the targets, in steps: `sign` · value never rises, and falls overall."""
     p, y = case(name, outputs, rows=300)
     values = [METRICS[name].sign * of(name, p + t * (y - p), y) for t in (0, 0.1, 0.3, 0.6, 0.9, 1)]
     assert values == sorted(values, reverse=True) and values[-1] < values[0]
@@ -190,7 +190,7 @@ def test_a_nan_anywhere_gives_nan(name: str, outputs: int) -> None:
 
 @every_case
 def test_float32_is_summed_in_float64(name: str, outputs: int) -> None:
-    """To the bit what float64 gives of the same numbers; there are so many rows that float32 would not do."""
+    """Equal to the bit to the same numbers in float64, with so many rows that float32 sums would differ."""
     p, y = (x.astype(F32) for x in case(name, outputs, rows=20_000))
     assert of(name, p, y) == of(name, p.astype(F64), y.astype(F64))
 
@@ -203,7 +203,7 @@ def test_the_order_of_the_rows_does_not_matter(name: str, outputs: int) -> None:
 
 
 @every_case
-def test_rows_seen_twice_change_nothing(name: str, outputs: int) -> None:
+def test_duplicated_rows_change_nothing(name: str, outputs: int) -> None:
     p, y = case(name, outputs)
     assert of(name, np.tile(p, (2, 1)), np.tile(y, (2, 1))) == pytest.approx(of(name, p, y), rel=1e-12)
 
@@ -211,7 +211,7 @@ def test_rows_seen_twice_change_nothing(name: str, outputs: int) -> None:
 @pytest.mark.parametrize("dtype", [F32, F64], ids=str)
 @every_case
 def test_neither_other_trials_nor_memory_layout_matter(name: str, outputs: int, dtype: np.dtype) -> None:  # type: ignore[type-arg]
-    """One trial of several, in rows side by side or not: the same bits as alone."""
+    """One trial of several, with adjacent rows or not: equal to the bit to that trial alone."""
     p, y = (x.astype(dtype) for x in case(name, outputs, rows=1001))
     alone = of(name, p, y)
     for batch in (np.empty((3, *p.shape), dtype), rows_adjacent((3, *p.shape), dtype)):
@@ -233,7 +233,7 @@ def test_no_rows_and_one_row(name: str, outputs: int) -> None:
 
 
 @every_case
-def test_extreme_predictions_raise_nothing(name: str, outputs: int) -> None:
+def test_extreme_predictions_raise_no_error(name: str, outputs: int) -> None:
     p, y = case(name, outputs, rows=300)
     values = [0.0, 1.0, 1e-300, 5e-324] if METRICS[name].classifies else [0.0, 1e300, -1e300, inf, -inf]
     wild = np.random.default_rng(0).choice(values, p.shape)
@@ -242,7 +242,7 @@ def test_extreme_predictions_raise_nothing(name: str, outputs: int) -> None:
 
 
 @pytest.mark.parametrize("name", METRICS)
-def test_shapes_that_do_not_fit(name: str) -> None:
+def test_invalid_shapes(name: str) -> None:
     p, y = case(name, 1)
     for wrong in (y[:, 0], y[:-1], np.tile(y, 2), y[None]):
         with pytest.raises(EngineError, match=r"^metric: predictions and targets must both be \(rows, outputs\), got "):
@@ -253,7 +253,7 @@ def test_shapes_that_do_not_fit(name: str) -> None:
         of(name, p[:, 0], y[:, 0])
 
 
-# --- what holds for those that classify, and those that do not
+# --- contracts of classification and of regression
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)
@@ -266,7 +266,7 @@ def test_names_of_classes_do_not_matter(name: str) -> None:
 @pytest.mark.parametrize("ties", [False, True])
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_two_classes_as_one_column_or_two(name: str, ties: bool) -> None:
-    """Sigmoid or softmax; 0.5 in both is the first class."""
+    """Sigmoid or softmax; at 0.5 the decision is the first class in both."""
     p, y = classified(0, 90, 1, ties)
     assert (p == 0.5).any() == ties
     two = of(name, np.hstack([1 - p, p]), np.hstack([1 - y, y]))
@@ -277,8 +277,8 @@ def test_two_classes_as_one_column_or_two(name: str, ties: bool) -> None:
 @pytest.mark.parametrize(
     ("loss", "outputs"), [("logistic", 1), ("softmax_cross_entropy", 2), ("softmax_cross_entropy", 3)]
 )
-def test_as_the_losses_say(loss: str, outputs: int, dtype: np.dtype) -> None:  # type: ignore[type-arg]
-    """The same decisions from probabilities as from logits, with ties and near ties, and the same loss."""
+def test_metrics_agree_with_the_losses(loss: str, outputs: int, dtype: np.dtype) -> None:  # type: ignore[type-arg]
+    """The same decisions from probabilities and from logits, with ties and near ties, and the same loss."""
     rng, made = np.random.default_rng(5), LOSSES[loss]()
     logits = rng.choice([-5, -1, -1e-6, 0, 1e-6, 1, 5], (3, 400, outputs)).astype(dtype)
     y = made.targets(rng.integers(0, max(2, outputs), 400), outputs, dtype)
@@ -291,7 +291,7 @@ def test_as_the_losses_say(loss: str, outputs: int, dtype: np.dtype) -> None:  #
         assert of("log_loss", p, y) == pytest.approx(values, rel=1e-12 if dtype == F64 else 1e-5)
 
 
-def test_r2_is_that_of_the_tally() -> None:
+def test_r2_equals_that_of_the_accumulator() -> None:
     p, y = measured(0, 80, 1)
     tally = MetricAccumulator(LOSSES["squared_error"](), 1, y)
     tally.add(p[None], y[None])
@@ -299,12 +299,12 @@ def test_r2_is_that_of_the_tally() -> None:
 
 
 @pytest.mark.parametrize(("name", "power"), [("r2", 0), ("rmse", 1), ("mae", 1)])
-def test_units_of_values(name: str, power: int) -> None:
+def test_regression_metrics_scale_with_the_target(name: str, power: int) -> None:
     p, y = measured(0, 80, 3)
     assert of(name, p * 7 + 100, y * 7 + 100) == pytest.approx(of(name, p, y) * 7**power, rel=1e-12)
 
 
-def test_of_roc_auc_only_the_order_matters() -> None:
+def test_roc_auc_depends_on_the_order_only() -> None:
     p, y = classified(0, 200, 1, ties=True)
     area = of("roc_auc", p, y)
     assert 0.6 < area < 1

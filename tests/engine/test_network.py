@@ -15,7 +15,7 @@ from engine.losses import Logistic, SoftmaxCrossEntropy, SquaredError
 from engine.network import Network
 from engine.types import DType, Floats
 
-SIZED = [  # widths at which the kernels of OpenBLAS treat rows differently by their place in a batch
+SIZED = [  # widths for which OpenBLAS kernels compute rows differently by their position in a batch
     Network((8,), (Dense(16), Dense(1)), SquaredError()),
     Network((31,), (Dense(64), Dense(12)), SquaredError()),
     Network((100,), (Dense(33), ACTIVATIONS["sigmoid"](), Dense(1)), Logistic()),
@@ -32,7 +32,7 @@ def theta_and_rows(net: Network, rows: int, dtype: DType, trials: int = 1) -> tu
 
 
 def check_rows_apart(net: Network, dtype: DType) -> None:
-    """Compare predictions of 1100 rows, more than one chunk, with those of parts of them, at odd places and alone."""
+    """Compare predictions of 1100 rows, more than one chunk, with those of parts of them, at odd offsets and alone."""
     theta, x = theta_and_rows(net, 1100, dtype)
     together = net.predict(theta, x)
     for start, count in [(0, 1), (7, 1), (1099, 1), (0, 2), (1, 7), (5, 13), (3, 16), (40, 48), (0, 1024), (30, 1030)]:
@@ -43,7 +43,7 @@ def check_rows_apart(net: Network, dtype: DType) -> None:
 
 
 @pytest.mark.parametrize("net", [net for nets in LAYER_CASES.values() for net in nets])
-def test_a_row_alone_and_among_others(net: Network) -> None:
+def test_a_row_alone_and_in_a_batch(net: Network) -> None:
     check_rows_apart(net, F32)
 
 
@@ -62,7 +62,7 @@ def test_with_other_kernels(kernels: str) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_trials_with_rows_of_their_own() -> None:
+def test_trials_with_their_own_rows() -> None:
     """Trial t predicts set t mod `sets`, as in `forward`."""
     net = Network((4,), (Dense(6), ACTIVATIONS["tanh"](), Dense(2)), SquaredError())
     theta, x = theta_and_rows(net, 20, F32, trials=4)

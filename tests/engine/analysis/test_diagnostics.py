@@ -1,4 +1,4 @@
-"""Reading a net: numbers worked out by hand, and histograms against NumPy's own over what the trainer computes."""
+"""Diagnostics of a network: statistics computed by hand, and histograms compared with NumPy's."""
 
 from dataclasses import replace
 from math import prod
@@ -30,7 +30,7 @@ THETA = np.array(
 
 @pytest.mark.parametrize("dtype", [F32, F64])
 def test_weight_statistics_by_hand(dtype: np.dtype[np.floating]) -> None:
-    """Bounds are inclusive; biases (the nines), γ, β and running statistics are left out."""
+    """Bounds are inclusive; biases (the nines), γ, β and running statistics are excluded."""
     found = weight_statistics(MIXED, THETA.astype(dtype))
     first, last = found.layers
     assert (first.layer, first.count, last.layer, last.count, found.count) == (1, 4, 4, 2, 6)
@@ -87,7 +87,7 @@ def test_regularizers_are_part_of_the_gradient_and_clipping_is_not() -> None:
 
 
 def test_training_and_inference() -> None:
-    """Batch norm by its batch or its running statistics, dropout or none; theta is left alone."""
+    """Batch norm uses batch or running statistics, dropout is on or off; theta is not changed."""
     net = Network((3,), (BatchNorm(), Dropout(0.5), Dense(2)), SoftmaxCrossEntropy())
     theta = start(net, hyperparameters(2, "sgd"), F64).theta
     x = np.random.default_rng(0).standard_normal((400, 3)) + 5
@@ -97,7 +97,7 @@ def test_training_and_inference() -> None:
     np.testing.assert_allclose(inferred[0].mean, x.mean(), rtol=1e-4)  # running mean 0, variance 1
     np.testing.assert_allclose(inferred[1].mean, inferred[0].mean)
     left_out = [h.counts.max() / h.numbers for h in (trained[1], inferred[1])]
-    assert left_out[0] > 0.45 and left_out[1] < 0.2  # zeros are one bin's
+    assert left_out[0] > 0.45 and left_out[1] < 0.2  # zeros are in one bin
     assert np.array_equal(theta, before)
     one_more = histograms(net, theta, data, seed=1).activations[1]
     assert not np.array_equal(one_more.counts, trained[1].counts)
@@ -124,7 +124,7 @@ def test_totals(training: bool) -> None:
 @pytest.mark.parametrize(
     ("name", "number"), [(name, k) for name, nets in LAYER_CASES.items() for k in range(len(nets))]
 )
-def test_every_layer_is_read(name: str, number: int) -> None:
+def test_every_layer_has_diagnostics(name: str, number: int) -> None:
     net = LAYER_CASES[name][number]
     theta = start(net, hyperparameters(2, "sgd"), F64).theta
     x = np.random.default_rng(0).standard_normal((7, *net.inputs))
@@ -142,12 +142,12 @@ def test_running_statistics_have_no_gradient() -> None:
 
 
 def test_shares_are_of_all_numbers() -> None:
-    """An infinite input times 0 is not a number."""
+    """An infinite input times 0 is NaN."""
     tails = histograms(SMALL, SMALL_THETA, Rows(np.array([[1], [np.inf]]), np.zeros((2, 1))), limits=(0, 1))
     assert tails.activations[0].tails is not None and tails.activations[0].tails.tolist() == [[0.5, 0]]
 
 
-def test_numbers_that_are_not_finite_or_all_the_same() -> None:
+def test_values_that_are_not_finite_or_all_equal() -> None:
     net = network("squared_error", 3, "relu", inputs=5)
     theta = start(net, hyperparameters(3, "sgd"), F64).theta
     theta[0], theta[1], theta[2] = np.nan, 0, 1e200
@@ -173,7 +173,7 @@ def test_numbers_that_are_not_finite_or_all_the_same() -> None:
         ({"trial": Hyperparameters(label_smoothing=0.1)}, "label_smoothing is for classes, .*"),
     ],
 )
-def test_histograms_that_cannot_be(kwargs: dict[str, object], message: str) -> None:
+def test_invalid_histograms(kwargs: dict[str, object], message: str) -> None:
     given = {"theta": THETA, "rows": Rows(np.zeros((3, 2)), np.zeros((3, 1))), **kwargs}
     with pytest.raises(EngineError, match=f"^{message}$"):
         histograms(MIXED, **given)  # type: ignore[arg-type]
@@ -186,8 +186,8 @@ def test_a_network_without_weights_has_no_statistics() -> None:
         weight_statistics(MIXED, THETA[0])
 
 
-# Ng 2018, "Machine Learning Yearning", chapters 21 and 22: train and dev error, of a cat classifier that could be
-# perfect, and of speech of which people cannot make out 14 %; the last one is ours.
+# Ng 2018, "Machine Learning Yearning", chapters 21 and 22: train and dev error of a cat classifier with optimal error
+# of 0, and of speech recognition with an optimal error of 14 %; the last one is ours.
 NG = [
     (0.01, 0.11, 0.0, "high variance", ("more data", "regularization", "another architecture")),
     (0.15, 0.16, 0.0, "high bias", ("a bigger net", "longer training", "another architecture")),
@@ -202,7 +202,7 @@ NG = [
 
 
 @pytest.mark.parametrize(("train", "val", "base", "verdict", "advice"), NG)
-def test_ngs_examples(train: float, val: float, base: float, verdict: str, advice: tuple[str, ...]) -> None:
+def test_examples_of_ng(train: float, val: float, base: float, verdict: str, advice: tuple[str, ...]) -> None:
     found = diagnose(train, val, base)
     assert (found.verdict, found.advice) == (verdict, advice)
     assert found.bias == pytest.approx(train - base) and found.variance == pytest.approx(val - train)
@@ -217,14 +217,14 @@ def test_a_diagnosis_as_a_sentence() -> None:
     )
 
 
-def test_what_is_high() -> None:
+def test_high_bias_and_variance() -> None:
     assert diagnose(0.04, 0.04).high_bias and not diagnose(0.02, 0.02).high_bias
     assert diagnose(0.02, 0.02, high=0.01).high_bias and not diagnose(0.2, 0.5, high=0.4).high_variance
     assert not diagnose(0.1, 0.05).high_variance  # val better than train
     assert diagnose(np.float32(0.5), np.float64(1)) == Diagnosis(0.5, 1.0)  # type: ignore[arg-type]
 
 
-def test_diagnoses_that_cannot_be() -> None:
+def test_invalid_errors() -> None:
     for errors, message in (
         ((-0.1, 0.1), "train_error must be at least 0 and finite, got -0.1"),
         ((0.1, float("nan")), "val_error must be at least 0 and finite, got nan"),

@@ -19,7 +19,7 @@ def two(generator: np.random.Generator, shape: Shape, fan_in: int, fan_out: int)
     return np.full(shape, 2.0)
 
 
-# J = ½w² from w = 2 on, since x = ±1 and y = 0: the gradient is w, and that of the bias 0.
+# J = ½w² with w = 2 at first, since x = ±1 and y = 0: the gradient is w, and that of the bias 0.
 BOWL = Network((1,), (Dense(1, two),), SquaredError())
 BOWL_ROWS = Rows(np.array([[1.0], [-1.0]]), np.zeros((2, 1)))
 # w ← w(1 − α) with α = 0.125, 0.5, 2, 8: w = 2, 1.75, 0.875, −0.875, 6.125.
@@ -44,14 +44,14 @@ def test_smoothing_by_hand() -> None:
     np.testing.assert_allclose(found.losses, [[2, 1.6875, 0.94196429, 0.64375]])
 
 
-def test_it_ends_at_four_times_the_least() -> None:
+def test_ends_at_four_times_the_lowest_loss() -> None:
     found = bowl(high=512, steps=7, smoothing=0)
     np.testing.assert_allclose(found.losses, [LOSSES])
     np.testing.assert_allclose(found.rates, [0.125, 0.5, 2, 8, 32])
     assert found.blown[0] == pytest.approx(32) and found.tenth[0] == pytest.approx(3.2)
 
 
-def test_what_the_optimizer_remembers_goes_on() -> None:
+def test_optimizer_state_is_kept_between_steps() -> None:
     """v = 0.9v + w and w ← w − αv: w = 2, 1.75, −0.025 with v = 2, 3.55."""
     trial = Hyperparameters(Momentum(0.9, classical=True))
     found = range_test(BOWL, trial, np.random.default_rng(0), BOWL_ROWS, 0.125, 2, 3, 0)
@@ -59,14 +59,14 @@ def test_what_the_optimizer_remembers_goes_on() -> None:
 
 
 def test_steps_are_counted() -> None:
-    """Adam's corrections: w = 2, then 2 − 0.125, then 1.875 − 0.5·(0.3675/0.19) / √(0.007511625/0.001999) = 1.3761."""
+    """Adam's bias correction: w = 2, 2 − 0.125, and 1.875 − 0.5·(0.3675/0.19) / √(0.007511625/0.001999) = 1.3761."""
     trial = Hyperparameters(OPTIMIZERS["adam"]())
     found = range_test(BOWL, trial, np.random.default_rng(0), BOWL_ROWS, 0.125, 2, 3, 0)
     np.testing.assert_allclose(found.losses, [[2, 1.7578125, 0.946827]], rtol=1e-5)
 
 
 def heaps(dtype: np.dtype[np.floating] = F32) -> Rows:
-    """Three of them, well separated."""
+    """Return three well separated clusters."""
     labels = np.arange(90) % 3
     x = np.array([[3, 0], [0, 3], [-3, -3]])[labels] + np.random.default_rng(0).standard_normal((90, 2))
     return Rows(x.astype(dtype), np.eye(3, dtype=dtype)[labels])
@@ -77,7 +77,7 @@ HEAPS = network("softmax_cross_entropy", 3, "relu", inputs=2)
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_every_optimizer_and_several_seeds(optimizer: str) -> None:
-    """A seed's numbers are the same in a batch, and rows are used again."""
+    """The results of a seed are the same in a batch, and rows are used repeatedly."""
     trial = Hyperparameters(OPTIMIZERS[optimizer](), batch_size=16)
     together = range_test(HEAPS, trial, [np.random.default_rng(k) for k in range(3)], heaps())
     assert together.losses.shape == (3, len(together.rates)) and together.losses.dtype == np.float64
@@ -94,13 +94,13 @@ def test_every_optimizer_and_several_seeds(optimizer: str) -> None:
 
 @pytest.mark.parametrize("optimizer", sorted(set(OPTIMIZERS) - {"adadelta"}))
 def test_the_best_rate_learns(optimizer: str) -> None:
-    """Where all rates but AdaDelta's matter: two decades below nothing moves, at the best rate it does."""
+    """For all optimizers but AdaDelta: two decades lower the loss stays, at the best rate it falls."""
     kind = OPTIMIZERS[optimizer]()
     seeds = [np.random.default_rng(k) for k in range(5)]
     best = float(np.median(range_test(HEAPS, Hyperparameters(kind, batch_size=16), seeds, heaps()).best))
 
     def left(rate: float) -> float:
-        """The share of the loss after 40 steps at about that rate."""
+        """Return the share of the loss that remains after 40 steps at about that rate."""
         trial, generator = Hyperparameters(kind, batch_size=16), np.random.default_rng(9)
         losses = range_test(HEAPS, trial, generator, heaps(), rate, rate * 1.0001, 40).losses[0]
         return float(losses[-1] / losses[0])
@@ -142,7 +142,7 @@ def test_batch_norm_augmentation_and_a_batch_of_all_rows() -> None:
         ({"rows": BOWL_ROWS}, r"rows must be \(2,\) with \(3,\) targets, got \(1,\) with \(1,\), 2 of them"),
     ],
 )
-def test_range_tests_that_cannot_be(kwargs: dict[str, object], message: str) -> None:
+def test_invalid_range_tests(kwargs: dict[str, object], message: str) -> None:
     given = {"trial": Hyperparameters(), "generator": np.random.default_rng(0), "rows": heaps(), **kwargs}
     with pytest.raises(EngineError, match=f"^{message}$"):
         range_test(HEAPS, **given)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Augmentations: against scipy.ndimage, their probabilities, and the same alone and in a batch."""
+"""Augmentations: compared with scipy.ndimage, with their probabilities, and equal alone and in a batch."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -32,7 +32,7 @@ def applied(augmentation: Augmentation, x: Floats, seed: int = 0) -> Floats:
 
 
 def by_scipy(x: Floats, matrices: Floats, shifts: Floats | None = None) -> Floats:
-    """Image by image, channel by channel; M p + shift, from the center."""
+    """Transform image by image and channel by channel: M p + shift, from the center."""
     middle = (np.array(x.shape[2:]) - 1) / 2
     out = np.empty_like(x)
     for n, matrix in enumerate(matrices):
@@ -83,7 +83,7 @@ def test_a_rotation_keeps_the_center_and_an_image_of_one_value_keeps_its_middle(
 
 
 @pytest.mark.parametrize(("horizontal", "vertical"), [(True, False), (False, True), (True, True)])
-def test_flips_by_halves(horizontal: bool, vertical: bool) -> None:
+def test_half_of_the_images_are_flipped(horizontal: bool, vertical: bool) -> None:
     x = images(4000)
     y = applied(Flip(horizontal, vertical), x)
     ways = [(h, v) for h in (False, True)[: horizontal + 1] for v in (False, True)[: vertical + 1]]
@@ -103,7 +103,7 @@ def test_noise_has_its_deviation() -> None:
 
 
 @pytest.mark.parametrize("augmentation", [*ON_IMAGES, Noise()])
-def test_in_place_in_any_order_of_memory(augmentation: Augmentation) -> None:
+def test_in_place_in_any_memory_layout(augmentation: Augmentation) -> None:
     x = images(9, F32)
     expected = applied(augmentation, x)
     assert not np.array_equal(expected, x)
@@ -121,7 +121,7 @@ def test_in_place_in_any_order_of_memory(augmentation: Augmentation) -> None:
 
 @pytest.mark.parametrize("augmentation", [*ON_IMAGES, Noise()])
 def test_the_same_alone_and_in_a_batch(augmentation: Augmentation, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two blocks of whole batches and a smaller batch; the caller's rows stay as they are."""
+    """Two blocks of whole batches and a smaller batch; the caller's rows are not changed."""
     monkeypatch.setattr("engine.data.rows.BLOCK", 1000)
     x = images(37, F32)
     rows = Rows(x.copy(), NET.loss.targets(np.arange(37) % 3, 3, F32))
@@ -137,8 +137,8 @@ def test_the_same_alone_and_in_a_batch(augmentation: Augmentation, monkeypatch: 
     assert (bare.theta != together.theta).any(axis=1).all()
 
 
-def test_what_the_network_sees_is_augmented(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every batch, each image anew: running means of batch norm tell."""
+def test_the_network_sees_augmented_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every batch, each image with new draws: the running means of batch norm differ."""
     monkeypatch.setattr("engine.data.rows.BLOCK", 1000)
     net = Network((1, 3, 3), (BatchNorm(momentum=1.0), Flatten(), Dense(2)), SoftmaxCrossEntropy())
     rows = Rows(np.ones((37, 1, 3, 3), np.float32), net.loss.targets(np.arange(37) % 2, 2, F32))
@@ -162,7 +162,7 @@ def test_what_the_network_sees_is_augmented(monkeypatch: pytest.MonkeyPatch) -> 
         (lambda: Shift(-1), "shift: pixels must be at least 0, got -1"),
     ],
 )
-def test_settings_that_cannot_be(make: Any, message: str) -> None:
+def test_invalid_settings(make: Any, message: str) -> None:
     with pytest.raises(EngineError, match=f"^{message}$"):
         make()
 

@@ -1,4 +1,4 @@
-"""Mini-batches: every row once an epoch, its target with it, in blocks that do not depend on the other trials."""
+"""Mini-batches: every row once per epoch with its target, in blocks that do not depend on other trials."""
 
 import numpy as np
 import pytest
@@ -43,6 +43,6 @@ def test_blocks_are_the_same_in_any_batch(trials: int, monkeypatch: pytest.Monke
     assert cuts(trials) == cuts(1) == [(2, 8, 5), (2, 8, 5), (1, 8, 5), (1, 5, 5)]
 
 
-def test_rows_are_side_by_side_in_memory() -> None:
+def test_rows_are_adjacent_in_memory() -> None:
     array = rows_adjacent((2, 7, 3), np.dtype(np.float32))
     assert array.shape == (2, 7, 3) and array.strides == (84, 4, 28)

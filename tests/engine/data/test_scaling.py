@@ -1,4 +1,4 @@
-"""Scalers: scikit-learn is the referee; constant columns become 0, and what is applied can be inverted."""
+"""Scalers: compared with scikit-learn; constant columns become 0, and scaling can be inverted."""
 
 import dataclasses
 from typing import Any
@@ -26,7 +26,7 @@ ROWS: dict[str, Any] = {
     "many rows": GENERATOR.exponential(2, (3001, 2)),
     "ties": GENERATOR.integers(0, 4, (300, 6)).astype(np.float64),
     "units": GENERATOR.normal(0, 1, (200, 3)) * [1e-6, 1.0, 1e9],
-    "digits": datasets.load_digits().data,  # ties, columns that are constant, and some that nearly are
+    "digits": datasets.load_digits().data,  # ties, constant columns, and almost constant ones
     "diabetes": datasets.load_diabetes().data,
 }
 COLUMNS = st.integers(2, 40).flatmap(
@@ -34,7 +34,7 @@ COLUMNS = st.integers(2, 40).flatmap(
 )
 
 
-def test_every_scaler_has_a_referee() -> None:
+def test_every_scaler_has_a_reference() -> None:
     assert set(REFEREES) == set(SCALERS)
 
 
@@ -46,8 +46,8 @@ def test_like_scikit_learn(name: str, rows: str) -> None:
     train = x[: len(x) // 2]
     scaler, referee = SCALERS[name].fit(train), REFEREES[name](len(train)).fit(train)
     if isinstance(scaler, Quantile):
-        # Its quantiles are wrong by rounding (scikit-learn 1.9), so that of rows which are equal
-        # some seem to differ, and what they get is wrong by half a level. Ours are the rows themselves (below).
+        # Its quantiles have rounding errors (scikit-learn 1.9): some equal rows seem to differ, and
+        # their values are wrong by half a level. Ours are the rows themselves (see below).
         assert np.allclose(scaler.quantiles, referee.quantiles_, rtol=1e-12, atol=1e-8)
         referee.quantiles_ = scaler.quantiles
     assert np.allclose(scaler.apply(x), referee.transform(x), rtol=1e-9, atol=1e-9)
@@ -63,8 +63,8 @@ def test_invert(name: str) -> None:
 
 @settings(max_examples=60)
 @given(COLUMNS)
-def test_what_each_promises(x: np.ndarray) -> None:
-    """The training rows themselves come back, for columns that are not constant."""
+def test_statistics_of_the_training_rows(x: np.ndarray) -> None:
+    """Scaled training rows have mean 0, range 0 to 1 or median 0; constant columns are left out."""
     wide = np.ptp(x, axis=0) > 1e-3
     standard, minmax = Standard.fit(x).apply(x)[:, wide], MinMax.fit(x).apply(x)[:, wide]
     robust, quantile = Robust.fit(x).apply(x)[:, wide], Quantile.fit(x).apply(x)
@@ -80,7 +80,7 @@ def test_what_each_promises(x: np.ndarray) -> None:
 @pytest.mark.parametrize("value", [0.0, 0.1, -7.5, 1e-7, 123456.789, 1e12])
 @pytest.mark.parametrize("name", SCALERS)
 def test_a_constant_column_becomes_zero(name: str, value: float) -> None:
-    """But for what rounding leaves of a mean."""
+    """Except for the rounding error of a mean."""
     x = np.column_stack([np.full(37, value), np.arange(37.0)])
     scaler = SCALERS[name].fit(x)
     scaled = scaler.apply(x)
@@ -93,7 +93,7 @@ def test_a_constant_column_becomes_zero(name: str, value: float) -> None:
 
 @pytest.mark.parametrize("name", SCALERS)
 def test_float32_is_computed_in_float64(name: str) -> None:
-    """Every attribute and result, to what float64 gives of the same numbers."""
+    """Every attribute and result equals that of the same numbers in float64."""
     x = np.random.default_rng(1).normal(1000, 1, (500, 3)).astype(np.float32)
     one, other = SCALERS[name].fit(x), SCALERS[name].fit(x.astype(np.float64))
     for f in dataclasses.fields(one):  # type: ignore[arg-type]
@@ -103,8 +103,8 @@ def test_float32_is_computed_in_float64(name: str) -> None:
     assert np.allclose(one.apply(x), other.apply(x.astype(np.float64)), rtol=1e-9, atol=1e-9)
 
 
-def test_the_standard_one_to_the_bit() -> None:
-    """NumPy's own mean and deviation, when all rows fit in a block."""
+def test_standard_scaling_is_exact() -> None:
+    """NumPy's own mean and deviation to the bit, when all rows fit in a block."""
     x = ROWS["digits"]
     found = Standard.fit(x)
     assert (found.mean == x.mean(axis=0)).all()
@@ -112,22 +112,22 @@ def test_the_standard_one_to_the_bit() -> None:
 
 
 def test_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rows that are seen in pieces give the same deviation."""
+    """Rows read in blocks give the same deviation."""
     x = ROWS["normal"]
     whole = Standard.fit(x).deviation
     monkeypatch.setattr(scaling, "BLOCK", 7 * 5)
     assert np.allclose(Standard.fit(x).deviation, whole, rtol=1e-13)
 
 
-def test_quantiles_are_few() -> None:
+def test_number_of_quantiles_is_limited() -> None:
     assert Quantile.fit(np.arange(5000.0)[:, None]).quantiles.shape == (QUANTILES, 1) == (1000, 1)
     assert Quantile.fit(np.arange(8.0)[:, None]).quantiles.shape == (8, 1)
     assert Quantile.fit(np.array([[3.0]])).apply(np.array([[3.0]])).tolist() == [[0.0]]
 
 
 @pytest.mark.parametrize("rows", ["normal", "ties", "digits", "diabetes"])
-def test_as_many_quantiles_as_rows_are_the_rows(rows: str) -> None:
-    """To the bit, so that a value gets the middle of the ranks of those that are equal to it."""
+def test_quantiles_of_few_rows_are_the_rows(rows: str) -> None:
+    """To the bit, so that a value gets the middle of the ranks of its ties."""
     x = ROWS[rows][:1000]
     scaler = Quantile.fit(x)
     assert (scaler.quantiles == np.sort(x, axis=0)).all()
@@ -137,7 +137,7 @@ def test_as_many_quantiles_as_rows_are_the_rows(rows: str) -> None:
         assert np.allclose(found[column == value], ranks.mean() / (len(column) - 1))
 
 
-def test_wild_values_do_not_move_the_robust_one() -> None:
+def test_outliers_do_not_affect_robust_scaling() -> None:
     x = np.random.default_rng(0).normal(0, 1, (1000, 1))
     wild = x.copy()
     wild[:20] = 1e9
@@ -146,7 +146,7 @@ def test_wild_values_do_not_move_the_robust_one() -> None:
 
 
 @pytest.mark.parametrize("name", SCALERS)
-def test_frozen_and_nothing_but_arrays(name: str) -> None:
+def test_scalers_are_frozen_and_hold_arrays_only(name: str) -> None:
     kind: Any = SCALERS[name]
     assert kind.__dataclass_params__.frozen and getattr(kind, "__final__", False)
     made = kind.fit(ROWS["normal"])
@@ -155,7 +155,7 @@ def test_frozen_and_nothing_but_arrays(name: str) -> None:
         setattr(made, dataclasses.fields(kind)[0].name, 1)
 
 
-def test_the_study_file_knows_them_all() -> None:
+def test_study_files_accept_every_scaler() -> None:
     from hpsearch.data.preprocessing import SCALES
 
     assert tuple(SCALES) == (*SCALERS, "none")

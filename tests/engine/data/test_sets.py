@@ -1,4 +1,4 @@
-"""Several sets of rows in one state, the folds of a cross-validation: each trial as if it were alone with its own."""
+"""Several sets of rows in one state, such as the folds of a cross-validation: each trial trains as if alone."""
 
 import numpy as np
 import pytest
@@ -40,8 +40,8 @@ def states(net: Network, hyper: Hyperparameters, numbers: list[int]) -> State:
 @pytest.mark.parametrize("draw", ROW_SAMPLINGS)
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("shape", [(5,), (1, 4, 5)], ids=["rows", "images"])
-def test_together_as_alone(loss: str, draw: str, shape: tuple[int, ...]) -> None:
-    """To the bit: two trials of three folds each, against six runs on one set of rows."""
+def test_batched_and_alone_are_equal(loss: str, draw: str, shape: tuple[int, ...]) -> None:
+    """Equal to the bit: two trials of three folds each, compared with six runs on one set of rows."""
     net, rows = made(LOSSES[loss](), shape)
     hyper = Hyperparameters(OPTIMIZERS["momentum"](), 0.1, 8, 1e-3, row_sampling=ROW_SAMPLINGS[draw]())
     names = [name for name, kind in METRICS.items() if kind.classifies == net.loss.classifies]
@@ -67,7 +67,7 @@ def test_together_as_alone(loss: str, draw: str, shape: tuple[int, ...]) -> None
 
 
 def test_r2_is_of_each_set() -> None:
-    """A set whose targets spread little has another R² at the same loss."""
+    """Sets with a different spread of targets have different R² at the same loss."""
     net, rows = made(LOSSES["squared_error"]())
     rows.y[:ROWS] /= 100
     theta = states(net, Hyperparameters(OPTIMIZERS["sgd"](), 0.1, 8), [0, 0, 0]).theta
@@ -76,7 +76,7 @@ def test_r2_is_of_each_set() -> None:
     assert len({round(float(v), 3) for v in scores.accuracy}) == 3
 
 
-def test_trials_that_go_on() -> None:
+def test_trials_end_with_all_their_sets() -> None:
     """All sets of a trial end together; the others continue unchanged."""
     net, rows = made(LOSSES["softmax_cross_entropy"]())
     hyper = Hyperparameters(OPTIMIZERS["sgd"](), 0.1, 8)

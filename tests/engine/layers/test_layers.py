@@ -1,4 +1,4 @@
-"""Layers: contracts over the registry, and each layer against a definition, a statistic, or PyTorch.
+"""Layers: contracts over the registry, and each layer compared with a definition, a statistic, or PyTorch.
 
 The stored values come from PyTorch 2.13.0 in float64, by `python tests/engine/references/torch_layers.py`.
 """
@@ -49,7 +49,7 @@ from engine.types import EngineError, Floats, Shape, allocate
 from tests.engine.training.test_float32 import watched, watched_memory  # noqa: F401  # a fixture
 
 CASES = [pytest.param(net, id=f"{name}-{k}") for name, nets in LAYER_CASES.items() for k, net in enumerate(nets)]
-# Activations on images have the layers' contracts to keep as well, in the memory that images have.
+# The contracts also hold for activations on images, in the memory layout of images.
 CASES += [pytest.param(of_images(ACTIVATIONS[name]()), id=f"{name}-images") for name in ACTIVATIONS]
 CASES += [pytest.param(of_images(ELU(0.7)), id="elu-0.7-images"), pytest.param(of_features(ELU(1.3)), id="elu-1.3")]
 over_cases = pytest.mark.parametrize("net", CASES)
@@ -63,7 +63,7 @@ def data(net: Network, count: int, dtype: np.dtype[Any] = F32, seed: int = 0) ->
 
 
 def with_other_rates(layer: Any, k: int) -> Any:
-    """The layer as the k-th trial has it: another dropout rate, also inside of other layers."""
+    """Return the layer of the k-th trial, which has another dropout rate, also inside other layers."""
     if isinstance(layer, Dropout):
         return Dropout((layer.rate + k / 7) % 0.9)
     inner = {
@@ -82,7 +82,7 @@ def run(
 
 
 def bound(layer: Layer, inputs: Shape, trials: int, rows: int, training: bool = True) -> tuple[Bound, Any, Any]:
-    """One layer at work in float64, neither first nor allowed to overwrite, and its theta and gradient by name."""
+    """Return a layer bound in float64, neither first nor allowed to overwrite, and its theta and gradient by name."""
     chain = Chain(inputs, (layer,))
     theta, grad = np.empty((trials, chain.size)), np.full((trials, chain.size), np.nan)
     for s in chain.slices:
@@ -98,7 +98,7 @@ def bound(layer: Layer, inputs: Shape, trials: int, rows: int, training: bool = 
 
 
 def laid_out(x: Floats) -> Floats:
-    """The same rows `(trials, rows, …)` where the engine would have them."""
+    """Return the same rows `(trials, rows, …)` in the engine's memory layout."""
     out = allocate(x.shape[0], x.shape[1], x.shape[2:], x.dtype)
     out[...] = x
     return out
@@ -116,7 +116,7 @@ def test_every_registered_layer_has_cases() -> None:
 def test_gradient_equals_differences(net: Network, count: int) -> None:
     theta = np.random.default_rng(5).standard_normal((2, net.size)) * 0.7
     for s in net.slices:
-        if s.parameter.name.endswith("gamma"):  # near 0 the next batch norm would enlarge the step of a difference
+        if s.parameter.name.endswith("gamma"):  # near 0 the next batch norm would enlarge the difference step
             theta[:, s.start : s.stop] = 1 + theta[:, s.start : s.stop] / 4
     check = check_gradient(net, theta, data(net, count, F64), Hyperparameters(l2=0.1))
     assert check.good, str(check)
@@ -124,8 +124,8 @@ def test_gradient_equals_differences(net: Network, count: int) -> None:
 
 @over_cases
 @pytest.mark.parametrize("optimizer", ["momentum", "adamw"])
-def test_alone_or_in_a_batch(net: Network, optimizer: str) -> None:
-    """Different hyperparameters, different dropout rates; 21 rows are batches of 8, 8 and 5."""
+def test_alone_and_in_a_batch(net: Network, optimizer: str) -> None:
+    """Different hyperparameters and dropout rates; 21 rows are batches of 8, 8 and 5."""
     trials, rows = hyperparameters(5, optimizer), data(net, 21)
     nets = [with_other_rates(net, k) for k in range(5)]
     alone = []
@@ -144,7 +144,7 @@ def test_alone_or_in_a_batch(net: Network, optimizer: str) -> None:
 @given(drawn=st.data())
 @settings(max_examples=100, deadline=None)
 def test_batches_of_odd_sizes(drawn: st.DataObject) -> None:
-    """Rows, features, channels and pixels in numbers that BLAS and NumPy treat in ways of their own."""
+    """Numbers of rows, features, channels and pixels for which BLAS and NumPy use special code."""
     size, small, count = st.integers(1, 40), st.integers(1, 5), drawn.draw(st.integers(2, 40))
     common: list[Layer] = [Dropout(0.3), BatchNorm(), PReLU(), RReLU(), Residual((BatchNorm(),)), Softmax(), ELU(0.7)]
     if drawn.draw(st.booleans()):
@@ -184,7 +184,7 @@ def test_float32_throughout(net: Network, trials: int) -> None:
 
 
 @over_cases
-def test_dropping_out_and_resuming_cannot_be_seen(net: Network) -> None:
+def test_ending_and_resuming_change_nothing(net: Network) -> None:
     """Five train together; one ends after an epoch; after another the rest is written, read and resumed."""
     trials, rows = hyperparameters(5, "adam"), data(net, 21)
     nets = [with_other_rates(net, k) for k in range(5)]
@@ -204,21 +204,21 @@ def test_dropping_out_and_resuming_cannot_be_seen(net: Network) -> None:
 
 
 @over_cases
-def test_described_and_restored_it_predicts_the_same(net: Network) -> None:
+def test_restored_layers_predict_the_same(net: Network) -> None:
     trials, rows = hyperparameters(2, "sgd"), data(net, 21)
     state = start(net, trials)
     run([net] * 2, trials, state, rows, 2)
-    if not any(isinstance(layer, Pixels) for layer in net.layers):  # which is on no registry
+    if not any(isinstance(layer, Pixels) for layer in net.layers):  # which is in no registry
         again = restore(json.loads(json.dumps(describe(net))))
         assert again == net
         assert plain(again.predict(state.theta, rows.x)) == plain(net.predict(state.theta, rows.x))
 
 
 @over_cases
-def test_inference_with_one_trials_rows_for_all(net: Network) -> None:
-    """The same as each trial by itself, in any order of memory; what the caller handed in stays as it is."""
+def test_inference_with_shared_rows(net: Network) -> None:
+    """Equal to each trial by itself, in any memory layout; the caller's rows are not changed."""
     theta, rows = np.random.default_rng(1).standard_normal((3, net.size)).astype(F32), data(net, 9)
-    theta = np.abs(theta)  # running variances among them
+    theta = np.abs(theta)  # includes running variances
 
     def infer(theta: Floats, x: Floats) -> Floats:
         for layer in net.bind(theta, None, x.shape[1]):
@@ -236,7 +236,7 @@ def test_inference_with_one_trials_rows_for_all(net: Network) -> None:
 
 
 @over_cases
-def test_rows_in_any_order_of_memory_and_the_batch_left_alone(net: Network) -> None:
+def test_any_memory_layout_and_the_batch_is_not_changed(net: Network) -> None:
     rows = data(net, 8, F64)
     theta, grads, outs = np.random.default_rng(1).standard_normal((2, net.size)), [], []
     for arrange in (np.ascontiguousarray, np.asfortranarray, laid_out):
@@ -268,8 +268,8 @@ EVERY_LAYER = list(dict.fromkeys([*EVERY_LAYER, *(kind() for kind in ACTIVATIONS
     ("layer", "inputs"),
     [(layer, inputs) for layer in EVERY_LAYER for inputs in ((6,), (2, 4, 5)) if fits(layer, inputs)],
 )
-def test_gradients_of_rows_in_any_order(layer: Layer, inputs: Shape) -> None:
-    """A layer alone: dL/dx of dL/dy in three orders of memory."""
+def test_gradients_in_any_memory_layout(layer: Layer, inputs: Shape) -> None:
+    """A single layer: dL/dx of dL/dy in three memory layouts."""
     results = []
     for arrange in (np.ascontiguousarray, np.asfortranarray, laid_out):
         work, _, grad = bound(layer, inputs, 2, 4)
@@ -283,7 +283,7 @@ def test_gradients_of_rows_in_any_order(layer: Layer, inputs: Shape) -> None:
 
 
 @over_cases
-def test_a_step_leaves_no_memory_behind(net: Network) -> None:
+def test_steps_allocate_no_lasting_memory(net: Network) -> None:
     rows, trials = data(net, 8), 2
     theta = np.random.default_rng(1).standard_normal((trials, net.size)).astype(F32)
     grad, scratch, logits = np.empty_like(theta), np.empty_like(theta), np.empty((trials, 8, net.outputs), F32)
@@ -310,7 +310,7 @@ def arrays(name: str) -> dict[str, np.ndarray]:
 
 
 def twice(a: np.ndarray) -> np.ndarray:
-    """Two trials, the second with the rows the other way round, so that neither can pass for the other."""
+    """Return two trials, the second with the rows in reverse order, so that a mix-up of trials is found."""
     return laid_out(np.stack([a, a[::-1]]))
 
 
@@ -368,7 +368,7 @@ def test_batch_norm_like_pytorch(name: str, layer: BatchNorm) -> None:
 
 
 def test_batch_norm_far_from_zero_in_float32() -> None:
-    """A mean 3000 times the deviation: the square of the mean less the mean of squares would have no digit left."""
+    """With a mean of 3000 deviations, E[x²] − E[x]² would have no correct digit."""
     x = (np.random.default_rng(0).standard_normal((64, 5)) + 3000).astype(F32)
     net = Network((5,), (BatchNorm(momentum=1.0),), SquaredError())
     theta = net.initialize(np.random.default_rng(0), F32)[None]
@@ -379,7 +379,7 @@ def test_batch_norm_far_from_zero_in_float32() -> None:
 
 
 def test_running_statistics_are_neither_learned_nor_regularized() -> None:
-    """Without a learning rate nothing moves but them, whatever the optimizer and the regularizers."""
+    """Without a learning rate nothing else changes, for every optimizer and regularizer."""
     net = of_features(BatchNorm(momentum=0.5))
     trial = Hyperparameters(SGD(), 0.0, 8, l2=0.5, l1=0.5)
     state = start(net, [trial])
@@ -398,7 +398,7 @@ def test_batch_norm_refuses_batches_of_one(wrap: Any) -> None:
     trials = [Hyperparameters(batch_size=1)]
     with pytest.raises(EngineError, match=r"batch_norm.* needs batches of at least 2 rows, got "):
         next(train(net, trials, start(net, trials), data(net, 8)))
-    nine = [Hyperparameters(batch_size=8)]  # the ninth row, left over, is not a batch
+    nine = [Hyperparameters(batch_size=8)]  # the ninth row alone is not a batch
     state = start(net, nine)
     run([net], nine, state, data(net, 9), 2)
     assert state.step == 2 and np.isfinite(state.theta).all()
@@ -415,7 +415,7 @@ def test_dropout_keeps_its_share_and_the_mean(rate: float, inputs: Shape) -> Non
     y = np.stack([work.forward(x).copy() for _ in range(draws)])
     kept = y != 0
     assert set(np.unique(y)) <= {0.0, y.max()} and y.max() == pytest.approx(1 / (1 - rate), rel=1e-4)
-    for axis in (0, 2, 3):  # over all but one axis too: each row, each feature and each draw gets its share
+    for axis in (0, 2, 3):  # also along each axis: each row, each feature and each draw has its share
         share = kept.mean(axis=tuple(i for i in range(kept.ndim) if i != axis))
         sigma = sqrt(rate * (1 - rate) / (kept.size / kept.shape[axis]))
         assert (abs(share - (1 - rate)) <= 5 * sigma).all()
@@ -427,8 +427,8 @@ def test_dropout_keeps_its_share_and_the_mean(rate: float, inputs: Shape) -> Non
     assert np.array_equal(work.backward(laid_out(np.ones((2, 16, *inputs)))), y[-1])
 
 
-def test_dropout_with_a_rate_each() -> None:
-    """Each trial's share is its own, and as much is drawn whatever the rate."""
+def test_dropout_with_a_rate_per_trial() -> None:
+    """Each trial has its own rate, and the number of draws does not depend on it."""
     rates, chain = (0.0, 0.3, 0.8), Chain((50,), (Dropout(0.0),))
     none, generators = np.empty((3, 0)), [np.random.default_rng(7) for _ in rates]
     place = Place((50,), 3, 40, F64, {}, {}, none, none, True, generators, (), True, False)
@@ -437,7 +437,7 @@ def test_dropout_with_a_rate_each() -> None:
     for row, rate in zip(y, rates, strict=True):
         assert abs((row != 0).mean() - (1 - rate)) <= 5 * sqrt(rate * (1 - rate) / row.size)
         assert row.max() == pytest.approx(1 / (1 - rate), rel=1e-4)
-    assert (y[0] == 1).all() and ((y[2] != 0) <= (y[1] != 0)).all()  # equal generators: the same numbers, two bars
+    assert (y[0] == 1).all() and ((y[2] != 0) <= (y[1] != 0)).all()  # equal generators: the same draws, two thresholds
     assert len({generator.random() for generator in generators}) == 1
 
 
@@ -449,7 +449,7 @@ def test_dropout_at_inference_is_the_identity() -> None:
     assert plain(nets[0].predict(theta, x[0])) == plain(nets[1].predict(theta, x[0]))
 
 
-def test_dropout_near_one_keeps_something() -> None:
+def test_dropout_near_one_keeps_some_values() -> None:
     y = bound(Dropout(1 - 1e-9), (500,), 1, 2000)[0].forward(np.ones((1, 2000, 500)))
     assert y.max() == 1 << 16 and np.isfinite(y).all()
 
@@ -502,7 +502,7 @@ def test_maxout_is_the_largest_of_dense_layers(pieces: int) -> None:
     close(grad["b"], np.concatenate([g["b"] for _, _, g in parts], axis=-1))
 
 
-def test_of_equal_pieces_the_first_learns() -> None:
+def test_gradients_of_ties_go_to_the_first_piece() -> None:
     work, theta, grad = bound(Maxout(2, 3), (4,), 1, 5)
     theta["W"][...] = 0
     work.forward(np.ones((1, 5, 4)))
@@ -513,7 +513,7 @@ def test_of_equal_pieces_the_first_learns() -> None:
 # Residual
 
 
-def test_residual_adds_what_came_in() -> None:
+def test_residual_adds_its_input() -> None:
     x, dy = np.random.default_rng(0).standard_normal((2, 2, 7, 4))
     plain_dense, inner, g = bound(Dense(4), (4,), 2, 7)
     work, theta, grad = bound(Residual((Dense(4),)), (4,), 2, 7)
@@ -541,7 +541,7 @@ def test_residual_with_a_shortcut() -> None:
 
 
 def test_activations_far_from_zero() -> None:
-    """Nothing overflows, and nothing small is lost."""
+    """No overflow, and no loss of small values."""
     x = np.array([-1e4, -50.0, 0.0, 50.0, 1e4])
     for dtype in (F32, F64):
         row = x.astype(dtype).reshape(1, 1, 5)
@@ -563,7 +563,7 @@ def test_hardmax_reads_predictions() -> None:
     assert hardmax(scores).tolist() == [[[0, 1, 0], [1, 0, 0]]] and hardmax(scores).dtype == F32
 
 
-# What cannot be
+# Invalid settings
 
 NAN = float("nan")
 
@@ -617,12 +617,12 @@ NAN = float("nan")
         ),
     ],
 )
-def test_layers_that_cannot_be(make: Any, message: str) -> None:
+def test_invalid_layers(make: Any, message: str) -> None:
     with pytest.raises(EngineError, match=f"^{message}$"):
         make()
 
 
-def test_work_counts_every_place_of_a_convolution() -> None:
+def test_work_counts_every_position_of_a_convolution() -> None:
     dense = Network((5,), (Dense(6), Dense(2)), SoftmaxCrossEntropy())
     assert dense.work == dense.size == 5 * 6 + 6 + 6 * 2 + 2
     image = Network((1, 8, 8), (Conv2d(4, 3), Flatten(), Dense(2)), SoftmaxCrossEntropy())

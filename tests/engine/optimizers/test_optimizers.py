@@ -181,7 +181,7 @@ FALLING: dict[str, Reference] = {
         ],
     ),
 }
-# Every optimizer with its defaults, and those that have another form in that too.
+# Every optimizer with its defaults, and the other forms of those that have one.
 FORMS: dict[str, Optimizer] = {name: kind() for name, kind in OPTIMIZERS.items()} | {
     f"{name}, {form}": OPTIMIZERS[name](classical=True, rate_inside=form == "rate inside")  # type: ignore[call-arg]
     for name in ("momentum", "nesterov")
@@ -190,7 +190,7 @@ FORMS: dict[str, Optimizer] = {name: kind() for name, kind in OPTIMIZERS.items()
 
 
 def slope(w: np.ndarray) -> np.ndarray:
-    """∇f, `(trials, 3)`, by hand."""
+    """Return ∇f, `(trials, 3)`, derived by hand."""
     x, y, z = w.T
     bowl = 4 * (y - x**2)
     return np.stack(
@@ -204,7 +204,7 @@ def slope(w: np.ndarray) -> np.ndarray:
 
 
 def memory(optimizer: Optimizer, theta: np.ndarray, regularized: Any = True) -> Matrices:
-    """Before the first step."""
+    """Return the optimizer state before the first step."""
     return Matrices(
         theta,
         np.full_like(theta, np.nan),
@@ -217,7 +217,7 @@ def memory(optimizer: Optimizer, theta: np.ndarray, regularized: Any = True) -> 
 def descend(
     optimizers: list[Optimizer], rates: list[float], fall: float = 0.0, epoch: int = 5, steps: int = 50
 ) -> np.ndarray:
-    """Where each trial is after each step, `(steps, trials, 3)`; bound anew every so many steps, at falling rates."""
+    """Return the trials after each step, `(steps, trials, 3)`; bound again every few steps, at falling rates."""
     theta = np.tile(np.array(START), (len(optimizers), 1))
     matrices = memory(optimizers[0], theta)
     path = []
@@ -225,7 +225,7 @@ def descend(
         if step % epoch == 0:
             now = [rate / (1 + fall * (step // epoch)) for rate in rates]
             update = type(optimizers[0]).bind(optimizers, now, matrices)
-        matrices.scratch[:] = np.nan  # nothing is remembered there
+        matrices.scratch[:] = np.nan  # it has no state
         matrices.grad[:] = slope(theta)
         update(step + 1)
         path.append(theta.copy())
@@ -239,7 +239,7 @@ def test_every_optimizer_has_a_reference() -> None:
 
 @pytest.mark.parametrize("name", REFERENCES)
 @pytest.mark.parametrize("peers", [0, 2])
-def test_path_is_the_references(name: str, peers: int) -> None:
+def test_path_equals_the_reference(name: str, peers: int) -> None:
     optimizer, rate, reference = REFERENCES[name]
     others = [varied(optimizer, 5 + k) for k in range(peers)]
     path = descend([optimizer, *others], [rate, *(rate / 2 for _ in others)])
@@ -247,7 +247,7 @@ def test_path_is_the_references(name: str, peers: int) -> None:
 
 
 @pytest.mark.parametrize("name", FALLING)
-def test_path_at_falling_rates_is_the_references(name: str) -> None:
+def test_path_at_falling_rates_equals_the_reference(name: str) -> None:
     optimizer, rate, reference = FALLING[name]
     path = descend([optimizer], [rate], fall=0.5)
     np.testing.assert_allclose(path[9::10, 0], reference, rtol=0, atol=1e-9)
@@ -255,21 +255,21 @@ def test_path_at_falling_rates_is_the_references(name: str) -> None:
 
 @pytest.mark.parametrize("references", [REFERENCES, FALLING], ids=["constant", "falling"])
 @pytest.mark.parametrize("kind", [Momentum, Nesterov])
-def test_momentum_is_an_average_unless_classical(kind: type[Momentum | Nesterov], references: dict[str, Any]) -> None:
-    """v = βv + (1−β)g with α walks the path of v = βv + g with α(1−β)."""
+def test_momentum_is_an_average_or_classical(kind: type[Momentum | Nesterov], references: dict[str, Any]) -> None:
+    """v = βv + (1−β)g with α has the path of v = βv + g with α(1−β)."""
     average = descend([kind(0.9)], [0.2], fall=0.5 if references is FALLING else 0.0)
     np.testing.assert_allclose(average[9::10, 0], references[kind.__name__.lower()][2], rtol=0, atol=1e-9)
     assert not kind().classical and not kind().rate_inside and kind().beta == 0.9
 
 
 @pytest.mark.parametrize("kind", [Momentum, Nesterov])
-def test_rate_inside_is_the_same_path_for_as_long_as_the_rate_stays(kind: type[Momentum | Nesterov]) -> None:
+def test_rate_inside_changes_the_path_only_when_the_rate_changes(kind: type[Momentum | Nesterov]) -> None:
     inside = descend([kind(0.9, classical=True, rate_inside=True)], [0.02])
     np.testing.assert_allclose(inside[9::10, 0], REFERENCES[kind.__name__.lower()][2], rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("kind", [Momentum, Nesterov])
-def test_trials_keep_their_own_numbers(kind: type[Momentum | Nesterov]) -> None:
+def test_trials_do_not_affect_each_other(kind: type[Momentum | Nesterov]) -> None:
     betas, rates = [0.5, 0.9, 0.99], [0.3, 0.1, 0.02]
     trials: list[Optimizer] = [kind(beta) for beta in betas]
     trials += [kind(beta, classical=True) for beta in betas]
@@ -309,13 +309,13 @@ def test_adadelta_ignores_the_learning_rate() -> None:
 
 
 @pytest.mark.parametrize("name", FORMS)
-def test_binding_anew_changes_nothing(name: str) -> None:
+def test_binding_again_changes_nothing(name: str) -> None:
     np.testing.assert_array_equal(descend([FORMS[name]], [0.05], epoch=1), descend([FORMS[name]], [0.05], epoch=50))
 
 
 @pytest.mark.parametrize("name", [name for name in FORMS if "inside" not in name])
-def test_slots_mean_the_same_at_every_learning_rate(name: str) -> None:
-    """After the same gradients they hold the same."""
+def test_slots_do_not_depend_on_the_learning_rate(name: str) -> None:
+    """They are equal after the same gradients."""
     gradients = np.random.default_rng(0).standard_normal((20, 1, 3))
     held = []
     for fall in (0.0, 0.5):
@@ -332,8 +332,8 @@ def test_slots_mean_the_same_at_every_learning_rate(name: str) -> None:
 @pytest.mark.parametrize("dtype", [F32, F64], ids=str)
 @pytest.mark.parametrize("trials", [1, 3])
 @pytest.mark.parametrize("name", FORMS)
-def test_what_has_no_gradient_stays_to_the_bit(name: str, trials: int, dtype: np.dtype[Any]) -> None:
-    """Running statistics live among the parameters: not regularized, and their gradient is 0."""
+def test_values_without_a_gradient_do_not_change(name: str, trials: int, dtype: np.dtype[Any]) -> None:
+    """Running statistics are part of theta: not regularized, with a gradient of 0."""
     rng = np.random.default_rng(0)
     theta = rng.standard_normal((trials, 8)).astype(dtype)
     begin = theta.copy()
@@ -348,7 +348,7 @@ def test_what_has_no_gradient_stays_to_the_bit(name: str, trials: int, dtype: np
     assert (theta[:, learns] != begin[:, learns]).all()
 
 
-def test_adamw_decays_what_is_regularized_alone() -> None:
+def test_adamw_decays_regularized_weights_only() -> None:
     """Without a gradient w is (1 − αλ)ⁿ w₀ after n steps."""
     theta = np.array([[1.0, -2.0, 3.0, 4.0]] * 2)
     matrices = memory(AdamW(), theta, regularized=[True, False, True, False])
@@ -378,7 +378,7 @@ def test_adamw_without_decay_is_adam() -> None:
         *((name, "rate_inside", (True,), "False unless classical is True") for name in ("momentum", "nesterov")),
     ],
 )
-def test_numbers_that_cannot_be(name: str, field: str, values: tuple[float, ...], must: str) -> None:
+def test_invalid_settings(name: str, field: str, values: tuple[float, ...], must: str) -> None:
     for value in (*values, *([float("nan")] if field != "rate_inside" else [])):
         with pytest.raises(EngineError, match=f"^{name}: {field} must be {must}, got {value}$"):
             OPTIMIZERS[name](**{field: value})

@@ -1,4 +1,4 @@
-"""Writes torch_convolution.json beside itself: what PyTorch 2.13.0 makes of images, in float64.
+"""Write torch_convolution.json beside this file: results of PyTorch 2.13.0 for images, in float64.
 
 Run by hand, `python tests/engine/references/torch_convolution.py`; the tests read the file and need no PyTorch.
 """
@@ -19,7 +19,7 @@ def draw(*shape: int, digits: int = 3) -> Tensor:
 
 
 def case(kind: str, module: nn.Module, settings: dict[str, Any], *shape: int, digits: int = 3) -> dict[str, Any]:
-    """Layer and settings as the engine calls them; x, y, and a dL/dy with the gradients it leads to."""
+    """Return layer and settings as the engine calls them; x, y, and a dL/dy with its gradients."""
     module = module.double()
     for parameter in module.parameters():
         parameter.data = draw(*parameter.shape)
@@ -52,13 +52,13 @@ cases = [
     convolution("conv2d", 2, (3, 2), 2, 1, 3, 2, 5, 4),
     convolution("conv2d", 3, (1, 3), 3, 2, 2, 1, 3, 6),
     convolution("conv2d", 2, (3, 5), 1, 0, 2, 2, 3, 5),  # as large as the image
-    convolution("conv2d", 1, 2, 3, 0, 2, 2, 6, 5),  # lines and columns between the windows and left over
+    convolution("conv2d", 1, 2, 3, 0, 2, 2, 6, 5),  # unused lines and columns between and after the windows
     convolution("conv_transpose2d", 3, 2, 1, 0, 3, 2, 4, 3),
     convolution("conv_transpose2d", 2, (3, 2), 2, 1, 3, 2, 3, 4),
-    convolution("conv_transpose2d", 1, (1, 2), 3, 0, 2, 2, 2, 3),  # pixels that no window touches
+    convolution("conv_transpose2d", 1, (1, 2), 3, 0, 2, 2, 2, 3),  # pixels outside of every window
     convolution("conv_transpose2d", 2, 5, 2, 2, 2, 3, 1, 2),
     *pooling(2, None, 2, 3, 4, 6),
-    *pooling(2, None, 2, 2, 5, 7),  # a line and a column left over
+    *pooling(2, None, 2, 2, 5, 7),  # an unused line and column
     *pooling(3, 2, 2, 1, 6, 7),  # windows overlap
     *pooling(2, 3, 2, 1, 6, 5),  # windows with gaps
     *pooling(3, 1, 3, 2, 5, 4, digits=0),  # equal maxima

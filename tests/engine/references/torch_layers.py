@@ -1,4 +1,4 @@
-"""Writes torch_layers.json beside itself: what PyTorch 2.13.0 makes of layers, in float64.
+"""Write torch_layers.json beside this file: results of PyTorch 2.13.0 for layers, in float64.
 
 Run by hand, `python tests/engine/references/torch_layers.py`; the tests read the file and need no PyTorch.
 """
@@ -19,7 +19,7 @@ def draw(*shape: int) -> Tensor:
 
 
 def batch_norm(layer: nn.Module, *shape: int) -> dict[str, Any]:
-    """Two steps of training, the gradients of the second, and inference after them."""
+    """Return two steps of training, the gradients of the second, and inference after them."""
     layer = layer.double()
     layer.weight.data, layer.bias.data = draw(shape[1]), draw(shape[1])
     layer(before := draw(*shape) + 1)
@@ -39,7 +39,7 @@ def batch_norm(layer: nn.Module, *shape: int) -> dict[str, Any]:
 
 
 def together(function: Any, x: Tensor) -> dict[str, Any]:
-    """x, y, and a dL/dy with the dL/dx it leads to."""
+    """Return x, y, and a dL/dy with its dL/dx."""
     x.requires_grad_()
     y = function(x)
     dy = draw(*y.shape)

@@ -61,6 +61,10 @@ def test_weights_of_each_confirmed_point_are_kept() -> None:
         ("confirm", 0),
         ("confirm", 1),
     }
+    assert weights_to_keep(study(), [coarse, trials("confirm", 0.1, 0.2, 0.15, 0.3)]) == {
+        ("confirm", 0),
+        ("confirm", 1),
+    }
     unfinished = trials("confirm", 0.1, 0.2, 0.9, 0.3)
     unfinished[3] = unfinished[3]._replace(state="running", value=None)
     assert weights_to_keep(study(), [coarse, unfinished]) == {("coarse", 1), ("confirm", 0), ("confirm", 1)}

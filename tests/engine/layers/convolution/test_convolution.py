@@ -45,7 +45,7 @@ IDS = [f"{c['layer']}-{k}" for k, c in enumerate(CASES)]
 def bound(
     layer: Layer, inputs: Shape, trials: int, rows: int, training: bool = True, first: bool = False
 ) -> tuple[Bound, dict[str, Floats], dict[str, Floats]]:
-    """A layer at work in float64, and its theta and its gradient by name; both hold noise."""
+    """Return a layer bound in float64, and its theta and gradient by name; both hold noise."""
     chain = Chain(inputs, (layer,))
     theta = np.random.default_rng(7).standard_normal((trials, chain.size))
     grad = np.full_like(theta, np.nan)
@@ -58,14 +58,14 @@ def bound(
 
 
 def laid_out(x: Floats) -> Floats:
-    """The same rows `(trials, rows, …)` where the engine would have them, rows innermost."""
+    """Return the same rows `(trials, rows, …)` in the engine's memory layout, with adjacent rows."""
     out = allocate(x.shape[0], x.shape[1], x.shape[2:], x.dtype)
     out[...] = x
     return out
 
 
 def twice(a: Floats) -> Floats:
-    """Two trials, the second with the rows the other way round, so that neither can pass for the other."""
+    """Return two trials, the second with the rows in reverse order, so that a mix-up of trials is found."""
     return np.stack([a, a[::-1]])
 
 
@@ -76,7 +76,7 @@ def close(actual: Floats, expected: Floats) -> None:
 
 @pytest.fixture(params=[(1_000_000, 64), (200, 1)], ids=["whole", "cut"])
 def blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lines given to BLAS whole, and cut into blocks, as long ones are."""
+    """Pass lines to BLAS whole, or in blocks, as long ones are."""
     for name, value in zip(("UNPACKED", "FEWEST"), request.param, strict=True):
         monkeypatch.setattr(f"engine.layers.convolution.im2col.{name}", value)
 
@@ -88,7 +88,7 @@ def blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize("arrange", [np.ascontiguousarray, laid_out, np.asfortranarray])
 @pytest.mark.parametrize("case", CASES, ids=IDS)
 def test_like_pytorch(case: dict[str, Any], arrange: Any) -> None:
-    """Twice, since what one step leaves behind must not be seen in the next."""
+    """Two steps, so that remains of the first would be found in the second."""
     given = {k: tuple(v) if isinstance(v, list) else v for k, v in case["settings"].items()}
     c = {key: np.array(value) for key, value in case.items() if key not in ("layer", "settings")}
     work, theta, grad = bound(LAYERS[case["layer"]](**given), c["x"].shape[1:], 2, len(c["x"]))
@@ -100,12 +100,12 @@ def test_like_pytorch(case: dict[str, Any], arrange: Any) -> None:
         close(dx, twice(c["dx"]))
         for name in grad:
             close(grad[name], np.stack([c["d" + name]] * 2))
-        dx[...] = np.nan  # the layer before may overwrite it
+        dx[...] = np.nan  # the previous layer may overwrite it
 
 
 @pytest.mark.usefixtures("blocks")
 @pytest.mark.parametrize("case", CASES, ids=IDS)
-def test_as_first_layer_it_learns_the_same(case: dict[str, Any]) -> None:
+def test_first_layers_have_the_same_gradients(case: dict[str, Any]) -> None:
     given = {k: tuple(v) if isinstance(v, list) else v for k, v in case["settings"].items()}
     c = {key: np.array(value) for key, value in case.items() if key not in ("layer", "settings")}
     work, theta, grad = bound(LAYERS[case["layer"]](**given), c["x"].shape[1:], 2, len(c["x"]), first=True)
@@ -119,7 +119,7 @@ def test_as_first_layer_it_learns_the_same(case: dict[str, Any]) -> None:
 
 @pytest.mark.usefixtures("blocks")
 @pytest.mark.parametrize("case", CASES, ids=IDS)
-def test_inference_with_one_trials_rows_for_all(case: dict[str, Any]) -> None:
+def test_inference_with_shared_rows(case: dict[str, Any]) -> None:
     given = {k: tuple(v) if isinstance(v, list) else v for k, v in case["settings"].items()}
     x, y = np.array(case["x"]), np.array(case["y"])
     work, theta, _ = bound(LAYERS[case["layer"]](**given), x.shape[1:], 3, len(x), training=False)
@@ -133,7 +133,7 @@ def test_inference_with_one_trials_rows_for_all(case: dict[str, Any]) -> None:
 
 @st.composite
 def geometries(draw: st.DrawFn) -> tuple[Shape, int, tuple[int, int], int, int]:
-    """Shape of the image, channels that go out, kernel, stride, padding; the kernel fits."""
+    """Draw the shape of the image, output channels, kernel, stride and padding such that the kernel fits."""
     size, small = st.integers(1, 9), st.integers(1, 3)
     inputs = (draw(small), draw(size), draw(size))
     padding = draw(st.integers(0, 3))
@@ -145,7 +145,7 @@ def geometries(draw: st.DrawFn) -> tuple[Shape, int, tuple[int, int], int, int]:
 
 
 def naive_conv2d(x: Floats, w: Floats, b: Floats, stride: int, padding: int) -> Floats:
-    """x `(rows, c, height, width)`."""
+    """Compute the definition for x `(rows, c, height, width)`."""
     x = np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)))
     height, width = w.shape[2:]
     down, across = (x.shape[2] - height) // stride + 1, (x.shape[3] - width) // stride + 1
@@ -158,7 +158,7 @@ def naive_conv2d(x: Floats, w: Floats, b: Floats, stride: int, padding: int) -> 
 
 @given(geometry=geometries(), trials=st.integers(1, 3), rows=st.integers(1, 4))
 @settings(max_examples=200, deadline=None)
-def test_conv2d_is_what_its_docstring_says(geometry: Any, trials: int, rows: int) -> None:
+def test_conv2d_by_definition(geometry: Any, trials: int, rows: int) -> None:
     inputs, channels, kernel, stride, padding = geometry
     layer = Conv2d(channels, kernel, stride, padding)
     work, theta, _ = bound(layer, inputs, trials, rows)
@@ -172,13 +172,13 @@ def test_conv2d_is_what_its_docstring_says(geometry: Any, trials: int, rows: int
 @given(geometry=geometries(), trials=st.integers(1, 3), rows=st.integers(1, 4))
 @settings(max_examples=200, deadline=None)
 def test_transposed_is_the_adjoint(geometry: Any, trials: int, rows: int) -> None:
-    """⟨conv2d(x), y⟩ = ⟨x, conv_transpose2d(y)⟩ with the same W, and the gradients of one are those of the other."""
+    """⟨conv2d(x), y⟩ = ⟨x, conv_transpose2d(y)⟩ with the same W, and each has the other's gradients."""
     inputs, channels, kernel, stride, padding = geometry
     conv = Conv2d(channels, kernel, stride, padding)
     outputs = conv.outputs(inputs)
     back = ConvTranspose2d(inputs[0], kernel, stride, padding)
     try:
-        assume(back.outputs(outputs) == inputs)  # no lines or columns left over
+        assume(back.outputs(outputs) == inputs)  # no unused lines or columns
     except EngineError:
         assume(False)
     one, theta, grad = bound(conv, inputs, trials, rows)
@@ -197,8 +197,8 @@ def test_transposed_is_the_adjoint(geometry: Any, trials: int, rows: int) -> Non
 
 @given(geometry=geometries(), rows=st.integers(1, 4), largest=st.booleans())
 @settings(max_examples=200, deadline=None)
-def test_pooling_is_what_its_docstring_says(geometry: Any, rows: int, largest: bool) -> None:
-    """Forwards; and backwards, each dL/dy into its window, for whole numbers with many equal maxima."""
+def test_pooling_by_definition(geometry: Any, rows: int, largest: bool) -> None:
+    """Forward; and backward, each dL/dy into its window, for whole numbers with many equal maxima."""
     inputs, _, (size, _), stride, _ = geometry
     assume(size <= min(inputs[1:]))
     rng = np.random.default_rng(0)
@@ -220,7 +220,7 @@ def test_pooling_is_what_its_docstring_says(geometry: Any, rows: int, largest: b
 
 
 @given(st.integers(1, 12), st.integers(1, 6), st.integers(1, 5), st.integers(0, 5))
-def test_an_axis_counts_its_windows_and_pixels(length: int, kernel: int, stride: int, padding: int) -> None:
+def test_windows_and_pixels_of_an_axis(length: int, kernel: int, stride: int, padding: int) -> None:
     assume(length + 2 * padding >= kernel)
     axis = Axis(length, kernel, stride, padding)
     starts = range(-padding, length + padding - kernel + 1, stride)
@@ -235,7 +235,7 @@ def test_an_axis_counts_its_windows_and_pixels(length: int, kernel: int, stride:
     assert axis.gapless == (padding == 0 and stride == kernel and (touched == 1).all())
 
 
-def test_lines_are_cut_where_that_makes_products_small_enough() -> None:
+def test_lines_are_cut_into_blocks() -> None:
     first, second = (Conv2d(6, 5, padding=2).windows((1, 28, 28)), Conv2d(16, 5).windows((6, 14, 14)))
     assert [first.blocks(6, 64), second.blocks(16, 64), second.blocks(16, 41), second.blocks(16, 12)] == [1, 2, 1, 1]
     assert second.blocks(16, 128) == 5  # of 10, and not 4
@@ -266,7 +266,7 @@ def test_lines_are_cut_where_that_makes_products_small_enough() -> None:
         (MeanPool2d(3), (2, 4, 2), r"mean_pool2d: a kernel of \(3, 3\) must fit into the image, got .* \(2, 4, 2\)"),
     ],
 )
-def test_rows_that_do_not_fit(layer: Layer, inputs: Shape, message: str) -> None:
+def test_rows_of_the_wrong_shape(layer: Layer, inputs: Shape, message: str) -> None:
     with pytest.raises(EngineError, match=f"^{message}$"):
         layer.outputs(inputs)
     with pytest.raises(EngineError, match=f"^layer 2 of 3: {message}$"):
@@ -287,13 +287,13 @@ def test_rows_that_do_not_fit(layer: Layer, inputs: Shape, message: str) -> None
         (lambda: MeanPool2d(2, 0), "mean_pool2d: stride must be at least 1, got 0"),
     ],
 )
-def test_numbers_that_are_too_small(make: Any, message: str) -> None:
+def test_settings_that_are_too_small(make: Any, message: str) -> None:
     with pytest.raises(EngineError, match=f"^{message}$"):
         make()
 
 
 def test_fans() -> None:
-    """Numbers that one that goes out is made of: with windows side by side, one of each channel."""
+    """Inputs of an output, and outputs of an input; with adjacent windows, an output has one input per channel."""
     fans = [
         (p.fan_in, p.fan_out, p.shape)
         for layer in (Conv2d(6, (3, 5)), ConvTranspose2d(6, (3, 5)), ConvTranspose2d(6, 2, 2), ConvTranspose2d(1, 1, 9))
@@ -307,7 +307,7 @@ def test_fans() -> None:
     ]
 
 
-def test_flatten_is_in_the_order_of_c_and_a_view() -> None:
+def test_flatten_is_a_view_in_c_order() -> None:
     work, *_ = bound(Flatten(), (2, 3, 4), 2, 5)
     x = laid_out(np.random.default_rng(0).standard_normal((2, 5, 2, 3, 4)))
     y = work.forward(x)
@@ -316,7 +316,7 @@ def test_flatten_is_in_the_order_of_c_and_a_view() -> None:
     assert y.strides[1] == work.backward(y).strides[1] == y.itemsize
 
 
-# A network of them
+# Networks
 
 
 def lenet(pool: type[MaxPool2d] | type[MeanPool2d], activation: str = "tanh", inputs: Shape = (1, 28, 28)) -> Network:
@@ -351,7 +351,7 @@ def test_lenet_learns(pool: Any) -> None:
     assert net.predict(state.theta, val.x).shape == (2, 90, 10)
 
 
-def test_lenet_alone_or_in_a_batch() -> None:
+def test_lenet_alone_and_in_a_batch() -> None:
     """Large enough for BLAS to cut matrices into panels; the last batch is smaller."""
     net = lenet(MaxPool2d)
     rows, trials = images(net, 75), hyperparameters(3, "momentum", batch=64)
@@ -369,7 +369,7 @@ def test_lenet_alone_or_in_a_batch() -> None:
 
 @given(geometry=geometries(), rows=st.integers(1, 33), transposed=st.booleans(), data=st.data())
 @settings(max_examples=60, deadline=None)
-def test_alone_or_in_a_batch_with_odd_sizes(geometry: Any, rows: int, transposed: bool, data: st.DataObject) -> None:
+def test_alone_and_in_a_batch_with_odd_sizes(geometry: Any, rows: int, transposed: bool, data: st.DataObject) -> None:
     inputs, channels, kernel, stride, padding = geometry
     kind = ConvTranspose2d if transposed else Conv2d
     pool = data.draw(st.sampled_from([MaxPool2d, MeanPool2d]))(*data.draw(st.sampled_from([(1, 1), (2, 1), (2, 2)])))
@@ -388,7 +388,7 @@ def test_alone_or_in_a_batch_with_odd_sizes(geometry: Any, rows: int, transposed
 
 
 def test_diverged_neighbors_do_not_matter() -> None:
-    """Numbers that are not finite stay in their trial's memory."""
+    """Values that are not finite stay in the memory of their trial."""
     net = lenet(MaxPool2d, "relu", (1, 17, 18))
     trials = hyperparameters(3, "momentum")
     trials[1] = replace(trials[1], learning_rate=1e30)

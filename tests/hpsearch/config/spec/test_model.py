@@ -18,8 +18,9 @@ def test_short_form_of_the_output() -> None:
 
 
 def test_true_is_not_a_number_of_units() -> None:
-    with pytest.raises(ValidationError):
+    with pytest.raises(ValidationError) as caught:
         Hidden.model_validate(True)
+    assert caught.value.errors()[0]["loc"] == ()  # not taken as `units`
 
 
 @pytest.mark.parametrize("other", [{"hidden": [8]}, {"depth": 2}, {"input_dropout": 0.1}])
