@@ -107,6 +107,7 @@ class OptunaMirror:
         import optuna
 
         if self._storage is None:
+            optuna.logging.set_verbosity(optuna.logging.ERROR)  # otherwise it reports each study that exists already
             url = self._url.replace("{", "{{").replace("}", "}}")  # Optuna formats it
             self._storage = optuna.storages.RDBStorage(url, engine_kwargs=engine_options(self._url))
             if self._connection.engine.dialect.name == "sqlite":

@@ -1,6 +1,7 @@
 """The mirror: Optuna without hpsearch reads the same trials from a study database."""
 
 import json
+import logging
 import sqlite3
 import subprocess
 import sys
@@ -91,3 +92,21 @@ def test_counts(database: StudyDatabase) -> None:
     database.mirror.delete("coarse")
     database.mirror.delete("confirm")
     assert database.mirror.counts() == {"fine": 0} and database.mirror.count("coarse", 1) == 0
+
+
+def test_existing_studies_are_opened_silently(file: Path, database: StudyDatabase) -> None:
+    """Optuna reports by default that it uses an existing study, once for each stage of a resumed study."""
+    database.mirror.count("coarse", 1)
+    database.close()
+    messages: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    handler.emit = messages.append  # type: ignore[method-assign]
+    logger = logging.getLogger("optuna")
+    logger.addHandler(handler)
+    optuna.logging.set_verbosity(optuna.logging.INFO)
+    try:
+        with closing(StudyDatabase.open(url_of(str(file)), create=False)) as again, again.lease.hold():
+            again.mirror.count("coarse", 1)
+    finally:
+        logger.removeHandler(handler)
+    assert messages == []
