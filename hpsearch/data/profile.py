@@ -180,9 +180,10 @@ def _find_target(path: Path, given: str | None, names: Sequence[str]) -> str:
             f"{path}: name the column to predict with --target; the columns are {listed}{more};"
             f" perhaps --target {printable(repr(usual), 50)}"
         )
-    raise DataError(
-        f"{path}: --target: there is no column {given!r}{nearest(given, list(names))}; the columns are {listed}{more}"
-    )
+    hint = nearest(given, list(names))  # lists all names when none is near
+    if not hint.startswith("; did"):
+        hint = f"; the columns are {listed}{more}"
+    raise DataError(f"{path}: --target: there is no column {given!r}{hint}")
 
 
 def _read(source: TableSource, target: str) -> _Cells:
