@@ -1,10 +1,10 @@
-"""scikit-learn's `MLPClassifier` as an exact oracle: from its weights and in its order the engine lands on its losses.
+"""The engine compared with scikit-learn's `MLPClassifier`: equal losses from equal weights and equal orders of rows.
 
 Its example "Compare Stochastic learning strategies for MLPClassifier", all seven strategies on all four data sets:
 https://scikit-learn.org/stable/auto_examples/neural_networks/plot_mlp_training_curves.html
 
-What the engine is handed: the initial weights and the order of the rows, both drawn here from the seed that
-scikit-learn is given. Nothing of what it computes goes in; losses are compared epoch by epoch.
+The engine gets the initial weights and the order of the rows, both drawn here from the seed that
+scikit-learn gets. Nothing that scikit-learn computes is used; losses are compared epoch by epoch.
 """
 
 import warnings
@@ -41,7 +41,7 @@ CLASSICAL, CLASSICAL_NESTEROV = Momentum(0.9, True, rate_inside=True), Nesterov(
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """The matrices are small, and a busy machine would let threads wait for each other."""
+    """Use one thread: the matrices are small, and on a busy machine threads would wait for each other."""
     with threadpool_limits(limits=1):
         yield
 
@@ -49,7 +49,7 @@ def one_thread() -> Iterator[None]:
 @final
 @dataclass(frozen=True)
 class Strategy:
-    """How both sides are told the same."""
+    """The settings of one strategy for both sides."""
 
     optimizer: Optimizer
     inverse: bool  # α₀ / √(rows seen + 1), set after each epoch
@@ -74,12 +74,12 @@ STRATEGIES = {
     "inverse, Nesterov": _sgd(CLASSICAL_NESTEROV, True, NESTEROV),
     "adam": Strategy(Adam(), False, {"solver": "adam", "learning_rate_init": 0.01}),
 }
-# The page's "Training set loss", in the order of the strategies; for the two without a figure there is the referee.
+# "Training set loss" of the page, in the order of the strategies; the two without a figure are computed.
 PUBLISHED: dict[str, tuple[float | None, ...]] = {
     "iris": (0.096950, 0.049530, 0.049540, 0.978444, 0.504185, 0.503452, 0.045311),
     "digits": (0.243802, 0.041297, 0.042898, 1.855465, None, None, 0.045934),
 }
-# The page's rows and iterations; `circles` and `moons` have two classes, and so a logistic loss.
+# Rows and iterations of the page; `circles` and `moons` have two classes, hence a logistic loss.
 DATA: dict[str, tuple[Callable[[], Any], int]] = {
     "iris": (lambda: load_iris(return_X_y=True), 400),
     "digits": (lambda: load_digits(return_X_y=True), 15),
@@ -91,7 +91,7 @@ DATA: dict[str, tuple[Callable[[], Any], int]] = {
 @final
 @dataclass
 class TheirOrder:
-    """A generator that shuffles as scikit-learn does: the order of the epoch before, again and again."""
+    """A generator that shuffles as scikit-learn does: it permutes the order of the previous epoch."""
 
     random: np.random.RandomState
     order: np.ndarray = field(default_factory=lambda: np.empty(0, np.intp))
@@ -106,10 +106,10 @@ class TheirOrder:
 @final
 @dataclass(frozen=True)
 class Theirs:
-    """An optimizer of the engine, in scikit-learn's hands.
+    """An optimizer of the engine with the details of scikit-learn's.
 
-    Before each step it notes Σw² of the weights: those that the batch's loss was computed with. And scikit-learn's Adam
-    is the one at the end of Kingma and Ba's section 2, whose ε is beside √s and not √ŝ: ours with ε / √(1 − β₂ᵗ).
+    Before each step it records Σw² of the weights that the batch's loss was computed with. scikit-learn's Adam
+    is that of the end of section 2 of Kingma and Ba, which adds ε to √s, not to √ŝ: ours with ε / √(1 − β₂ᵗ).
     """
 
     optimizer: Optimizer
@@ -131,7 +131,7 @@ class Theirs:
 
 
 def their_weights(network: Network, random: np.random.RandomState) -> np.ndarray:
-    """Glorot's uniform bound for weights and biases both, drawn W, b, W, b: the order of theta."""
+    """Draw weights and biases with Glorot's uniform bound in the order W, b, W, b of theta."""
     sizes = [s.parameter.shape for s in network.slices if s.parameter.name == "W"]
     drawn: list[np.ndarray] = []
     for fan_in, fan_out in sizes:
@@ -141,7 +141,7 @@ def their_weights(network: Network, random: np.random.RandomState) -> np.ndarray
 
 
 def our_losses(x: np.ndarray, labels: np.ndarray, strategy: Strategy) -> Iterator[float]:
-    """The engine's loss of each epoch, with the (λ/2m)·Σw² that scikit-learn adds to each batch's."""
+    """Yield the engine's loss of each epoch, with the (λ/2m)·Σw² that scikit-learn adds for each batch."""
     classes = int(labels.max()) + 1
     loss, outputs = (Logistic(), 1) if classes == 2 else (SoftmaxCrossEntropy(), classes)
     network = Network((x.shape[1],), (Dense(HIDDEN), ReLU(), Dense(outputs)), loss)
@@ -165,7 +165,7 @@ def our_losses(x: np.ndarray, labels: np.ndarray, strategy: Strategy) -> Iterato
 
 @pytest.mark.parametrize("name", STRATEGIES)
 @pytest.mark.parametrize("data", DATA)
-def test_the_engine_lands_on_scikit_learns_losses(data: str, name: str) -> None:
+def test_losses_equal_those_of_scikit_learn(data: str, name: str) -> None:
     strategy, (load, iterations) = STRATEGIES[name], DATA[data]
     x, labels = load()
     x = MinMax.fit(x).apply(x)
@@ -173,7 +173,7 @@ def test_the_engine_lands_on_scikit_learns_losses(data: str, name: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         referee.fit(x, labels)
-    # It ends early when its loss has not fallen by 1e-4 in ten epochs; the engine runs as long as it did.
+    # It ends early when its loss has not fallen by 1e-4 in ten epochs; the engine trains as many epochs.
     ours = [loss for loss, _ in zip(our_losses(x, labels, strategy), range(referee.n_iter_), strict=False)]
     np.testing.assert_allclose(ours, referee.loss_curve_, rtol=0, atol=1e-9)
     if data in PUBLISHED:

@@ -1,4 +1,4 @@
-"""Menus: everything that is there is on one, is frozen, and survives JSON and another process."""
+"""Registries: they are complete; entries are frozen, and survive JSON and another process."""
 
 import ast
 import dataclasses
@@ -38,7 +38,7 @@ FOLDER = Path(engine.__file__).parent
 
 
 def example(registry: Registry, name: str) -> object:  # type: ignore[type-arg]
-    """A configuration of that name, with the settings that have no default."""
+    """Return an instance of that name, with values for the settings without a default."""
     if registry is NETWORKS:
         return network("softmax_cross_entropy", 3, "relu", inputs=5)
     needed = {
@@ -104,7 +104,7 @@ def test_the_engine_imports_numpy_and_the_standard_library_only() -> None:
                 assert top not in {"pickle", "random", "marshal", "shelve"}, f"{file}: {name}"
 
 
-def test_unknown_names_offer_the_nearest() -> None:
+def test_unknown_names_suggest_the_nearest() -> None:
     with pytest.raises(UnknownName, match=r"^unknown optimizer 'momentun'; did you mean 'momentum'\?$"):
         OPTIMIZERS["momentun"]
     with pytest.raises(UnknownName, match=r"^unknown layer 'xyzzy'; there is dense"):
@@ -123,7 +123,7 @@ def test_unknown_names_offer_the_nearest() -> None:
         ({"optimizer": "momentum", "beta": 2}, "momentum: beta must be at least 0 and below 1, got 2"),
     ],
 )
-def test_descriptions_that_cannot_be_restored(description: dict[str, object], message: str) -> None:
+def test_invalid_descriptions(description: dict[str, object], message: str) -> None:
     with pytest.raises(EngineError) as caught:
         restore(description)
     assert message.removesuffix("layer, ") in str(caught.value)

@@ -1,4 +1,4 @@
-"""A study file's trials, trained in full by worker processes, with the weights and test scores of every one of them."""
+"""Trials of a study file, trained in full by worker processes, each with its weights and test scores."""
 
 import tempfile
 from collections.abc import Iterable
@@ -42,12 +42,12 @@ class Trained(NamedTuple):
         return self.result.value is not None and self.result.value <= self.result.epochs
 
     def weights(self) -> np.ndarray:
-        """The weights of all layers, without biases."""
+        """Return the weights of all layers, without biases."""
         return self.theta[0, self.network.regularized]
 
 
 def trained(file: str, *overrides: str) -> dict[str, list[Trained]]:
-    """Stage → its trials, whose points the file must give in full."""
+    """Return stage → its trials; the file must give their points in full."""
     spec, _ = load_spec(STUDIES / file, overrides)
     with tempfile.TemporaryDirectory() as folder:
         dataset, _ = prepare(spec.data, spec.seed, Path(folder))
@@ -88,7 +88,7 @@ def _trained(spec: Spec, dataset: Dataset, point: Point, result: TrialResult) ->
 
 
 def at(trials: list[Trained], **values: Value) -> list[Trained]:
-    """The trials at a point, as far as it is named."""
+    """Return the trials with these values of parameters."""
     return [t for t in trials if all(t.point.get(name) == value for name, value in values.items())]
 
 

@@ -1,4 +1,4 @@
-"""Small experiments of the source texts that need no data but formulas: how nets begin, and what goes through them."""
+"""Small experiments without data: initial activations, gradients through deep networks, and symmetry."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +27,7 @@ SEEDS = 16
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """The matrices are small, and a busy machine would let threads wait for each other."""
+    """Use one thread: the matrices are small, and on a busy machine threads would wait for each other."""
     with threadpool_limits(limits=1):
         yield
 
@@ -36,11 +36,11 @@ def begin(network: Network, slots: Sequence[str] = (), seeds: int = 1, dtype: DT
     return State.start(network, slots, [np.random.default_rng(seed) for seed in range(seeds)], dtype)
 
 
-# --- How weights begin: six layers of 128, forward only, histograms of 25 bins on [0, 1]
+# --- Initial activations: six layers of 128, forward only, histograms of 25 bins on [0, 1]
 
 
 def begun(initializer: Initializer, activation: Activation) -> list[Histogram]:
-    """Histograms of each activation, for 16 networks on the same 1000 rows of N(0, 1)."""
+    """Return histograms of each activation, for 16 networks on the same 1000 rows of N(0, 1)."""
     network = Network((128,), (Dense(128, initializer), activation) * 6, SquaredError())
     x = np.random.default_rng(99).standard_normal((1000, 128), np.float32)
     theta = begin(network, seeds=SEEDS, dtype=x.dtype).theta
@@ -49,12 +49,12 @@ def begun(initializer: Initializer, activation: Activation) -> list[Histogram]:
 
 
 def median(values: Floats | Integers) -> Floats:
-    """Over the seeds."""
+    """Return the median over seeds."""
     return np.asarray(np.median(values, axis=0))
 
 
 def test_normal_saturates_sigmoids() -> None:
-    """U-shaped: a third in each tail."""
+    """Histograms are U-shaped, with a third of the values at each end."""
     layers = begun(Normal(1.0), Sigmoid())
     np.testing.assert_allclose([median(h.deviation) for h in layers], [0.46, 0.44, 0.45, 0.45, 0.45, 0.44], atol=0.01)
     for h in layers:
@@ -70,7 +70,7 @@ def test_xavier_keeps_sigmoids_in_the_middle() -> None:
         assert h.tails is not None and (median(h.tails) < 0.005).all()
 
 
-def test_xavier_lets_relus_fade() -> None:
+def test_relus_fade_with_xavier() -> None:
     """Each layer halves the mean square: its mean falls by √2."""
     layers = begun(XavierNormal(), ReLU())
     means = np.array([median(h.mean) for h in layers])
@@ -78,10 +78,11 @@ def test_xavier_lets_relus_fade() -> None:
     np.testing.assert_allclose(means[1:] / means[:-1], 0.5**0.5, rtol=0.1)
 
 
-def test_he_keeps_relus_alive() -> None:
+def test_relus_keep_their_variance_with_he() -> None:
     """z ~ N(0, 2) in every layer: mean 1/√π = .564, standard deviation √(1 − 1/π) = .826.
 
-    A single net's sixth layer wanders: .41 to .69 among 16. Means of .56–.68 and deviations of .80–.90 are one such.
+    The mean of the sixth layer varies from .41 to .69 over 16 networks; one with means of .56–.68 and deviations of
+    .80–.90 is among them.
     """
     layers = begun(HeNormal(), ReLU())
     np.testing.assert_allclose([median(h.mean) for h in layers], 0.564, atol=0.06)
@@ -89,12 +90,12 @@ def test_he_keeps_relus_alive() -> None:
     assert layers[-1].mean.max() > 0.6 and layers[-1].deviation.max() > 0.85
 
 
-# --- Vanishing and exploding: a linear net of 150 layers
+# --- Vanishing and exploding gradients: a linear network of 150 layers
 
 
 @pytest.mark.parametrize("weight", [0.5, 1.5])
 def test_vanishing_and_exploding(weight: float) -> None:
-    """From (1, 1): layer l puts out wˡ, and with δ = a − 0 at the end db = δ·w^(150−l), dW = δ·w^149 everywhere."""
+    """From (1, 1), layer l outputs wˡ, and with δ = a − 0 at the end db = δ·w^(150−l), dW = δ·w^149."""
 
     def diagonal(generator: np.random.Generator, shape: Shape, fan_in: int, fan_out: int) -> Floats:
         return np.diag([weight] * 2)
@@ -104,7 +105,7 @@ def test_vanishing_and_exploding(weight: float) -> None:
     theta, rows = begin(network).theta, Rows(np.ones((4, 2)), np.zeros((4, 2)))
     found = histograms(network, theta, rows)
     np.testing.assert_allclose([h.mean[0] for h in found.activations], weight ** np.arange(1.0, depth + 1))
-    # Of a layer's six numbers two are biases, and all four weights have the same gradient.
+    # Two of a layer's six parameters are biases, and all four weights have the same gradient.
     delta = weight**depth
     sums = delta * (4 * weight**149 + 2 * weight ** np.arange(149.0, -1, -1))
     np.testing.assert_allclose([6 * h.mean[0] for h in found.gradients], sums)
@@ -112,17 +113,17 @@ def test_vanishing_and_exploding(weight: float) -> None:
     assert ends > 1e40 if weight < 1 else found.activations[-1].mean[0] > 1e26
 
 
-# --- Zero weights: symmetry is never broken
+# --- Zero weights: the symmetry is not broken
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_zero_weights_stay_equal(optimizer: str) -> None:
-    """1-3-1: what learns learns the same in every hidden unit, and with random weights it does not."""
+    """1-3-1: all hidden units learn the same; with random weights they do not."""
     x = np.random.default_rng(0).uniform(0, 1, (40, 1))
     rows = Rows(x, np.sin(6 * x))
 
     def columns(initializer: Initializer) -> Floats:
-        """`(3, 3)`: a hidden unit's weight in, bias and weight out, a unit a row."""
+        """Return `(3, 3)`: the input weight, bias and output weight of each hidden unit, one row per unit."""
         network = Network((1,), (Dense(3, initializer), Sigmoid(), Dense(1, initializer)), SquaredError())
         kind = OPTIMIZERS[optimizer]()
         state = begin(network, kind.slots)
@@ -133,12 +134,12 @@ def test_zero_weights_stay_equal(optimizer: str) -> None:
 
     shape_key, different = columns(Zero()), columns(XavierNormal())
     assert np.array_equal(shape_key[0], shape_key[1]) and np.array_equal(shape_key[0], shape_key[2])
-    assert (shape_key != 0).all()  # they did learn
+    assert (shape_key != 0).all()  # they learned
     assert not np.allclose(different[0], different[1]) and not np.allclose(different[0], different[2])
 
 
-def test_zero_weights_under_tanh_never_move() -> None:
-    """tanh 0 = 0: neither layer's weights have a gradient, only the last bias has."""
+def test_zero_weights_with_tanh_do_not_change() -> None:
+    """tanh 0 = 0: the weights have no gradient, only the last bias has."""
     network = Network((1,), (Dense(3, Zero()), Tanh(), Dense(1, Zero())), SquaredError())
     state = begin(network)
     x = np.linspace(0, 1, 20)[:, None]
@@ -152,7 +153,7 @@ COUNT, INPUTS, STEPS, RATE = 1000, 8, 25, 0.5
 
 
 def by_loop(x: list[list[float]], y: list[float]) -> tuple[list[float], float, float]:
-    """Full-batch gradient descent from zero, a row and a feature at a time. Returns weights, bias and the last cost."""
+    """Run full-batch gradient descent from zero by loops over rows and features; return weights, bias and last cost."""
     m, weights, bias, cost = len(x), [0.0] * len(x[0]), 0.0, 0.0
     for _ in range(STEPS):
         gradient, gradient_bias, cost = [0.0] * len(weights), 0.0, 0.0
@@ -171,7 +172,7 @@ def by_loop(x: list[list[float]], y: list[float]) -> tuple[list[float], float, f
 
 
 def vectorized(x: Floats, y: Floats) -> tuple[Floats, float, float]:
-    """The same by the engine."""
+    """Compute the same by the engine."""
     network = Network((x.shape[1],), (Dense(1, Zero()),), Logistic())
     state = begin(network)
     training = train(network, [Hyperparameters(SGD(), RATE, len(x))], state, Rows(x, y[:, None]))
@@ -188,7 +189,7 @@ def test_logistic_regression_by_loop_and_vectorized(capsys: pytest.CaptureFixtur
     (weights, bias, cost), (our_weights, our_bias, our_cost) = by_loop(x_list, y_list), vectorized(x, y)
     np.testing.assert_allclose(our_weights, weights, rtol=0, atol=1e-9)
     assert our_bias == pytest.approx(bias, abs=1e-9) and our_cost == pytest.approx(cost, abs=1e-9)
-    assert 0.1 < cost < 0.6  # it began at ln 2 = 0.69
+    assert 0.1 < cost < 0.6  # ln 2 = 0.69 at the start
 
     def shortest(run: Callable[[], object]) -> float:
         times = []

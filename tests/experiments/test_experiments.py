@@ -1,7 +1,7 @@
-"""The worked experiments of the tuning texts, as the study files give them: medians over their seeds, 16 or 32;
-where these take long over a quarter of them here, and over all behind `soak`.
+"""The worked experiments of the study files: medians over their seeds, 16 or 32. Long ones have a quarter of the seeds
+here, and all of them behind `soak`.
 
-Beside each figure stands what was published and what independent reproductions gave. Marked `experiments`: minutes.
+Docstrings give the published figures and those of independent reproductions. Marked `experiments`: minutes.
 """
 
 from functools import cache
@@ -30,17 +30,17 @@ def epochs(trials: list[Trained]) -> float:
 
 
 def count(trials: list[Trained], bound: float) -> float:
-    """Median number of weights up to a bound."""
+    """Return the median number of weights up to a bound."""
     return median((abs(t.weights()) <= bound).sum() for t in trials)
 
 
 def magnitude(trials: list[Trained]) -> float:
-    """Median of Σ|W|."""
+    """Return the median of Σ|W|."""
     return median(abs(t.weights()).sum() for t in trials)
 
 
 def accuracy(trials: list[Trained]) -> float:
-    """Median on the test rows: accuracy, or R² for a regression."""
+    """Return the median test accuracy, or R² for a regression."""
     return median(t.test_accuracy for t in trials)
 
 
@@ -108,7 +108,7 @@ def test_overfit_stopped_early() -> None:
     assert all(t.result.best_epoch == t.result.epochs - 800 for t in trials if t.result.epochs < 20000)
 
 
-@pytest.mark.soak  # some settings never get there
+@pytest.mark.soak  # some settings never reach the target
 def test_optimizers() -> None:
     """Published: SGD .3 5000, momentum .1 2000, Nesterov .1 1400, AdaGrad .7 1750; RMSProp and Adam fail at .1."""
     trials = stages("optimizers.yaml")["optimizers"]
@@ -138,7 +138,7 @@ def test_adadelta_ignores_the_learning_rate() -> None:
     assert np.array_equal(few[0].theta, few[1].theta)
 
 
-@pytest.mark.soak  # the longest: three settings never get there
+@pytest.mark.soak  # the longest: three settings never reach the target
 def test_learning_rates_batch_sizes_widths() -> None:
     """Published: α .1 never, .3 marginal, .5 8200, .7 3500; 2 hidden never, 8 fastest; the orderings hold."""
     found = stages("rates.yaml")
@@ -156,7 +156,7 @@ def test_learning_rates_batch_sizes_widths() -> None:
 @pytest.mark.soak
 @pytest.mark.parametrize(("limit", "seeds"), [(5_000, 4), (10_000, 16)])
 def test_initializers(limit: int, seeds: int) -> None:
-    """Zeros never get there: their columns stay equal. The wider the start, the sooner."""
+    """Zeros never reach the target, because their columns stay equal. A wider initialization reaches it sooner."""
     trials = trained("initializers.yaml", f"train.epochs={limit}", f"stages.0.seeds={seeds}")["initializers"]
     found = {name: at(trials, initializer=name) for name in ("zero", "normal", "xavier_uniform", "he_uniform")}
     assert not any(t.reached for t in found["zero"])
@@ -177,7 +177,7 @@ def test_mnist(seeds: int) -> None:
 
 @mnist
 @pytest.mark.parametrize("seeds", [4, pytest.param(16, marks=pytest.mark.soak)])
-def test_mnist_by_heart(seeds: int) -> None:
+def test_mnist_memorized(seeds: int) -> None:
     """Published: train 1.0, test .8423, Σ|W| 1722, 2815 little. Reproduced: .850-.879; 1697-1727; 2670-2834."""
     trials = trained("mnist_small.yaml", f"data.path={DATA / 'mnist.npz'}", f"stages.0.seeds={seeds}")["seeds"]
     assert len(trials) == seeds
@@ -199,7 +199,7 @@ def test_income(tmp_path: Path) -> None:
 
 
 def income() -> dict[str, np.ndarray]:
-    """Rows without `?`; words as numbers in the order of the alphabet."""
+    """Return rows without `?`, with categories as numbers in alphabetical order."""
     tables = {}
     for part, name in (("", "adult-train.csv"), ("test_", "adult-test.csv")):
         lines = (DATA / name).read_text("utf-8").splitlines()

@@ -1,4 +1,4 @@
-"""A million rows of 20 columns as CSV: read once, and mapped by the workers instead of copied into each.
+"""A CSV file of a million rows and 20 columns: read once, and mapped by the workers instead of copied into each.
 
 pytest -m experiments -n 0 -s tests/experiments/test_large_table.py
 """
@@ -32,7 +32,7 @@ workers: 2
 
 
 def test_memory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Peak memory of coordinator and two workers above the same study of few rows: at most three matrices."""
+    """The peak memory of coordinator and two workers above that of a small table is at most three matrices."""
     rows = 1_000_000
     few, many = (peak(tmp_path, count) for count in (2_000, rows))
     matrix = rows * COLUMNS * 4
@@ -45,7 +45,7 @@ def test_memory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def peak(folder: Path, rows: int) -> int:
-    """The highest sum of bytes that the command's processes hold, what they share counted once."""
+    """Return the highest memory of the command's processes in bytes, with shared memory counted once."""
     table = folder / f"{rows}.csv"
     write(table, rows)
     (folder / "study.yaml").write_text(STUDY.replace("PATH", str(table)), "utf-8")
@@ -62,7 +62,7 @@ def peak(folder: Path, rows: int) -> int:
 
 
 def write(file: Path, rows: int) -> None:
-    """Write the same rows repeatedly, which is fast and does not matter here."""
+    """Write the same rows repeatedly, which is fast and does not affect memory."""
     generator = np.random.default_rng(0)
     x = generator.standard_normal((min(rows, BLOCK), COLUMNS))
     labels = (x[:, 0] * x[:, 1] + x[:, 2] > 0).astype(int)
@@ -75,7 +75,7 @@ def write(file: Path, rows: int) -> None:
 
 
 def family(pid: int) -> list[int]:
-    """A process, its children and theirs."""
+    """Return a process, its children and theirs."""
     found = [pid]
     with contextlib.suppress(OSError):
         for task in os.listdir(f"/proc/{pid}/task"):
@@ -85,7 +85,7 @@ def family(pid: int) -> list[int]:
 
 
 def held(pid: int) -> int:
-    """Bytes, of what it shares its share."""
+    """Return the proportional set size in bytes."""
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
             if line.startswith("Pss:"):

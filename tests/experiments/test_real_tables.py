@@ -1,4 +1,4 @@
-"""Real tables as they come, with the study files of `studies/`: searched with fewer trials, and the model used."""
+"""Real tables with the study files of `studies/`: searched with fewer trials; the model is exported and used."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from engine.metrics import METRICS
 STUDIES = paths.STUDIES
 DATA = paths.DATA
 FEW = ["stages.0.trials=8", "stages.1.trials=4", "stages.2.top=2", "stages.2.seeds=2", "wave=4"]
-# Study → its files, what is measured on the test rows, and what must be reached with so few trials.
+# Study → its files, the test metric, and the value to reach with few trials.
 STUDIED = {
     "adult": (("adult-train", "adult-test"), "roc_auc", 0.9),
     "titanic": (("titanic",), "roc_auc", 0.8),
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.experiments
 
 @pytest.mark.parametrize("name", STUDIED)
 def test_tables(name: str, tmp_path: Path) -> None:
-    """As good as is expected, and the exported model says of the rows in the file what was measured."""
+    """The test metric is as good as expected, and the exported model has the same one for the rows in the file."""
     files, metric, bound = STUDIED[name]
     paths = [DATA / f"{file}.csv" for file in files]
     if not all(path.exists() for path in paths):
@@ -51,7 +51,7 @@ def test_tables(name: str, tmp_path: Path) -> None:
     if model.classes:
         right = (said["prediction"] == target.astype(str).str.removesuffix(".")).mean()
         assert right > {"adult": 0.84, "titanic": 0.78, "german": 0.65, "phoneme": 0.8}[name]
-        if name == "adult":  # whose test rows are a file of their own
+        if name == "adult":  # its test rows are a separate file
             assert right == pytest.approx(result.best_metrics["test/accuracy"], abs=1e-12)
     else:
         assert ((said["prediction"] - target) ** 2).mean() ** 0.5 < bound

@@ -1,4 +1,4 @@
-"""A small study for the tests, runs of it, and the table it leaves."""
+"""A small study for the tests, runs of it, and its tables."""
 
 import copy
 import json
@@ -26,8 +26,8 @@ from hpsearch.training.executors import Executor, Inline
 from hpsearch.training.task import Outcome, Task
 from hpsearch.training.trial import advance
 
-# Two stages, the second of three waves, so that its last is asked while the one before is partly trained, and with more
-# trials taken over than TPE's ten start-up trials; shapes that repeat.
+# Two stages, the second of three waves, so that the last is proposed while the one before is partly trained, and with
+# more reused trials than TPE's ten start-up trials; shapes that repeat.
 CONTENT: dict[str, Any] = {
     "name": "small",
     "seed": 5,
@@ -96,8 +96,8 @@ RICH: dict[str, Any] = {
 }
 
 
-# All that the loop does: trials that diverge, are pruned at two rungs and carried forward, TPE beyond its ten start-up
-# trials, waves that are not full, and a stage that confirms.
+# Everything that the loop does: trials that diverge, are pruned at two rungs and carried forward, TPE beyond its ten
+# start-up trials, waves that are not full, and a confirming stage.
 FULL: dict[str, Any] = {
     "train": {"optimizer": "momentum", "epochs": 8, "early_stopping": {"patience": 3, "min_delta": 1e-3}},
     "parameters.learning_rate": {"min": 1e-3, "max": 1e16, "scale": "log"},
@@ -112,7 +112,7 @@ FULL: dict[str, Any] = {
 
 
 def content(**changes: Any) -> dict[str, Any]:
-    """The study file as a mapping: `content(**{"train.epochs": 2})` differs in one place."""
+    """Return the study file as a mapping: `content(**{"train.epochs": 2})` changes one value."""
     result = copy.deepcopy(CONTENT)
     for path, value in changes.items():
         *outer, last = path.split(".")
@@ -124,12 +124,12 @@ def content(**changes: Any) -> dict[str, Any]:
 
 
 def small(**changes: Any) -> Spec:
-    """The spec of `content`."""
+    """Return the spec of `content`."""
     return restore_spec(content(**changes), "cases.py")
 
 
 def write(folder: Path, **changes: Any) -> Path:
-    """`content` as a study file; JSON is YAML."""
+    """Write `content` as a study file; JSON is YAML."""
     path = folder / "small.yaml"
     path.write_text(json.dumps(content(**changes), indent=1), "utf-8")
     return path
@@ -144,7 +144,7 @@ def opened(
     tracker: Tracker | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Study]:
-    """The study on a database, new or begun."""
+    """Yield the study on a database, new or begun."""
     storage = StudyDatabase.open(url_of(str(database)), create=True)
     try:
         with storage.lease.hold():
@@ -157,7 +157,7 @@ def opened(
 
 
 def run(spec: Spec, dataset: Dataset, database: Path, executor: Executor | None = None, **others: Any) -> Study:
-    """The study, run to its end."""
+    """Run the study to its end."""
     with opened(spec, dataset, database, executor, **others) as study:
         for _ in study.run():
             pass
@@ -165,14 +165,14 @@ def run(spec: Spec, dataset: Dataset, database: Path, executor: Executor | None 
 
 
 def rows(study: Study) -> list[Trial]:
-    """Every record of a study, but for what the clock says."""
+    """Return every trial of a study without times."""
     return [r._replace(seconds=0.0, finished=0.0) for records in study.trials for r in records]
 
 
 def table(database: Path) -> str:
-    """All that a database holds of a study but times: the trials and the champion, and the trials by Optuna alone.
+    """Return everything that a database holds of a study except times: trials and champion, and the trials in Optuna.
 
-    Not its diagnostics, which a study that is run without its session has not got."""
+    Diagnostics are excluded, because a study without a session does not store them."""
     url = url_of(str(database))
     with closing(sqlite3.connect(database)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
@@ -192,7 +192,7 @@ def table(database: Path) -> str:
         storage.close()
     with warnings.catch_warnings():  # of connections that Optuna leaves to the garbage collector
         warnings.simplefilter("ignore", ResourceWarning)
-        theirs = optuna.storages.RDBStorage(url)  # one for all stages: each reads Optuna's migrations
+        theirs = optuna.storages.RDBStorage(url)  # one for all stages, because each reads Optuna's migrations
         for stage in spec.stages:
             study = optuna.load_study(study_name=f"{spec.name}/{stage.name}", storage=theirs)
             lines.append(study.direction)
@@ -203,13 +203,13 @@ def table(database: Path) -> str:
     return "\n".join(map(repr, lines))
 
 
-# Of a run in MLflow, what the clock or the machine says.
+# Fields of an MLflow run that depend on the clock or the machine.
 VOLATILE = ("seconds", "mlflow.user", "mlflow.source.git.commit")
 
 
 def tracked(mlflow: Path) -> str:
-    """All that an MLflow database holds of a study's runs but times: none twice, tags, parameters, metrics, files; and
-    what is registered: versions by run, aliases."""
+    """Return everything that an MLflow database holds of a study's runs except times: tags, parameters, metrics, files
+    and registered versions with aliases."""
     with closing(sqlite3.connect(mlflow)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         lines = []
@@ -274,10 +274,10 @@ class Held:
     """
 
     def __init__(self, pick: Callable[[int], int], *, workers: int = 4, single: bool = False) -> None:
-        self.workers = 10_000 if single else workers  # so many workers get groups of one
+        self.workers = 10_000 if single else workers  # with so many workers each group has one trial
         self._pick = pick
         self._held: list[tuple[Future[Outcome], Outcome]] = []
-        self.order: list[int] = []  # places picked
+        self.order: list[int] = []  # picked positions
 
     def submit(self, task: Task) -> Future[Outcome]:
         future: Future[Outcome] = Future()
@@ -297,7 +297,7 @@ class Held:
 
 
 def drive(study: Study, executor: Held) -> None:
-    """Runs a study, letting one task end before each step."""
+    """Run a study; release one task before each step."""
     running = study.run()
     while next(running, None) is not None:
         executor.release()

@@ -24,7 +24,7 @@ from engine.training.trainer import evaluate, train
 def assert_batching_changes_nothing(
     net: Network, trials: Sequence[Hyperparameters], data: Rows, groups: Sequence[int], epochs: int = 3
 ) -> None:
-    """The first `n` of the trials together, for each group size `n`, against each alone."""
+    """Compare the first `n` trials trained together, for each group size `n`, with each trained alone."""
     alone = []
     for k, trial in enumerate(trials):
         state = start(net, trials).take(np.array([k]))
@@ -76,7 +76,7 @@ def test_odd_sizes(data: st.DataObject) -> None:
 
 @pytest.mark.parametrize(("small", "unpacked"), [(0, 10**6), (1 << 14, 10**9), (1 << 14, 10**6)])
 def test_wide_layers(small: int, unpacked: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Large enough for BLAS to cut the matrices into panels; biases treated in both ways, products cut or whole."""
+    """Large enough for BLAS to cut the matrices into panels; both treatments of biases, products cut or whole."""
     monkeypatch.setattr("engine.layers.dense.SMALL", small)
     monkeypatch.setattr("engine.layers.dense.UNPACKED", unpacked)
     net = network("softmax_cross_entropy", 3, "relu", inputs=64, hidden=(300,))
@@ -84,7 +84,7 @@ def test_wide_layers(small: int, unpacked: int, monkeypatch: pytest.MonkeyPatch)
     assert_batching_changes_nothing(net, trials, rows("softmax_cross_entropy", 3, 300, 64), (2, 3))
 
 
-def test_more_rows_than_a_block_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_rows_than_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engine.data.rows.BLOCK", 100)  # numbers: 2 batches of 8 rows of 5
     monkeypatch.setattr("engine.network.CHUNK", 10)
     net = network("softmax_cross_entropy", 3, "relu", inputs=5)
@@ -94,7 +94,7 @@ def test_more_rows_than_a_block_holds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize(("loss", "outputs"), LOSS_CASES)
-def test_neighbors_that_diverge_or_drop_out(loss: str, outputs: int, optimizer: str) -> None:
+def test_neighbors_that_diverge_or_end(loss: str, outputs: int, optimizer: str) -> None:
     net = network(loss, outputs, "relu", inputs=5)
     data = rows(loss, outputs, 21, 5)
     trials = hyperparameters(5, optimizer)
@@ -103,9 +103,9 @@ def test_neighbors_that_diverge_or_drop_out(loss: str, outputs: int, optimizer: 
     training = train(net, trials, together, data)
     next(training)
     training.send(np.array([True, True, False, True, True]))
-    last = training.send(np.array([True, True, False, True]))  # the fourth goes too: 0, 1 and 4 stay
+    last = training.send(np.array([True, True, False, True]))  # the fourth ends too: 0, 1 and 4 continue
     assert len(last.train.loss) == len(together) == 3
-    if optimizer in ("sgd", "momentum", "nesterov"):  # the others' steps do not grow with the gradient
+    if optimizer in ("sgd", "momentum", "nesterov"):  # for the others, steps do not grow with the gradient
         assert not np.isfinite(last.train.loss[1])
     for row, k in ((0, 0), (2, 4)):
         alone = start(net, trials).take(np.array([k]))
@@ -113,8 +113,8 @@ def test_neighbors_that_diverge_or_drop_out(loss: str, outputs: int, optimizer: 
         assert bits(together, row) == bits(alone, 0)
 
 
-def test_each_trial_shuffles_by_its_own_generator() -> None:
-    """Equal weights and hyperparameters, different orders: different nets."""
+def test_each_trial_has_its_own_generator() -> None:
+    """Equal weights and hyperparameters with different orders of rows give different networks."""
     net = network("softmax_cross_entropy", 3, "tanh", inputs=5)
     data = rows("softmax_cross_entropy", 3, 21, 5)
     trials = [hyperparameters(1, "sgd")[0]] * 3

@@ -1,4 +1,4 @@
-"""float32 in, float32 throughout: no operand, no result of any ufunc in a step is float64."""
+"""float32 throughout: no operand or result of a ufunc in a step is float64."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +15,7 @@ from engine.training.hyperparameters import Hyperparameters
 
 
 class Watched(np.ndarray):
-    """An array that looks at every ufunc it takes part in."""
+    """An array that checks the dtypes of every ufunc call it takes part in."""
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         plain = [np.asarray(i) if isinstance(i, Watched) else i for i in inputs]
@@ -36,7 +36,7 @@ def watched(array: np.ndarray) -> Watched:
 
 @pytest.fixture
 def watched_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever is allocated in float32 looks too."""
+    """Make every float32 allocation a `Watched` array."""
 
     def looking(make: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
         def allocate(*args: Any, **kwargs: Any) -> np.ndarray:
@@ -104,7 +104,7 @@ def test_state_and_logits_keep_the_dtype(optimizer: str, dtype: np.dtype[Any]) -
         assert epochs[-1].train.loss.dtype == state.best_value.dtype == np.float64
 
 
-def test_rows_of_another_dtype_are_predicted_in_the_networks() -> None:
+def test_rows_are_converted_to_the_dtype_of_the_network() -> None:
     net = network("softmax_cross_entropy", 3, "relu", inputs=5)
     state = start(net, hyperparameters(1, "sgd"))
     x = rows("softmax_cross_entropy", 3, 8, 5).x

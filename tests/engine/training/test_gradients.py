@@ -1,4 +1,4 @@
-"""Backpropagation against central differences, over the registries."""
+"""Backpropagation compared with central differences, over the registries."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -22,7 +22,7 @@ def draw(net: Network, trials: int) -> Floats:
 
 @pytest.fixture(params=[(0, 10**6), (1 << 14, 10**6), (1 << 14, 200)], ids=["large", "small", "cut"])
 def size(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both ways in which a dense layer treats its bias, and products that are cut for BLAS."""
+    """Return sizes for both treatments of a dense layer's bias, and for products that are cut for BLAS."""
     small, unpacked = request.param
     monkeypatch.setattr("engine.layers.dense.SMALL", small)
     monkeypatch.setattr("engine.layers.dense.UNPACKED", unpacked)
@@ -41,7 +41,7 @@ def test_gradient_equals_differences(loss: str, outputs: int, activation: str, l
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_gradient_where_an_activation_comes_first_or_last_or_twice(activation: str) -> None:
+def test_gradient_with_activations_first_last_and_twice(activation: str) -> None:
     a = ACTIVATIONS[activation]()
     net = Network((4,), (a, Dense(5), a, a, Dense(3), a), SquaredError())
     check = check_gradient(net, draw(net, 2), rows("squared_error", 3, 7, 4, dtype=F64), Hyperparameters(l2=0.1))
@@ -50,7 +50,7 @@ def test_gradient_where_an_activation_comes_first_or_last_or_twice(activation: s
 
 @dataclass(frozen=True)
 class Faulty(Layer):
-    """A dense layer whose gradient of one parameter is `factor` times what it should be."""
+    """A dense layer whose gradient of one parameter is `factor` times the correct one."""
 
     parameter: str
     factor: float
@@ -75,7 +75,7 @@ class Faulty(Layer):
 
 @pytest.mark.parametrize("parameter", ["W", "b"])
 @pytest.mark.parametrize(("factor", "verdict"), [(-1.0, "wrong"), (1.1, "wrong"), (1.0001, "suspicious")])
-def test_a_fault_is_seen_and_named(parameter: str, factor: float, verdict: str) -> None:
+def test_a_wrong_gradient_is_found_and_named(parameter: str, factor: float, verdict: str) -> None:
     net = Network((4,), (Dense(6), ACTIVATIONS["tanh"](), Faulty(parameter, factor), Dense(2)), SquaredError())
     check = check_gradient(net, draw(net, 2), rows("squared_error", 2, 7, 4, dtype=F64))
     assert (check.worst.layer, check.worst.name) == (3, parameter)
@@ -83,19 +83,19 @@ def test_a_fault_is_seen_and_named(parameter: str, factor: float, verdict: str) 
     assert str(check).startswith(f"gradient {verdict}: ") and str(check).endswith(f"largest in layer 3, {parameter}")
 
 
-def test_a_gradient_that_is_not_a_number_is_wrong() -> None:
+def test_a_nan_gradient_is_wrong() -> None:
     net = Network((4,), (Faulty("b", np.nan),), SquaredError())
     check = check_gradient(net, draw(net, 2), rows("squared_error", 5, 7, 4, dtype=F64))
     assert check.worst.name == "b" and "wrong" in str(check)
 
 
-def test_parameters_without_influence_are_good() -> None:
+def test_parameters_without_influence_are_accepted() -> None:
     net = network("squared_error", 1, "relu", inputs=4)
     check = check_gradient(net, np.zeros((1, net.size)), rows("squared_error", 1, 7, 4, dtype=F64))
     assert check.good
 
 
-def test_it_needs_float64_and_something_to_learn() -> None:
+def test_float64_and_parameters_are_required() -> None:
     net = network("squared_error", 1, "relu", inputs=4)
     with pytest.raises(EngineError, match="a gradient check needs float64, got float32, float64"):
         check_gradient(net, draw(net, 1), rows("squared_error", 1, 7, 4))

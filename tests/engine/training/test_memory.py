@@ -1,4 +1,4 @@
-"""Memory of training: its peak for a network of MNIST's size, which does not grow with the steps."""
+"""Memory of training: its peak for a network of MNIST's size, which does not grow with the number of steps."""
 
 import tracemalloc
 from collections.abc import Generator
@@ -21,7 +21,7 @@ MB = 1 << 20
 
 
 def highest(training: Generator[Epoch, Booleans | None, None], epochs: int) -> int:
-    """Bytes at the highest point of so many epochs, counted from here."""
+    """Return the peak memory in bytes of this number of epochs, relative to the start."""
     tracemalloc.start()
     try:
         for _ in range(epochs):
@@ -31,7 +31,7 @@ def highest(training: Generator[Epoch, Booleans | None, None], epochs: int) -> i
         tracemalloc.stop()
 
 
-def test_a_net_of_mnists_size(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_network_of_mnist_size(capsys: pytest.CaptureFixture[str]) -> None:
     """784-512-10 on 10,000 rows in batches of 128, momentum: weights, gradient, scratch and what a block gathers.
 
     The state (weights, best weights, velocity) and the rows are the caller's and counted apart.
@@ -49,15 +49,15 @@ def test_a_net_of_mnists_size(capsys: pytest.CaptureFixture[str]) -> None:
             f"\n784-512-10 on {len(x)} rows: training adds {peak / MB:.1f} MB at its highest to {x.nbytes / MB:.1f} MB "
             f"of rows and {3 * parameters / MB:.1f} MB of state"
         )
-    # Of each parameter the gradient and the optimizer's scratch; a block; what layers
-    # put out and send back for 128 rows, five times 512, and for the 16 left over; the rows' order.
+    # The gradient and the optimizer's scratch; a block; outputs and gradients of
+    # layers for 128 rows, five times 512, and for the last 16 rows; the order of rows.
     layers = 4 * (128 + 16) * (5 * 512 + 784)
     assert peak < 3 * parameters + block + layers + 8 * 3 * len(x)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_nothing_grows_with_the_steps(optimizer: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """50 steps of one epoch, 500 of ten, and 500 of one, which take a longer order and nothing else."""
+def test_memory_does_not_grow_with_the_steps(optimizer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """50 steps of one epoch, 500 of ten, and 500 of one, which need a longer order and nothing else."""
     monkeypatch.setattr("engine.data.rows.BLOCK", 2000)
     net = network("softmax_cross_entropy", 3, "relu", inputs=5, hidden=(64,))
     trials = hyperparameters(2, optimizer)
@@ -67,7 +67,7 @@ def test_nothing_grows_with_the_steps(optimizer: str, monkeypatch: pytest.Monkey
         next(training)  # allocates
         return highest(training, epochs)
 
-    peak(400, 1)  # whatever is imported or cached on the way
+    peak(400, 1)  # everything that is imported or cached
     once = peak(400, 1)
-    order = 8 * 2 * 2 * 3600  # each trial's, and both as one array
+    order = 8 * 2 * 2 * 3600  # of each trial, and both in one array
     assert peak(400, 10) <= once + 5000 and peak(4000, 1) <= once + order + 5000

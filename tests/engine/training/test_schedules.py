@@ -1,4 +1,4 @@
-"""Learning-rate schedules, against PyTorch or written out, and that the trainer follows them.
+"""Learning-rate schedules, compared with PyTorch or numbers computed by hand; the trainer applies them.
 
 Those marked so are what PyTorch 2.13.0 gives for
 
@@ -31,7 +31,7 @@ from engine.training.schedules import (
 )
 from engine.types import EngineError
 
-# The factors of the first epochs.
+# Factors of the first epochs.
 EXPECTED: dict[str, tuple[Schedule, list[float]]] = {
     "constant": (Constant(), [1, 1, 1, 1, 1]),
     "inverse_time": (InverseTime(0.5), [1, 0.6666666666666666, 0.5, 0.4, 0.3333333333333333]),
@@ -78,7 +78,7 @@ EXPECTED: dict[str, tuple[Schedule, list[float]]] = {
 SPANNED = [name for name in SCHEDULES if hasattr(SCHEDULES[name](), "epochs")]
 
 
-def test_every_schedule_has_its_numbers() -> None:
+def test_every_schedule_has_expected_factors() -> None:
     assert EXPECTED.keys() == SCHEDULES.keys()
     assert all(type(EXPECTED[name][0]) is kind for name, kind in SCHEDULES.items())
 
@@ -94,8 +94,8 @@ def test_factors(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_the_trainer_follows(name: str) -> None:
-    """With one batch an epoch and a linear net, each step is factor · α · g at the same weights as plain SGD's."""
+def test_the_trainer_applies_the_schedule(name: str) -> None:
+    """With one batch per epoch and a linear network, each step is factor · α · g at the weights of plain SGD."""
     schedule, factors = EXPECTED[name]
     net = network("squared_error", 1, "identity", inputs=3, hidden=())
     data = rows("squared_error", 1, 8, 3, dtype=F64)
@@ -110,21 +110,21 @@ def test_the_trainer_follows(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SPANNED)
-def test_after_its_epochs_it_stays_at_the_end(name: str) -> None:
+def test_constant_after_the_last_epoch(name: str) -> None:
     for end in (0.0, 0.25, 1.0):
         schedule: Any = SCHEDULES[name](epochs=4, end=end)  # type: ignore[call-arg]
         assert [schedule.factor(epoch) for epoch in (0, 4, 5, 8, 1000)] == [1, end, end, end, end]
 
 
 @pytest.mark.parametrize("name", SPANNED)
-def test_epochs_must_be_given_when_it_is_asked(name: str) -> None:
+def test_epochs_are_required(name: str) -> None:
     schedule = SCHEDULES[name]()
     with pytest.raises(EngineError, match=f"^{name}: give epochs, over which the learning rate falls$"):
         schedule.factor(0)
 
 
-def test_a_polynomial_ends_at_its_share() -> None:
-    """Halfway down a straight line from 1 to 0.2."""
+def test_end_of_a_polynomial() -> None:
+    """Halfway on a straight line from 1 to 0.2."""
     assert Polynomial(10, end=0.2).factor(5) == pytest.approx(0.6, rel=1e-15)
 
 
@@ -145,7 +145,7 @@ NAN = float("nan")
         *((name, "end", (-0.1, 1.1, NAN), "at least 0 and at most 1") for name in SPANNED),
     ],
 )
-def test_numbers_that_cannot_be(name: str, field: str, values: tuple[float, ...], must: str) -> None:
+def test_invalid_settings(name: str, field: str, values: tuple[float, ...], must: str) -> None:
     for value in values:
         with pytest.raises(EngineError, match=f"^{name}: {field} must be {must}, got {value}$"):
             SCHEDULES[name](**{field: value})

@@ -1,4 +1,4 @@
-"""Training continues to the same bits from a state that was written, read and joined with others."""
+"""Training continues with equal bits from a state that was written, read and joined with others."""
 
 import io
 
@@ -24,7 +24,7 @@ def net() -> Network:
 
 @pytest.mark.parametrize("cut", range(5))
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_a_cut_cannot_be_seen(optimizer: str, cut: int) -> None:
+def test_resuming_changes_nothing(optimizer: str, cut: int) -> None:
     trials = hyperparameters(3, optimizer, "inverse_time")
     unbroken = start(net(), trials)
     epochs = run(net(), trials, unbroken, DATA, 5)
@@ -40,7 +40,7 @@ def test_a_cut_cannot_be_seen(optimizer: str, cut: int) -> None:
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_trials_that_began_apart_go_on_together(optimizer: str) -> None:
+def test_trials_that_began_apart_continue_together(optimizer: str) -> None:
     trials = hyperparameters(4, optimizer)
     unbroken = start(net(), trials)
     run(net(), trials, unbroken, DATA, 4)
@@ -59,7 +59,7 @@ def test_trials_that_began_apart_go_on_together(optimizer: str) -> None:
         assert bits(joined, row) == bits(unbroken, k)
 
 
-def test_everything_comes_back() -> None:
+def test_round_trip_through_bytes() -> None:
     trials = hyperparameters(3, "adam")
     for dtype in (F64, np.dtype(np.float32)):
         state = start(net(), trials, dtype)
@@ -72,7 +72,7 @@ def test_everything_comes_back() -> None:
         assert len(back) == 3 and [bits(back, k) for k in range(3)] == [bits(state, k) for k in range(3)]
 
 
-def test_best_weights_travel_with_their_trial() -> None:
+def test_best_weights_stay_with_their_trial() -> None:
     trials = hyperparameters(3, "sgd")
     state = start(net(), trials)
     stopping = EarlyStopping(patience=9)
@@ -97,7 +97,7 @@ def test_a_state_is_copied_not_shared() -> None:
     assert state.theta.any() and not state.slots["velocity"].any()
 
 
-def test_states_apart_cannot_join() -> None:
+def test_different_states_cannot_be_joined() -> None:
     trials = hyperparameters(1, "sgd")
     early, late = start(net(), trials), start(net(), trials)
     run(net(), trials, late, DATA, 1)
@@ -109,7 +109,7 @@ def test_states_apart_cannot_join() -> None:
             State.join([early, stranger])
 
 
-def test_bytes_that_are_no_checkpoint() -> None:
+def test_invalid_bytes() -> None:
     whole = start(net(), hyperparameters(2, "adam")).to_bytes()
     array, archive = io.BytesIO(), io.BytesIO()
     np.save(array, np.zeros(3))

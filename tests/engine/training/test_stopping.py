@@ -15,7 +15,7 @@ NET = network("softmax_cross_entropy", 3, "tanh", inputs=5)
 
 
 def fed(stopping: EarlyStopping, values: list[list[float]]) -> tuple[State, list[list[bool]]]:
-    """A state whose weights are the number of the epoch, after each epoch's values."""
+    """Return a state whose weights are the number of the epoch, after these values per epoch."""
     state = start(NET, hyperparameters(len(values[0]), "sgd"), F64)
     going = []
     for epoch, now in enumerate(values, 1):
@@ -39,7 +39,7 @@ def test_an_improvement_must_exceed_min_delta() -> None:
     assert state.best_value[0] == 0.8125 and state.best_epoch[0] == 4
 
 
-def test_what_is_not_finite_improves_nothing() -> None:
+def test_values_that_are_not_finite_are_no_improvement() -> None:
     nan, inf = float("nan"), float("inf")
     state, going = fed(EarlyStopping(patience=2), [[nan, 1.0, inf], [nan, nan, -inf]])
     assert going == [[True, True, True], [False, True, False]]
@@ -48,7 +48,7 @@ def test_what_is_not_finite_improves_nothing() -> None:
 
 
 @given(st.lists(st.lists(st.floats(allow_nan=True), min_size=2, max_size=2), min_size=1, max_size=12), st.booleans())
-def test_best_is_the_first_of_the_lowest(values: list[list[float]], patient: bool) -> None:
+def test_the_best_epoch_is_the_first_with_the_lowest_value(values: list[list[float]], patient: bool) -> None:
     state, going = fed(EarlyStopping(patience=3 if patient else None), values)
     for k in range(2):
         finite = [(v[k], epoch) for epoch, v in enumerate(values, 1) if np.isfinite(v[k])]
@@ -59,7 +59,7 @@ def test_best_is_the_first_of_the_lowest(values: list[list[float]], patient: boo
 
 
 def test_training_ends_with_the_best_weights() -> None:
-    """Validation loss rises again on a small noisy set; what is kept reproduces the lowest value."""
+    """Validation loss rises again on a small noisy set; the kept weights have the lowest value."""
     data, val = rows("softmax_cross_entropy", 3, 30, 5), rows("softmax_cross_entropy", 3, 30, 5, seed=9)
     trials = hyperparameters(3, "adam")
     state = start(NET, trials)

@@ -1,4 +1,4 @@
-"""The trainer: what an epoch is, divergence contained, and what it refuses."""
+"""The trainer: the definition of an epoch, contained divergence, and refused arguments."""
 
 import tracemalloc
 import warnings
@@ -26,7 +26,7 @@ DATA = rows("softmax_cross_entropy", 3, 21, 5)
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_it_learns(optimizer: str) -> None:
-    """Three well separated heaps."""
+    """Three well separated clusters."""
     labels = np.arange(90) % 3
     centers = np.array([[3, 0], [0, 3], [-3, -3]])
     x = (centers[labels] + np.random.default_rng(0).standard_normal((90, 2))).astype(np.float32)
@@ -39,8 +39,8 @@ def test_it_learns(optimizer: str) -> None:
     assert [e.number for e in epochs] == list(range(1, 31))
 
 
-def test_an_epoch_is_the_definition_step_by_step() -> None:
-    """Shuffle, take batches in order, the remainder last, w −= α(dL/dw + λw): re-done with one batch at a time."""
+def test_an_epoch_by_definition() -> None:
+    """Shuffle, batches in order, the remainder last, w −= α(dL/dw + λw): repeated here batch by batch."""
     trial = Hyperparameters(SGD(), 0.1, batch_size=8, l2=0.3)
     data = rows("softmax_cross_entropy", 3, 21, 5, dtype=F64)
     state = start(NET, [trial], F64)
@@ -63,7 +63,7 @@ def test_an_epoch_is_the_definition_step_by_step() -> None:
 
 
 def test_l2_shrinks_weights_and_leaves_biases() -> None:
-    """Zero inputs and squared error against zero: nothing but the regularizer moves W."""
+    """With zero inputs and squared error against zero only the regularizer changes W."""
     net = Network((3,), (Dense(4),), SquaredError())
     trial = Hyperparameters(SGD(), 0.1, batch_size=5, l2=0.5)
     state = start(net, [trial], F64)
@@ -99,7 +99,7 @@ def test_divergence_is_contained(loss: str, outputs: int, activation: str) -> No
         assert np.array_equal(alone.theta[0], state.theta[k])
 
 
-def test_batches_larger_than_the_data_are_the_data() -> None:
+def test_batches_larger_than_the_data() -> None:
     trials = [hyperparameters(1, "sgd", batch=batch)[0] for batch in (21, 500)]
     whole, larger = start(NET, trials[:1]), start(NET, trials[:1])
     run(NET, trials[:1], whole, DATA, 2)
@@ -107,7 +107,7 @@ def test_batches_larger_than_the_data_are_the_data() -> None:
     assert bits(whole, 0) == bits(larger, 0) and whole.step == 2
 
 
-def test_rows_are_left_alone_and_val_changes_nothing() -> None:
+def test_rows_are_not_changed_and_val_has_no_effect() -> None:
     trials = hyperparameters(2, "momentum")
     x, y = DATA.x.copy(), DATA.y.copy()
     with_val, without = start(NET, trials), start(NET, trials)
@@ -146,10 +146,12 @@ def test_memory_does_not_grow_with_epochs_or_steps(monkeypatch: pytest.MonkeyPat
         return highest
 
     assert peak(400, 8) < peak(400, 1) + 10_000
-    assert peak(1600, 1) < peak(400, 1) + 1200 * 2 * 2 * 8 + 10_000  # the permutation of each trial, and the stack
+    assert (
+        peak(1600, 1) < peak(400, 1) + 1200 * 2 * 2 * 8 + 10_000
+    )  # the permutation of each trial, and all of them in one array
 
 
-def test_evaluate_in_chunks_is_evaluate(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_evaluate_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     theta = start(NET, hyperparameters(2, "sgd"), F64).theta
     data = rows("softmax_cross_entropy", 3, 50, 5, dtype=F64)
     whole = evaluate(NET, theta, data)
@@ -157,7 +159,7 @@ def test_evaluate_in_chunks_is_evaluate(monkeypatch: pytest.MonkeyPatch) -> None
     np.testing.assert_allclose(evaluate(NET, theta, data).loss, whole.loss, rtol=1e-12)
 
 
-def test_hyperparameters_that_cannot_be() -> None:
+def test_invalid_hyperparameters() -> None:
     nan = float("nan")
     for kwargs, message in (
         ({"learning_rate": -1.0}, "learning_rate must be at least 0, got -1.0"),
@@ -192,12 +194,12 @@ def test_hyperparameters_that_cannot_be() -> None:
         (lambda: NET.forward(np.zeros((1, NET.size)), np.zeros((2, 4))), r"rows must be \(5,\), got \(4,\)"),
     ],
 )
-def test_networks_and_optimizers_that_cannot_be(make, message: str) -> None:  # type: ignore[no-untyped-def]
+def test_invalid_networks_and_optimizers(make, message: str) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(EngineError, match=f"^{message}$"):
         make()
 
 
-def test_trials_and_rows_that_do_not_fit() -> None:
+def test_trials_and_rows_of_different_numbers() -> None:
     trials = hyperparameters(2, "sgd")
     state = start(NET, trials)
     other_batch = [trials[0], hyperparameters(2, "sgd", batch=9)[1]]

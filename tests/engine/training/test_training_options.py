@@ -62,7 +62,7 @@ def clipped(clips: Sequence[Clip], grad: Floats) -> Floats:
 
 
 @pytest.mark.parametrize("dtype", [F32, F64], ids=str)
-def test_norms_are_clipped_each_to_its_limit(dtype: np.dtype[Any]) -> None:
+def test_norms_are_clipped_to_the_limit_of_each_trial(dtype: np.dtype[Any]) -> None:
     grad = np.random.default_rng(0).standard_normal((4, 50)).astype(dtype)
     norms = np.linalg.norm(grad, axis=1)
     limits = [0.1, 3.0, 1e3, 1e-6]
@@ -76,7 +76,7 @@ def test_norms_are_clipped_each_to_its_limit(dtype: np.dtype[Any]) -> None:
 
 
 @pytest.mark.parametrize("dtype", [F32, F64], ids=str)
-def test_values_are_held_within_each_limit(dtype: np.dtype[Any]) -> None:
+def test_values_are_clipped_to_the_limit_of_each_trial(dtype: np.dtype[Any]) -> None:
     grad = np.random.default_rng(0).standard_normal((3, 50)).astype(dtype)
     got = clipped([ClipValue(limit) for limit in (0.1, 0.5, 100.0)], grad)
     for k, limit in enumerate((0.1, 0.5, 100.0)):
@@ -95,12 +95,12 @@ def test_gradients_that_are_not_finite_stay_in_their_trial() -> None:
         alone = clipped(clips[:1], grad[:1])
         assert np.array_equal(got[0], alone[0]) and np.array_equal(got[3], alone[0])
     norm, value = clipped([ClipNorm(0.5)] * 4, grad), clipped([ClipValue(0.5)] * 4, grad)
-    assert np.isnan(norm[1, 0]) and np.isnan(norm[2]).all()  # divergence stays visible
+    assert np.isnan(norm[1, 0]) and np.isnan(norm[2]).all()  # divergence is not hidden
     assert value[1].tolist() == [0.5, 0.5, 0.5] and np.isnan(value[2, 1])
 
 
 def test_norms_too_large_or_too_small_to_square() -> None:
-    """3e30² is infinite in float32 and 1e-30² is 0; both are gradients all the same."""
+    """3e30² is infinite in float32 and 1e-30² is 0; both are valid norms."""
     grad = np.array([[3e30, -4e30], [1e-30, 0], [0, 0], [3, -4]], F32)
     got = clipped([ClipNorm(2.0)] * 4, grad)
     np.testing.assert_allclose(got, [[1.2, -1.6], [1e-30, 0], [0, 0], [1.2, -1.6]], rtol=1e-6)
@@ -119,7 +119,7 @@ def test_clipping_in_a_batch(name: str) -> None:
 
 
 def test_clipping_comes_after_the_regularizers() -> None:
-    """One step of SGD is as long as the learning rate times the limit, however strong the decay."""
+    """The length of an SGD step is the learning rate times the limit, for any decay."""
     trial = Hyperparameters(SGD(), 0.1, 21, l2=1e3, l1=1e3, clip=ClipNorm(0.5))
     state = begin([trial], dtype=F64)
     before = state.theta.copy()
@@ -149,7 +149,7 @@ def gradient_of(trial: Hyperparameters, theta: Floats, data: Rows) -> Floats:
 
 
 @pytest.mark.parametrize(("by_batch", "divisor"), [(False, 1), (True, 7)])
-def test_what_regularizers_add(by_batch: bool, divisor: int) -> None:
+def test_terms_of_the_regularizers(by_batch: bool, divisor: int) -> None:
     theta = np.random.default_rng(0).standard_normal((1, NET.size))
     theta[0, 3] = 0.0  # a weight without a sign
     data = rows("softmax_cross_entropy", 3, 7, 5, dtype=F64)
@@ -161,7 +161,7 @@ def test_what_regularizers_add(by_batch: bool, divisor: int) -> None:
 
 
 def test_label_smoothing_like_pytorch() -> None:
-    """Through the trainer's gradient of a network that hands on its inputs: dL/dlogits is the gradient of its bias."""
+    """By the gradient of a network that returns its inputs: dL/dlogits is the gradient of its bias."""
     file = REFERENCES_FOLDER / "torch_layers.json"
     case = json.loads(file.read_text())["label_smoothing"]
     logits, labels, expected = (np.array(case[key]) for key in ("logits", "labels", "dx"))
@@ -185,22 +185,22 @@ def test_regularizers_and_smoothing_in_a_batch() -> None:
 
 
 @pytest.mark.parametrize("option", ["l1", "l2", "label_smoothing"])
-def test_trials_with_and_without_train_apart(option: str) -> None:
-    """Without a penalty a step is two calls shorter, and a sum with 0 may change the sign of a 0."""
+def test_trials_with_and_without_penalty_train_apart(option: str) -> None:
+    """Without a penalty a step has two calls less, and adding 0 can change the sign of a 0."""
     trials = [Hyperparameters(**{option: value}) for value in (0.0, 0.1)]
     assert trials[0].kind != trials[1].kind
     with pytest.raises(EngineError, match="of everything else"):
         next(train(NET, trials, begin(trials), DATA))
 
 
-def test_scores_are_those_of_the_labels_themselves() -> None:
-    """Smoothing changes what is learned and not what is reported."""
+def test_scores_use_the_labels_without_smoothing() -> None:
+    """Smoothing changes training and not the reported scores."""
     trials = [Hyperparameters(learning_rate=0.0, label_smoothing=s) for s in (0.0, 0.3)]
     losses = [run([trial], begin([trial]), 1)[0].train.loss[0] for trial in trials]
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
 
 
-def test_smoothing_is_for_classes() -> None:
+def test_smoothing_needs_classes() -> None:
     net, trial = network("squared_error", 1, "tanh", inputs=5), Hyperparameters(label_smoothing=0.1)
     with pytest.raises(EngineError, match="label_smoothing is for classes, not for a regression"):
         next(train(net, [trial], begin([trial], net), rows("squared_error", 1, 8, 5)))
@@ -213,7 +213,7 @@ PAIRS = [(Adam(), SGD()), (SGD(), Adam()), (Momentum(), Momentum(0.5)), (Adam(),
 
 @pytest.mark.parametrize(("first", "second"), PAIRS)
 @pytest.mark.parametrize("rate", [None, 0.02])
-def test_a_switch_is_one_optimizer_and_then_a_fresh_one(first: Any, second: Any, rate: float | None) -> None:
+def test_a_switch_starts_a_new_optimizer(first: Any, second: Any, rate: float | None) -> None:
     switched = Hyperparameters(first, 0.05, 8, schedule=Exponential(0.9), switch=Switch(2, second, rate))
     state = begin([switched])
     seen = run([switched], state, 5)
@@ -233,7 +233,7 @@ def test_a_switch_is_one_optimizer_and_then_a_fresh_one(first: Any, second: Any,
 
 @pytest.mark.parametrize("cut", range(6))
 @pytest.mark.parametrize(("first", "second"), PAIRS)
-def test_a_cut_around_a_switch_cannot_be_seen(first: Any, second: Any, cut: int) -> None:
+def test_resuming_around_a_switch_changes_nothing(first: Any, second: Any, cut: int) -> None:
     trials = [Hyperparameters(first, 0.05 * (k + 1), 8, switch=Switch(3, second, 0.02)) for k in range(2)]
     unbroken, cut_off = begin(trials), begin(trials)
     run(trials, unbroken, 6)
@@ -264,7 +264,7 @@ def test_switching_in_a_batch_that_shrinks(first: Any, second: Any, at: int) -> 
     assert np.array_equal(together.theta[1], alone.theta[0])
 
 
-def test_trials_switch_together_to_one_kind() -> None:
+def test_trials_switch_together_to_one_optimizer() -> None:
     trial = Hyperparameters(switch=Switch(3, Adam()))
     assert trial.kind == replace(trial, switch=Switch(3, Adam(0.8), 0.5)).kind
     for other in (None, Switch(4, Adam()), Switch(3, SGD()), Switch(3, Momentum())):
@@ -273,7 +273,7 @@ def test_trials_switch_together_to_one_kind() -> None:
             next(train(NET, trials, begin(trials), DATA))
 
 
-# Draws
+# Row sampling
 
 
 def labelled(counts: Sequence[int]) -> Rows:
@@ -313,8 +313,8 @@ def test_row_sampling_in_a_batch(name: str) -> None:
     assert_batching_changes_nothing(trials, labelled([3, 6, 12]))
 
 
-def test_what_is_drawn_is_what_is_learned_from() -> None:
-    """Batches of an epoch carry the rows that the draw named, each with its own target."""
+def test_batches_have_the_sampled_rows() -> None:
+    """Batches of an epoch have the sampled rows, each with its target."""
     data = labelled([3, 6, 12])
     thetas = []
     for draw in (Shuffle(), Bootstrap(), Balanced()):
@@ -331,11 +331,11 @@ def test_what_is_drawn_is_what_is_learned_from() -> None:
     assert len(set(thetas)) == 3
 
 
-# Measuring less often
+# Less frequent checks
 
 
 @pytest.mark.parametrize("every", [2, 3, 5])
-def test_epochs_without_measurement_train_the_same_way(every: int) -> None:
+def test_epochs_without_a_check_train_the_same(every: int) -> None:
     trials = [Hyperparameters(Adam(), 0.01 * (k + 1), 8) for k in range(2)]
     often, seldom = begin(trials), begin(trials)
     all_epochs = run(trials, often, 3 * every)
@@ -346,7 +346,7 @@ def test_epochs_without_measurement_train_the_same_way(every: int) -> None:
         assert scores_bits(some, k) == scores_bits(all_epochs[every - 1 :: every], k)
 
 
-def test_resumed_between_measurements_it_keeps_to_the_same_epochs() -> None:
+def test_resuming_between_checks_keeps_their_epochs() -> None:
     trials = [Hyperparameters(Adam(), 0.01, 8)]
     state = begin(trials)
     run(trials, state, 4)
@@ -363,12 +363,12 @@ def fed(
     return [stop.update(state, np.array(now)).tolist() for now in values]
 
 
-def test_reached() -> None:
+def test_target_reached() -> None:
     values = [[0.5, NAN, INF], [0.3, 0.31, -INF], [0.2, 0.3, 1.0]]
     assert fed(TargetReached(0.3), values) == [[True, True, True], [False, True, False], [False, False, True]]
 
 
-def test_settled_counts_little_changes_in_a_row() -> None:
+def test_plateau_counts_small_changes_in_a_row() -> None:
     values = [[1.0, 1.0], [1.05, 2.0], [1.0, 2.05], [2.0, 2.1], [2.05, 2.15], [2.1, 2.2], [2.05, 9.0]]
     going = fed(Plateau(0.1, checks=3), values)
     assert going == [
@@ -384,7 +384,7 @@ def test_settled_counts_little_changes_in_a_row() -> None:
     assert fed(Plateau(0.1), [[1.0, 1.0], [1.1 + 1e-9, 1.1 - 1e-9]])[1] == [True, False]
 
 
-def test_settled_knows_nothing_of_what_is_not_finite() -> None:
+def test_plateau_ignores_values_that_are_not_finite() -> None:
     assert fed(Plateau(0.1, 1), [[NAN, INF], [NAN, INF], [1.0, 1.0], [NAN, INF]]) == [[True, True]] * 4
 
 
@@ -402,7 +402,7 @@ def test_plateau_survives_a_checkpoint_and_another_batch() -> None:
     assert joined.last_value.tolist() == [*taken.last_value, state.last_value[1]]
 
 
-# What cannot be
+# Invalid settings
 
 
 @pytest.mark.parametrize(
@@ -421,7 +421,7 @@ def test_plateau_survives_a_checkpoint_and_another_batch() -> None:
         (lambda: Plateau(1, 0), "stop: checks must be at least 1, got 0"),
     ],
 )
-def test_settings_that_cannot_be(make: Any, message: str) -> None:
+def test_invalid_settings(make: Any, message: str) -> None:
     with pytest.raises(EngineError, match=f"^{message}$"):
         make()
 

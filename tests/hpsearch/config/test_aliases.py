@@ -12,7 +12,7 @@ from tests.hpsearch.config.test_load import BASE, edited, load, of_table, refuse
 
 __all__ = ["study"]
 
-# Replaced text, its replacement, part of the notice.
+# Original text, replacement, part of the notice.
 TRANSLATED: dict[str, tuple[str, str, str]] = {
     "low and high": (
         "{min: 1e-4, max: 1.0, scale: log}",
@@ -37,7 +37,7 @@ TRANSLATED: dict[str, tuple[str, str, str]] = {
 
 @pytest.mark.parametrize("case", TRANSLATED)
 def test_words_of_other_tools(study: Path, case: str) -> None:
-    """They are read as what they mean, with a notice that has the line."""
+    """They are translated, with a notice that has the line."""
     old, new, notice = TRANSLATED[case]
     text, line = edited(old, new)
     spec, notices = load(study, text)
@@ -48,7 +48,7 @@ def test_words_of_other_tools(study: Path, case: str) -> None:
 
 @pytest.mark.parametrize("word", ["min", "max", "values", "trials"])
 def test_a_word_and_its_translation(study: Path, word: str) -> None:
-    """Both at once are refused: neither takes precedence."""
+    """Both together are refused, because neither takes precedence."""
     old, new = {
         "min": ("{min: 1e-4, max: 1.0", "{min: 1e-4, low: 1e-3, max: 1.0"),
         "max": ("{min: 1e-4, max: 1.0", "{min: 1e-4, max: 1.0, high: 2.0"),
@@ -58,7 +58,7 @@ def test_a_word_and_its_translation(study: Path, word: str) -> None:
     assert "unknown key" in "".join(refused(study, BASE.replace(old, new)))
 
 
-def test_mistakes_under_another_word_keep_their_line(study: Path) -> None:
+def test_mistakes_under_an_alias_keep_their_line(study: Path) -> None:
     text, line = edited("trials: 48", "n_trials: many")
     assert refused(study, text)[0].startswith(f"study.yaml:{line}: stages.0.trials")
 
@@ -80,7 +80,7 @@ RENAMED: dict[str, tuple[str, str, str]] = {
 
 @pytest.mark.parametrize("old", RENAMED)
 def test_keys_of_earlier_versions(study: Path, old: str) -> None:
-    """One line that says the new name; written so, the file is sound."""
+    """One line has the new name; with it the file is valid."""
     text, path, new = RENAMED[old]
     line = next(n for n, x in enumerate(text.splitlines(), 1) if f"{old}:" in x)
     assert refused(study, text) == [f"study.yaml:{line}: {path}: unknown key '{old}'; did you mean '{new}'?"]

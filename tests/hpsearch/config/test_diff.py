@@ -31,11 +31,11 @@ CONFIRMING = {"coarse": 15, "fine": 9, "confirm": 4}
 RATE = CONTENT["parameters"]["learning_rate"]
 OTHERS = {name: p for name, p in CONTENT["parameters"].items() if name != "learning_rate"}
 DIFFER = "results would differ"
-GOES_ON = None
+ALLOWED = None
 
 
 def spec(base: list[dict[str, Any]] = SEARCH, /, **edits: Any) -> Spec:
-    """The small study with other stages and edits on top; `...` leaves something out."""
+    """Return the small study with other stages and edits; `...` removes a key."""
     result = content(stages=copy.deepcopy(base))
     for path, value in edits.items():
         *outer, last = path.split(".")
@@ -49,15 +49,15 @@ def spec(base: list[dict[str, Any]] = SEARCH, /, **edits: Any) -> Spec:
     return restore_spec(result, "test_changes.py")
 
 
-# Stages of the study, what has been asked, one edit of the file → the line, and why it is refused.
+# Stages of the study, begun stages, one edit of the file → the line, and the reason if it is refused.
 EDITS: dict[str, tuple[list[dict[str, Any]], Mapping[str, int], dict[str, Any], str, str | None]] = {
-    "workers": (SEARCH, SECOND, {"workers": 4}, "workers: 1 → 4", GOES_ON),
-    "workers auto": (SEARCH, ALL, {"workers": "auto"}, "workers: 1 → auto", GOES_ON),
-    "max_failed": (SEARCH, ALL, {"max_failed": 3}, "max_failed: not given → 3", GOES_ON),
-    # How many trials.
-    "more trials": (SEARCH, SECOND, {"stages.1.trials": 64}, "stages.fine.trials: 9 → 64", GOES_ON),
-    "fewer trials": (SEARCH, SECOND, {"stages.1.trials": 7}, "stages.fine.trials: 9 → 7", GOES_ON),
-    "as many as asked": (SEARCH, SECOND, {"stages.1.trials": 6}, "stages.fine.trials: 9 → 6", GOES_ON),
+    "workers": (SEARCH, SECOND, {"workers": 4}, "workers: 1 → 4", ALLOWED),
+    "workers auto": (SEARCH, ALL, {"workers": "auto"}, "workers: 1 → auto", ALLOWED),
+    "max_failed": (SEARCH, ALL, {"max_failed": 3}, "max_failed: not given → 3", ALLOWED),
+    # Number of trials.
+    "more trials": (SEARCH, SECOND, {"stages.1.trials": 64}, "stages.fine.trials: 9 → 64", ALLOWED),
+    "fewer trials": (SEARCH, SECOND, {"stages.1.trials": 7}, "stages.fine.trials: 9 → 7", ALLOWED),
+    "as many as asked": (SEARCH, SECOND, {"stages.1.trials": 6}, "stages.fine.trials: 9 → 6", ALLOWED),
     "fewer than asked": (
         SEARCH,
         SECOND,
@@ -65,8 +65,8 @@ EDITS: dict[str, tuple[list[dict[str, Any]], Mapping[str, int], dict[str, Any], 
         "stages.fine.trials: 9 → 5",
         "6 trials have been proposed already",
     ),
-    "trials of the end": (SEARCH, ALL, {"stages.2.trials": 7}, "stages.last.trials: 6 → 7", GOES_ON),
-    "trials to come": (SEARCH, FIRST, {"stages.1.trials": 1}, "stages.fine.trials: 9 → 1", GOES_ON),
+    "trials of the end": (SEARCH, ALL, {"stages.2.trials": 7}, "stages.last.trials: 6 → 7", ALLOWED),
+    "trials to come": (SEARCH, FIRST, {"stages.1.trials": 1}, "stages.fine.trials: 9 → 1", ALLOWED),
     "trials before": (
         SEARCH,
         SECOND,
@@ -74,12 +74,12 @@ EDITS: dict[str, tuple[list[dict[str, Any]], Mapping[str, int], dict[str, Any], 
         "stages.coarse.trials: 15 → 16",
         "fine has started after it",
     ),
-    "timeout": (SEARCH, SECOND, {"stages.1.timeout": "1h"}, "stages.fine.timeout: 1200.0 → 3600.0", GOES_ON),
-    "no timeout": (SEARCH, SECOND, {"stages.1.timeout": ...}, "stages.fine.timeout: 1200.0 → not given", GOES_ON),
+    "timeout": (SEARCH, SECOND, {"stages.1.timeout": "1h"}, "stages.fine.timeout: 1200.0 → 3600.0", ALLOWED),
+    "no timeout": (SEARCH, SECOND, {"stages.1.timeout": ...}, "stages.fine.timeout: 1200.0 → not given", ALLOWED),
     "timeout before": (SEARCH, SECOND, {"stages.0.timeout": "9s"}, "stages.coarse.timeout: not given → 9.0", DIFFER),
-    # Others of a stage that has started, and of one that has not.
+    # Other settings of a stage that has begun, and of one that has not.
     "sampler": (SEARCH, SECOND, {"stages.1.sampler": "random"}, "stages.fine.sampler: tpe → random", DIFFER),
-    "sampler to come": (SEARCH, FIRST, {"stages.1.sampler": "random"}, "stages.fine.sampler: tpe → random", GOES_ON),
+    "sampler to come": (SEARCH, FIRST, {"stages.1.sampler": "random"}, "stages.fine.sampler: tpe → random", ALLOWED),
     "zoom": (SEARCH, SECOND, {"stages.1.zoom.margin": 0.3}, "stages.fine.zoom.margin: 0.2 → 0.3", DIFFER),
     "no zoom": (
         SEARCH,
@@ -88,7 +88,7 @@ EDITS: dict[str, tuple[list[dict[str, Any]], Mapping[str, int], dict[str, Any], 
         "stages.fine.zoom: {keep_top: 0.5, margin: 0.2} → not given",
         DIFFER,
     ),
-    "zoom to come": (SEARCH, FIRST, {"stages.1.zoom.margin": 0.3}, "stages.fine.zoom.margin: 0.2 → 0.3", GOES_ON),
+    "zoom to come": (SEARCH, FIRST, {"stages.1.zoom.margin": 0.3}, "stages.fine.zoom.margin: 0.2 → 0.3", ALLOWED),
     "points": (
         SEARCH,
         FIRST,
@@ -115,7 +115,7 @@ EDITS: dict[str, tuple[list[dict[str, Any]], Mapping[str, int], dict[str, Any], 
         FIRST,
         {"stages.1.pruning": "median"},
         "stages.fine.pruning: not given → {kind: median}",
-        GOES_ON,
+        ALLOWED,
     ),
     # Stages.
     "stage added": (
@@ -123,22 +123,22 @@ EDITS: dict[str, tuple[list[dict[str, Any]], Mapping[str, int], dict[str, Any], 
         ALL,
         {"stages": [*SEARCH, MORE]},
         "stages.more: not given → {trials: 3, ",
-        GOES_ON,
+        ALLOWED,
     ),
     "stage removed": (
         SEARCH,
         SECOND,
         {"stages": [COARSE, FINE]},
         "stages.last: {trials: 6, ",
-        GOES_ON,
+        ALLOWED,
     ),
-    "stage inserted": (SEARCH, SECOND, {"stages": [COARSE, FINE, MORE, LAST]}, "stages.more: not given → ", GOES_ON),
+    "stage inserted": (SEARCH, SECOND, {"stages": [COARSE, FINE, MORE, LAST]}, "stages.more: not given → ", ALLOWED),
     "stages turned": (
         SEARCH,
         FIRST,
         {"stages": [COARSE, LAST, FINE]},
         "order of stages: [coarse, fine, last] → [coarse, last, fine]",
-        GOES_ON,
+        ALLOWED,
     ),
     "inserted before the begun": (
         SEARCH,
@@ -155,8 +155,8 @@ EDITS: dict[str, tuple[list[dict[str, Any]], Mapping[str, int], dict[str, Any], 
         "order of stages: [coarse, fine, last] → [coarse, last, fine]",
         "stages that have started must stay first, in their order",
     ),
-    # Confirming.
-    "more seeds": (CONFIRMED, CONFIRMING, {"stages.2.seeds": 4}, "stages.confirm.seeds: 3 → 4", GOES_ON),
+    # Confirmation.
+    "more seeds": (CONFIRMED, CONFIRMING, {"stages.2.seeds": 4}, "stages.confirm.seeds: 3 → 4", ALLOWED),
     "fewer seeds": (
         CONFIRMED,
         CONFIRMING,
@@ -164,9 +164,9 @@ EDITS: dict[str, tuple[list[dict[str, Any]], Mapping[str, int], dict[str, Any], 
         "stages.confirm.seeds: 3 → 2",
         "seeds can be added, not removed",
     ),
-    "fewer seeds to come": (CONFIRMED, SECOND, {"stages.2.seeds": 2}, "stages.confirm.seeds: 3 → 2", GOES_ON),
+    "fewer seeds to come": (CONFIRMED, SECOND, {"stages.2.seeds": 2}, "stages.confirm.seeds: 3 → 2", ALLOWED),
     "top": (CONFIRMED, CONFIRMING, {"stages.2.top": 3}, "stages.confirm.top: 2 → 3", DIFFER),
-    "top to come": (CONFIRMED, SECOND, {"stages.2.top": 3}, "stages.confirm.top: 2 → 3", GOES_ON),
+    "top to come": (CONFIRMED, SECOND, {"stages.2.top": 3}, "stages.confirm.top: 2 → 3", ALLOWED),
     "sampler of a confirming one": (
         CONFIRMED,
         CONFIRMING,
@@ -188,21 +188,21 @@ EDITS: dict[str, tuple[list[dict[str, Any]], Mapping[str, int], dict[str, Any], 
         "stages.more: not given → ",
         "fork the study",
     ),
-    "confirming added": (SEARCH, ALL, {"stages": [*SEARCH, CONFIRM]}, "stages.confirm: not given → ", GOES_ON),
+    "confirming added": (SEARCH, ALL, {"stages": [*SEARCH, CONFIRM]}, "stages.confirm: not given → ", ALLOWED),
     # Ranges.
     "min": (
         SEARCH,
         FIRST,
         {"parameters.learning_rate.min": 0.01},
         "parameters.learning_rate.min: 0.001 → 0.01 (for the stages that have not started: fine, last)",
-        GOES_ON,
+        ALLOWED,
     ),
     "max": (
         SEARCH,
         SECOND,
         {"parameters.learning_rate.max": 2.0},
         "parameters.learning_rate.max: 1.0 → 2.0 (for the stages that have not started: last)",
-        GOES_ON,
+        ALLOWED,
     ),
     "range of what is over": (
         SEARCH,
@@ -249,7 +249,7 @@ EDITS: dict[str, tuple[list[dict[str, Any]], Mapping[str, int], dict[str, Any], 
         "order of parameters: [learning_rate, beta, hidden_units, batch_size] → [beta, hidden_units, batch_size,",
         DIFFER,
     ),
-    # What every trial depends on.
+    # Settings that affect every trial.
     "data": (SEARCH, FIRST, {"data.scale": "minmax"}, "data.scale: standard → minmax", DIFFER),
     "source": (
         SEARCH,
@@ -290,7 +290,7 @@ EDITS: dict[str, tuple[list[dict[str, Any]], Mapping[str, int], dict[str, Any], 
 
 @pytest.mark.parametrize("case", EDITS)
 def test_one_edit(case: str) -> None:
-    """Named first, refused or not, in one line; and the way back is as long."""
+    """One change in one line, refused or not; and the reverse edit changes the same paths."""
     stages, asked, edits, line, refusal = EDITS[case]
     old, new = spec(stages), spec(stages, **edits)
     found = compare_specs(old, new, asked)
@@ -306,7 +306,7 @@ def test_one_edit(case: str) -> None:
 
 
 @pytest.mark.parametrize("case", EDITS)
-def test_before_it_has_begun_everything_goes_on(case: str) -> None:
+def test_everything_may_change_before_the_first_trial(case: str) -> None:
     stages, _, edits, _, _ = EDITS[case]
     found = compare_specs(spec(stages), spec(stages, **edits), NOTHING)
     assert found.changes and not found.refused
@@ -314,7 +314,7 @@ def test_before_it_has_begun_everything_goes_on(case: str) -> None:
 
 
 def test_renamed_stages() -> None:
-    """One that has started is missed; another may have any name."""
+    """A stage that has begun must keep its name; other stages need not."""
     old = spec()
     first = compare_specs(old, spec(**{"stages.0.name": "rough"}), FIRST)
     assert {c.path for c in first.refused} == {"stages.coarse"}
@@ -322,7 +322,7 @@ def test_renamed_stages() -> None:
     assert {c.path for c in later.changes} == {"stages.last", "stages.end"} and not later.refused
 
 
-def test_a_range_of_another_scale_is_refused_whole() -> None:
+def test_a_range_of_another_scale_is_refused() -> None:
     other = {"min": 0.01, "max": 0.9, "scale": "linear"}
     found = compare_specs(spec(), spec(**{"parameters.learning_rate": other}), FIRST)
     assert len(found.refused) == 3 == len(found.changes)
@@ -340,7 +340,7 @@ def test_true_is_not_1() -> None:
     assert not compare_specs(old, spec(**edits, **{"parameters.learning_rate.max": 1}), FIRST).changes
 
 
-def test_what_is_cut_is_not_what_differs() -> None:
+def test_shortened_values_show_the_difference() -> None:
     start, end = "/home/somebody/" + "a" * 40, "b" * 40 + "/rows.npz"
     old, new = (spec(data={**NPZ, "path": f"{start}/{year}/{end}"}) for year in (2024, 2025))
     [change] = compare_specs(old, new, FIRST).changes
@@ -363,22 +363,22 @@ def test_what_is_cut_is_not_what_differs() -> None:
         ("a\x1b[31m\r\n\u202eb\u2028é", "a\\x1b[31m\\r\\n\\u202eb\\u2028é"),
     ],
 )
-def test_values_that_are_not_shown_as_they_are(path: str, shown: str) -> None:
+def test_values_are_masked_and_escaped(path: str, shown: str) -> None:
     [change] = compare_specs(spec(data=NPZ), spec(data={**NPZ, "path": path}), FIRST).changes
     assert (change.old, change.new) == ("rows.npz", shown)
 
 
 @pytest.mark.parametrize("path", ["s3://me:hunter2@host/" + "a" * 99, "a" * 99 + "s3://me:hunter2@host"])
-def test_long_values_are_masked_before_they_are_cut(path: str) -> None:
+def test_long_values_are_masked_before_shortening(path: str) -> None:
     [change] = compare_specs(spec(data=NPZ), spec(data={**NPZ, "path": path}), FIRST).changes
     assert "s3://me:***@host" in change.new and len(change.new) == MAX_SHOWN_LENGTH
 
 
-def test_another_name_is_no_change() -> None:
+def test_the_name_is_no_change() -> None:
     assert compare_specs(spec(), spec(name="other"), FIRST).changes == ()
 
 
-# Random edits, together: sound by themselves and with each other.
+# Random edits, all valid alone and in combination.
 MENU: dict[str, list[Any]] = {
     "seed": [6, 2**70],
     "model.hidden": [[], [3], [{"units": 4, "activation": {"name": "elu", "alpha": 0.5}}, 3]],
@@ -412,7 +412,7 @@ ASKED = st.sampled_from([NOTHING, FIRST, SECOND, ALL, CONFIRMING])
 
 
 def restored(edits: Mapping[str, Any], data: Any) -> Spec:
-    """With whatever parameters the rest does not use left out."""
+    """Return the spec without the parameters that the other settings do not use."""
     result = content(**edits, data=data)
     names = set(result["parameters"])
     if "adam" in str(result["train"]):
@@ -424,7 +424,7 @@ def restored(edits: Mapping[str, Any], data: Any) -> Spec:
 
 
 def leaves(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every leaf with its path, a stage's by its name."""
+    """Yield every leaf with its path; stages are named by their names."""
     if isinstance(tree, dict):
         for key, value in tree.items():
             yield from leaves(value, f"{path}.{key}")
@@ -442,7 +442,7 @@ def within(leaf: str, change: Change) -> bool:
 
 @settings(max_examples=40, deadline=None)
 @given(EDITED, EDITED, SOURCES, SOURCES, ASKED)
-def test_every_leaf_once_and_nothing_secret(
+def test_every_leaf_is_in_one_change_and_passwords_are_masked(
     before: dict[str, Any], after: dict[str, Any], data: Any, other: Any, asked: Mapping[str, int]
 ) -> None:
     old, new = restored(before, data), restored(after, other)
@@ -459,7 +459,7 @@ def test_every_leaf_once_and_nothing_secret(
     assert asked or not found.refused
 
 
-# What differs → what forbids re-using trials.
+# Changed keys → sections that prevent a fork from using trials.
 FORKS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "nothing": ({}, ()),
     "data": ({"data.scale": "none"}, ("data",)),
@@ -486,6 +486,6 @@ FORKS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize("case", FORKS)
-def test_forked(case: str) -> None:
+def test_sections_that_prevent_reuse(case: str) -> None:
     edits, sections = FORKS[case]
     assert changed_sections(spec(), spec(**edits)) == sections

@@ -1,4 +1,4 @@
-"""Study files as YAML 1.2: what is refused, numbers and words, lines, and `--set`."""
+"""Study files as YAML 1.2: refused files, numbers and words, lines, and `--set`."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from tests.hpsearch.config.test_load import BASE, load, refused, study
 __all__ = ["study"]
 
 
-# Whole files that are no study, and what the refusal holds.
+# Files that are no study file, and text of the message.
 FILES: dict[str, tuple[bytes, list[str]]] = {
     "empty": (b"", ["study.yaml", "got nothing"]),
     "comment alone": (b"# nothing\n", ["got nothing"]),
@@ -50,7 +50,7 @@ FILES: dict[str, tuple[bytes, list[str]]] = {
 
 
 @pytest.mark.parametrize("case", FILES)
-def test_no_study_file(study: Path, case: str) -> None:
+def test_invalid_files(study: Path, case: str) -> None:
     data, fragments = FILES[case]
     study.write_bytes(data)
     with pytest.raises(SpecError) as caught:
@@ -59,8 +59,8 @@ def test_no_study_file(study: Path, case: str) -> None:
         assert fragment in str(caught.value)
 
 
-def test_old_yaml_is_no_other_language(study: Path) -> None:
-    """A directive does not turn 1e-4 into text: refused, or read as it stands, and no warning."""
+def test_version_directives(study: Path) -> None:
+    """A directive does not turn 1e-4 into text: the file is refused, or read as YAML 1.2, without a warning."""
     try:
         spec, _ = load(study, "%YAML 1.1\n---\n" + BASE)
     except SpecError as error:
@@ -69,7 +69,7 @@ def test_old_yaml_is_no_other_language(study: Path) -> None:
         assert spec.parameters["learning_rate"].min == 1e-4
 
 
-def test_no_file(tmp_path: Path) -> None:
+def test_missing_file(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "none.yaml", tmp_path / "none" / "a.yaml", tmp_path / ("a" * 300)):
         with pytest.raises(SpecError, match="cannot be read") as caught:
             load_spec(path)
@@ -95,8 +95,8 @@ def test_numbers_of_yaml_1_2(study: Path, text: str, value: float) -> None:
     assert got == value and type(got) is type(value)
 
 
-def test_words_of_yaml_1_1_are_words(study: Path) -> None:
-    """`no` and `on` are names in YAML 1.2, and 010 is ten."""
+def test_words_of_yaml_1_1_are_text(study: Path) -> None:
+    """In YAML 1.2 `no` and `on` are text, and 010 is ten."""
     spec, _ = load(study, BASE.replace("name: digits\nseed: 7", "name: no\nseed: 010"))
     assert (spec.name, spec.seed) == ("no", 10)
 
@@ -141,12 +141,12 @@ def test_set(study: Path) -> None:
         "stages.0.trial=3",
     ],
 )
-def test_set_refused(study: Path, assignment: str) -> None:
-    """As a mistake of --set."""
+def test_set_is_refused(study: Path, assignment: str) -> None:
+    """The message names --set."""
     with pytest.raises(SpecError) as caught:
         load(study, BASE, assignment)
     assert caught.value.mistakes
 
 
-def test_set_is_where_the_mistake_is(study: Path) -> None:
+def test_mistakes_of_set_name_it(study: Path) -> None:
     assert refused(study, BASE, "stages.0.trials=0")[0].startswith("--set: stages.0.trials")

@@ -1,4 +1,4 @@
-"""`model` and `train` in full: what they become in the engine, and one clear message for each mistake."""
+"""`model` and `train` in full: what the engine gets, and one clear message for each mistake."""
 
 import copy
 from pathlib import Path
@@ -28,7 +28,7 @@ X = XavierNormal()
 
 
 def study(model: dict[str, Any], parameters: dict[str, Any] | None = None, **train: Any) -> Spec:
-    """A study of digits, as a file would say it."""
+    """Return a study of digits as a file has it."""
     return cases.small(
         model=model,
         train={"optimizer": "sgd", "learning_rate": 0.1, "epochs": 6} | train,
@@ -128,7 +128,7 @@ def test_train_in_full() -> None:
     assert hyperparameters(steps.train, {}).schedule == MultiStep(milestones=(2, 4))
 
 
-def test_everything_can_be_searched() -> None:
+def test_every_setting_can_be_searched() -> None:
     parameters = {
         "learning_rate": {"min": 0.1, "max": 1.0},
         "smoothing": {"min": 0.0, "max": 0.2},
@@ -184,7 +184,7 @@ def diabetes(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return prepare(spec.data, 0, tmp_path_factory.mktemp("diabetes"))[0]
 
 
-def test_the_data_give_the_output_layer(digits: Dataset, images: Dataset, diabetes: Dataset) -> None:
+def test_the_data_determine_the_output_layer(digits: Dataset, images: Dataset, diabetes: Dataset) -> None:
     net = build_network(study({"hidden": [4]}), digits, {})
     assert net.inputs == (64,) and net.layers[-1] == Dense(10, X) and net.loss == SoftmaxCrossEntropy()
     flat = build_network(study({"hidden": [4]}), images, {})
@@ -197,7 +197,7 @@ def test_the_data_give_the_output_layer(digits: Dataset, images: Dataset, diabet
 
 
 CONV = {"name": "conv2d", "channels": 2, "kernel": 3}
-# What does not fit the data, and what the message holds.
+# Models that do not fit the data, and text of the message.
 MISFITS: dict[str, tuple[str, dict[str, Any], dict[str, Any], list[str]]] = {
     "rows to a convolution": ("digits", {"layers": [CONV]}, {}, ["layer 1 of 2", "conv2d", "(64,)"]),
     "image to dense": ("images", {"layers": [CONV, "relu"]}, {}, ["layer 3 of 3", "dense", "(2, 6, 6)"]),
@@ -217,7 +217,7 @@ MISFITS: dict[str, tuple[str, dict[str, Any], dict[str, Any], list[str]]] = {
 
 
 @pytest.mark.parametrize("case", MISFITS)
-def test_what_does_not_fit_the_data_is_said_before_training(case: str, request: pytest.FixtureRequest) -> None:
+def test_misfits_are_reported_before_training(case: str, request: pytest.FixtureRequest) -> None:
     data, model, train, fragments = MISFITS[case]
     with pytest.raises(DataError, match="the model does not fit the data") as caught:
         check_fit(study(model, **train), request.getfixturevalue(data))
@@ -225,15 +225,15 @@ def test_what_does_not_fit_the_data_is_said_before_training(case: str, request: 
         assert fragment in str(caught.value), str(caught.value)
 
 
-def test_a_misfit_at_one_end_of_a_range_names_the_point(images: Dataset) -> None:
+def test_a_misfit_at_one_end_of_a_range_names_the_value(images: Dataset) -> None:
     parameters = {"kernel": {"type": "int", "min": 3, "max": 11}}
     spec = study({"layers": [{"name": "conv2d", "channels": 2}, "flatten"]}, parameters)
     with pytest.raises(DataError, match=r"\(at kernel 11\)"):
         check_fit(spec, images)
 
 
-# A sound file, one change, the path that is named and what the message holds.
-SOUND: dict[str, Any] = {
+# A valid file, one change, the path and text of the message.
+VALID: dict[str, Any] = {
     "model": {"layers": [{"name": "dense", "units": 4}, "relu", {"name": "dropout", "rate": 0.5}]},
     "train": {
         "optimizer": "sgd",
@@ -317,7 +317,7 @@ MISTAKES: dict[str, tuple[str, Any, str, str]] = {
 @pytest.mark.parametrize("case", MISTAKES)
 def test_one_mistake(case: str) -> None:
     place, value, path, message = MISTAKES[case]
-    content = copy.deepcopy(SOUND)
+    content = copy.deepcopy(VALID)
     *outer, last = place.split(".")
     inner: Any = content
     for key in outer:
@@ -345,7 +345,7 @@ FIXED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("case", FIXED)
-def test_a_fixed_parameter_gives_a_name_that_is_checked_like_a_written_one(case: str) -> None:
+def test_names_given_by_fixed_parameters_are_checked(case: str) -> None:
     train, parameters, message = FIXED[case]
     base = {"beta": {"min": 0.1, "max": 0.9}} if "optimizer" in train else {}
     with pytest.raises(SpecError) as caught:
@@ -360,8 +360,8 @@ def test_a_fixed_name_takes_its_settings_from_parameters() -> None:
     assert hyper.optimizer == Momentum(0.5, classical=True)
 
 
-def test_what_is_given_goes_before_a_parameter_of_its_name() -> None:
-    """The units of a maxout layer that are written, the epochs of a schedule that follow, a word for a batch."""
+def test_given_values_take_precedence_over_parameters() -> None:
+    """The units of a maxout layer, the epochs of a schedule, and the word `full` for the batch size."""
     parameters = {"units": {"type": "int", "min": 2, "max": 9}, "full": {"values": [4, 8]}}
     model = {"hidden": [{"units": 10, "activation": "maxout"}, {"units": "units"}, {"units": "full"}]}
     spec = study(model, parameters, batch_size="full")
@@ -370,22 +370,22 @@ def test_what_is_given_goes_before_a_parameter_of_its_name() -> None:
     assert hyperparameters(spec.train, point).batch_size == ALL_ROWS
 
 
-def test_batch_norm_and_a_batch_of_one_at_different_places_of_the_space(digits: Dataset) -> None:
+def test_batch_norm_and_a_batch_of_one_at_different_points(digits: Dataset) -> None:
     parameters = {"norm": {"values": [True, False]}, "batch_size": {"values": [16, 1]}}
     with pytest.raises(DataError, match="batch_norm needs batches of at least 2 rows"):
         check_fit(study({"hidden": [{"units": 4, "batch_norm": "norm"}]}, parameters), digits)
 
 
-def test_the_sound_file_is_sound() -> None:
-    cases.small(**SOUND, stages=[{"name": "only", "trials": 2}])
+def test_the_valid_file_is_valid() -> None:
+    cases.small(**VALID, stages=[{"name": "only", "trials": 2}])
 
 
-def test_short_and_full_models_are_frozen_sections() -> None:
+def test_models_are_frozen() -> None:
     assert ModelSpec.model_validate({}).layers is None
 
 
-def test_a_wrong_model_stores_nothing(tmp_path: Path) -> None:
-    """The database is as it was: a file that is mended can go on."""
+def test_an_invalid_model_stores_nothing(tmp_path: Path) -> None:
+    """The database is unchanged, so the study can run once the file is corrected."""
     from hpsearch.storage.sqlite_file import url_of
     from hpsearch.study.session import Options, Session
 
@@ -401,7 +401,7 @@ def test_a_wrong_model_stores_nothing(tmp_path: Path) -> None:
 
 
 def test_resolve_setting() -> None:
-    """A number, a parameter's name, the parameter of the setting's own name, or the default: in this order."""
+    """In this order: a number, a parameter's name, the parameter of the setting's own name, the default."""
     point = {"a": 3, "rate": 0.5}
     assert resolve_setting(2, "rate", point, 9) == 2
     assert resolve_setting("a", "rate", point, 9) == 3

@@ -1,4 +1,4 @@
-"""The study file: what is read, what is refused and in which words, and that a spec survives JSON."""
+"""The study file: what is read, what is refused with which message, and specs survive JSON."""
 
 import json
 import re
@@ -59,7 +59,7 @@ def load(study: Path, text: str, *overrides: str) -> tuple[Spec, list[str]]:
 
 
 def refused(study: Path, text: str, *overrides: str) -> list[str]:
-    """The lines of the refusal, each without its folder."""
+    """Return the lines of the refusal without the folder."""
     with pytest.raises(SpecError) as caught:
         load(study, text, *overrides)
     lines = str(caught.value).splitlines()
@@ -68,21 +68,21 @@ def refused(study: Path, text: str, *overrides: str) -> list[str]:
 
 
 def edited(old: str, new: str) -> tuple[str, int]:
-    """The base with one part replaced, and the first line that differs."""
+    """Return the base with one part replaced, and the first line that differs."""
     assert BASE.count(old) == 1, old
     text = BASE.replace(old, new)
     pairs = zip(BASE.splitlines(), text.splitlines(), strict=False)
     return text, next(number for number, (a, b) in enumerate(pairs, 1) if a != b)
 
 
-def test_base_is_sound(study: Path) -> None:
+def test_base_is_valid(study: Path) -> None:
     spec, notices = load(study, BASE)
     assert notices == []
     assert (spec.name, spec.seed, spec.wave, spec.workers) == ("digits", 7, 16, "auto")
     assert [s.trials for s in spec.stages] == [48, 32]
 
 
-# What is replaced, by what, the path that is named, and what else the one line of the refusal holds.
+# Original text, replacement, the path in the message, and other text of the message.
 MISTAKES: dict[str, tuple[str, str, str, list[str]]] = {
     # Unknown keys, at each level.
     "key at top": ("wave: 16", "waves: 16", "waves", ["unknown key 'waves'", "did you mean 'wave'?"]),
@@ -159,7 +159,7 @@ MISTAKES: dict[str, tuple[str, str, str, list[str]]] = {
     "no values": ("[16, 32, 64]", "[]", "parameters.batch_size.values", ["[]"]),
     "infinite": ("max: 1.0", "max: .inf", "parameters.learning_rate.max", ["inf"]),
     "not a number": ("max: 1.0", "max: .nan", "parameters.learning_rate.max", ["nan"]),
-    # What goes where.
+    # Misplaced keys.
     "misspelt parameter": (
         "units: hidden_units",
         "units: hiden_units",
@@ -209,7 +209,7 @@ MISTAKES: dict[str, tuple[str, str, str, list[str]]] = {
         "model.hidden",
         ["units"],
     ),
-    # Words of other tools that mean something else.
+    # Words that mean something else in other tools.
     "log_uniform": (
         "{min: 1e-4, max: 1.0, scale: log}",
         "{min: -4, max: 0, distribution: log_uniform}",
@@ -223,7 +223,7 @@ MISTAKES: dict[str, tuple[str, str, str, list[str]]] = {
         ["'reverse_log'", "scale: one_minus_log"],
     ),
 }
-# Mistakes that are named at another line than the first that was edited: the one that begins like this.
+# Mistakes that are reported at another line than the first edited one: the line with this beginning.
 ELSEWHERE = {
     "no source": "data:",
     "parts for units": "    - units:",
@@ -236,7 +236,7 @@ ELSEWHERE = {
 
 @pytest.mark.parametrize("case", MISTAKES)
 def test_one_mistake(study: Path, case: str) -> None:
-    """A line of its own, with file, line and path, what it got and the nearest right word."""
+    """One line with file, line and path, the value that was found and the nearest valid word."""
     old, new, path, fragments = MISTAKES[case]
     text, line = edited(old, new)
     if case in ELSEWHERE:
@@ -267,7 +267,7 @@ def test_setting_of_a_wrong_type(study: Path, setting: str) -> None:
     ],
 )
 def test_every_value_must_fit_the_engine(study: Path, parameter: str) -> None:
-    """Not the first and the last alone: a trial would fail at it."""
+    """Not only the first and the last: a trial would fail at it."""
     name = parameter.split(":")[0]
     text = re.sub(rf"^  {name}: .*$", f"  {parameter}", BASE, flags=re.MULTILINE)
     assert any(name in x or "units" in x for x in refused(study, text))
@@ -278,7 +278,7 @@ DOCUMENTS = {f"studies/{p.name}": p.read_text("utf-8") for p in sorted((REPOSITO
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_documents(study: Path, document: str) -> None:
-    """Every study we ship or show is sound, in our own words, and survives JSON."""
+    """Every study file of the repository is valid, without notices, and survives JSON."""
     spec, notices = load(study, DOCUMENTS[document])
     assert notices == []
     assert restore_spec(json.loads(json.dumps(spec.model_dump(mode="json"))), "a database") == spec
@@ -304,7 +304,7 @@ PARAMETERS = st.fixed_dictionaries(
 
 @given(PARAMETERS, st.sampled_from(["momentum", {"name": "momentum", "classical": True}]), st.integers(0, 2**70))
 def test_json_and_back(parameters: dict[str, object], optimizer: object, seed: int) -> None:
-    """What the database holds is the spec, to the bit."""
+    """The spec stored in the database is equal to the bit."""
     content = {
         "name": "a",
         "seed": seed,
@@ -322,23 +322,25 @@ TABLE = "  source: csv\n  path: t.csv\n  target: y\n"
 
 
 def of_table(text: str, parameters: str = "") -> str:
-    """The base with a table."""
+    """Return the base with a table as data."""
     start, end = BASE.index("  source"), BASE.index("model:")
     return (BASE[:start] + TABLE + text + BASE[end:]).replace("parameters:\n", f"parameters:\n{parameters}")
 
 
 @pytest.mark.parametrize("parameter", ["{values: [0, 5]}", "{values: [5, 0]}", "{value: 0}", "0"])
 @pytest.mark.parametrize(("setting", "least"), [("min_frequency", 1), ("max_categories", 2)])
-def test_how_rows_are_prepared_is_checked_at_every_value(study: Path, setting: str, least: int, parameter: str) -> None:
-    """As the setting itself is."""
+def test_every_value_of_a_preprocessing_parameter_is_checked(
+    study: Path, setting: str, least: int, parameter: str
+) -> None:
+    """Like the setting itself."""
     lines = refused(study, of_table(f"  {setting}: r\n", f"  r: {parameter}\n"))
     assert lines == [f"study.yaml:7: data.{setting}: parameter 'r' must be greater than or equal to {least}, got 0"]
     spec, _ = load(study, of_table(f"  {setting}: r\n", "  r: {values: [2, 5]}\n"))
     assert spec.parameters["r"].values == (2, 5)
 
 
-def test_cells_are_written_as_yaml_reads_them(study: Path) -> None:
-    """Numbers and truth values are text in a table; the spec survives JSON."""
+def test_cells_are_text(study: Path) -> None:
+    """Numbers and truth values in YAML are text in a table; the spec survives JSON."""
     text = of_table("  missing: [-1, 2.5, -999.0, true, x]\n  labels: {0: 1, true: no, b: false}\n")
     spec, _ = load(study, text)
     assert spec.data.missing == ("-1", "2.5", "-999.0", "True", "x")  # type: ignore[attr-defined]

@@ -7,8 +7,8 @@ from tests.hpsearch.config.test_load import BASE, MISTAKES, edited, refused, stu
 __all__ = ["study"]
 
 
-def test_hint_is_never_what_was_written(study: Path) -> None:
-    """A parameter is unused, because the setting of its name is given: the hint is not its own name."""
+def test_hints_are_never_the_given_word(study: Path) -> None:
+    """A parameter is unused because the setting of its name has a value: its own name is no hint."""
     text, _ = edited("  epochs: 50", "  epochs: 50\n  learning_rate: 0.1")
     assert [x for x in refused(study, text) if x.startswith("study.yaml:22: parameters.learning_rate")]
     assert "did you mean 'learning_rate'" not in "".join(refused(study, text))

@@ -7,8 +7,7 @@ from hpsearch.errors import SpecError
 from tests.hpsearch.config.test_instantiate import study
 
 
-@pytest.fixture(scope="module")
-def test_seeds_of_no_point_are_refused() -> None:
+def test_seeds_without_points_are_refused() -> None:
     with pytest.raises(SpecError, match="seeds needs points, unless the study searches no parameter"):
         cases.small(stages=[{"name": "a", "seeds": 4}])
 
@@ -23,7 +22,7 @@ POINTS = {
 
 
 @pytest.mark.parametrize("case", POINTS)
-def test_points_that_cannot_be(case: str) -> None:
+def test_invalid_points(case: str) -> None:
     points, message = POINTS[case]
     with pytest.raises(SpecError, match=r"stages\.0\.points") as caught:
         cases.small(**{**cases.RICH, "stages.0.points": points} | {"stages": [{"name": "a", "points": points}]})
@@ -37,18 +36,18 @@ def test_points_after_a_zoom_are_refused() -> None:
         cases.small(**{**cases.RICH, "stages": stages})
 
 
-def test_units_of_a_layer_that_is_never_there_are_used_nowhere() -> None:
+def test_units_of_a_layer_that_never_exists_are_unused() -> None:
     with pytest.raises(SpecError, match=r"parameters\.b: not used by any setting"):
         study({"hidden": [4, {"units": "b"}], "depth": 1}, {"b": {"type": "int", "min": 2, "max": 9}})
 
 
-def test_epochs_are_no_metric_without_a_value_to_reach() -> None:
+def test_the_metric_epochs_needs_a_value_to_reach() -> None:
     with pytest.raises(SpecError, match=r"epochs counts the epochs until train\.stop\.value"):
         cases.small(metric={"name": "epochs"})
 
 
 def test_too_many_layers_to_check() -> None:
-    """They are counted, and the check ends before it takes long."""
+    """They are counted, and the check ends early."""
     rates = [number / 1000 for number in range(1, 200)]
     parameters = {"learning_rate": {"values": rates}, "depth": 1000}
     with pytest.raises(SpecError, match=r"parameters: too many values and layers to check: more than 100,000 layers"):

@@ -1,4 +1,4 @@
-"""Confirming: who is trained again, with which seeds, what is said of their means, and whose weights the model has."""
+"""Confirmation: the points, their seeds, the comparison of their means, and the weights of the model."""
 
 import contextlib
 import json
@@ -50,7 +50,7 @@ def made(top: int, seeds: int, metric: str = "val/loss", **others: Any) -> Spec:
 def record(
     stage: str, number: int, point: int, value: float | None, state: Any = None, copied_from: str | None = None
 ) -> Trial:
-    """A trial of one of several points."""
+    """Return a trial of one of several points."""
     state = state or ("diverged" if value is None else "complete")
     return Trial(stage, number, {"x": point}, {"x": point}, state, value, copied_from=copied_from)
 
@@ -59,11 +59,11 @@ def points(found: Sequence[Any]) -> list[Any]:
     return [internal_params["x"] for internal_params in found]
 
 
-# Who is confirmed.
+# Points to confirm.
 
 
 def test_finalists_by_their_means() -> None:
-    """Over whatever seeds each had; a lucky one is not the best of those trained twice."""
+    """Over all seeds of each; a lucky trial is not the best of points trained twice."""
     coarse = [
         record("coarse", 0, 1, 0.1),
         record("coarse", 1, 2, 0.3),
@@ -81,15 +81,15 @@ def test_finalists_by_their_means() -> None:
     assert best_points(study, [[], coarse[4:]], 3) == []
 
 
-def test_finalists_that_tie() -> None:
-    """The older one first, whichever it is."""
+def test_ties_of_finalists() -> None:
+    """The older point is first."""
     coarse = [record("coarse", n, point, 0.5) for n, point in enumerate([7, 3, 9, 1])]
     assert points(best_points(made(2, 2), [coarse], 2)) == [7, 3]
     assert points(best_points(made(2, 2), [[], coarse], 3)) == [7, 3, 9]
 
 
 def test_an_outcome_counts_once() -> None:
-    """That a fork took over, and stands with the study it is from, too; or that stood for a repeated point."""
+    """Also if a fork copied it and its original is present, or if it was reused for a repeated point."""
     prior = [
         record("@prior", 0, 1, 0.2, copied_from="old:coarse/0"),
         record("@prior", 1, 2, 0.35, copied_from="old:coarse/1"),
@@ -104,7 +104,7 @@ def test_an_outcome_counts_once() -> None:
     assert points(best_points(made(3, 2), [prior[:1], coarse[:1]], 3)) == [1]
 
 
-# What is said of them.
+# Comparison of points.
 
 TABLES = st.integers(2, 6).flatmap(
     lambda seeds: st.lists(
@@ -114,20 +114,20 @@ TABLES = st.integers(2, 6).flatmap(
 
 
 def stage(values: Sequence[Sequence[float | None]]) -> list[Trial]:
-    """Trials of a confirming stage: a row of values a point, a column a seed; seed by seed all the points."""
+    """Return trials of a confirming stage from one row of values per point, one column per seed; seed by seed."""
     count, seeds = len(values), len(values[0])
     return [record("confirm", n, n % count, values[n % count][n // count]) for n in range(count * seeds)]
 
 
 def exact_mean(values: Sequence[float]) -> float:
-    """Return the mean of the float64 values by rational arithmetic; the order of sums of floats may be another one."""
+    """Return the mean of the float64 values by rational arithmetic, which does not depend on the order."""
     return float(sum(map(Fraction, values))) / len(values)
 
 
 @settings(max_examples=60, deadline=None)
 @given(TABLES, st.booleans())
 @example([[0.0, 1.0, 2.188, 2.438], [0.0, 2.0, 1.188, 2.438]], False)  # means that differ in the last bit
-def test_as_scipy(table: list[list[float]], goes_up: bool) -> None:
+def test_intervals_equal_those_of_scipy(table: list[list[float]], goes_up: bool) -> None:
     """Means and intervals are those of Student's tests of one sample and of pairs; the best mean is first."""
     rows = np.array(table)
     assume(all(np.ptp(r) > 0.01 for r in rows))
@@ -160,7 +160,7 @@ def test_as_scipy(table: list[list[float]], goes_up: bool) -> None:
 
 
 def test_tied_or_not() -> None:
-    """Pairing tells apart what two intervals would not, when a seed is hard on all alike."""
+    """Pairing finds a difference that separate intervals do not, when a seed is hard for all points."""
     hard = [0.1, 0.5, 0.9]
     table = [hard, [v + d for v, d in zip(hard, (0.01, 0.011, 0.012), strict=True)], [0.2, 0.9, 0.5]]
     a, b, c = compare_points(made(3, 3), stage(table))
@@ -178,7 +178,7 @@ def test_tied_or_not() -> None:
 
 @pytest.mark.parametrize("metric", ["val/loss", "val/accuracy"])
 def test_a_seed_that_diverges_loses(metric: str) -> None:
-    """However good the others are; it is behind, not tied."""
+    """Whatever the other seeds give; the point is behind, not tied."""
     best = 0.01 if metric == "val/loss" else 0.99
     study = made(3, 3, metric)
     records = stage([[best, best, None], [0.5, 0.6, 0.7], [best, None, None]])
@@ -193,7 +193,7 @@ def test_a_seed_that_diverges_loses(metric: str) -> None:
 
 
 def test_without_a_winner() -> None:
-    """The search's best is the champion when every point has a seed that diverged, and while they train."""
+    """The search's best trial is the champion if every point has a diverged seed, and during training."""
     study = made(2, 2)
     coarse = [record("coarse", 0, 0, 0.3), record("coarse", 1, 1, 0.2)]
     lost = stage([[0.1, None], [None, 0.1]])
@@ -210,7 +210,7 @@ def test_without_a_winner() -> None:
 # Whole studies.
 
 STAGES = [{"name": "coarse", "trials": 9}, {"name": "confirm", "top": 3, "seeds": 3}]
-CHANGES: dict[str, Any] = {"stages": STAGES, "wave": 4, "seed": 1}  # the best trial of all is none of the winner's
+CHANGES: dict[str, Any] = {"stages": STAGES, "wave": 4, "seed": 1}  # the best trial is not the winner's
 
 
 @pytest.fixture(scope="module")
@@ -226,7 +226,7 @@ def confirmed(rows: Prepared, tmp_path_factory: pytest.TempPathFactory) -> tuple
 
 
 def test_paired_seeds(confirmed: tuple[Study, Path], rows: Prepared) -> None:
-    """Trial n is point n mod 3 trained with seed n div 3: one seed for all points, new, and another one each time."""
+    """Trial n is point n mod 3 trained with seed n div 3; each seed is new and shared by all points."""
     study, _ = confirmed
     records, stage = study.trials[1], study.spec.stages[1]
     assert len(records) == 9 and {r.state for r in records} == {"complete"}
@@ -241,14 +241,14 @@ def test_paired_seeds(confirmed: tuple[Study, Path], rows: Prepared) -> None:
 
 
 def test_more_seeds_keep_the_first(confirmed: tuple[Study, Path], rows: Prepared, tmp_path: Path) -> None:
-    """Fewer of them are the beginning of more: a study may be given more."""
+    """More seeds may be added to a study, because fewer seeds are the first of more."""
     fewer = cases.small(**{**CHANGES, "stages": [STAGES[0], {**STAGES[1], "seeds": 2}]})
     again = cases.run(fewer, rows[0], tmp_path / "a.db")
     assert [r.history for r in again.trials[1]] == [r.history for r in confirmed[0].trials[1][:6]]
 
 
 def test_the_winner_is_the_champion(confirmed: tuple[Study, Path], rows: Prepared, tmp_path: Path) -> None:
-    """By its mean, not by a lucky trial; and its weights are those of the model."""
+    """By its mean, not by a lucky trial; and the model has its weights."""
     study, database = confirmed
     records = study.trials[1]
     means = [np.mean([r.value for r in records[p::3] if r.value is not None]) for p in range(3)]
@@ -280,7 +280,7 @@ def test_the_winner_is_the_champion(confirmed: tuple[Study, Path], rows: Prepare
 
 @contextlib.contextmanager
 def readings(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
-    """Calls that read the test rows."""
+    """Record the calls that read the test rows."""
     found: list[Any] = []
 
     def counted(*arguments: Any) -> dict[str, float]:
@@ -300,7 +300,7 @@ def test_test_rows_are_read_once(
     monkeypatch: pytest.MonkeyPatch,
     limit: int,
 ) -> None:
-    """Over a stop, its resumption, and another one when all is done; and the table is that of the unbroken study."""
+    """When stopped, resumed, and resumed after the end; the table equals that of the uninterrupted study."""
     spec, database = cases.small(**CHANGES), tmp_path / "small.db"
     tracker, executor = cases.Limit(limit), cases.Held(lambda waiting: waiting - 1, single=True)
     with readings(monkeypatch) as read:
@@ -317,7 +317,7 @@ def test_test_rows_are_read_once(
 
 
 def test_fewer_points_than_the_top(rows: Prepared, tmp_path: Path) -> None:
-    """A space of four points, so that some were trained with several seeds: all four, and the study's total says so."""
+    """In a space of four points, some trained with several seeds, all four are confirmed; the total is that."""
     grid = {"learning_rate": {"values": [0.05, 0.2]}, "hidden_units": {"values": [4, 8]}, "beta": 0.9, "batch_size": 16}
     stages = [{"name": "coarse", "trials": 12}, {"name": "confirm", "top": 6, "seeds": 2}]
     spec = cases.small(parameters=grid, stages=stages)
@@ -336,17 +336,17 @@ def test_fewer_points_than_the_top(rows: Prepared, tmp_path: Path) -> None:
 
 
 def test_nothing_to_confirm(rows: Prepared, tmp_path: Path) -> None:
-    """Every trial diverged: the study ends without a champion."""
+    """Every trial diverges, and the study ends without a champion."""
     spec = cases.small(**CHANGES, **{"parameters.learning_rate": {"min": 1e30, "max": 1e36, "scale": "log"}})
     study = cases.run(spec, rows[0], tmp_path / "a.db")
     assert study.best is None and study.trials[1] == [] and study.totals == [9, 0]
 
 
-# What is printed.
+# Output.
 
 
 def test_report(call: Any, tmp_path: Path) -> None:
-    """Letters by the mean, intervals, who cannot be told apart; and all of it as JSON."""
+    """Letters in the order of the means, intervals, and ties; and the same as JSON."""
     file = cases.write(tmp_path, **CHANGES, **{"train.epochs": 2})
     said = call("run", file, "--tracking-uri", "none")
     assert said.code == 0 and said.err == ""
@@ -374,19 +374,19 @@ def test_report(call: Any, tmp_path: Path) -> None:
         assert f["behind"] is None or f"{f['behind']:.4g} ± {f['behind_half_width']:.2g}" in line
     names = {(): None, ("B",): "B", ("C",): "C", ("B", "C"): "B and C"}[tuple(tied)]
     assert (f"but does not differ significantly from {names} (95%)." if names else "A is the winner.") in shown
-    ended = said.out[said.out.index("Study small") : said.out.index("Database:")]  # the same, without what takes longer
+    ended = said.out[said.out.index("Study small") : said.out.index("Database:")]  # the same without slow parts
     assert set(ended.splitlines()) <= set(shown.splitlines())
 
 
 def test_report_of_a_seed_that_diverged() -> None:
-    """It says so in place of a mean."""
+    """The report says so in place of a mean."""
     found = compare_points(made(2, 2), stage([[0.1, None], [0.2, 0.3]]))
     assert [type(f) for f in found] == [Finalist, Finalist]
     assert winner_line(found) == "A is the winner."
 
 
-def test_weights_of_a_fallen_leader(rows: Prepared, tmp_path: Path, monkeypatch: Any) -> None:
-    """No point has a mean: the best of the search is the champion, with the weights that it had."""
+def test_weights_of_the_search_champion_are_kept(rows: Prepared, tmp_path: Path, monkeypatch: Any) -> None:
+    """No point has a mean: the best trial of the search is the champion, and its weights were kept."""
     spec, sound = cases.small(**CHANGES), advance
 
     def broken(task: Task) -> Any:

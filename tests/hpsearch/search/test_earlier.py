@@ -6,7 +6,7 @@ from tests.hpsearch.search.test_zoom import internal_params, record, zoomed
 
 
 def test_an_outcome_counts_once() -> None:
-    """A trial that a fork took over stands with the study it is from and in its stage: the zoom sees it once."""
+    """A trial copied by a fork is both in the parent's trials and in its stage: the zoom counts it once."""
     spec, axes = zoomed(0.5, 0.0)
     own = [
         record(axes, 0, internal_params(1e-3, 0.01, 2.0, 8, 1), 0.1)._replace(copied_from="old:coarse/0"),

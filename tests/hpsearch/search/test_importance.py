@@ -1,4 +1,4 @@
-"""Which parameters made the difference, by Optuna's PED-ANOVA over all that has finished."""
+"""Parameter importance by Optuna's PED-ANOVA over all finished trials."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -24,7 +24,7 @@ def importance(spec: Spec, trials: Iterable[Trial]) -> dict[str, float]:
 
 
 def sampled(spec: Spec, count: int, seed: int = 3) -> list[Trial]:
-    """Trials at random in the whole space, all running."""
+    """Return random running trials in the whole space."""
     space, rng = search_space(spec), np.random.default_rng(seed)
     boxes = space.distributions(space.full_box())
     found = []
@@ -42,7 +42,7 @@ def complete(record: Trial, value: float) -> Trial:
 
 
 def far(record: Trial) -> float:
-    """From the best learning rate, in decades; nothing else counts."""
+    """Return the distance to the best learning rate in decades; no other parameter matters."""
     return abs(math.log10(float(record.internal_params["learning_rate"])) + 1.5)
 
 
@@ -52,8 +52,8 @@ def sound(shares: dict[str, float]) -> None:
 
 
 @pytest.mark.parametrize("goal", ["minimize", "maximize"])
-def test_what_counts_comes_first(goal: str, capfd: pytest.CaptureFixture[str]) -> None:
-    """Whatever else varies, without a word of Optuna's, and twice the same."""
+def test_the_most_important_parameter_is_first(goal: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """Whatever other parameters vary, without a message of Optuna, and twice the same."""
     spec = small(metric={"name": "val/loss" if goal == "minimize" else "val/accuracy", "goal": goal})
     records = [complete(r, spec.metric.sign * far(r)) for r in sampled(spec, 100)]
     records = [r._replace(history={spec.metric.monitored: [r.value or 0.0]}) for r in records]
@@ -66,8 +66,8 @@ def test_what_counts_comes_first(goal: str, capfd: pytest.CaptureFixture[str]) -
     assert capfd.readouterr() == ("", "") and optuna.logging.get_verbosity() == optuna.logging.ERROR
 
 
-def test_of_complete_trials_it_is_what_optuna_says() -> None:
-    """Of the values themselves: ranks do not change which are the best tenth."""
+def test_importance_of_complete_trials_equals_that_of_optuna() -> None:
+    """Of the values themselves: ranks do not change which trials are the best tenth."""
     spec = small()
     records = [complete(r, 3 * far(r) ** 2 + (r.internal_params["one_minus_beta"] > 0.1)) for r in sampled(spec, 100)]
     space = search_space(spec)
@@ -80,8 +80,8 @@ def test_of_complete_trials_it_is_what_optuna_says() -> None:
     assert importance(spec, records) == pytest.approx({names[key]: share for key, share in theirs.items()})
 
 
-def test_pruned_and_diverged_trials_take_part() -> None:
-    """Most are pruned at the first epoch, or diverge at large rates: it is the rate, seen with few complete ones."""
+def test_pruned_and_diverged_trials_count() -> None:
+    """Most are pruned at the first epoch, or diverge at high rates: the learning rate is most important."""
     spec = small()
     records = []
     for r in sampled(spec, 60):
@@ -99,8 +99,8 @@ def test_pruned_and_diverged_trials_take_part() -> None:
     assert importance(spec, mixed) != shares, "diverged ones are the worst, failed ones say nothing"
 
 
-def test_diverged_ones_alone_are_no_best() -> None:
-    """Four of sixty came to something: which parameter that was cannot be said; of five it can."""
+def test_too_few_trials_with_a_value() -> None:
+    """With values in four of sixty trials there is no importance; with five there is."""
     spec = small()
     rows = sorted(sampled(spec, 60), key=far)
 
@@ -113,7 +113,7 @@ def test_diverged_ones_alone_are_no_best() -> None:
 
 
 @pytest.mark.parametrize("states", [["running"], ["failed"], ["running", "failed", "complete"]])
-def test_too_few_say_nothing(states: Sequence[TrialState]) -> None:
+def test_too_few_trials_give_no_importance(states: Sequence[TrialState]) -> None:
     spec = small()
     rows = [complete(r, far(r)) for r in sampled(spec, 3 * MIN_TRIALS)]
     others = [r._replace(state=states[n % len(states)]) for n, r in enumerate(rows[: 3 * (MIN_TRIALS - 1)])]
@@ -121,7 +121,7 @@ def test_too_few_say_nothing(states: Sequence[TrialState]) -> None:
     assert importance(spec, rows[: MIN_TRIALS - 1]) == {} != importance(spec, rows[:MIN_TRIALS])
 
 
-def test_equal_trials_and_equal_points_say_nothing() -> None:
+def test_equal_trials_and_equal_points_give_no_importance() -> None:
     spec = small()
     rows = sampled(spec, 30)
     assert importance(spec, [complete(r, 0.5) for r in rows]) == {}
@@ -139,7 +139,7 @@ def test_equal_trials_and_equal_points_say_nothing() -> None:
     assert importance(spec, one) == {"learning_rate": 1.0}
 
 
-def test_each_outcome_counts_once_and_no_confirmation() -> None:
+def test_each_outcome_counts_once_and_confirming_trials_do_not_count() -> None:
     spec = small(**FULL)
     rows = [complete(r, far(r)) for r in sampled(spec, 40)]
     once = importance(spec, rows)
@@ -149,8 +149,8 @@ def test_each_outcome_counts_once_and_no_confirmation() -> None:
     assert importance(spec, [*rows, *taken, *again]) == once != {}
 
 
-def test_parameters_that_count_at_some_points_only() -> None:
-    """The units of a second layer among trials that have one: without a warning, also where a single trial has."""
+def test_conditional_parameters() -> None:
+    """The units of a second layer, among trials that have one: without a warning, also for a single trial."""
     spec = small(**RICH)
     rows = sampled(spec, 120)
     assert 0 < sum("more_units_index" in r.internal_params for r in rows) < len(rows)
@@ -166,8 +166,8 @@ def test_parameters_that_count_at_some_points_only() -> None:
     )
 
 
-def test_a_range_that_was_narrowed_meanwhile() -> None:
-    """Trials outside of what the file says now are left out."""
+def test_a_narrowed_range() -> None:
+    """Trials outside of the current range are left out."""
     spec = small()
     rows = [complete(r, far(r)) for r in sampled(spec, 80)]
     narrow = small(**{"parameters.learning_rate": {"min": 0.01, "max": 1.0, "scale": "log"}})

@@ -1,4 +1,4 @@
-"""Rungs and who is behind: shares, ties, ends of curves; the same judgment whenever it is made, and whole studies."""
+"""Pruning: rungs, shares, ties and ended curves; decisions do not depend on when they are made; whole studies."""
 
 import functools
 import math
@@ -27,7 +27,7 @@ from hpsearch.training.task import TrialState
 def spec(
     kind: str, epochs: int = 9, every: int = 1, metric: str = "val/loss", *, reduction: int = 3, first: int = 1
 ) -> Spec:
-    """A study that prunes at so many epochs and multiples of them; by a third, when it halves."""
+    """Return a study with this pruning; its first rung is at `first` epochs."""
     how: dict[str, Any] = {"kind": kind, "min_epochs": first}
     how |= {"n_startup_trials": 1} if kind == "median" else {"reduction": reduction}
     changes: dict[str, Any] = {"stop": {"value": 0.5}} if metric == "epochs" else {}
@@ -40,7 +40,7 @@ def of(content: Any, **train: Any) -> Spec:
 
 
 def record(number: int, curve: Sequence[float], state: TrialState = "running", every: int = 1) -> Trial:
-    """A trial as it stands or ended after its losses."""
+    """Return a running or ended trial with these losses."""
     return Trial(
         "coarse", number, {}, {}, state, epochs=len(curve) * every, history={"val/loss": list(curve), "train/loss": []}
     )
@@ -85,7 +85,7 @@ def test_rungs_by_hand(content: Any, epochs: int, every: int, want: tuple[int, .
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 60), st.integers(1, 6), st.integers(1, 9), st.integers(2, 5), st.sampled_from(["h", "m"]))
 def test_rungs(checks: int, every: int, first: int, reduction: int, kind: str) -> None:
-    """Checked epochs, going up, below the last; where every epoch is checked each is the one before times η."""
+    """Increasing checked epochs below the last; with a check every epoch each rung is the one before times η."""
     content: dict[str, Any] = {"kind": "median", "min_epochs": first}
     if kind == "h":
         content = {"kind": "successive_halving", "min_epochs": first, "reduction": reduction}
@@ -101,7 +101,7 @@ def test_rungs(checks: int, every: int, first: int, reduction: int, kind: str) -
         assert all(b == a * reduction for a, b in pairwise(found))
 
 
-# Of s rungs to come ⌈(s_max + 1)/(s + 1) · ηˢ⌉ trials: Li et al. 2018, algorithm 1, worked by hand.
+# With s rungs left ⌈(s_max + 1)/(s + 1) · ηˢ⌉ trials: Li et al. 2018, algorithm 1, computed by hand.
 SHARES = {
     (50, None): ((2, 6, 18), (27, 12, 6, 4)),
     (81, 1): ((1, 3, 9, 27), (81, 34, 15, 8, 5)),
@@ -121,8 +121,8 @@ def test_brackets_have_their_shares(epochs: int, first: int | None) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 10_000))
-def test_any_run_of_trials_has_the_shares(start: int) -> None:
-    """Of 49 in a row, wherever they begin, and of the 16 of a wave, as far as 16 can have them."""
+def test_brackets_have_their_shares_in_any_consecutive_trials(start: int) -> None:
+    """In any 49 consecutive trials, and in the 16 of a wave as far as possible."""
     study = _fifty()
     found = [bracket(study, study.stages[0], n) for n in range(start, start + 49)]
     assert all(abs(found.count(b) - share) <= 2 for b, share in enumerate((27, 12, 6, 4))), found
@@ -134,8 +134,8 @@ def _fifty() -> Spec:
     return of("hyperband", epochs=50)
 
 
-def test_whose_pruning() -> None:
-    """A stage's in place of the study's, none where points are confirmed."""
+def test_pruning_of_a_stage() -> None:
+    """A stage's own pruning replaces that of the study; confirming stages have none."""
     stages = [
         {"name": "a", "trials": 4},
         {"name": "b", "trials": 4, "pruning": {"kind": "median", "min_epochs": 2}},
@@ -147,25 +147,25 @@ def test_whose_pruning() -> None:
     assert [rungs(study, s, 0) for s in study.stages] == [(3,), (2, 4, 6, 8), (), ()]
 
 
-# Who is behind, by hand.
+# Trials that are behind, by hand.
 
 
-def test_a_third_goes_on() -> None:
+def test_a_third_continues() -> None:
     study = spec("successive_halving")
     cohort = [record(n, [v]) for n, v in enumerate([0.5, 0.1, 0.9, 0.3, 0.7, 0.2, 0.4])]
-    assert ended(study, 1, cohort) == {0, 2, 4, 6}  # ⌈7/3⌉ = 3 stay: .1, .2, .3
+    assert ended(study, 1, cohort) == {0, 2, 4, 6}  # ⌈7/3⌉ = 3 continue: .1, .2, .3
     assert ended(study, 1, cohort[:4], cohort[4:]) == {0, 2}, "peers are compared with, not judged"
 
 
-def test_half_goes_on() -> None:
+def test_half_continues() -> None:
     study = spec("median")
     cohort = [record(n, [v]) for n, v in enumerate([0.5, 0.1, 0.9, 0.3])]
     assert ended(study, 1, cohort) == {0, 2}
     assert ended(study, 1, [*cohort, record(4, [0.4])]) == {0, 2}, "who is the median is not behind it"
 
 
-def test_median_waits_for_enough() -> None:
-    """Four, when the file does not say."""
+def test_median_waits_for_enough_trials() -> None:
+    """The default is four trials."""
     study = of({"kind": "median", "min_epochs": 1}, epochs=4)
     cohort = [record(n, [0.1 * n]) for n in range(4)]
     assert ended(study, 1, cohort[:3]) == set()
@@ -173,8 +173,8 @@ def test_median_waits_for_enough() -> None:
     assert ended(study, 1, cohort[:3], cohort[3:]) == {2}
 
 
-def test_the_best_until_then() -> None:
-    """Not the value at the rung: and what comes after it does not count."""
+def test_trials_are_compared_by_their_best_value_so_far() -> None:
+    """Neither the value at the rung nor later values count."""
     study = spec("successive_halving")
     cohort = [record(0, [0.1, 0.9, 0.9]), record(1, [0.5, 0.5, 0.5]), record(2, [0.8, 0.8, 0.2, 0.0])]
     assert ended(study, 3, cohort) == {1, 2}
@@ -182,7 +182,7 @@ def test_the_best_until_then() -> None:
     assert ended(study, 3, [*cohort[1:], record(3, [math.nan, math.inf, 0.15])]) == {1, 2}
 
 
-def test_curves_that_ended_are_carried_forward() -> None:
+def test_ended_curves_are_carried_forward() -> None:
     study = spec("successive_halving")
     stopped = record(0, [0.3, 0.1], "complete")
     cohort = [stopped, *(record(n, [0.9] * 8 + [0.2]) for n in range(1, 3))]
@@ -191,7 +191,7 @@ def test_curves_that_ended_are_carried_forward() -> None:
     assert 0 not in ended(study, 9, [record(0, [0.9], "complete"), *cohort[1:]]), "it has ended by itself"
 
 
-def test_diverged_and_failed_are_the_worst() -> None:
+def test_diverged_and_failed_trials_are_the_worst() -> None:
     study = spec("successive_halving")
     lost = [
         record(0, [0.01, math.nan], "diverged"),
@@ -207,8 +207,8 @@ def test_diverged_and_failed_are_the_worst() -> None:
     assert values == [0.01, math.inf, math.inf, 0.01, 0.01, math.inf, math.inf, math.inf, math.inf]
 
 
-def test_whoever_was_ended_before_is_not_compared_with() -> None:
-    """Halving keeps a share of those that came; the median is of all."""
+def test_trials_pruned_earlier_are_not_compared() -> None:
+    """Halving keeps a share of the trials that reached the rung; the median is over all trials."""
     cohort = [record(n, [0.1 * n] * 3) for n in range(1, 4)]
     gone = [record(n, [0.01], "pruned") for n in range(4, 10)]
     assert ended(spec("successive_halving"), 3, cohort, gone) == {2, 3}
@@ -217,15 +217,15 @@ def test_whoever_was_ended_before_is_not_compared_with() -> None:
 
 @pytest.mark.parametrize("kind", ["successive_halving", "hyperband", "median"])
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-def test_curves_without_a_number(kind: str, bad: float) -> None:
-    """Are behind any with one, and as good as each other."""
+def test_curves_without_a_finite_value(kind: str, bad: float) -> None:
+    """They are behind any curve with one, and equal to each other."""
     study = spec(kind)
     cohort = [record(n, [bad]) for n in range(4)]
     assert ended(study, 1, cohort) == set()
     assert ended(study, 1, [*cohort, *(record(n, [1e30]) for n in range(4, 9))]) == {0, 1, 2, 3}
 
 
-# Who is behind, whatever the curves.
+# Trials that are behind, for any curves.
 
 LOSSES = st.one_of(st.floats(-1e3, 1e3), st.sampled_from([0.0, 0.5, math.nan, math.inf, -math.inf]))
 KINDS = st.sampled_from(["successive_halving", "hyperband", "median"])
@@ -234,7 +234,7 @@ RUNG = 3
 
 @st.composite
 def trials(draw: st.DrawFn, least: int = 1) -> list[Trial]:
-    """Those of a cohort that has come to the third epoch or ended, some of them beyond it."""
+    """Draw a cohort of trials that have reached the third epoch or ended, some of them beyond it."""
     found = []
     for number in range(draw(st.integers(least, 12))):
         state: TrialState = draw(st.sampled_from(["running", "running", "complete", "diverged", "failed", "pruned"]))
@@ -264,8 +264,8 @@ def test_behind(kind: str, everyone: list[Trial], cut: int, shuffled: Any) -> No
 
 @settings(max_examples=100, deadline=None)
 @given(KINDS, trials(2), st.data())
-def test_better_never_ends(kind: str, everyone: list[Trial], data: st.DataObject) -> None:
-    """A survivor whose curve gets better survives; so does it when another one's gets worse."""
+def test_improving_a_survivor_keeps_it(kind: str, everyone: list[Trial], data: st.DataObject) -> None:
+    """A survivor also survives if its curve improves, or if another one's gets worse."""
     study = spec(kind)
     out = ended(study, RUNG, everyone)
     alive = [r for r in everyone if r.epochs >= RUNG and r.number not in out]
@@ -284,7 +284,7 @@ def test_better_never_ends(kind: str, everyone: list[Trial], data: st.DataObject
     st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=30, unique=True), st.integers(2, 5), st.integers(0, 30), KINDS
 )
 def test_shares(values: list[float], reduction: int, cut: int, kind: str) -> None:
-    """Of n different values ⌈n/η⌉ stay, of those that are judged whoever has fewer than so many ahead."""
+    """Of n different values ⌈n/η⌉ continue: the judged trials with fewer than that many ahead."""
     study = spec(kind, reduction=2 if kind == "median" else reduction)
     everyone = [record(n, [v]) for n, v in enumerate(values)]
     whole = ended(study, 1, everyone)
@@ -296,7 +296,7 @@ def test_shares(values: list[float], reduction: int, cut: int, kind: str) -> Non
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.sampled_from([0.1, 0.2, 0.3]), min_size=1, max_size=20), KINDS)
 def test_ties_stay_together(values: list[float], kind: str) -> None:
-    """At least the share stays, and who is as good as one that stays, stays."""
+    """At least the share continues, together with all trials that tie with one that continues."""
     study = spec(kind)
     out = ended(study, 1, [record(n, [v]) for n, v in enumerate(values)])
     assert len(values) - len(out) >= -(-len(values) // (2 if kind == "median" else 3))
@@ -306,7 +306,7 @@ def test_ties_stay_together(values: list[float], kind: str) -> None:
 @settings(max_examples=60, deadline=None)
 @given(KINDS, trials())
 def test_goal_and_metric(kind: str, everyone: list[Trial]) -> None:
-    """An accuracy that grows is a loss that falls; how many epochs it takes is watched by the loss."""
+    """A rising accuracy corresponds to a falling loss; the metric `epochs` is judged by the loss."""
     out = ended(spec(kind), RUNG, everyone)
     grown = [
         r._replace(history={"val/accuracy": [-v for v in r.history["val/loss"]], "val/loss": []}) for r in everyone
@@ -318,20 +318,20 @@ def test_goal_and_metric(kind: str, everyone: list[Trial]) -> None:
 @settings(max_examples=60, deadline=None)
 @given(KINDS, st.lists(st.lists(LOSSES, min_size=3, max_size=3), min_size=1, max_size=9))
 def test_checked_every_other_epoch(kind: str, curves: list[list[float]]) -> None:
-    """Rung 4 is the second number of the curve."""
+    """Rung 4 is the second value of the curve."""
     every = [record(n, c, every=2) for n, c in enumerate(curves)]
     want = ended(spec(kind), 2, [record(n, c) for n, c in enumerate(curves)])
     assert ended(spec(kind, epochs=18, every=2, first=2), 4, every) == want
 
 
 class Fate(NamedTuple):
-    """A trial as it would go if nobody ended it."""
+    """A trial as it would continue without pruning."""
 
     curve: list[float]
     state: TrialState
 
     def at(self, number: int, epoch: int) -> Trial:
-        """As it stands when it is to come to an epoch; a failed one has what it had before."""
+        """Return the trial when it reaches an epoch; a failed one has its earlier values."""
         if epoch < len(self.curve) or (epoch == len(self.curve) and self.state == "failed"):
             return record(number, self.curve[:epoch])
         return record(number, self.curve, self.state)
@@ -347,7 +347,7 @@ FATES = st.builds(
 @settings(max_examples=100, deadline=None)
 @given(KINDS, st.lists(FATES, min_size=1, max_size=10), st.lists(FATES, max_size=5))
 def test_judged_again_later(kind: str, fates: list[Fate], before: list[Fate]) -> None:
-    """When survivors have gone on, stopped, diverged or failed since, and whoever was behind has ended."""
+    """Also after survivors have continued, stopped, diverged or failed, and the others have ended."""
     study = spec(kind)
     peers = [fate.at(100 + n, 9) for n, fate in enumerate(before)]
     end: dict[int, int] = {}
@@ -370,11 +370,11 @@ def test_judged_again_later(kind: str, fates: list[Fate], before: list[Fate]) ->
             assert ended(study, rung, later, peers) == out, (rung, epoch)
 
 
-# Optuna's own pruners, where they must agree.
+# Optuna's pruners, where they must agree.
 
 
 def told(curves: Sequence[Sequence[float]], pruner: optuna.pruners.BasePruner, direction: Any) -> list[bool]:
-    """Whether Optuna would end each, one after another; none is ended."""
+    """Return whether Optuna would prune each trial, one after another; none is ended."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(pruner=pruner, direction=direction)
     said = []
@@ -393,8 +393,8 @@ SMOOTH = st.lists(st.floats(0, 1), min_size=3, max_size=3).map(lambda c: sorted(
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(SMOOTH, min_size=2, max_size=12).filter(lambda c: len(c) % 2 == 0), st.booleans())
-def test_median_as_optuna(curves: list[list[float]], goes_up: bool) -> None:
-    """Of an odd number of complete peers: whoever is behind their median is behind it when it counts itself, too."""
+def test_median_agrees_with_optuna(curves: list[list[float]], goes_up: bool) -> None:
+    """For an odd number of complete peers, including the trial itself does not change the decision."""
     pruner = optuna.pruners.MedianPruner(n_startup_trials=1, n_warmup_steps=3)
     there = [[-v for v in c] for c in curves] if goes_up else curves
     want = told(there, pruner, "maximize" if goes_up else "minimize")[-1]
@@ -409,8 +409,8 @@ def test_median_as_optuna(curves: list[list[float]], goes_up: bool) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=3, max_size=18).filter(lambda c: len(c) % 3 == 0), st.booleans())
-def test_halving_as_optuna(values: list[float], goes_up: bool) -> None:
-    """Where a third is a whole number; Optuna rounds down, and lets the first ones go on."""
+def test_halving_agrees_with_optuna(values: list[float], goes_up: bool) -> None:
+    """Where a third is a whole number; Optuna rounds down and lets the first trials continue."""
     pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=3, reduction_factor=3)
     sign, direction = (-1, "maximize") if goes_up else (1, "minimize")
     want = told([[sign * v] * 3 for v in values], pruner, direction)[-1]
@@ -451,7 +451,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 
 class Pair(NamedTuple):
-    """A study that prunes, and the same without."""
+    """A study that prunes, and the same study without pruning."""
 
     spec: Spec
     pruned: list[Trial]
@@ -461,7 +461,7 @@ class Pair(NamedTuple):
 
 @pytest.fixture(scope="module")
 def whole_studies() -> dict[str, list[Trial]]:
-    """Those that have been trained without pruning, by their files."""
+    """Return studies trained without pruning, by their settings."""
     return {}
 
 
@@ -485,12 +485,12 @@ def pair(
 
 
 def bare(one: Trial) -> Trial:
-    """Without test scores."""
+    """Return the trials without test scores."""
     return one._replace(metrics={k: v for k, v in one.metrics.items() if k[:4] not in ("test", "fit/")})
 
 
-def test_survivors_are_as_without_pruning(pair: Pair) -> None:
-    """To the bit; and whoever ended, ended at a rung, with its best so far and a beginning of its curves."""
+def test_survivors_equal_those_without_pruning(pair: Pair) -> None:
+    """To the bit; pruned trials end at a rung with their best value so far and a prefix of their curves."""
     states = [r.state for r in pair.pruned]
     assert states.count("pruned") >= 4 and states.count("complete") >= 4
     assert "diverged" in states or "accuracy" in pair.spec.metric.name
@@ -507,8 +507,8 @@ def test_survivors_are_as_without_pruning(pair: Pair) -> None:
         assert one.metrics == {name: values[one.best_epoch - 1] for name, values in one.history.items()}
 
 
-def test_who_ended_by_hand(pair: Pair) -> None:
-    """From the whole curves: waves in turn, each judged with those up to the last but one."""
+def test_pruned_trials_by_hand(pair: Pair) -> None:
+    """From the whole curves: waves in turn, each judged with all waves up to the last but one."""
     stage, wave = pair.spec.stages[0], pair.spec.wave
     end: dict[int, int] = {}
     for first in range(0, stage.trials, wave):
@@ -540,8 +540,8 @@ def _behind(pair: Pair, stage: Stage, rung: int, mine: list[int], like: list[int
     return [n for n in judged if (values < best(n)).sum() >= len(values) / 2]
 
 
-def test_optuna_is_told(pair: Pair) -> None:
-    """What pruned ones had at each rung; a diverged one is pruned without anything, and so the worst for samplers."""
+def test_optuna_has_the_reports(pair: Pair) -> None:
+    """Pruned trials have their values at each rung; diverged ones have no report, which is worst for samplers."""
     name = f"small/{pair.spec.stages[0].name}"
     stored = optuna.load_study(study_name=name, storage=url_of(str(pair.database))).trials
     best = max if pair.spec.metric.sign < 0 else min

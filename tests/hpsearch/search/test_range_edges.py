@@ -49,7 +49,7 @@ EDGES: dict[str, tuple[dict[str, Any], Any, str | None]] = {
 
 @pytest.mark.parametrize("case", EDGES)
 def test_edges(case: str) -> None:
-    """On an end of the whole range, or within 3 % of its width, on its own scale; whole steps are on it or not."""
+    """At an end of the range or within 3 % of its width on its own scale; whole numbers only exactly at an end."""
     parameter, value, wider = EDGES[case]
     axes = build_space(
         TypeAdapter(dict[str, AnyParameter]).validate_python({"q": {"min": 0.1, "max": 0.9}, "p": parameter})
@@ -73,14 +73,14 @@ def test_edges(case: str) -> None:
         assert range_edges(axes, inner, best) == [], "the box leaves room on that side already"
 
 
-def test_edges_of_what_does_not_count() -> None:
-    """A trial without the parameter says nothing of its range."""
+def test_inactive_parameters_have_no_edges() -> None:
+    """A best trial without the parameter is not at an end of its range."""
     axes = build_space(TypeAdapter(dict[str, AnyParameter]).validate_python({"q": {"min": 0.1, "max": 0.9}}))
     assert range_edges(axes, axes.full_box(), Trial("coarse", 0, {}, {}, "complete", 0.1)) == []
 
 
 def test_edges_on_both_ends() -> None:
-    """Of two parameters, in their order, each by its own name."""
+    """Two parameters, in their order, each by its own name."""
     _, axes = zoomed(0.5, 0.0)
     best = record(axes, 0, internal_params(1.0, 0.1, 5.0, 1, 5), 0.1)
     found = range_edges(axes, axes.full_box(), best)

@@ -18,13 +18,13 @@ def ordered(spec: Spec, trials: Sequence[Trial]) -> list[Trial]:
 
 
 def test_pruned_trials_among_the_best() -> None:
-    """By the epoch that both have reached: ending early makes no trial worse, and continuing none better."""
+    """By the last epoch that both have reached: ending early makes no trial worse, continuing none better."""
     spec, _ = zoomed(0.5, 0.0)
     slow = curve(0, [0.9, 0.8, 0.1])
     ahead, between, last = curve(1, [0.5], "pruned"), curve(2, [0.7, 0.65], "pruned"), curve(3, [0.95, 0.9], "pruned")
     fast = curve(4, [0.4, 0.35, 0.3])
     lost = curve(5, [0.01, math.nan], "diverged")
-    # How many are ahead of each: of ahead fast, of fast slow, which has the better value in the end; 2, 2 and 4.
+    # Ahead of `ahead` is fast, and of fast slow, by its final value; of slow and between 2 trials, of last 4.
     assert numbers(ordered(spec, [slow, ahead, between, last, fast, lost])) == [1, 4, 0, 2, 3]
     assert numbers(ordered(spec, [slow, last])) == [0, 3]
     assert numbers(ordered(spec, [slow, ahead])) == [1, 0], "0.5 after an epoch against 0.9, whatever came then"
@@ -42,7 +42,7 @@ CURVES = st.lists(st.one_of(st.sampled_from([0.0, 0.5, math.nan, math.inf]), st.
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(VALUES, CURVES), max_size=10), st.sampled_from(["minimize", "maximize"]))
 def test_complete_trials_are_ordered_by_value(rows: list[tuple[float | None, list[float]]], goal: str) -> None:
-    """Whatever their curves: as they are ranked."""
+    """As in `ranked`, whatever their curves."""
     spec, axes = zoomed(0.5, 0.0, goal)
     point = internal_params(0.1, 0.01, 1.0, 8, 1)
     records = [
@@ -54,8 +54,10 @@ def test_complete_trials_are_ordered_by_value(rows: list[tuple[float | None, lis
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(CURVES, min_size=2, max_size=8), st.data())
-def test_pruned_at_one_rung_are_ordered_by_their_best(curves: list[list[float]], data: st.DataObject) -> None:
-    """At equal epochs; and who is ahead of all at the first epoch is first, if all ended there."""
+def test_trials_pruned_at_one_rung_are_ordered_by_their_best_value(
+    curves: list[list[float]], data: st.DataObject
+) -> None:
+    """If all ended at the first epoch, the best one there is first."""
     spec, _ = zoomed(0.5, 0.0)
     length = data.draw(st.integers(1, min(map(len, curves))))
     cut = [[v if math.isfinite(v) else math.inf for v in losses[:length]] for losses in curves]
@@ -64,7 +66,7 @@ def test_pruned_at_one_rung_are_ordered_by_their_best(curves: list[list[float]],
 
 
 def counted(spec: Spec, found: Sequence[Trial]) -> list[int]:
-    """How many are ahead of each, two by two: by the best until where both have come to, complete ones by value."""
+    """Return the number of trials ahead of each, pair by pair; complete ones by value, others at their common epoch."""
 
     def at(r: Trial, place: int) -> float:
         curve = best_so_far(spec, r)
@@ -84,8 +86,10 @@ def counted(spec: Spec, found: Sequence[Trial]) -> list[int]:
     st.lists(st.tuples(VALUES, st.sampled_from(["complete", "pruned", "diverged"]), CURVES), max_size=12),
     st.sampled_from(["minimize", "maximize"]),
 )
-def test_the_order_is_that_of_the_pairs(rows: list[tuple[float | None, TrialState, list[float]]], goal: str) -> None:
-    """Pruned at any length, complete ones shorter and longer, ties: the count, and the order that it gives."""
+def test_the_order_is_that_of_pairwise_comparisons(
+    rows: list[tuple[float | None, TrialState, list[float]]], goal: str
+) -> None:
+    """For pruned trials of any length, shorter and longer complete ones, and ties."""
     spec, axes = zoomed(0.5, 0.0, goal)
     records = [
         record(axes, n, internal_params(0.1, 0.01, 1.0, 8, 1), value)._replace(

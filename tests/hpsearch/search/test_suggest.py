@@ -20,7 +20,7 @@ from tests.hpsearch import test_cli
 
 call = test_cli.call  # a fixture
 
-# Eight points, thirty trials and six more: most of them are there already, and TPE is beyond its start-up.
+# Eight points, thirty trials and six more: most points are repeated, and TPE is beyond its start-up.
 GRID: dict[str, Any] = {
     "parameters": {
         "learning_rate": {"values": [0.03, 0.3], "ordered": True},
@@ -45,7 +45,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 
 class Counted:
-    """Trains inline, and counts what trains."""
+    """Trains inline, and records what it trains."""
 
     workers = 1
 
@@ -80,7 +80,7 @@ def key(record: Trial) -> str:
 
 
 def test_one_more_seed(dataset: Dataset, tmp_path: Path) -> None:
-    """Each trial of a repeated point has its own seed, hence its own curve; none has the outcome of another."""
+    """Each trial of a repeated point has its own seed and curve; none has the outcome of another."""
     executor = Counted()
     study = cases.run(grid(), dataset, tmp_path / "a.db", executor)
     records = flat(study)
@@ -94,8 +94,8 @@ def test_one_more_seed(dataset: Dataset, tmp_path: Path) -> None:
         assert len({r.value for r in records if key(r) == point}) > 1
 
 
-def test_show_says_of_which(call: Any, tmp_path: Path) -> None:
-    """The first trial with the same point, of whatever stage, in the table and as JSON."""
+def test_show_has_the_first_trial_of_a_repeated_point(call: Any, tmp_path: Path) -> None:
+    """The first trial of any stage with the same point, in the table and as JSON."""
     file = cases.write(tmp_path, **GRID)
     assert call("run", file, "--tracking-uri", "none", "--quiet").code == 0
     content = json.loads(call("show", tmp_path / "small.db", "--json").out)
@@ -118,7 +118,7 @@ def test_show_says_of_which(call: Any, tmp_path: Path) -> None:
 
 
 def test_reuse(reuse: tuple[Study, Counted, str]) -> None:
-    """The outcome of the first one that was there to be seen; a repeat of one that trains is trained, too."""
+    """The outcome of the first finished trial that the sampler could see; otherwise the repeat is trained."""
     study, executor, _ = reuse
     trained: list[Trial] = []
     kinds = Counter()  # type: Counter[str]
@@ -145,7 +145,7 @@ def test_reuse(reuse: tuple[Study, Counted, str]) -> None:
     assert study.best.value == min(r.value for r in flat(study) if r.value is not None)
 
 
-def test_reuse_is_told_to_optuna(reuse: tuple[Study, Counted, str]) -> None:
+def test_optuna_has_reused_outcomes(reuse: tuple[Study, Counted, str]) -> None:
     """All trials of a stage, with their values."""
     study, _, table = reuse
     values = [r.value for r in study.trials[0]]
@@ -156,7 +156,7 @@ def test_reuse_is_told_to_optuna(reuse: tuple[Study, Counted, str]) -> None:
 
 @pytest.mark.parametrize("order", ["last", "random"])
 def test_reuse_in_any_order(dataset: Dataset, reuse: tuple[Study, Counted, str], tmp_path: Path, order: str) -> None:
-    """What is there to be seen is fixed by the wave, not by who is done."""
+    """The visible outcomes depend on the wave, not on the order of results."""
     picks: dict[str, Any] = {"last": lambda n: n - 1, "random": lambda n: (7 * n) // 11}
     executor = cases.Held(picks[order], single=order == "last")
     with cases.opened(grid(duplicates="reuse"), dataset, tmp_path / "small.db", executor) as study:
@@ -164,8 +164,8 @@ def test_reuse_in_any_order(dataset: Dataset, reuse: tuple[Study, Counted, str],
     assert cases.table(tmp_path / "small.db") == reuse[2]
 
 
-def test_reuse_of_what_ended_otherwise(dataset: Dataset, tmp_path: Path) -> None:
-    """Pruned and diverged ones give their outcome, too; a failed one is tried again."""
+def test_reuse_of_pruned_and_diverged_outcomes(dataset: Dataset, tmp_path: Path) -> None:
+    """Failed trials are not reused."""
     spec = grid(
         duplicates="reuse",
         train={"optimizer": "momentum", "epochs": 3},
@@ -200,8 +200,8 @@ def test_reuse_of_what_ended_otherwise(dataset: Dataset, tmp_path: Path) -> None
             )
 
 
-def test_points_that_are_given_are_trained(dataset: Dataset, tmp_path: Path) -> None:
-    """Each with its seeds, whatever is known of them: that is what they are there for."""
+def test_given_points_are_always_trained(dataset: Dataset, tmp_path: Path) -> None:
+    """With every seed, also if the point was trained before."""
     point = {"learning_rate": 0.3, "hidden_units": 8, "batch_size": 16}
     stages = [{"name": "coarse", "trials": 14, "points": [point], "seeds": 12}]
     executor = Counted()

@@ -1,4 +1,4 @@
-"""Coarse to fine: boxes that narrow on each axis' own scale, and what is taken over from earlier stages."""
+"""Zoom: boxes that narrow on each axis's own scale, and the trials of earlier stages that are reused."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -51,7 +51,7 @@ def record(
 def internal_params(
     rate: float, beta: float, l2: float, units: int, batch: int, activation: str = "relu"
 ) -> dict[str, InternalValue]:
-    """Internal values, `beta` as 1 − β."""
+    """Return internal values; `beta` is 1 − β."""
     return {
         "learning_rate": rate,
         "one_minus_beta": beta,
@@ -67,7 +67,7 @@ def close(found: tuple[float, float], low: float, high: float) -> bool:
 
 
 def curve(number: int, losses: Sequence[float], state: TrialState = "complete", at: float = 0.1) -> Trial:
-    """A trial with its curve of losses, as long as it got; of a learning rate."""
+    """Return a trial of a learning rate with its curve of losses."""
     _, axes = zoomed(0.5, 0.0)
     point = internal_params(at, 0.01, 1.0, 8, 1)
     best = min(losses) if state in ("complete", "pruned") else None
@@ -81,7 +81,7 @@ def numbers(records: Sequence[Trial]) -> list[int]:
 
 
 def test_by_hand() -> None:
-    """The best two of eight, and a tenth of each axis' width beside them."""
+    """The best two of eight, with a margin of a tenth of each axis's width."""
     spec, axes = zoomed(0.25, 0.1)
     first = [
         record(axes, 0, internal_params(1e-3, 0.01, 4.0, 32, 2, "tanh"), 0.1),
@@ -93,12 +93,12 @@ def test_by_hand() -> None:
     assert close(found["one_minus_beta"], 10**-2.2, 0.02 * 10**0.2)  # 2 decades
     assert close(found["l2"], 3.0, 6.0)
     assert found["hidden_units"] == (16, 128)  # 10 octaves, so one
-    assert found["batch_size_index"] == (2, 3)  # half a place is none
+    assert found["batch_size_index"] == (2, 3)  # half a step is none
     assert found["activation"] == (0, 2)  # never zoomed
 
 
 def test_cut_to_the_whole_range() -> None:
-    """To the bit: the end of a range stays what the study file says."""
+    """To the bit: the end of a range is that of the study file."""
     spec, axes = zoomed(0.5, 0.3)
     first = [
         record(axes, 0, internal_params(1e-4, 0.001, 0.0, 1, 0), 0.1),
@@ -108,7 +108,7 @@ def test_cut_to_the_whole_range() -> None:
     assert stage_box(spec, axes, 1, [first]) == axes.full_box()
 
 
-def test_first_stage_and_nothing_complete() -> None:
+def test_first_stage_and_no_complete_trial() -> None:
     spec, axes = zoomed(0.5, 0.3)
     assert stage_box(spec, axes, 0, []) == axes.full_box()
     lost = [record(axes, n, internal_params(0.1, 0.01, 1.0, 8, 1), None) for n in range(4)]
@@ -124,8 +124,8 @@ def test_goal_maximize() -> None:
     assert close(stage_box(spec, axes, 1, [first])["learning_rate"], 0.1, 0.1)
 
 
-def test_stages_follow_each_other() -> None:
-    """The third zooms in the box of the second, on the trials of both that lie in it."""
+def test_zooms_of_consecutive_stages() -> None:
+    """The third zooms within the box of the second, on the trials of both that lie in it."""
     spec, axes = zoomed(0.5, 0.0)
     first = [
         record(axes, 0, internal_params(1e-3, 0.01, 2.0, 8, 1), 0.1),
@@ -142,7 +142,7 @@ def test_stages_follow_each_other() -> None:
 
 
 def test_ranked() -> None:
-    """Ties by stage, then number, whatever order they come in; only complete ones."""
+    """Ties by stage, then number, in any input order; complete trials only."""
     _, axes = zoomed(0.5, 0)
     point = internal_params(0.1, 0.01, 1.0, 8, 1)
     a, b = record(axes, 3, point, 1.0), record(axes, 1, point, 1.0, "fine")
@@ -174,7 +174,7 @@ def test_boxes(
     margin: float,
     goal: str,
 ) -> None:
-    """Whatever was found: each box is not empty, lies in the one before, and holds the best that lay in that."""
+    """Each box is not empty, lies in the one before, and contains the best trials in that one."""
     spec, axes = zoomed(keep_top, margin, goal)
     stages = [
         [record(axes, n, internal_params(*row), value, name) for n, (row, value) in enumerate(rows)]  # type: ignore[arg-type]
@@ -213,7 +213,7 @@ def inside(axes: Space, area: Box, one: Trial) -> bool:
 @settings(max_examples=60, deadline=None)
 @given(st.floats(1e-4, 1.0), st.floats(1e-4, 1.0), st.floats(0, 1))
 def test_margin_is_of_the_outer_width(a: float, b: float, margin: float) -> None:
-    """On the axis' own scale, equally on both sides."""
+    """On the axis's own scale, equally on both sides."""
     spec, axes = zoomed(1.0, margin)
     low, high = sorted((a, b))
     first = [record(axes, n, internal_params(x, 0.01, 1.0, 8, 1), 0.1) for n, x in enumerate((low, high))]
@@ -230,8 +230,8 @@ def test_bounds_are_inside(raw: float, there: bool) -> None:
 
 
 @pytest.mark.parametrize(("having", "narrowed"), [(1, False), (2, True), (4, True)])
-def test_an_axis_that_few_of_the_best_have_stays_as_it_was(having: int, narrowed: bool) -> None:
-    """Of the best four, so many have a width of 64 at all."""
+def test_an_axis_that_few_of_the_best_have_is_not_narrowed(having: int, narrowed: bool) -> None:
+    """Of the best four trials, this many have a width of 64."""
     spec, axes = zoomed(0.5, 0.0)
     records = []
     for number in range(8):
@@ -245,8 +245,8 @@ def test_an_axis_that_few_of_the_best_have_stays_as_it_was(having: int, narrowed
     assert len(reusable_trials(axes, found, [records])) == 8, "a trial without the axis lies in any box"
 
 
-def test_a_box_of_pruned_trials_too() -> None:
-    """The best half of six, of which one was pruned behind better company; reused are all but the diverged."""
+def test_a_box_includes_pruned_trials() -> None:
+    """The best half of six, one of them pruned among better ones; all but diverged trials are reused."""
     spec, axes = zoomed(0.5, 0.0)
     first = [
         curve(0, [0.2, 0.1], at=1e-2),

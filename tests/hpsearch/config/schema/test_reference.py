@@ -16,12 +16,12 @@ TEXT = README.read_text("utf-8")
 BLOCKS = re.findall(r"^```yaml\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
 
 
-def test_it_is_fresh() -> None:
-    """Otherwise run: python -m hpsearch.config.schema.reference"""
+def test_it_is_current() -> None:
+    """Update it by: python -m hpsearch.config.schema.reference"""
     assert readme() == TEXT
 
 
-def test_every_key_and_name_is_in_it() -> None:
+def test_it_has_every_key_and_name() -> None:
     definitions = json_schema()["$defs"]
     assert {*SECTION_PATHS.values(), *MENUS, *(kind.__name__ for kind in SOURCES.values())} == definitions.keys()
     text = reference()
@@ -48,7 +48,7 @@ def whole(text: str) -> str:
 
 @pytest.mark.parametrize("number", range(len(BLOCKS)))
 def test_study_files_load(number: int, tmp_path: Path) -> None:
-    """In our own words, so without notices; and each survives JSON."""
+    """Without notices about words of other tools; and each survives JSON."""
     study = tmp_path / "study.yaml"
     study.write_text(whole(BLOCKS[number]), "utf-8")
     spec, notices = load_spec(study)
@@ -56,5 +56,5 @@ def test_study_files_load(number: int, tmp_path: Path) -> None:
     assert restore_spec(json.loads(json.dumps(spec.model_dump(mode="json"))), "a database") == spec
 
 
-def test_there_are_study_files() -> None:
+def test_it_has_study_files() -> None:
     assert len(BLOCKS) >= 4

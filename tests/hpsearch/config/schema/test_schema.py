@@ -32,7 +32,7 @@ def test_it_is_a_schema_of_draft_2020_12() -> None:
 
 
 def properties(schema: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every key of every mapping; conditions are no descriptions of keys."""
+    """Yield every key of every mapping; conditions are excluded."""
     if isinstance(schema, list):
         for number, item in enumerate(schema):
             yield from properties(item, f"{path}/{number}")
@@ -48,7 +48,7 @@ def properties(schema: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def test_every_key_has_a_description() -> None:
-    """In a sentence: it begins with a capital letter or a formula, and ends with a period."""
+    """A sentence: it begins with a capital letter or a formula and ends with a period."""
     found = dict(properties(SCHEMA, ""))
     assert len(found) > 250
     assert [path for path, schema in found.items() if not schema.get("description", "").strip()] == []
@@ -77,7 +77,7 @@ def test_studies_of_other_tests_are_accepted(name: str) -> None:
 
 
 def test_full_forms_are_accepted() -> None:
-    content = cases.content(**test_instantiate.SOUND, stages=[{"name": "only", "trials": 2}])
+    content = cases.content(**test_instantiate.VALID, stages=[{"name": "only", "trials": 2}])
     assert errors(content) == []
 
 
@@ -89,7 +89,7 @@ def test_short_forms_are_accepted(case: str) -> None:
 
 @given(test_load.PARAMETERS)
 def test_stored_specs_are_accepted(parameters: dict[str, object]) -> None:
-    """Also in the form in which the study database has them."""
+    """Also in the form of the study database."""
     data = {"source": "sklearn", "name": "iris"}
     content = {"name": "a", "data": data, "parameters": parameters, "stages": [{"name": "one", "trials": 3}]}
     spec, _ = spec_from_mapping(content, "here")
@@ -97,7 +97,7 @@ def test_stored_specs_are_accepted(parameters: dict[str, object]) -> None:
     assert errors(spec.model_dump(mode="json")) == []
 
 
-# Single mistakes of test_load that only the loader sees, by the reason.
+# Single mistakes of test_load that only the loader finds, by reason.
 LOADER_ONLY = {
     "a name that may be a parameter's": {
         *(
@@ -154,7 +154,7 @@ LOADER_ONLY_PLACES = {
 @pytest.mark.parametrize("case", test_instantiate.MISTAKES)
 def test_one_mistake_in_a_full_form(case: str) -> None:
     place, value, _, _ = test_instantiate.MISTAKES[case]
-    content = copy.deepcopy(test_instantiate.SOUND)
+    content = copy.deepcopy(test_instantiate.VALID)
     *outer, last = place.split(".")
     inner: Any = content
     for key in outer:

@@ -1,4 +1,4 @@
-"""`hpsearch init`: the study files that it writes load, say what was seen, and run."""
+"""`hpsearch init`: the study files that it writes load, contain what was found in the table, and run."""
 
 import gzip
 import json
@@ -54,7 +54,7 @@ def table(rows: int = 60, **more: Any) -> pd.DataFrame:
 
 
 def written(folder: Path, data: Path | pd.DataFrame | str | bytes, target: str | None = "y", **more: Any) -> Spec:
-    """The study that is written for a table."""
+    """Write the study file for a table and return its spec."""
     if isinstance(data, pd.DataFrame):
         data.to_csv(folder / "t.csv", index=False)
     elif isinstance(data, str | bytes):
@@ -83,7 +83,7 @@ def comments(folder: Path) -> str:
 
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Call:
-    """The installed command's function in this process, in a folder of its own: exit code, stdout, stderr."""
+    """Return a function that calls the command in this process in an empty folder: exit code, stdout, stderr."""
     monkeypatch.chdir(tmp_path)
 
     def hpsearch(*arguments: str | Path) -> tuple[int, str, str]:
@@ -139,7 +139,7 @@ def test_adult(tmp_path: Path) -> None:
         ("phoneme", "5", "classification", "val/loss", None),
     ],
 )
-def test_others(name: str, target: str, task: str, metric: str, folds: int | None, tmp_path: Path) -> None:
+def test_other_tables(name: str, target: str, task: str, metric: str, folds: int | None, tmp_path: Path) -> None:
     spec = written(tmp_path, given_file(f"{name}.csv"), target)
     data = source(spec)
     assert (data.task, data.drop, data.missing, data.labels) == (task, (), (), {})
@@ -160,10 +160,10 @@ def test_it_runs(name: str, target: str, call: Call, tmp_path: Path) -> None:
     assert "Best: " in out and "test/accuracy" in out and (tmp_path / f"{name}.db").exists()
 
 
-# --- what is seen
+# --- what is found in the table
 
 
-def test_marks_are_missing_cells(tmp_path: Path) -> None:
+def test_markers_are_missing_cells(tmp_path: Path) -> None:
     cells = table(
         size=["?" if k % 9 == 0 else str(k * 1.5) for k in range(60)],
         dose=["-" if k % 11 == 0 else str(k % 7) for k in range(60)],
@@ -175,8 +175,8 @@ def test_marks_are_missing_cells(tmp_path: Path) -> None:
     prepared(spec, tmp_path)
 
 
-def test_no_mark_is_what_another_column_means(tmp_path: Path) -> None:
-    """+ and - are classes here; M is a sex, and among the numbers of another column."""
+def test_categories_of_other_columns_are_no_markers(tmp_path: Path) -> None:
+    """Here + and - are classes; M is a category of one column and occurs among numbers of another."""
     cells = table(
         dose=["-" if k % 11 == 0 else str(k % 7) for k in range(60)],
         size=["M" if k % 9 == 0 else str(k % 50) for k in range(60)],
@@ -206,7 +206,7 @@ def test_columns_that_are_dropped(cells: list[Any], why: str, tmp_path: Path) ->
     assert f"- odd  # {why}\n" in comments(tmp_path)
 
 
-def test_codes(tmp_path: Path) -> None:
+def test_numeric_codes_are_categorical(tmp_path: Path) -> None:
     spec = written(tmp_path, table(rooms=[k % 4 for k in range(60)], zip_code=[1000 + k % 6 for k in range(60)]))
     assert source(spec).categorical == ("zip_code",)
     assert "# categorical: [rooms]" in comments(tmp_path)
@@ -217,7 +217,7 @@ def test_the_task_is_given(tmp_path: Path) -> None:
     assert source(spec).task == "regression" and spec.metric.name == "val/rmse"
 
 
-# --- how the file is read
+# --- file formats
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
@@ -229,7 +229,7 @@ def test_separators(separator: str, header: bool, tmp_path: Path) -> None:
     assert source(spec).target == ("y" if header else 3)
 
 
-def test_packed_and_encoded(tmp_path: Path) -> None:
+def test_compression_and_encoding(tmp_path: Path) -> None:
     text = table(town=["Köln", "Bern", "Genf"] * 20).to_csv(index=False)
     spec = written(tmp_path, text.encode("latin-1"))
     assert getattr(spec.data, "encoding", None) == "latin-1"
@@ -246,7 +246,7 @@ def test_parquet(tmp_path: Path) -> None:
     prepared(spec, tmp_path)
 
 
-def test_numbers_that_cannot_be_read_as_such(tmp_path: Path) -> None:
+def test_unreadable_numbers(tmp_path: Path) -> None:
     written(tmp_path, table(price=[f"{k % 30},{k % 7}5" for k in range(60)]))
     assert "  # numbers in a format other than 1234.5\n" in comments(tmp_path)
 
@@ -254,7 +254,7 @@ def test_numbers_that_cannot_be_read_as_such(tmp_path: Path) -> None:
 # --- names
 
 
-def test_a_terminal_only_shows(call: Call, tmp_path: Path) -> None:
+def test_output_is_printable(call: Call, tmp_path: Path) -> None:
     name = "\x1b[31m\u202ered\nname: evil"
     cells = table(**{name: ["same"] * 60}).rename(columns={"y": "t\x1b]0;x\x07"})
     cells.to_csv(tmp_path / "a b\x1b.csv", index=False)
@@ -265,7 +265,7 @@ def test_a_terminal_only_shows(call: Call, tmp_path: Path) -> None:
     assert spec.name == "a-b" and source(spec).drop == (name,) and source(spec).target == "t\x1b]0;x\x07"
 
 
-# --- what is refused
+# --- refusals
 
 
 @pytest.mark.parametrize(
@@ -318,7 +318,7 @@ def test_nothing_is_overwritten(call: Call, tmp_path: Path) -> None:
     assert (tmp_path / "t.csv").read_bytes() == before
 
 
-def test_a_file_that_appears_meanwhile_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_created_meanwhile_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table().to_csv(tmp_path / "t.csv", index=False)
     out = tmp_path / "t.yaml"
 
@@ -333,7 +333,7 @@ def test_a_file_that_appears_meanwhile_stays(tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("out", ["nowhere/t.yaml", "folder", "\x00"])
-def test_where_nothing_can_be_written(out: str, tmp_path: Path) -> None:
+def test_folder_that_cannot_be_written(out: str, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     table().to_csv(tmp_path / "t.csv", index=False)
     with pytest.raises(OutputError):
@@ -341,7 +341,7 @@ def test_where_nothing_can_be_written(out: str, tmp_path: Path) -> None:
 
 
 def test_labels_of_the_test_rows(tmp_path: Path) -> None:
-    """Those that are only written otherwise are mapped; one that is new is left to a person."""
+    """Labels that differ in spelling only are mapped; new ones are reported."""
     rest = table().to_csv(index=False)
     (tmp_path / "test.csv").write_text(rest.replace("up", "Up").replace("down", "sideways"))
     with pytest.raises(DataError, match="sideways"):
@@ -353,7 +353,7 @@ def test_labels_of_the_test_rows(tmp_path: Path) -> None:
 
 
 def test_the_schema_is_beside_the_study_file(call: Call, tmp_path: Path) -> None:
-    """The first line of the study file names it; the file is accepted by it."""
+    """The first line of the study file names the schema, which accepts the file."""
     table().to_csv(tmp_path / "t.csv", index=False)
     code, out, _ = call("init", "t.csv", "--target", "y")
     assert code == 0 and "hpsearch-schema.json: written" in out

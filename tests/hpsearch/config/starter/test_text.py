@@ -1,4 +1,4 @@
-"""The text of a first study file: any name comes back unchanged, and the header stays short."""
+"""The text of a first study file: all names survive, and the header is short."""
 
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ def test_only_text(tmp_path: Path) -> None:
 
 @example("\ud800")
 @given(st.text())
-def test_any_text_comes_back(text: str) -> None:
+def test_any_text_survives(text: str) -> None:
     word = scalar(text)
     content: Any = document._Reader("", "").value(
         document._compose("", f"k: [{word}, x]\nm:\n  {word}: {word}  # c\n"), ()
@@ -40,9 +40,9 @@ def test_any_text_comes_back(text: str) -> None:
     assert word.isprintable()
 
 
-def test_hostile_words_come_back() -> None:
+def test_hostile_words_survive() -> None:
     for text in HOSTILE:
-        test_any_text_comes_back.hypothesis.inner_test(text)  # type: ignore[attr-defined]
+        test_any_text_survives.hypothesis.inner_test(text)  # type: ignore[attr-defined]
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -56,7 +56,7 @@ def test_hostile_words_come_back() -> None:
     classes=st.lists(st.sampled_from(HOSTILE), min_size=2, max_size=2, unique=True),
 )
 def test_hostile_names(names: list[str], classes: list[str], tmp_path: Path) -> None:
-    """Columns and classes that are called anything: read and written as they are, or refused in a line."""
+    """Columns and classes with any name are written and read unchanged, or refused in one line."""
     cells = pd.DataFrame(dict(enumerate([table()["a"], table()["b"], ["same"] * 60, classes * 30])))
     cells.columns = names
     path = tmp_path / "t.csv"
