@@ -1,4 +1,4 @@
-"""The Python interface: run a study, and get its result as data frames and a model."""
+"""The Python interface: run a study, and return its result as a data frame of trials and a model."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ class StudyResult:
     Attributes:
         url: URL of the study database.
         summary: the state of the study.
-        notices: messages for the user, such as guesses about the data and changes of the study file.
+        notices: messages for the user, such as inferred settings of the data and changes of the study file.
     """
 
     url: str
@@ -51,18 +51,30 @@ class StudyResult:
 
     @property
     def best_params(self) -> dict[str, Any]:
-        """The parameters of the champion."""
+        """The parameters of the champion by name.
+
+        Raises:
+            StorageError: no trial is complete.
+        """
         return dict(self.best.point)
 
     @property
     def best_value(self) -> float:
-        """The metric of the champion."""
+        """The metric of the champion.
+
+        Raises:
+            StorageError: no trial is complete.
+        """
         assert self.best.value is not None  # the champion is complete
         return self.best.value
 
     @property
     def best_metrics(self) -> dict[str, float]:
-        """The scores of the champion at its best epoch, and on the test rows once the study has ended."""
+        """The scores of the champion at its best epoch, and on the test rows once the study has ended.
+
+        Raises:
+            StorageError: no trial is complete.
+        """
         return dict(self.best.metrics)
 
     @cached_property
@@ -81,7 +93,7 @@ class StudyResult:
         """The model of the champion.
 
         Raises:
-            StorageError: no trial is complete.
+            StorageError: no trial is complete, or the weights are not stored.
         """
         return read(self.url, self._model)
 
@@ -106,20 +118,22 @@ def run(
 
     Args:
         study: path of a study file, or a mapping with its content.
-        overrides: changes of a study file, each `KEY=VALUE`, as for `--set`.
+        overrides: settings that replace those of the study file, each `KEY=VALUE`, as for `--set`.
         storage: the study database, a file or a URL. The default is `NAME.db` beside the study file, or in the current
             folder for a mapping.
         tracking_uri: MLflow tracking URI; "none" disables tracking. The default is mlruns/mlflow.db in the current
             folder.
         workers: number of workers; does not affect results. The default is the number in the study file.
         retry_failed: train failed trials again.
-        executor: name of the executor that trains, or a function of the number of workers and a folder for temporary
-            files that makes one; does not affect results.
+        executor: name of the executor that trains, or a function that takes the number of workers and a folder for
+            temporary files and returns an executor; does not affect results.
 
     Raises:
+        ValueError: overrides are passed with a mapping.
         SpecError: the study file is not valid.
         DataError: the data cannot be read, or the model does not fit them.
-        StorageError: the database cannot be used for this study. Finished trials remain stored.
+        StorageError: the database cannot be used for this study.
+        Halted: the study cannot continue; finished trials are stored.
     """
     spec, notices, folder = _spec(study, tuple(overrides))
     url = url_of(os.fspath(storage)) if storage is not None else default_url(folder / "study.yaml", spec.name)
@@ -128,15 +142,15 @@ def run(
         notices = [*notices, *session.notices]
         for progress in session.run():
             notices += progress.notes
-        found = session.summary()
-    return StudyResult(url, found, (*notices, *([session.untracked] if session.untracked else [])))
+        result = session.summary()
+    return StudyResult(url, result, (*notices, *([session.untracked] if session.untracked else [])))
 
 
 def load_study(database: str | os.PathLike[str]) -> StudyResult:
     """Return the state of the study in a database, without resuming it.
 
     Raises:
-        StorageError: there is no such database, or it holds no study.
+        StorageError: the database does not exist, or it holds no study.
     """
     url = url_of(os.fspath(database))
     return StudyResult(url, summary(url))
@@ -157,6 +171,6 @@ def _spec(
     """Return the spec, messages about it, and the default folder of its database."""
     if isinstance(study, Mapping):
         if overrides:
-            raise ValueError("overrides are of a study file; a mapping holds what it says")
+            raise ValueError("overrides apply to a study file; change the mapping instead")
         return *spec_from_mapping(study, "study"), Path()
     return *load_spec(Path(study), overrides), Path(study).parent

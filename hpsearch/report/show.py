@@ -10,7 +10,7 @@ from hpsearch.core.text import printable
 from hpsearch.report.export import as_csv, as_json
 from hpsearch.report.text import as_text, output_console
 from hpsearch.report.watch import watch
-from hpsearch.study.summary import standing, summary
+from hpsearch.study.summary import status_line, summary
 
 OutputFormat = Literal["text", "json", "csv"]
 
@@ -40,5 +40,5 @@ def print_study(url: str, output: OutputFormat = "text", *, all_trials: bool = F
         click.echo(as_csv(study), nl=False)
     else:
         output_console(console).print(as_text(study, all_trials=all_trials, details=True))
-        if not (follow and study.trained) and (status := standing(url, study)) is not None:
+        if not (follow and study.trained) and (status := status_line(url, study)) is not None:
             click.echo(printable(status, 5000))

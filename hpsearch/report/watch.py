@@ -12,7 +12,7 @@ from hpsearch.report.text import overview
 from hpsearch.storage.records import FINISHED, Trial
 from hpsearch.storage.study_db import StudyDatabase, read
 from hpsearch.study.progress import StudyProgress
-from hpsearch.study.summary import Summary, summarized
+from hpsearch.study.summary import Summary, summarize
 
 WATCH_INTERVAL = 1.0  # seconds
 
@@ -85,7 +85,7 @@ class StudyPoller:
 
     def _changed(self, storage: StudyDatabase) -> tuple[tuple[object, ...], Summary] | None:
         token = storage.change_token()
-        return None if token == self._token else (token, summarized(storage, self._final_trials(storage)))
+        return None if token == self._token else (token, summarize(storage, self._final_trials(storage)))
 
     def _final_trials(self, storage: StudyDatabase) -> list[list[Trial]]:
         """Return the first finished trials of each stage, which need not be read again.

@@ -1,1 +1,1 @@
-"""Search: what to try next, which trials continue, which one won."""
+"""Search: the next points to try, the trials that continue, and the winner."""

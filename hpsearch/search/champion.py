@@ -1,4 +1,4 @@
-"""The champion: which trial it is, and whose weights are worth keeping."""
+"""The champion, and the trials whose weights are kept."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from hpsearch.storage.records import Trial, TrialKey, best_of
 
 
 def find_champion(spec: Spec, trials: Sequence[Sequence[Trial]]) -> Trial | None:
-    """Return the best complete trial so far, or, once the last stage has confirmed, the best trial of the winner.
+    """Return the best complete trial so far or, once the confirming stage has ended, the best trial of its winner.
 
     Args:
         trials: all trials of each stage that has begun.
@@ -18,17 +18,17 @@ def find_champion(spec: Spec, trials: Sequence[Sequence[Trial]]) -> Trial | None
     """
     stages = [s.name for s in spec.stages]
     confirming = spec.stages[-1].confirms and len(trials) == len(stages)
-    found = find_winner(spec, trials[-1]) if confirming else None
-    if found is not None:
-        return found
+    winner = find_winner(spec, trials[-1]) if confirming else None
+    if winner is not None:
+        return winner
     searching = trials[: len(trials) - confirming]
-    return best_of((t for each in searching for t in each), spec.metric.sign, stages)
+    return best_of((t for stage in searching for t in stage), spec.metric.sign, stages)
 
 
 def weights_to_keep(spec: Spec, trials: Sequence[Sequence[Trial]]) -> set[TrialKey]:
-    """Return the trials whose weights are kept: the champion, and, in a confirming stage, the best trial of each point.
+    """Return the trials whose weights are kept: the champion and, in a confirming stage, the best trial of each point.
 
-    More seeds may be added to a confirming stage later, and then another of its points may win.
+    If seeds are added to a confirming stage later, another of its points may win.
 
     Args:
         trials: all trials of each stage that has begun; the last of them is running.
@@ -38,7 +38,7 @@ def weights_to_keep(spec: Spec, trials: Sequence[Sequence[Trial]]) -> set[TrialK
     if stage.confirms:
         points = len(confirming) // stage.seeds
         names = [s.name for s in spec.stages]
-        kept += [best_of(confirming[place::points], spec.metric.sign, names) for place in range(points)]
+        kept += [best_of(confirming[index::points], spec.metric.sign, names) for index in range(points)]
     return {t.key for t in kept if t}
 
 

@@ -34,36 +34,36 @@ class Finalist(NamedTuple):
 
     @property
     def tied(self) -> bool:
-        """True when it does not differ significantly from the winner: the interval of the difference contains 0."""
+        """True if it does not differ significantly from the winner: the interval of the difference contains 0."""
         return self.behind is not None and self.behind - self.behind_half_width <= 0
 
 
 def best_points(spec: Spec, earlier: Sequence[Sequence[Trial]], top: int) -> list[dict[str, InternalValue]]:
     """Return the best `top` points of the stages before a confirming stage.
 
-    They are ordered by the mean over their complete trials; of equal points the oldest is first. Points with more
+    They are ordered by the mean over their complete trials; of equal points, the oldest is first. Points with more
     pruned and diverged than complete trials are last, because their complete trials were lucky.
 
     Args:
-        earlier: trials of each stage before it.
+        earlier: trials of each stage before the confirming stage.
     """
     values: dict[str, list[float]] = {}
-    lost: Counter[str] = Counter()
+    incomplete: Counter[str] = Counter()
     points: dict[str, dict[str, InternalValue]] = {}
     for t in distinct_outcomes(earlier):
         key = point_key(t.internal_params)
-        lost[key] += t.state in ("pruned", "diverged")
+        incomplete[key] += t.state in ("pruned", "diverged")
         if t.state == "complete":
             values.setdefault(key, []).append(spec.metric.sign * (t.value or 0.0))
             points.setdefault(key, dict(t.internal_params))
-    order = sorted(values, key=lambda k: (lost[k] > len(values[k]), fmean(values[k])))
+    order = sorted(values, key=lambda k: (incomplete[k] > len(values[k]), fmean(values[k])))
     return [points[key] for key in order[:top]]
 
 
 def points_to_confirm(
     spec: Spec, trials: Sequence[Trial], earlier: Sequence[Sequence[Trial]]
 ) -> list[dict[str, InternalValue]]:
-    """Return the points that the confirming stage compares: those it began with, or else the best so far.
+    """Return the points that the confirming stage compares: those of its trials or, before it begins, the best so far.
 
     Args:
         trials: trials of the confirming stage.
@@ -76,21 +76,26 @@ def points_to_confirm(
 def trials_to_confirm(
     spec: Spec, space: Space, points: Sequence[Mapping[str, InternalValue]], numbers: Iterable[int]
 ) -> list[Trial]:
-    """Return new trials of the confirming stage: for one seed after the other, all points."""
+    """Return new trials of the confirming stage: all points with the first seed, then all with the second, and so on.
+
+    Args:
+        points: internal parameters of each point.
+        numbers: numbers of the new trials.
+    """
     chosen = [(number, points[number % len(points)]) for number in numbers]
     return [Trial(spec.stages[-1].name, number, p, space.point(p), "running") for number, p in chosen]
 
 
 def compare_points(spec: Spec, trials: Sequence[Trial]) -> list[Finalist]:
-    """Return the points of a confirming stage, best mean first; empty until all of them are trained with every seed."""
+    """Return the points of a confirming stage, best mean first; empty until every point is trained with every seed."""
     points: dict[str, list[Trial]] = {}
     for t in trials:
         points.setdefault(point_key(t.internal_params), []).append(t)
     all_seeds = all(len(of_point) == spec.stages[-1].seeds for of_point in points.values())
     if not all_seeds or not all(t.state in FINISHED for t in trials):
         return []
-    found = [_finalist(tuple(of_point)) for of_point in points.values()]
-    order = sorted(found, key=lambda f: spec.metric.sign * f.mean if math.isfinite(f.mean) else math.inf)
+    finalists = [_finalist(tuple(of_point)) for of_point in points.values()]
+    order = sorted(finalists, key=lambda f: spec.metric.sign * f.mean if math.isfinite(f.mean) else math.inf)
     return [order[0], *(_compared(spec, order[0], f) for f in order[1:])] if order else []
 
 

@@ -1,4 +1,4 @@
-"""Trials of earlier stages, and of the parent study of a fork: which of them a stage may use."""
+"""The trials of earlier stages, and of the parent study of a fork, that a stage may use."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from hpsearch.storage.records import Trial
 
 
 def distinct_outcomes(trials: Sequence[Sequence[Trial]]) -> list[Trial]:
-    """Return all trials of several stages without copies; of an outcome that was copied the last copy remains."""
+    """Return all trials of several stages without copies; of a copied outcome, the last copy is kept."""
     return list({t.copied_from or t.label: t for stage in trials for t in stage}.values())
 
 

@@ -1,4 +1,4 @@
-"""The learning-rate range test of a study: one short training that shows which learning rates are worth searching."""
+"""The learning-rate range test of a study: a short training run that shows the learning rates worth searching."""
 
 import tempfile
 from pathlib import Path
@@ -19,7 +19,7 @@ from hpsearch.training.network import build_network, check_fit
 
 
 class LrRange(NamedTuple):
-    """The result of a range test, and the point it was run at."""
+    """The result of a range test, and the point at which it ran."""
 
     point: Point
     test: RangeTest
@@ -42,7 +42,7 @@ def lr_range_test(spec: Spec, low: float, high: float, steps: int) -> LrRange:
     """Train with a learning rate that grows with each step, at the center of the study's space.
 
     Args:
-        low, high: first and last learning rate.
+        low, high: first and last learning rate, positive.
         steps: number of batches.
 
     Raises:

@@ -1,7 +1,7 @@
 """Pruning: at rungs of epochs the trials of a wave are compared by their best values so far, and the worst are pruned.
 
-Values are read from the stored curves up to the rung, so a decision does not depend on when it is made. The curve of a
-trial that stopped early by itself is carried forward: the trial remains one to compare with.
+Values are read from the stored curves up to the rung, so a decision does not depend on when it is made. A trial
+that stopped early keeps its best value at later rungs, so other trials are still compared with it.
 """
 
 import math
@@ -21,7 +21,7 @@ class Cohort(NamedTuple):
     """Trials that are compared with one another at each rung: those of one wave and bracket.
 
     Attributes:
-        numbers: the trials, in order.
+        numbers: numbers of the trials, ascending.
         peers: finished trials that they are also compared with.
     """
 
@@ -38,13 +38,13 @@ def pruning_of(spec: Spec, stage: Stage) -> Pruning:
 
 
 def rungs(spec: Spec, stage: Stage, number: int) -> tuple[int, ...]:
-    """Return the rungs of a trial, in epochs below the last: those of its bracket, in ascending order."""
+    """Return the rungs of a trial, in epochs: those of its bracket below the last epoch, ascending."""
     pruning = pruning_of(spec, stage)
     skipped = bracket(spec, stage, number)
     if skipped == UNPRUNED:
         return ()
-    found = _rungs(pruning, spec.train.epochs, spec.train.check_every)
-    return found[skipped:] if pruning.kind == "hyperband" else found
+    all_rungs = _rungs(pruning, spec.train.epochs, spec.train.check_every)
+    return all_rungs[skipped:] if pruning.kind == "hyperband" else all_rungs
 
 
 def bracket(spec: Spec, stage: Stage, number: int) -> int:
@@ -52,8 +52,8 @@ def bracket(spec: Spec, stage: Stage, number: int) -> int:
 
     Listed points with several seeds have their own bracket, which is not pruned, to measure their spread.
 
-    Shares follow algorithm 1 of Li et al. 2018: ⌈(s_max + 1) / (s + 1) · ηˢ⌉ trials have `s` rungs ahead.
-    Trials are distributed by the golden ratio, so every run of consecutive numbers has about these shares.
+    Shares follow algorithm 1 of Li et al. 2018 (Hyperband, JMLR 18): ⌈(s_max + 1) / (s + 1) · ηˢ⌉ trials have `s`
+    rungs ahead. Trials are distributed by the golden ratio, so every run of consecutive numbers has about these shares.
     """
     pruning = pruning_of(spec, stage)
     if stage.seeds > 1 and number < len(stage.points) * stage.seeds:
@@ -63,8 +63,8 @@ def bracket(spec: Spec, stage: Stage, number: int) -> int:
     s_max = len(_rungs(pruning, spec.train.epochs, spec.train.check_every))
     ahead = [s_max - skipped for skipped in range(s_max + 1)]
     sizes = [math.ceil((s_max + 1) / (s + 1) * _reduction(pruning) ** s) for s in ahead]
-    place = (number * INVERSE_GOLDEN_RATIO) % 1 * sum(sizes)
-    return next(b for b in range(s_max + 1) if place < sum(sizes[: b + 1]))
+    position = (number * INVERSE_GOLDEN_RATIO) % 1 * sum(sizes)
+    return next(b for b in range(s_max + 1) if position < sum(sizes[: b + 1]))
 
 
 def cohorts(spec: Spec, stage: Stage, wave: int, trials: Sequence[Trial], peers: Sequence[Trial]) -> Iterator[Cohort]:
@@ -77,8 +77,8 @@ def cohorts(spec: Spec, stage: Stage, wave: int, trials: Sequence[Trial], peers:
     brackets: dict[int, list[int]] = {}
     for t in trials:
         brackets.setdefault(bracket(spec, stage, t.number), []).append(t.number)
-    for place, numbers in sorted(brackets.items()):
-        comparable = tuple(t for t in peers if bracket(spec, stage, t.number) == place)
+    for skipped, numbers in sorted(brackets.items()):
+        comparable = tuple(t for t in peers if bracket(spec, stage, t.number) == skipped)
         yield Cohort(wave, tuple(numbers), comparable)
 
 
@@ -109,16 +109,16 @@ def best_value(metric: Metric, trial: Trial, epoch: int, every: int) -> float:
     Returns:
         +inf for a trial that had diverged or failed by then.
     """
-    # A failed trial has the epochs of its last checkpoint, up to which it was valid.
-    lost = {"diverged": trial.epochs <= epoch, "failed": trial.epochs < epoch}
-    if lost.get(trial.state):
+    # The last epoch of a failed trial is valid; that of a diverged trial is not.
+    ended = {"diverged": trial.epochs <= epoch, "failed": trial.epochs < epoch}
+    if ended.get(trial.state):
         return math.inf
     curve = trial.history.get(metric.monitored, [])[: epoch // every]
     return min((metric.sign * v for v in curve if math.isfinite(v)), default=math.inf)
 
 
 def _is_comparable(trial: Trial, rung: int) -> bool:
-    """Return whether a trial has reached a rung, or ended before it by itself."""
+    """Return whether a trial has reached a rung, or ended before it without being pruned."""
     return trial.epochs >= rung or trial.state in ("complete", "diverged", "failed")
 
 
@@ -128,14 +128,14 @@ def _rungs(pruning: Pruning, epochs: int, every: int) -> tuple[int, ...]:
         return ()
     if pruning.kind == "median":
         first = pruning.min_epochs or max(1, round(epochs / 10))
-        places = [float(e) for e in range(first, epochs, first)]
+        epochs_of_rungs = [float(e) for e in range(first, epochs, first)]
     else:
         reduction = _reduction(pruning)
         first = pruning.min_epochs or max(1, round(epochs / reduction**3))
-        places = [float(first)]
-        while places[-1] * reduction < epochs:
-            places.append(places[-1] * reduction)
-    checked = {math.ceil(place / every) * every for place in places}
+        epochs_of_rungs = [float(first)]
+        while epochs_of_rungs[-1] * reduction < epochs:
+            epochs_of_rungs.append(epochs_of_rungs[-1] * reduction)
+    checked = {math.ceil(e / every) * every for e in epochs_of_rungs}
     return tuple(sorted(e for e in checked if e < epochs))
 
 

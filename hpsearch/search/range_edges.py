@@ -31,10 +31,12 @@ class RangeEdge(NamedTuple):
 
 
 def range_edges(space: Space, box: Box, best: Trial | None) -> list[RangeEdge]:
-    """Return the ends of ranges that the best trial lies at, where the box reaches to that end, too."""
-    found = []
-    for axis in space.axes if best is not None else ():
-        value = best.internal_params.get(axis.key) if best is not None else None
+    """Return the ends of ranges at which the best trial lies and to which the box extends."""
+    if best is None:
+        return []
+    edges = []
+    for axis in space.axes:
+        value = best.internal_params.get(axis.key)
         if value is None or isinstance(value, str) or not axis.zoomable:
             continue
         if axis.integer and axis.high - axis.low < MIN_STEPS:
@@ -42,17 +44,17 @@ def range_edges(space: Space, box: Box, best: Trial | None) -> list[RangeEdge]:
         low, high = box[axis.key]
         for end, reached in ((axis.low, low <= axis.low), (axis.high, high >= axis.high)):
             if reached and not _is_natural(axis, end) and _is_near(axis, value, end):
-                found.append(RangeEdge(axis.name, _advice(axis, end), axis.to_value(value), axis.to_value(end)))
-    return found
+                edges.append(RangeEdge(axis.name, _advice(axis, end), axis.to_value(value), axis.to_value(end)))
+    return edges
 
 
 def _is_natural(axis: Axis, end: float) -> bool:
-    """Return whether no range could extend beyond an end: dropout cannot be below 0."""
+    """Return whether an end is a natural limit of the parameter: dropout, for example, cannot be below 0."""
     return end == 0 and not axis.log and not axis.choices
 
 
 def _is_near(axis: Axis, value: InternalValue, end: float) -> bool:
-    """Return whether a value lies at an end of the range; of linear integers, only the end itself does."""
+    """Return whether a value lies near an end of the range; integers on a linear scale must be equal to the end."""
     width = EDGE_WIDTH * (axis.to_scaled(axis.high) - axis.to_scaled(axis.low))
     near = 0.0 if axis.integer and not axis.log else width
     return abs(axis.to_scaled(value) - axis.to_scaled(end)) <= near

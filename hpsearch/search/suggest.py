@@ -27,7 +27,7 @@ OPTUNA_STATES = {
 
 @final
 class Suggester:
-    """Suggests the trials of one stage, wave by wave. Suggestions depend only on its arguments and on earlier trials.
+    """Suggests the trials of one stage, wave by wave. Suggestions depend only on the arguments and on earlier trials.
 
     Args:
         number: index of the stage in `spec.stages`.
@@ -55,11 +55,11 @@ class Suggester:
         }
 
     def visible(self, wave: int) -> int:
-        """Return how many trials of the stage a wave sees as finished: those of the waves up to the last but one."""
+        """Return the number of the stage's trials that wave k sees as finished: those of the waves up to k − 2."""
         return max(0, (wave - 1) * self._spec.wave)
 
     def suggest(self, wave: int, trials: Sequence[Trial], total: int) -> list[Trial]:
-        """Return the new trials that a wave lacks; those that copy an outcome are finished.
+        """Return the missing trials of a wave; trials whose outcome is copied are finished.
 
         Args:
             trials: the trials of the stage so far.
@@ -77,7 +77,7 @@ class Suggester:
         memory = optuna.create_study(direction="minimize" if self._spec.metric.sign > 0 else "maximize")
         if self._stage.sampler not in MEMORYLESS:
             memory.add_trials([self.frozen_trial(t) for t in [*known, *seen]])
-            # The wave before counts as running, even where its trials have finished in the meantime.
+            # The previous wave counts as running, even if its trials have finished in the meantime.
             memory.add_trials([self.frozen_trial(t._replace(state="running", value=None)) for t in running])
         finished = {point_key(t.internal_params): t for t in reversed([*known, *seen]) if t.state != "failed"}
         new = []
@@ -116,7 +116,10 @@ class Suggester:
         )
 
     def _sample(self, memory: "OptunaStudy", number: int) -> dict[str, InternalValue]:
-        """Return a listed point, completed, or a sampled one; conditional axes follow those that they depend on."""
+        """Return the internal parameters of a listed point, whose missing values are sampled, or of a sampled point.
+
+        A conditional axis is sampled after the axes that it depends on.
+        """
         axes, stage = self._space.axes, self._stage
         if number < len(stage.points) * stage.seeds:
             point = stage.points[number % len(stage.points)]
@@ -131,20 +134,24 @@ class Suggester:
     def _new_trial(self, number: int, internal_params: dict[str, InternalValue], finished: dict[str, Trial]) -> Trial:
         """Return the new trial at a point.
 
-        It copies the outcome of the same trial of the parent study, or, with `duplicates: reuse`, of a finished trial
-        at the same point. Otherwise it is trained, a duplicate with a new seed.
+        It copies the outcome of the equal trial of the parent study or, with `duplicates: reuse`, of a finished trial
+        at the same point. Otherwise it is trained; a duplicate gets a new seed.
         """
         key, point = point_key(internal_params), self._space.point(internal_params)
         trial = Trial(self._stage.name, number, internal_params, point, "running")
-        same = self._transferred.get((f"{self._stage.name}/{number}", key))
-        if same is not None and same.state == "pruned":  # compared with other trials, by other rules
-            same = None
-        if same is None and self._spec.duplicates == "reuse" and number >= len(self._stage.points) * self._stage.seeds:
-            same = finished.get(key)
-        if same is None:
+        original = self._transferred.get((f"{self._stage.name}/{number}", key))
+        if original is not None and original.state == "pruned":  # compared with other trials by other rules
+            original = None
+        if (
+            original is None
+            and self._spec.duplicates == "reuse"
+            and number >= len(self._stage.points) * self._stage.seeds
+        ):
+            original = finished.get(key)
+        if original is None:
             return trial
-        copy = same._replace(stage=trial.stage, number=number, internal_params=internal_params, point=point)
-        return copy._replace(copied_from=same.copied_from or same.label, seconds=0.0)
+        copy = original._replace(stage=trial.stage, number=number, internal_params=internal_params, point=point)
+        return copy._replace(copied_from=original.copied_from or original.label, seconds=0.0)
 
     def _reports(self, trial: Trial) -> dict[int, float]:
         """Return the best value at each rung that a trial reached, by epoch."""

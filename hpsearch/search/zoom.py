@@ -15,7 +15,7 @@ ROUNDING = 1e-9  # relative error of log followed by exp, with a margin
 def stage_box(
     spec: Spec, space: Space, stage: int, earlier: Sequence[Sequence[Trial]], transferred: Sequence[Trial] = ()
 ) -> Box:
-    """Return the box of a stage: the full box, narrowed by its zoom and by those of the stages before it.
+    """Return the box of a stage: the full box, narrowed by the zoom of each stage up to it.
 
     Args:
         stage: its index in `spec.stages`.
@@ -37,7 +37,9 @@ def _narrowed(spec: Spec, space: Space, outer: Box, trials: Sequence[Trial], zoo
     box = dict(outer)
     for axis in space.axes:
         values = [float(t.internal_params[axis.key]) for t in best if axis.zoomable and axis.key in t.internal_params]
-        if values and 2 * len(values) >= len(best):  # an axis that is active at few of the best is not narrowed
+        if values and 2 * len(values) >= len(
+            best
+        ):  # an axis that is inactive in most of the best trials is not narrowed
             box[axis.key] = _narrowed_axis(axis, outer[axis.key], values, zoom.margin)
     return box
 
@@ -54,7 +56,7 @@ def _narrowed_axis(
     slack = margin * (high - low)
     first, last = min(scaled) - slack, max(scaled) + slack
     if not axis.integer:
-        # exp(log x) may differ from x by a bit; the interval must still contain the values and stay in the outer one.
+        # exp(log x) may differ from x by a bit; the interval must contain the values and stay inside the outer one.
         narrow_low = outer[0] if first <= low else min(axis.from_scaled(first), *values)
         narrow_high = outer[1] if last >= high else max(axis.from_scaled(last), *values)
         return narrow_low, narrow_high

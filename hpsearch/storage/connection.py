@@ -25,12 +25,13 @@ class Connection:
     """An open study database.
 
     Args:
+        url: SQLAlchemy URL of the database.
         engine: connects to the database.
-        snapshot: the connection that all reads share, of a database that is only read.
+        snapshot: the read-only connection that all reads share; None if each read opens a connection.
 
     Attributes:
-        url: SQLAlchemy's.
-        engine: for transactions that write.
+        url: SQLAlchemy URL of the database.
+        engine: engine for transactions that write.
     """
 
     def __init__(self, url: str, engine: sa.Engine, snapshot: sa.Connection | None = None) -> None:
@@ -43,17 +44,17 @@ class Connection:
         """Open an existing database or, with `create`, a new one.
 
         Raises:
-            StorageError: it does not exist, is not a study database, is damaged, or cannot be written.
+            StorageError: the database does not exist, is not a study database, is damaged, or cannot be written.
         """
         path = checked_file(url, create=create)
-        begun = (path is None or path.exists()) and _has_study(url)  # before anything is written
-        if not begun and not create:
+        has_study = (path is None or path.exists()) and _has_study(url)  # before anything is written
+        if not has_study and not create:
             raise StorageError(f"{display_name(url)}: {NO_STUDY}")
         with translate_errors(url):
             engine = sa.create_engine(url, **engine_options(url))
             if engine.dialect.name == "sqlite":
                 sa.event.listen(engine, "connect", set_pragmas)
-            if not begun:
+            if not has_study:
                 try:
                     create_tables(engine)
                 except BaseException:
@@ -84,6 +85,9 @@ class Connection:
     def validated(self, what: str) -> Iterator[None]:
         """Translate the errors of decoding stored content.
 
+        Args:
+            what: the content, as the message names it.
+
         Raises:
             StorageError: the content is damaged.
         """
@@ -93,19 +97,19 @@ class Connection:
             raise StorageError(f"{display_name(self.url)}: {what} {DAMAGED}") from None
 
     def check(self, *, thorough: bool = False) -> None:
-        """Check every page of a SQLite file; other databases check themselves.
+        """Check every page of a SQLite file; databases on a server are not checked.
 
         Args:
             thorough: also check indexes, and name the damage in the message.
 
         Raises:
-            StorageError: it is damaged.
+            StorageError: the file is damaged.
         """
         if self.engine.dialect.name == "sqlite":
             with self.reading() as connection:
-                complaint = integrity_error(connection.exec_driver_sql, thorough=thorough)
-            if complaint:
-                damaged = f"is damaged ({complaint}); {RESTORE}" if thorough else DAMAGED
+                damage = integrity_error(connection.exec_driver_sql, thorough=thorough)
+            if damage:
+                damaged = f"is damaged ({damage}); {RESTORE}" if thorough else DAMAGED
                 raise StorageError(f"{display_name(self.url)}: {damaged}")
 
     def close(self) -> None:
@@ -118,13 +122,13 @@ def checked_file(url: str, *, create: bool) -> "Path | None":
     """Return the file of a URL, checked; None for a server.
 
     Raises:
-        StorageError: it is not a SQLite file, or an in-memory database.
+        StorageError: the file is not a SQLite database, or the URL is that of an in-memory database.
     """
     path = file_of(url)
     if path is not None:
         check_file(path, create)
     elif sa.make_url(url).get_backend_name() == "sqlite":
-        raise StorageError(f"{url}: a study needs a database file; an in-memory database is lost")
+        raise StorageError(f"{url}: a study needs a database file; an in-memory database is lost when the process ends")
     return path
 
 
@@ -132,7 +136,7 @@ def _has_study(url: str) -> bool:
     """Return whether a database holds the tables of a study; False for one without tables.
 
     Raises:
-        StorageError: it holds other tables.
+        StorageError: the database holds other tables.
     """
     with translate_errors(url):
         engine = sa.create_engine(url, **engine_options(url))
@@ -143,9 +147,10 @@ def _has_study(url: str) -> bool:
 
 
 def sqlite_engine(address: str, timeout: float = BUSY_TIMEOUT) -> sa.Engine:
-    """Return an engine on SQLite's address of a file.
+    """Return an engine for a SQLite file.
 
     Args:
+        address: SQLite's URI of the file.
         timeout: seconds to wait for a process that writes.
     """
     return sa.create_engine(

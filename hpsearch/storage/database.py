@@ -40,11 +40,11 @@ def translate_errors(url: str) -> Iterator[None]:
     """Translate the errors of a database, its driver and Optuna.
 
     Raises:
-        StorageError: in place of each of them.
+        StorageError: replaces each of them.
     """
     try:
         yield
-    except (SQLAlchemyError, ImportError, UnicodeError) as error:  # UnicodeError: a host name
+    except (SQLAlchemyError, ImportError, UnicodeError) as error:  # UnicodeError: an invalid host name
         raise StorageError(f"{display_name(url)}: {_without_password(_reason(error), url)}") from error
     except Exception as error:
         if type(error).__module__.startswith("optuna."):  # its StorageInternalError wraps a database error
@@ -53,7 +53,7 @@ def translate_errors(url: str) -> Iterator[None]:
 
 
 def _without_password(text: str, url: str) -> str:
-    """Remove all text between user name and host: a driver may cut the password anywhere."""
+    """Mask all text between user name and host: the message of a driver may hold a part of the password."""
     secret = url.rpartition("@")[0].partition("://")[2].partition(":")[2]
     for part in sorted({secret, *re.split(r"[:@/]", secret)}, key=len, reverse=True):
         if len(part) > 2:
@@ -64,8 +64,8 @@ def _without_password(text: str, url: str) -> str:
 def _reason(error: BaseException) -> str:
     original = error.orig if isinstance(error, DBAPIError) and error.orig else error
     text = str(original).splitlines()[0] if str(original) else type(original).__name__
-    found = sqlite_problem(text)
-    return "; ".join(found) if found else text
+    problem = sqlite_problem(text)
+    return "; ".join(problem) if problem else text
 
 
 def engine_options(url: str) -> dict[str, Any]:

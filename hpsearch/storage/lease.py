@@ -1,7 +1,7 @@
-"""The lease: at most one coordinator runs a study, and a coordinator that is gone loses it.
+"""The lease: at most one coordinator runs a study, and a coordinator that has ended loses it.
 
-For a SQLite file, a lock of the operating system shows whether the holder is alive; the system releases it with the
-process. For a server, the heartbeat in the database shows it, and on the same host the process id.
+For a SQLite file, an operating-system lock shows whether the holder is alive; the system releases the lock when the
+process ends. For a server, the heartbeat in the database shows it or, on the same host, the process id.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from hpsearch.storage.database import display_name, file_of, translate_errors
 from hpsearch.storage.tables import LEASE
 
 HEARTBEAT = 15.0  # seconds between two heartbeats
-REGISTRATION = 1.0  # seconds in which a process that has the file lock writes its name into the database
+REGISTRATION = 1.0  # seconds to wait until a process that has the file lock has written its name into the database
 EXPIRY = 120.0  # seconds without a heartbeat after which a coordinator on another host counts as gone
 _COORDINATOR = "coordinator"
 
@@ -52,7 +52,7 @@ class Holder(NamedTuple):
 
     @property
     def gone(self) -> bool:
-        """True for a process that ended without releasing the lease, as far as this host can tell."""
+        """True if the process has ended without releasing the lease; on another host, if its heartbeat has expired."""
         if self.host != _host():
             return time.time() - self.heartbeat > EXPIRY
         with contextlib.suppress(PermissionError):
@@ -70,7 +70,7 @@ class Lease:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._url = connection.url
-        self._token: str | None = None  # of the lease this process holds
+        self._token: str | None = None  # of the lease that this process holds
         self._renewed = 0.0  # monotonic time
 
     @contextlib.contextmanager
@@ -78,14 +78,14 @@ class Lease:
         """Hold the lease while a study runs: two coordinators would train every trial twice.
 
         Raises:
-            StorageError: another process holds it; the message names the process.
+            StorageError: another process holds the lease; the message names the process.
         """
         with study_lock(self._url, self.holder):
             self._connection.check()  # before anything is written
-            before, token = self._row(), uuid.uuid4().hex
+            previous, token = self._row(), uuid.uuid4().hex
             with translate_errors(self._url), self._connection.engine.begin() as connection:
-                if before is not None:  # its process is gone
-                    connection.execute(LEASE.delete().where(LEASE.c.token == before.token))
+                if previous is not None:  # its process has ended
+                    connection.execute(LEASE.delete().where(LEASE.c.token == previous.token))
                 row = {"name": _COORDINATOR, "token": token, **Holder.me()._asdict()}
                 try:
                     connection.execute(LEASE.insert().values(row))
@@ -110,7 +110,7 @@ class Lease:
         return None if row is None else Holder(row.host, row.pid, row.since, row.heartbeat)
 
     def is_running(self) -> bool:
-        """Return whether the holder still runs the study; its process id may have been given to another process."""
+        """Return whether the holder still runs the study; the system may have reused its process id."""
         holder, path = self.holder(), file_of(self._url)
         if holder is None or holder.gone:
             return False
@@ -123,7 +123,7 @@ class Lease:
         """Renew the lease, unless it was renewed a short time ago.
 
         Raises:
-            StorageError: another process has taken the study over.
+            StorageError: another process has taken over the study.
         """
         if self._token is not None and time.monotonic() - self._renewed > HEARTBEAT:
             self.renew()
@@ -132,7 +132,7 @@ class Lease:
         """Renew the lease now, which also waits until SQLite's write lock is free.
 
         Raises:
-            StorageError: another process has taken the study over, or the database cannot be written.
+            StorageError: another process has taken over the study, or the database cannot be written.
         """
         with self.transaction():
             pass
@@ -142,7 +142,7 @@ class Lease:
         """Yield a transaction that writes; only the holder of the lease can complete one.
 
         Raises:
-            StorageError: another process has taken the study over, or the database cannot be written.
+            StorageError: another process has taken over the study, or the database cannot be written.
         """
         with translate_errors(self._url), self._connection.engine.begin() as connection:
             if self._token is not None:
@@ -161,13 +161,13 @@ class Lease:
 
 @contextlib.contextmanager
 def study_lock(url: str, holder: Callable[[], Holder | None]) -> Iterator[None]:
-    """Keep other processes on this machine, and other known coordinators, from running the study.
+    """Prevent other processes from running the study: on this machine by a file lock, elsewhere by the lease.
 
     Args:
         holder: returns the holder of the lease in the database.
 
     Raises:
-        StorageError: another process runs it, or the lock file cannot be written.
+        StorageError: another process runs the study, or the lock file cannot be written.
     """
     path = file_of(url)
     with contextlib.ExitStack() as stack:
@@ -180,10 +180,11 @@ def study_lock(url: str, holder: Callable[[], Holder | None]) -> Iterator[None]:
             except OSError as error:
                 raise StorageError(f"{path}: cannot be written: {error.strerror}") from None
             stack.callback(lock.release)
-        found = holder()
-        here = path is not None and found is not None and found.host == _host()
-        if found is not None and not here and not found.gone:  # here: we have its lock, so its process is gone
-            raise _busy(url, found)
+        current = holder()
+        # This process has the file lock, so a holder on this host has ended.
+        has_ended = path is not None and current is not None and current.host == _host()
+        if current is not None and not has_ended and not current.gone:
+            raise _busy(url, current)
         yield
 
 
@@ -197,11 +198,11 @@ def _host() -> str:
 
 
 def _wait_for_holder(holder: Callable[[], Holder | None]) -> Holder | None:
-    """Return the process that has the file lock, which it may not have written into the database yet."""
+    """Wait for the process that has the file lock to write its name into the database; None if it does not."""
     deadline = time.monotonic() + REGISTRATION
-    while ((found := holder()) is None or found.gone) and time.monotonic() < deadline:
+    while ((current := holder()) is None or current.gone) and time.monotonic() < deadline:
         time.sleep(0.02)
-    return None if found is None or found.gone else found
+    return None if current is None or current.gone else current
 
 
 def _busy(url: str, holder: Holder | None) -> StorageError:

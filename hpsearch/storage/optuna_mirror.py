@@ -1,4 +1,4 @@
-"""The mirror in Optuna's own tables: a study `<name>/<stage>` for each stage, which any Optuna tool reads.
+"""The mirror in Optuna's own tables: a study `<name>/<stage>` for each stage, which any Optuna tool can read.
 
 It holds finished trials in the order of their numbers and is written after our own tables.
 """
@@ -28,7 +28,7 @@ _TRIALS = sa.table("trials", sa.column("study_id"), sa.column("trial_id"))
 
 @final
 class OptunaMirror:
-    """Optuna's tables in a study database. Optuna knows nothing of the lease, so it is checked before each write."""
+    """Optuna's tables in a study database. Optuna does not check the lease, so each write renews it first."""
 
     def __init__(self, connection: Connection, lease: Lease, study: "StudyTable") -> None:
         self._connection = connection
@@ -45,12 +45,12 @@ class OptunaMirror:
             sign: +1 to minimize, −1 to maximize.
 
         Raises:
-            StorageError: another process has taken the study over, or the database cannot be written.
+            StorageError: another process has taken over the study, or the database cannot be written.
         """
         import optuna
 
         if stage not in self._studies:
-            self._lease.renew()  # waits for a lock, which Optuna tries only five times
+            self._lease.renew()  # waits for the write lock; Optuna makes only five attempts
             name = self._name(stage)
             with translate_errors(self._url), self._connection.validated(_WHAT):
                 self._studies[stage] = optuna.create_study(
@@ -66,7 +66,7 @@ class OptunaMirror:
         """Add finished trials to a stage's study, after `count`.
 
         Raises:
-            StorageError: another process has taken the study over, or the database cannot be written.
+            StorageError: another process has taken over the study, or the database cannot be written.
         """
         self._lease.renew()
         with translate_errors(self._url):
@@ -74,7 +74,11 @@ class OptunaMirror:
                 self._studies[stage].add_trial(trial)
 
     def delete(self, stage: str) -> None:
-        """Delete a stage's study, if it exists."""
+        """Delete a stage's study, if it exists.
+
+        Raises:
+            StorageError: the database cannot be written.
+        """
         import optuna
 
         name = self._name(stage)
@@ -85,7 +89,7 @@ class OptunaMirror:
     def counts(self) -> dict[str, int] | None:
         """Return the number of mirrored trials by stage; None before the first stage is mirrored.
 
-        Reads Optuna's tables without Optuna, which would write to them.
+        The tables are read without Optuna, which would write to them.
         """
         prefix = self._name("")
         with self._connection.reading() as connection:
@@ -93,8 +97,8 @@ class OptunaMirror:
                 return None
             joined = _STUDIES.outerjoin(_TRIALS, _STUDIES.c.study_id == _TRIALS.c.study_id)
             query = sa.select(_STUDIES.c.study_name, sa.func.count(_TRIALS.c.trial_id)).select_from(joined)
-            found = connection.execute(query.group_by(_STUDIES.c.study_name)).all()
-        return {name.removeprefix(prefix): count for name, count in found if name.startswith(prefix)}
+            rows = connection.execute(query.group_by(_STUDIES.c.study_name)).all()
+        return {name.removeprefix(prefix): count for name, count in rows if name.startswith(prefix)}
 
     def close(self) -> None:
         """Close Optuna's connections."""
@@ -107,8 +111,8 @@ class OptunaMirror:
         import optuna
 
         if self._storage is None:
-            optuna.logging.set_verbosity(optuna.logging.ERROR)  # otherwise it reports each study that exists already
-            url = self._url.replace("{", "{{").replace("}", "}}")  # Optuna formats it
+            optuna.logging.set_verbosity(optuna.logging.ERROR)  # by default it reports each study that already exists
+            url = self._url.replace("{", "{{").replace("}", "}}")  # Optuna applies str.format to it
             self._storage = optuna.storages.RDBStorage(url, engine_kwargs=engine_options(self._url))
             if self._connection.engine.dialect.name == "sqlite":
                 sa.event.listen(self._storage.engine, "connect", set_pragmas)

@@ -16,11 +16,11 @@ class StoredStudy(NamedTuple):
     """The study of a database.
 
     Attributes:
-        identity: names this search to trackers; a new study of the same name has another one.
-        fingerprint: of the data.
-        version: of the package that began it.
+        identity: identifies this search to trackers; a new study of the same name has a different identity.
+        fingerprint: fingerprint of the data.
+        version: versions of the packages that it was started with.
         created: Unix time.
-        hash: of the spec.
+        hash: hash of the spec.
         forked: name of the study it was forked from.
     """
 
@@ -69,10 +69,10 @@ class Trial(NamedTuple):
 
     Attributes:
         number: within its stage, from 0.
-        internal_params: the point as Optuna samples it; `point` is the same as users see it.
+        internal_params: the point as Optuna samples it; `point` holds the values of the study file.
         value: the metric at the best epoch so far; None while it runs, and for diverged and failed trials.
         metrics: train and val scores at the best epoch, and the champion's test scores.
-        seconds: of training; its share when it trained in a batch.
+        seconds: training time; in batched training, the trial's share.
         finished: Unix time; 0 while it runs.
         copied_from: label of the finished trial whose result it has; None for a trial that was trained.
     """
@@ -131,18 +131,18 @@ def checked_every(epochs: int, history: History) -> int:
 
 
 def repeats(trials: Iterable[Trial]) -> dict[str, str]:
-    """Return, for each trial at a point that an earlier trial has, its label → the label of the first such trial."""
+    """Return label → label of the first trial at the same point, for each trial that repeats an earlier point."""
     first: dict[str, str] = {}
-    found = {}
+    repeated = {}
     for trial in trials:
-        before = first.setdefault(point_key(trial.internal_params), trial.label)
-        if before != trial.label:
-            found[trial.label] = before
-    return found
+        original = first.setdefault(point_key(trial.internal_params), trial.label)
+        if original != trial.label:
+            repeated[trial.label] = original
+    return repeated
 
 
 def ranked(trials: Iterable[Trial], sign: int, stages: Iterable[str]) -> list[Trial]:
-    """Return the complete trials, best first; ties by stage and number, so that the order is always the same.
+    """Return the complete trials, best first; ties are ordered by stage and number.
 
     Args:
         sign: +1 where lower is better, −1 where higher is better.

@@ -1,4 +1,4 @@
-"""Snapshots: a study database as it is at one moment, read without writing anything."""
+"""Snapshots: read-only connections that see a study database at one moment."""
 
 import contextlib
 from collections.abc import Iterator
@@ -14,10 +14,10 @@ from hpsearch.storage.tables import check_tables
 
 
 class Snapshot(NamedTuple):
-    """A connection whose reads are all of one moment.
+    """A connection whose reads all see the database at the same moment.
 
     Attributes:
-        locking: writers are noticed. False for a file that no process had open, which is read without locks.
+        locking: False for a file that no process had open: it is read without locks, so a later write goes unnoticed.
     """
 
     connection: Connection
@@ -32,7 +32,7 @@ def open_snapshot(url: str, timeout: float = BUSY_TIMEOUT) -> Iterator[Snapshot]
         timeout: seconds to wait for a process that writes.
 
     Raises:
-        StorageError: it cannot be read, or is not a study database.
+        StorageError: the database cannot be read, or is not a study database.
     """
     path = file_of(url)
     with contextlib.ExitStack() as stack:

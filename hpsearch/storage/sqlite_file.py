@@ -43,12 +43,12 @@ _PROBLEMS = {  # part of SQLite's message → meaning
 
 
 def sqlite_problem(message: str) -> SqliteProblem | None:
-    """Return the meaning of a message of SQLite or its driver; None for a message that is not known."""
+    """Return the meaning of a message of SQLite or its driver; None for an unknown message."""
     return next((problem for part, problem in _PROBLEMS.items() if part in message), None)
 
 
 def integrity_error(execute: Callable[[str], Any], *, thorough: bool = False) -> str | None:
-    """Return SQLite's first complaint about its file; None for a file that is whole.
+    """Return the first error that SQLite finds in its file; None for an intact file.
 
     Args:
         execute: runs a statement on an open connection and returns a cursor.
@@ -62,16 +62,18 @@ def check_file(path: Path, create: bool) -> None:
     """Check that a path is a SQLite file, or with `create` that it can become one; reads only.
 
     Raises:
-        StorageError: it is not, it is damaged, or its log is left without it.
+        StorageError: the path is neither, the file is damaged, or only its write-ahead log remains.
     """
     log = Path(f"{path}-wal")
     try:
         if path.is_dir():
             raise StorageError(f"{path}: is a folder, not a database")
-        logged = _size(log) > 0
+        has_log = _size(log) > 0
         if _size(path) == 0:
-            if logged:  # SQLite would delete the log and the data in it
-                raise StorageError(f"{path}: is empty or gone, but not its log {log.name}; restore a copy of both")
+            if has_log:  # SQLite would delete the log and the data in it
+                raise StorageError(
+                    f"{path}: is empty or missing, but its log {log.name} is not; restore a copy of both"
+                )
             _check_new_file(path, create)
             return
         with path.open("rb") as file:
@@ -80,7 +82,7 @@ def check_file(path: Path, create: bool) -> None:
         raise StorageError(f"{path}: cannot be read: {error.strerror}") from None
     if head[:16] != b"SQLite format 3\0":
         raise StorageError(f"{path}: is not a database")
-    if logged:
+    if has_log:
         _check_with_log(path)
     elif size % max(512, int.from_bytes(head[16:18], "big")):  # a page of 65536 bytes is written as 1
         raise StorageError(f"{path}: {DAMAGED}")
@@ -102,32 +104,35 @@ def _check_with_log(path: Path) -> None:
             readable(path) as address,
             contextlib.closing(sqlite3.connect(address, timeout=BUSY_TIMEOUT, uri=True)) as connection,
         ):
-            complaint = integrity_error(connection.execute)
+            damage = integrity_error(connection.execute)
     except sqlite3.Error as error:
-        found = sqlite_problem(str(error))
-        raise StorageError(f"{path}: {'; '.join(found) if found else error}") from None
-    if complaint:
+        problem = sqlite_problem(str(error))
+        raise StorageError(f"{path}: {'; '.join(problem) if problem else error}") from None
+    if damage:
         raise StorageError(f"{path}: {DAMAGED}")
 
 
 @contextlib.contextmanager
 def readable(path: Path) -> Iterator[str]:
-    """Yield SQLite's address of a file for reading only; no file beside it is created, changed or removed.
+    """Yield SQLite's URI of a file for reading only; no file in its folder is created, changed or removed.
 
-    A file that no process has open is read without locks (`immutable=1`). A file with an interrupted write beside it
-    is copied first, because SQLite would finish or undo that write.
+    A file that no process has open is read without locks (`immutable=1`). After an interrupted write, a copy of the
+    file is read, because SQLite would complete or undo the write.
+
+    Raises:
+        StorageError: the file cannot be read.
     """
     log, index, journal = (Path(f"{path}{end}") for end in ("-wal", "-shm", "-journal"))
     with contextlib.ExitStack() as stack:
         try:
-            beside = [f for f in (log, journal) if _size(f)]
+            pending = [f for f in (log, journal) if _size(f)]
             with path.open("rb") as file:
-                logs = file.read(20)[18:] == b"\2\2"
-            mode = "immutable=1" if logs and not (log.exists() and index.exists()) else "mode=ro"
-            if beside and (mode == "immutable=1" or not logs):
+                wal_mode = file.read(20)[18:] == b"\2\2"
+            mode = "immutable=1" if wal_mode and not (log.exists() and index.exists()) else "mode=ro"
+            if pending and (mode == "immutable=1" or not wal_mode):
                 copy = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hpsearch-"))) / "copy.db"
-                for one in (path, *beside):
-                    shutil.copyfile(one, f"{copy}{one.name.removeprefix(path.name)}")
+                for file_to_copy in (path, *pending):
+                    shutil.copyfile(file_to_copy, f"{copy}{file_to_copy.name.removeprefix(path.name)}")
                 path, mode = copy, "mode=rw"
         except OSError as error:
             raise StorageError(f"{path}: cannot be read: {error.strerror}") from None
@@ -135,19 +140,19 @@ def readable(path: Path) -> Iterator[str]:
 
 
 def file_stamp(path: Path) -> list[tuple[int, int]]:
-    """Return modification times (ns) and sizes of a SQLite file and its log, which differ after a write."""
-    found = []
+    """Return modification times (ns) and sizes (bytes) of a SQLite file and its log, which differ after a write."""
+    stamps = []
     for end in ("", "-wal"):
         with contextlib.suppress(FileNotFoundError):
             status = Path(f"{path}{end}").stat()
-            found.append((status.st_mtime_ns, status.st_size))
-    return found
+            stamps.append((status.st_mtime_ns, status.st_size))
+    return stamps
 
 
 def set_pragmas(connection: Any, _record: Any) -> None:
-    """Turn on the write-ahead log, with which readers never wait and a commit takes a third of the time.
+    """Turn on the write-ahead log: readers never wait, and a commit takes a third of the time.
 
-    A killed process loses nothing. A power failure may lose the last commits but leaves the file whole.
+    A killed process loses nothing. A power failure may lose the last commits but leaves the file intact.
     """
     end = time.monotonic() + BUSY_TIMEOUT
     while True:
@@ -173,7 +178,7 @@ def exclusive_connection(path: Path, timeout: float) -> sqlite3.Connection:
         timeout: seconds to wait for other processes.
 
     Raises:
-        sqlite3.OperationalError: another process has it open ("database is locked"), or it cannot be opened.
+        sqlite3.OperationalError: another process has the file open ("database is locked"), or it cannot be opened.
     """
     address = f"{path.absolute().as_uri()}?mode=rw"
     connection = sqlite3.connect(address, timeout=timeout, uri=True, isolation_level=None)
@@ -198,14 +203,14 @@ def url_of(database: str) -> str:
     """Return the URL of a path; a URL is returned unchanged.
 
     Raises:
-        StorageError: a URL cannot contain this path.
+        StorageError: the path contains a question mark.
     """
     if "://" in database:
         return database
     if "?" in database:
         raise StorageError(f"{database}: a path with a question mark cannot be used; rename the file or its folder")
     path = str(Path(database))
-    if re.search("%[0-9A-Fa-f]{2}", path):  # with a driver's name, MLflow decodes the path before it makes the folder
+    if re.search("%[0-9A-Fa-f]{2}", path):  # MLflow decodes %25 only if the URL names a driver
         return f"sqlite+pysqlite:///{path.replace('%', '%25')}"
     return f"sqlite:///{path}"
 

@@ -1,7 +1,7 @@
 """The study database: one study, its stages, its trials, and the weights of its best trials.
 
-New trials of a wave are stored in one transaction, and so are the results that a worker returns, as soon as they
-arrive. Only the coordinator that holds the lease writes. Optuna's tables beside ours mirror the finished trials.
+The new trials of a wave are stored in one transaction. The results that a worker returns are stored in one transaction
+as soon as they arrive. Only the coordinator that holds the lease writes. Optuna's tables mirror the finished trials.
 """
 
 import contextlib
@@ -28,10 +28,10 @@ Answer = TypeVar("Answer")
 
 @final
 class StudyDatabase:
-    """An open study database: the parts that read and write it.
+    """An open study database, composed of the objects that read and write its tables.
 
     Attributes:
-        locking: writers are noticed while it is read; False for a file that is read without locks.
+        locking: False for a file that is read without locks, so that a write during reading goes unnoticed.
     """
 
     def __init__(self, connection: Connection, *, locking: bool = True) -> None:
@@ -50,7 +50,7 @@ class StudyDatabase:
         """Open an existing database or, with `create`, a new one.
 
         Raises:
-            StorageError: it does not exist, is not a study database, is damaged, or cannot be written.
+            StorageError: the database does not exist, is not a study database, is damaged, or cannot be written.
         """
         return cls(Connection.open(url, create=create))
 
@@ -63,7 +63,7 @@ class StudyDatabase:
             timeout: seconds to wait for a process that writes.
 
         Raises:
-            StorageError: it cannot be read, or is not a study database.
+            StorageError: the database cannot be read, or is not a study database.
         """
         with open_snapshot(url, timeout) as snapshot:
             yield cls(snapshot.connection, locking=snapshot.locking)
@@ -80,10 +80,10 @@ class StudyDatabase:
         """Store a new study.
 
         Args:
-            fingerprint: of the data.
-            version: of the package.
-            prior: finished trials of the study it is forked from.
-            forked: that study's name.
+            fingerprint: fingerprint of the data.
+            version: versions of the packages.
+            prior: finished trials of the study that it is forked from.
+            forked: name of the study that it is forked from.
         """
         digest, now = spec_hash(json.dumps(spec)), time.time()
         study = StoredStudy(name, uuid.uuid4().hex, spec, fingerprint, version, now, digest, forked)
@@ -93,7 +93,7 @@ class StudyDatabase:
     def retry_failed(self, stage: str) -> int:
         """Set a stage's failed trials to running and return their number.
 
-        Optuna's study of the stage is deleted first: after a kill in between, it is mirrored again.
+        Optuna's study of the stage is deleted first, so that a kill between the two steps leaves no wrong mirror.
         """
         numbers = self.trials.numbers(stage, "failed")
         if numbers:
@@ -114,13 +114,16 @@ class StudyDatabase:
 
 
 def read(url: str, ask: Callable[[StudyDatabase], Answer], *, check: bool = True, tries: int = 3) -> Answer:
-    """Return what `ask` returns for a snapshot; ask again when a file read without locks changed meanwhile.
+    """Return the answer of `ask` to a snapshot of a database.
+
+    If a file that is read without locks changes in the meantime, `ask` is called again with a new snapshot.
 
     Args:
-        check: check first that the file is whole, which takes longer for larger files.
+        check: check first that the file is intact, which takes longer for larger files.
+        tries: maximum number of snapshots.
 
     Raises:
-        StorageError: it does not exist, cannot be read, or is not a study database.
+        StorageError: the database does not exist, cannot be read, or is not a study database.
     """
     path = checked_file(url, create=False) if check else file_of(url)
     before = file_stamp(path) if path is not None else []

@@ -18,7 +18,7 @@ from hpsearch.storage.trials import insert_trials
 
 @final
 class StudyTable:
-    """The one study of a database, and how its data are prepared."""
+    """The table of the one study of a database, and the table of its prepared data."""
 
     def __init__(self, connection: Connection, lease: Lease) -> None:
         self._connection = connection
@@ -34,22 +34,22 @@ class StudyTable:
         """Return the study.
 
         Raises:
-            StorageError: there is none yet.
+            StorageError: the database holds no study yet.
         """
-        found = self.find()
-        if found is None:
+        study = self.find()
+        if study is None:
             raise StorageError(f"{display_name(self._connection.url)}: {NO_STUDY}")
-        return found
+        return study
 
     def is_unchanged(self) -> bool:
-        """Return whether the spec is the one that was stored, by its hash."""
+        """Return whether the stored spec matches its stored hash."""
         return all(row.hash == spec_hash(row.spec) for row in self._connection.rows(STUDY))
 
     def begin(self, study: StoredStudy, prior: Sequence[Trial] = ()) -> None:
         """Store a new study.
 
         Args:
-            prior: finished trials of the study it is forked from.
+            prior: finished trials of the study that it is forked from.
         """
         with self._lease.transaction() as connection:
             connection.execute(STUDY.insert().values(**{**study._asdict(), "spec": json.dumps(study.spec)}))
@@ -62,11 +62,11 @@ class StudyTable:
             connection.execute(STUDY.update().values(spec=text, hash=spec_hash(text)))
 
     def prepared(self) -> list[bytes]:
-        """Return how rows are prepared, one entry for each preprocessing variant."""
+        """Return the stored `PreparedData` of each preprocessing variant, as bytes."""
         return [row.content for row in self._connection.rows(PREPARED)]
 
     def save_prepared(self, contents: Sequence[bytes]) -> None:
-        """Store how rows are prepared: a model needs it when the data may be gone."""
+        """Store the `PreparedData` of each preprocessing variant, which a model needs even if the data are gone."""
         with self._lease.transaction() as connection:
             connection.execute(PREPARED.delete())
             connection.execute(PREPARED.insert(), [{"number": n, "content": c} for n, c in enumerate(contents)])
@@ -74,7 +74,7 @@ class StudyTable:
 
 @final
 class StageTable:
-    """The stages that have begun."""
+    """The table of the stages that have begun."""
 
     def __init__(self, connection: Connection, lease: Lease) -> None:
         self._connection = connection
@@ -84,18 +84,18 @@ class StageTable:
         """Return the stages by name.
 
         Args:
-            axes: against which their boxes are checked.
+            axes: the axes that the boxes are checked against.
 
         Raises:
             StorageError: a box is damaged.
         """
         rows = self._connection.rows(STAGE)
         with self._connection.validated("the box of a stage"):
-            found = [StoredStage(**{**row._mapping, "box": json.loads(row.box)}) for row in rows]
-            found = [s._replace(box={key: (low, high) for key, (low, high) in s.box.items()}) for s in found]
-            for stage in found:
+            stages = [StoredStage(**{**row._mapping, "box": json.loads(row.box)}) for row in rows]
+            stages = [s._replace(box={key: (low, high) for key, (low, high) in s.box.items()}) for s in stages]
+            for stage in stages:
                 check_box(axes, stage.box)
-            return {stage.stage: stage for stage in found}
+            return {stage.stage: stage for stage in stages}
 
     def begin(self, stage: str, box: Box) -> StoredStage:
         """Store a new stage."""
@@ -107,16 +107,16 @@ class StageTable:
         """Store the number of trials at which a timeout ends a stage; None for a stage that continues.
 
         Args:
-            seconds: for which it has run since this was last stored.
+            seconds: running time of the stage since its running time was last stored.
         """
-        ended = STAGE.update().where(STAGE.c.stage == stage)
+        update = STAGE.update().where(STAGE.c.stage == stage)
         with self._lease.transaction() as connection:
-            connection.execute(ended.values(ended=trials, seconds=STAGE.c.seconds + seconds))
+            connection.execute(update.values(ended=trials, seconds=STAGE.c.seconds + seconds))
 
 
 @final
 class WeightsTable:
-    """The weights of the best trials, with the champion's test scores and diagnostics."""
+    """The table of the best trials' weights, with the champion's test scores and diagnostics."""
 
     def __init__(self, connection: Connection, lease: Lease) -> None:
         self._connection = connection
@@ -126,15 +126,15 @@ class WeightsTable:
         """Return all stored weights."""
         rows = self._connection.rows(CHAMPION)
         with self._connection.validated("its champion"):
-            found = [StoredWeights(**{**r._mapping, "test": json.loads(r.test) if r.test else None}) for r in rows]
-            return {(weights.stage, weights.number): weights for weights in found}
+            stored = [StoredWeights(**{**r._mapping, "test": json.loads(r.test) if r.test else None}) for r in rows]
+            return {(weights.stage, weights.number): weights for weights in stored}
 
     def find(self, trial: Trial | None) -> StoredWeights | None:
-        """Return the weights of a trial; None when they are not stored, or without a trial."""
+        """Return the weights of a trial; None if they are not stored or the trial is None."""
         return self.load().get(trial.key) if trial else None
 
     def save_champion(self, champion: StoredWeights) -> None:
-        """Store the champion with its test scores, which no other trial has."""
+        """Store the champion with its test scores, and delete those of other trials."""
         row = champion._asdict() | {"test": json.dumps(champion.test)}
         with self._lease.transaction() as connection:
             connection.execute(CHAMPION.delete().where(_is(champion.stage, champion.number)))

@@ -25,8 +25,8 @@ STAGE = sa.Table(
     METADATA,
     sa.Column("stage", sa.String(50), primary_key=True),
     sa.Column("box", sa.Text, nullable=False),  # internal values
-    sa.Column("seconds", sa.Float, nullable=False),  # run so far, over all restarts
-    sa.Column("ended", sa.Integer),  # number of trials at which its timeout ended it
+    sa.Column("seconds", sa.Float, nullable=False),  # running time, over all sessions
+    sa.Column("ended", sa.Integer),  # number of trials at which the timeout ended the stage
 )
 TRIAL = sa.Table(
     "hpsearch_trial",
@@ -42,7 +42,7 @@ TRIAL = sa.Table(
     sa.Column("finished", sa.Float),  # Unix time
     sa.Column("history", sa.LargeBinary),
     sa.Column("error", sa.Text),
-    sa.Column("copied_from", sa.Text),  # label of the trial whose result it has, when it was not trained
+    sa.Column("copied_from", sa.Text),  # label of the trial whose outcome it copies; NULL for a trained trial
 )
 CHECKPOINT = sa.Table(
     "hpsearch_checkpoint",
@@ -85,7 +85,7 @@ def check_tables(url: str, inspector: sa.Inspector) -> bool:
     """Return whether a database holds the tables of a study; False for one without tables.
 
     Raises:
-        StorageError: it holds other tables, or other columns.
+        StorageError: the database holds other tables or other columns.
     """
     names = set(inspector.get_table_names())
     if not names:
@@ -93,10 +93,10 @@ def check_tables(url: str, inspector: sa.Inspector) -> bool:
     if STUDY.name not in names:
         raise StorageError(f"{display_name(url)}: a database, but not of an hpsearch study; choose another file")
     for table in METADATA.sorted_tables:
-        found = {column["name"] for column in inspector.get_columns(table.name)} if table.name in names else set()
-        missing = sorted(set(table.columns.keys()) - found)
+        columns = {column["name"] for column in inspector.get_columns(table.name)} if table.name in names else set()
+        missing = sorted(set(table.columns.keys()) - columns)
         if missing:
-            what = f"table {table.name} has no column {missing[0]}" if found else f"there is no table {table.name}"
+            what = f"table {table.name} has no column {missing[0]}" if columns else f"there is no table {table.name}"
             raise StorageError(
                 f"{display_name(url)}: made by another version of hpsearch ({what}); "
                 "continue with that version, or start in another file"
@@ -105,7 +105,7 @@ def check_tables(url: str, inspector: sa.Inspector) -> bool:
 
 
 def create_tables(engine: sa.Engine) -> None:
-    """Create all tables in one transaction; a process that does the same at the same time waits."""
+    """Create all tables in one transaction; a concurrent process that creates them waits."""
     with engine.begin() as connection:
         if engine.dialect.name == "sqlite":
             connection.exec_driver_sql("BEGIN IMMEDIATE")

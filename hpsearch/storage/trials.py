@@ -1,4 +1,4 @@
-"""The table of trials, with the checkpoints of those that are not finished."""
+"""The table of trials, and the table of checkpoints of running trials."""
 
 import json
 import time
@@ -61,20 +61,20 @@ class TrialTable:
 
     def damaged(self) -> list[TrialKey]:
         """Return the trials whose parameters or curves cannot be decoded."""
-        found = []
+        damaged = []
         for row in self._connection.rows(TRIAL):
             try:
                 with self._connection.validated("a trial"):
                     dict(json.loads(row.internal_params))
                     _ = row.state == "running" or unpacked(row.history)
             except StorageError:
-                found.append((row.stage, row.number))
-        return found
+                damaged.append((row.stage, row.number))
+        return damaged
 
     def checkpoints(self, stage: str) -> dict[int, TrialResult]:
         """Return a stage's stored checkpoints, by the number of the trial.
 
-        The checkpoint of a trial whose curves cannot be read is empty, as if it could not be read itself.
+        If the curves of a trial cannot be read, its checkpoint is empty, so that the trial starts over.
         """
         return {row.number: _progress(row, row.state) for row in self._checkpoints(stage, *CHECKPOINT.columns)}
 
@@ -89,7 +89,7 @@ class TrialTable:
             return connection.execute(query).all()
 
     def add(self, trials: Sequence[Trial]) -> None:
-        """Store new trials, all or none; those copied from other trials with their results."""
+        """Store new trials in one transaction, copied outcomes included."""
         with self._lease.transaction() as connection:
             insert_trials(connection, trials)
 
@@ -101,12 +101,14 @@ class TrialTable:
         drop: Sequence[TrialKey] = (),
         seconds: float = 0.0,
     ) -> float:
-        """Store results in one transaction: those of finished trials, and checkpoints of running ones.
+        """Store results in one transaction: outcomes of finished trials, checkpoints of running trials.
 
         Args:
-            keep: the results whose weights are stored, because they are among the best.
-            drop: the trials whose weights are removed.
-            seconds: for which the stage has run since this was last stored.
+            stage: name of the stage.
+            results: results of its trials.
+            keep: results whose weights are stored.
+            drop: trials whose weights are deleted.
+            seconds: running time of the stage since its running time was last stored.
 
         Returns:
             The Unix time stored as the end of the finished trials.
@@ -122,20 +124,20 @@ class TrialTable:
                 connection.execute(CHECKPOINT.insert(), [_checkpoint_row(stage, r) for r in running])
             if done:
                 rows = [{"which": r.number, **_result_columns(r, finished)} for r in done]
-                change = TRIAL.update().where(TRIAL.c.stage == stage, TRIAL.c.number == sa.bindparam("which"))
-                connection.execute(change.values({key: sa.bindparam(key) for key in list(rows[0])[1:]}), rows)
+                update = TRIAL.update().where(TRIAL.c.stage == stage, TRIAL.c.number == sa.bindparam("which"))
+                connection.execute(update.values({key: sa.bindparam(key) for key in list(rows[0])[1:]}), rows)
             for name, number in drop:
                 connection.execute(CHAMPION.delete().where(CHAMPION.c.stage == name, CHAMPION.c.number == number))
             if keep:
                 weights = [{"stage": stage, "number": r.number, "weights": r.weights} for r in keep]
                 connection.execute(CHAMPION.insert(), weights)
             if seconds:
-                ran = STAGE.update().where(STAGE.c.stage == stage).values(seconds=STAGE.c.seconds + seconds)
-                connection.execute(ran)
+                where = STAGE.c.stage == stage
+                connection.execute(STAGE.update().where(where).values(seconds=STAGE.c.seconds + seconds))
         return finished
 
     def restart(self, stage: str, numbers: Sequence[int]) -> None:
-        """Set failed trials to running, without their results."""
+        """Set failed trials back to running and delete their results."""
         with self._lease.transaction() as connection:
             of_trial = sa.and_(TRIAL.c.stage == stage, TRIAL.c.number.in_(numbers))
             connection.execute(TRIAL.update().where(of_trial).values(_RESTARTED))
@@ -205,10 +207,10 @@ def _packed(history: Mapping[str, list[float]]) -> bytes:
 
 
 def unpacked(history: bytes) -> History:
-    """Return stored curves.
+    """Return curves from their stored form.
 
     Raises:
-        TypeError, ValueError or zlib.error: they are damaged.
+        TypeError, ValueError, zlib.error: the curves are damaged.
     """
-    found: History = json.loads(zlib.decompress(history))
-    return found
+    curves: History = json.loads(zlib.decompress(history))
+    return curves

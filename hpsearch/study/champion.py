@@ -16,7 +16,7 @@ from hpsearch.training.task import Outcome, Task, TrialTask
 
 
 def score_champion(context: StudyContext, state: StudyState) -> None:
-    """Score the champion's weights on the test rows, once in the life of a study, and store the scores."""
+    """Score the champion's weights on the test rows and store the scores, unless they are stored."""
     champion, storage = state.champion, context.storage
     if champion is None:
         return
@@ -35,7 +35,7 @@ def score_champion(context: StudyContext, state: StudyState) -> None:
 def _retrain(context: StudyContext, state: StudyState, champion: Trial) -> bytes | None:
     """Train the champion again for its weights, which are missing when its outcome is copied from another study.
 
-    Its seed is that of the original, so its weights are, too.
+    Its seed and therefore its weights are those of the original trial.
     """
     spec = context.spec
     task = TrialTask(champion.number, champion.point, _seed(context, state, champion))
@@ -56,7 +56,7 @@ def _retrain(context: StudyContext, state: StudyState, champion: Trial) -> bytes
 
 
 def _seed(context: StudyContext, state: StudyState, champion: Trial) -> int:
-    """Return the seed that the champion, or the trial that its outcome is copied from, was trained with."""
+    """Return the training seed of the champion, or of the trial that its outcome is copied from."""
     spec = context.spec
     names = [s.name for s in spec.stages]
     if champion.copied_from is None and champion.stage in names:
@@ -69,21 +69,23 @@ def _seed(context: StudyContext, state: StudyState, champion: Trial) -> int:
 def store_diagnostics(
     context: StudyContext, champion: Trial | None, prepared: Sequence[tuple[Preprocessing, ...]]
 ) -> None:
-    """Store the champion's diagnostics on its rows, once its test scores are stored; reports may lack the data.
+    """Store the champion's diagnostics, unless they are stored, so that a report does not need the data.
+
+    Without test scores, nothing is stored: the study has not ended.
 
     Args:
-        prepared: for each way to prepare the rows, the preprocessing of each fold.
+        prepared: for each preprocessing variant, the preprocessing of each fold.
     """
     stored = context.storage.weights.find(champion)
     if champion is None or stored is None or stored.test is None or Diagnostics.from_bytes(stored.diagnostics):
         return
     dataset = context.dataset.at(champion.point)
-    found = diagnose(context.spec, dataset, prepared[dataset.number], champion.point, stored.weights)
-    context.storage.weights.save_diagnostics(champion, found.to_bytes())
+    diagnostics = diagnose(context.spec, dataset, prepared[dataset.number], champion.point, stored.weights)
+    context.storage.weights.save_diagnostics(champion, diagnostics.to_bytes())
 
 
 def save_model(context: StudyContext, champion: Trial | None, folder: Path) -> Path | None:
-    """Save the champion's model; return its folder, or None when no weights are stored."""
+    """Save the champion's model in a folder; return the folder, or None if the weights are not stored."""
     stored = context.storage.weights.find(champion)
     if champion is None or stored is None:
         return None

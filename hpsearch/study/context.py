@@ -1,4 +1,4 @@
-"""The parts a study is built from, and the state that its stages share."""
+"""The parts of a running study, and the state that its stages share."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from hpsearch.training.executors.base import Executor
 
 
 class StudyContext(NamedTuple):
-    """The parts a study is built from; none of them changes while it runs.
+    """The parts of a running study; none is replaced while it runs.
 
     Attributes:
         space: the search space of `spec`.
@@ -63,7 +63,7 @@ class StudyState:
 def train_seed(spec: Spec, stage: Stage, number: int, proposed: int) -> int:
     """Return the training seed of a trial.
 
-    It depends on the trial's number; in a confirming stage the points to compare share the seeds.
+    It depends on the trial's number; in a confirming stage, all points share the same seeds.
 
     Args:
         proposed: number of trials of the stage.

@@ -1,4 +1,4 @@
-"""The dispatcher: tasks out to the executor, outcomes back, and failures of the executor as exceptions of the study."""
+"""The dispatcher: passes tasks to the executor, collects outcomes, and raises the executor's failures."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor
@@ -38,7 +38,7 @@ class Dispatcher:
 
         Raises:
             Interrupted: `stop` returned True.
-            Halted: there are no workers.
+            Halted: the executor has no workers.
         """
         self.check_stop()
         try:
@@ -51,10 +51,10 @@ class Dispatcher:
         return self._scheduler.collect(seconds)
 
     def check_stop(self) -> None:
-        """Raise `Interrupted` when the study is to stop."""
+        """Raise `Interrupted` if `stop` returns True."""
         if self._stop():
             raise Interrupted
 
     def halted(self, error: BaseException) -> BaseException:
-        """Return the exception that ends the study; a signal that stops the study stops its workers, too."""
+        """Return the exception that ends the study; a signal to stop the study also ends its workers."""
         return Interrupted() if self._stop() else Halted(str(error))

@@ -1,4 +1,4 @@
-"""Forks: a new study that starts with the trials of another study, its parent, as far as they are valid in it."""
+"""Forks: new studies that start with the valid trials of another study, their parent."""
 
 import time
 from typing import NamedTuple
@@ -10,14 +10,14 @@ from hpsearch.core.space import Axis, InternalValue, Point, Space, box_contains
 from hpsearch.search.earlier import distinct_outcomes
 from hpsearch.storage.records import PRIOR, StoredStudy, Trial
 from hpsearch.storage.study_db import StudyDatabase, read
-from hpsearch.study.summary import restored
+from hpsearch.study.summary import restore_study
 
 
 class ParentStudy(NamedTuple):
     """The study that is forked.
 
     Attributes:
-        trials: its finished trials, each outcome once; failed ones and those of a confirming stage are left out.
+        trials: its finished trials, each outcome once, without failed trials and trials of a confirming stage.
     """
 
     stored: StoredStudy
@@ -31,7 +31,7 @@ class Transfer(NamedTuple):
 
     Attributes:
         trials: finished trials, in internal values of the new study.
-        parent: name of the study they are from.
+        parent: name of the parent study.
         note: a message for the user.
     """
 
@@ -44,13 +44,13 @@ def read_parent(url: str) -> ParentStudy:
     """Read the study to fork; nothing is written.
 
     Raises:
-        StorageError: there is no such database, or it holds no study.
+        StorageError: the database does not exist, or it holds no study.
     """
     return read(url, _parent)
 
 
 def _parent(storage: StudyDatabase) -> ParentStudy:
-    stored, spec = restored(storage)
+    stored, spec = restore_study(storage)
     space = search_space(spec)
     stages = [PRIOR, *(stage.name for stage in spec.stages if not stage.confirms)]
     trials = distinct_outcomes([_without_copies(storage.trials.load(name, space)) for name in stages])
@@ -58,9 +58,9 @@ def _parent(storage: StudyDatabase) -> ParentStudy:
 
 
 def transferable_trials(parent: ParentStudy, spec: Spec, space: Space, fingerprint: str, version: str) -> Transfer:
-    """Return the trials of a parent that would have the same outcome in a fork, as far as they lie in its space.
+    """Return the trials of a parent that lie in the space of a fork and would have the same outcome in it.
 
-    When the parent was begun with another version, the fork's samplers know its trials, but no outcome is copied.
+    When the parent was started with another version, the fork's samplers know its trials, but no outcome is copied.
 
     Args:
         spec, space: of the fork.
@@ -71,19 +71,19 @@ def transferable_trials(parent: ParentStudy, spec: Spec, space: Space, fingerpri
     differing = list(changed_sections(parent.spec, spec)) + ["data fingerprint"] * (stored.fingerprint != fingerprint)
     if differing:
         reason = f"{', '.join(differing)} differ{'s' * (len(differing) == 1)}, which changes the outcome of its trials"
-        return Transfer([], name, f"forked from '{name}'; {reason}: none is used again")
+        return Transfer([], name, f"forked from '{name}'; {reason}: none is reused")
     same_version = stored.version == version
-    found: list[Trial] = []
+    transferred: list[Trial] = []
     for t in parent.trials:
         internal_params = converted(parent.space, space, t)
         if internal_params is not None:
             source = (t.copied_from or f"{name}:{t.label}") if same_version else None
-            copy = t._replace(stage=PRIOR, number=len(found), finished=time.time(), copied_from=source)
-            found.append(copy._replace(internal_params=internal_params, point=space.point(internal_params)))
-    note = f"forked from '{name}': {len(found)} of its {len(parent.trials)} finished trials are used again"
+            copy = t._replace(stage=PRIOR, number=len(transferred), finished=time.time(), copied_from=source)
+            transferred.append(copy._replace(internal_params=internal_params, point=space.point(internal_params)))
+    note = f"forked from '{name}': {len(transferred)} of its {len(parent.trials)} finished trials are reused"
     if not same_version:
-        note += f", by samplers alone: it was begun with {stored.version}, now {version}"
-    return Transfer(found, name, note)
+        note += f", by samplers only: it was started with {stored.version}, now {version}"
+    return Transfer(transferred, name, note)
 
 
 def _without_copies(trials: list[Trial]) -> list[Trial]:
@@ -95,7 +95,7 @@ def converted(old: Space, new: Space, trial: Trial) -> dict[str, InternalValue] 
     """Return a trial's point in internal values of another space; None when it does not lie in that space."""
     axes = {a.name: a for a in old.axes}
     for name, value in new.fixed.items():
-        # A search_space parameter that is inactive at the point may have any value.
+        # A searched parameter that is inactive at the point may have any value.
         if not (same_value(trial.point[name], value) if name in trial.point else name in axes):
             return None
     internal_params: dict[str, InternalValue] = {}
@@ -113,7 +113,7 @@ def converted(old: Space, new: Space, trial: Trial) -> dict[str, InternalValue] 
 
 
 def _internal(old: Axis | None, new: Axis, trial: Trial) -> InternalValue | None:
-    """Return a trial's internal value on an axis; None when its value does not lie on it."""
+    """Return a trial's internal value on an axis; None when its value does not lie on the axis."""
     value = trial.point.get(new.name)
     if value is None or (new.choices and not any(same_value(value, choice) for choice in new.choices)):
         return None

@@ -1,6 +1,6 @@
 """The loop over the stages of a study: each runs to its end, then the champion is scored on the test rows.
 
-Resuming is the same loop: stages and waves that are complete in the database cost nothing.
+Resuming runs the same loop: stages and waves that are complete in the database are not trained again.
 """
 
 from collections.abc import Iterator

@@ -23,7 +23,7 @@ class StudyProgress(NamedTuple):
         pruned, diverged, failed, running: trials of the whole study in each state.
         total: planned trials of all stages.
         best: the best trial so far.
-        news: trials that finished since the last report.
+        news: trials that have finished since the last report.
         notes: messages for the user, each reported once.
     """
 

@@ -1,4 +1,4 @@
-"""Sessions: everything that a study runs on is opened here, from the study file and the options of a command."""
+"""Sessions: open the database, data, executor and tracker of a study from its spec and the options of a command."""
 
 import os
 import tempfile
@@ -14,6 +14,7 @@ from hpsearch.core.version import versions
 from hpsearch.data.dataset import prepare
 from hpsearch.errors import OutputError, StorageError
 from hpsearch.models.prepared import PreparedData
+from hpsearch.storage.connection import NO_STUDY
 from hpsearch.storage.database import display_name
 from hpsearch.storage.records import StoredStudy
 from hpsearch.storage.study_db import StudyDatabase, read
@@ -23,19 +24,19 @@ from hpsearch.study.fork import ParentStudy, read_parent
 from hpsearch.study.loop import Study
 from hpsearch.study.progress import StudyProgress
 from hpsearch.study.start import check_changes, resume_study, retry_failed, start_study, store_prepared
-from hpsearch.study.summary import RestoredStudy, Summary, count_reused, restored
+from hpsearch.study.summary import RestoredStudy, Summary, count_reused, restore_study
 from hpsearch.tracking import TRACKERS, BackgroundTracker, NullTracker, StudyInfo, Tracker, TrackerFactory
 from hpsearch.training.executors import EXECUTORS, Executor
 from hpsearch.training.network import check_fit
 
-FLUSH_SECONDS = 120.0  # time that a tracker gets to send the rest when a study is done
-FLUSH_SECONDS_STOPPED = 3.0  # the same when the user waits for the study to stop
+FLUSH_SECONDS = 120.0  # time for a tracker to send the remaining trials after a study has ended
+FLUSH_SECONDS_STOPPED = 3.0  # the same after a study was interrupted
 
 ExecutorFactory = Callable[[int, str], Executor]  # number of workers, folder for temporary files → executor
 
 
 class Options(NamedTuple):
-    """How a study is run; no option affects its results.
+    """Options for running a study; none affects the result of a trial.
 
     Attributes:
         workers: number of workers; None for the number in the study file.
@@ -43,8 +44,8 @@ class Options(NamedTuple):
         stop: called between steps; when it returns True, the study stops.
         retry_failed: train failed trials again.
         parent: URL of the study to fork.
-        executor: name of an executor, or a function that makes one.
-        tracker: name of a tracker, or a function that makes one.
+        executor: name of an executor, or a function that returns one.
+        tracker: name of a tracker, or a function that returns one.
     """
 
     workers: int | None
@@ -58,9 +59,9 @@ class Options(NamedTuple):
 
 @final
 class Session:
-    """A study that is ready to run: everything is opened, nothing is trained yet.
+    """A study that is ready to run: its resources are open, and no trial has been trained in this session.
 
-    It is a context manager; `run` may be called once.
+    It is a context manager that closes the resources; `run` may be called once.
 
     Args:
         spec: from a study file; None to use the spec in the database.
@@ -79,16 +80,16 @@ class Session:
             self._exit.close()
             raise
 
-    def _open(self, given: Spec | None, url: str, options: Options) -> None:
-        # Read before anything is written beside the database.
+    def _open(self, file_spec: Spec | None, url: str, options: Options) -> None:
+        # Read first: opening the database for writing creates files in its folder.
         parent = None if options.parent is None else read_parent(options.parent)
-        before = read(url, restored) if given is None else None
-        self._storage = StudyDatabase.open(url, create=given is not None)
+        restored = read(url, restore_study) if file_spec is None else None
+        self._storage = StudyDatabase.open(url, create=file_spec is not None)
         self._exit.callback(self._storage.close)
         self._exit.enter_context(self._storage.lease.hold())
         stored = self._storage.study.find()
-        old = None if stored is None else _spec_of(stored, before, url)
-        self.spec = spec = given or _required(old, url)
+        old = None if stored is None else _spec_of(stored, restored, url)
+        self.spec = spec = file_spec or _required_spec(old, url)
         changes = [] if stored is None or old is None else check_changes(self._storage, stored, old, spec)
         self._folder = self._temporary_folder()
         self._executor = self._open_executor(options)
@@ -119,28 +120,28 @@ class Session:
         self._exit.close()
 
     def run(self) -> Iterator[StudyProgress]:
-        """Train all missing trials; `summary` then returns the result.
+        """Train all missing trials, yielding progress; `summary` then returns the result.
 
         Raises:
             Interrupted: `stop` returned True; finished trials are stored.
             Halted: the study cannot continue; finished trials are stored.
         """
-        patience = FLUSH_SECONDS_STOPPED
+        timeout = FLUSH_SECONDS_STOPPED
         try:
             yield from self.study.run()
             self._executor.close()
             store_diagnostics(self._context, self.study.best, self._prepared)
             model = save_model(self._context, self.study.best, self._folder / "model")
             self._tracker.finish_study(self.summary().ranking, model)
-            patience = FLUSH_SECONDS
+            timeout = FLUSH_SECONDS
         finally:
-            self.untracked = self._tracker.close(patience)
+            self.untracked = self._tracker.close(timeout)
 
     def summary(self) -> Summary:
         """Return the current state of the study."""
-        s = self.study
-        reused = count_reused(s.space, s.boxes, [s.transferred, *s.trials])
-        return Summary(s.spec, s.space, s.trials, s.boxes, reused, s.totals, s.best)
+        study = self.study
+        reused = count_reused(study.space, study.boxes, [study.transferred, *study.trials])
+        return Summary(study.spec, study.space, study.trials, study.boxes, reused, study.totals, study.best)
 
     def _temporary_folder(self) -> Path:
         try:
@@ -163,21 +164,21 @@ class Session:
         return tracker
 
 
-def _spec_of(stored: StoredStudy, before: RestoredStudy | None, url: str) -> Spec:
-    """Return the spec of a stored study; one that was restored before the lease is used again if it has not changed."""
-    if before is not None and before.stored.spec == stored.spec:
-        return before.spec
+def _spec_of(stored: StoredStudy, restored: RestoredStudy | None, url: str) -> Spec:
+    """Return the spec of a stored study; a spec that was restored before the lease is reused if it has not changed."""
+    if restored is not None and restored.stored.spec == stored.spec:
+        return restored.spec
     return restore_spec(stored.spec, display_name(url))
 
 
-def _required(spec: Spec | None, url: str) -> Spec:
+def _required_spec(spec: Spec | None, url: str) -> Spec:
     if spec is None:
-        raise StorageError(f"{display_name(url)}: holds no study yet; start one with: hpsearch run STUDY.yaml")
+        raise StorageError(f"{display_name(url)}: {NO_STUDY}")
     return spec
 
 
 def _check_not_forked(parent: ParentStudy | None, url: str) -> None:
-    """Raise an error for a fork whose database is not new."""
+    """Raise `StorageError` for a fork whose database already holds a study."""
     if parent is not None:
         raise StorageError(f"{display_name(url)}: already exists; resume it with: hpsearch resume {display_name(url)}")
 

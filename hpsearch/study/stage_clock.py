@@ -6,7 +6,7 @@ from typing import final
 
 @final
 class StageClock:
-    """Measures how long a stage has run and whether its time limit is over.
+    """Measures how long a stage has run and whether its time limit has passed.
 
     Args:
         used: seconds that the stage ran in earlier sessions.
@@ -19,11 +19,11 @@ class StageClock:
 
     @property
     def expired(self) -> bool:
-        """True when the time limit is over."""
+        """True when the time limit has passed."""
         return time.monotonic() > self._deadline
 
     def lap(self) -> float:
-        """Return the seconds since the last call, or since the stage began."""
+        """Return the seconds since the last call, or since the session began the stage."""
         now = time.monotonic()
         seconds, self._last = now - self._last, now
         return seconds

@@ -3,8 +3,8 @@
 The information that a wave is suggested from depends on its number alone: wave k sees the outcomes of waves up to
 k − 2, and wave k − 1 as running. So wave k is suggested while wave k − 1 trains, and no worker waits for the
 coordinator or for a slow trial. At a rung, a trial is compared with the trials of these waves and of its own wave, once
-all of its wave have reached the rung. Each trial has a new sampler, made from the trial's seed. Therefore the table is
-the same for any number of workers, for any order in which trials end, and however often a process is killed.
+all trials of its own wave have reached the rung. Each trial has a new sampler, created from the trial's seed. Therefore
+the table is the same for any number of workers, for any order in which trials end, and for any number of kills.
 """
 
 import time
@@ -34,7 +34,7 @@ TIME_SLICE = 30.0  # seconds of training after which a group returns to have its
 
 @final
 class StageRun:
-    """One stage of a running study: begun or resumed when it is made, run to its end by `run`.
+    """One stage of a running study, which the constructor begins or resumes and `run` runs to its end.
 
     Args:
         number: index of the stage in `spec.stages`; all stages before it have ended.
@@ -66,7 +66,7 @@ class StageRun:
         return self._state.totals[self._number]
 
     def run(self) -> Iterator[tuple[Trial, ...]]:
-        """Run the stage to its end; yield the trials that have finished since the last time.
+        """Run the stage to its end; yield the trials that have finished since the last yield.
 
         Raises:
             Interrupted: `stop` returned True.
@@ -100,7 +100,7 @@ class StageRun:
         return [trial for outcome in collected for trial in self._save(outcome)], error
 
     def _total(self, stored: StoredStage) -> int:
-        """Return the planned trials: those of the study file, or fewer when time was over or points are missing."""
+        """Return the number of planned trials: fewer after a timeout, or if there are too few points to confirm."""
         stage = self._stage
         if stage.top is not None:
             if len(self._points) < stage.top:
@@ -114,7 +114,7 @@ class StageRun:
         return stored.ended
 
     def _is_readable(self, partial: TrialResult) -> bool:
-        """Return whether a checkpoint can be read; a trial without one starts over, which changes no result."""
+        """Return whether a checkpoint can be read; without one, the trial starts over, with the same result."""
         try:
             if not partial.checkpoint:
                 raise EngineError("not a checkpoint: its curves cannot be read")
@@ -134,7 +134,7 @@ class StageRun:
         self._state.totals[self._number] = trials
 
     def _open_wave(self, wave: int, size: int) -> None:
-        """Suggest the missing trials of a wave, form its cohorts, and send its trials to the workers."""
+        """Suggest the missing trials of a wave, form its cohorts, and queue its trials."""
         stage, spec, first = self._stage, self._context.spec, len(self._trials)
         if stage.confirms:
             new = confirm.trials_to_confirm(spec, self._context.space, self._points, range(first, self.total))
@@ -152,7 +152,7 @@ class StageRun:
         self._advance()
 
     def _add(self, trials: Sequence[Trial]) -> None:
-        """Store new trials in one transaction; the outcome of a copied trial counts from now."""
+        """Store new trials in one transaction; copied outcomes are finished as of now."""
         now = time.time()
         new = [t._replace(finished=now) if t.state in FINISHED else t for t in trials]
         if new:
@@ -180,7 +180,7 @@ class StageRun:
         return finished
 
     def _behind(self, cohort: pruning.Cohort, rung: int) -> list[int]:
-        """Return the trials to prune at a rung, by number; those beyond it were compared there before."""
+        """Return the numbers of the trials to prune at a rung; trials beyond the rung have passed it already."""
         trials = [self._trials[n] for n in cohort.numbers]
         trials = [with_result(t, self._partial[t.number], 0.0) if t.state == "running" else t for t in trials]
         behind = pruning.trials_to_prune(self._context.spec, self._stage, rung, trials, cohort.peers)
@@ -193,17 +193,17 @@ class StageRun:
     def _send(self, wave: int, numbers: Sequence[int], epochs: int) -> None:
         """Queue trials to train up to an epoch, the longest groups first."""
         spec, dataset = self._context.spec, self._context.dataset
-        cut = group_trials(spec, dataset, list(map(self._task, numbers)), self._context.executor.workers)
-        self._dispatcher.queue(wave, [Task(spec, dataset, group, epochs, TIME_SLICE) for group in cut])
+        groups = group_trials(spec, dataset, list(map(self._task, numbers)), self._context.executor.workers)
+        self._dispatcher.queue(wave, [Task(spec, dataset, group, epochs, TIME_SLICE) for group in groups])
 
     def _task(self, number: int) -> TrialTask:
-        """Return the task of a trial: from its seed, or from its checkpoint."""
+        """Return the task that starts a trial from its seed or resumes it from its checkpoint."""
         seed = train_seed(self._context.spec, self._stage, number, len(self._trials))
         task = TrialTask(number, self._trials[number].point, seed)
         return resumed(task, self._partial[number]) if number in self._partial else task
 
     def _receive(self) -> list[Trial]:
-        """Wait for outcomes, store them, and send on what is not finished; return the finished trials."""
+        """Wait for outcomes, store them, and queue the next tasks; return the finished trials."""
         finished, error = self.save_collected(COLLECT_TIMEOUT)
         self._context.storage.lease.heartbeat()
         self._dispatcher.check_stop()
@@ -219,17 +219,17 @@ class StageRun:
         done = [r for r in outcome if r.state != "running"]
         for r in done:
             trials[r.number] = with_result(trials[r.number], r, 0.0)
-        wanted = weights_to_keep(self._context.spec, state.trials)
-        keep = [r for r in done if (name, r.number) in wanted and r.weights is not None]
-        drop = state.kept - wanted if wanted else set()
-        when = self._context.storage.trials.save(name, outcome, keep, sorted(drop), self._clock.lap())
+        to_keep = weights_to_keep(self._context.spec, state.trials)
+        keep = [r for r in done if (name, r.number) in to_keep and r.weights is not None]
+        drop = state.kept - to_keep if to_keep else set()
+        finished = self._context.storage.trials.save(name, outcome, keep, sorted(drop), self._clock.lap())
         state.kept = state.kept - drop | {(name, r.number) for r in keep}
         for r in outcome:
             self._partial.pop(r.number, None)
             if r.state == "running":
                 self._partial[r.number] = r
         for r in done:
-            trials[r.number] = with_result(trials[r.number], r, when)
+            trials[r.number] = with_result(trials[r.number], r, finished)
             self._context.tracker.log_trial(trials[r.number])
         return [trials[r.number] for r in done]
 
@@ -241,13 +241,13 @@ class StageRun:
 
 
 def begin_stage(context: StudyContext, state: StudyState, number: int) -> StoredStage:
-    """Return a stage as stored; its box is computed when it begins and never changes."""
+    """Return a stage as stored, and store it if it is new. Its box is computed once and never changes."""
     spec, space = context.spec, context.space
     stage = spec.stages[number]
     stored = context.storage.stages.load(space.axes).get(stage.name)
     if stored is None:
-        inside = stage_box(spec, space, number, state.trials, state.transferred)
-        stored = context.storage.stages.begin(stage.name, inside)
+        box = stage_box(spec, space, number, state.trials, state.transferred)
+        stored = context.storage.stages.begin(stage.name, box)
     if stage.zoom:
         names = [s.name for s in spec.stages]
         earlier = (t for trials in (state.transferred, *state.trials) for t in trials)
@@ -257,7 +257,7 @@ def begin_stage(context: StudyContext, state: StudyState, number: int) -> Stored
 
 
 def check_max_failed(spec: Spec, trials: Sequence[Sequence[Trial]]) -> None:
-    """Raise `Halted` when more trials than `max_failed` have failed, in earlier sessions, too."""
+    """Raise `Halted` if more than `max_failed` trials have failed, including those of earlier sessions."""
     failed = [t for stage in trials for t in stage if t.state == "failed"]
     if spec.max_failed is not None and len(failed) > spec.max_failed:
         raise Halted(

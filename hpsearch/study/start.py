@@ -1,4 +1,4 @@
-"""Starting or resuming a study in its database, and what of its file may have changed since it began."""
+"""Start or resume a study in its database, and check the changes of its file."""
 
 from hpsearch.config.diff import changed_sections, compare_specs
 from hpsearch.config.spec import Spec
@@ -18,7 +18,7 @@ def check_changes(storage: StudyDatabase, stored: StoredStudy, old: Spec, new: S
     """Return the changes of the study file since the study began, one line each.
 
     Raises:
-        StorageError: the study cannot continue with one of them.
+        StorageError: the study cannot continue with one of the changes.
     """
     where = display_name(storage.url)
     if stored.name != new.name:
@@ -43,7 +43,7 @@ def check_changes(storage: StudyDatabase, stored: StoredStudy, old: Spec, new: S
 def start_study(
     storage: StudyDatabase, spec: Spec, space: Space, dataset: Dataset, parent: ParentStudy | None
 ) -> tuple[StoredStudy, list[str]]:
-    """Write a new study to its database; return it and messages for the user.
+    """Store a new study; return it and messages for the user.
 
     Args:
         parent: the study to fork, if any.
@@ -77,11 +77,11 @@ def resume_study(
         storage.study.change_spec(spec.model_dump(mode="json"))
     if stored.version == versions():
         return changes
-    return [*changes, f"begun with {stored.version}, now {versions()}: results of trials may differ"]
+    return [*changes, f"started with {stored.version}, now {versions()}: results of trials may differ"]
 
 
 def store_prepared(storage: StudyDatabase, spec: Spec, prepared: list[PreparedData]) -> None:
-    """Store how rows are prepared, unless it is stored; a study without trials may have changed it."""
+    """Store the prepared data, unless they are stored; they are replaced while the study has no trials."""
     contents, stored = [p.to_bytes() for p in prepared], storage.study.prepared()
     if not stored or (stored != contents and not any(storage.trials.count(stage.name) for stage in spec.stages)):
         storage.study.save_prepared(contents)

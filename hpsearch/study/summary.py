@@ -1,4 +1,4 @@
-"""Study summaries: the state of a study as its database holds it, read without training anything."""
+"""Study summaries: the state of a study, read from its database."""
 
 import shlex
 from collections.abc import Sequence
@@ -18,7 +18,14 @@ from hpsearch.storage.lease import Holder
 from hpsearch.storage.records import FINISHED, PRIOR, StoredStudy, Trial, best_of, ranked, with_result
 from hpsearch.storage.study_db import StudyDatabase, read
 
-COLUMNS = ("stage", "number", "state", "value", "epochs", "seconds")  # of a trial, besides parameters and metrics
+COLUMNS = (
+    "stage",
+    "number",
+    "state",
+    "value",
+    "epochs",
+    "seconds",
+)  # columns of a trial; parameters and metrics follow
 
 
 class Summary(NamedTuple):
@@ -28,10 +35,10 @@ class Summary(NamedTuple):
         space: the search space of `spec`.
         trials: trials of each stage that has begun, by number.
         boxes: box of each stage that has begun.
-        reused: number of earlier trials that each of these stages began with.
+        reused: for each of these stages, number of earlier trials that its sampler started with.
         totals: planned trials of each stage.
         champion: the champion so far, with its test scores once they are stored.
-        holder: the process that holds the lease, or held it last.
+        holder: the process in the lease, which may have ended; None if the lease is free.
     """
 
     spec: Spec
@@ -74,30 +81,30 @@ class Summary(NamedTuple):
     def edges(self) -> list[list[RangeEdge]]:
         """For each stage that has begun, the ranges that may exclude better points."""
         names = [s.name for s in self.spec.stages]
-        found = []
-        for number, (stage, inside) in enumerate(zip(self.spec.stages, self.boxes, strict=False)):
+        edges = []
+        for number, (stage, box) in enumerate(zip(self.spec.stages, self.boxes, strict=False)):
             earlier = (t for trials in self.trials[:number] for t in trials)
             best = best_of(earlier, self.spec.metric.sign, names) if stage.zoom else None
-            found.append(range_edges(self.space, inside, best))
-        return found
+            edges.append(range_edges(self.space, box, best))
+        return edges
 
     @property
     def ranking(self) -> list[Trial]:
         """Complete trials: the champion, then the others, best first."""
         names = [s.name for s in self.spec.stages]
-        found = ranked((t for trials in self.trials for t in trials), self.spec.metric.sign, names)
+        complete = ranked((t for trials in self.trials for t in trials), self.spec.metric.sign, names)
         first = [] if self.champion is None else [self.champion]
-        return first + [t for t in found if not first or t.label != first[0].label]
+        return first + [t for t in complete if not first or t.label != first[0].label]
 
 
 class RestoredStudy(NamedTuple):
-    """A study as stored, and its spec."""
+    """A stored study and its validated spec."""
 
     stored: StoredStudy
     spec: Spec
 
 
-def restored(storage: StudyDatabase) -> RestoredStudy:
+def restore_study(storage: StudyDatabase) -> RestoredStudy:
     """Return the study in an open database.
 
     Raises:
@@ -108,21 +115,21 @@ def restored(storage: StudyDatabase) -> RestoredStudy:
 
 
 def summary(url: str) -> Summary:
-    """Return the state of the study in a database, at one moment; nothing is written.
+    """Return the state of the study in a database at one moment; nothing is written.
 
     Raises:
-        StorageError: there is no such database, or it holds no study.
+        StorageError: the database does not exist, or it holds no study.
     """
-    return read(url, summarized)
+    return read(url, summarize)
 
 
-def summarized(storage: StudyDatabase, known: Sequence[Sequence[Trial]] = ()) -> Summary:
+def summarize(storage: StudyDatabase, known: Sequence[Sequence[Trial]] = ()) -> Summary:
     """Return the state of the study in an open database.
 
     Args:
         known: the first trials of each stage, from an earlier summary; they are not read again.
     """
-    spec = restored(storage).spec
+    spec = restore_study(storage).spec
     space = search_space(spec)
     stored_stages = storage.stages.load(space.axes)
     transferred = storage.trials.load(PRIOR, space)
@@ -142,8 +149,8 @@ def summarized(storage: StudyDatabase, known: Sequence[Sequence[Trial]] = ()) ->
     if champion and weights and weights.test:
         champion = with_test_scores(champion, weights.test)
         trials[[s.name for s in spec.stages].index(champion.stage)][champion.number] = champion
-    reuse = count_reused(space, boxes, [transferred, *trials])
-    return Summary(spec, space, trials, boxes, reuse, totals, champion, storage.lease.holder())
+    reused = count_reused(space, boxes, [transferred, *trials])
+    return Summary(spec, space, trials, boxes, reused, totals, champion, storage.lease.holder())
 
 
 def count_reused(space: Space, boxes: Sequence[Box], trials: Sequence[Sequence[Trial]]) -> list[int]:
@@ -152,21 +159,21 @@ def count_reused(space: Space, boxes: Sequence[Box], trials: Sequence[Sequence[T
     Args:
         trials: the trials of the parent study, then those of each stage.
     """
-    return [len(reusable_trials(space, inside, trials[: number + 1])) for number, inside in enumerate(boxes)]
+    return [len(reusable_trials(space, box, trials[: number + 1])) for number, box in enumerate(boxes)]
 
 
 def _stage_trials(space: Space, storage: StudyDatabase, stage: str, known: Sequence[Trial]) -> list[Trial]:
-    """Return the trials of a stage, running ones as far as they are stored."""
+    """Return the trials of a stage; running trials have their stored progress."""
     trials = [*known, *storage.trials.load(stage, space, len(known))]
     for result in storage.trials.progress(stage).values():
         trials[result.number] = with_result(trials[result.number], result, 0.0)
     return trials
 
 
-def standing(url: str, found: Summary) -> str | None:
-    """Return a line that says which process runs a study, or how to resume it; None for one that is done."""
-    if found.holder is not None and not found.holder.gone:
-        return f"Run by {found.holder}."
-    if found.trained:
+def status_line(url: str, study: Summary) -> str | None:
+    """Return a line that says which process runs a study or how to resume it; None for a finished study."""
+    if study.holder is not None and not study.holder.gone:
+        return f"Run by {study.holder}."
+    if study.trained:
         return None
     return f"Unfinished and not running. Resume with: hpsearch resume {shlex.quote(display_name(url))}"

@@ -17,7 +17,7 @@ STEP_WORK = 40  # multiply-adds that take as long as updating one parameter
 
 
 class _Plan(NamedTuple):
-    """A trial with what decides its group.
+    """A trial and the properties that determine its group.
 
     Attributes:
         key: trials with equal keys can train together.
@@ -39,21 +39,21 @@ def group_trials(
     Grouping affects no result, only the duration. Groups are small enough to keep all workers busy, and trials of large
     networks train alone, because batched training does not make them faster.
     """
-    most = -(-len(trials) // (2 * workers)) or 1
+    max_size = -(-len(trials) // (2 * workers)) or 1
     by_key: dict[Hashable, list[_Plan]] = {}
     for trial in trials:
         plan = _plan(spec, dataset, trial)
         by_key.setdefault((plan.key, trial.epochs), []).append(plan)
     groups: list[list[_Plan]] = []
     for plans in by_key.values():
-        size = most if plans[0].batched else 1
+        size = max_size if plans[0].batched else 1
         groups += [plans[i : i + size] for i in range(0, len(plans), size)]
     groups.sort(key=lambda group: -sum(plan.cost for plan in group))
     return [tuple(plan.trial for plan in group) for group in groups]
 
 
 def _plan(spec: Spec, dataset: Dataset, trial: TrialTask) -> _Plan:
-    """A trial whose network cannot be built trains alone, so that `advance` reports the error as its result."""
+    """Return the plan of a trial; if its network cannot be built, it trains alone and `advance` returns the error."""
     try:
         network, hyper = build_network(spec, dataset, trial.point), hyperparameters(spec.train, trial.point)
     except EngineError:
@@ -65,5 +65,5 @@ def _plan(spec: Spec, dataset: Dataset, trial: TrialTask) -> _Plan:
 
 
 def _epoch_cost(network: Network, rows: int, batch_size: int) -> float:
-    """Forward and backward passes of all rows, and the optimizer's steps."""
+    """Return the multiply-adds of the forward and backward passes of all rows and of the optimizer's steps."""
     return rows * network.work * 3 + (rows / batch_size) * (STEP_OVERHEAD + network.size * STEP_WORK)

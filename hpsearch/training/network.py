@@ -16,7 +16,7 @@ from hpsearch.errors import DataError
 
 
 def build_network(spec: Spec, dataset: Dataset, point: Point) -> Network:
-    """Return the network at a point; its output layer and loss follow from the data.
+    """Return the network at a point; the data determine its output layer and its loss.
 
     Raises:
         EngineError: invalid units or settings, or layers that do not fit the data or each other.
@@ -27,15 +27,15 @@ def build_network(spec: Spec, dataset: Dataset, point: Point) -> Network:
         _check_output(spec, dataset)
     flatten: list[Layer] = [Flatten()] if len(dataset.inputs) == 3 and spec.model.layers is None else []
     last = Dense(dataset.outputs, initializer_for(spec.model.output.initializer, spec.model, point, "identity"))
-    ends = [last] if output == ACTIVATIONS["identity"]() else [last, output]
-    return Network(dataset.inputs, (*flatten, *hidden_layers(spec.model, point), *ends), dataset.loss)
+    output_layers = [last] if output == ACTIVATIONS["identity"]() else [last, output]
+    return Network(dataset.inputs, (*flatten, *hidden_layers(spec.model, point), *output_layers), dataset.loss)
 
 
 def check_fit(spec: Spec, dataset: Dataset) -> None:
     """Check that the study's networks fit the data, at both ends of every range and at every listed value.
 
     Raises:
-        DataError: the model or the metric does not fit the data; names the layer and both shapes.
+        DataError: the model or the metric does not fit the data; the message names the layer and both shapes.
     """
     _check_metric(spec, dataset)
     rows = dict(dataset.rows)["train"]
@@ -45,7 +45,7 @@ def check_fit(spec: Spec, dataset: Dataset) -> None:
         try:
             network = build_network(spec, dataset, point)
             trainer.check_fit(network, hyper, rows)
-            trainer.check_fit(network, smallest, rows)  # the smallest batch may be at another point than batch norm
+            trainer.check_fit(network, smallest, rows)  # a trial may combine this network with the smallest batch
         except EngineError as error:
             searched = {name: value for name, value in point.items() if not isinstance(spec.parameters[name], Fixed)}
             at = f" (at {', '.join(f'{k} {v}' for k, v in searched.items())})" if searched else ""
@@ -53,7 +53,7 @@ def check_fit(spec: Spec, dataset: Dataset) -> None:
 
 
 def _check_output(spec: Spec, dataset: Dataset) -> None:
-    """Check that an output of at least 0 suits the targets."""
+    """Check that the targets allow an output activation, whose values are at least 0."""
     if dataset.loss.classifies:
         raise EngineError("model.output.activation is for regression; classification needs identity")
     if spec.data.target_scale != "none":
@@ -72,7 +72,9 @@ def _check_metric(spec: Spec, dataset: Dataset) -> None:
     if metric.classifies != dataset.loss.classifies:
         kind, other = ("classification", "regression") if dataset.classes else ("regression", "classification")
         fitting = ", ".join(n for n, m in METRICS.items() if m.classifies == dataset.loss.classifies)
-        raise DataError(f"metric.name: {spec.metric.name} is for {other}, the task is {kind}; choose from {fitting}")
+        raise DataError(
+            f"metric.name: {spec.metric.name} is for {other}, but the task is {kind}; choose from {fitting}"
+        )
     val = dataset.part("val")
     if val is not None:
         for fold in range(dataset.folds):

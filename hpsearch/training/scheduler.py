@@ -12,12 +12,12 @@ from hpsearch.training.executors.base import Executor, WorkerDied
 from hpsearch.training.task import Outcome, Task, failed_result, resumed
 
 PREFETCH = 2  # tasks in flight per worker, so that a worker has its next task when it finishes one
-MAX_DEATHS = 3  # of workers, while a trial makes no progress; then the trial has failed
+MAX_DEATHS = 3  # worker deaths without progress of a trial, after which the trial has failed
 
 
 @final
 class TaskScheduler:
-    """The tasks of one stage. Tasks of earlier waves start first, tasks of one wave in the order they were added."""
+    """The tasks of one stage. Tasks of earlier waves start first; tasks of one wave start in the order of `add`."""
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
@@ -50,9 +50,9 @@ class TaskScheduler:
     def collect(self, seconds: float) -> tuple[list[Outcome], BaseException | None]:
         """Wait at most `seconds` for tasks to end; return their outcomes, and an exception that must end the study.
 
-        Trials that ran out of time before their rung are queued again from their checkpoints. When a worker died, the
-        trials of its task are queued again one by one, which shows the trial at fault; a trial that has cost
-        `MAX_DEATHS` workers has failed.
+        Trials that reached their time limit before their rung are queued again from their checkpoints. When a worker
+        has died, the trials of its task are queued again one by one, which identifies the trial at fault. A trial whose
+        workers have died `MAX_DEATHS` times without progress has failed.
         """
         done, _ = wait(self._submitted, timeout=seconds, return_when=FIRST_COMPLETED)
         outcomes: list[Outcome] = []
@@ -72,7 +72,7 @@ class TaskScheduler:
         return outcomes, error
 
     def _resume(self, wave: int, task: Task, outcome: Outcome) -> None:
-        """Queue the trials again that have not reached the task's epoch."""
+        """Queue again the trials that have not reached the task's epoch."""
         unfinished = {r.number: r for r in outcome if r.state == "running" and r.epochs < task.epochs}
         for r in outcome:
             del self._deaths[r.number]

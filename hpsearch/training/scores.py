@@ -31,7 +31,7 @@ def _accuracy_name(dataset: Dataset) -> str:
 
 
 def epoch_scores(epoch: Epoch, spec: Spec, dataset: Dataset) -> dict[str, np.ndarray]:
-    """Return the scores of an epoch, `(trials,)` each: means over folds, and the monitored metric's deviation."""
+    """Return name → scores of an epoch `(trials,)`: means over folds, and the monitored metric's standard deviation."""
     accuracy = _accuracy_name(dataset)
     scores = {"train/loss": epoch.train.loss, f"train/{accuracy}": epoch.train.accuracy}
     if epoch.val is not None:
@@ -59,24 +59,24 @@ def final_scores(spec: Spec, dataset: Dataset, point: Point, weights: bytes) -> 
     the test rows together, as the mean of their predictions; each fold is scored alone on its training rows.
 
     Args:
-        weights: `(folds, parameters)` in bytes.
+        weights: `(folds, parameters)`, as bytes.
     """
     dataset = dataset.at(point)
     network, theta = build_network(spec, dataset, point), np.frombuffer(weights, DTYPE).reshape(dataset.folds, -1)
     scores: dict[str, float] = {}
     test, train = dataset.part("test"), dataset.part("train")
-    with threadpool_limits(1):  # as in training: two threads give other last bits
+    with threadpool_limits(1):  # as in training: the last bits differ with two threads
         if test is not None:
             scores |= {f"test/{name}": value for name, value in _test_scores(network, theta, test, dataset).items()}
         if train is not None:
-            found = evaluate(network, theta, train)
-            scores["fit/loss"] = float(found.loss.mean())
-            scores[f"fit/{_accuracy_name(dataset)}"] = float(found.accuracy.mean())
+            fit = evaluate(network, theta, train)
+            scores["fit/loss"] = float(fit.loss.mean())
+            scores[f"fit/{_accuracy_name(dataset)}"] = float(fit.accuracy.mean())
     return {name: value for name, value in scores.items() if math.isfinite(value)}
 
 
 def _test_scores(network: Network, theta: Floats, rows: Rows, dataset: Dataset) -> dict[str, float]:
-    """Return every metric for this kind of target; the loss has no penalty and is of standardized targets."""
+    """Return all metrics for this kind of target; the loss is that of standardized targets, without penalty."""
     with np.errstate(all="ignore"):
         logits = network.forward_by_row(theta, rows.x.reshape(rows.sets, len(rows), *network.inputs))
         predicted = network.loss.predict(logits)
@@ -84,8 +84,8 @@ def _test_scores(network: Network, theta: Floats, rows: Rows, dataset: Dataset) 
     if dataset.folds == 1:
         accumulator = MetricAccumulator(network.loss, 1, truth)
         accumulator.add(logits, truth[None])
-        found = accumulator.scores()
-        scores = {"loss": float(found.loss[0]), _accuracy_name(dataset): float(found.accuracy[0])}
+        test = accumulator.scores()
+        scores = {"loss": float(test.loss[0]), _accuracy_name(dataset): float(test.accuracy[0])}
     elif dataset.classes:
         predicted = predicted.mean(axis=0, dtype=np.float64)[None].astype(DTYPE)
         scores = {"loss": METRICS["log_loss"]().of(predicted[0], truth)}

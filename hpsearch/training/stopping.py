@@ -12,10 +12,10 @@ from hpsearch.config.spec import Spec
 
 
 class Verdict(NamedTuple):
-    """The trials of a batch after an epoch, `(trials,)` each.
+    """The state of each trial of a batch after an epoch; every array is `(trials,)`.
 
     Attributes:
-        continues: not at its last epoch, not stopped and not diverged.
+        continues: the trial is not at its last epoch, has not stopped and has not diverged.
         reached: the monitored metric has reached `train.stop.value`.
         diverged: a loss is not finite, or the trial ends without a finite value of the monitored metric.
     """
@@ -26,7 +26,7 @@ class Verdict(NamedTuple):
 
 
 class Stopping(NamedTuple):
-    """Everything that ends a trial before or at its last epoch."""
+    """The rules that end the trials of a batch before or at their last epoch."""
 
     spec: Spec
     folds: int

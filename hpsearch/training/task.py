@@ -1,4 +1,4 @@
-"""Tasks and results: what a worker gets and what it returns."""
+"""Tasks and results: what a worker receives and what it returns."""
 
 import dataclasses
 import math
@@ -11,12 +11,19 @@ if TYPE_CHECKING:
     from hpsearch.config.spec import Spec
     from hpsearch.data.dataset import Dataset
 
-History = dict[str, list[float]]  # "val/loss" → its curve, one number for each epoch that is measured
+History = dict[str, list[float]]  # name, such as "val/loss" → curve, one value for each evaluated epoch
 TrialState = Literal["running", "complete", "pruned", "diverged", "failed"]
 
 
 class TrialTask(NamedTuple):
-    """A trial as a worker gets it: from its seed, or from a checkpoint with its epoch, curves and seconds so far."""
+    """A trial as a worker receives it, to be trained from its seed or from a checkpoint.
+
+    Attributes:
+        epochs: number of epochs trained before the checkpoint.
+        checkpoint: `State.to_bytes` of the engine; None to start from the seed.
+        history: curves up to the checkpoint.
+        seconds: training time up to the checkpoint.
+    """
 
     number: int
     point: Point
@@ -30,11 +37,11 @@ class TrialTask(NamedTuple):
 @final
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """Trials of one shape and epoch that train together.
+    """Trials of equal shape at the same epoch that train together.
 
     Attributes:
         epochs: the epoch to reach; trials that can continue beyond it return as running.
-        seconds: the time after which trials return as running before that epoch; None for no limit.
+        seconds: the time after which trials return as running, even before that epoch; None for no limit.
     """
 
     spec: "Spec"
@@ -51,10 +58,10 @@ class TrialResult(NamedTuple):
         value: the metric at the best epoch, in the metric's own direction; None unless complete or pruned.
         epochs: number of epochs trained.
         best_epoch: counted from 1; 0 when there is none.
-        history: curves by name, one number for each epoch that is measured.
-        seconds: duration of training so far; in batched training the trial's share.
+        history: curves by name, one value for each evaluated epoch.
+        seconds: training time so far; in batched training, the trial's share.
         checkpoint: the state to resume from, of a running trial.
-        weights: `(folds, parameters)` of the best epoch in bytes, of a complete trial.
+        weights: `(folds, parameters)` of the best epoch as bytes, of a complete trial.
         error: the exception's type and first line, of a failed trial.
     """
 
@@ -70,17 +77,17 @@ class TrialResult(NamedTuple):
     error: str | None = None
 
 
-Outcome = tuple[TrialResult, ...]  # of a task: one result for each of its trials, in their order
+Outcome = tuple[TrialResult, ...]  # one result for each trial of a task, in the same order
 TaskFunction = Callable[[Task], Outcome]
 
 
 def failed_result(trial: TrialTask, error: str) -> TrialResult:
-    """Return the result of a failed trial. It has no epochs and curves, because how far it came depends on timing."""
+    """Return the result of a failed trial. It has no epochs and no curves: its progress depends on timing."""
     return TrialResult(trial.number, "failed", None, 0, 0, {}, trial.seconds, error=error)
 
 
 def pruned_result(spec: "Spec", result: TrialResult) -> TrialResult:
-    """Return a running trial's result as pruned, with its best value so far."""
+    """Return the result of a running trial as that of a pruned trial, with its best value so far."""
     metric, every = spec.metric, spec.train.check_every
     curve = [metric.sign * v if math.isfinite(v) else math.inf for v in result.history[metric.monitored]]
     best = curve.index(min(curve))
@@ -91,7 +98,7 @@ def pruned_result(spec: "Spec", result: TrialResult) -> TrialResult:
 
 
 def resumed(trial: TrialTask, result: TrialResult) -> TrialTask:
-    """Return the trial so that it resumes from a running result."""
+    """Return the trial with the progress of a running result, from which it is resumed."""
     return trial._replace(
         epochs=result.epochs, checkpoint=result.checkpoint, history=result.history, seconds=result.seconds
     )

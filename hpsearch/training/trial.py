@@ -24,10 +24,10 @@ from hpsearch.training.task import Outcome, Task, TrialResult, TrialTask, failed
 
 
 def advance(task: Task) -> Outcome:
-    """Train a task's trials to its epoch, or until its time is over. An error in training is a failed result.
+    """Train a task's trials up to its epoch or its time limit. An error in training becomes a failed result.
 
     Raises:
-        OSError: the rows cannot be read, which is no trial's fault and must not be stored as its result.
+        OSError: the rows cannot be read. No trial caused it, so it is not stored as a result.
     """
     try:
         return tuple(_train(task))
@@ -77,7 +77,7 @@ def _train(task: Task) -> list[TrialResult]:
 def _batch(
     spec: Spec, dataset: Dataset, trials: tuple[TrialTask, ...]
 ) -> tuple[list[Network], list[Hyperparameters], State]:
-    """Return the rows that train together: one for each fold of each trial, those of a trial next to each other."""
+    """Return networks, hyperparameters and state: a row for each fold of each trial; folds of a trial are adjacent."""
     folds = dataset.folds
     networks = [build_network(spec, dataset, t.point) for t in trials]
     hypers = [hyperparameters(spec.train, t.point) for t in trials]

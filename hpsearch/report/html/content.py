@@ -20,7 +20,7 @@ from hpsearch.search.importance import importance
 from hpsearch.storage.database import display_name
 from hpsearch.storage.records import StoredStudy, Trial
 from hpsearch.storage.study_db import StudyDatabase, read
-from hpsearch.study.summary import Summary, standing, summarized
+from hpsearch.study.summary import Summary, status_line, summarize
 
 MAX_ERROR_KINDS = 5  # kinds of errors of failed trials that are listed
 
@@ -56,7 +56,7 @@ class ReportContent(NamedTuple):
 
     @classmethod
     def _read(cls, storage: StudyDatabase) -> Self:
-        summary, study = summarized(storage), storage.study.load()
+        summary, study = summarize(storage), storage.study.load()
         prepared, stored = storage.study.prepared(), storage.weights.find(summary.champion)
         try:
             dataset = PreparedData.from_bytes(prepared[0]).dataset if prepared else None
@@ -64,7 +64,7 @@ class ReportContent(NamedTuple):
             dataset = None
         shares = importance(summary.spec, summary.space, [t for trials in summary.trials for t in trials])
         diagnostics = Diagnostics.from_bytes(stored.diagnostics) if stored else None
-        status = standing(storage.url, summary)
+        status = status_line(storage.url, summary)
         return cls(display_name(storage.url), status, study, summary, dataset, diagnostics, shares)
 
     @property

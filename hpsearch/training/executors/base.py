@@ -9,7 +9,7 @@ from hpsearch.training.task import Outcome, Task
 class WorkerDied(Exception):
     """The worker that ran a task ended without returning an outcome; no other task is affected.
 
-    The message is how it ended: "killed by signal 9 (SIGKILL)", for example when memory ran out, or "exit code 3".
+    The message says how it ended: "killed by signal 9 (SIGKILL)", for example after memory ran out, or "exit code 3".
     """
 
 
@@ -22,7 +22,7 @@ class Executor(Protocol):
         ...
 
     def submit(self, task: Task) -> Future[Outcome]:
-        """Start a task as soon as a worker is free, in the order of submission.
+        """Queue a task. Tasks start in the order of submission, each as soon as a worker is free.
 
         The future holds the outcome, or the exception that `advance` raised (a `RuntimeError` with its first line if
         it cannot be pickled), `WorkerDied`, or `BrokenExecutor` if workers cannot be started or the executor is closed

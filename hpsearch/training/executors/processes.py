@@ -3,7 +3,7 @@
 One `ProcessPoolExecutor` per worker was tried in place of this pool and fails four of its tests: it has no exit code
 or signal to report, waits forever for an answer that a dying worker sent in part, and breaks on tasks or exceptions
 that cannot be unpickled. Here a thread of the coordinator exchanges messages with each worker over a pipe whose other
-end only that worker holds, so that any death of the worker ends the pipe, in the middle of a message too.
+end only that worker holds, so that the pipe ends with the worker, even in the middle of a message.
 """
 
 import atexit
@@ -27,7 +27,7 @@ from hpsearch.training.task import Outcome, Task, TaskFunction
 from hpsearch.training.trial import advance
 
 MAX_FAILED_STARTS = 3  # in a row
-RESTART_DELAY = 0.1  # seconds after a failed start: a fork server that has ended takes a moment to be noticed
+RESTART_DELAY = 0.1  # seconds after a failed start: the end of a fork server is noticed with a delay
 EXIT_TIMEOUT = 5.0  # seconds between the end of a worker's pipe and of its process
 
 
@@ -38,7 +38,7 @@ class Processes:
     Args:
         workers: number of processes.
         scratch: a temporary folder that is removed with the coordinator.
-        run_task: what workers do with a task; importable by name.
+        run_task: function that workers call with each task; must be importable by name.
     """
 
     def __init__(self, workers: int, scratch: str, run_task: TaskFunction = advance) -> None:
@@ -196,11 +196,11 @@ class _Worker:
             future.set_exception(error)
             return
         self.future = future
-        with contextlib.suppress(OSError):  # the worker has died, and its pipe will say so
+        with contextlib.suppress(OSError):  # the worker has died, which `_receive` handles
             self.pipe.send_bytes(message)
 
     def handle(self, message: bytes) -> None:
-        """Take the first message, which is empty, or the answer to the task."""
+        """Handle the first message, which is empty, or the answer to the task."""
         self.started = True
         future, self.future = self.future, None
         if future is None:

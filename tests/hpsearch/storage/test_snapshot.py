@@ -21,7 +21,7 @@ from hpsearch.report.watch import StudyPoller
 from hpsearch.storage.sqlite_file import readable, url_of
 from hpsearch.storage.study_db import StudyDatabase, read
 from hpsearch.study.fork import read_parent
-from hpsearch.study.summary import standing, summary
+from hpsearch.study.summary import status_line, summary
 from tests.hpsearch.test_cli import call, strict  # noqa: F401 (a fixture)
 
 SHORT = {"train.epochs": 2, "stages.0.trials": 5, "stages.1.trials": 3, "wave": 2}
@@ -54,7 +54,7 @@ def looked(database: Path) -> list[Any]:
     found = summary(url)
     return [
         found,
-        standing(url, found),
+        status_line(url, found),
         read_parent(url),
         StudyPoller(url).poll(),
         hpsearch.load_study(database).trials.size,
@@ -201,10 +201,10 @@ def test_one_moment(made: tuple[Spec, Dataset, Path], tmp_path: Path) -> None:
                     other.commit()
             found = summary(url)
             assert found.holder is not None and found.holder.pid == os.getpid()
-            assert standing(url, found) == f"Run by {found.holder}."
+            assert status_line(url, found) == f"Run by {found.holder}."
     assert sorted(p.name for p in tmp_path.glob("small.db*")) == ["small.db", "small.db.lock"]
     after = summary(url)
-    assert after.holder is None and "Unfinished and not running" in str(standing(url, after))
+    assert after.holder is None and "Unfinished and not running" in str(status_line(url, after))
 
 
 def test_a_failed_read_is_repeated_after_a_write(database: Path) -> None:

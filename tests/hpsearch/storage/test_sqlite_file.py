@@ -86,7 +86,7 @@ def test_check_file(tmp_path: Path, content: bytes | str | None, message: str) -
 def test_a_log_without_its_file_is_kept(tmp_path: Path) -> None:
     log = tmp_path / "a.db-wal"
     log.write_bytes(b"data")
-    with pytest.raises(StorageError, match=r"empty or gone, but not its log a\.db-wal"):
+    with pytest.raises(StorageError, match=r"empty or missing, but its log a\.db-wal is not"):
         check_file(tmp_path / "a.db", create=True)
     assert log.read_bytes() == b"data"
 

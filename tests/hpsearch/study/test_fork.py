@@ -118,7 +118,7 @@ def test_as_if_fresh(place: Any, case: str) -> None:
     found, trained = place.show("large.db"), list(place.trained)
     assert said.code == 0
     total = len(labels(old)) - len(origins(old))
-    assert f"note: forked from 'small': {total} of its {total} finished trials are used again\n" in said.err
+    assert f"note: forked from 'small': {total} of its {total} finished trials are reused\n" in said.err
     assert origins(found) == {label: f"small:{label}" for label in taken}
     best = f"{found['best']['stage']}/{found['best']['number']}"
     assert len(trained) == len(labels(found)) - len(taken) + (best in taken)
@@ -178,7 +178,7 @@ def test_nothing_is_used_where_trials_would_differ(place: Any, case: str) -> Non
     assert place.run(stages=[COARSE]).code == 0
     said = place.run("--fork", "large", stages=[COARSE], **changes)
     assert said.code == 0 and len(place.trained) == 6
-    assert f"note: forked from 'small'; {words}" in said.err and ": none is used again\n" in said.err
+    assert f"note: forked from 'small'; {words}" in said.err and ": none is reused\n" in said.err
     assert origins(place.show("large.db")) == {}
     if case == "both":
         assert place.run("--set", "name=large", storage="fresh.db", stages=[COARSE], **changes).code == 0
@@ -191,7 +191,7 @@ def test_another_range(place: Any) -> None:
     rates = sorted(t["params"]["learning_rate"] for t in place.show()["trials"])
     stages = [{**COARSE, "trials": 1}, {**FINE, "zoom": {"keep_top": 1.0, "margin": 0.0}}]
     said = place.run("--fork", "large", stages=stages, **{"parameters.learning_rate.max": rates[3]})
-    assert said.code == 0 and "4 of its 6 finished trials are used again" in said.err
+    assert said.code == 0 and "4 of its 6 finished trials are reused" in said.err
     found = place.show("large.db")
     assert origins(found) == {} and [s["reused"] for s in found["stages"]] == [4, 5]
     assert all(t["params"]["learning_rate"] <= rates[3] for t in found["trials"])

@@ -22,12 +22,12 @@ spec, dataset = test_loop.spec, test_loop.dataset  # fixtures
         (
             "wine",
             "val/rmse",
-            "metric.name: val/rmse is for regression, the task is classification; choose from accuracy",
+            "metric.name: val/rmse is for regression, but the task is classification; choose from accuracy",
         ),
         (
             "diabetes",
             "val/roc_auc",
-            "metric.name: val/roc_auc is for classification, the task is regression; choose from r2",
+            "metric.name: val/roc_auc is for classification, but the task is regression; choose from r2",
         ),
         ("diabetes", "val/f1", "choose from r2, rmse, mae"),
     ],
