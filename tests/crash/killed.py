@@ -82,7 +82,7 @@ def forked(spec: Spec, rows: Prepared, folder: Path, seed: int, mlflow: bool, st
 
 def run(spec: Spec, rows: Prepared, folder: Path, seed: int, mlflow: bool) -> Study:
     """Run the study in a folder, with its tracker in this process; trials end in an order drawn from `seed`."""
-    executor = cases.Held(random.Random(seed).randrange)
+    executor = cases.HeldExecutor(random.Random(seed).randrange)
     tracker: Tracker = TRACKERS["mlflow"](f"sqlite:///{folder / 'mlflow.db'}") if mlflow else NullTracker()
     database = folder / "small.db"
     with cases.opened(spec, rows[0], database, executor, tracker) as study:
@@ -124,7 +124,7 @@ def outcome(folder: Path, mlflow: bool) -> str:
     return stored + cases.tracked(folder / "mlflow.db") if mlflow else stored
 
 
-def quicken() -> None:
+def speed_up() -> None:
     """Skip waiting, and read Optuna's migrations once: both take time and test nothing here."""
     stage_run.COLLECT_TIMEOUT = 0.0
     versions: Any = optuna.storages._rdb.storage._VersionManager
@@ -133,10 +133,10 @@ def quicken() -> None:
 
 
 def main(folder: Path, first: int, step: int, which: str) -> None:
-    quicken()
+    speed_up()
     spec, mlflow = cases.small(**STUDIES[which]), which == "mlflow"
     rows = prepare(spec.data, spec.seed, folder)
-    whole, place, aside = folder / "unbroken", folder / "place", folder / "aside"
+    whole, place, aside = folder / "uninterrupted", folder / "place", folder / "aside"
     whole.mkdir()
     if mlflow:  # created once: its migrations take longer than a study
         TRACKERS["mlflow"](f"sqlite:///{whole / 'mlflow.db'}").close(5)
@@ -150,7 +150,7 @@ def main(folder: Path, first: int, step: int, which: str) -> None:
     else:
         assert states.keys() == {"complete", "pruned", "diverged"} and len(study.trials) == 3
         assert len(study.trials[0]) + len(study.trials[1]) >= 24
-    unbroken = outcome(whole, mlflow)
+    uninterrupted = outcome(whole, mlflow)
     (ready, say), (hear, go) = os.pipe(), os.pipe()
     count = 0
 
@@ -167,11 +167,11 @@ def main(folder: Path, first: int, step: int, which: str) -> None:
         place.rename(aside)
         shutil.copytree(aside, place)
         code = ended(forked(spec, rows, place, -limit, mlflow))
-        print(limit, verdict(code, place, mlflow, unbroken), flush=True)
+        print(limit, verdict(code, place, mlflow, uninterrupted), flush=True)
         shutil.rmtree(place)
         aside.rename(place)
         os.write(go, b".")
-    print("none", verdict(ended(recorder), place, mlflow, unbroken))
+    print("none", verdict(ended(recorder), place, mlflow, uninterrupted))
 
 
 def ended(pid: int) -> int:
@@ -179,10 +179,10 @@ def ended(pid: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def verdict(code: int, place: Path, mlflow: bool, unbroken: str) -> str:
+def verdict(code: int, place: Path, mlflow: bool, uninterrupted: str) -> str:
     if code:
         return f"exit code {code}"
-    return "same" if outcome(place, mlflow) == unbroken else "other"
+    return "same" if outcome(place, mlflow) == uninterrupted else "other"
 
 
 if __name__ == "__main__":

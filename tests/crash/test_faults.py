@@ -106,7 +106,7 @@ def at(number: int, happens: Callable[[sa.Connection], object], *, always: bool 
         yield
     finally:
         sa.event.remove(sa.Engine, "begin", begin)
-    assert count >= number, "it never happened"
+    assert count >= number, "the fault never occurred"
 
 
 @pytest.fixture
@@ -162,7 +162,7 @@ class Begun(NamedTuple):
 def unfinished(folder: Path, count: int, killed: int = 0) -> Begun:
     """Return a study stopped after this number of trials; or, with `killed`, one killed when a later transaction
     begins, whose content is half in the log and half in the file."""
-    spec, file, limit = cases.small(**SHORT), folder / "small.db", cases.Limit(count)
+    spec, file, limit = cases.small(**SHORT), folder / "small.db", cases.LimitTracker(count)
     data, _ = prepare(spec.data, spec.seed, folder)
     kept: list[Begun] = []
 
@@ -409,7 +409,7 @@ def test_truncated_file_with_its_log(call: Call, study: Path, file: Path, short:
         refuses(call, study, file)
         killed.put(file)
         assert run(call, study, file).code == 0
-    assert identity(file) == killed.identity, "begun anew over what was there"
+    assert identity(file) == killed.identity, "the study started again over existing files"
     assert cases.table(file) == short
 
 
@@ -430,7 +430,7 @@ def test_truncated_log(call: Call, study: Path, file: Path, short: str, killed: 
 def test_overwritten_pages(
     call: Call, study: Path, file: Path, short: str, stopped: Begun, killed: Begun, seed: int, log: bool
 ) -> None:
-    """The damage is found whatever the pages hold, or it was in unused space."""
+    """The damage is found for any content of the pages, or it was in unused space."""
     begun, draw = killed if log else stopped, random.Random(seed)
     begun.put(file)
     with file.open("r+b") as out:

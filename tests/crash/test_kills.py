@@ -112,16 +112,16 @@ def opened(database: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"file:{database}?mode=rw", uri=True, timeout=60)
 
 
-def whole(database: Path) -> None:
+def check_intact(database: Path) -> None:
     """Check that the file is intact."""
     with contextlib.suppress(sqlite3.OperationalError), contextlib.closing(opened(database)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
 @pytest.fixture(scope="module")
-def unbroken(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, float]:
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, float]:
     """Return the database of an uninterrupted study, and its seconds of training."""
-    folder = tmp_path_factory.mktemp("unbroken")
+    folder = tmp_path_factory.mktemp("uninterrupted")
     life = Life(folder)
     assert life.begun()
     begun = time.monotonic()
@@ -158,7 +158,7 @@ def broken(folder: Path, draw: random.Random, span: float, kills: int) -> Iterat
                     elif not worker and life.process.poll() is None and life.kill():
                         kills -= 1
                         yield "coordinator"
-                    whole(database)
+                    check_intact(database)
             if life.process.returncode != -signal.SIGKILL:
                 _, errors = life.process.communicate()
                 assert life.process.returncode == 0, errors
@@ -170,9 +170,9 @@ def broken(folder: Path, draw: random.Random, span: float, kills: int) -> Iterat
 
 
 @pytest.mark.parametrize("kills", [6, pytest.param(200, marks=pytest.mark.soak)], ids=["a few", "many"])
-def test_killed_at_any_moment(tmp_path: Path, unbroken: tuple[str, float], kills: int) -> None:
+def test_killed_at_any_moment(tmp_path: Path, uninterrupted: tuple[str, float], kills: int) -> None:
     """A dead worker is replaced within the same process; a dead coordinator's study is resumed by the next one."""
-    want, span = unbroken
+    want, span = uninterrupted
     draw, done, studies = random.Random(kills), Counter[str](), 0
     while done.total() < kills:
         studies += 1

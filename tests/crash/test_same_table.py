@@ -50,7 +50,7 @@ def table(spec: Spec, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory
     states = Counter(r.state for r in search)
     assert states.keys() == {"complete", "pruned", "diverged"} and len(search) >= 24
     rungs = {r.epochs for r in search if r.state == "pruned"}
-    assert len(rungs) > (spec.pruning.kind != "median"), "pruned at one rung only"
+    assert len(rungs) > (spec.pruning.kind != "median"), "trials were pruned at one rung only"
     assert len(study.trials[2]) == 6 and study.best is not None and study.best.stage == "confirm"
     return cases.table(database)
 
@@ -74,7 +74,7 @@ ORDERS: dict[str, Callable[[], Callable[[int], int]]] = {
 
 @pytest.mark.parametrize(("order", "single"), [("first", True), ("last", False), ("random", True)])
 def test_order_of_arrival(spec: Spec, dataset: Dataset, table: str, tmp_path: Path, order: str, single: bool) -> None:
-    executor = cases.Held(ORDERS[order](), single=single)
+    executor = cases.HeldExecutor(ORDERS[order](), single=single)
     with cases.opened(spec, dataset, tmp_path / "small.db", executor) as study:
         cases.drive(study, executor)
     assert cases.table(tmp_path / "small.db") == table
@@ -94,7 +94,7 @@ def test_stopped_after_every_trial(spec: Spec, dataset: Dataset, table: str, tmp
     database, total = tmp_path / "small.db", sum(s.trials for s in spec.stages)
     stopped = 0
     for limit in range(1, total + 1, step):
-        tracker, executor = cases.Limit(limit), cases.Held(lambda waiting: 0)
+        tracker, executor = cases.LimitTracker(limit), cases.HeldExecutor(lambda waiting: 0)
         with cases.opened(spec, dataset, database, executor, tracker, tracker.stop) as study:
             try:
                 cases.drive(study, executor)

@@ -341,7 +341,7 @@ def test_unfinished_study_is_synced(tmp_path: Path, place: Path) -> None:
     """Its finished trials are uploaded, without a champion; a running study is refused."""
     spec, database = cases.small(**SHORT), tmp_path / "small.db"
     dataset, _ = prepare(spec.data, spec.seed, tmp_path)
-    limit = cases.Limit(4)
+    limit = cases.LimitTracker(4)
     with pytest.raises(Interrupted):
         cases.run(spec, dataset, database, tracker=limit, stop=limit.stop)
     report = sync(uri_of(database), uri_of(place))

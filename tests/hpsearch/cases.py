@@ -243,8 +243,8 @@ def registered(connection: sqlite3.Connection, run: str) -> list[Any]:
     return lines
 
 
-class Limit:
-    """A tracker that wants the study to stop once so many trials are finished."""
+class LimitTracker:
+    """A tracker whose `stop` returns True once this number of trials is finished."""
 
     def __init__(self, trials: int) -> None:
         self._left = trials
@@ -265,11 +265,11 @@ class Limit:
         return None
 
 
-class Held:
-    """An executor that trains at once, but says so later, one task at a time, in an order of its own.
+class HeldExecutor:
+    """An executor that trains at once, and completes one task at each `release`, in any order.
 
     Args:
-        pick: from the number of tasks that wait → which is said to be done next.
+        pick: from the number of held tasks to the position of the one that is completed next.
         single: trains every trial alone.
     """
 
@@ -285,7 +285,7 @@ class Held:
         return future
 
     def release(self) -> None:
-        """One more task is done."""
+        """Complete one more task."""
         if self._held:
             place = self._pick(len(self._held))
             self.order.append(place)
@@ -296,7 +296,7 @@ class Held:
         return
 
 
-def drive(study: Study, executor: Held) -> None:
+def drive(study: Study, executor: HeldExecutor) -> None:
     """Run a study; release one task before each step."""
     running = study.run()
     while next(running, None) is not None:

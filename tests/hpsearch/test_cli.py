@@ -1,4 +1,4 @@
-"""The commands: what they print where, with which exit code, and one clear message for whatever is wrong."""
+"""The commands: their output, exit codes, and one clear message for each mistake."""
 
 import contextlib
 import json
@@ -37,7 +37,7 @@ Call = Callable[..., Said]
 
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Call:
-    """The installed command's function in this process, in a folder of its own, training inline."""
+    """Return a function that calls the command in this process in an empty folder, with inline training."""
     monkeypatch.chdir(tmp_path)
 
     def hpsearch(*arguments: str | Path, executor: Any = "inline") -> Said:
@@ -64,7 +64,7 @@ def run(call: Call, study: Path, *others: str | Path) -> Said:
 
 
 def refused(said: Said, *fragments: str) -> None:
-    """Exit code 2, nothing on stdout, and one message."""
+    """Check for exit code 2, an empty stdout, and one message; return it."""
     assert said.code == 2, said
     assert said.out == ""
     assert said.err.startswith("error: ") and "Traceback" not in said.err
@@ -159,7 +159,7 @@ def test_json_of_trials_without_values(call: Call, tmp_path: Path) -> None:
 def test_show_an_unfinished_study(call: Call, study: Path, tmp_path: Path) -> None:
     spec = cases.small(**SHORT)
     data, _ = dataset.prepare(spec.data, spec.seed, tmp_path)
-    tracker, executor = cases.Limit(1), cases.Held(lambda waiting: 0, single=True)
+    tracker, executor = cases.LimitTracker(1), cases.HeldExecutor(lambda waiting: 0, single=True)
     with (
         pytest.raises(Interrupted),
         cases.opened(spec, data, tmp_path / "small.db", executor, tracker=tracker, stop=tracker.stop) as unfinished,
@@ -215,7 +215,7 @@ def test_bad_options(call: Call, study: Path) -> None:
 
 @pytest.mark.parametrize("arguments", [("show",), ("show", "--json"), ("resume", "--tracking-uri", "none")])
 def test_no_database(call: Call, tmp_path: Path, arguments: tuple[str, ...]) -> None:
-    """Missing, a folder, a text, empty, of another program, of nothing yet."""
+    """Missing, a folder, text, empty, of another program, without a study yet."""
     command, *options = arguments
 
     def told(name: str | Path, *fragments: str) -> None:
@@ -243,7 +243,7 @@ def test_no_database(call: Call, tmp_path: Path, arguments: tuple[str, ...]) -> 
     told("a" * 300)
 
 
-def test_run_on_what_is_no_database(call: Call, study: Path, tmp_path: Path) -> None:
+def test_run_on_other_files(call: Call, study: Path, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     refused(run(call, study, "--storage", "folder"), "folder")
     text = tmp_path / "text.db"
@@ -263,7 +263,7 @@ def test_run_on_what_is_no_database(call: Call, study: Path, tmp_path: Path) -> 
 
 
 def test_folder_that_cannot_be_written(call: Call, study: Path, tmp_path: Path) -> None:
-    """Root may write anywhere but below a file and in /proc."""
+    """Root can write everywhere but below a file and in /proc."""
     refused(run(call, study, "--storage", study / "a.db"))
     refused(run(call, study, "--storage", tmp_path / "none" / "a.db"), "none")
     if Path("/proc/self").exists():
@@ -276,14 +276,14 @@ def test_study_file_that_cannot_be_read(call: Call, tmp_path: Path) -> None:
 
 
 def test_another_study(call: Call, study: Path, tmp_path: Path) -> None:
-    """A database of another study, or of a changed file, is not touched."""
+    """A database of another study, or of a changed file, is not changed."""
     assert run(call, study).code == 0
     before = cases.table(tmp_path / "small.db")
     refused(run(call, cases.write(tmp_path, **SHORT, name="large"), "--storage", "small.db"), "'small'", "'large'")
     changed = cases.write(tmp_path, **SHORT, seed=6, **{"parameters.l2": 0.5})
     refused(run(call, changed), "seed", "5", "6", "parameters.l2", "0.5")
     said = run(call, cases.write(tmp_path, **SHORT, workers=2))
-    assert said.code == 0 and "workers: 1 → 2" in said.err, "workers change no result"
+    assert said.code == 0 and "workers: 1 → 2" in said.err, "the number of workers does not affect results"
     assert cases.table(tmp_path / "small.db") == before
 
 
@@ -295,7 +295,7 @@ def test_changed_data(call: Call, study: Path, tmp_path: Path, monkeypatch: pyte
 
 
 def test_second_coordinator(call: Call, study: Path, tmp_path: Path) -> None:
-    """Refused while the first one runs; looking is allowed."""
+    """It is refused while the first one runs; reading is allowed."""
     assert run(call, study).code == 0
     storage = StudyDatabase.open(url_of(str(tmp_path / "small.db")), create=False)
     with storage.lease.hold():
@@ -309,7 +309,7 @@ def test_second_coordinator(call: Call, study: Path, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="needs a limit on files")
 def test_files_that_may_not_grow(call: Call, study: Path, tmp_path: Path) -> None:
-    """The same without a disk of its own, in a process whose files end at some size."""
+    """Like a full disk: a process with a limit on the size of files."""
     assert run(call, study, "--storage", "whole.db").code == 0
     size = (tmp_path / "whole.db").stat().st_size
 
@@ -325,7 +325,7 @@ def test_files_that_may_not_grow(call: Call, study: Path, tmp_path: Path) -> Non
 
 
 def test_worker_that_dies(study: Path, tmp_path: Path) -> None:
-    """By the system's hand, say: others take its place, and the study comes out the same."""
+    """Killed, for example by the system: it is replaced, and the study has the same table."""
     code = (
         "from hpsearch import cli\n"
         "from hpsearch.study.stage_run import StageRun\n"
@@ -368,7 +368,7 @@ def test_light_commands_import_nothing_heavy(study: Path, tmp_path: Path, argume
 
 
 def test_installed_command(study: Path, tmp_path: Path) -> None:
-    """As it is installed, with its own processes and the default places."""
+    """With its own processes and the default locations."""
     assert COMMAND.exists(), "install the package first"
     (tmp_path / "work").mkdir()
     process = subprocess.run(

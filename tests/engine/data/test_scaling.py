@@ -127,7 +127,7 @@ def test_number_of_quantiles_is_limited() -> None:
 
 @pytest.mark.parametrize("rows", ["normal", "ties", "digits", "diabetes"])
 def test_quantiles_of_few_rows_are_the_rows(rows: str) -> None:
-    """To the bit, so that a value gets the middle of the ranks of its ties."""
+    """Equal to the bit, so that a value gets the middle of the ranks of its ties."""
     x = ROWS[rows][:1000]
     scaler = Quantile.fit(x)
     assert (scaler.quantiles == np.sort(x, axis=0)).all()

@@ -1,6 +1,6 @@
 """Learning-rate schedules, compared with PyTorch or numbers computed by hand; the trainer applies them.
 
-Those marked so are what PyTorch 2.13.0 gives for
+The marked factors are those of PyTorch 2.13.0 for
 
     o = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
     s = torch.optim.lr_scheduler.ExponentialLR(o, 0.8)                        # or another, as written beside

@@ -26,24 +26,24 @@ def net() -> Network:
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_resuming_changes_nothing(optimizer: str, cut: int) -> None:
     trials = hyperparameters(3, optimizer, "inverse_time")
-    unbroken = start(net(), trials)
-    epochs = run(net(), trials, unbroken, DATA, 5)
+    uninterrupted = start(net(), trials)
+    epochs = run(net(), trials, uninterrupted, DATA, 5)
 
     first = start(net(), trials)
     run(net(), trials, first, DATA, cut)
     second = State.from_bytes(first.to_bytes())
     rest = run(net(), trials, second, DATA, 5 - cut)
     for k in range(3):
-        assert bits(second, k) == bits(unbroken, k)
+        assert bits(second, k) == bits(uninterrupted, k)
         assert scores_bits(rest, k) == scores_bits(epochs[cut:], k)
-    assert (second.epoch, second.step) == (unbroken.epoch, unbroken.step) == (5, 5 * 3)
+    assert (second.epoch, second.step) == (uninterrupted.epoch, uninterrupted.step) == (5, 5 * 3)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_trials_that_began_apart_continue_together(optimizer: str) -> None:
     trials = hyperparameters(4, optimizer)
-    unbroken = start(net(), trials)
-    run(net(), trials, unbroken, DATA, 4)
+    uninterrupted = start(net(), trials)
+    run(net(), trials, uninterrupted, DATA, 4)
 
     fresh = start(net(), trials)
     parts = [(np.array([3]), [3]), (np.array([0, 2]), [0, 2]), (np.array([False, True, False, False]), [1])]
@@ -56,7 +56,7 @@ def test_trials_that_began_apart_continue_together(optimizer: str) -> None:
     order = [3, 0, 2, 1]
     run(net(), [trials[k] for k in order], joined, DATA, 2)
     for row, k in enumerate(order):
-        assert bits(joined, row) == bits(unbroken, k)
+        assert bits(joined, row) == bits(uninterrupted, k)
 
 
 def test_round_trip_through_bytes() -> None:

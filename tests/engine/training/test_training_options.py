@@ -235,12 +235,12 @@ def test_a_switch_starts_a_new_optimizer(first: Any, second: Any, rate: float | 
 @pytest.mark.parametrize(("first", "second"), PAIRS)
 def test_resuming_around_a_switch_changes_nothing(first: Any, second: Any, cut: int) -> None:
     trials = [Hyperparameters(first, 0.05 * (k + 1), 8, switch=Switch(3, second, 0.02)) for k in range(2)]
-    unbroken, cut_off = begin(trials), begin(trials)
-    run(trials, unbroken, 6)
+    uninterrupted, cut_off = begin(trials), begin(trials)
+    run(trials, uninterrupted, 6)
     run(trials, cut_off, cut)
     resumed = State.from_bytes(cut_off.to_bytes())
     run(trials, resumed, 6 - cut)
-    assert [bits(resumed, k) for k in range(2)] == [bits(unbroken, k) for k in range(2)]
+    assert [bits(resumed, k) for k in range(2)] == [bits(uninterrupted, k) for k in range(2)]
 
 
 @pytest.mark.parametrize("at", [2, 3, 4])

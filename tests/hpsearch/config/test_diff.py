@@ -341,7 +341,7 @@ def test_true_is_not_1() -> None:
 
 
 def test_shortened_values_show_the_difference() -> None:
-    start, end = "/home/somebody/" + "a" * 40, "b" * 40 + "/rows.npz"
+    start, end = "/home/user1234/" + "a" * 40, "b" * 40 + "/rows.npz"
     old, new = (spec(data={**NPZ, "path": f"{start}/{year}/{end}"}) for year in (2024, 2025))
     [change] = compare_specs(old, new, FIRST).changes
     assert "2024" in change.old and "2025" in change.new

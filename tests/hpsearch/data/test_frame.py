@@ -132,7 +132,7 @@ def test_missing_markers() -> None:
     assert cells(column([1, -999, 3], missing=["-999.0"])) == [1, None, 3]
     given = np.array([1.0, -999.0])
     column(given, missing=["-999"])
-    assert given[1] == -999  # what was given is not written to
+    assert given[1] == -999  # the caller's array is not changed
 
 
 def test_verbatim_columns() -> None:

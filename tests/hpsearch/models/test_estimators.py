@@ -97,7 +97,7 @@ def test_every_check_of_scikit_learn(estimator: Any, check: Callable[[Any], None
 
 
 @pytest.mark.parametrize("kind", BOTH)
-def test_warm_start_fails_the_check_that_fits_twice_and_no_other(kind: Both, array_api: None) -> None:
+def test_warm_start_fails_only_the_check_that_fits_twice(kind: Both, array_api: None) -> None:
     """The check expects the same predictions from an estimator fitted again, which a warm start cannot give;
     scikit-learn's own networks fail it too."""
 
@@ -131,7 +131,9 @@ def test_as_good_as_scikit_learn(load: Any, settings: dict[str, Any], least: flo
     x, y = load(return_X_y=True)
     classes = load is not load_diabetes
     ours, theirs = [], []
-    for seed in range(1 if load is load_digits else 5):  # of digits one says enough: most of the time is theirs
+    for seed in range(
+        1 if load is load_digits else 5
+    ):  # one split of digits is enough: most of the time is scikit-learn's
         split = train_test_split(x, y, random_state=seed, test_size=0.3, stratify=y if classes else None)
         x_train, x_test, y_train, y_test = split
         us: Any = (MLPClassifier if classes else MLPRegressor)(random_state=seed, **settings)
@@ -198,7 +200,7 @@ def test_several_targets() -> None:
     assert MLPRegressor(epochs=1).fit(x, y[:, None]).predict(x).shape == (len(x), 1)
 
 
-def test_scaling_is_of_the_rows_learned_from() -> None:
+def test_scaling_is_fitted_on_the_training_rows() -> None:
     """Scaling is fitted without the validation rows; `none` does not scale."""
     x, y = rows("diabetes")
     model = MLPRegressor(early_stopping=True, epochs=3, validation_fraction=0.5, random_state=0).fit(x, y)
@@ -212,7 +214,7 @@ def test_scaling_is_of_the_rows_learned_from() -> None:
 
 
 @pytest.mark.parametrize("kind", BOTH)
-def test_partial_fit_is_an_epoch_each(kind: Both) -> None:
+def test_partial_fit_trains_one_epoch(kind: Both) -> None:
     """One call with all rows gives the same bits as `fit`."""
     x, y = of_kind(kind)
     whole = kind(epochs=4, random_state=3, dropout=0.2).fit(x, y)
@@ -245,7 +247,7 @@ def test_partial_fit_in_pieces(stop: bool) -> None:
 
 @pytest.mark.parametrize("optimizer", ["momentum", "adam"])
 @pytest.mark.parametrize("kind", BOTH)
-def test_warm_start_goes_on(kind: Both, optimizer: str) -> None:
+def test_warm_start_continues(kind: Both, optimizer: str) -> None:
     """Twice three epochs equal six, to the bit, with the optimizer state; without a warm start they start again."""
     x, y = of_kind(kind)
     settings: dict[str, Any] = {"optimizer": optimizer, "random_state": 1, "dropout": 0.1, "batch_norm": True}
@@ -262,8 +264,8 @@ def test_warm_start_with_changed_settings() -> None:
     before, scaler = model.state_, model.scaler_
     model.set_params(optimizer="momentum", learning_rate=0.05, dropout=0.3, batch_size=7).fit(3 * x, y)
     assert model.n_iter_ == 4 and set(model.state_.slots) == {"velocity"} and model.scaler_ is scaler
-    assert model.state_.step == 2 * 22  # another optimizer counts anew: Adam's corrections depend on it
-    assert before.epoch == 2  # what somebody else may hold is not changed
+    assert model.state_.step == 2 * 22  # a new optimizer counts steps from 0, which Adam's bias correction needs
+    assert before.epoch == 2  # arrays that the caller may hold are not changed
     for change in ({"hidden": (7,)}, {"activation": "tanh"}, {"batch_norm": True}):
         with pytest.raises(ValueError, match="a warm start needs hidden, activation, batch_norm and the columns of y"):
             clone(model).set_params(epochs=1).fit(x, y).set_params(**change).fit(x, y)
@@ -287,7 +289,7 @@ def test_early_stopping(kind: Both) -> None:
     coarse = kind(epochs=500, patience=7, **settings | {"min_delta": 10.0}).fit(x, y)
     assert coarse.n_iter_ == 8  # nothing after the first epoch improves by so much
     coarse.set_params(warm_start=True).fit(x, y)
-    assert coarse.n_iter_ == 16  # patience counts anew
+    assert coarse.n_iter_ == 16  # patience starts again
 
 
 def test_rows_are_set_aside_in_proportion(handed: list[Any]) -> None:
@@ -468,7 +470,7 @@ def test_bad_rows() -> None:
 
 
 @pytest.mark.parametrize("stop", [False, True])
-def test_divergence_is_an_error_that_changes_nothing(stop: bool) -> None:
+def test_divergence_raises_an_error_and_changes_nothing(stop: bool) -> None:
     x, y = rows("diabetes")
     wild: dict[str, Any] = {"optimizer": "sgd", "learning_rate": 1e6, "epochs": 50, "early_stopping": stop}
     with pytest.raises(ValueError, match=r"epoch \d+ diverged, .* learning_rate must be lower, got 1e\+06"):

@@ -29,7 +29,7 @@ from hpsearch.errors import DataError
 from hpsearch.models.model import Model
 from hpsearch.tracking.mlflow.model_registry import write_mlflow_files
 
-# Raised when MLflow is imported: of its own mappers, with the SQLAlchemy that is there, and of its own type hints.
+# Raised when MLflow is imported, by its own mappers with the installed SQLAlchemy, and by its own type hints.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:sqlalchemy.exc.SADeprecationWarning"),
     pytest.mark.filterwarnings("ignore:.*Any type hint is inferred:UserWarning"),

@@ -1,4 +1,4 @@
-"""The progress of a study as plain lines; on a terminal it is tested with `watch`."""
+"""The progress of a study as plain lines; `watch` tests it on a terminal."""
 
 import io
 

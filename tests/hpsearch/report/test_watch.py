@@ -38,7 +38,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Spec, Dataset]:
 def running(prepared: tuple[Spec, Dataset], tmp_path: Path) -> Iterator[tuple[str, Callable[[float], None]]]:
     """Yield the URL of a running study, and a function that completes one of its tasks."""
     spec, dataset = prepared
-    executor = cases.Held(lambda waiting: 0, single=True)
+    executor = cases.HeldExecutor(lambda waiting: 0, single=True)
     with cases.opened(spec, dataset, tmp_path / "small.db", executor) as study:
         steps = study.run()
         next(steps)
@@ -79,7 +79,7 @@ def test_polls_equal_complete_reads(
             assert is_over(found) == (found.trained and scored), "a study is over when its test scores are stored"
             with StudyDatabase.snapshot(url) as storage:
                 rows = [r for s in found.spec.stages for r in storage.trials.progress(s.name).values()]
-            assert all(r.checkpoint is None for r in rows), "what only training needs"
+            assert all(r.checkpoint is None for r in rows), "modules that only training needs"
             if len(found.trials) > 1:
                 assert starts["coarse"] == 9, "a finished stage is not read again"
             done = found.trained and is_over(found)
@@ -111,7 +111,7 @@ def test_retried_trials_are_read_again(prepared: tuple[Spec, Dataset], tmp_path:
         poller = StudyPoller(url)
         found = poller.poll()
         assert found is not None and found.trials[0][0].state == "failed"
-    time.sleep(0.002)  # so that who comes next came later
+    time.sleep(0.002)  # so that the next heartbeat is later
     with cases.opened(spec, dataset, tmp_path / "small.db") as study:
         assert study._context.storage.retry_failed("coarse") == 1
         found = poller.poll()

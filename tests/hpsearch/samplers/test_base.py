@@ -62,7 +62,7 @@ def test_points_lie_in_the_box(name: str) -> None:
                 assert isinstance(distribution, FloatDistribution | IntDistribution)
                 assert type(value) is (int if isinstance(distribution, IntDistribution) else float)
                 assert distribution.low <= value <= distribution.high
-    assert len({repr(params) for params, _ in trials}) == len(trials), "another number, another point"
+    assert len({repr(params) for params, _ in trials}) == len(trials), "another number gives another point"
     assert {params["kind"] for params, _ in trials} == {"a", "b", "c"}
     assert {params["pair"] for params, _ in trials} == {7, 8}
     for key in WHEN:

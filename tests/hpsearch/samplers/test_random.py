@@ -24,7 +24,7 @@ def context(seed: int, every: Space) -> SamplerContext:
 
 
 def sample(count: int) -> dict[str, list[object]]:
-    """Return random samples; the sampler is built anew for each trial, as in the loop."""
+    """Return random samples; the sampler is built again for each trial, as in the loop."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     every = build_space(PARAMETERS)
     study, distributions = optuna.create_study(), every.distributions(every.full_box())

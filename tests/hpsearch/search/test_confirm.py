@@ -76,7 +76,7 @@ def test_finalists_by_their_means() -> None:
     study = made(3, 2)
     assert points(best_points(study, [coarse, fine], 3)) == [2, 3, 1]  # .2, .25, .4
     assert points(best_points(study, [coarse, fine], 1)) == [2]
-    assert points(best_points(study, [coarse, fine], 9)) == [2, 3, 1, 6], "fewer than the top"
+    assert points(best_points(study, [coarse, fine], 9)) == [2, 3, 1, 6], "fewer points than `top`"
     assert points(best_points(made(3, 2, "val/accuracy"), [coarse, fine], 9)) == [6, 1, 3, 2]
     assert best_points(study, [[], coarse[4:]], 3) == []
 
@@ -165,15 +165,15 @@ def test_tied_or_not() -> None:
     table = [hard, [v + d for v, d in zip(hard, (0.01, 0.011, 0.012), strict=True)], [0.2, 0.9, 0.5]]
     a, b, c = compare_points(made(3, 3), stage(table))
     assert (a.point["x"], b.point["x"], c.point["x"]) == (0, 1, 2)
-    assert abs(a.mean - b.mean) < a.half_width, "by their own intervals they could be the same"
+    assert abs(a.mean - b.mean) < a.half_width, "their own intervals overlap"
     assert not b.tied and c.tied
     assert winner_line([a, b]) == "A is the winner."
     assert winner_line([a, b, c]) == "A has the best mean but does not differ significantly from C (95%)."
     assert winner_line([a, c, c]) == "A has the best mean but does not differ significantly from B and C (95%)."
     twins = compare_points(made(2, 2), stage([[0.1, 0.2], [0.1, 0.2]]))
-    assert twins[1].tied and twins[0].point["x"] == 0, "of equals the older one"
+    assert twins[1].tied and twins[0].point["x"] == 0, "the older one of equal trials"
     shifted = compare_points(made(2, 2), stage([[0.125, 0.25], [0.25, 0.375]]))
-    assert not shifted[1].tied, "worse by the same at each seed"
+    assert not shifted[1].tied, "worse by the same difference for each seed"
 
 
 @pytest.mark.parametrize("metric", ["val/loss", "val/accuracy"])
@@ -256,14 +256,14 @@ def test_the_winner_is_the_champion(confirmed: tuple[Study, Path], rows: Prepare
     want = min(records[place::3], key=lambda r: r.value or 0.0)
     best = study.best
     assert best is not None and best.label == want.label
-    assert any((r.value or 9) < (best.value or 0) for each in study.trials for r in each), "the luckiest as well"
+    assert any((r.value or 9) < (best.value or 0) for each in study.trials for r in each), "also the luckiest trial"
     storage = StudyDatabase.open(url_of(str(database)), create=False)
     kept = storage.weights.load()
     storage.close()
     stored = kept["confirm", best.number]
     assert [label for label, c in kept.items() if c.test is not None] == [("confirm", best.number)]
     bests = [min(records[p::3], key=lambda r: r.value or 0.0).number for p in range(3)]
-    assert kept.keys() == {("confirm", n) for n in bests}, "with more seeds another one may win"
+    assert kept.keys() == {("confirm", n) for n in bests}, "with more seeds another point may win"
     scores = final_scores(study.spec, rows[0], best.point, stored.weights)
     assert scores == stored.test == {k: v for k, v in best.metrics.items() if k[:4] in ("test", "fit/")}
     seed = train_seed(study.spec, study.spec.stages[1], best.number, 9)
@@ -302,7 +302,7 @@ def test_test_rows_are_read_once(
 ) -> None:
     """When stopped, resumed, and resumed after the end; the table equals that of the uninterrupted study."""
     spec, database = cases.small(**CHANGES), tmp_path / "small.db"
-    tracker, executor = cases.Limit(limit), cases.Held(lambda waiting: waiting - 1, single=True)
+    tracker, executor = cases.LimitTracker(limit), cases.HeldExecutor(lambda waiting: waiting - 1, single=True)
     with readings(monkeypatch) as read:
         with (
             pytest.raises(Interrupted),

@@ -67,7 +67,7 @@ def test_the_most_important_parameter_is_first(goal: str, capfd: pytest.CaptureF
 
 
 def test_importance_of_complete_trials_equals_that_of_optuna() -> None:
-    """Of the values themselves: ranks do not change which trials are the best tenth."""
+    """Optuna computes it from the values: ranks do not change which trials are the best tenth."""
     spec = small()
     records = [complete(r, 3 * far(r) ** 2 + (r.internal_params["one_minus_beta"] > 0.1)) for r in sampled(spec, 100)]
     space = search_space(spec)
@@ -96,7 +96,7 @@ def test_pruned_and_diverged_trials_count() -> None:
     sound(shares)
     assert shares["learning_rate"] > 0.6
     mixed = [r._replace(state="failed", value=None) if r.state == "diverged" else r for r in records]
-    assert importance(spec, mixed) != shares, "diverged ones are the worst, failed ones say nothing"
+    assert importance(spec, mixed) != shares, "diverged trials are the worst, failed ones do not count"
 
 
 def test_too_few_trials_with_a_value() -> None:

@@ -96,7 +96,9 @@ def test_rungs(checks: int, every: int, first: int, reduction: int, kind: str) -
     assert bool(found) == (-(-first // every) < checks)
     if found:
         assert found[0] == -(-first // every) * every
-        assert found[-1] * (reduction if kind == "h" else 2) >= checks * every, "one more would lie below the last"
+        assert found[-1] * (reduction if kind == "h" else 2) >= checks * every, (
+            "one more rung would lie below the last epoch"
+        )
     if every == 1 and kind == "h":
         assert all(b == a * reduction for a, b in pairwise(found))
 
@@ -154,14 +156,14 @@ def test_a_third_continues() -> None:
     study = spec("successive_halving")
     cohort = [record(n, [v]) for n, v in enumerate([0.5, 0.1, 0.9, 0.3, 0.7, 0.2, 0.4])]
     assert ended(study, 1, cohort) == {0, 2, 4, 6}  # ⌈7/3⌉ = 3 continue: .1, .2, .3
-    assert ended(study, 1, cohort[:4], cohort[4:]) == {0, 2}, "peers are compared with, not judged"
+    assert ended(study, 1, cohort[:4], cohort[4:]) == {0, 2}, "peers are compared, not pruned"
 
 
 def test_half_continues() -> None:
     study = spec("median")
     cohort = [record(n, [v]) for n, v in enumerate([0.5, 0.1, 0.9, 0.3])]
     assert ended(study, 1, cohort) == {0, 2}
-    assert ended(study, 1, [*cohort, record(4, [0.4])]) == {0, 2}, "who is the median is not behind it"
+    assert ended(study, 1, [*cohort, record(4, [0.4])]) == {0, 2}, "the median itself is not behind"
 
 
 def test_median_waits_for_enough_trials() -> None:
@@ -186,7 +188,7 @@ def test_ended_curves_are_carried_forward() -> None:
     study = spec("successive_halving")
     stopped = record(0, [0.3, 0.1], "complete")
     cohort = [stopped, *(record(n, [0.9] * 8 + [0.2]) for n in range(1, 3))]
-    assert ended(study, 9, cohort) == {1, 2}, "behind one that stopped early"
+    assert ended(study, 9, cohort) == {1, 2}, "behind a trial that stopped early"
     assert ended(study, 9, cohort[1:], [stopped]) == {1, 2}
     assert 0 not in ended(study, 9, [record(0, [0.9], "complete"), *cohort[1:]]), "it has ended by itself"
 
@@ -200,9 +202,9 @@ def test_diverged_and_failed_trials_are_the_worst() -> None:
     ]
     sound = [record(n, [v] * 3) for n, v in ((3, 0.5), (4, 0.6), (5, 0.7))]
     out = ended(study, 3, [*lost, *sound])
-    assert {3, 4} & out == set() and 5 in out, "six came to the rung, in whatever way, so two go on"
+    assert {3, 4} & out == set() and 5 in out, "six trials reached the rung or ended before it, so two continue"
     assert ended(study, 3, [*lost[:2], sound[2]]) & {5} == set()
-    assert ended(study, 1, lost[:2]) == set(), "before they diverged they were as good as each other"
+    assert ended(study, 1, lost[:2]) == set(), "before they diverged they were equal"
     values = [pruning.best_value(study.metric, r, e, 1) for r in lost for e in (1, 2, 3)]
     assert values == [0.01, math.inf, math.inf, 0.01, 0.01, math.inf, math.inf, math.inf, math.inf]
 
@@ -254,9 +256,11 @@ def test_behind(kind: str, everyone: list[Trial], cut: int, shuffled: Any) -> No
     value = {r.number: pruning.best_value(study.metric, r, RUNG, 1) for r in everyone}
     with_result = [r for r in everyone if r.epochs >= RUNG or r.state not in ("running", "pruned")]
     assert out <= {r.number for r in cohort if r.epochs >= RUNG}
-    assert all(value[n] > min(value[r.number] for r in with_result) for n in out), "the best ends"
+    assert all(value[n] > min(value[r.number] for r in with_result) for n in out), "the best trial has ended"
     for r in cohort:
-        assert r.epochs < RUNG or r.number in out or all(value[n] >= value[r.number] for n in out), "a worse one stays"
+        assert r.epochs < RUNG or r.number in out or all(value[n] >= value[r.number] for n in out), (
+            "a worse trial continues"
+        )
     shuffled.shuffle(cohort)
     shuffled.shuffle(peers)
     assert ended(study, RUNG, cohort, peers) == out
@@ -284,7 +288,7 @@ def test_improving_a_survivor_keeps_it(kind: str, everyone: list[Trial], data: s
     st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=30, unique=True), st.integers(2, 5), st.integers(0, 30), KINDS
 )
 def test_shares(values: list[float], reduction: int, cut: int, kind: str) -> None:
-    """Of n different values ⌈n/η⌉ continue: the judged trials with fewer than that many ahead."""
+    """⌈n/η⌉ of n different values continue: the judged trials with fewer than that many ahead."""
     study = spec(kind, reduction=2 if kind == "median" else reduction)
     everyone = [record(n, [v]) for n, v in enumerate(values)]
     whole = ended(study, 1, everyone)
@@ -410,7 +414,7 @@ def test_median_agrees_with_optuna(curves: list[list[float]], goes_up: bool) -> 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=3, max_size=18).filter(lambda c: len(c) % 3 == 0), st.booleans())
 def test_halving_agrees_with_optuna(values: list[float], goes_up: bool) -> None:
-    """Where a third is a whole number; Optuna rounds down and lets the first trials continue."""
+    """If a third is a whole number; Optuna rounds down and lets the first trials continue."""
     pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=3, reduction_factor=3)
     sign, direction = (-1, "maximize") if goes_up else (1, "minimize")
     want = told([[sign * v] * 3 for v in values], pruner, direction)[-1]
@@ -490,7 +494,7 @@ def bare(one: Trial) -> Trial:
 
 
 def test_survivors_equal_those_without_pruning(pair: Pair) -> None:
-    """To the bit; pruned trials end at a rung with their best value so far and a prefix of their curves."""
+    """Pruned trials end at a rung with their best value so far and a prefix of their curves. Equal to the bit."""
     states = [r.state for r in pair.pruned]
     assert states.count("pruned") >= 4 and states.count("complete") >= 4
     assert "diverged" in states or "accuracy" in pair.spec.metric.name

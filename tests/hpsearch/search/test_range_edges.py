@@ -70,7 +70,7 @@ def test_edges(case: str) -> None:
     assert range_edges(axes, axes.full_box(), None) == []
     if axis.zoomable and axis.low < axis.high:
         inner = {**axes.full_box(), axis.key: (axis.low + 0.5, axis.high - 0.5)}
-        assert range_edges(axes, inner, best) == [], "the box leaves room on that side already"
+        assert range_edges(axes, inner, best) == [], "the box already leaves room on that side"
 
 
 def test_inactive_parameters_have_no_edges() -> None:

@@ -27,9 +27,9 @@ def test_pruned_trials_among_the_best() -> None:
     # Ahead of `ahead` is fast, and of fast slow, by its final value; of slow and between 2 trials, of last 4.
     assert numbers(ordered(spec, [slow, ahead, between, last, fast, lost])) == [1, 4, 0, 2, 3]
     assert numbers(ordered(spec, [slow, last])) == [0, 3]
-    assert numbers(ordered(spec, [slow, ahead])) == [1, 0], "0.5 after an epoch against 0.9, whatever came then"
+    assert numbers(ordered(spec, [slow, ahead])) == [1, 0], "0.5 after one epoch against 0.9; later epochs do not count"
     assert numbers(ordered(spec, [between, ahead])) == [1, 2]
-    assert numbers(ordered(spec, [slow, fast])) == [0, 4], "of complete trials the values count"
+    assert numbers(ordered(spec, [slow, fast])) == [0, 4], "complete trials are compared by value"
     stopped = curve(6, [0.6], "complete")
     assert numbers(ordered(spec, [between, stopped])) == [6, 2], "0.6 is carried forward against 0.65"
     assert numbers(ordered(spec, [curve(7, [0.7, 0.55], "pruned"), stopped])) == [7, 6]

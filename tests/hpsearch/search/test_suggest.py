@@ -158,7 +158,7 @@ def test_optuna_has_reused_outcomes(reuse: tuple[Study, Counted, str]) -> None:
 def test_reuse_in_any_order(dataset: Dataset, reuse: tuple[Study, Counted, str], tmp_path: Path, order: str) -> None:
     """The visible outcomes depend on the wave, not on the order of results."""
     picks: dict[str, Any] = {"last": lambda n: n - 1, "random": lambda n: (7 * n) // 11}
-    executor = cases.Held(picks[order], single=order == "last")
+    executor = cases.HeldExecutor(picks[order], single=order == "last")
     with cases.opened(grid(duplicates="reuse"), dataset, tmp_path / "small.db", executor) as study:
         cases.drive(study, executor)
     assert cases.table(tmp_path / "small.db") == reuse[2]

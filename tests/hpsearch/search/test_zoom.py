@@ -98,7 +98,7 @@ def test_by_hand() -> None:
 
 
 def test_cut_to_the_whole_range() -> None:
-    """To the bit: the end of a range is that of the study file."""
+    """The end of a range is that of the study file, to the bit."""
     spec, axes = zoomed(0.5, 0.3)
     first = [
         record(axes, 0, internal_params(1e-4, 0.001, 0.0, 1, 0), 0.1),

@@ -18,7 +18,7 @@ def test_a_server_has_no_file() -> None:
 
 
 @pytest.mark.parametrize("text", ["no url", "postgresql://host:port/x"])
-def test_a_text_that_is_no_url(text: str) -> None:
+def test_an_invalid_url(text: str) -> None:
     with pytest.raises(StorageError, match="is not a database URL"):
         file_of(text)
 
@@ -34,7 +34,7 @@ def test_only_sqlite_gets_our_timeout() -> None:
     assert engine_options("postgresql://host/studies") == {}
 
 
-def test_errors_of_sqlite_say_what_to_do() -> None:
+def test_errors_of_sqlite_have_a_remedy() -> None:
     locked = sa.exc.OperationalError("", {}, sqlite3.OperationalError("database is locked"))
     said = r"a\.db: is locked: another process is writing to it; wait"
     with pytest.raises(StorageError, match=said), translate_errors("sqlite:///a.db"):

@@ -179,7 +179,7 @@ def test_one_moment(made: tuple[Spec, Dataset, Path], tmp_path: Path) -> None:
     spec, dataset, _ = made
     space = search_space(spec)
     url = url_of(str(tmp_path / "small.db"))
-    limit = cases.Limit(3)
+    limit = cases.LimitTracker(3)
     with (
         cases.opened(spec, dataset, tmp_path / "small.db", tracker=limit, stop=limit.stop) as study,
         pytest.raises(Interrupted),

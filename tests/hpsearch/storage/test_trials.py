@@ -25,7 +25,7 @@ def change(file: Path, statement: str) -> None:
         connection.commit()
 
 
-def test_what_is_stored_comes_back(database: StudyDatabase) -> None:
+def test_stored_trials_are_loaded_unchanged(database: StudyDatabase) -> None:
     copied = with_result(trial(2), RESULT._replace(number=2, weights=None), 7.0)._replace(copied_from="old:coarse/1")
     new = [trial(0), trial(1, 0.25), copied]
     database.trials.add(new)

@@ -23,10 +23,10 @@ from tests.hpsearch.study import test_loop
 spec, dataset, done, reference = test_loop.spec, test_loop.dataset, test_loop.done, test_loop.reference  # fixtures
 
 
-def test_test_scores_of_the_champion_alone(
+def test_only_the_champion_has_test_scores(
     spec: Spec, dataset: Dataset, reference: tuple[list[Trial], str], tmp_path: Path
 ) -> None:
-    """And they are those of its best weights, trained again from its seed."""
+    """They are those of its best weights, trained again from its seed."""
     records, _ = reference
     scored = [r for r in records if any(name.startswith("test/") for name in r.metrics)]
     assert scored == [min(records, key=lambda r: (r.value, r.stage, r.number))]
@@ -40,10 +40,10 @@ def test_test_scores_of_the_champion_alone(
     assert set(scores) == {"test/loss", "fit/loss", "fit/accuracy"} | of_classes
 
 
-def test_deaths_while_the_best_is_trained_again(
+def test_workers_that_die_while_the_champion_is_trained_again(
     plain: StudyCase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Weights that were not kept, as in a forked study, are trained again; two workers may die of it, not three."""
+    """Weights that were not kept, as in a fork, are trained again; this may cost two workers, not three."""
     from hpsearch.storage.study_tables import WeightsTable
 
     monkeypatch.setattr(WeightsTable, "load", lambda _: {})

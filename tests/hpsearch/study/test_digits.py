@@ -1,4 +1,4 @@
-"""The study of the README: good enough, and the same table for one worker and for two."""
+"""The study of the README: its accuracy, and the same table for one worker and for two."""
 
 import json
 import subprocess
@@ -12,7 +12,7 @@ STUDY = paths.STUDIES / "digits.yaml"
 
 
 def table(folder: Path, workers: int) -> Any:
-    """All of `show --json` but the seconds."""
+    """Return `show --json` without seconds."""
     hpsearch = [sys.executable, "-m", "hpsearch"]
     database = f"sqlite:///{folder}/digits-{workers}.db"
     options = ["--storage", database, "--tracking-uri", "none", "--quiet", "--workers", str(workers)]

@@ -1,4 +1,4 @@
-"""Forks, through the commands: what comes out the same is taken over, the rest is as in a fresh study of the file."""
+"""Forks, through the commands: equal outcomes are copied, and the rest is as in a new study of the file."""
 
 import copy
 from collections.abc import Callable
@@ -34,7 +34,7 @@ CONFIRM = {"name": "confirm", "top": 3, "seeds": 2}
 
 
 def same(found: Any, fresh: Any) -> None:
-    """What `show --json` says of two studies, but for names, times, where outcomes are from and how many are known."""
+    """Compare `show --json` of two studies except for names, times, origins and numbers of known outcomes."""
     one, other = copy.deepcopy(found), copy.deepcopy(fresh)
     for content in (one, other):
         del content["spec"]["name"], content["study"]
@@ -51,7 +51,7 @@ def labels(content: Any) -> list[str]:
 
 
 def origins(content: Any) -> dict[str, str]:
-    """Trial → where its outcome is from."""
+    """Return trial → the trial that its outcome is copied from."""
     return {f"{t['stage']}/{t['number']}": t["origin"] for t in content["trials"] if "origin" in t}
 
 
@@ -63,7 +63,7 @@ def champions(path: Path) -> list[StoredWeights]:
         storage.close()
 
 
-# The file of the study, that of its fork, and which trials of the fork are not trained.
+# The file of the study, that of its fork, and the trials of the fork that are not trained.
 FORKS: dict[str, tuple[dict[str, Any], dict[str, Any], list[str]]] = {
     "another last stage": (
         {"stages": [COARSE, RANDOM]},
@@ -104,8 +104,8 @@ GRID: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("case", FORKS)
-def test_as_if_fresh(place: Any, case: str) -> None:
-    """The table is that of a fresh study of the new file; what is the same does not train, but for the champion."""
+def test_fork_equals_a_new_study(place: Any, case: str) -> None:
+    """The table is that of a new study of the new file; equal trials do not train, except for the champion."""
     before, after, taken = copy.deepcopy(FORKS[case])
     if "repeat" in case:
         before, after = {**GRID, **before}, {**GRID, **after}
@@ -113,7 +113,7 @@ def test_as_if_fresh(place: Any, case: str) -> None:
     old, table = place.show(), place.table()
     if "repeat" in case:
         taken = [label for label in labels(old) if label not in origins(old)]
-        assert 0 < len(taken) < 12, "none was repeated"
+        assert 0 < len(taken) < 12, "no point was repeated"
     said = place.run("--fork", "large", **after)
     found, trained = place.show("large.db"), list(place.trained)
     assert said.code == 0
@@ -122,7 +122,7 @@ def test_as_if_fresh(place: Any, case: str) -> None:
     assert origins(found) == {label: f"small:{label}" for label in taken}
     best = f"{found['best']['stage']}/{found['best']['number']}"
     assert len(trained) == len(labels(found)) - len(taken) + (best in taken)
-    assert place.table() == table, "the study that was forked stays as it is"
+    assert place.table() == table, "the parent study is not changed"
     assert found["study"] == "large" and place.stored("large.db").forked == "small"
     assert place.run("--set", "name=large", storage="fresh.db", **after).code == 0
     fresh = place.show("fresh.db")
@@ -130,7 +130,7 @@ def test_as_if_fresh(place: Any, case: str) -> None:
     assert found["stages"][0]["epochs"] < fresh["stages"][0]["epochs"]
     known = [[s["reused"] for s in content["stages"]] for content in (found, fresh)]
     assert known[0][0] == sum(t["state"] == "complete" and "origin" not in t for t in old["trials"])
-    assert known[0][1:] == known[1][1:] or len(before["stages"]) > 1, "each is known once"
+    assert known[0][1:] == known[1][1:] or len(before["stages"]) > 1, "each trial is known once"
     again = place.resume("large.db")
     assert again.code == 0 and "forked" not in again.err and place.trained == []
     if not origins(old):
@@ -138,8 +138,8 @@ def test_as_if_fresh(place: Any, case: str) -> None:
         assert both[0] == both[1], "with the same weights and test scores"
 
 
-def test_a_champion_that_was_taken_over(place: Any, tmp_path: Path) -> None:
-    """Its weights are not in the database that it is from any more: it is trained again, and has a model."""
+def test_a_copied_champion(place: Any, tmp_path: Path) -> None:
+    """Its weights are no longer in the parent's database: it is trained again, and has a model."""
     stages = [COARSE, {"name": "fine", "points": [{"learning_rate": 0.3, "beta": 0.9, "hidden_units": 8}]}]
     assert place.run(stages=stages, **{"train.epochs": 4}).code == 0
     old = place.show()
@@ -173,7 +173,7 @@ DIFFERENT: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("case", DIFFERENT)
-def test_nothing_is_used_where_trials_would_differ(place: Any, case: str) -> None:
+def test_no_trial_is_copied_if_results_would_differ(place: Any, case: str) -> None:
     changes, words = DIFFERENT[case]
     assert place.run(stages=[COARSE]).code == 0
     said = place.run("--fork", "large", stages=[COARSE], **changes)
@@ -185,8 +185,8 @@ def test_nothing_is_used_where_trials_would_differ(place: Any, case: str) -> Non
         same(place.show("large.db"), place.show("fresh.db"))
 
 
-def test_another_range(place: Any) -> None:
-    """No trial is the same, but those inside are known to the samplers, in the first stage already, and the zoom."""
+def test_changed_range(place: Any) -> None:
+    """No trial is equal, but samplers and zoom know those inside the range, from the first stage on."""
     assert place.run(stages=[COARSE]).code == 0
     rates = sorted(t["params"]["learning_rate"] for t in place.show()["trials"])
     stages = [{**COARSE, "trials": 1}, {**FINE, "zoom": {"keep_top": 1.0, "margin": 0.0}}]
@@ -199,8 +199,8 @@ def test_another_range(place: Any) -> None:
     assert found["stages"][1]["box"]["learning_rate"] == [min(here, rates[0]), max(here, rates[3])]
 
 
-def test_what_was_pruned_is_trained_again(place: Any) -> None:
-    """It ended by rules and company that are not these; complete ones are taken over."""
+def test_pruned_trials_are_trained_again(place: Any) -> None:
+    """They ended by rules and in comparison with trials that differ; complete ones are copied."""
     changes = {"train": {"optimizer": "momentum", "epochs": 4}, "stages": [{**COARSE, "trials": 12}]}
     pruning = {"kind": "successive_halving", "min_epochs": 1, "reduction": 2}
     assert place.run(pruning=pruning, **changes).code == 0
@@ -213,8 +213,8 @@ def test_what_was_pruned_is_trained_again(place: Any) -> None:
     same(found, place.show("fresh.db"))
 
 
-def test_those_compared_with_count_once(place: Any) -> None:
-    """A second stage that prunes is compared with the first one's trials, however the study came to them."""
+def test_compared_trials_count_once(place: Any) -> None:
+    """A second stage that prunes compares with the first one's trials, whether copied or trained."""
     train = {"train": {"optimizer": "momentum", "epochs": 4}}
     coarse = {**COARSE, "pruning": "none"}
     assert place.run(stages=[coarse], **train).code == 0
@@ -227,7 +227,7 @@ def test_those_compared_with_count_once(place: Any) -> None:
 
 
 def test_fork_of_a_fork(place: Any) -> None:
-    """What is taken over twice says where it was trained."""
+    """A trial that is copied twice names the study that trained it."""
     assert place.run(stages=[COARSE]).code == 0
     assert place.run("--fork", "large", stages=[COARSE, RANDOM]).code == 0
     stages = [COARSE, RANDOM, {"name": "last", "trials": 3, "sampler": "tpe", "zoom": {}}]
@@ -245,15 +245,15 @@ def test_fork_of_a_fork(place: Any) -> None:
 
 
 def test_by_default_beside_the_study_file(call: Callable[..., Any], tmp_path: Path) -> None:
-    """Without `--storage`: the database of the file's name is forked."""
+    """Without `--storage` the database with the file's name is forked."""
     file = cases.write(tmp_path, stages=[COARSE], **{"train.epochs": 1})
     assert call("run", file, "--tracking-uri", "none").code == 0
     assert call("run", file, "--tracking-uri", "none", "--fork", "other").code == 0
     assert {p.name for p in tmp_path.glob("*.db")} == {"small.db", "other.db"}
 
 
-def test_a_fork_that_was_stopped_goes_on(place: Any, tmp_path: Path) -> None:
-    """From what it has in its own database; the one that it is from may be gone."""
+def test_a_stopped_fork_resumes(place: Any, tmp_path: Path) -> None:
+    """Only its own database is needed; the parent's may be gone."""
     assert place.run(stages=[COARSE]).code == 0
     assert place.run("--fork", "whole", "--set", "name=small", stages=[COARSE, FINE]).code == 0
     stages = [COARSE, {**FINE, "trials": 3}]
@@ -265,7 +265,7 @@ def test_a_fork_that_was_stopped_goes_on(place: Any, tmp_path: Path) -> None:
 
 
 def test_refused(place: Any, tmp_path: Path) -> None:
-    """A database that is there, also the study's own; none to fork; a name that is none. Nothing is touched."""
+    """An existing database, also the study's own; no study to fork; an invalid name. Nothing is changed."""
     said = place.run("--fork", "large", stages=[COARSE])
     assert said.code == 2 and "small.db" in said.err and place.trained == []
     (tmp_path / "large.db").unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The loop: the same table to the bit, whoever trains, in whatever order, grouped or alone, unbroken or stopped."""
+"""The loop: the table is equal to the bit for all executors, orders of results, groupings, and interruptions."""
 
 import contextlib
 import random
@@ -35,21 +35,21 @@ def dataset(spec: Spec, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 @pytest.fixture(scope="module")
 def done(spec: Spec, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, Path]:
-    """The small study, trained inline, and its database: to be read only."""
+    """Return the small study, trained inline, and its database, which tests must not change."""
     database = tmp_path_factory.mktemp("reference") / "small.db"
     study = cases.run(spec, dataset, database)
-    assert len(reusable_trials(study.space, study.boxes[1], study.trials[:1])) > 10, "TPE is in its start-up still"
+    assert len(reusable_trials(study.space, study.boxes[1], study.trials[:1])) > 10, "TPE is still in its start-up"
     return study, database
 
 
 @pytest.fixture(scope="module")
 def reference(done: tuple[Study, Path]) -> tuple[list[Trial], str]:
-    """Its records and table."""
+    """Return its trials and table."""
     return cases.rows(done[0]), cases.table(done[1])
 
 
-def test_reference_is_worth_comparing(spec: Spec, reference: tuple[list[Trial], str]) -> None:
-    """All trials are there, they differ, and the second stage is TPE's with more than its ten start-up trials."""
+def test_reference_is_complete(spec: Spec, reference: tuple[list[Trial], str]) -> None:
+    """All trials exist and differ; the second stage uses TPE with more than its ten start-up trials."""
     records, _ = reference
     assert [(r.stage, r.number) for r in records] == [(s.name, n) for s in spec.stages for n in range(s.trials)]
     assert len({tuple(r.internal_params.values()) for r in records}) == len(records)
@@ -64,7 +64,7 @@ def test_reference_is_worth_comparing(spec: Spec, reference: tuple[list[Trial], 
 def test_every_executor_gives_the_same_table(
     spec: Spec, dataset: Dataset, reference: tuple[list[Trial], str], tmp_path: Path, name: str, workers: int
 ) -> None:
-    """The contract of the family."""
+    """For every executor in the registry."""
     executor = EXECUTORS[name](workers, str(tmp_path / "scratch"))
     try:
         study = cases.run(spec, dataset, tmp_path / "small.db", executor)
@@ -74,7 +74,7 @@ def test_every_executor_gives_the_same_table(
 
 
 def bare(records: list[Trial]) -> list[Trial]:
-    """Without the champion's test scores, which come at the end."""
+    """Return the trials without the champion's test scores, which are computed at the end."""
     return [
         r._replace(metrics={k: v for k, v in r.metrics.items() if not k.startswith(("test/", "fit/"))}) for r in records
     ]
@@ -84,8 +84,12 @@ def bare(records: list[Trial]) -> list[Trial]:
 def test_stopped_and_resumed(
     spec: Spec, dataset: Dataset, reference: tuple[list[Trial], str], tmp_path: Path, limit: int
 ) -> None:
-    """What had arrived is stored, and the rest is as it would have been."""
-    database, tracker, executor = tmp_path / "small.db", cases.Limit(limit), cases.Held(lambda waiting: waiting - 1)
+    """Collected outcomes are stored, and the rest equals that of an uninterrupted study."""
+    database, tracker, executor = (
+        tmp_path / "small.db",
+        cases.LimitTracker(limit),
+        cases.HeldExecutor(lambda waiting: waiting - 1),
+    )
     with (
         pytest.raises(Interrupted),
         cases.opened(spec, dataset, database, executor, tracker=tracker, stop=tracker.stop) as study,
@@ -98,12 +102,10 @@ def test_stopped_and_resumed(
     assert (cases.rows(again), cases.table(database)) == reference
 
 
-def test_stopped_again_and_again(
-    spec: Spec, dataset: Dataset, reference: tuple[list[Trial], str], tmp_path: Path
-) -> None:
+def test_stopped_repeatedly(spec: Spec, dataset: Dataset, reference: tuple[list[Trial], str], tmp_path: Path) -> None:
     database = tmp_path / "small.db"
     for limit in range(0, TRIALS, 4):
-        tracker, executor = cases.Limit(limit), cases.Held(lambda waiting: 0)
+        tracker, executor = cases.LimitTracker(limit), cases.HeldExecutor(lambda waiting: 0)
         with (
             contextlib.suppress(Interrupted),
             cases.opened(spec, dataset, database, executor, tracker=tracker, stop=tracker.stop) as study,
@@ -113,19 +115,19 @@ def test_stopped_again_and_again(
     assert (cases.rows(again), cases.table(database)) == reference
 
 
-def test_finished_study_is_left_alone(
+def test_finished_study_is_not_changed(
     spec: Spec, dataset: Dataset, done: tuple[Study, Path], reference: tuple[list[Trial], str], tmp_path: Path
 ) -> None:
     database = tmp_path / "small.db"
     database.write_bytes(done[1].read_bytes())
-    executor = cases.Held(lambda waiting: 0)  # which nobody releases
+    executor = cases.HeldExecutor(lambda waiting: 0)  # its tasks are never released
     again = cases.run(spec, dataset, database, executor)
     assert again.trials == done[0].trials
     assert cases.table(database) == reference[1]
 
 
 def test_optuna_reads_it(spec: Spec, done: tuple[Study, Path], reference: tuple[list[Trial], str]) -> None:
-    """Points, values and states, by Optuna alone."""
+    """Points, values and states, read by Optuna without hpsearch."""
     for stage in spec.stages:
         trials = optuna.load_study(study_name=f"small/{stage.name}", storage=url_of(str(done[1]))).trials
         records = [r for r in reference[0] if r.stage == stage.name]
@@ -137,13 +139,13 @@ def test_optuna_reads_it(spec: Spec, done: tuple[Study, Path], reference: tuple[
 
 def test_values_are_of_the_best_epoch(reference: tuple[list[Trial], str]) -> None:
     for r in reference[0]:
-        # An epoch counts as better when it is so by min_delta, so that the best may be a little above the least.
+        # An improvement must exceed min_delta, so the best epoch may have a value slightly above the minimum.
         assert r.value == r.history["val/loss"][r.best_epoch - 1] == r.metrics["val/loss"]
         assert r.value <= min(r.history["val/loss"]) + 1e-3
 
 
 def test_maximize(dataset: Dataset, tmp_path: Path) -> None:
-    """An accuracy: ties are many, the first of the best wins, and the boxes lie about the high ones."""
+    """Accuracies have many ties; the first of the best wins, and the boxes contain the high ones."""
     spec = cases.small(metric={"name": "val/accuracy", "goal": "maximize"})
     study = cases.run(spec, dataset, tmp_path / "a.db")
     values = [r.value for r in cases.rows(study)]
@@ -153,7 +155,7 @@ def test_maximize(dataset: Dataset, tmp_path: Path) -> None:
     assert all(r.value == r.history["val/accuracy"][r.best_epoch - 1] for r in cases.rows(study))
     stored = optuna.load_study(study_name="small/fine", storage=url_of(str(tmp_path / "a.db")))
     assert stored.direction == optuna.study.StudyDirection.MAXIMIZE
-    executor = cases.Held(lambda waiting: waiting - 1)
+    executor = cases.HeldExecutor(lambda waiting: waiting - 1)
     with cases.opened(spec, dataset, tmp_path / "b.db", executor) as other:
         cases.drive(other, executor)
     assert cases.table(tmp_path / "b.db") == cases.table(tmp_path / "a.db")
@@ -163,14 +165,14 @@ def test_maximize(dataset: Dataset, tmp_path: Path) -> None:
 def test_seed_and_stage_matter(
     dataset: Dataset, reference: tuple[list[Trial], str], tmp_path: Path, change: dict[str, Any]
 ) -> None:
-    """A comparison that could not fail would prove nothing."""
+    """Otherwise the comparisons above could not fail."""
     spec = cases.small(**change, **{"stages.0.trials": 4, "stages.1.trials": 1})
     records = cases.rows(cases.run(spec, dataset, tmp_path / "a.db"))
     assert [r.point for r in records[:4]] != [r.point for r in reference[0][:4]]
 
 
-def test_the_database_as_records(spec: Spec, done: tuple[Study, Path]) -> None:
-    """What is loaded is what was returned."""
+def test_the_database_has_the_trials(spec: Spec, done: tuple[Study, Path]) -> None:
+    """Loaded trials equal those that the study returned."""
     study, database = done
     storage = StudyDatabase.open(url_of(str(database)), create=False)
     loaded = [storage.trials.load(stage.name, study.space) for stage in spec.stages]
@@ -207,7 +209,7 @@ def test_order_of_results_and_batching_do_not_matter(
     tmp_path: Path,
     single: bool,
 ) -> None:
-    executor = cases.Held(random.Random(3).randrange, single=single)
+    executor = cases.HeldExecutor(random.Random(3).randrange, single=single)
     with cases.opened(conditional_spec, dataset, tmp_path / "small.db", executor) as study:
         cases.drive(study, executor)
     assert (cases.rows(study), cases.table(tmp_path / "small.db")) == conditional_reference
@@ -220,7 +222,7 @@ def test_time_slices_do_not_matter(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Every check a checkpoint: statistics of batch norm, the switch and what stopping counts are in it."""
+    """A checkpoint at every check includes batch norm statistics, the optimizer switch and stopping counts."""
     monkeypatch.setattr("hpsearch.study.stage_run.TIME_SLICE", 0.0)
     study = cases.run(conditional_spec, dataset, tmp_path / "small.db")
     assert (cases.rows(study), cases.table(tmp_path / "small.db")) == conditional_reference
@@ -231,7 +233,7 @@ def test_conditional_study_stopped_repeatedly(
 ) -> None:
     database = tmp_path / "small.db"
     for limit in range(0, 30, 5):
-        tracker, executor = cases.Limit(limit), cases.Held(lambda waiting: 0)
+        tracker, executor = cases.LimitTracker(limit), cases.HeldExecutor(lambda waiting: 0)
         with (
             contextlib.suppress(Interrupted),
             cases.opened(conditional_spec, dataset, database, executor, tracker=tracker, stop=tracker.stop) as study,

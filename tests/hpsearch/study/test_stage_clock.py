@@ -1,4 +1,4 @@
-"""A stage whose time is over: it ends with a wave, the table is the beginning of the untimed one, and stays so."""
+"""Timeouts of stages: a stage ends with a wave; its table is the beginning of that without a timeout, and stays so."""
 
 import json
 from collections.abc import Callable
@@ -25,7 +25,7 @@ call = test_cli.call  # a fixture
 
 
 class Clock:
-    """Goes on by a second with each trial that trains."""
+    """Advances by a second with each trial that trains."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -43,7 +43,7 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """In place of the loop's."""
+    """Replace the clock of the loop."""
     found = Clock()
     monkeypatch.setattr(stage_clock, "time", found)
     return found
@@ -55,7 +55,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return prepare(small.data, small.seed, tmp_path_factory.mktemp("data"))[0]
 
 
-# The small study, whose first stage has fifteen trials in waves of three; the second one zooms on what there is.
+# The small study: the first stage has fifteen trials in waves of three; the second zooms on its finished trials.
 CHANGES: dict[str, Any] = {"train.epochs": 2, "stages.1.trials": 6}
 
 
@@ -69,7 +69,7 @@ def untimed(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Study
 
 
 def bare(records: list[Trial]) -> list[Trial]:
-    """But for times and test scores."""
+    """Return the trials without times and test scores."""
     return [
         r._replace(
             seconds=0.0, finished=0.0, metrics={k: v for k, v in r.metrics.items() if k[:4] not in ("test", "fit/")}
@@ -79,7 +79,7 @@ def bare(records: list[Trial]) -> list[Trial]:
 
 
 def watched(spec: Spec, dataset: Dataset, database: Path, executor: Any) -> tuple[Study, list[str]]:
-    """The study, run to its end, and its notes."""
+    """Run the study to its end; return it and its notes."""
     notes: list[str] = []
     with cases.opened(spec, dataset, database, executor) as study:
         for progress in study.run():
@@ -97,12 +97,12 @@ def stages(database: Path) -> dict[str, StoredStage]:
         storage.close()
 
 
-# Wave k + 1 is asked when wave k − 1 is done: at each of these times the stage has so many trials in the end.
+# Wave k + 1 is proposed when wave k − 1 is done: timeout → trials of the stage at its end.
 @pytest.mark.parametrize(("seconds", "trials"), [(0.5, 3), (3.5, 6), (9.5, 12), (12.5, 15)])
 def test_a_stage_ends_with_a_wave(
     dataset: Dataset, untimed: Study, clock: Clock, tmp_path: Path, seconds: float, trials: int
 ) -> None:
-    """Its table is the beginning of the untimed one, to the bit, and the next stage goes on from there."""
+    """Its table equals the beginning of that without a timeout to the bit, and the next stage uses it."""
     study, notes = watched(timed(seconds), dataset, tmp_path / "a.db", Inline(run_task=clock.work))
     assert len(study.trials[0]) == trials and study.totals == [trials, 6]
     assert bare(study.trials[0]) == bare(untimed.trials[0][:trials])
@@ -113,28 +113,28 @@ def test_a_stage_ends_with_a_wave(
         assert bare(study.trials[1]) == bare(untimed.trials[1])
         return
     shorter = cases.run(cases.small(**CHANGES, **{"stages.0.trials": trials}), dataset, tmp_path / "b.db")
-    assert bare(study.trials[1]) == bare(shorter.trials[1]), "as that of a study with so many"
+    assert bare(study.trials[1]) == bare(shorter.trials[1]), "equals that of a study with this number of trials"
     assert study.boxes == shorter.boxes
 
 
 def test_resuming_does_not_extend_it(dataset: Dataset, clock: Clock, tmp_path: Path) -> None:
-    """However often; nothing trains."""
+    """However often it is resumed, no trial trains."""
     watched(timed(3.5), dataset, tmp_path / "a.db", Inline(run_task=clock.work))
     before = cases.table(tmp_path / "a.db")
     for _ in range(2):
         clock.now += 1e6
-        _, notes = watched(timed(3.5), dataset, tmp_path / "a.db", cases.Held(lambda _: 0))
+        _, notes = watched(timed(3.5), dataset, tmp_path / "a.db", cases.HeldExecutor(lambda _: 0))
         assert notes == [] and cases.table(tmp_path / "a.db") == before
 
 
 @pytest.mark.parametrize(("limits", "trials"), [((1, 2), 6), ((2, 4, 5), 6)])
-def test_over_restarts(
+def test_time_is_counted_over_restarts(
     dataset: Dataset, untimed: Study, clock: Clock, tmp_path: Path, limits: tuple[int, ...], trials: int
 ) -> None:
-    """What has been used of it stays used; while nobody runs the study none is."""
+    """Used time stays used; time without a running process does not count."""
     spec, database = timed(4.5), tmp_path / "a.db"
     for limit in limits:
-        tracker, finished = cases.Limit(limit), 0
+        tracker, finished = cases.LimitTracker(limit), 0
         with (
             pytest.raises(Interrupted),
             cases.opened(spec, dataset, database, Single(clock), tracker=tracker, stop=tracker.stop) as study,
@@ -149,10 +149,10 @@ def test_over_restarts(
     assert 4.5 < stages(database)["coarse"].seconds < 15
 
 
-def test_time_between_waves_is_used_up_too(
+def test_time_between_waves_counts(
     dataset: Dataset, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It runs out when nothing trains, while Optuna's database is told: resuming does not extend the stage."""
+    """Also time without training, while Optuna's database is written: resuming does not extend the stage."""
     sound, delays = StageRun._mirror, [100.0]
 
     def slow(self: StageRun, records: list[Trial]) -> None:
@@ -181,7 +181,7 @@ class Single:
 
 
 def test_through_the_commands(call: Any, clock: Clock, tmp_path: Path) -> None:
-    """The note is printed; more time in the file goes on where it ended; less does not take anything back."""
+    """The note is printed; a longer timeout continues the stage; a shorter one removes no trial."""
     executor = Inline(run_task=clock.work)
 
     def run(timeout: str | None, name: str = "small.db", **others: Any) -> Any:

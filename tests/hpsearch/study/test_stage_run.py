@@ -72,7 +72,7 @@ def test_trials_resume_from_checkpoints_after_the_coordinator(
         going_on += sum(t.epochs > 0 for task, _ in executor.tasks for t in task.trials)
         trained += executor.trained
         lives += 1
-        assert lives < 100, "it does not get any further"
+        assert lives < 100, "it makes no progress"
     assert lives > 5 and going_on > 10
     assert len(trained) == len(set(trained)) == trained_epochs(full)
     assert finished_table(database) == full.table
@@ -89,7 +89,7 @@ def test_checkpoints_are_stored_with_their_outcome(
                LEFT JOIN hpsearch_checkpoint c ON c.stage = t.stage AND c.number = t.number"""
 
     def look(_connection: Any) -> None:
-        """Read what the previous commit has written."""
+        """Return the database as the previous commit wrote it."""
         if query_rows(database, "SELECT 1 FROM sqlite_master WHERE name = 'hpsearch_checkpoint'"):
             seen.append({(s, n): (e, state) for s, n, e, state in query_rows(database, query)})
 
@@ -99,7 +99,7 @@ def test_checkpoints_are_stored_with_their_outcome(
         for name, share in (("rungs", 30.0), ("slices", 0.0)):
             monkeypatch.setattr("hpsearch.study.stage_run.TIME_SLICE", share)
             database = tmp_path / f"{name}.db"
-            executors.append(cases.Held(lambda _: 0))
+            executors.append(cases.HeldExecutor(lambda _: 0))
             outcomes: list[Outcome] = []
             with cases.opened(full.spec, full.dataset, database, executors[-1]) as study:
                 executor = executors[-1]
@@ -108,10 +108,10 @@ def test_checkpoints_are_stored_with_their_outcome(
             with_result = [{r.number: r.epochs for r in outcome if r.state == "running"} for outcome in outcomes]
             for before, after in pairwise(seen):
                 news = {n: e for (s, n), (e, _) in after.items() if e and (s, n) in before and before[s, n][0] != e}
-                assert not news or news in with_result, f"{news} was not stored with its company"
+                assert not news or news in with_result, f"{news} was not stored with its batch"
                 assert not [p for p, (e, state) in after.items() if e and state != "running"]
                 went = [p for p, (e, state) in after.items() if state == "running" and p in before]
-                assert all((after[p][0] or 0) >= (before[p][0] or 0) for p in went), "one was lost for a while"
+                assert all((after[p][0] or 0) >= (before[p][0] or 0) for p in went), "a trial was missing for a while"
             at = {e for snapshot in seen for e, _ in snapshot.values() if e}
             assert at == ({2, 4} if name == "rungs" else set(range(1, 8)))
             assert finished_table(database) == full.table
@@ -172,7 +172,7 @@ def test_too_many_failures_end_the_study(plain: StudyCase, call: Call, tmp_path:
     assert said.err.startswith("error: ") and f"hpsearch resume {database}" in said.err
     before = states(database)
     assert before["failed"] in (2, 3) and before["complete"] > 0 and before["running"] > 0
-    said = call("resume", database, work=work)  # trains nothing
+    said = call("resume", database, work=work)  # no trial trains
     assert said.code == 1 and "and max_failed is 1" in said.err
     assert (states(database)["failed"], states(database)["complete"]) == (before["failed"], before["complete"])
     said = call("run", study, "--set", "max_failed=3", work=work)
@@ -203,8 +203,8 @@ class Killed(BaseException):
     pass
 
 
-def test_killed_while_failures_are_forgotten(plain: StudyCase, tmp_path: Path) -> None:
-    """At each commit; the trials are retried the next time."""
+def test_killed_during_a_retry(plain: StudyCase, tmp_path: Path) -> None:
+    """At each commit of a retry; the trials are retried the next time."""
     import sqlalchemy as sa
 
     from hpsearch.storage.sqlite_file import url_of
@@ -238,7 +238,7 @@ def test_killed_while_failures_are_forgotten(plain: StudyCase, tmp_path: Path) -
         limit, through = 0, False
         while not through:
             limit += 1
-            database = tmp_path / f"{limit}.db"  # each its own: the log of one that was killed may still be there
+            database = tmp_path / f"{limit}.db"  # one database each, because the log of a killed process may remain
             shutil.copy(tmp_path / "failed.db", database)
             left = limit
             through = forget()
@@ -249,7 +249,7 @@ def test_killed_while_failures_are_forgotten(plain: StudyCase, tmp_path: Path) -
             assert finished_table(database) == want, f"commit {limit}"
     finally:
         sa.event.remove(sa.Engine, "commit", commit)
-    assert limit == 7  # five of Optuna's and one of ours
+    assert limit == 7  # five commits of Optuna and one of ours
 
 
 def test_workers_that_cannot_be_started(call: Call, tmp_path: Path) -> None:
@@ -262,11 +262,11 @@ def test_workers_that_cannot_be_started(call: Call, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("order", "single"), [("first", True), ("last", False), ("random", False), ("last", True)])
-def test_order_of_arrival_changes_nothing(
+def test_order_of_results_changes_nothing(
     spec: Spec, dataset: Dataset, reference: tuple[list[Trial], str], tmp_path: Path, order: str, single: bool
 ) -> None:
-    """Nor does company: trials end in an order that no pool would give."""
-    executor = cases.Held(ORDERS[order](), single=single)
+    """Batching does not either: trials end in an order that no pool would produce."""
+    executor = cases.HeldExecutor(ORDERS[order](), single=single)
     with cases.opened(spec, dataset, tmp_path / "small.db", executor) as study:
         cases.drive(study, executor)
     assert (cases.rows(study), cases.table(tmp_path / "small.db")) == reference
@@ -275,8 +275,8 @@ def test_order_of_arrival_changes_nothing(
 
 
 def test_waves_overlap_by_one(spec: Spec, dataset: Dataset, tmp_path: Path) -> None:
-    """While a wave is not done the next is there to be trained, and never more than that."""
-    executor = cases.Held(lambda waiting: waiting - 1)
+    """While a wave is not done, the next one is queued, and never more."""
+    executor = cases.HeldExecutor(lambda waiting: waiting - 1)
     most = 0
     with cases.opened(spec, dataset, tmp_path / "small.db", executor) as study:
         for progress in study.run():
@@ -294,12 +294,12 @@ def test_time_slices(
     monkeypatch: pytest.MonkeyPatch,
     share: float | None,
 ) -> None:
-    """A group that comes back after every epoch goes on as if it had never been away."""
+    """A group that returns after every epoch continues as if it had not returned."""
     monkeypatch.setattr(stage_run, "TIME_SLICE", share)
     tasks: list[Task] = []
 
     def counted(self: Inline, task: Task) -> Any:
-        assert len(tasks) < 1000, "it does not get any further"
+        assert len(tasks) < 1000, "it makes no progress"
         tasks.append(task)
         return submit(self, task)
 
@@ -311,7 +311,7 @@ def test_time_slices(
 
 
 def test_diverged_trials(dataset: Dataset, tmp_path: Path) -> None:
-    """A result, not an exception: no value, told to Optuna as worse than all others, and the others go on."""
+    """They have no value, count as the worst for Optuna, and do not affect the other trials."""
     spec = cases.small(**{"parameters.learning_rate": {"min": 1e-3, "max": 1e30, "scale": "log"}})
     study = cases.run(spec, dataset, tmp_path / "a.db")
     records = cases.rows(study)
@@ -325,14 +325,14 @@ def test_diverged_trials(dataset: Dataset, tmp_path: Path) -> None:
     for stage in spec.stages:
         for t in optuna.load_study(study_name=f"small/{stage.name}", storage=url_of(str(tmp_path / "a.db"))).trials:
             assert (t.state.name == "PRUNED") == (states[f"{stage.name}/{t.number}"] == "diverged")
-    executor = cases.Held(lambda waiting: 0, single=True)
+    executor = cases.HeldExecutor(lambda waiting: 0, single=True)
     with cases.opened(spec, dataset, tmp_path / "b.db", executor) as other:
         cases.drive(other, executor)
     assert cases.table(tmp_path / "b.db") == cases.table(tmp_path / "a.db")
 
 
 def test_all_diverged(dataset: Dataset, tmp_path: Path) -> None:
-    """There is no best then, and the next stage searches the whole range."""
+    """There is no best trial, and the next stage searches the whole range."""
     spec = cases.small(
         **{
             "parameters.learning_rate": {"min": 1e30, "max": 1e36, "scale": "log"},
@@ -348,7 +348,7 @@ def test_all_diverged(dataset: Dataset, tmp_path: Path) -> None:
 
 @pytest.fixture
 def faulty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nets of some trials cannot be trained."""
+    """Make networks of some trials untrainable."""
     sound = trial.hyperparameters
 
     def hyperparameters(training: Any, point: Any) -> Any:
@@ -361,7 +361,7 @@ def faulty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("faulty")
 def test_failing_trials(spec: Spec, dataset: Dataset, reference: tuple[list[Trial], str], tmp_path: Path) -> None:
-    """Failed with the first line, they alone, in company or not, and the study goes on."""
+    """Only these trials fail, with the first line of the error, batched or alone, and the study continues."""
     study = cases.run(spec, dataset, tmp_path / "a.db")
     records = cases.rows(study)
     failed = [r for r in records if r.state == "failed"]
@@ -373,7 +373,7 @@ def test_failing_trials(spec: Spec, dataset: Dataset, reference: tuple[list[Tria
     assert all(r._replace(metrics={}) in [x._replace(metrics={}) for x in reference[0]] for r in coarse)
     trials = optuna.load_study(study_name="small/coarse", storage=url_of(str(tmp_path / "a.db"))).trials
     assert {t.number for t in trials if t.state.name == "FAIL"} == {r.number for r in failed if r.stage == "coarse"}
-    executor = cases.Held(lambda waiting: 0, single=True)
+    executor = cases.HeldExecutor(lambda waiting: 0, single=True)
     with cases.opened(spec, dataset, tmp_path / "b.db", executor) as other:
         cases.drive(other, executor)
     assert cases.table(tmp_path / "b.db") == cases.table(tmp_path / "a.db")
@@ -382,7 +382,7 @@ def test_failing_trials(spec: Spec, dataset: Dataset, reference: tuple[list[Tria
 def test_seconds_are_those_of_all_slices(
     spec: Spec, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A trial's share of every slice it was in, not of the last alone: by a clock that counts epochs."""
+    """A trial's share of every slice, not only of the last one, by a clock that counts epochs."""
     ticks = iter(range(10**9))
     monkeypatch.setattr(trial.time, "monotonic", lambda: float(next(ticks)))
     monkeypatch.setattr(stage_run, "TIME_SLICE", 0.0)

@@ -1,4 +1,4 @@
-"""A study that goes on with a changed file, through the commands: what may change gives the table of the new file."""
+"""Resuming with a changed file, through the commands: after an allowed change the table is that of the new file."""
 
 import copy
 import json
@@ -26,12 +26,12 @@ BASE: dict[str, Any] = {"train.epochs": 2, "stages": [COARSE, FINE]}
 
 
 class Place:
-    """A folder with a study file, run as the commands do."""
+    """A folder with a study file, on which the commands run."""
 
     def __init__(self, call: Callable[..., Any], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self._call = call
         self.folder = folder
-        self.trained: list[int] = []  # numbers of trials, since the last run
+        self.trained: list[int] = []  # numbers of the trials trained since the last run
         submit = Inline.submit
 
         def counted(executor: Inline, task: Task) -> Any:
@@ -41,7 +41,7 @@ class Place:
         monkeypatch.setattr(Inline, "submit", counted)
 
     def run(self, *options: str, storage: Any = "small.db", **changes: Any) -> Any:
-        """With the file that is `BASE` but for some changes."""
+        """Run the study file that is `BASE` with some changes."""
         file = cases.write(self.folder, **{**BASE, **changes})
         self.trained.clear()
         return self._call("run", file, "--tracking-uri", "none", "--storage", self.folder / storage, *options)
@@ -75,7 +75,7 @@ def fine(**changes: Any) -> list[dict[str, Any]]:
     return [COARSE, {**FINE, **changes}]
 
 
-# The file before, the file after, what the note says, and how many trials train then.
+# The old file, the new file, the text of the note, and the number of trials that train then.
 GROWN: dict[str, tuple[dict[str, Any], dict[str, Any], str, int]] = {
     "more trials": (
         {"stages": fine(trials=3)},
@@ -109,8 +109,8 @@ GROWN: dict[str, tuple[dict[str, Any], dict[str, Any], str, int]] = {
 
 
 @pytest.mark.parametrize("case", GROWN)
-def test_as_if_from_the_start(place: Place, case: str) -> None:
-    """The table is that of a study that began with the new file, and what was trained stays as it is."""
+def test_resumed_equals_a_new_study(place: Place, case: str) -> None:
+    """The table is that of a study begun with the new file, and trained trials are unchanged."""
     before, after, note, count = GROWN[case]
     assert place.run(**before).code == 0
     old, first = place.stored(), place.show()["trials"]
@@ -128,11 +128,11 @@ def test_as_if_from_the_start(place: Place, case: str) -> None:
     said = place.resume()
     assert said.code == 0 and said.err == "" and place.trained == []
     said = place.run(**after)
-    assert said.code == 0 and said.err == "" and place.trained == [], "it is told once"
+    assert said.code == 0 and said.err == "" and place.trained == [], "it is reported once"
 
 
-def test_ranges_of_stages_to_come(place: Place) -> None:
-    """The begun stage's box and table are as they were, the next one searches the new range."""
+def test_ranges_of_later_stages(place: Place) -> None:
+    """Box and table of the begun stage are unchanged; the next one searches the new range."""
     narrow, wide = {"min": 1e-2, "max": 1e-1, "scale": "log"}, {"min": 1e-5, "max": 10.0, "scale": "log"}
     assert place.run(stages=[COARSE], **{"parameters.learning_rate": narrow}).code == 0
     before = place.show()
@@ -150,12 +150,12 @@ def test_ranges_of_stages_to_come(place: Place) -> None:
     assert [{k: v for k, v in t.items() if k != "metrics"} for t in content["trials"]][:6] == bare
     rates = [t["params"]["learning_rate"] for t in content["trials"][6:]]
     assert any(r < 1e-2 for r in rates) and any(r > 1e-1 for r in rates)
-    assert last["reused"] == 6, "the old trials lie in the new range"
+    assert last["reused"] == 6, "the earlier trials lie in the new range"
     assert place.resume().err == "" and place.trained == []
 
 
-def test_a_range_that_leaves_trials_out(place: Place) -> None:
-    """What lies outside of it is not told to the next stage's sampler, and its zoom goes by the others."""
+def test_a_range_that_excludes_trials(place: Place) -> None:
+    """The next stage's sampler and zoom use only the trials inside the range."""
     assert place.run(stages=[COARSE]).code == 0
     rates = [t["params"]["learning_rate"] for t in place.show()["trials"]]
     middle = sorted(rates)[3]
@@ -169,7 +169,7 @@ def test_a_range_that_leaves_trials_out(place: Place) -> None:
 
 VAL = {"kind": "median"}
 
-# The file before, the file after, and the line that says what differs.
+# The old file, the new file, and the line with the difference.
 REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "seed": ({}, {"seed": 6}, "seed: 5 → 6"),
     "data": ({}, {"data.name": "wine"}, "data.name: iris → wine"),
@@ -227,7 +227,7 @@ STUDIES = {repr(before): before for before, _, _ in REFUSED.values()}
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, str]]:
-    """Databases of the files before, and their tables."""
+    """Return databases of the old files, and their tables."""
     from hpsearch.data.dataset import prepare
 
     found = {}
@@ -241,7 +241,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, 
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_refused(place: Place, finished: dict[str, tuple[Path, str]], case: str) -> None:
-    """Exit code 2, the line, the way out, and the database as it was."""
+    """Exit code 2, the line, the advice, and an unchanged database."""
     before, after, line = REFUSED[case]
     database, table = finished[repr(before)]
     (place.folder / "small.db").write_bytes(database.read_bytes())
@@ -254,7 +254,7 @@ def test_refused(place: Place, finished: dict[str, tuple[Path, str]], case: str)
 
 
 def test_all_at_once(place: Place, finished: dict[str, tuple[Path, str]]) -> None:
-    """Every refused change is named, one that is allowed is not; nothing of either is taken over."""
+    """Every refused change is named, an allowed one is not; none of them is applied."""
     (place.folder / "small.db").write_bytes(finished[repr({})][0].read_bytes())
     stored = place.stored()
     said = place.run(seed=6, wave=4, workers=2, **{"train.epochs": 3})

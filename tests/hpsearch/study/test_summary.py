@@ -1,4 +1,4 @@
-"""Summaries: what a database says of its study, while it runs, when it is stopped, and at the end."""
+"""Summaries of a running, a stopped and a finished study."""
 
 from pathlib import Path
 
@@ -14,10 +14,10 @@ from hpsearch.study.summary import restore_study, status_line, summary
 SPEC = cases.small(**{"train.epochs": 2, "stages.0.trials": 6, "stages.1.trials": 3})
 
 
-def test_of_a_running_a_stopped_and_a_finished_study(tmp_path: Path) -> None:
-    """The line says who runs it or how to resume it; at the end the champion has its test scores."""
+def test_running_stopped_and_finished_studies(tmp_path: Path) -> None:
+    """The line names the holder, or the command to resume; at the end the champion has its test scores."""
     dataset, database = prepare(SPEC.data, SPEC.seed, tmp_path)[0], tmp_path / "small.db"
-    url, limit = url_of(str(database)), cases.Limit(4)
+    url, limit = url_of(str(database)), cases.LimitTracker(4)
     with (
         pytest.raises(Interrupted),
         cases.opened(SPEC, dataset, database, tracker=limit, stop=limit.stop) as study,
@@ -40,7 +40,7 @@ def test_of_a_running_a_stopped_and_a_finished_study(tmp_path: Path) -> None:
 
 
 def test_restored(tmp_path: Path) -> None:
-    """The spec comes out as it went in; an empty database holds no study."""
+    """The spec survives; an empty database holds no study."""
     dataset, url = prepare(SPEC.data, SPEC.seed, tmp_path)[0], url_of(str(tmp_path / "small.db"))
     StudyDatabase.open(url, create=True).close()
     with pytest.raises(StorageError, match="no study"):

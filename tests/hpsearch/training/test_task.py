@@ -26,7 +26,7 @@ def running(curve: list[float], name: str = "val/loss", **changes: Any) -> Trial
 
 
 def test_failed_results_have_no_curves() -> None:
-    """How far the trial came is a matter of timing, and must not be in the table."""
+    """The last epoch of a failed trial depends on timing and must not be in the table."""
     result = failed_result(TRIAL, "ValueError: no")
     assert result == TrialResult(3, "failed", None, 0, 0, {}, 0.5, error="ValueError: no")
 

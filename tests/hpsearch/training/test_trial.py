@@ -98,10 +98,10 @@ def test_exception_fails_one_trial_of_a_batch(plain: StudyCase, tmp_path: Path) 
     finished_table(tmp_path / "small.db")
 
 
-def test_one_that_fails_in_training_leaves_its_company(
+def test_a_trial_that_fails_in_training_does_not_affect_its_batch(
     spec: Spec, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not only when it is built: an exception in the engine."""
+    """Not only during construction: an exception in the engine."""
     point = {"learning_rate": 0.01, "beta": 0.9, "hidden_units": 4, "batch_size": 16, "l2": 1e-4}
     starts = [TrialTask(n, point, n) for n in range(3)]
     alone = [advance(Task(spec, dataset, (s,), 4))[0] for s in starts]

@@ -45,7 +45,7 @@ def made(making: object, tmp_path_factory: pytest.TempPathFactory) -> Made:
     spec = cases.small(**SHORT)
     data, _ = dataset.prepare(spec.data, spec.seed, folder)
     cases.run(spec, data, folder / "done.db")
-    tracker, executor = cases.Limit(1), cases.Held(lambda waiting: 0, single=True)
+    tracker, executor = cases.LimitTracker(1), cases.HeldExecutor(lambda waiting: 0, single=True)
     with (
         pytest.raises(Interrupted),
         cases.opened(spec, data, folder / "half.db", executor, tracker=tracker, stop=tracker.stop) as unfinished,

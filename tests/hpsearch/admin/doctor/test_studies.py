@@ -1,4 +1,4 @@
-"""Checks of study databases, sound and damaged; none is changed."""
+"""Checks of valid and damaged study databases; none is changed."""
 
 import gc
 import os

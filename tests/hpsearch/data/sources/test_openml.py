@@ -56,7 +56,7 @@ def test_downloaded_once(serve: Serve, tmp_path: Path) -> None:
     asked = serve(answers())
     read = table("openml", id=77, cache=str(tmp_path))
     assert len(asked) == 4 and len(set(asked)) == 4
-    assert read.features == ("who", "code", "size") and read.classes == ("7", "8")  # number says who: left out
+    assert read.features == ("who", "code", "size") and read.classes == ("7", "8")  # number is an identifier: left out
     assert targets(read) == ["7", "8"] * 6
     assert cells(read, "who") == ["a", "b", "c"] * 4 and cells(read, "code") == ["1", "2", "3"] * 4  # nominal
     assert cells(read, "size") == [None if k == 4 else k / 2 for k in range(12)]

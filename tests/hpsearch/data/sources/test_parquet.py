@@ -80,7 +80,7 @@ def test_targets(tmp_path: Path) -> None:
         assert table("parquet", path=file(tmp_path, a=pa.array([1, 2, 3]), y=values)).classes == classes
     many = pa.array(
         [str(k) for k in range(30)]
-    ).dictionary_encode()  # more than are taken for classes, but declared as names
+    ).dictionary_encode()  # more values than classes may have, but declared as names
     read = table("parquet", path=file(tmp_path, a=pa.array([1] * 30), y=many))
     assert len(read.classes) == 30
     real = table(

@@ -175,7 +175,9 @@ def test_notices_about_columns(tmp_path: Path) -> None:
     assert len(dataset.notices) == 5
     x = dataset.part("train")
     assert x is not None and np.isfinite(x.x).all()
-    assert dataset.inputs == (2 + 2 + 1 + 100,)  # a, three; none and its flag; const; who: 99 and the others
+    assert dataset.inputs == (
+        2 + 2 + 1 + 100,
+    )  # a, three; none and its flag; const; who: 99 categories and the shared column
     assert (x.x[:, 1] == 0).all() and (x.x[:, 2] == 0).all()
 
 

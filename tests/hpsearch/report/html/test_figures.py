@@ -1,4 +1,4 @@
-"""What all charts share: hover templates."""
+"""Common to all charts: hover templates."""
 
 from typing import Any
 

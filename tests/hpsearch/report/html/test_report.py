@@ -29,7 +29,7 @@ REPOSITORY = paths.REPOSITORY
 
 
 @pytest.mark.parametrize("name", STUDIES)
-def test_every_study_has_its_report(ran: Any, name: str, tmp_path: Path) -> None:
+def test_reports_of_all_kinds_of_studies(ran: Any, name: str, tmp_path: Path) -> None:
     """The page refers to no other file, for every kind of study."""
     text = write_report(ran(name), tmp_path / "r.html", png=False).page.read_text("utf-8")
     found = PageTags(text)
@@ -54,7 +54,7 @@ def test_an_unfinished_study(ran: Any, tmp_path: Path) -> None:
     (tmp_path / "rows").mkdir()
     dataset, _ = prepare(spec.data, spec.seed, tmp_path / "rows")
     for trials in (1, 9, 23):
-        limit, database = cases.Limit(trials), tmp_path / f"{trials}.db"
+        limit, database = cases.LimitTracker(trials), tmp_path / f"{trials}.db"
         with pytest.raises(Interrupted):
             cases.run(spec, dataset, database, tracker=limit, stop=limit.stop)
         url = f"sqlite:///{database}"

@@ -167,7 +167,10 @@ def test_saved() -> None:
     }
     assert [t.name for t in made.data][:3] == ["trained", "early stopping saved", "pruning saved, at most"]
     assert [t.x[1] for t in made.data][:3] == [153, 50, 97]  # stacked: 0 to 153, to 203, to 300
-    assert sum(t.x[0] for t in made.data) in (300, 400)  # of what diverged the rest is another bar, or none
+    assert sum(t.x[0] for t in made.data) in (
+        300,
+        400,
+    )  # remaining epochs of diverged trials are in another bar, or in none
     assert axis(made, made.data[0], "y").autorange == "reversed"  # the first stage on top
 
 

@@ -87,7 +87,7 @@ def test_views_and_description_follow(place: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_errors_are_ignored(place: Path, fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the experiment's tags; an unsupported version of MLflow gets no views, unknown importance changes nothing."""
+    """Errors of the experiment's tags; an unsupported MLflow gets no views; unknown importance changes nothing."""
     (tmp_path / "whole").mkdir()
     whole = Path(shutil.copy(fresh, tmp_path / "whole" / "mlflow.db"))
     upload(whole, SCORED)

@@ -131,7 +131,7 @@ def test_two_runs_of_one_trial(place: Path) -> None:
 
 
 def test_an_older_copy_of_the_study(place: Path) -> None:
-    """Of trials that it does not have as finished, unfinished runs are closed and finished runs stay."""
+    """Unfinished runs of trials that it does not have as finished are closed; finished runs stay."""
     upload(place, STATES)
     tracker = MlflowTracker(f"sqlite:///{place}")
     tracker.start_study(STUDY)
