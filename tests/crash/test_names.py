@@ -63,7 +63,7 @@ TINY: dict[str, Any] = {
 
 
 def parameter(text: str) -> dict[str, Any]:
-    """A study that searches the units under that name."""
+    """Return settings of a study that searches the units under that name."""
     known = cases.CONTENT["parameters"]
     renamed = {text if name == "hidden_units" else name: p for name, p in known.items()}
     return {"model": {"hidden": [{"units": text, "activation": "tanh"}]}, "parameters": renamed}

@@ -55,7 +55,7 @@ def table(spec: Spec, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory
     return cases.table(database)
 
 
-@pytest.mark.parametrize("workers", [1, 4])  # and 2: test_study.py, test_conditional.py
+@pytest.mark.parametrize("workers", [1, 4])  # one and two workers on smaller studies: tests/hpsearch/study/test_loop.py
 def test_workers(spec: Spec, dataset: Dataset, table: str, tmp_path: Path, workers: int) -> None:
     executor = EXECUTORS["processes"](workers, str(tmp_path / "scratch"))
     try:
@@ -73,7 +73,7 @@ ORDERS: dict[str, Callable[[], Callable[[int], int]]] = {
 
 
 @pytest.mark.parametrize(("order", "single"), [("first", True), ("last", False), ("random", True)])
-def test_order_of_arrival(spec: Spec, dataset: Dataset, table: str, tmp_path: Path, order: str, single: bool) -> None:
+def test_order_of_results(spec: Spec, dataset: Dataset, table: str, tmp_path: Path, order: str, single: bool) -> None:
     executor = cases.HeldExecutor(ORDERS[order](), single=single)
     with cases.opened(spec, dataset, tmp_path / "small.db", executor) as study:
         cases.drive(study, executor)

@@ -46,7 +46,7 @@ def spec(base: list[dict[str, Any]] = SEARCH, /, **edits: Any) -> Spec:
             del inner[last]
         else:
             inner[last] = value
-    return restore_spec(result, "test_changes.py")
+    return restore_spec(result, "test_diff.py")
 
 
 # Stages of the study, begun stages, one edit of the file → the line, and the reason if it is refused.
@@ -420,7 +420,7 @@ def restored(edits: Mapping[str, Any], data: Any) -> Spec:
     if "hidden_units" not in str(result["model"]):
         names.discard("hidden_units")
     result["parameters"] = {k: v for k, v in result["parameters"].items() if k in names}
-    return restore_spec(result, "test_changes.py")
+    return restore_spec(result, "test_diff.py")
 
 
 def leaves(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:

@@ -1,4 +1,4 @@
-"""Text for people: printable lines, formatted numbers, no passwords."""
+"""Text for users: printable lines, formatted numbers, no passwords."""
 
 import math
 
