@@ -1,4 +1,4 @@
-"""The commands: each reads its options and calls one function. Slow libraries are imported when they are needed."""
+"""The commands. Each reads its options and calls one function; slow libraries are imported when needed."""
 
 import atexit
 import gc
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def commands() -> None:
     """Hyperparameter search and experiment tracking for small neural networks.
 
-    One study file in; a searched, tracked study and its best model out.
+    A study file describes the data, the model and the search; the result is a tracked study and its best model.
     """
 
 
@@ -37,12 +37,12 @@ for command in (
 
 
 def main(executor: "str | ExecutorFactory" = "processes") -> None:
-    """Run the installed command. Exit codes: 0 done, 2 a user's mistake, 130 interrupted, 1 anything else.
+    """Run the installed command. Exit codes: 0 success, 1 failure, 2 user error, 130 interrupted.
 
     Args:
         executor: the name of the executor that trains, or a function that returns one.
     """
-    # Skips the garbage collection of all imported modules at exit: 0.2 s in place of 2.0 s with MLflow and Optuna.
+    # Skips the garbage collection of all imported modules at exit: 0.2 s instead of 2.0 s with MLflow and Optuna.
     atexit.register(gc.freeze)
     try:
         sys.exit(commands.main(standalone_mode=False, obj=executor))

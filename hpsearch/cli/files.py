@@ -22,7 +22,7 @@ def check_command(study: Path, overrides: tuple[str, ...]) -> None:
 @click.command("schema")
 @click.option("--out", type=click.Path(path_type=Path), help="File to write. [default: standard output]")
 def schema_command(out: Path | None) -> None:
-    """Print the JSON Schema of study files, with which editors complete and check them."""
+    """Print the JSON Schema of study files, which editors use for completion and checks."""
     from hpsearch.config.schema import schema_text, write_schema
 
     if out is None:
@@ -45,7 +45,7 @@ def init_command(data: Path, target: str | None, out: Path | None, test: Path | 
 
     written = write_study_file(data, target, out, test, task, force=force)
     say("\n".join([f"{written.study}: written", *(f"  {line}" for line in written.summary)]))
-    say(f"{written.schema}: written; editors complete and check the study file with it")
+    say(f"{written.schema}: written; editors use it to complete and check the study file")
     say(f"Run it: hpsearch run {shlex.quote(str(written.study))}")
 
 
@@ -66,10 +66,10 @@ def range_test_command(study: Path, low: float, high: float, steps: int, overrid
 
     spec = load_study_file(study, overrides)
     try:
-        found = lr_range_test(spec, low, high, steps)
+        lr_range = lr_range_test(spec, low, high, steps)
     except EngineError as error:
         raise click.UsageError(str(error)) from None
-    output_console(Console()).print(lr_range_as_text(found))
+    output_console(Console()).print(lr_range_as_text(lr_range))
 
 
 @click.command("predict")

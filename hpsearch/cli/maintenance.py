@@ -1,4 +1,4 @@
-"""Commands that look after an installation: `hpsearch ui`, `sync`, `doctor` and `db upgrade`."""
+"""Commands that maintain an installation: `hpsearch ui`, `sync`, `doctor` and `db upgrade`."""
 
 import sys
 
@@ -41,18 +41,16 @@ def sync_command(database: str, tracking_uri: str | None, quiet: bool) -> None:
 @click.command("ui")
 @click.argument("study", required=False, metavar="[DATABASE or STUDY.yaml]")
 @click.option("--tracking-uri", help="MLflow's file, or the address of a server. [default: mlruns/mlflow.db]")
-@click.option(
-    "--port", type=click.IntRange(0, 65535), help="Port; 0 for any. [default: 5000, or the next that is free]"
-)
-@click.option("--no-open", "closed", is_flag=True, help="Print the link without opening a browser.")
-def ui_command(study: str | None, tracking_uri: str | None, port: int | None, closed: bool) -> None:
+@click.option("--port", type=click.IntRange(0, 65535), help="Port; 0 for any. [default: 5000, or the next free port]")
+@click.option("--no-open", "no_browser", is_flag=True, help="Print the link without opening a browser.")
+def ui_command(study: str | None, tracking_uri: str | None, port: int | None, no_browser: bool) -> None:
     """Show a study, or the latest one, in MLflow's UI until Ctrl-C."""
     from hpsearch.admin.ui import ServerEnded, show_study
 
     url = study and database_url(study)
     with signals_recorded() as caught:
         try:
-            for line in show_study(tracking_or_default(tracking_uri), url, port, not closed, lambda: bool(caught)):
+            for line in show_study(tracking_or_default(tracking_uri), url, port, not no_browser, lambda: bool(caught)):
                 say(line)
         except ServerEnded as error:
             say(f"error: {error}", err=True)
@@ -70,8 +68,8 @@ def upgrade_command(tracking_uri: str | None) -> None:
     """Upgrade MLflow's database to the schema of the installed MLflow, and keep a backup beside it."""
     from hpsearch.admin.mlflow_upgrade import upgrade
 
-    done = upgrade(tracking_or_default(tracking_uri))
-    if done.backup is None:
-        say(f"{done.path}: schema {done.after}, as the installed MLflow expects; nothing to do")
+    result = upgrade(tracking_or_default(tracking_uri))
+    if result.backup is None:
+        say(f"{result.path}: schema {result.after}, as the installed MLflow expects; nothing to do")
     else:
-        say(f"{done.path}: upgraded from schema {done.before} to {done.after}\nBackup: {done.backup}")
+        say(f"{result.path}: upgraded from schema {result.before} to {result.after}\nBackup: {result.backup}")

@@ -1,4 +1,4 @@
-"""Shared by the commands: options, printing, study files and databases by name, Ctrl-C."""
+"""Shared by the commands: options, printing, loading study files, database URLs, and signals."""
 
 import contextlib
 import os
@@ -15,7 +15,7 @@ from hpsearch.core.text import printable
 if TYPE_CHECKING:
     from hpsearch.config.spec import Spec
 
-PRINTED_LENGTH = 5000  # characters of a line
+PRINTED_LENGTH = 5000  # maximum length of a line, in characters
 
 WORKERS = click.option("--workers", type=click.IntRange(1), help="Number of worker processes; does not affect results.")
 TRACKING = click.option(
@@ -34,14 +34,14 @@ def say(text: str, *, err: bool = False) -> None:
 
 
 def tracking_or_default(uri: str | None) -> str:
-    """Return the given tracking URI, or the default one."""
+    """Return the tracking URI of the option, or the default."""
     from hpsearch.storage.sqlite_file import default_tracking_uri
 
     return uri or default_tracking_uri()
 
 
 def database_url(name: str) -> str:
-    """Return the URL of a database, given as a file, a URL or a study file."""
+    """Return the URL of a database that a user names by file, URL or study file."""
     from hpsearch.storage.sqlite_file import default_url, url_of
 
     if name.endswith((".yaml", ".yml")):
@@ -61,7 +61,7 @@ def load_study_file(study: Path, overrides: tuple[str, ...]) -> "Spec":
 
 @contextlib.contextmanager
 def signals_recorded() -> Iterator[list[int]]:
-    """Record Ctrl-C and SIGTERM in a list, which is read between two steps; a second signal exits at once."""
+    """Yield a list that collects SIGINT and SIGTERM, to be checked between steps; a second signal exits at once."""
     caught: list[int] = []
 
     def record(number: int, _frame: Any) -> None:
@@ -69,20 +69,20 @@ def signals_recorded() -> Iterator[list[int]]:
             os._exit(130)  # at once, without cleanup, which may wait for MLflow
         caught.append(number)
 
-    before = {number: signal.signal(number, record) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.signal(number, record) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield caught
     finally:
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
 
 
 def command_path(name: str) -> str:
-    """Return the path of a command beside this Python, relative to the current folder if it is inside it."""
+    """Return the path of a command in the folder of this Python, relative to the current folder if possible."""
     path = Path(sys.executable).with_name(name)
     return relative_path(path) if path.exists() else name
 
 
 def relative_path(path: Path) -> str:
-    """Return a path relative to the current folder if it is inside it."""
+    """Return a path relative to the current folder, unchanged if it is outside."""
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

@@ -135,11 +135,11 @@ def _print_result(session: "Session", url: str, console: "Console", given_uri: s
     from hpsearch.report.text import as_text, best_trial_text, output_console
     from hpsearch.storage.database import display_name
 
-    found, database = session.summary(), display_name(url)
+    summary, database = session.summary(), display_name(url)
     if not quiet:
-        output_console(console).print(as_text(found))
-    elif found.ranking:
-        console.print(best_trial_text(found.ranking[0]), soft_wrap=True)
+        output_console(console).print(as_text(summary))
+    elif summary.ranking:
+        console.print(best_trial_text(summary.ranking[0]), soft_wrap=True)
     say(f"Database: {database}   (hpsearch show {shlex.quote(database)})")
     if session.untracked:
         say(f"warning: {session.untracked}", err=True)
@@ -148,7 +148,7 @@ def _print_result(session: "Session", url: str, console: "Console", given_uri: s
     elif given_uri.startswith("sqlite"):
         uri = f"sqlite:///{relative_path(Path(given_uri.removeprefix('sqlite:///')))}"
         say(f"MLflow:   {command_path('hpsearch')} ui --tracking-uri {shlex.quote(uri)}")
-    if not found.ranking:
-        say("error: no trial is complete; nothing was found", err=True)
+    if not summary.ranking:
+        say("error: no trial is complete, so there is no best model", err=True)
         sys.exit(1)
     say(f"Report:   {command_path('hpsearch')} report {shlex.quote(database)}")

@@ -1,4 +1,4 @@
-"""`hpsearch show`, `report` and `export`: what a study database holds."""
+"""Commands that read a study database: `hpsearch show`, `report` and `export`."""
 
 from pathlib import Path
 from typing import Any

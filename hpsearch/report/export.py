@@ -52,7 +52,7 @@ def as_json(summary: Summary) -> dict[str, Any]:
 def as_csv(summary: Summary) -> str:
     """Return one row for each trial, with full precision, in the format of RFC 4180.
 
-    Text cells are menu names and stage names, which consist of letters, digits, `_` and `-`, so that no cell is a
+    Text cells are names of choices and stages, which consist of letters, digits, `_` and `-`, so that no cell is a
     spreadsheet formula that calls a function.
     """
     rows, text = summary.rows, io.StringIO()

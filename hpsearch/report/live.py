@@ -24,7 +24,7 @@ class LiveDisplay:
     """Displays one progress report after another.
 
     Args:
-        quiet: whether to print nothing.
+        quiet: print nothing.
     """
 
     def __init__(self, console: Console, *, quiet: bool) -> None:
@@ -61,7 +61,7 @@ class LiveDisplay:
         """Display the progress of the study.
 
         Args:
-            below: what to draw below it on a terminal.
+            below: renderables to draw below the progress on a terminal.
         """
         if self._quiet:
             return
@@ -93,12 +93,12 @@ class LiveDisplay:
 
 
 def _counts(progress: StudyProgress) -> str:
-    """Format the numbers of trials by state; states without trials are left out, but for running and diverged."""
+    """Format the numbers of trials by state; states without trials are left out, except running and diverged."""
     counts = {
         "running": progress.running,
         "pruned": progress.pruned,
         "diverged": progress.diverged,
         "failed": progress.failed,
     }
-    shown = {state: count for state, count in counts.items() if count or state in ("running", "diverged")}
-    return ", ".join(f"{count} {state}" for state, count in shown.items())
+    listed = {state: count for state, count in counts.items() if count or state in ("running", "diverged")}
+    return ", ".join(f"{count} {state}" for state, count in listed.items())

@@ -16,13 +16,13 @@ OutputFormat = Literal["text", "json", "csv"]
 
 
 def print_study(url: str, output: OutputFormat = "text", *, all_trials: bool = False, follow: bool = False) -> None:
-    """Print a study, which is only read.
+    """Print a study without writing to its database.
 
     Args:
         url: URL of the study database.
-        output: JSON and CSV hold all trials.
-        all_trials: whether the text lists all trials and not only the best.
-        follow: whether to show the progress of a running study until it ends; Ctrl-C ends that, not the study.
+        output: format; JSON and CSV contain all trials.
+        all_trials: list all trials in the text, not only the best.
+        follow: show the progress of a running study until it ends; Ctrl-C stops the display, not the study.
 
     Raises:
         StorageError: the database holds no study.

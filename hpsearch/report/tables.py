@@ -52,7 +52,7 @@ def stage_table(summary: Summary) -> list[list[str]]:
 
 
 def seed_tables(summary: Summary) -> Iterator[tuple[str, list[list[str]]]]:
-    """Yield title and rows of a table for each stage that trains given points with several seeds.
+    """Yield title and rows of a table for each stage that trains listed points with several seeds.
 
     A row holds a point and the median, least and greatest metric over its seeds; the first row is the heading.
     """
@@ -65,7 +65,7 @@ def seed_tables(summary: Summary) -> Iterator[tuple[str, list[list[str]]]]:
         for number, point in enumerate(points):
             repeated = trials[number : len(points) * stage.seeds : len(points)]
             if any(t.point != repeated[0].point for t in repeated):
-                continue  # the point leaves parameters open, which were sampled
+                continue  # parameters that the point does not set were sampled
             values = [t.value for t in repeated if t.state == "complete" and t.value is not None]
             cells = [format_value(point[name]) if name in point else MISSING for name in names]
             spread = [format_value(float(f(values))) for f in (median, min, max)] if values else [MISSING] * 3
@@ -75,14 +75,14 @@ def seed_tables(summary: Summary) -> Iterator[tuple[str, list[list[str]]]]:
 
 
 def format_range(bounds: Sequence[Value], zoomable: bool) -> str:
-    """Format a parameter's range: `0.0001 … 1`, or all values where they have no order."""
+    """Format a parameter's range: `0.0001 … 1`, or all values if they are not ordered."""
     if zoomable:
         return f"{format_value(bounds[0])} … {format_value(bounds[1])}"
     return ", ".join(map(format_value, bounds))
 
 
 def epochs_saved(spec: Spec, trials: Sequence[Trial]) -> int:
-    """Return the epochs that pruned trials were not trained, an upper bound: they might have stopped early."""
+    """Return the epochs that pruning saved: an upper bound, because pruned trials might have stopped early."""
     return sum(spec.train.epochs - t.epochs for t in trials if t.state == "pruned" and t.copied_from is None)
 
 

@@ -32,11 +32,11 @@ TOP_TRIALS = 10
 IMPORTANCE_WIDTH = 40  # columns of the longest bar
 CURVE_WIDTH = 60  # columns of a learning curve
 LEVELS = "▁▂▃▄▅▆▇█"
-FILE_WIDTH = 400  # columns of a page that is not a terminal: wide enough for any table
+FILE_WIDTH = 400  # columns of output that is not a terminal: wide enough for any table
 
 
 def output_console(console: Console) -> Console:
-    """Return the console itself, or one with a wide page if its output goes to a file or another program."""
+    """Return the console itself, or a wide one if its output is a file or another program."""
     return console if console.is_terminal else Console(width=FILE_WIDTH, file=console.file)
 
 
@@ -44,8 +44,8 @@ def as_text(summary: Summary, *, all_trials: bool = False, details: bool = False
     """Return the stages with their ranges, the winner and the best trials.
 
     Args:
-        all_trials: whether to list all trials too.
-        details: whether to add parameter importance and the learning curve of the best trial.
+        all_trials: also list all trials.
+        details: also add parameter importance and the learning curve of the best trial.
     """
     parts: list[RenderableType] = [_stages(summary), *_seeds(summary)]
     trials, ranking = [t for stage in summary.trials for t in stage], summary.ranking
@@ -69,7 +69,7 @@ def as_text(summary: Summary, *, all_trials: bool = False, details: bool = False
 
 
 def _details(summary: Summary, trials: Sequence[Trial]) -> Iterator[RenderableType]:
-    """Yield parameter importance and the best trial's learning curve, as far as the study has them."""
+    """Yield parameter importance and the best trial's learning curve, if they are available."""
     if shares := importance(summary.spec, summary.space, trials):
         yield _bars("Parameter importance", shares)
     if summary.champion is not None and (curve := learning_curve(summary.spec, summary.champion)) is not None:
@@ -94,9 +94,10 @@ def _bars(title: str, shares: Mapping[str, float]) -> Table:
 
 
 def learning_curve(spec: Spec, trial: Trial) -> Text | None:
-    """Return the monitored metric by epoch on a linear scale, its best epoch marked.
+    """Return a trial's monitored metric by epoch on a linear scale, with the best epoch marked.
 
-    The result is None for a trial that was evaluated fewer than two times.
+    Returns:
+        None if the trial was evaluated fewer than two times, or has no finite value.
     """
     name = spec.metric.monitored
     values = trial.history.get(name, [])
@@ -165,17 +166,17 @@ def _interval(mean: float, half_width: float) -> str:
 
 
 def _trials(summary: Summary, title: str, trials: Sequence[Trial]) -> Table:
-    """Return a table of trials; columns in which all trials agree (state) or that no trial has are left out."""
+    """Return a table of trials; the columns "state" and "repeats" are left out if they would say nothing."""
     table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", padding=(0, 1, 0, 0))
     axes = summary.space.axes
     metric = summary.spec.metric.name
     states = len({t.state for t in trials}) > 1
     repeated = repeats(t for stage in summary.trials for t in stage)
-    same = {t.label: t.copied_from or repeated[t.label] for t in trials if t.copied_from or t.label in repeated}
+    originals = {t.label: t.copied_from or repeated[t.label] for t in trials if t.copied_from or t.label in repeated}
     table.add_column("trial", no_wrap=True)
     if states:
         table.add_column("state", no_wrap=True)
-    if same:
+    if originals:
         table.add_column("repeats", no_wrap=True)
     epochs = [] if metric == "epochs" and all(t.state == "complete" for t in trials) else ["epochs"]
     for column in (metric, *(a.name for a in axes), *epochs):
@@ -183,7 +184,7 @@ def _trials(summary: Summary, title: str, trials: Sequence[Trial]) -> Table:
     for t in trials:
         value = "" if t.value is None else format_value(t.value)
         point = [format_value(t.point[a.name]) if a.name in t.point else MISSING for a in axes]
-        cells = [t.label, *([t.state] * states), *([same.get(t.label, "")] * bool(same)), value, *point]
+        cells = [t.label, *([t.state] * states), *([originals.get(t.label, "")] * bool(originals)), value, *point]
         table.add_row(*map(escape, cells + [str(t.epochs)] * len(epochs)))
     return table
 

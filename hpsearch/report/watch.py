@@ -1,4 +1,4 @@
-"""Follow a study that another process runs, from its database alone and without writing to it."""
+"""Follow a study that another process runs, by reading its database."""
 
 import time
 from collections.abc import Callable
@@ -24,10 +24,10 @@ def watch(url: str, console: Console, wait: Callable[[float], None] = time.sleep
         wait: waits for a number of seconds.
 
     Returns:
-        The study at the end.
+        The last state of the study.
 
     Raises:
-        StorageError: its database cannot be read, or can no longer be read.
+        StorageError: the database cannot be read.
     """
     poller, display = StudyPoller(url), LiveDisplay(console, quiet=False)
     study = poller.poll()
@@ -58,7 +58,7 @@ def is_over(study: Summary) -> bool:
 
 @final
 class StudyPoller:
-    """Reads a study again and again, each time only the trials that may have changed.
+    """Reads a study repeatedly, each time only the trials that may have changed.
 
     Args:
         url: URL of the study database.
@@ -90,7 +90,7 @@ class StudyPoller:
     def _final_trials(self, storage: StudyDatabase) -> list[list[Trial]]:
         """Return the first finished trials of each stage, which need not be read again.
 
-        There are none when another process has started to run the study: it may train failed trials again.
+        The list is empty if another process has started to run the study, because it may train failed trials again.
         """
         holder, last = storage.lease.holder(), self._last
         if last is None or holder is None or last.holder is None or holder[:3] != last.holder[:3]:

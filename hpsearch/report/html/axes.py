@@ -12,21 +12,21 @@ GOLDEN_RATIO = 0.6180339887498949  # its multiples modulo 1 are spread evenly ov
 MAX_INTEGER_TICKS = 12  # integers that each have a tick
 MAX_LOG_TICKS = 8
 MAX_LABEL_LENGTH = 40  # characters
-MIN_BAR_SHARE = 0.008  # of the axis
+MIN_BAR_SHARE = 0.008  # minimum width of a bar, as a share of the axis
 
 
 def plotly_text(text: object) -> str:
-    """Return text from a file as plotly must get it to show it unchanged: plotly interprets HTML tags."""
+    """Return text escaped for plotly, which would interpret HTML tags, and shortened to `MAX_LABEL_LENGTH`."""
     return escape(printable(str(text), MAX_LABEL_LENGTH), quote=False)
 
 
 def axis_title(axis: Axis) -> str:
-    """Return the parameter's name, as `1 − beta` if that is what was sampled."""
+    """Return the parameter's name, as `1 − beta` if 1 − β was sampled."""
     return f"1 − {plotly_text(axis.name)}" if axis.complement else plotly_text(axis.name)
 
 
 def coordinate(axis: Axis, internal: InternalValue) -> float:
-    """Return the coordinate of an internal value in a chart: choices by their number."""
+    """Return the coordinate of an internal value in a chart; for a choice, its index."""
     return float(internal) if axis.zoomable else float(axis.choices.index(internal))
 
 

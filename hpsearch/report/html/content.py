@@ -30,10 +30,10 @@ class ReportContent(NamedTuple):
 
     Attributes:
         database: the study database, as messages name it.
-        status: which process runs the study or how to resume it; None for a finished study.
+        status: sentence that names the process that runs the study, or how to resume it; None for a finished study.
         study: the study's row in the database.
         dataset: properties of the data without their rows; None if the database does not hold them.
-        diagnostics: of the best model; None before the study has ended.
+        diagnostics: diagnostics of the best model; None before the study has ended.
         importance: share of each searched parameter, the most important first.
     """
 
@@ -69,7 +69,7 @@ class ReportContent(NamedTuple):
 
     @property
     def spec(self) -> Spec:
-        """The study file."""
+        """The spec of the study."""
         return self.summary.spec
 
     @property

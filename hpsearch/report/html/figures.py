@@ -13,7 +13,13 @@ from hpsearch.storage.records import Trial, checked_every
 # Okabe and Ito 2008, "Color universal design": distinguishable with color blindness.
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8A7F00")
 BEST_COLOR, PALE_COLOR, TEXT_COLOR, GRID_COLOR = "#D55E00", "#C8CDD3", "#26303A", "#E6E9EC"
-COLOR_SCALE = [[0.0, "#08306b"], [0.25, "#2171b5"], [0.5, "#6baed6"], [0.75, "#c6dbef"], [1.0, "#eef3f9"]]  # dark: low
+COLOR_SCALE = [
+    [0.0, "#08306b"],
+    [0.25, "#2171b5"],
+    [0.5, "#6baed6"],
+    [0.75, "#c6dbef"],
+    [1.0, "#eef3f9"],
+]  # low values are dark
 MAX_CATEGORY_TICKS = 40
 MAX_CURVE_POINTS = 300
 
@@ -57,17 +63,17 @@ def stage_color(stages: Sequence[str], stage: str) -> str:
 
 
 def hover_text(trial: Trial) -> str:
-    """Return what hovering over a trial shows: `coarse/12, complete`."""
+    """Return the hover text of a trial: `coarse/12, complete`."""
     return f"{plotly_text(trial.label)}, {trial.state}"
 
 
 def line(name: str, color: str, x: Sequence[float], y: Sequence[float], **options: Any) -> go.Scatter:
-    """Return a line; `options` go to plotly."""
+    """Return a line; `options` are passed to plotly."""
     return go.Scatter(x=list(x), y=list(y), mode="lines", name=name, line={"color": color, "width": 2}, **options)
 
 
 def points(name: str, color: str, x: Sequence[float], y: Sequence[float], **options: Any) -> go.Scatter:
-    """Return points; `options` go to plotly, and `marker` among them changes size, opacity or symbol."""
+    """Return points; `options` are passed to plotly, where `marker` overrides size, opacity or symbol."""
     marker = {"color": color, "size": 7, "opacity": 0.75} | options.pop("marker", {})
     return go.Scatter(x=list(x), y=list(y), mode="markers", name=name, marker=marker, **options)
 

@@ -35,7 +35,7 @@ GRADIENTS_CAPTION = (
 
 
 def model_charts(content: ReportContent) -> Iterator[Chart]:
-    """Yield the charts that the study has data for, in the order of the page."""
+    """Yield the charts of the best model for which data are available, in the order of the page."""
     best, diagnostics = content.summary.champion, content.diagnostics
     if best is None:
         return
@@ -60,7 +60,7 @@ def model_charts(content: ReportContent) -> Iterator[Chart]:
 
 
 def _learning(best: Trial) -> Chart:
-    """Draw training and validation curves of the best trial, the loss and its scores side by side."""
+    """Draw the training and validation curves of the best trial, one plot for each metric."""
     kinds = list(dict.fromkeys(name.partition("/")[2] for name in best.history))
     kinds = [k for k in kinds if not k.endswith("_std")][:3]
     figure = new_figure(

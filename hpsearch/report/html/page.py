@@ -23,7 +23,12 @@ MAX_CAPTION_LENGTH = 3000  # characters
 
 
 class Section(NamedTuple):
-    """A section of charts; the section of the search begins with the table of stages, its first row the heading."""
+    """A section of charts.
+
+    Attributes:
+        id: anchor in the page.
+        stages: rows of the table of stages, the heading first; empty in sections without it.
+    """
 
     id: str
     title: str
@@ -156,7 +161,7 @@ def _scores(content: ReportContent, best: Trial) -> Iterator[dict[str, Any]]:
 
 
 def _stage_rows(content: ReportContent) -> list[list[str]]:
-    """Return the table of stages that `hpsearch show` prints, transposed: a row for each stage."""
+    """Return the table of stages as in `hpsearch show`, but with a row for each stage."""
     return [list(row) for row in zip(*stage_table(content.summary), strict=True)]
 
 

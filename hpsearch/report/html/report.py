@@ -9,7 +9,7 @@ from hpsearch.errors import OutputError
 from hpsearch.report.html.content import ReportContent
 from hpsearch.storage.database import file_of
 
-FIRST = "<!doctype html>"  # what a report begins with
+FIRST = "<!doctype html>"  # the first characters of a report
 
 
 class ReportFiles(NamedTuple):
@@ -18,7 +18,7 @@ class ReportFiles(NamedTuple):
     Attributes:
         page: the HTML file.
         images: PNG files, one for each chart.
-        notice: why there are no PNG files although `png` was not False; None if there are.
+        notice: the reason why PNG files are missing; None if they were written, or were not requested.
     """
 
     page: Path
@@ -31,13 +31,14 @@ def write_report(url: str, out: Path | None = None, *, png: bool | None = None) 
 
     Args:
         url: URL of the study database, which is only read.
-        out: the HTML file; `NAME-report.html` beside the database when None. PNG files go to a folder of the same name.
+        out: the HTML file; `NAME-report.html` beside the database when None. PNG files are written to a folder of
+            the same name.
         png: True writes PNG files or raises an error, False does not, None writes them if kaleido and a browser are
             installed.
 
     Raises:
         StorageError: the database holds no study.
-        OutputError: a file cannot be written, or `png` is True and what renders PNG files is not installed.
+        OutputError: a file cannot be written, or `png` is True and kaleido or a browser is not installed.
     """
     from hpsearch.report.html import images, model_figures, search_figures
     from hpsearch.report.html.page import render_page

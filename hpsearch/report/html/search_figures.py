@@ -40,7 +40,7 @@ STRIP_GAP = 50  # pixels between the strips of two parameters
 
 
 def search_charts(content: ReportContent) -> Iterator[Chart]:
-    """Yield the charts that the study has data for, in the order of the page."""
+    """Yield the charts of the search for which data are available, in the order of the page."""
     drawn = [t for t in content.trials if t.state in STATE_MARKERS and _has_value(t)]
     complete = [t for t in drawn if t.state == "complete"]
     axes = content.axes[:MAX_PARAMETERS]
@@ -319,7 +319,7 @@ def _epochs(content: ReportContent) -> Chart:
 
 
 def _epoch_budget(content: ReportContent) -> Chart:
-    """Draw what became of the epochs that each stage's trials were allowed."""
+    """Draw how the allowed epochs of each stage were used."""
     allowed = content.spec.train.epochs
     names = [s.name for s, _ in zip(content.spec.stages, content.summary.trials, strict=False)]
     parts: dict[str, list[int]] = {}
@@ -342,7 +342,7 @@ def _epoch_budget(content: ReportContent) -> Chart:
     figure.update_xaxes(title="epochs")
     set_category_ticks(figure, names)
     figure.update_yaxes(autorange="reversed")
-    caption = "Epochs that the trials of each stage were allowed, by their use."
+    caption = "Allowed epochs of the trials of each stage, by use."
     return Chart("saved", "Epoch budget by stage", caption, figure)
 
 
