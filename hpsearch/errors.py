@@ -1,6 +1,6 @@
 """Exceptions for users: every error that a command reports without a traceback.
 
-HpsearchError          exit code 2; the message says where, what must hold, what was found, and the nearest valid name
+HpsearchError          exit code 2; the message has the location, what must hold, what was found, the nearest valid name
 ├── SpecError          an invalid study file: all its mistakes at once, each with its line
 ├── DataError          data that cannot be read or learned from
 ├── StorageError       a study database that is missing, belongs to another study, is locked, full or read-only

@@ -1,7 +1,7 @@
-"""Words of other tools and of earlier versions in a study file.
+"""Keys and values of other tools and earlier versions in a study file.
 
-A word with the same meaning is translated with a notice. A word with another meaning, or one of an earlier version, is
-refused with the right word.
+A word with the same meaning is translated, with a notice. A word with another meaning, or of an earlier version, is
+rejected with the correct word.
 """
 
 from collections.abc import Callable, Iterator
@@ -46,12 +46,12 @@ def translate(
     """Translate the words of other tools in a study file, in place.
 
     Args:
-        document: the content before validation; parts of a wrong type are left for validation.
+        document: the content before validation; parts of a wrong type are reported by the validation.
         move: called with the old and the new path of each renamed key, so that messages keep its line.
         where: maps a path to `file:line`.
 
     Returns:
-        Notices to print, and mistakes that must be corrected in the file.
+        Notices to print, and mistakes of the file.
     """
     translation = _Translation(move, where)
     for path, section, renamed in _sections(document):
@@ -94,7 +94,7 @@ class _Translation:
             self._note((*path, words[old]), path, f"'{old}' is read as '{words[old]}'")
 
     def refuse(self, section: Any, path: KeyPath, words: dict[str, str]) -> None:
-        """Refuse renamed keys; each gets its new name, so that no other mistake follows from it."""
+        """Reject renamed keys; each gets its new name, so that it causes no further mistake."""
         for old in self._moved(section, path, words):
             message = f"unknown key '{old}'; did you mean '{words[old]}'?"
             self.mistakes.append(Mistake(self._where((*path, words[old])), _dotted((*path, old)), message))
@@ -120,7 +120,7 @@ class _Translation:
                 self._note((*path, key), path, f"distribution '{word}' is read as '{meaning}'")
 
     def _moved(self, section: Any, path: KeyPath, words: dict[str, str]) -> Iterator[str]:
-        """Rename keys in place and yield the old ones; a key whose new name exists too is left for validation."""
+        """Rename keys in place and yield the old names; a key stays if the section has its new name as well."""
         if isinstance(section, dict):
             for old, new in words.items():
                 if old in section and new not in section:

@@ -16,8 +16,10 @@ from hpsearch.core.text import redacted
 
 MAX_SHOWN_LENGTH = 60  # characters of a value in a message
 DIFFER = "results would differ"
-LOCATIONS = ("path", "test_path", "url", "cache")  # of data, whose identity their fingerprint tells
-_PASSWORD = re.compile(r"(://[^:]*):.*@", re.DOTALL)  # to the last @, over several lines: a password may contain both
+LOCATIONS = ("path", "test_path", "url", "cache")  # of data; the fingerprint identifies the data themselves
+_PASSWORD = re.compile(
+    r"(://[^:]*):.*@", re.DOTALL
+)  # to the last @, over several lines: a password may contain @ and \n
 _Path = tuple[str, ...]
 
 
@@ -74,7 +76,7 @@ def compare_specs(old: Spec, new: Spec, proposed: Mapping[str, int]) -> Changes:
 def changed_sections(old: Spec, new: Spec) -> tuple[str, ...]:
     """Return the sections that differ and determine what a trial is, so that a fork cannot reuse any trial.
 
-    The seed is one of them: it draws the split of the data, which is no part of their fingerprint.
+    The seed is one of them: it determines the split, which is not part of the data's fingerprint.
     """
     before, after = _tree(old), _tree(new)
     sections = ("data", "model", "train", "metric", "seed")
@@ -100,15 +102,15 @@ class _Files(NamedTuple):
 
     @property
     def misplaced(self) -> str | None:
-        """Why the stages of both files cannot have the new order."""
-        olds, news = _stages(self.old), _stages(self.new)
-        started = [name for name in self.started if name in news]
-        valid = [name for name in news if name in olds][: len(started)] == started
+        """The reason why the stages cannot have the new order; None if they can."""
+        old_names, new_names = _stages(self.old), _stages(self.new)
+        started = [name for name in self.started if name in new_names]
+        valid = [name for name in new_names if name in old_names][: len(started)] == started
         return None if valid else "stages that have started must stay first, in their order"
 
 
 def _refusal(files: _Files, path: _Path) -> str | None:
-    """Return why the study cannot resume with a change there, or None."""
+    """Return why the study cannot resume with a change at a path, or None."""
     if not files.started:
         return None
     match path:
@@ -126,7 +128,7 @@ def _refusal(files: _Files, path: _Path) -> str | None:
 
 
 def _note(files: _Files, path: _Path) -> str:
-    """Return which stages a changed range applies to."""
+    """Return a note with the stages that a changed range applies to; empty for other changes."""
     later = path[0] == "parameters" and files.started and files.waiting and _refusal(files, path) is None
     return f"for the stages that have not started: {', '.join(files.waiting)}" if later else ""
 
@@ -138,17 +140,17 @@ def _same_kind(files: _Files, name: str) -> bool:
 
 def _inserted(files: _Files, name: str) -> str | None:
     """Return why a stage that has not started cannot be added, or None."""
-    news, last = _stages(files.new), files.started[-1]
-    if name not in news:
+    names, last = _stages(files.new), files.started[-1]
+    if name not in names:
         return None
     if _stage(files.old, last).confirms:
         return f"{last} has started, and a confirming stage must be the last one; fork the study to search further"
-    later = [n for n in news[news.index(name) :] if n in files.started]
+    later = [n for n in names[names.index(name) :] if n in files.started]
     return f"{later[0]} has started, and a new stage must come after it" if later else None
 
 
 def _of_started(files: _Files, name: str, field: _Path) -> str | None:
-    """Return why a stage that has started cannot change in that key, or None."""
+    """Return why a key of a stage that has started cannot change, or None."""
     if not field:
         return "it has started"
     if name != files.started[-1]:
@@ -198,7 +200,10 @@ def _tree(spec: Spec) -> dict[str, Any]:
 
 
 def _leaves(old: Any, new: Any, path: _Path) -> Iterator[tuple[_Path, Any, Any]]:
-    """Yield where two trees differ; lists of mappings are compared item by item, other lists as a whole."""
+    """Yield (path, old value, new value) of each difference.
+
+    Lists of mappings are compared item by item, other lists as a whole.
+    """
     if isinstance(old, dict) and isinstance(new, dict) and not _incomparable(old, new, path):
         for key in [*old, *(k for k in new if k not in old)]:
             yield from _leaves(old.get(key), new.get(key), (*path, key))
@@ -228,7 +233,7 @@ def _path(path: Iterable[str]) -> str:
 
 
 def _shown(old: Any, new: Any) -> tuple[str, str]:
-    """Return both values shortened, but so that their difference remains."""
+    """Return both values shortened such that their difference remains visible."""
     texts = [_escaped(_text(value)) for value in (old, new)]
     if texts[0] != texts[1] and _cut(texts[0]) == _cut(texts[1]):
         pairs = enumerate(zip(*texts, strict=False))

@@ -1,8 +1,8 @@
 """A study file as text: YAML 1.2 → plain values, and the line of each key.
 
 ruamel.yaml parses; its nodes become plain values here, so that no tag can create another object. Its round-trip loader
-also keeps lines (`CommentedMap.lc`), but not those of merged keys, and it returns types of its own for numbers, text,
-dates and tags, which would have to be converted as nodes are.
+also keeps lines (`CommentedMap.lc`), but not those of merged keys, and returns its own types for numbers, text, dates
+and tags, which would need the same conversion as nodes.
 """
 
 from collections.abc import Iterator
@@ -18,9 +18,9 @@ from hpsearch.errors import Mistake, SpecError
 
 KeyPath = tuple[str | int, ...]
 MAX_BYTES = 1_000_000
-MAX_NODES = 15_000  # keys and values with aliases expanded: a small file can expand to very many
+MAX_NODES = 15_000  # keys and values, with aliases expanded: a small file can expand to millions
 MAX_DEPTH = 50
-MAX_DIGITS = 1000  # of an integer: reading n digits takes time n²
+MAX_DIGITS = 1000  # of an integer: parsing takes quadratic time
 _TAG = "tag:yaml.org,2002:"
 _BASES = {"0b": 2, "0o": 8, "0x": 16}
 
@@ -53,7 +53,7 @@ class Document:
         """Apply `--set KEY=VALUE`, for example `stages.0.trials=8`; the value is YAML.
 
         Raises:
-            SpecError: the assignment is not KEY=VALUE, its value is not YAML, or KEY leads into no mapping or list.
+            SpecError: the assignment is not KEY=VALUE, its value is not YAML, or KEY is not in a mapping or list.
         """
         key, equals, text = assignment.partition("=")
         if not equals or not key:
@@ -81,7 +81,7 @@ def _step(inner: Any, word: str, key: str) -> str | int:
         return word
     if isinstance(inner, list) and word in map(str, range(-len(inner), len(inner))):
         return int(word) % len(inner)
-    raise SpecError([Mistake("--set", key, f"no key or list index '{word}' there to set")])
+    raise SpecError([Mistake("--set", key, f"no key or list index '{word}' to set")])
 
 
 def read_document(path: Path) -> Document:
@@ -122,7 +122,7 @@ class _TooLarge(Exception):
 
 
 class _Bounded(Composer):
-    """A composer that refuses files of too many nodes before they take long."""
+    """A composer that stops at `MAX_NODES`, because larger files take long to parse."""
 
     count = 0
 
@@ -211,7 +211,7 @@ class _Reader:
         return result
 
     def _pairs(self, node: Node, path: KeyPath, depth: int) -> Iterator[tuple[str, Node, Node]]:
-        """Yield (key, its node, its value's node) of a mapping, then of those that `<<` merges into it."""
+        """Yield (key, its node, its value's node) for a mapping, then for the mappings that `<<` merges into it."""
         if depth > MAX_DEPTH:
             raise self._refused(node, path, "contains itself")
         first: dict[str, int] = {}

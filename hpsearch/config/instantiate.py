@@ -1,4 +1,4 @@
-"""Instantiate a spec at a point: the layers of the network and the hyperparameters of train."""
+"""Instantiate a spec at a point: the layers of the network and the hyperparameters of training."""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,9 +20,9 @@ from hpsearch.config.spec import Choice, Hidden, ModelSpec, Setting, Train
 from hpsearch.config.spec.model import BATCH_NORM_PLACES, LAYER_LISTS
 from hpsearch.core.space import Point
 
-ALL_ROWS = 1 << 62  # batch size of a full batch: no data set has as many rows
+ALL_ROWS = 1 << 62  # batch size of a full batch: no data set has this many rows
 MAX_HIDDEN_LAYERS = 1000
-# They halve the variance, which He initialization compensates.
+# Activations that halve the variance, for which He initialization compensates.
 RECTIFIERS = {"relu", "leaky_relu", "prelu", "rrelu", "elu", "softplus"}
 UNBOUNDED = ("identity", "relu", "softplus")  # activations allowed for the output layer
 
@@ -56,7 +56,7 @@ def output_activation(model: ModelSpec, point: Point) -> Layer:
     """Return the activation after the last dense layer.
 
     Raises:
-        EngineError: it bounds its values.
+        EngineError: the activation bounds its values.
     """
     name = resolve_name(model.output.activation, ACTIVATIONS, point)
     if name not in UNBOUNDED:
@@ -131,7 +131,7 @@ def _hidden(hidden: Hidden, model: ModelSpec, point: Point) -> list[Layer]:
 
 
 def _hidden_at(number: int, hidden: Hidden, model: ModelSpec, point: Point) -> list[Layer]:
-    """Return the layers of an entry of `hidden`, none when the network is less deep."""
+    """Return the layers of an entry of `hidden`; none if the network has fewer hidden layers."""
     return _hidden(hidden, model, point) if number < _depth(model, point) else []
 
 
@@ -151,9 +151,15 @@ def _part(choice: Choice, model: ModelSpec, point: Point, followers: Sequence[st
     return layer
 
 
-def initializer_for(given: Choice | None, model: ModelSpec, point: Point, activation: str) -> Initializer:
-    """Return the given initializer, else the model's, else He's before rectifiers and Xavier's before others."""
-    choice = given or model.initializer
+def initializer_for(own: Choice | None, model: ModelSpec, point: Point, activation: str) -> Initializer:
+    """Return a layer's initializer.
+
+    Args:
+        own: the layer's setting. Default: `model.initializer`, else He normal before rectifiers and Xavier normal
+            before other activations.
+        activation: name of the activation that follows.
+    """
+    choice = own or model.initializer
     if choice is not None:
         initializer: Initializer = instantiate_choice(choice, INITIALIZERS, point)
         return initializer
@@ -161,7 +167,7 @@ def initializer_for(given: Choice | None, model: ModelSpec, point: Point, activa
 
 
 def builders(model: ModelSpec, train: Train, point: Point) -> Iterator[tuple[KeyPath, Callable[[], object]]]:
-    """Yield (path in the study file, function that builds the part there) for each part at a point."""
+    """Yield (path in the study file, function that builds this part) for each part at a point."""
     yield ("model", "depth"), partial(_depth, model, point)
     for number, hidden in enumerate(model.hidden):
         yield ("model", "hidden", number), partial(_hidden_at, number, hidden, model, point)
@@ -182,14 +188,14 @@ def builders(model: ModelSpec, train: Train, point: Point) -> Iterator[tuple[Key
 
 
 def resolve_name(choice: Choice, menu: Mapping[str, Any], point: Point) -> str:
-    """Return the name on the menu, which may be the value of a parameter."""
+    """Return the name in the menu; `choice.name` may be a parameter whose value at the point is the name."""
     return choice.name if choice.name in menu else str(point[choice.name])
 
 
 def instantiate_choice(
     choice: Choice, menu: Mapping[str, Any], point: Point, fill: Mapping[str, Any] | None = None
 ) -> Any:
-    """Instantiate a choice from a menu: each setting as given, else from its parameter, else its default.
+    """Instantiate a choice from a menu; omitted settings use the parameter of the same name, then a default.
 
     Args:
         fill: defaults that take precedence over those of the class.
@@ -215,7 +221,7 @@ def instantiate_choice(
 def resolve_setting(value: Setting | None, name: str, point: Point, default: Any) -> Any:
     """Return a setting at a point: the number, or the value of the parameter that it names.
 
-    Omitted settings use the parameter called `name`, then the default.
+    Omitted settings use the parameter `name`, then the default.
     """
     if value is None:
         return point.get(name, default)

@@ -27,7 +27,7 @@ def load_spec(path: Path, overrides: tuple[str, ...] = ()) -> tuple[Spec, list[s
     """Load a study file.
 
     Args:
-        overrides: `KEY=VALUE` each, as the option `--set` has them.
+        overrides: assignments `KEY=VALUE`, as for the option `--set`.
 
     Returns:
         The spec, and notices about words of other tools that were translated.
@@ -42,10 +42,10 @@ def load_spec(path: Path, overrides: tuple[str, ...] = ()) -> tuple[Spec, list[s
 
 
 def spec_from_mapping(content: Mapping[str, Any], name: str) -> tuple[Spec, list[str]]:
-    """Return the spec, and notices, of a study that is given as a mapping.
+    """Return the spec, and notices, of a study in the form of a mapping.
 
     Args:
-        name: stands for the file's name in messages.
+        name: used in place of a file name in messages.
 
     Raises:
         SpecError: the study has mistakes; the error lists all of them.
@@ -69,7 +69,7 @@ def restore_spec(content: dict[str, Any], origin: str) -> Spec:
 
 
 def _plain(value: Any) -> Any:
-    """Return a copy that has only the types of YAML."""
+    """Return a copy that contains only YAML's types."""
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, os.PathLike):
@@ -94,7 +94,7 @@ def _order(document: Document, mistake: Mistake) -> tuple[int, str, str]:
 
 
 def _validated(content: dict[str, Any]) -> tuple[Spec | None, Errors]:
-    """Validate each section by itself, then the rules across sections as far as the sections are valid."""
+    """Validate each section, then check the rules across the valid sections."""
     errors: Errors = [
         ((key,), f"unknown key '{key}'{hint(key, list(SECTION_NAMES))}") for key in content if key not in SECTION_NAMES
     ]
@@ -118,7 +118,7 @@ def _section(name: str, content: Any, errors: Errors) -> Any:
 
 
 def _data(name: str, content: Any, errors: Errors) -> Any:
-    """Validate the data by the class of their source."""
+    """Validate `data` with the class of its source."""
     source = content.get("source") if isinstance(content, dict) else content
     if not isinstance(source, str) or source not in SOURCES:
         errors.append(((name, "source"), f"unknown source '{source}'{hint(str(source), list(SOURCES))}"))
@@ -127,7 +127,7 @@ def _data(name: str, content: Any, errors: Errors) -> Any:
 
 
 def _parameters(name: str, content: Any, errors: Errors) -> Parameters | None:
-    """Validate each parameter by itself; the value of an invalid one is None."""
+    """Validate each parameter separately; invalid ones become None."""
     if not isinstance(content, dict):
         errors.append(
             ((name,), f"must be a mapping of names to ranges, lists of values or fixed values, got {content!r}")
@@ -138,7 +138,7 @@ def _parameters(name: str, content: Any, errors: Errors) -> Parameters | None:
 
 
 def _wrong_name(name: str) -> str | None:
-    """Return why MLflow could not store a parameter of that name, or None."""
+    """Return why MLflow cannot store a parameter of this name, or None."""
     if not _PARAMETER_NAME.fullmatch(name):
         return "a name may contain only letters, digits, spaces and _ . : / -"
     if len(name) > MAX_NAME_LENGTH:
@@ -158,7 +158,7 @@ def _required() -> Iterator[str]:
 
 
 def _large_integers(content: Any, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
-    """Yield integers that no part of the program can hold."""
+    """Yield (path, message) for each integer that is too large for a float."""
     if isinstance(content, dict | list):
         for key, value in content.items() if isinstance(content, dict) else enumerate(content):
             yield from _large_integers(value, (*path, key))

@@ -16,7 +16,7 @@ Errors = list[tuple[KeyPath, str]]
 MAX_NAME_LENGTH = 200  # characters of a parameter's name: MLflow takes 250, with log10_one_minus_ before it
 MAX_CANDIDATES = 1000  # names that a hint is chosen from
 
-# Steps of pydantic's error locations that are no keys of the file.
+# Steps of pydantic's error locations that are not keys of the file.
 _UNION_STEPS = {
     *("int", "float", "str", "bool"),
     *("constrained-int", "literal['auto']", "function-before[_listed(), tuple]"),
@@ -29,16 +29,16 @@ def validate_part(path: KeyPath, data: Any, kind: Any, errors: Errors) -> Any:
     try:
         return _adapter(kind).validate_python(data, strict=True)
     except ValidationError as error:
-        found: dict[KeyPath, list[str]] = {}
+        by_location: dict[KeyPath, list[str]] = {}
         for e in error.errors(include_url=False):
             location, message = _reworded(path, e, kind)
-            found.setdefault(location, []).append(message)
-        errors += [(location, _joined(messages)) for location, messages in found.items()]
+            by_location.setdefault(location, []).append(message)
+        errors += [(location, _joined(messages)) for location, messages in by_location.items()]
         return None
 
 
 def hint(name: str, names: list[str]) -> str:
-    """Return `; did you mean 'x'?`, or all names when none is similar; long names and lists are cut to stay fast."""
+    """Return `; did you mean 'x'?`, or all names if none is similar; long names and lists are truncated for speed."""
     return registry.nearest(name[:MAX_NAME_LENGTH], names[:MAX_CANDIDATES])
 
 
@@ -49,7 +49,7 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
 
 
 def _joined(messages: list[str]) -> str:
-    """Join the messages of a union's members, all of which refused a value, to one sentence."""
+    """Join the messages of a union's members, all of which rejected a value, into one sentence."""
     if len(messages) == 1 or not all(m.startswith("must be a valid ") for m in messages):
         return messages[0]
     *first, last = [m.removeprefix("must be a valid ").split(",")[0] for m in messages]
@@ -57,7 +57,7 @@ def _joined(messages: list[str]) -> str:
 
 
 def _reworded(path: KeyPath, error: Mapping[str, Any], kind: Any) -> tuple[KeyPath, str]:
-    """Return the location and the message of an error of pydantic."""
+    """Return the location and the message of a pydantic error."""
     within: KeyPath = error["loc"]
     location = (*path, *(p for p in within if not str(p).startswith("<") and str(p) not in _UNION_STEPS))
     message = str(error["msg"]).removeprefix("Value error, ")

@@ -28,7 +28,7 @@ from hpsearch.data.preprocessing import IMPUTES, SCALES
 from hpsearch.data.sources.base import Source
 
 DERIVED = ("epochs",)  # settings that follow from another section when omitted, never from a parameter
-Parameters = Mapping[str, Parameter | None]  # None: an invalid one, whose name is known
+Parameters = Mapping[str, Parameter | None]  # None for an invalid parameter
 
 
 class Reference(NamedTuple):
@@ -40,10 +40,10 @@ class Reference(NamedTuple):
         needs: the kind of value.
         menu: the valid names, for needs "name".
         words: valid words; for needs "word" only these.
-        kind: the type of the section's field, where its constraints must hold for each value of the parameter.
+        kind: the type of the section's field, if each value of the parameter must meet its constraints; else None.
         required: it has no default.
         when: the condition under which the setting exists at a point.
-        error: what is wrong with the setting itself; no other attribute but `path` matters then.
+        error: the error of the setting itself, if any; then only `path` is used besides.
     """
 
     path: KeyPath
@@ -66,25 +66,25 @@ def search_space(spec: Spec) -> Space:
 def conditions(
     model: ModelSpec, train: Train, data: Source | None, parameters: Parameters
 ) -> dict[str, tuple[Condition, ...]]:
-    """Return parameter → conditions: it is active where any of them holds, and everywhere when there are none."""
-    found: dict[str, list[Condition]] = {}
+    """Return parameter → conditions: it is active where any of them holds; without conditions it is always active."""
+    by_parameter: dict[str, list[Condition]] = {}
     for reference in references(model, train, data, parameters):
         name = reference.name if reference.value is None else reference.value
         if isinstance(name, str) and name in parameters and not (reference.menu is not None and name in reference.menu):
-            found.setdefault(name, []).append(reference.when)
-    return {name: () if () in some else tuple(some) for name, some in found.items()}
+            by_parameter.setdefault(name, []).append(reference.when)
+    return {name: () if () in whens else tuple(whens) for name, whens in by_parameter.items()}
 
 
 def preprocessing_values(spec: Spec) -> dict[str, tuple[Value, ...]]:
     """Return parameter → all its values, for the parameters that settings of preprocessing refer to."""
-    found: dict[str, tuple[Value, ...]] = {}
+    values: dict[str, tuple[Value, ...]] = {}
     for reference in _data(spec.data):
         parameter = spec.parameters.get(reference.value) if isinstance(reference.value, str) else None
         if isinstance(parameter, Values) and reference.value not in (reference.menu or ()):
-            found[reference.value] = parameter.values
+            values[reference.value] = parameter.values
         elif isinstance(parameter, Fixed) and reference.value not in (reference.menu or ()):
-            found[reference.value] = (parameter.value,)
-    return found
+            values[reference.value] = (parameter.value,)
+    return values
 
 
 def _data(data: Source) -> Iterator[Reference]:
@@ -136,16 +136,16 @@ def _model(model: ModelSpec, parameters: Parameters) -> Iterator[Reference]:
         if isinstance(most, int) and number >= most:
             break  # never built
         path: KeyPath = ("model", "hidden", number)
-        there = (Clause(depth, minimum=number + 1),) if isinstance(depth, str) and depth in parameters else ()
-        yield Reference((*path, "units"), hidden.units, "", "whole number", when=there)
-        yield Reference((*path, "dropout"), hidden.dropout, "dropout", "number", when=there)
+        when = (Clause(depth, minimum=number + 1),) if isinstance(depth, str) and depth in parameters else ()
+        yield Reference((*path, "units"), hidden.units, "", "whole number", when=when)
+        yield Reference((*path, "dropout"), hidden.dropout, "dropout", "number", when=when)
         yield Reference(
-            (*path, "batch_norm"), hidden.batch_norm, "batch_norm", "word", words=BATCH_NORM_PLACES, when=there
+            (*path, "batch_norm"), hidden.batch_norm, "batch_norm", "word", words=BATCH_NORM_PLACES, when=when
         )
         derived = ("units", "initializer")
-        yield from _choice((*path, "activation"), hidden.activation, HIDDEN_ACTIVATIONS, parameters, there, derived)
+        yield from _choice((*path, "activation"), hidden.activation, HIDDEN_ACTIVATIONS, parameters, when, derived)
         if hidden.initializer:
-            yield from _choice((*path, "initializer"), hidden.initializer, INITIALIZERS, parameters, there)
+            yield from _choice((*path, "initializer"), hidden.initializer, INITIALIZERS, parameters, when)
     for number, choice in enumerate(model.layers or ()):
         yield from _choice(("model", "layers", number), choice, ALL_LAYERS, parameters)
     if model.initializer:
@@ -164,20 +164,20 @@ def _choice(
     when: Condition = (),
     derived: Sequence[str] = (),
 ) -> Iterator[Reference]:
-    """Yield the choice from a menu itself, then the settings of everything that it may be."""
+    """Yield the reference of a choice itself, then those of the settings of all classes that it may select."""
     yield Reference(path, choice.name, "", "name", menu, when=when)
     searched = None if choice.name in menu else parameters.get(choice.name)
-    given = searched.values if isinstance(searched, Values) else (choice.name,)
-    names = [n for n in ((searched.value,) if isinstance(searched, Fixed) else given) if n in menu]
+    candidates = searched.values if isinstance(searched, Values) else (choice.name,)
+    names = [n for n in ((searched.value,) if isinstance(searched, Fixed) else candidates) if n in menu]
     fields = {f.name: f for name in names for f in dataclasses.fields(menu[str(name)]) if f.name not in derived}
     for key in choice.settings if names else ():
         if key not in fields:
             error = f"unknown key '{key}'{nearest(key, list(fields)) if fields else ''}"
             yield Reference((*path, key), error=error)
     for key, field in fields.items():
-        having = tuple(n for n in names if key in {f.name for f in dataclasses.fields(menu[str(n)])})
-        there = when if len(having) == len(names) else (*when, Clause(choice.name, one_of=having))
-        yield from _setting((*path, key), choice.settings.get(key), field, parameters, there)
+        with_key = tuple(n for n in names if key in {f.name for f in dataclasses.fields(menu[str(n)])})
+        condition = when if len(with_key) == len(names) else (*when, Clause(choice.name, one_of=with_key))
+        yield from _setting((*path, key), choice.settings.get(key), field, parameters, condition)
 
 
 def _setting(

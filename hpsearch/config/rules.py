@@ -14,12 +14,12 @@ from hpsearch.core.space import Axis, Fixed, Parameter, Point, Range, Values, bu
 from hpsearch.data.sources.base import Source
 from hpsearch.samplers import missing_extra
 
-MAX_REFERENCE_ERRORS = 100  # of one kind: the hints for thousands of names take minutes
+MAX_REFERENCE_ERRORS = 100  # of each kind: hints for thousands of names take minutes
 MAX_BUILT_LAYERS = 100_000  # built to check that the engine accepts them
 
 
 def cross_section_errors(sections: Mapping[str, Any]) -> Errors:
-    """Check what must hold between sections, as far as each of them is valid.
+    """Return the errors across sections; rules that involve an invalid section are skipped.
 
     Args:
         sections: name → validated section, or None for an invalid one.
@@ -32,14 +32,14 @@ def cross_section_errors(sections: Mapping[str, Any]) -> Errors:
     errors: Errors = [*_stages(stages), *_metric(sections.get("metric"), train)]
     if parameters is None:
         return errors
-    places = list(references(model, train, data, parameters))
+    all_references = list(references(model, train, data, parameters))
     used: set[str] = set()
-    wrong = ((place.path, message) for place in places if (message := _reference(place, parameters, used)))
-    misfits = list(islice(wrong, MAX_REFERENCE_ERRORS))
-    errors += misfits
-    if misfits or model is None or train is None or data is None:
+    wrong = ((r.path, message) for r in all_references if (message := _reference_error(r, parameters, used)))
+    reference_errors = list(islice(wrong, MAX_REFERENCE_ERRORS))
+    errors += reference_errors
+    if reference_errors or model is None or train is None or data is None:
         return errors
-    errors += islice(_unused(places, parameters, used), MAX_REFERENCE_ERRORS)
+    errors += islice(_unused(all_references, parameters, used), MAX_REFERENCE_ERRORS)
     valid = {name: p for name, p in parameters.items() if p is not None}
     if len(valid) < len(parameters):
         return errors
@@ -49,7 +49,7 @@ def cross_section_errors(sections: Mapping[str, Any]) -> Errors:
         errors.append((("parameters",), f"two parameters have the internal name '{key}'; rename one of them"))
     fixed = {name: p.value for name, p in valid.items() if isinstance(p, Fixed)}
     errors += _points(stages, {a.name: a for a in axes}, fixed)
-    return errors + list(_networks(model, train, valid, len(places)))
+    return errors + list(_networks(model, train, valid, len(all_references)))
 
 
 def _metric(metric: Metric | None, train: Train | None) -> Iterator[tuple[KeyPath, str]]:
@@ -57,62 +57,62 @@ def _metric(metric: Metric | None, train: Train | None) -> Iterator[tuple[KeyPat
         yield ("metric", "name"), "epochs counts the epochs until train.stop.value is reached, which is missing"
 
 
-def _reference(place: Reference, parameters: Parameters, used: set[str]) -> str | None:
-    """Return what is wrong with the value of a setting, or None; parameters it refers to are added to `used`."""
-    if place.error is not None:
-        return place.error
-    value, menu = place.value, place.menu
-    if value is not None and (value in menu if menu is not None else _is_one(value, place.words)):
+def _reference_error(reference: Reference, parameters: Parameters, used: set[str]) -> str | None:
+    """Return the error of a setting's value, or None; add the parameters that it refers to to `used`."""
+    if reference.error is not None:
+        return reference.error
+    value, menu, words = reference.value, reference.menu, reference.words
+    if value is not None and (value in menu if menu is not None else _is_among(value, words)):
         return None
-    name = place.name if value is None else value
+    name = reference.name if value is None else value
     if value is None and name not in parameters:
-        return "missing; give a number, or add a parameter of this name" if place.required else None
+        return "missing; give a number, or add a parameter of this name" if reference.required else None
     if not isinstance(name, str):
-        kinds = int if place.needs == "whole number" else int | float
-        if place.needs != "word" and isinstance(name, kinds) and not isinstance(name, bool):
+        kinds = int if reference.needs == "whole number" else int | float
+        if reference.needs != "word" and isinstance(name, kinds) and not isinstance(name, bool):
             return None
-        needed = " or ".join(str(w).lower() for w in place.words) if place.needs == "word" else f"a {place.needs}"
+        needed = " or ".join(str(w).lower() for w in words) if reference.needs == "word" else f"a {reference.needs}"
         return f"must be {needed}, got {name!r}"
     if name not in parameters:
         kind = f"{menu.kind.replace('_', ' ')} or parameter" if menu else "parameter"
-        return f"unknown {kind} '{name}'{hint(name, [*(menu or map(str, place.words)), *parameters])}"
+        return f"unknown {kind} '{name}'{hint(name, [*(menu or map(str, words)), *parameters])}"
     used.add(name)
     parameter = parameters[name]
-    if isinstance(parameter, Range) and place.path[0] == "data":
+    if isinstance(parameter, Range) and reference.path[0] == "data":
         return f"data is prepared once per value, so parameter '{name}' must list values: […], got a range"
-    return None if parameter is None else _parameter(parameter, name, place)
+    return None if parameter is None else _parameter_error(parameter, name, reference)
 
 
-def _parameter(parameter: Parameter, name: str, place: Reference) -> str | None:
-    """Return what is wrong with a parameter as the value of that setting, or None."""
+def _parameter_error(parameter: Parameter, name: str, reference: Reference) -> str | None:
+    """Return the error of a parameter as the value of a setting, or None."""
     values = parameter.values if isinstance(parameter, Values) else ()
     values = (parameter.value,) if isinstance(parameter, Fixed) else values
-    if place.menu is not None or place.needs == "word":
-        menu = place.menu if place.menu is not None else list(place.words)
-        wrong = [v for v in values if not _is_one(v, menu)]
+    if reference.menu is not None or reference.needs == "word":
+        menu = reference.menu if reference.menu is not None else list(reference.words)
+        wrong = [v for v in values if not _is_among(v, menu)]
         if isinstance(parameter, Range) or wrong:
             got = wrong[0] if wrong else "a range"
-            kind = f"valid {place.menu.kind.replace('_', ' ')}" if place.menu else "allowed value"
+            kind = f"valid {reference.menu.kind.replace('_', ' ')}" if reference.menu else "allowed value"
             return f"parameter '{name}': each value must be a {kind}, got {got}{hint(str(got), list(map(str, menu)))}"
         return None
-    if any((isinstance(v, str) and v not in place.words) or isinstance(v, bool) for v in values):
+    if any((isinstance(v, str) and v not in reference.words) or isinstance(v, bool) for v in values):
         return f"parameter '{name}': each value must be a number, got {list(values)}"
     numbers = [v for v in values if not isinstance(v, str)]
-    if place.needs == "whole number":
+    if reference.needs == "whole number":
         if isinstance(parameter, Range) and parameter.type != "int":
             return f"parameter '{name}' must be a whole number; add type: int"
         if not all(isinstance(v, int) for v in numbers):
             return f"parameter '{name}': each value must be a whole number, got {list(values)}"
-    if place.kind is not None:
+    if reference.kind is not None:
         errors: Errors = []
         for value in values:
-            validate_part((), value, place.kind, errors)
+            validate_part((), value, reference.kind, errors)
         return f"parameter '{name}' {errors[0][1]}" if errors else None
     return None
 
 
-def _unused(places: list[Reference], parameters: Parameters, used: set[str]) -> Iterator[tuple[KeyPath, str]]:
-    settings = {place.name: place.path for place in places if place.name}
+def _unused(all_references: list[Reference], parameters: Parameters, used: set[str]) -> Iterator[tuple[KeyPath, str]]:
+    settings = {r.name: r.path for r in all_references if r.name}
     for name in parameters:
         if name not in used:
             path = ".".join(map(str, settings.get(name, ())))
@@ -120,13 +120,13 @@ def _unused(places: list[Reference], parameters: Parameters, used: set[str]) -> 
             yield ("parameters", name), f"not used by any setting of model, train or data{why}"
 
 
-def _is_one(value: object, words: Iterable[object]) -> bool:
-    """Return whether the value is among the words; 1 is not True here."""
+def _is_among(value: object, words: Iterable[object]) -> bool:
+    """Return whether the value is among the words; 1 does not equal True here."""
     return any(type(value) is type(word) and value == word for word in words)
 
 
 def _points(stages: tuple[Stage, ...], axes: dict[str, Axis], fixed: Point) -> Iterator[tuple[KeyPath, str]]:
-    """Check that given points lie in the space and come before the first zoom."""
+    """Yield errors of listed points that are outside the space or come after the first zoom."""
     zoomed = False
     for number, stage in enumerate(stages):
         zoomed |= stage.zoom is not None
@@ -158,8 +158,8 @@ def _stages(stages: tuple[Stage, ...]) -> Iterator[tuple[KeyPath, str]]:
     for number, stage in enumerate(stages):
         if stage.name in names[:number]:
             yield ("stages", number, "name"), f"names of stages must differ, got '{stage.name}' twice"
-        if lack := missing_extra(stage.sampler):
-            yield ("stages", number, "sampler"), lack
+        if message := missing_extra(stage.sampler):
+            yield ("stages", number, "sampler"), message
         if stage.confirms and number == 0:
             yield ("stages", 0, "top"), "the first stage has no earlier trials to confirm"
         if stage.confirms and number < len(stages) - 1:
@@ -169,25 +169,25 @@ def _stages(stages: tuple[Stage, ...]) -> Iterator[tuple[KeyPath, str]]:
 
 
 def _networks(
-    model: ModelSpec, train: Train, parameters: dict[str, Parameter], places: int
+    model: ModelSpec, train: Train, parameters: dict[str, Parameter], references_count: int
 ) -> Iterator[tuple[KeyPath, str]]:
-    """Build everything at both ends of every range and at each listed value; yield what the engine refuses.
+    """Build all parts at both ends of every range and at each listed value; yield the engine's errors.
 
     Args:
-        places: settings that refer to parameters, which cost about as much as a layer.
+        references_count: number of references to parameters; resolving one costs about as much as building a layer.
     """
-    found: dict[str, KeyPath] = {}
+    paths: dict[str, KeyPath] = {}
     built_layers = 0
     for point in build_space(parameters).extreme_points():
         for path, build in builders(model, train, point):
             try:
                 built = build()
             except EngineError as error:
-                found.setdefault(str(error), path)
+                paths.setdefault(str(error), path)
             else:
                 built_layers += len(built) if isinstance(built, tuple) else 0
-        built_layers += places
+        built_layers += references_count
         if built_layers > MAX_BUILT_LAYERS:
             yield ("parameters",), f"too many values and layers to check: more than {MAX_BUILT_LAYERS:,} layers"
             return
-    yield from ((path, message) for message, path in found.items())
+    yield from ((path, message) for message, path in paths.items())

@@ -1,4 +1,4 @@
-"""Child processes: how they start, and that none outlives the coordinator, even one that is killed."""
+"""Child processes: start methods, signals, and their end with the coordinator, even if the coordinator is killed."""
 
 import contextlib
 import multiprocessing
@@ -17,7 +17,7 @@ PRELOAD = ["hpsearch.training.trial"]  # modules that the fork server imports on
 
 
 def process_context() -> ForkServerContext | SpawnContext:
-    """Return the multiprocessing context of all child processes: forkserver, or spawn where there is no forkserver."""
+    """Return the multiprocessing context of all child processes: forkserver, or spawn if it is unavailable."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
@@ -34,9 +34,9 @@ def start_forkserver() -> None:
 
 @contextlib.contextmanager
 def starting_children() -> Iterator[None]:
-    """Start child processes within: they ignore Ctrl-C from their first instruction on and do not import `__main__`.
+    """Provide a context for starting child processes: they ignore Ctrl-C from the start and do not import `__main__`.
 
-    multiprocessing imports the main script in each child and has no option against it. A script that calls
+    multiprocessing imports the main script in each child and has no option to prevent it. A script that calls
     `hpsearch.run` without an `if __name__ == "__main__"` guard would then start a study in every worker, so `__main__`
     is an empty module while a child starts.
     """
@@ -66,7 +66,7 @@ def init_worker(scratch: str) -> threading.Thread:
     """Initialize a child process: ignore Ctrl-C, which the coordinator handles, and end when the coordinator ends.
 
     Args:
-        scratch: the coordinator's temporary folder, removed by the child when the coordinator could not.
+        scratch: the coordinator's temporary folder; the child removes it when the coordinator has ended.
 
     Returns:
         The thread that ends this process once the coordinator has ended.

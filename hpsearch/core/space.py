@@ -31,7 +31,7 @@ Box = dict[str, tuple[float, float]]  # axis key → bounds as internal values, 
 
 @final
 class Range(StrictModel):
-    """`{min: 1e-4, max: 1.0, scale: log}`; with `type: int` integers only."""
+    """`{min: 1e-4, max: 1.0, scale: log}`; `type: int` allows integers only."""
 
     type: Literal["float", "int"] = Field("float", description="`int` for integers only.")
     min: Number = Field(description="Smallest value, inclusive.")
@@ -100,7 +100,7 @@ class Clause(NamedTuple):
     one_of: tuple[Value, ...] = ()
 
     def holds(self, point: Point) -> bool:
-        """Return whether the point meets the clause; a parameter that is inactive there never does."""
+        """Return whether the clause holds at a point; a clause on an inactive parameter never holds."""
         value = point.get(self.parameter)
         if self.minimum is None:
             return value in self.one_of
@@ -117,7 +117,7 @@ class Axis:
 
     Attributes:
         name: the parameter's name.
-        key: its name in Optuna; `one_minus_beta` and `batch_size_index` say what the internal value is.
+        key: its name in Optuna, which describes the internal value: `one_minus_beta`, `batch_size_index`.
         integer: internal values are integers.
         log: internal values are sampled on a log scale.
         complement: the value is 1 − internal value.
@@ -145,7 +145,7 @@ class Axis:
         """Convert an internal value to a value.
 
         Raises:
-            ValueError: it is not an internal value of this axis.
+            ValueError: `internal` is not an internal value of this axis.
         """
         if not self.zoomable:
             return internal
@@ -158,7 +158,7 @@ class Axis:
         return int(internal) if self.integer else float(internal)
 
     def to_internal(self, value: Value) -> InternalValue:
-        """Convert a value to an internal value; of choices, the choice that equals it.
+        """Convert a value to an internal value: an ordered choice to its index; an unordered choice is unchanged.
 
         Raises:
             ValueError: the value is not on the axis.
@@ -184,7 +184,7 @@ class Axis:
         return math.exp(scaled) if self.log else scaled
 
     def distribution(self, low: float, high: float) -> "BaseDistribution":
-        """Return Optuna's distribution between two internal values."""
+        """Return Optuna's distribution between two internal values, both inclusive."""
         from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
         if not self.zoomable:
@@ -263,7 +263,7 @@ def complement(value: float) -> float:
 
 
 def box_contains(axis: Axis, box: Box, internal: InternalValue | None) -> bool:
-    """Return whether the box holds an internal value of the axis; None, of an inactive axis, is in every box."""
+    """Return whether the box holds an internal value of the axis; None (an inactive axis) is in every box."""
     if internal is None or isinstance(internal, str) or not axis.zoomable:
         return True
     low, high = box[axis.key]
@@ -274,7 +274,7 @@ def check_box(axes: Sequence[Axis], box: Box) -> None:
     """Check that a box has valid bounds for each of the axes.
 
     Raises:
-        LookupError, TypeError or ValueError: it has not.
+        LookupError, TypeError or ValueError: the bounds of an axis are missing or invalid.
     """
     for axis in axes:
         low, high = box[axis.key]

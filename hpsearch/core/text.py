@@ -8,22 +8,22 @@ from urllib.parse import quote, quote_plus, unquote, urlsplit
 
 LINE_LENGTH = 1000  # characters of a printed line
 
-_PASSWORD = re.compile(r"(:/{1,2}[^\s:/@]*:)[^\n@]*@(?:\S*@)?")  # of a URL, before its host; of a path that was one
-_TOKEN = re.compile(r"(https?://)[^\s:/@'\"]+@")  # in place of a user name
+_PASSWORD = re.compile(r"(:/{1,2}[^\s:/@]*:)[^\n@]*@(?:\S*@)?")  # in a URL, also after pathlib merged its slashes
+_TOKEN = re.compile(r"(https?://)[^\s:/@'\"]+@")  # a token as the user name
 _QUERY = re.compile(r"([?&](?:password|passwd|pwd|token|secret|sslpassword|api_?key)=)[^&\s;'\"]+", re.IGNORECASE)
 _KEYWORD = re.compile(r"(?i)((?:password|passwd|pwd)=)[^\s&;'\"]+")  # as in `host=… password=…`
 
 
 def redacted(text: str) -> str:
-    """Return `text` without the passwords of the URLs in it."""
+    """Return `text` with the passwords of its URLs replaced by `***`."""
     return _QUERY.sub(r"\1***", _TOKEN.sub(r"\1***@", _PASSWORD.sub(r"\1***@", text)))
 
 
 def masked(text: str, *uris: str) -> str:
-    """Return `text` without passwords.
+    """Return `text` with passwords replaced by `***`.
 
     Args:
-        uris: URIs whose passwords are removed in every form. Passwords of other URIs are recognized by their shape.
+        uris: URIs whose passwords are replaced in every form. Passwords of other URIs are recognized by pattern.
     """
     for uri in uris:
         secret = _password(uri)
@@ -32,7 +32,7 @@ def masked(text: str, *uris: str) -> str:
 
 
 def without_secrets(text: str, secrets: Iterable[str]) -> str:
-    """Return `text` without the secrets, also where they are URL-encoded or escaped as by `repr`."""
+    """Return `text` with the secrets replaced by `***`, including URL-encoded and `repr`-escaped forms."""
     for secret in filter(None, secrets):
         encoded = {quote(secret, safe=safe) for safe in ("", "/", " +")}
         for form in {secret, *encoded, quote_plus(secret), repr(secret)[1:-1]}:
@@ -41,13 +41,13 @@ def without_secrets(text: str, secrets: Iterable[str]) -> str:
 
 
 def _password(uri: str) -> str:
-    """Return the password as it is spelled in the URI, which may contain characters that end a parser's host."""
+    """Return the password as spelled in the URI, even with characters that end the host for a URL parser."""
     try:
-        found = urlsplit(uri).password
+        parsed = urlsplit(uri).password
     except ValueError:
-        found = None
+        parsed = None
     user, at, _ = uri.partition("://")[2].rpartition("@")
-    return found or (user.partition(":")[2] if at else "")
+    return parsed or (user.partition(":")[2] if at else "")
 
 
 def printable(text: str, longest: int = LINE_LENGTH) -> str:
@@ -69,7 +69,7 @@ def first_line(error: BaseException) -> str:
 
 
 def format_value(value: bool | int | float | str) -> str:
-    """Format a parameter's value: four digits, near 1 enough to show two digits of 1 − value; others unchanged."""
+    """Format a parameter's value: floats with four significant digits; near 1 with two digits of 1 − value."""
     if not isinstance(value, float):
         return str(value)
     digits = 4
@@ -79,7 +79,7 @@ def format_value(value: bool | int | float | str) -> str:
 
 
 def format_number(value: float) -> str:
-    """Format a number from the data: `1,484,705`, `0.4167`."""
+    """Format a number of a data set: `1,484,705`, `0.4167`."""
     return f"{value:,.0f}" if float(value).is_integer() and abs(value) < 1e12 else f"{value:.6g}"
 
 

@@ -1,6 +1,6 @@
-"""Warnings about columns that are probably not what they seem: amounts or dates read as text, or a row number.
+"""Warnings about columns that are probably misread: amounts or dates read as text, or row numbers.
 
-`decimal_hint` is the source's own advice on decimal commas.
+`decimal_hint` is the source's advice on decimal commas.
 """
 
 import re
@@ -24,7 +24,7 @@ _INDEX_NAME = re.compile(r"column \d+|Unnamed: \d+|__index_level_\d+__|index")  
 
 
 def categorical_warnings(name: str, column: Column, decimal_hint: str) -> Iterator[str]:
-    """Yield warnings about a categorical column that is learned from."""
+    """Yield warnings about a categorical feature column."""
     if description := _describe_values(column, decimal_hint):
         yield f"column '{name}' is text that looks like {description}"
         return
@@ -57,13 +57,13 @@ def numeric_warnings(name: str, position: int, column: Column) -> Iterator[str]:
 
 
 def decimal_comma_hint(text: str, decimal_hint: str) -> str:
-    """Return the end of an error about text among numbers; empty unless the text may be a number with a comma."""
+    """Return the last part of an error about text among numbers; empty unless the text looks like a decimal number."""
     amount = _DECIMAL_COMMA.fullmatch(text) or ("," in text and _GROUPED.fullmatch(text))
     return f"; if the comma is a decimal comma, {decimal_hint}" if amount else ""
 
 
 def _describe_values(column: Column, decimal_hint: str) -> str:
-    """Return what most categories look like and what to do about it; empty if they look like categories."""
+    """Return a description of misread values and a remedy; empty if most values look like categories."""
     names = (column.categories or ())[:SAMPLE_SIZE]
     enough = MAJORITY * len(names)
     consequence = "and each value is a category of its own"

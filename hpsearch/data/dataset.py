@@ -32,7 +32,7 @@ EXAMPLE_ROWS, EXAMPLE_CELLS = 3, 3000  # limits of an example
 @final
 @dataclass(frozen=True)
 class Dataset:
-    """Reference to prepared rows and the shapes of a network for them; small, because each task carries it.
+    """Reference to prepared rows, with a network's input and output shapes; small, because each task carries it.
 
     Attributes:
         folder: holds `<part>_x.npy (folds · rows, *inputs)` and `<part>_y.npy (folds · rows, outputs)`, float32.
@@ -42,7 +42,7 @@ class Dataset:
         fingerprint: digest of the rows as read from the source.
         rows: part → number of rows in each fold.
         folds: number of cross-validation folds; 1 without cross-validation.
-        units: for each fold the offset and scale of the target: value = offset + scale · output.
+        units: for each fold, (offset, scale) of the target: value = offset + scale · output.
         number: index among the variants.
         choices: names of the parameters that change the preprocessing.
         variants: values of `choices` → the dataset prepared with them; the first one is this dataset.
@@ -70,7 +70,7 @@ class Dataset:
         return Logistic() if len(self.classes) == 2 else SoftmaxCrossEntropy()
 
     def at(self, point: Point) -> "Dataset":
-        """Return the variant of a point."""
+        """Return the variant for a point."""
         return dict(self.variants)[tuple(point[name] for name in self.choices)] if self.variants else self
 
     def part(self, part: Part) -> Rows | None:
@@ -84,10 +84,12 @@ def prepare(
     """Load, split and preprocess the rows of a source, and write the parts into a folder.
 
     Args:
+        seed: seed of the study, from which the seed of the split is derived.
+        folder: an existing folder; variants after the first are written to numbered subfolders.
         choices: parameters that change the preprocessing → all their values.
 
     Returns:
-        The dataset, and its preprocessing: for each variant one for each fold.
+        The dataset, and the fitted preprocessing as `[variant][fold]`.
 
     Raises:
         DataError: the rows cannot be read or learned from.
@@ -113,18 +115,18 @@ def prepare(
         choices=tuple(choices),
         notices=(*table.notices, *_notices(table, source, rows)),
     )
-    made = []
+    prepared = []
     for number, values in enumerate(product(*choices.values())):
         try:
-            place = folder / str(number) if number else folder
-            place.mkdir(exist_ok=True)
+            subfolder = folder / str(number) if number else folder
+            subfolder.mkdir(exist_ok=True)
             point = dict(zip(choices, values, strict=True))
-            dataset, folds = _prepare_variant(table, source, rows, point, replace(first, folder=str(place)))
+            dataset, folds = _prepare_variant(table, source, rows, point, replace(first, folder=str(subfolder)))
         except OSError as error:
-            raise OutputError(f"{place}: cannot be written: {error.strerror or error}") from None
-        made.append((values, replace(dataset, number=number), folds))
-    variants = tuple((values, dataset) for values, dataset, _ in made) if choices else ()
-    return replace(made[0][1], variants=variants), tuple(folds for _, _, folds in made)
+            raise OutputError(f"{subfolder}: cannot be written: {error.strerror or error}") from None
+        prepared.append((values, replace(dataset, number=number), folds))
+    variants = tuple((values, dataset) for values, dataset, _ in prepared) if choices else ()
+    return replace(prepared[0][1], variants=variants), tuple(folds for _, _, folds in prepared)
 
 
 def _prepare_variant(
@@ -160,7 +162,7 @@ def _prepare_variant(
 def example_rows(x: Floats | Frame, rows: npt.NDArray[np.intp]) -> list[list[float | str | None]]:
     """Return the first of some rows as an example of a model's input: numbers and text, None for missing cells.
 
-    There are three rows, fewer if they are long, so that people can read them.
+    The example has up to three rows, fewer if they are wide, so that it stays readable.
     """
     width = len(x.columns) if isinstance(x, Frame) else x.shape[1]
     first = rows[: min(EXAMPLE_ROWS, max(1, EXAMPLE_CELLS // width))]
@@ -192,7 +194,7 @@ def fingerprint(table: Table) -> str:
 
 
 def _notices(table: Table, source: Source, rows: SplitIndices) -> Iterator[str]:
-    """Yield what may surprise the user about the rows."""
+    """Yield notices about properties of the rows that the user may not expect."""
     count = len(table.y)
     if source.split is None and table.split is None and not table.parts and count > 20_000:
         sizes = ", ".join(f"{part} {number:,}" for part, number in rows.counts)
@@ -230,11 +232,11 @@ def _check_table(table: Table, source: Source) -> None:
     else:
         _check_array(table, table.x, source)
     _check_finite(source, ("the target",), table.y[:, None])
-    found = np.unique(table.y)
-    if table.classes and len(found) == 1:
+    labels = np.unique(table.y)
+    if table.classes and len(labels) == 1:
         raise DataError(
             f"data: {source.source}: the target must have at least two classes,"
-            f" got {table.classes[int(found[0])]!r} in all {len(table.y)} rows"
+            f" got {table.classes[int(labels[0])]!r} in all {len(table.y)} rows"
         )
 
 
@@ -288,5 +290,5 @@ def _mapped(folder: str, part: Part, folds: int) -> Rows:
 
 
 def _as_ndarray(mapped: Any) -> Floats:
-    """Return the same memory as a plain array: slicing an `np.memmap` costs several times as much."""
+    """Return a view as a plain array: slicing an `np.memmap` takes several times as long."""
     return np.asarray(mapped).view(np.ndarray)

@@ -13,13 +13,13 @@ from hpsearch.data.sources.csv import CsvFile
 from hpsearch.data.sources.parquet import ParquetSource
 
 SEPARATORS = (",", ";", "\t", "|")
-SAMPLE_CHARACTERS = 1 << 18  # from which the separator is detected
+SAMPLE_CHARACTERS = 1 << 18  # that are read to detect the separator
 MAX_NUMBER_LENGTH = 50  # longer cells are not numbers; matching them would take time quadratic in their length
 _FORMATTED_NUMBER = re.compile(r"\W*[+-]?\d[\d.,'  ]*[^\w]*")  # 3,14 and 1,234 and 12 % and $5
 
 
 class FileFormat(NamedTuple):
-    """How a table file is read.
+    """The format of a table file.
 
     Attributes:
         settings: settings of the source, in the order of a study file.
@@ -31,7 +31,7 @@ class FileFormat(NamedTuple):
 
 
 def detect_format(path: Path, test: Path | None) -> FileFormat:
-    """Detect how a table file is read.
+    """Detect the format of a table file.
 
     Args:
         test: file of the test rows, which has the same format.

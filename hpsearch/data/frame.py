@@ -1,4 +1,4 @@
-"""Columns of a table, numeric or categorical, collected from pandas chunk by chunk, so that a file may be large."""
+"""Columns of a table, numeric or categorical, collected from pandas chunk by chunk to limit memory."""
 
 import re
 from collections import Counter
@@ -30,21 +30,21 @@ class Column:
 
     Attributes:
         values: `(rows,)`: float64, NaN where missing; or int32 codes into `categories`, −1 where missing.
-        categories: what the codes of a categorical column stand for; None for a numeric column.
+        categories: name of the category of each code; None for a numeric column.
     """
 
     values: Floats | Codes
     categories: tuple[str, ...] | None = None
 
     def take(self, rows: npt.NDArray[np.intp] | slice) -> "Column":
-        """Return the column of some rows."""
+        """Return the column with only these rows."""
         return Column(self.values[rows], self.categories)
 
     @property
     def missing(self) -> npt.NDArray[np.bool_]:
         """`(rows,)`, True where a cell is missing."""
-        found: npt.NDArray[np.bool_] = np.isnan(self.values) if self.categories is None else self.values == MISSING_CODE
-        return found
+        mask: npt.NDArray[np.bool_] = np.isnan(self.values) if self.categories is None else self.values == MISSING_CODE
+        return mask
 
     def as_categorical(self) -> "Column":
         """Return a numeric column as a categorical one; whole numbers are written without a decimal point."""
@@ -67,12 +67,12 @@ class Frame:
         return len(next(iter(self.columns.values())).values) if self.columns else 0
 
     def take(self, rows: npt.NDArray[np.intp] | slice) -> "Frame":
-        """Return the frame of some rows."""
+        """Return the frame with only these rows."""
         return Frame({name: column.take(rows) for name, column in self.columns.items()})
 
 
 class MixedTypesError(Exception):
-    """Columns are numeric in one chunk and text in another; they must be read as text.
+    """Columns are numeric in one chunk and text in another, so they must be read as text.
 
     Args:
         names: names of these columns.
@@ -86,13 +86,13 @@ class MixedTypesError(Exception):
 def category_name(cell: object) -> str:
     """Return the canonical name of a cell, however it was read: 7, 7.0 and "7 " are the same category.
 
-    Whole numbers are written without a decimal point, truth values as `True` and `False`; whitespace around text is
+    Whole numbers are written without a decimal point, Booleans as `True` and `False`; whitespace around text is
     stripped.
     """
     if isinstance(cell, bool | np.bool_):
         return str(bool(cell))
     if isinstance(cell, int | np.integer):
-        return str(int(cell))  # which may be too large for a float
+        return str(int(cell))  # may be too large for a float
     if isinstance(cell, float | Decimal | np.floating):
         return str(int(cell)) if float(cell).is_integer() else repr(float(cell))
     text = str(cell).strip()
@@ -115,7 +115,7 @@ class NonNumericCells(NamedTuple):
 
 @final
 class _GrowingArray:
-    """The cells of one column in one array that is allocated for all rows, so that no chunk is held twice."""
+    """The cells of one column in one array, allocated for all rows, so that no chunk is in memory twice."""
 
     def __init__(self, values: Floats | Codes, rows: int) -> None:
         self._memory: Any = np.empty(max(rows, len(values)), values.dtype)  # untouched pages take no memory
@@ -145,12 +145,12 @@ class FrameBuilder:
     """Collects the chunks of a table into a frame.
 
     Args:
-        missing: markers of missing cells, in addition to what pandas takes for missing.
+        missing: markers of missing cells, in addition to the cells that pandas marks as missing.
         verbatim: columns whose text is only stripped: "1.0" and "1" are different categories.
         rows: approximate total number of rows, 0 if unknown.
 
     Attributes:
-        declared: columns that are categorical by their type, whatever their values look like.
+        declared: columns that are categorical by their dtype, regardless of their values.
     """
 
     def __init__(self, missing: Sequence[str] = (), verbatim: frozenset[str] = frozenset(), rows: int = 0) -> None:
@@ -165,7 +165,7 @@ class FrameBuilder:
         self.declared: set[str] = set()
 
     def add(self, chunk: "pd.DataFrame") -> None:
-        """Add a chunk with the same columns as those before.
+        """Add a chunk with the same columns as the previous chunks.
 
         Raises:
             DataError: a column holds cells that are neither numbers nor text.
@@ -213,15 +213,19 @@ class FrameBuilder:
             self.declared.add(name)
             cells = cells.astype(object)
         try:
-            found, uniques = pd.factorize(cells)
+            indices, uniques = pd.factorize(cells)
         except TypeError:  # lists and mappings are not hashable
             raise DataError(f"column '{name}' holds lists or mappings; it must hold numbers or text: drop it") from None
-        return self._encode(name, found, uniques)
+        return self._encode(name, indices, uniques)
 
-    def _encode(self, name: str, found: npt.NDArray[np.intp], uniques: Any) -> Floats | Codes:
-        """Return the codes of cells; a column without any cell so far is not categorical yet."""
+    def _encode(self, name: str, indices: npt.NDArray[np.intp], uniques: Any) -> Floats | Codes:
+        """Return the codes of cells, `(rows,)`; NaN while all cells of the column so far are missing.
+
+        Args:
+            indices: `(rows,)`, indices into `uniques`; −1 for missing cells.
+        """
         if not len(uniques) and name not in self._codes:
-            return np.full(len(found), np.nan)
+            return np.full(len(indices), np.nan)
         if name in self._numeric:
             self._mixed.add(name)
         codes = self._codes.setdefault(name, {})
@@ -229,19 +233,19 @@ class FrameBuilder:
         lookup[-1] = MISSING_CODE
         for place, cell in enumerate(uniques):
             if not isinstance(cell, _CELL_TYPES):
-                what = type(cell).__name__
-                raise DataError(f"column '{name}' holds {what} ({cell!r:.50}); it must hold numbers or text: drop it")
+                kind = type(cell).__name__
+                raise DataError(f"column '{name}' holds {kind} ({cell!r:.50}); it must hold numbers or text: drop it")
             try:
                 category = str(cell).strip() if name in self._verbatim else category_name(cell)
-            except ValueError:  # Python's limit on digits
+            except ValueError:  # Python limits the digits of an integer in text
                 raise DataError(f"column '{name}' holds a number of thousands of digits") from None
             is_missing = not category or category in self._markers
             lookup[place] = MISSING_CODE if is_missing else codes.setdefault(category, len(codes))
-        return lookup[found]
+        return lookup[indices]
 
 
 def to_numeric(column: Column) -> tuple[Floats, NonNumericCells | None]:
-    """Return a column as numbers, NaN for text, and the cells that are text; None if there are none."""
+    """Return a column as numbers, `(rows,)`, NaN for text, and a summary of its text cells; None if it has none."""
     if column.categories is None:
         return column.values.astype(np.float64, copy=False), None
     known = np.array([parse_number(name) for name in column.categories] + [np.nan])
@@ -253,7 +257,7 @@ def to_numeric(column: Column) -> tuple[Floats, NonNumericCells | None]:
 
 
 def parse_number(text: str) -> float:
-    """Return the number that a text is; NaN if it is not a number (`1_000` and `nan` are not)."""
+    """Parse a number; return NaN if the text is not one (`1_000` and `nan` are not)."""
     try:
         return float("nan") if "_" in text else float(text)
     except ValueError:
@@ -266,7 +270,7 @@ def frame_from_pandas(
     """Convert a whole pandas frame, or its `wanted` columns.
 
     Args:
-        missing: markers of missing cells, in addition to what pandas takes for missing.
+        missing: markers of missing cells, in addition to the cells that pandas marks as missing.
 
     Raises:
         DataError: a column holds cells that are neither numbers nor text, or two columns have the same name.
@@ -283,5 +287,5 @@ def frame_from_pandas(
 
 
 def first_duplicate(names: Sequence[str]) -> str | None:
-    """Return the first name that occurs more than once, None if all differ."""
+    """Return the first name that occurs more than once; None if all names differ."""
     return next((name for name, count in Counter(names).items() if count > 1), None)

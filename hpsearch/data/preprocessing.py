@@ -24,7 +24,7 @@ FLOAT32_MAX = float(np.finfo(DTYPE).max)
 
 SCALES: Registry[Any] = Registry.joined("scale", SCALERS, {"none": type(None)})
 IMPUTES: Registry[Any] = Registry.joined(
-    "way to impute", dict.fromkeys(("median", "most_frequent", "indicator"), type(None))
+    "imputation", dict.fromkeys(("median", "most_frequent", "indicator"), type(None))
 )
 
 
@@ -36,8 +36,8 @@ class PreprocessingConfig:
     Attributes:
         scale: scaler of the numeric columns: a key of `SCALERS` or `none`.
         impute: how missing cells are filled: `median` (categorical columns: the most frequent category),
-            `most_frequent`, or `indicator` (the median and an indicator column; categorical columns: a category of its
-            own).
+            `most_frequent`, or `indicator` (the median and an indicator column; categorical columns: an additional
+            category).
         min_frequency: categories with fewer training rows share one column.
         max_categories: maximum number of columns per categorical column; the least frequent categories share the last.
         target_scale: scaler of the targets of a regression: `standard` or `none`.
@@ -60,7 +60,7 @@ class CategoryEncoding:
         other: output column of rare and unknown categories; −1 for none, so that all columns of such a row are 0.
         missing: output column of missing cells; −1 for none.
         width: number of output columns.
-        has_missing_column: missing cells have an output column of their own.
+        has_missing_column: missing cells have their own output column.
     """
 
     columns: Mapping[str, int]
@@ -70,7 +70,7 @@ class CategoryEncoding:
     has_missing_column: bool = False
 
     def apply(self, column: Column, out: Floats) -> None:
-        """Write the ones into `out (rows, width)`, which must be all zeros.
+        """Write the ones of the encoding into `out (rows, width)`, which must be all zeros.
 
         Categories that are numbers also match by value: `7` in one file may be `7.0` or `007` in another.
         """
@@ -89,8 +89,8 @@ class Preprocessing:
     """The fitted preprocessing of rows, saved with a model.
 
     Rows are a `Frame`, or an array of numeric columns without missing values. Images are scaled by channel: all pixels
-    of a channel form one column. Scaling each pixel by itself would amplify pixels that are rarely lit and make an
-    object look different at each position.
+    of a channel form one column. Scaling each pixel separately would amplify pixels that are rarely lit, and an object
+    would look different at each position.
 
     Attributes:
         input_scaler: scales the numeric columns; None without scaling.
@@ -204,7 +204,7 @@ class Preprocessing:
         features: tuple[str, ...],
         input_format: Mapping[str, Any],
     ) -> Self:
-        """Return the preprocessing that `describe` described.
+        """Restore a preprocessing from the output of `describe`.
 
         Raises:
             KeyError, TypeError: `content` or `arrays` is incomplete.
@@ -222,7 +222,7 @@ class Preprocessing:
 
 
 def scaled_columns(x: Floats, shape: Shape) -> Floats:
-    """Return the columns to scale: `(rows, features)`, or `(rows·height·width, channels)` for images."""
+    """Return the columns that a scaler fits: `(rows, features)`, or `(rows·height·width, channels)` for images."""
     if len(shape) == 1:
         return x
     return np.moveaxis(x.reshape(len(x), *shape), 1, -1).reshape(-1, shape[0])
@@ -268,13 +268,15 @@ def fit(
     has_missing = [bool(x.columns[name].missing[pool].any()) for name in numeric]
     indicators = tuple(k for k, missing in enumerate(has_missing) if missing and config.impute == "indicator")
     encodings = {name: _fit_encoding(c, pool, config) for name, c in x.columns.items() if c.categories is not None}
-    found = []
+    preprocessings = []
     for rows, target in zip(folds, targets, strict=True):
         fitted = [_fit_numeric(x.columns[name].values[rows].astype(np.float64), kind, config) for name in numeric]
         scaler, fills = _joined([s for _, s in fitted]), np.array([fill for fill, _ in fitted])
         known = {name: _restricted(encoding, x.columns[name], rows) for name, encoding in encodings.items()}
-        found.append(Preprocessing(scaler, target, tuple(features), numeric, fills, indicators, known, input_format))
-    return tuple(found)
+        preprocessings.append(
+            Preprocessing(scaler, target, tuple(features), numeric, fills, indicators, known, input_format)
+        )
+    return tuple(preprocessings)
 
 
 def _fit_numeric(values: Floats, kind: type[Scaler] | None, config: PreprocessingConfig) -> tuple[float, Scaler | None]:
@@ -295,16 +297,16 @@ def _fit_encoding(column: Column, rows: Integers, config: PreprocessingConfig) -
     ordered = sorted(column.categories)
     rank = {name: place for place, name in enumerate(ordered)}
     codes = np.array([*(rank[name] for name in column.categories), MISSING_CODE])[column.values[rows]]
-    there = codes[codes >= 0][:, None]
-    has_missing = config.impute == "indicator" and len(there) < len(codes)
-    if not len(there):
+    present = codes[codes >= 0][:, None]
+    has_missing = config.impute == "indicator" and len(present) < len(codes)
+    if not len(present):
         return CategoryEncoding({}, -1, 0 if has_missing else -1, int(has_missing), has_missing)
     encoder = OneHotEncoder(
         min_frequency=config.min_frequency,
         max_categories=config.max_categories,
         handle_unknown="infrequent_if_exist",
         dtype=DTYPE,
-    ).fit(there)
+    ).fit(present)
     infrequent = encoder.infrequent_categories_[0]
     rare = set() if infrequent is None else set(infrequent.tolist())
     kept = [ordered[code] for code in encoder.categories_[0].tolist() if code not in rare]
@@ -315,10 +317,10 @@ def _fit_encoding(column: Column, rows: Integers, config: PreprocessingConfig) -
 
 
 def _restricted(encoding: CategoryEncoding, column: Column, rows: Integers) -> CategoryEncoding:
-    """Restrict an encoding to the categories of one fold's rows; the output columns stay.
+    """Restrict an encoding to the categories of one fold's rows, with unchanged output columns.
 
-    Without a column for missing cells, a missing cell is encoded as the fold's most frequent category, the
-    alphabetically first one of several.
+    Without a column for missing cells, a missing cell is encoded as the fold's most frequent category; on a tie, as
+    the alphabetically first one.
     """
     assert column.categories is not None
     codes = column.values[rows]
@@ -332,12 +334,12 @@ def _restricted(encoding: CategoryEncoding, column: Column, rows: Integers) -> C
 
 
 def _joined(scalers: Sequence[Scaler | None]) -> Scaler | None:
-    """Join scalers of one column each into one of all columns, the last axis of their arrays."""
-    there = [s for s in scalers if s is not None]
-    if not there:
+    """Join scalers of single columns into one scaler of all columns, along the last axis of their arrays."""
+    fitted = [s for s in scalers if s is not None]
+    if not fitted:
         return None
-    kind: Any = type(there[0])
-    arrays = {name: np.concatenate([getattr(s, name) for s in there], axis=-1) for name in _field_names(kind)}
+    kind: Any = type(fitted[0])
+    arrays = {name: np.concatenate([getattr(s, name) for s in fitted], axis=-1) for name in _field_names(kind)}
     return kind(**arrays)  # type: ignore[no-any-return]
 
 

@@ -43,9 +43,9 @@ class ColumnProfile:
     """One column of a table.
 
     Attributes:
-        position: from 0.
-        description: the contents, for people.
-        drop_reason: why the column should not be learned from; empty if it should.
+        position: index of the column, from 0.
+        description: a short description of the contents.
+        drop_reason: why the column should not be a feature; empty if it should.
         categorical_reason: why its numbers are treated as categories; empty if they are not.
         maybe_codes: it holds few distinct integers, which may be category codes.
         has_missing: it has missing cells.
@@ -71,7 +71,7 @@ class TableProfile:
 
     Attributes:
         settings: recommended settings of the source, except `split` and `scale`.
-        columns: all columns in their order.
+        columns: all columns in the order of the file.
         target: name of the column to predict.
         rows: number of rows that are not test rows.
         test: number of rows of the test file.
@@ -98,9 +98,9 @@ class _Cells(NamedTuple):
 
     Attributes:
         names: all columns.
-        columns: the columns that can be read.
-        unreadable: the other columns, and why they cannot be read.
-        declared: columns that are categorical by their type.
+        columns: the columns that can be read, by name.
+        unreadable: the other columns → why they cannot be read.
+        declared: columns that are categorical by their dtype.
         test: number of test rows; these are the last ones.
     """
 
@@ -119,11 +119,11 @@ def profile_table(
     Args:
         target: the column to predict, by name or position.
         test: file of the test rows, if they are separate.
-        task: derived from the target if not given.
+        task: derived from the target by default.
 
     Raises:
-        DataError: the file cannot be read, no target is given (the message lists the columns), or there is nothing to
-            learn.
+        DataError: the file cannot be read, no target is given (the message lists the columns), the target is constant
+            or has missing cells, or no feature column is usable.
     """
     settings, names = detect_format(path, test)
     name = _find_target(path, target, names)
@@ -147,19 +147,19 @@ def profile_table(
     _check_target(source, name, wanted, rows)
     settings["missing"] = recommend_missing(cells.columns, cells.declared, wanted)
     wanted = wanted.take(slice(rows))
-    found = tuple(
+    profiles = tuple(
         _profile_column(position, column, cells, settings["missing"], wanted, name)
         for position, column in enumerate(cells.names)
     )
-    settings["drop"] = [c.name if by_name else c.position for c in found if c.drop_reason]
+    settings["drop"] = [c.name if by_name else c.position for c in profiles if c.drop_reason]
     settings["categorical"] = [
-        c.name if by_name else c.position for c in found if c.categorical_reason and not c.drop_reason
+        c.name if by_name else c.position for c in profiles if c.categorical_reason and not c.drop_reason
     ]
-    _check_features(source, found)
+    _check_features(source, profiles)
     settings = {key: value for key, value in settings.items() if value not in ([], {})}
     if classes:
-        return TableProfile(settings, found, name, rows, cells.test, _class_counts(wanted))
-    return TableProfile(settings, found, name, rows, cells.test, {}, _range(wanted))
+        return TableProfile(settings, profiles, name, rows, cells.test, _class_counts(wanted))
+    return TableProfile(settings, profiles, name, rows, cells.test, {}, _range(wanted))
 
 
 def _find_target(path: Path, given: str | None, names: Sequence[str]) -> str:
@@ -187,7 +187,7 @@ def _find_target(path: Path, given: str | None, names: Sequence[str]) -> str:
 
 
 def _read(source: TableSource, target: str) -> _Cells:
-    """Read all rows, each column by itself, so that an unusable column does not prevent the others from being read."""
+    """Read all rows, each column separately, so that an unusable column does not affect the others."""
     text: frozenset[ColumnName] = frozenset({target})
     while True:
         builders: dict[str, FrameBuilder] = {}
@@ -247,7 +247,7 @@ def _class_counts(target: Column) -> dict[str, int]:
 
 def _range(target: Column) -> tuple[float, float]:
     values, _ = to_numeric(target)
-    values = values[~np.isnan(values)]  # text among them is reported by the source
+    values = values[~np.isnan(values)]  # the source reports text among the numbers
     return (float(values.min()), float(values.max())) if len(values) else (0.0, 0.0)
 
 
@@ -296,9 +296,9 @@ def _profile_column(
     )
 
 
-def _check_features(source: TableSource, found: Sequence[ColumnProfile]) -> None:
-    if all(column.drop_reason for column in found if column.description != "the target"):
-        reasons = [f"'{printable(c.name, 50)}' ({c.drop_reason})" for c in found if c.drop_reason][:5]
+def _check_features(source: TableSource, profiles: Sequence[ColumnProfile]) -> None:
+    if all(column.drop_reason for column in profiles if column.description != "the target"):
+        reasons = [f"'{printable(c.name, 50)}' ({c.drop_reason})" for c in profiles if c.drop_reason][:5]
         raise source.error(
             "there is no column to learn from besides the target"
             + (f"; dropped: {', '.join(reasons)}" if reasons else "")
@@ -321,5 +321,5 @@ def _describe_categories(categories: Sequence[str], known: npt.NDArray[Any], cou
 def _skewness(values: npt.NDArray[Any]) -> float:
     with np.errstate(all="ignore"):
         centered = (values - values.mean()) / values.std()
-        found = float(np.mean(centered**3))
-    return found if np.isfinite(found) else 0.0
+        skewness = float(np.mean(centered**3))
+    return skewness if np.isfinite(skewness) else 0.0

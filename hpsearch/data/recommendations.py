@@ -12,7 +12,7 @@ from hpsearch.data.column_warnings import MAJORITY
 from hpsearch.data.frame import MISSING_CODE, Column, to_numeric
 from hpsearch.data.sources.columns import MAX_GUESSED_CLASSES
 
-MIN_ROWS = 20  # with fewer rows, distinct or one-to-one values may be chance
+MIN_ROWS = 20  # with fewer rows, distinct or one-to-one values may be a coincidence
 IDENTIFIER_SHARE = 0.95  # a text column with a larger share of distinct values is an identifier
 MAX_CODES = 10  # distinct integers up to which a column may hold category codes
 MAX_NAMED_CODES = 100  # the same for a column whose name suggests codes
@@ -41,7 +41,9 @@ def is_classification(target: Column, declared: bool) -> bool:
 
 
 def recommend_labels(target: Column, rows: int) -> dict[str, str]:
-    """Return classes that only test rows have → the class that is meant, where only case, dots or spaces differ.
+    """Return a mapping from classes that only test rows have to the same class in the other rows.
+
+    Two spellings are the same class if they differ only in case, and in dots and spaces at the ends.
 
     Args:
         rows: number of rows that are not test rows; test rows are the last ones.
@@ -97,7 +99,7 @@ def mostly_numeric(column: Column, values: Floats) -> bool:
 
 
 def without_markers(column: Column, markers: Collection[str]) -> Column:
-    """Return a column in which marked and infinite cells are missing."""
+    """Return a column in which cells with a marker, and infinite cells, are missing."""
     if column.categories is None:
         values = column.values.copy()
         values[np.isinf(values)] = np.nan
@@ -108,7 +110,7 @@ def without_markers(column: Column, markers: Collection[str]) -> Column:
 
 
 def drop_reason(name: str, column: Column, target: Column) -> str:
-    """Return why a column should not be learned from; empty if it should. The column must have a cell."""
+    """Return why a column with at least one present cell should not be a feature; empty if it should."""
     return _uninformative(name, column) or _equivalent(column, target)
 
 
@@ -152,7 +154,7 @@ def named_like_codes(name: str, known: npt.NDArray[Any]) -> bool:
 
 
 def maybe_codes(known: npt.NDArray[Any], cells: int) -> bool:
-    """Return True if a column's distinct values `known` are few integers, each in two of its `cells` on average."""
+    """Return True if the distinct values `known` of `cells` cells are few integers that occur twice or more on average."""
     return _integers(known) and 2 < len(known) <= MAX_CODES and 2 * len(known) <= cells
 
 

@@ -45,17 +45,17 @@ def with_split_file(table: Table, split: Split | None) -> Table:
             without columns.
     """
     if split is not None and split.column is not None and not isinstance(table.x, Frame):
-        raise DataError("data.split.column: only tables (csv, parquet, sql, openml) have columns that can say it")
+        raise DataError("data.split.column: only tables (csv, parquet, sql, openml) have named columns; remove it")
     if split is None or split.file is None:
         return table
     if table.parts:
-        own = ", ".join(table.parts)
-        raise DataError(f"data.split.file: the source itself says which rows are {own}; leave the file out")
+        fixed = ", ".join(table.parts)
+        raise DataError(f"data.split.file: the source already determines which rows are {fixed}; remove file")
     return replace(table, parts=parts_from_file(Path(split.file), len(table.y)))
 
 
 def split_indices(table: Table, split: Split | None, seed: int) -> SplitIndices:
-    """Split the rows as the study file says, or else by the source's own rule.
+    """Split the rows by the study file's settings, else by the source's.
 
     Raises:
         DataError: a required part would be empty, a class has no training row, or the settings contradict the source.
@@ -72,7 +72,7 @@ def split_indices(table: Table, split: Split | None, seed: int) -> SplitIndices:
 
 
 def fold_indices(table: Table, split: Split, count: int, seed: int) -> SplitIndices:
-    """Split the rows into stratified folds, after setting the test rows apart.
+    """Split the rows into stratified folds, after setting aside the test rows.
 
     Each fold is the validation part once and a training part for the other folds. All folds have the same size and, up
     to one row, the same number of rows of each class. Rows left over are training rows of all folds; they are taken
@@ -82,13 +82,13 @@ def fold_indices(table: Table, split: Split, count: int, seed: int) -> SplitIndi
         DataError: a class has fewer rows than there are folds, or the source fixes the validation rows.
     """
     if "val" in table.parts:
-        raise DataError("data.split: the source itself says which rows are for validation; leave folds out")
+        raise DataError("data.split: the source already determines which rows are for validation; remove folds")
     generator = np.random.default_rng(seed)
     rows = np.arange(len(table.y))
     if "test" in table.parts:
         test = table.parts["test"]
         if split.test not in (0, Split().test):
-            raise DataError(f"data.split: the source has {len(test)} test rows of its own, so leave test out")
+            raise DataError(f"data.split: the source has {len(test)} test rows of its own; remove test")
         rows = np.setdiff1d(rows, test)
     else:
         drawn = _stratified(table, rows, {"train": 1 - split.test, "test": split.test}, generator)
@@ -134,22 +134,22 @@ def parts_from_file(path: Path, rows: int) -> dict[Part, Indices]:
     try:
         if path.suffix == ".npz":
             arrays = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
-            found = {part: arrays[part] for part in PART_NAMES if part in arrays}
+            indices_of = {part: arrays[part] for part in PART_NAMES if part in arrays}
         else:
             words = [line.strip() for line in path.read_text("utf-8-sig").splitlines()]
             return parts_from_words(words, rows, where)
     except (OSError, EOFError, ValueError, RuntimeError, BadZipFile, zlib.error) as error:
         raise DataError(f"{where}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    for part, indices in found.items():
+    for part, indices in indices_of.items():
         if indices.ndim != 1 or indices.dtype.kind not in "iu":
             raise DataError(
                 f"{where}: {part} must be a 1-D array of integers, got {indices.dtype} of shape {indices.shape}"
             )
         if len(indices) and not (indices.min() >= 0 and indices.max() < rows):
             raise DataError(f"{where}: {part} must be within 0…{rows - 1}, got {indices.min()}…{indices.max()}")
-    if "train" not in found:
-        raise DataError(f"{where}: must hold an array 'train', got {', '.join(found) or 'none'}")
-    parts = {part: indices.astype(np.intp) for part, indices in found.items()}
+    if "train" not in indices_of:
+        raise DataError(f"{where}: must hold an array 'train', got {', '.join(indices_of) or 'none'}")
+    parts = {part: indices.astype(np.intp) for part, indices in indices_of.items()}
     for part, indices in parts.items():
         if len(np.unique(indices)) < len(indices):
             raise DataError(f"{where}: a row occurs twice in {part}")
@@ -173,12 +173,12 @@ def _check_classes(table: Table, train: Indices) -> None:
 
 
 def part_indices(table: Table, fractions: Split | None, seed: int) -> dict[Part, Indices]:
-    """Return the row indices of each part: parts fixed by the source as they are, the others drawn at random.
+    """Return the row indices of each part: parts fixed by the source unchanged, the others drawn at random.
 
     Drawing is stratified. The fractions of the drawn parts are relative to the rows that the source does not fix.
 
     Args:
-        fractions: those of the study file; None for those of the source, or else `default_split`.
+        fractions: fractions of the study file; None for those of the source, else `default_split`.
 
     Raises:
         DataError: a required part would be empty, or fractions are given for a part that the source fixes.
@@ -192,11 +192,11 @@ def part_indices(table: Table, fractions: Split | None, seed: int) -> dict[Part,
         free[indices] = False
     rows = np.flatnonzero(free)
     if len(rows) and not any(drawn.values()):
-        raise DataError(f"data: {len(rows)} of {len(free)} rows are in no part")
+        raise DataError(f"data: {len(rows)} of {len(free)} rows are not in any part")
     parts = {**table.parts, **_stratified(table, rows, drawn, np.random.default_rng(seed))}
     for part in PART_NAMES:
         if not len(parts[part]) and drawn.get(part, part != "test"):
-            raise DataError(f"data.split: {len(rows)} rows leave none for {part}")
+            raise DataError(f"data.split: {len(rows)} rows are too few: no row is left for {part}")
     return {part: parts[part] for part in PART_NAMES}
 
 
@@ -235,19 +235,19 @@ def _stratified(
 
 def _check_fractions(table: Table, fractions: Split) -> None:
     if len(table.parts) == len(PART_NAMES):
-        raise DataError("data.split: the source itself says which rows are train, val and test; leave split out")
+        raise DataError("data.split: the source already determines which rows are train, val and test; remove split")
     if "test" in table.parts and fractions.test:
         raise DataError(
             f"data.split: the source has {len(table.parts['test'])} test rows of its own,"
-            f" so test must be 0 or left out, got {fractions.test}"
+            f" so test must be 0 or omitted, got {fractions.test}"
         )
 
 
 def _apportion(sizes: list[int], total: int, least: list[int]) -> list[int]:
     """Apportion `total` rows to classes of these sizes by the largest-remainder method.
 
-    For a larger total, the method may give a class fewer rows (the Alabama paradox). Each class gets at least `least`
-    rows; the rows that this adds are taken from the classes that are furthest above their exact share.
+    For a larger total, the method may assign fewer rows to a class (the Alabama paradox). So each class gets at least
+    `least` rows; the additional rows are taken from the classes that are furthest above their exact share.
     """
     exact = [total * size / sum(sizes) for size in sizes]
     shares = [int(e) for e in exact]

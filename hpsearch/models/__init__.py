@@ -1,1 +1,1 @@
-"""Models: the best model, saved, loaded, predicting, exported."""
+"""Models: the best model is built, saved, loaded and exported, and makes predictions."""

@@ -52,11 +52,11 @@ class DecisionRegions(NamedTuple):
     """Predictions over a grid of two numeric features, in the units of the features.
 
     Attributes:
-        features: names of the features, x before y.
+        features: names of the features of the x axis and the y axis.
         x, y: coordinates of the grid.
-        predicted: `[y][x]`, index of the class, or the value.
-        probability: `[y][x]`, of the predicted class; empty for a regression.
-        training_rows: `[x, y, class or value]` each.
+        predicted: `[y][x]`, index of the predicted class, or predicted value.
+        probability: `[y][x]`, probability of the predicted class; empty for a regression.
+        training_rows: `[x, y, class or value]` for each row; at most `REGION_ROWS`, evenly spaced.
     """
 
     features: list[str]
@@ -88,11 +88,11 @@ class LayerWeights(NamedTuple):
 
 
 class Diagnostics(NamedTuple):
-    """Predictions of the champion and statistics of its layers; of a cross-validation, the layers of the first fold.
+    """Predictions of the champion and statistics of its layers; in a cross-validation, layers of the first fold.
 
     Attributes:
-        val, test: None without such rows. In a cross-validation, the network of each fold predicts the val rows of its
-            fold, and the mean of all networks predicts the test rows.
+        val, test: None without such rows. In a cross-validation, each fold's network predicts the validation rows of
+            its fold, and the mean of all networks predicts the test rows.
         regions: None unless the inputs are two numeric features.
         activations, gradients: for a batch of training rows; empty if the batch is too small for batch norm.
     """
@@ -114,7 +114,7 @@ class Diagnostics(NamedTuple):
 
     @classmethod
     def from_bytes(cls, data: bytes | None) -> Self | None:
-        """Return what `to_bytes` wrote; None if there is nothing or it cannot be read, so that it is computed again."""
+        """Return the diagnostics from the output of `to_bytes`; None if `data` is None or cannot be read."""
         if data is None:
             return None
         try:
@@ -135,13 +135,16 @@ def diagnose(spec: Spec, dataset: Dataset, folds: Sequence[Preprocessing], point
     """Return the diagnostics of a finished trial.
 
     Args:
-        dataset: as preprocessed at the point.
+        dataset: the variant for the point.
         folds: the preprocessing of each fold.
         weights: float32, `(folds, parameters)`.
     """
     network, theta = build_network(spec, dataset, point), np.frombuffer(weights, DTYPE).reshape(dataset.folds, -1)
     val, test, train = (dataset.part(part) for part in ("val", "test", "train"))
-    with threadpool_limits(1), np.errstate(all="ignore"):  # one thread as in training: more may change the last bits
+    with (
+        threadpool_limits(1),
+        np.errstate(all="ignore"),
+    ):  # one thread, as in training: more threads may change the last bits
         activations, gradients = _layer_histograms(spec, network, theta[:1], train, point)
         return Diagnostics(
             val=None if val is None else _part(dataset, *_by_fold(dataset, network, theta, val)),
@@ -196,8 +199,8 @@ def _part(dataset: Dataset, targets: Floats, predicted: Floats) -> PartPredictio
     finite = np.isfinite(p)
     y, p = y[finite], p[finite]
     counts, edges = np.histogram(p - y, BINS) if len(p) else (np.zeros(1, np.int64), np.array([0.0, 1.0]))
-    some = _evenly_spaced(len(y), SCATTER_ROWS)
-    return PartPredictions(rows, [], rounded(y[some]), rounded(p[some]), counts.tolist(), rounded(edges))
+    sample = _evenly_spaced(len(y), SCATTER_ROWS)
+    return PartPredictions(rows, [], rounded(y[sample]), rounded(p[sample]), counts.tolist(), rounded(edges))
 
 
 def _class_indices(outputs: Floats) -> npt.NDArray[np.intp]:
@@ -208,13 +211,13 @@ def _class_indices(outputs: Floats) -> npt.NDArray[np.intp]:
 def _regions(
     dataset: Dataset, network: Network, theta: Floats, folds: Sequence[Preprocessing], train: Rows
 ) -> DecisionRegions | None:
-    """Return the regions over the range of the training rows and a margin; None without two numeric features."""
+    """Return the regions over the range of the training rows plus a margin; None without two numeric features."""
     first = folds[0] if folds else Preprocessing(None, None)
     names = list(first.numeric or first.features) or ["x", "y"]
     if network.inputs != (2,) or len(names) != 2:  # else a categorical column
         return None
-    own = train.of(0)
-    raw: Floats = own.x.astype(np.float64)
+    first_fold = train.of(0)
+    raw: Floats = first_fold.x.astype(np.float64)
     raw = raw if first.input_scaler is None else first.input_scaler.invert(raw)
     low, high = raw.min(axis=0), raw.max(axis=0)
     margin = np.where(high > low, GRID_MARGIN * (high - low), 0.5)
@@ -227,16 +230,16 @@ def _regions(
     values = _class_indices(outputs) if dataset.classes else outputs[:, 0]
     largest = outputs.max(axis=1) if outputs.shape[1] > 1 else np.maximum(outputs[:, 0], 1 - outputs[:, 0])
     probability = [[round(float(v), 3) for v in line] for line in largest.reshape(GRID_POINTS, GRID_POINTS)]
-    some = _evenly_spaced(len(own), REGION_ROWS)
+    sample = _evenly_spaced(len(first_fold), REGION_ROWS)
     center, unit = dataset.units[0]
-    targets = _class_indices(own.y[some]) if dataset.classes else own.y[some, 0] * unit + center
+    targets = _class_indices(first_fold.y[sample]) if dataset.classes else first_fold.y[sample, 0] * unit + center
     return DecisionRegions(
         features=names,
         x=rounded(lines[:, 0]),
         y=rounded(lines[:, 1]),
         predicted=[rounded(line) for line in values.reshape(GRID_POINTS, GRID_POINTS)],
         probability=probability if dataset.classes else [],
-        training_rows=[rounded(row) for row in np.column_stack([raw[some], targets])],
+        training_rows=[rounded(row) for row in np.column_stack([raw[sample], targets])],
     )
 
 
@@ -246,14 +249,14 @@ def _layer_histograms(
     """Return histograms of activations and gradients for a batch of the training rows of the first fold."""
     if train is None:
         return [], []
-    own = train.of(0)
-    some = _evenly_spaced(len(own), BATCH_ROWS)
-    batch = Rows(own.x[some], own.y[some])
+    first_fold = train.of(0)
+    sample = _evenly_spaced(len(first_fold), BATCH_ROWS)
+    batch = Rows(first_fold.x[sample], first_fold.y[sample])
     try:
-        found = histograms(network, theta, batch, hyperparameters(spec.train, point), BINS)
+        result = histograms(network, theta, batch, hyperparameters(spec.train, point), BINS)
     except EngineError:  # fewer rows than batch norm needs
         return [], []
-    return [_histogram(network, h) for h in found.activations], [_histogram(network, h) for h in found.gradients]
+    return [_histogram(network, h) for h in result.activations], [_histogram(network, h) for h in result.gradients]
 
 
 def _histogram(network: Network, h: Histogram) -> LayerHistogram:
@@ -276,12 +279,12 @@ def _layer_name(network: Network, layer: int) -> str:
 
 
 def _evenly_spaced(count: int, most: int) -> npt.NDArray[np.intp]:
-    """Return at most `most` different indices below `count`, evenly spaced."""
+    """Return at most `most` distinct indices below `count`, evenly spaced."""
     return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.intp))
 
 
 def rounded(values: npt.NDArray[Any]) -> list[float]:
-    """Round to six digits of the range of the values, or to nine significant digits if they are all equal."""
+    """Round to six digits relative to the range of the values, or to nine significant digits if all are equal."""
     spread = float(np.ptp(values)) if len(values) else 0.0
     if not 0 < spread < math.inf:
         return [float(f"{float(v):.9g}") for v in values]

@@ -2,9 +2,9 @@
 
     MLPClassifier(hidden=(64, 32), optimizer="momentum", learning_rate=0.1).fit(X, y).predict_proba(X)
 
-Fitted attributes end in `_`: `n_iter_` is the number of epochs trained; `loss_curve_` has the mean training loss of
-each epoch, without l2, and `validation_loss_curve_` that of the validation rows, with early stopping; `network_`,
-`state_` and `scaler_` are objects of the engine. Rows of float32 are trained in float32, all others in float64.
+Fitted attributes end in `_`: `n_iter_` is the number of trained epochs; `loss_curve_` has the mean training loss of each
+epoch, without l2; `validation_loss_curve_`, with early stopping, has the loss of the validation rows; `network_`,
+`state_` and `scaler_` are engine objects. Rows of float32 are trained in float32, all others in float64.
 """
 
 import copy
@@ -82,7 +82,7 @@ RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 
 class _MLP(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn is not typed
-    """The common part of both estimators: all but the conversion of targets and of predictions."""
+    """The common part of both estimators: everything except the conversion of targets and predictions."""
 
     def __init__(
         self,
@@ -112,20 +112,20 @@ class _MLP(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn is not typ
             activation: of the hidden layers, from `engine.activations`: relu, tanh, sigmoid, elu, …
             optimizer: sgd, momentum, nesterov, adagrad, adadelta, rmsprop, adam or adamw.
             learning_rate: α, above 0, constant.
-            beta: β of momentum and nesterov, v = βv + (1−β)g; ignored by the others.
+            beta: β of momentum and nesterov, v = βv + (1−β)g, and of rmsprop; other optimizers ignore it.
             batch_size: rows per step.
             l2: λ of λ/2 · Σw² over the weights, added to the mean loss of a batch.
             epochs: number of epochs; the maximum with early stopping.
             early_stopping: hold out validation rows, stop when their loss no longer improves, keep the best weights.
-            patience: stop after this many epochs without an improvement by more than `min_delta`.
+            patience: number of epochs without an improvement by more than `min_delta` after which training stops.
             min_delta: smallest improvement that counts.
             validation_fraction: fraction of the rows held out for validation, stratified by class.
             dropout: rate after each hidden layer.
             batch_norm: use batch normalization in each hidden layer, before the activation.
             scale: scaling of the inputs, fitted on the training rows: standard, minmax, robust, quantile or none.
             warm_start: `fit` continues from the previous fit: weights, optimizer state and scaling are kept.
-            random_state: of weights, row order, dropout and validation rows: an integer for reproducible results, a
-                RandomState or None.
+            random_state: seed of weights, row order, dropout and validation rows: an integer for reproducible results,
+                a RandomState, or None.
         """
         self.hidden = hidden
         self.activation = activation
@@ -149,8 +149,8 @@ class _MLP(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn is not typ
         """Train on rows `X (rows, features)` and targets `y (rows,)`; for a regression also `(rows, outputs)`.
 
         Raises:
-            ValueError: invalid settings, rows or targets, or a loss that became infinite; an estimator with a warm
-                start then keeps its state.
+            ValueError: settings, rows or targets are invalid, or training diverged; with a warm start, the estimator
+                keeps its previous state.
         """
         self._check_settings()
         is_new = not (self.warm_start and self._fitted())
@@ -176,7 +176,7 @@ class _MLP(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn is not typ
         """Return labels `(rows,)` or values `(rows, outputs)`, their loss, and the number of outputs."""
 
     def _train(self, X: Any, y: Any, *, is_new: bool, epochs: int, stop: bool, classes: Any = None) -> Self:
-        """Train from new weights, or from the current ones; hold out validation rows if training may stop early."""
+        """Train from new weights or from the current ones; hold out validation rows if `stop` is True."""
         least = (2 if self.batch_norm else 1) + stop  # rows
         several = get_tags(self).target_tags.multi_output
         x, y = validate_data(
@@ -276,14 +276,14 @@ def _run_epochs(
     epochs: int,
     stopping: EarlyStopping,
 ) -> tuple[list[float], list[float]]:
-    """Train the state in place and return training and validation losses; with `val` it ends with the best weights."""
+    """Train the state in place and return training and validation losses; with `val`, restore the best weights."""
     losses, val_losses = [], []
     state.best_theta, state.best_value[:], state.best_epoch[:] = state.theta.copy(), inf, state.epoch
     for epoch in islice(train(network, [hyper], state, rows, val), epochs):
         losses.append(float(epoch.train.loss[0]))
         if not (isfinite(losses[-1]) and np.isfinite(state.theta).all()):
             raise ValueError(
-                f"epoch {epoch.number} diverged, its loss or weights are not finite: learning_rate must be lower,"
+                f"epoch {epoch.number} diverged: its loss or weights are not finite; learning_rate must be lower,"
                 f" got {hyper.learning_rate:g}"
             )
         if epoch.val is not None:
@@ -301,7 +301,7 @@ class MLPClassifier(ClassifierMixin, _MLP):  # type: ignore[misc]
 
     Attributes:
         classes_: `(classes,)`, sorted, in the order of the columns of `predict_proba`.
-        n_features_in_, feature_names_in_: of the training rows; names only if the rows had them.
+        n_features_in_, feature_names_in_: number and names of the features; names only if the training rows had them.
     """
 
     classes_: npt.NDArray[Any]
@@ -313,7 +313,7 @@ class MLPClassifier(ClassifierMixin, _MLP):  # type: ignore[misc]
             classes: all classes; required in the first call.
 
         Raises:
-            ValueError: as `fit`; also if classes are missing in the first call or differ in a later one.
+            ValueError: as for `fit`; also if `classes` is missing in the first call or differs in a later call.
         """
         self._check_settings()
         if not self._fitted() and classes is None:
@@ -324,12 +324,14 @@ class MLPClassifier(ClassifierMixin, _MLP):  # type: ignore[misc]
         check_classification_targets(y)
         known = np.unique(y if classes is None else classes) if is_new else self.classes_
         if not np.array_equal(np.unique(known if classes is None else classes), known):
-            raise ValueError(f"MLPClassifier: classes must stay {known.tolist()}, got {list(classes)}")
+            raise ValueError(
+                f"MLPClassifier: classes must be those of the first call, {known.tolist()}, got {list(classes)}"
+            )
         if len(known) < 2:
             raise ValueError(f"MLPClassifier: y must have at least two classes, got 1 class, {known.tolist()}")
         unknown = np.setdiff1d(y, known)
         if len(unknown):
-            raise ValueError(f"MLPClassifier: y must be of the classes {known.tolist()}, got {unknown.tolist()}")
+            raise ValueError(f"MLPClassifier: y must have only the classes {known.tolist()}, got {unknown.tolist()}")
         self.classes_ = known
         labels: Integers = np.searchsorted(known, y)
         return (labels, Logistic(), 1) if len(known) == 2 else (labels, SoftmaxCrossEntropy(), len(known))
@@ -341,8 +343,8 @@ class MLPClassifier(ClassifierMixin, _MLP):  # type: ignore[misc]
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """Return the most probable class of each row, `(rows,)`."""
-        most = self.predict_proba(X).argmax(axis=1)
-        return np.asarray(self.classes_[most])
+        most_probable = self.predict_proba(X).argmax(axis=1)
+        return np.asarray(self.classes_[most_probable])
 
 
 @final
@@ -352,8 +354,8 @@ class MLPRegressor(RegressorMixin, _MLP):  # type: ignore[misc]
     The loss curves are ½(a − y)² of standardized targets, summed over the outputs.
 
     Attributes:
-        target_scaler_: scaling of the targets, an object of the engine.
-        n_features_in_, feature_names_in_: of the training rows; names only if the rows had them.
+        target_scaler_: scaler of the targets, an engine object.
+        n_features_in_, feature_names_in_: number and names of the features; names only if the training rows had them.
     """
 
     target_scaler_: Standard
@@ -367,7 +369,7 @@ class MLPRegressor(RegressorMixin, _MLP):  # type: ignore[misc]
         """Train for one epoch on these rows, with the scalings of the first call and without validation rows.
 
         Raises:
-            ValueError: as `fit`.
+            ValueError: as for `fit`.
         """
         self._check_settings()
         return self._train(X, y, is_new=not self._fitted(), epochs=1, stop=False)

@@ -1,4 +1,4 @@
-"""From a study database to a model and its folder; the training data are not needed."""
+"""Export of a model from a study database to a folder; the training data are not needed."""
 
 from collections.abc import Sequence
 from math import isfinite
@@ -37,11 +37,11 @@ def export_model(model: Model, folder: Path, *, onnx: bool = False) -> Model:
 
 
 def _check_folder(folder: Path) -> None:
-    """Raise OutputError unless the folder is absent, empty or a model's."""
+    """Raise an OutputError unless the folder is absent, empty or contains a model."""
     if folder.is_dir():
         others = [file.name for file in folder.iterdir()]
         if others and "model.json" not in others:
-            raise OutputError(f"{folder}: contains other files ({min(others)}); name a new folder")
+            raise OutputError(f"{folder}: contains other files ({min(others)}); choose a new folder")
     elif folder.exists():
         raise OutputError(f"{folder}: must be a folder, is a file")
 
@@ -50,7 +50,7 @@ def champion_model(spec: Spec, storage: StudyDatabase, trial: Trial, stored: Sto
     """Return the model of a complete trial whose weights are stored.
 
     Raises:
-        DataError: what is stored of the trial or of the preprocessing is damaged.
+        DataError: the stored weights or preprocessing are damaged.
     """
     study = storage.study.load()
     variants = [PreparedData.from_bytes(content) for content in storage.study.prepared()]
@@ -69,7 +69,7 @@ def build_model(
         version: the version of hpsearch that trained it.
 
     Raises:
-        DataError: the number of weights is not that of the network's parameters.
+        DataError: the number of weights differs from the number of parameters of the networks.
     """
     network, theta = build_network(spec, dataset, trial.point), np.frombuffer(weights, DTYPE)
     if len(theta) != len(folds) * network.size:

@@ -1,4 +1,4 @@
-"""A trained model: a folder without pickle that predicts the same bits in any process.
+"""A trained model: saved as a folder without pickle; it predicts the same bits in every process.
 
 model.json     network, classes, preprocessing, the study file, the trial and its scores
 weights.npz    theta, and the arrays of the fitted preprocessing
@@ -32,13 +32,13 @@ FORMAT = 3  # of model.json
 @final
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A trained network with its preprocessing; of a cross-validation one network a fold, whose outputs are averaged.
+    """A trained network with its preprocessing; in a cross-validation, one per fold, whose outputs are averaged.
 
     Attributes:
         theta: `(folds, parameters)`.
-        preprocessing: of each fold.
-        classes: their names; empty for a regression.
-        about: the study, the trial, its parameters and scores.
+        preprocessing: the preprocessing of each fold.
+        classes: names of the classes; empty for a regression.
+        about: metadata: the study, the trial, its parameters and scores.
     """
 
     network: Network
@@ -49,13 +49,13 @@ class Model:
 
     @property
     def features(self) -> tuple[str, ...]:
-        """The columns that the model reads, in the order in which an array has them."""
+        """The columns that the model reads, in the column order of an array."""
         return self.preprocessing[0].features
 
     def scores(self, x: "npt.ArrayLike | pd.DataFrame | Frame") -> Floats:
         """Return probabilities `(rows, classes)`, or predicted values `(rows, 1)` in the units of the target.
 
-        A row's scores do not depend on the other rows, to the bit.
+        The scores of a row are the same to the bit, whatever the other rows are.
 
         Args:
             x: raw rows: a pandas frame with the model's columns in any order, and possibly others; or an array
@@ -79,11 +79,11 @@ class Model:
         return np.hstack([1 - outputs, outputs]) if len(self.classes) == 2 else outputs
 
     def predict(self, x: "npt.ArrayLike | pd.DataFrame | Frame") -> npt.NDArray[Any]:
-        """Return class names, written as in the training table, or values, `(rows,)`; otherwise as `scores`."""
+        """Return class names, spelled as in the training table, or values, `(rows,)`; otherwise like `scores`."""
         return self._predicted(self.scores(x))
 
     def predictions(self, x: "npt.ArrayLike | pd.DataFrame | Frame") -> "pd.DataFrame":
-        """Return a table: `prediction`, and for each class `probability of CLASS`; otherwise as `scores`."""
+        """Return a table: `prediction`, and for each class `probability of CLASS`; otherwise like `scores`."""
         import pandas as pd
 
         scores = self.scores(x)
@@ -95,7 +95,7 @@ class Model:
         return np.array(self.classes)[scores.argmax(axis=1)] if self.classes else scores[:, 0]
 
     def _raw_rows(self, x: Any) -> Floats | Frame:
-        """Return the rows in the form that the preprocessing takes, checked."""
+        """Check the rows and return them in the form that the preprocessing takes."""
         tabular, input_format = self.preprocessing[0].tabular, self.preprocessing[0].input_format
         if not isinstance(x, Frame) and not hasattr(x, "columns"):
             if not tabular:
@@ -135,7 +135,7 @@ class Model:
         """Write the folder.
 
         Args:
-            example: include the few training rows that a tracker shows.
+            example: include example rows of the training data, for a tracker.
 
         Raises:
             OutputError: the folder cannot be written.
@@ -164,7 +164,7 @@ class Model:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Return the model that `save` wrote.
+        """Load a model from a folder that `save` wrote.
 
         Raises:
             DataError: the folder contains no model, a damaged one or one of another format.

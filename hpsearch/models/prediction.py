@@ -1,4 +1,4 @@
-"""Predictions for the rows of a file, written to a CSV file; both are processed in pieces, so files may be large."""
+"""Predictions for the rows of a file, written to a CSV file; both are processed in chunks to limit memory."""
 
 import os
 from collections.abc import Iterator
@@ -19,18 +19,18 @@ def predict_file(model: Model, file: Path, out: Path) -> int:
 
     Args:
         file: a CSV file in the format of the training file (without a header, columns are identified by position), or
-            a Parquet file. It may have more columns than the model reads, and need not have the target.
+            a Parquet file. Additional columns are ignored; the target may be absent.
 
     Raises:
         DataError: the file cannot be read, or lacks a column.
-        OutputError: the output cannot be written, or would overwrite the rows.
+        OutputError: the output cannot be written, or would overwrite the input file.
     """
     rows = 0
     draft = out.with_name(f"{out.name}.part")
-    if any(_same_file(file, written) for written in (out, draft)):
-        raise OutputError(f"{out}: writing it would overwrite the rows, {file}; name another file: --out")
+    if any(_same_file(file, output) for output in (out, draft)):
+        raise OutputError(f"{out}: writing it would overwrite the rows, {file}; choose another file: --out")
     try:
-        for cells in _pieces(model, file):
+        for cells in _chunks(model, file):
             try:
                 predicted = model.predictions(cells)
             except DataError as error:
@@ -46,15 +46,15 @@ def predict_file(model: Model, file: Path, out: Path) -> int:
 
 
 def _same_file(one: Path, other: Path) -> bool:
-    """Return True if two paths lead to the same existing file."""
+    """Return True if two paths refer to the same existing file."""
     try:
         return os.path.samefile(one, other)
     except (OSError, ValueError):  # ValueError: a path with a null byte
         return False
 
 
-def _pieces(model: Model, file: Path) -> Iterator["pd.DataFrame"]:
-    """Yield the rows of a file in pieces, under the column names of the model."""
+def _chunks(model: Model, file: Path) -> Iterator["pd.DataFrame"]:
+    """Yield the rows of a file in chunks, with the column names of the model."""
     if file.suffix.lower() == ".parquet":
         yield from ParquetFile(file).chunks()
         return

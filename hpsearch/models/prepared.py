@@ -1,4 +1,4 @@
-"""The dataset and preprocessing that a model needs, stored with the study so that an export needs no data."""
+"""Dataset metadata and preprocessing of a model, stored with the study so that an export needs no data."""
 
 import io
 import json
@@ -18,7 +18,7 @@ from hpsearch.data.dataset import Dataset
 from hpsearch.data.preprocessing import Preprocessing
 from hpsearch.errors import DataError
 
-# Raised while reading a file that is damaged or of another format.
+# Exceptions raised while reading a file that is damaged or has another format.
 READ_ERRORS = (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, BadZipFile)
 Arrays = Mapping[str, Floats]
 DATASET_FIELDS = ("inputs", "outputs", "classes", "fingerprint", "rows", "units")
@@ -38,7 +38,7 @@ def pack(folds: Sequence[Preprocessing]) -> tuple[dict[str, Any], dict[str, Floa
 
 
 def unpack(content: Mapping[str, Any], arrays: Arrays) -> tuple[Preprocessing, ...]:
-    """Return the preprocessing of each fold, from what `pack` returned.
+    """Return the preprocessing of each fold from the output of `pack`.
 
     Raises:
         KeyError, TypeError: the content has another format.
@@ -51,7 +51,7 @@ def unpack(content: Mapping[str, Any], arrays: Arrays) -> tuple[Preprocessing, .
 
 
 def _with_prefix(prefix: str, arrays: Arrays) -> dict[str, Floats]:
-    """Return the arrays whose names start with a prefix, under the rest of their names."""
+    """Return the arrays whose names start with a prefix, with the prefix removed from the names."""
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
@@ -70,13 +70,13 @@ class PreparedData:
 
     @classmethod
     def of_variants(cls, dataset: Dataset, prepared: Sequence[Sequence[Preprocessing]]) -> list[Self]:
-        """Return one for each variant of the preprocessing, from what `hpsearch.data.dataset.prepare` returned."""
+        """Return one instance for each variant, from the output of `hpsearch.data.dataset.prepare`."""
         variants = [variant for _, variant in dataset.variants] or [dataset]
         return [cls(variant, tuple(folds)) for variant, folds in zip(variants, prepared, strict=True)]
 
     @classmethod
     def at(cls, variants: Sequence[Self], spec: Spec, point: Point) -> Self:
-        """Return the variant that a point selects, in the order of `of_variants`."""
+        """Return the variant for a point; `variants` are in the order of `of_variants`."""
         values = tuple(point[name] for name in preprocessing_values(spec))
         return variants[list(product(*preprocessing_values(spec).values())).index(values)]
 
@@ -90,7 +90,7 @@ class PreparedData:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """Return what `to_bytes` wrote.
+        """Return the prepared data from the output of `to_bytes`.
 
         Raises:
             DataError: the bytes are damaged or have another format.

@@ -1,4 +1,4 @@
-"""Samplers by name. A sampler is built anew for each trial and has no state, so resuming a study repeats its points."""
+"""Samplers by name. Each trial gets a new sampler, which has no state, so a resumed study repeats the same points."""
 
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -22,11 +22,11 @@ SAMPLERS: dict[str, "Callable[[SamplerContext], BaseSampler]"] = {
     "cmaes": cmaes,
 }
 MEMORYLESS = ("random", "sobol")  # samplers that ignore earlier trials
-OPTIONAL_MODULES = {"gp": "torch"}  # sampler → a module that only the extra of the sampler's name installs
+OPTIONAL_MODULES = {"gp": "torch"}  # sampler → module that only the extra `hpsearch[SAMPLER]` installs
 
 
 def missing_extra(name: str) -> str | None:
-    """Return which module a sampler lacks and how to install it, or None when the sampler can be used."""
+    """Return a message with the module that a sampler lacks and how to install it; None if the sampler can be used."""
     module = OPTIONAL_MODULES.get(name)
     if module is None or find_spec(module) is not None:
         return None

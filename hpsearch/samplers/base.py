@@ -22,15 +22,16 @@ Distributions = Mapping[str, "BaseDistribution"]  # axis key → distribution
 
 
 class SamplerContext(NamedTuple):
-    """The trial to sample. Its parameters depend on this context and on the in-memory study only.
+    """The trial to sample; its parameters depend only on this context and the in-memory study.
 
     Attributes:
         stage_seed: the same for all trials of the stage.
         seed: this trial's own seed.
         number: the trial's number in its stage, from 0.
         wave: the number of trials in a wave; trial n belongs to wave n // wave.
-        known: the number of trials of earlier stages at the beginning of the study. This stage's trials follow in the
-            order of their numbers: for a trial of wave k, those of waves up to k−2 as finished, later ones as running.
+        known: the number of trials of earlier stages, which come first in the in-memory study. This stage's trials
+            follow in the order of their numbers; for a trial of wave k, trials of waves up to k−2 are finished there
+            and later ones are running.
         distributions: of all axes, in the order of the space.
         conditional: keys of axes that are active at some points only.
     """
@@ -55,7 +56,7 @@ SampleIndependent = Callable[[str, "BaseDistribution"], Any]
 def optuna_sampler(
     joint: Distributions, sample_joint: SampleJoint, sample_independent: SampleIndependent
 ) -> "BaseSampler":
-    """Return an Optuna sampler that is made of two functions.
+    """Return an Optuna sampler built from two functions.
 
     Args:
         joint: the distributions of the parameters that `sample_joint` returns.
@@ -90,7 +91,7 @@ def sample_uniform(seed: int) -> SampleIndependent:
 def from_unit(distribution: "BaseDistribution", unit: float) -> Any:
     """Map [0, 1] to a value, such that uniform numbers become uniform on the axis's scale.
 
-    Choices and integers on a linear scale get parts of equal width.
+    Choices, and integers on a linear scale, get intervals of equal width.
     """
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
@@ -107,14 +108,14 @@ def from_unit(distribution: "BaseDistribution", unit: float) -> Any:
 
 
 def to_unit(distribution: "FloatDistribution | IntDistribution", value: float) -> float:
-    """Map a value to [0, 1], the inverse of `from_unit`; an integer to about the middle of its part."""
+    """Map a value to [0, 1]: the inverse of `from_unit`; an integer maps to about the middle of its interval."""
     low, high = _scaled_bounds(distribution)
     scaled = math.log(value) if distribution.log else value
     return min(max((scaled - low) / (high - low), 0.0), 1.0)
 
 
 def _scaled_bounds(distribution: "FloatDistribution | IntDistribution") -> tuple[float, float]:
-    """Return the bounds on the axis's scale; half a step wider for integers, as Optuna samples them."""
+    """Return the bounds on the axis's scale, half a step wider on each side for integers, as in Optuna."""
     from optuna.distributions import IntDistribution
 
     half = 0.5 if isinstance(distribution, IntDistribution) else 0.0

@@ -1,12 +1,12 @@
 """CMA-ES: a normal distribution that moves, turns and shrinks toward the better trials. Hansen 2016, arXiv:1604.00772.
 
-For each trial the optimizer is rebuilt by telling it the finished trials of the stage again, in the order of their
-numbers, a population at a time (Optuna's own sampler stores a pickle instead). It works in the unit cube of the axes'
-scales. It starts at the cube's center, or with a smaller width at the best trial of earlier stages.
+For each trial the optimizer is rebuilt: it receives the finished trials of the stage in the order of their numbers, one
+population at a time (Optuna's own sampler stores a pickle instead). It works in the unit cube of the axes' scales. It
+starts at the cube's center, or with a smaller width at the best trial of earlier stages.
 
-A population is at least as large as a wave, because all trials of a wave are sampled from one distribution. Since a
-wave is sampled while the one before is in training, it is told one generation late. Leaving late trials out was tried:
-on a quadratic in four dimensions the best of 192 trials was then 2.5 times as far from the optimum's value.
+A population is at least as large as a wave, because all trials of a wave are sampled from one distribution. A wave is
+sampled while the previous one trains, so the optimizer receives results one generation late. Ignoring late trials was
+tried: on a four-dimensional quadratic, the best of 192 trials was then 2.5 times as far from the optimal value.
 """
 
 import math
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 NumericDistributions = dict[str, "FloatDistribution | IntDistribution"]
 
 INITIAL_SIGMA = 1 / 6  # three standard deviations from the center to the sides of the unit cube
-# Around the best known trial: of 1/4, 1/6, 1/8, 1/12 and 1/20 the best in four dimensions after 16 and after 64 trials.
+# Around the best trial of earlier stages; better in four dimensions, after 16 and 64 trials, than 1/4, 1/6, 1/12, 1/20.
 SIGMA_AT_BEST = 1 / 8
 
 
 def cmaes(context: SamplerContext) -> "BaseSampler":
-    """Sample unconditional numbers jointly, integers by rounding; sample all others uniformly."""
+    """Sample unconditional numeric axes jointly, with integers rounded; sample the other axes uniformly."""
     from optuna.distributions import FloatDistribution, IntDistribution
 
     joint = context.joint()
@@ -68,7 +68,7 @@ def _replay(context: SamplerContext, numeric: NumericDistributions, study: "Stud
     )
     for first in range(0, len(finished) - population + 1, population):
         ranked = sorted(finished[first : first + population], key=lambda t: _rank(t, sign))
-        if _rank(ranked[0], sign) < (2,):  # a generation without any value is left out
+        if _rank(ranked[0], sign) < (2,):  # skip a generation in which no trial has a value
             optimizer.tell([(_unit_vector(t, numeric), float(rank)) for rank, t in enumerate(ranked)])
     return optimizer
 
@@ -76,7 +76,7 @@ def _replay(context: SamplerContext, numeric: NumericDistributions, study: "Stud
 def _rank(trial: "FrozenTrial", sign: float) -> tuple[float, ...]:
     """Return a sort key: complete trials by value, pruned ones by their last report, then diverged and failed ones.
 
-    CMA-ES uses ranks only, so trials without a value need no made-up value.
+    CMA-ES uses only ranks, so trials without a value need no substitute value.
     """
     from optuna.trial import TrialState
 

@@ -1,9 +1,9 @@
 """A Gaussian process with log expected improvement, running trials considered. Ament et al. 2023, arXiv:2310.20708.
 
-Optuna's `GPSampler` with four additions. Trials that ended without a value count as the worst value so far, because
-Optuna leaves them out and would sample where training diverges again and again. Integers of many values are passed as
-fractions of their axis, which saves a third of the time. Until ten trials have finished, and for conditional axes,
-points come from the Sobol' sequence. Computation uses one thread, because the number of threads affects the last bits.
+This is Optuna's `GPSampler` with four additions. Trials that ended without a value get the worst value so far; Optuna
+ignores them and would keep sampling where training diverges. Integer axes with many values are passed as fractions,
+which saves a third of the time. Until ten trials have finished, and for conditional axes, points come from the Sobol'
+sequence. Computation uses one thread, because the number of threads affects the last bits.
 """
 
 from collections.abc import Iterator
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
     from optuna.trial import FrozenTrial
 
-MIN_FINISHED = 10  # trials before the model is used, those of earlier stages included
-MIN_FRACTION_STEPS = 16  # integers with at least so many steps are passed as fractions
+MIN_FINISHED = 10  # trials before the model is used, including those of earlier stages
+MIN_FRACTION_STEPS = 16  # integer axes with at least this many steps are passed as fractions
 
 
 def gp(context: SamplerContext) -> "BaseSampler":
-    """Sample unconditional axes by the model; needs torch."""
+    """Sample unconditional axes from the model and the others from the Sobol' sequence; needs torch."""
     from optuna.distributions import FloatDistribution, IntDistribution
     from optuna.samplers import GPSampler
 
@@ -48,7 +48,7 @@ def gp(context: SamplerContext) -> "BaseSampler":
 
 
 def completed_study(study: "Study", space: Distributions, fractions: "dict[str, IntDistribution]") -> "Study":
-    """Return a copy of the study in which every finished trial is complete, with all trials in their places.
+    """Return a copy of the study in which every finished trial is complete; the order of the trials is unchanged.
 
     A pruned trial gets its last report, but no worse than the worst value of a complete trial. Other trials without a
     value get that worst value.

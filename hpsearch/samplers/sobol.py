@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 def sobol(context: SamplerContext) -> "BaseSampler":
-    """Give trial n the sequence's point n; each axis has its own dimension, also where it is inactive."""
+    """Assign point n of the sequence to trial n; each axis has its own dimension, even where it is inactive."""
     return optuna_sampler({}, lambda study, trial: {}, sobol_coordinates(context))
 
 
 def sobol_coordinates(context: SamplerContext) -> SampleIndependent:
-    """Return a function that returns the trial's coordinate of the stage's sequence for each axis."""
+    """Return a function from an axis to the trial's coordinate in the stage's sequence."""
     from scipy.stats import qmc
 
     if not context.distributions:

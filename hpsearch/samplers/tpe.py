@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def tpe(context: SamplerContext) -> "BaseSampler":
-    """Sample by Optuna's TPE: at random until ten trials have finished, those of earlier stages included."""
+    """Sample by Optuna's TPE: at random until ten trials have finished, including those of earlier stages."""
     from optuna.samplers import TPESampler
 
     return TPESampler(seed=context.seed % SEED_LIMIT)

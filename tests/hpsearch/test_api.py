@@ -157,5 +157,5 @@ def test_splits_that_the_source_does_not_support(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"data.split.column: only tables \(csv, parquet, sql, openml\)"):
         hpsearch.run(cases.content(data=iris), storage=tmp_path / "a.db", tracking_uri="none")
     given = content(tmp_path, people(), split={"folds": 3, "test": 0.3}, test_path=str(tmp_path / "people.csv"))
-    with pytest.raises(DataError, match="the source has 150 test rows of its own, so leave test out"):
+    with pytest.raises(DataError, match="the source has 150 test rows of its own; remove test"):
         hpsearch.run(given, storage=tmp_path / "b.db", tracking_uri="none")

@@ -1,7 +1,7 @@
-"""The JSON Schema of study files (draft 2020-12), with which editors complete and check them.
+"""The JSON Schema of study files (draft 2020-12), which editors use for completion and checks.
 
-It accepts what `hpsearch.config.load` accepts, and refuses mistakes of structure: unknown keys, wrong types, values out
-of range, missing keys. Only the loader knows which parameters exist and what the engine can build.
+It accepts every file that `hpsearch.config.load` accepts and rejects structural mistakes: unknown keys, wrong types,
+values out of range, missing keys. Only the loader checks references to parameters and builds the networks.
 """
 
 import json
@@ -18,7 +18,7 @@ from hpsearch.errors import OutputError
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 TITLE = "hpsearch study file"
-SCHEMA_FILE = "hpsearch-schema.json"  # the name that `hpsearch init` gives it
+SCHEMA_FILE = "hpsearch-schema.json"  # the file that `hpsearch init` writes
 
 
 def json_schema() -> dict[str, Any]:

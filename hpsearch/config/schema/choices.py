@@ -1,4 +1,4 @@
-"""Choices from a menu: a name, or a mapping of name and settings; both may be given by parameters."""
+"""Choices from a menu: a name, or a mapping of name and settings; parameters may provide both."""
 
 import dataclasses
 import inspect
@@ -24,7 +24,7 @@ class Menu(NamedTuple):
         title: its heading in the reference.
         noun: one entry of the menu.
         entries: name → class, a frozen dataclass whose fields are the settings.
-        derived: fields that follow from elsewhere and are no settings here.
+        derived: fields that other settings determine, so they are not settings here.
     """
 
     title: str
@@ -121,5 +121,5 @@ def _type(field: "dataclasses.Field[Any]") -> dict[str, Any]:
 
 
 def _summary(kind: Any) -> str:
-    """Return the first sentence or line of a class's docstring, which has its formula."""
+    """Return the first paragraph of a class's docstring, which has its formula."""
     return (inspect.getdoc(kind) or "").split("\n\n")[0].replace("\n", " ")

@@ -1,8 +1,8 @@
 """The reference of all keys in `hpsearch/config/README.md`, generated from the JSON Schema.
 
-    python -m hpsearch.config.schema.reference
+Running this module rewrites the part of that file after the marker:
 
-replaces what follows the marker in that file.
+    python -m hpsearch.config.schema.reference
 """
 
 from collections.abc import Iterator
@@ -60,7 +60,7 @@ def reference() -> str:
 
 
 def readme() -> str:
-    """Return the whole README: the introduction by hand, then the reference."""
+    """Return the whole README: the handwritten introduction, then the reference."""
     return README.read_text("utf-8").partition(MARKER)[0] + MARKER + "\n" + reference()
 
 
@@ -68,7 +68,7 @@ def _data(definitions: dict[str, Any]) -> Iterator[str]:
     tables = [kind.__name__ for kind in SOURCES.values() if issubclass(kind, TableSource)]
     common, of_tables = set(Source.model_fields), set(TableSource.model_fields)
     properties = definitions[tables[0]]["properties"]
-    yield from ("## `data`", "", "Keys of every source (`image` not of tables):", "")
+    yield from ("## `data`", "", "Keys of every source (tables have no `image`):", "")
     yield from (*_rows({key: properties[key] for key in Source.model_fields if key != "source"}, {}), "")
     yield from (
         "Keys of the sources of tables: "
@@ -119,7 +119,7 @@ def _setting(key: str, schema: dict[str, Any]) -> str:
 
 
 def _type(schema: dict[str, Any]) -> str:
-    """Describe a type; text where a number is meant is the name of a parameter."""
+    """Describe a type; a string in place of a number is the name of a parameter."""
     if "$ref" in schema:
         menu = MENUS.get(schema["$ref"].rpartition("/")[2])
         return f"[{menu.noun}](#{menu.title.lower().replace(' ', '-')})" if menu else "mapping"

@@ -12,7 +12,7 @@ from hpsearch.data.sources import SOURCES
 
 Schema = dict[str, Any]
 SCALAR = {"type": ["boolean", "number", "string"]}
-PARAMETER = {"type": "string", "description": "Name of the parameter that gives it."}
+PARAMETER = {"type": "string", "description": "Name of the parameter that provides the value."}
 SHARE = {"type": ["number", "string", "null"], "minimum": 0, "exclusiveMaximum": 1}
 NOT_NEGATIVE = {"type": ["number", "string", "null"], "minimum": 0}
 
@@ -78,7 +78,7 @@ def complete_sections(spec: Schema, definitions: dict[str, Schema]) -> None:
                 case {"name": name, "settings": _}:
                     schema["default"] = name
                 case {}:
-                    del schema["default"]  # the sections' own keys have theirs
+                    del schema["default"]  # the section's keys have their own defaults
     for name, short in (
         ("Hidden", {"type": ["integer", "string"], "minimum": 1, "description": "The units alone."}),
         ("Output", {"type": "string", "description": "The activation alone."}),
@@ -145,12 +145,12 @@ def _parameters(spec: Schema, definitions: dict[str, Schema]) -> None:
 
 
 def _model(definitions: dict[str, Schema]) -> None:
-    nothing = {"hidden": {"maxItems": 0}, "depth": {"type": "null"}, "input_dropout": {"type": "null"}}
-    given = {"properties": {"layers": {"type": "array"}}, "required": ["layers"]}
-    depth = {"properties": {"depth": {"type": ["integer", "string"]}}, "required": ["depth"]}
+    excluded = {"hidden": {"maxItems": 0}, "depth": {"type": "null"}, "input_dropout": {"type": "null"}}
+    has_layers = {"properties": {"layers": {"type": "array"}}, "required": ["layers"]}
+    has_depth = {"properties": {"depth": {"type": ["integer", "string"]}}, "required": ["depth"]}
     definitions["ModelSpec"]["allOf"] = [
-        {"if": given, "then": {"properties": nothing}},
-        {"if": depth, "then": {"properties": {"hidden": {"minItems": 1}}, "required": ["hidden"]}},
+        {"if": has_layers, "then": {"properties": excluded}},
+        {"if": has_depth, "then": {"properties": {"hidden": {"minItems": 1}}, "required": ["hidden"]}},
     ]
     number = {"type": "number"}
     definitions["Stop"]["anyOf"] = [{"properties": {key: number}, "required": [key]} for key in ("value", "change")]
@@ -193,10 +193,10 @@ def _goal(goal: str) -> Schema:
 
 
 def _when(key: str, value: Any, properties: dict[str, Schema], *, default: bool = False) -> Schema:
-    """Return the condition that, where a key has that value, properties have these schemas.
+    """Return an if/then schema: if a key has this value, the properties have these schemas.
 
     Args:
-        default: it is the value of an omitted key too.
+        default: the value is the key's default, so the condition also holds if the key is omitted.
     """
     condition: Schema = {"properties": {key: {"const": value}}}
     return {"if": condition if default else condition | {"required": [key]}, "then": {"properties": properties}}

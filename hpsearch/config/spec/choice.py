@@ -1,4 +1,4 @@
-"""Settings and choices: the values that may come from a parameter."""
+"""Settings and choices: values that a parameter may provide."""
 
 from typing import Any, Self, final
 
@@ -6,22 +6,22 @@ from pydantic import Field, JsonValue, model_validator
 
 from hpsearch.core.schema import Number, StrictModel
 
-Setting = Number | str  # a number, or the name of the parameter that gives it
+Setting = Number | str  # a number, or the name of the parameter that provides it
 
 
 @final
 class Choice(StrictModel):
     """A name from a menu with its settings: `momentum`, or `{name: momentum, classical: true}`."""
 
-    name: str = Field(description="A name from the menu, or the name of the parameter that gives it.")
+    name: str = Field(description="A name from the menu, or the name of the parameter that provides it.")
     settings: dict[str, JsonValue] = Field(default_factory=dict, description="Its settings by name.")
 
     @classmethod
     def of(cls, data: Any) -> Self:
-        """Return the choice that is written among the settings of another one.
+        """Return a choice from its content in a study file; a setting of a choice may be a choice itself.
 
         Raises:
-            ValueError: `data` is neither a name nor a mapping with one.
+            ValueError: `data` is neither a name nor a mapping with a name.
         """
         return cls.model_validate(data)
 

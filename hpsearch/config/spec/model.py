@@ -64,8 +64,8 @@ class ModelSpec(StrictModel):
     hidden: Annotated[tuple[Hidden, ...], Listed] = Field((), description="Hidden layers of the short form.")
     depth: Setting | None = Field(
         None,
-        description="Number of hidden layers, 0 to 1000: the last entry of `hidden` is repeated, entries beyond are"
-        " left out. Default: the parameter `depth`, else the length of `hidden`.",
+        description="Number of hidden layers, 0 to 1000. The last entry of `hidden` is repeated as needed; surplus"
+        " entries are ignored. Default: the parameter `depth`, else the length of `hidden`.",
     )
     input_dropout: Setting | None = Field(
         None,
@@ -73,7 +73,7 @@ class ModelSpec(StrictModel):
         " `input_dropout`, else none.",
     )
     layers: Annotated[tuple[Choice, ...], Listed] | None = Field(
-        None, description="All layers but the output layer; excludes `hidden`, `depth` and `input_dropout`."
+        None, description="All layers except the output layer; excludes `hidden`, `depth` and `input_dropout`."
     )
     initializer: Choice | None = Field(
         None,

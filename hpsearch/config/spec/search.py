@@ -37,8 +37,8 @@ class Metric(StrictModel):
 
     name: MetricName = Field(
         "val/loss",
-        description="Metric. `epochs` is the number of epochs until `train.stop.value` is reached; a trial that never"
-        " reaches it counts one check more than it had.",
+        description="Metric. `epochs` is the number of epochs until `train.stop.value` is reached, plus one check if"
+        " the trial never reaches it.",
     )
     goal: Literal["minimize", "maximize"] | None = Field(
         None, description="Direction, which must match the metric: `minimize` a loss, `maximize` an accuracy."
@@ -47,17 +47,18 @@ class Metric(StrictModel):
     @model_validator(mode="after")
     def _goal_matches(self) -> Self:
         if self.goal and (self.goal == "minimize") == (self.sign < 0):
-            raise ValueError(f"goal: {self.name} is not one to {self.goal}; remove goal, or give the other one")
+            other = "maximize" if self.goal == "minimize" else "minimize"
+            raise ValueError(f"goal of {self.name} must be {other}, got {self.goal}")
         return self
 
     @property
     def of(self) -> str:
-        """The name without its part of the data: `roc_auc` of `val/roc_auc`."""
+        """The name without the part of the data: `roc_auc` for `val/roc_auc`."""
         return str(self.name).rpartition("/")[2]
 
     @property
     def sign(self) -> int:
-        """+1 where lower is better, −1 where higher is."""
+        """+1 if lower is better, −1 if higher is better."""
         return METRICS[self.of].sign if self.of in METRICS else 1
 
     @property
@@ -68,7 +69,7 @@ class Metric(StrictModel):
 
 @final
 class Pruning(StrictModel):
-    """End trials that are behind others before their last epoch, at rungs of epochs.
+    """End trials that perform worse than others before their last epoch, at rungs (numbers of epochs).
 
     Trials of a wave are pruned together once all of them reach the rung.
     """
@@ -133,9 +134,9 @@ class Zoom(StrictModel):
 
 @final
 class Stage(StrictModel):
-    """A part of the search with a box and a sampler of its own.
+    """A part of the search with its own box and sampler.
 
-    It begins with the given `points`, each trained `seeds` times; parameters that a point omits are sampled. A stage
+    It begins with the listed `points`, each trained `seeds` times; parameters that a point omits are sampled. A stage
     with `top` confirms: it trains the best points of all earlier stages again, each with the same new seeds.
     """
 
@@ -171,7 +172,7 @@ class Stage(StrictModel):
 
     @property
     def how(self) -> str:
-        """The origin of its points in a word or two."""
+        """The sampler, or for a confirming stage `top 3 × 5 seeds`."""
         return f"top {self.top} × {self.seeds} seeds" if self.confirms else str(self.sampler)
 
     @model_validator(mode="after")
@@ -204,7 +205,7 @@ class Stage(StrictModel):
             return data | {"trials": top * seeds if valid else 1}
         points, seeds = data.get("points", [{}]), data.get("seeds", 1)
         if not isinstance(points, list | tuple) or not isinstance(seeds, int):
-            return data | {"trials": 1}  # the other mistake is reported, not this number
+            return data | {"trials": 1}  # a placeholder; the mistake in points or seeds is reported
         return data | {"trials": max(1, len(points)) * max(1, seeds)}
 
 

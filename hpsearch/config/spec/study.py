@@ -21,7 +21,7 @@ class Spec(StrictModel):
     seed: Annotated[int, Field(ge=0)] = Field(
         0, description="Seed of the split of the data, of the samplers and of every trial."
     )
-    data: SerializeAsAny[Source] = Field(description="Where the data come from, how they are split and prepared.")
+    data: SerializeAsAny[Source] = Field(description="Source, split and preprocessing of the data.")
     model: ModelSpec = Field(ModelSpec(), description="The network.")
     train: Train = Field(Train(), description="How a trial trains.")
     metric: Metric = Field(Metric(), description="The metric that the search optimizes.")

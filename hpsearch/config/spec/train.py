@@ -33,15 +33,17 @@ class Stop(StrictModel):
         if self.value is None and self.change is None:
             raise ValueError("must have a value to reach or a change to fall below")
         if self.change is None and self.checks != 1:
-            raise ValueError("checks are counted for a change; give one, or remove checks")
+            raise ValueError("checks needs change; set change, or remove checks")
         return self
 
 
 @final
 class OptimizerSwitch(StrictModel):
-    """Continue with another optimizer from an epoch on: `{epoch: 20, optimizer: sgd, learning_rate: 0.01}`."""
+    """Switch to another optimizer during training: `{epoch: 20, optimizer: sgd, learning_rate: 0.01}`."""
 
-    epoch: Setting = Field(description="Epoch from which on, counted from 0; at least 1 and below `train.epochs`.")
+    epoch: Setting = Field(
+        description="First epoch with the other optimizer, counted from 0; at least 1 and below `train.epochs`."
+    )
     optimizer: Choice = Field(description="Optimizer.")
     learning_rate: Setting | None = Field(None, description="Learning rate. Default: unchanged.")
 
@@ -51,7 +53,9 @@ class Train(StrictModel):
     """How a trial trains. Omitted settings use the parameter of the same name, then a default."""
 
     optimizer: Choice = Field(Choice(name="momentum"), description="Optimizer.")
-    switch: OptimizerSwitch | None = Field(None, description="Another optimizer from an epoch on. Default: none.")
+    switch: OptimizerSwitch | None = Field(
+        None, description="Switch to another optimizer during training. Default: none."
+    )
     schedule: Choice = Field(Choice(name="constant"), description="Schedule of the learning rate over the epochs.")
     learning_rate: Setting | None = Field(
         None, description="Initial learning rate, at least 0. Default: the parameter `learning_rate`, which must exist."
@@ -78,8 +82,8 @@ class Train(StrictModel):
     augment: Annotated[tuple[Choice, ...], Listed] = Field(
         (), description="Augmentations of the inputs, in this order."
     )
-    row_sampling: Choice = Field(Choice(name="shuffle"), description="Which rows an epoch takes, in which order.")
-    epochs: Annotated[int, Field(ge=1)] = Field(50, description="Largest number of epochs of a trial.")
+    row_sampling: Choice = Field(Choice(name="shuffle"), description="Rows of an epoch and their order.")
+    epochs: Annotated[int, Field(ge=1)] = Field(50, description="Maximum number of epochs of a trial.")
     check_every: Annotated[int, Field(ge=1)] = Field(
         1, description="Epochs between two checks of the scores; `epochs` must be a multiple of it."
     )

@@ -1,4 +1,4 @@
-"""A first study file for a table: what an expert would try first, with the reason for each choice (`hpsearch init`)."""
+"""A first study file for a table (`hpsearch init`): an expert's first choices, with the reason for each."""
 
 import json
 import re
@@ -22,8 +22,8 @@ class StarterFiles(NamedTuple):
 
     Attributes:
         study: the study file.
-        schema: its JSON Schema, beside it.
-        summary: the choices, a line each.
+        schema: its JSON Schema, in the same folder.
+        summary: the choices, one line each.
     """
 
     study: Path
@@ -34,14 +34,16 @@ class StarterFiles(NamedTuple):
 def write_study_file(
     data: Path, target: str | None, out: Path | None, test: Path | None, task: TaskType | None, *, force: bool
 ) -> StarterFiles:
-    """Write a study file for a table, and the JSON Schema beside it; the data were prepared once, so the study runs.
+    """Write a study file for a table, and its JSON Schema to the same folder.
+
+    The data are prepared once before, so that the study is known to run.
 
     Args:
         data: the table, a CSV or Parquet file.
-        target: the column to predict: its name or its place.
+        target: the column to predict: its name or its position.
         out: the study file; by default `<data>.yaml` in the current folder.
         test: a file of test rows.
-        task: guessed from the target by default.
+        task: derived from the target by default.
         force: overwrite files that exist.
 
     Raises:
@@ -99,10 +101,10 @@ def _check_schema(schema: Path, force: bool) -> None:
 
 
 def _check_text(text: str, folder: Path, data: Mapping[str, Any]) -> None:
-    """Check that a study file loads and has these data.
+    """Check that a study file loads and has these data settings.
 
     Raises:
-        RuntimeError: it does not, which is a bug of hpsearch.
+        RuntimeError: the check fails, which is a bug of hpsearch.
     """
     draft = folder / "study.yaml"
     draft.write_text(text, "utf-8")
@@ -111,6 +113,6 @@ def _check_text(text: str, folder: Path, data: Mapping[str, Any]) -> None:
     except SpecError as error:
         raise RuntimeError(f"hpsearch init wrote a study file that does not load: {error}") from error
     expected = SOURCES[data["source"]].model_validate(data)
-    found = {key: getattr(spec.data, key) for key in data}
-    if found != {key: getattr(expected, key) for key in data}:
-        raise RuntimeError(f"hpsearch init wrote a study file with other data settings: {found}")
+    loaded = {key: getattr(spec.data, key) for key in data}
+    if loaded != {key: getattr(expected, key) for key in data}:
+        raise RuntimeError(f"hpsearch init wrote a study file with other data settings: {loaded}")

@@ -7,7 +7,7 @@ from hpsearch.data.dataset import Dataset
 from hpsearch.data.profile import TableProfile
 from hpsearch.data.splits import default_split
 
-CROSS_VALIDATION_ROWS = 2000  # below, a validation part is too small, so the study is cross-validated
+CROSS_VALIDATION_ROWS = 2000  # with fewer rows a validation part is too small, so the study is cross-validated
 FOLDS = 5
 IMBALANCED = 0.2  # share of the rarer of two classes, below which accuracy is misleading
 ACCURACY_ROWS = 2000  # validation rows below which accuracy is too coarse
@@ -48,7 +48,7 @@ def choose_split(profile: TableProfile) -> dict[str, Any]:
 
 
 def choose_size(dataset: Dataset) -> StudySize:
-    """Return a size whose study takes minutes; the estimate of its duration is from measurements."""
+    """Return the size of a study that takes minutes; the estimated duration is based on measurements."""
     rows, inputs = dict(dataset.rows)["train"], dataset.inputs[0]
     smallest = next((2**k for k in range(9, 4, -1) if 2**k <= rows / 64), 16)
     batches = [b for b in (smallest, 2 * smallest, 4 * smallest, 8 * smallest) if b <= rows] or [smallest]
@@ -56,7 +56,7 @@ def choose_size(dataset: Dataset) -> StudySize:
     units: tuple[int, ...] = (16, 32, 64) if inputs > WIDE_INPUTS else (16, 32, 64, 128)
     depth = 2 if rows < CROSS_VALIDATION_ROWS else 3
     passes = epochs * rows
-    # Of one trial, in units of about a millisecond: arithmetic, and overhead of the steps.
+    # Duration of one trial in about milliseconds: arithmetic, plus the overhead of the steps.
     load = passes * dataset.folds * (inputs + 2 * max(units)) / 1e6 + passes / smallest / 20
     coarse, fine = next(t for most, t in ((900, (48, 32)), (2000, (32, 16)), (1e18, (16, 16))) if load <= most)
     minutes = (5 + load * (coarse + fine) / 1000) / 60

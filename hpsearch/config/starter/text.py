@@ -13,7 +13,7 @@ from hpsearch.data.dataset import Dataset
 from hpsearch.data.profile import NONSTANDARD_NUMBERS, ColumnProfile, TableProfile
 
 MAX_COLUMNS = 30  # that the header describes
-UNGROUPED_CATEGORIES = 50  # in a column; above, rare ones share an input
+UNGROUPED_CATEGORIES = 50  # with more categories in a column, rare ones share an input
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
 _RESERVED = {"true", "false", "null", "yes", "no", "on", "off", "y", "n", "nan", "inf"}  # in some version of YAML
 
@@ -22,11 +22,11 @@ def study_text(profile: TableProfile, dataset: Dataset, split: Mapping[str, Any]
     """Return the text of a study file.
 
     Args:
-        profile: of the table.
+        profile: profile of the table.
         dataset: the table, prepared with this split.
-        split: `data.split`.
-        out: the file that it is for.
-        name: of the study.
+        split: the study file's `data.split`.
+        out: path of the study file.
+        name: name of the study.
     """
     size = choose_size(dataset)
     lines = [
@@ -112,7 +112,7 @@ def _data(profile: TableProfile, dataset: Dataset, split: Mapping[str, Any]) -> 
 
 
 def _source(profile: TableProfile) -> Iterator[str]:
-    """Yield the settings that were found out about the table."""
+    """Yield the lines of the recommended source settings."""
     by_name = profile.settings.get("header", True)
     why = {
         "path": "relative to the folder in which hpsearch runs",
@@ -121,7 +121,7 @@ def _source(profile: TableProfile) -> Iterator[str]:
         "encoding": "it is not UTF-8",
         "target": _shown(profile.target) if profile.target != str(profile.settings["target"]) else "",
         "task": _task(profile),
-        "missing": "marks of missing cells, in addition to empty ones, NA, NaN …",
+        "missing": "markers of missing cells, in addition to empty ones, NA, NaN …",
         "labels": "the test file spells them differently",
     }
     for key, value in profile.settings.items():
@@ -137,8 +137,8 @@ def _source(profile: TableProfile) -> Iterator[str]:
             yield f"  {key}:  # {why[key]}"
             yield from (f"    {scalar(a)}: {scalar(b)}" for a, b in value.items())
         else:
-            written = f"[{', '.join(map(scalar, value))}]" if isinstance(value, list) else scalar(value)
-            yield f"  {key}: {written}" + (f"  # {why[key]}" if why.get(key) else "")
+            text = f"[{', '.join(map(scalar, value))}]" if isinstance(value, list) else scalar(value)
+            yield f"  {key}: {text}" + (f"  # {why[key]}" if why.get(key) else "")
     codes = [
         c.name if by_name else c.position
         for c in profile.columns
@@ -202,7 +202,7 @@ def _stages(size: StudySize) -> Iterator[str]:
     yield f"  - {{name: fine, trials: {size.fine}, sampler: tpe, {zoom}}}  # the box of the best quarter"
     yield "  - {name: confirm, top: 3, seeds: 5}  # the best three again, to rule out luck"
     first = max(1, size.epochs // 9)
-    yield f"pruning: {{kind: successive_halving, min_epochs: {first}}}  # one trial of three continues beyond"
+    yield f"pruning: {{kind: successive_halving, min_epochs: {first}}}  # one of three trials continues"
 
 
 def _task(profile: TableProfile) -> str:
@@ -214,7 +214,7 @@ def _task(profile: TableProfile) -> str:
 
 
 def summary_lines(profile: TableProfile, dataset: Dataset, split: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what was found out about the table and what was chosen, for the terminal."""
+    """Yield the lines of a summary of the table and of the choices, for the terminal."""
     size, metric = choose_size(dataset), choose_metric(profile, dataset)[0]
     parts = ", ".join(f"{part} {number:,}" for part, number in dataset.rows if number)
     yield f"target:   {_target(profile)}, {profile.settings['task']}: {_task(profile)}"
@@ -224,13 +224,14 @@ def summary_lines(profile: TableProfile, dataset: Dataset, split: Mapping[str, A
     if dropped:
         more = f", … and {len(dropped) - 3} more" if len(dropped) > 3 else ""
         yield f"dropped:  {', '.join(dropped[:3])}{more}"
-    odd = [
+    nonstandard = [
         _shown(c.name)
         for c in profile.columns
         if NONSTANDARD_NUMBERS in (c.drop_reason, c.description.rpartition("; ")[2])
     ]
-    if odd:
-        yield f"warning:  {', '.join(odd[:3])}{', …' * (len(odd) > 3)}: {NONSTANDARD_NUMBERS}, read as categories"
+    if nonstandard:
+        listed = ", ".join(nonstandard[:3]) + ", …" * (len(nonstandard) > 3)
+        yield f"warning:  {listed}: {NONSTANDARD_NUMBERS}, read as categories"
     if "missing" in profile.settings:
         yield f"missing:  {' '.join(_shown(mark) for mark in profile.settings['missing'])}"
     yield f"rows:     {parts}" + (f", in {split['folds']} folds" if "folds" in split else "")
@@ -245,6 +246,6 @@ def _shown(name: str, longest: int = 32) -> str:
     return printable(name, longest)
 
 
-def _named(written: str | int, column: ColumnProfile) -> str:
-    """Return the column's name, where the study file gives its place."""
-    return "" if isinstance(written, str) or column.name == str(written) else f"{_shown(column.name)}: "
+def _named(reference: str | int, column: ColumnProfile) -> str:
+    """Return the column's name as a prefix if the study file refers to it by position; else nothing."""
+    return "" if isinstance(reference, str) or column.name == str(reference) else f"{_shown(column.name)}: "

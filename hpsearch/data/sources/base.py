@@ -27,17 +27,17 @@ def _image(value: Any) -> Any:
 
 @final
 class Split(StrictModel):
-    """How rows are split into training, validation and test rows: by fractions, in folds, or by a column or a file.
+    """Split of the rows into training, validation and test rows: by fractions, in folds, or by a column or a file.
 
-    `test` may be 0; if only `train` and `val` are given, it is the rest. With `folds`, all rows that are not test rows
-    are validation rows in one fold and training rows in the others.
+    `test` may be 0; if only `train` and `val` are given, it is the remaining share. With `folds`, each row that is not a
+    test row is a validation row in one fold and a training row in the others.
     """
 
     train: Annotated[float, Field(gt=0, lt=1, description="Share of the rows for training.")] = 0.6
     val: Annotated[float, Field(gt=0, lt=1, description="Share of the rows for validation.")] = 0.2
-    test: Annotated[float, Field(ge=0, lt=1, description="Share of the rows for the test; may be 0.")] = 0.2
+    test: Annotated[float, Field(ge=0, lt=1, description="Share of the rows for testing; may be 0.")] = 0.2
     folds: Annotated[int, Field(ge=2, le=100)] | None = Field(
-        None, description="Number of folds of a cross-validation, over all rows but the test rows. Default: no folds."
+        None, description="Number of cross-validation folds of all rows except the test rows. Default: no folds."
     )
     column: str | int | None = Field(
         None, description="Column of a table with train, val or test in each row: its name, or its position from 0."
@@ -66,7 +66,7 @@ class Split(StrictModel):
         ):
             others_given = [other for other in others if getattr(self, other) != type(self).model_fields[other].default]
             if getattr(self, name) is not None and others_given:
-                raise ValueError(f"{name} already determines the split, so {others_given[0]} must be left out")
+                raise ValueError(f"{name} already determines the split; remove {others_given[0]}")
         return self
 
     @model_validator(mode="after")
@@ -89,9 +89,9 @@ class Table:
         y: `(rows,)`: class indices 0…k−1 (int64) for a classification, values (float64) for a regression.
         features: names of the columns.
         classes: names of the classes; empty for a regression.
-        parts: row indices of the parts that the source itself fixes; a row may be in two of them. Rows in no part are
-            split over the parts that are not fixed.
-        split: default fractions of the source; None for those of `default_split`.
+        parts: part → row indices, for the parts that the source fixes; a row may be in two of them. All other rows are
+            split among the other parts.
+        split: the source's default fractions; None for `default_split`.
         notices: messages for the user about how the rows were read.
         input_format: how new rows are read, as plain JSON; empty for arrays. `missing` lists the markers of missing
             cells, `columns` the names of all columns in the order of the file, including the `target`. For text files
@@ -109,7 +109,7 @@ class Table:
 
 
 class Source(StrictModel, abc.ABC):
-    """Where data come from, and how they are split and scaled. A new source is one file and one line in `SOURCES`."""
+    """Base class of sources, with the settings that all share. A new source is one file and one line in `SOURCES`."""
 
     source: str = Field(description="Source.")
     split: Split | None = Field(

@@ -26,7 +26,7 @@ class RawTable(NamedTuple):
         names: names of all columns.
         target: the column to predict.
         classification: the target holds classes.
-        declared: columns that are categorical by their type, whatever their values look like.
+        declared: columns that are categorical by their dtype, regardless of their values.
     """
 
     frame: Frame
@@ -48,7 +48,7 @@ class ColumnConverter:
     """Converts raw columns.
 
     Attributes:
-        source: what error messages call the source.
+        source: name of the source in error messages.
         decimal_hint: the source's advice on decimal commas.
     """
 
@@ -61,7 +61,7 @@ class ColumnConverter:
         """Return the targets `(rows,)` and the names of the classes, none for a regression.
 
         Args:
-            labels: classes as written → as meant.
+            labels: label in the table → name of the class.
 
         Raises:
             DataError: a target is missing, is not a number in a regression, or is a class that only test rows have.
@@ -104,7 +104,7 @@ class ColumnConverter:
         return rank[column.values].astype(np.int64), tuple(classes[code] for code in order)
 
     def _relabeled(self, column: Column, labels: Mapping[str, str]) -> Column:
-        """Replace the labels of classes."""
+        """Replace the labels in the table by the names of their classes."""
         assert column.categories is not None
         known = {*column.categories, *map(category_name, column.categories)}
         unknown = next((label for label in labels if label not in known and category_name(label) not in known), None)
@@ -119,10 +119,10 @@ class ColumnConverter:
         return Column(lookup[column.values], tuple(codes))
 
     def feature(self, name: str, column: Column, declared: bool, notices: list[str]) -> Column:
-        """Return a column to learn from, text of numbers only as numbers, and append to the notices.
+        """Return a feature column and append to `notices`; a text column that holds only numbers becomes numeric.
 
         Args:
-            declared: the column is categorical by its type.
+            declared: the column is categorical by its dtype.
 
         Raises:
             DataError: the column is mostly numbers but also holds text, or it holds infinite numbers.
@@ -153,7 +153,7 @@ class ColumnConverter:
         return column
 
     def parts(self, name: str, column: Column) -> dict[Part, npt.NDArray[np.intp]]:
-        """Return the parts that a column of the words train, val and test names.
+        """Return the row indices of each part from a column of the words train, val and test.
 
         Raises:
             DataError: the column holds another word.
@@ -168,7 +168,7 @@ class ColumnConverter:
 
 
 def guess_classification(target: Column, declared: bool) -> bool:
-    """Return True if a target holds text or few distinct integers, or is categorical by its type."""
+    """Return True if a target holds text or few distinct integers, or is categorical by its dtype."""
     values, text = to_numeric(target)
     known = np.unique(values[~np.isnan(values)])
     few = len(known) <= MAX_GUESSED_CLASSES and bool((known == np.floor(known)).all())
@@ -193,12 +193,12 @@ def parts_from_words(words: Sequence[str], rows: int, where: str) -> dict[Part, 
         raise DataError(f"{where}: row {unknown[0] + 1} must be train, val or test, got {str(array[unknown[0]])!r}")
     parts: dict[Part, npt.NDArray[np.intp]] = {part: np.flatnonzero(array == part) for part in names}
     if not len(parts["train"]):
-        raise DataError(f"{where}: no row is train")
+        raise DataError(f"{where}: at least one row must be train")
     return {part: indices for part, indices in parts.items() if len(indices) or (part == "test" and len(parts["val"]))}
 
 
 def _class_order(label: str) -> tuple[bool, float, str]:
-    """Sort key of classes: numbers by value, then text."""
+    """Return a sort key of classes: numbers by value, then text."""
     try:
         return False, float(label), label
     except ValueError:

@@ -19,7 +19,7 @@ from hpsearch.errors import DataError
 if TYPE_CHECKING:
     import pandas as pd
 
-SAMPLE_BYTES = 1 << 20  # from which the number of rows is estimated
+SAMPLE_BYTES = 1 << 20  # that are read to estimate the number of rows
 # Markers of missing cells in every CSV file, the same as those of pandas.
 MISSING_MARKERS = (
     *("", " ", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A"),
@@ -61,8 +61,8 @@ class CsvSource(TableSource):
                 first = file.names
 
     def input_format(self) -> dict[str, Any]:
-        written = {"separator": self.separator, "decimal": self.decimal, "encoding": self.encoding}
-        return {"missing": [*MISSING_MARKERS, *self.missing], "header": self._file(self.path).header, **written}
+        text = {"separator": self.separator, "decimal": self.decimal, "encoding": self.encoding}
+        return {"missing": [*MISSING_MARKERS, *self.missing], "header": self._file(self.path).header, **text}
 
     def missing_column_hint(self) -> str:
         guessed = self.header is None and not self._file(self.path).header
@@ -161,7 +161,7 @@ class CsvFile:
 
     @property
     def rows(self) -> int:
-        """Estimated number of rows, rather too high than too low; 0 for compressed files."""
+        """Estimated number of rows, usually slightly too high; 0 for compressed files."""
         if self._compressed:
             return 0
         try:
@@ -196,7 +196,7 @@ class CsvFile:
                 raise self._error(f"line {line} has {len(cells)} cells, the first line {len(self.names)}")
 
     def _with_bom(self, encoding: str) -> str:
-        """Return the encoding, for UTF-8 the variant that accepts a byte order mark."""
+        """Return the encoding; for UTF-8, the variant that accepts a byte order mark."""
         try:
             return "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
         except LookupError:
@@ -216,7 +216,7 @@ class CsvFile:
 
 
 def _next_chunk(reader: Iterator["pd.DataFrame"]) -> "pd.DataFrame | None":
-    """Return the next rows, None at the end; raise the warning of pandas about a first row that is too long."""
+    """Return the next rows, None at the end; raise pandas' warning about a first row that is too long."""
     import pandas as pd
 
     with warnings.catch_warnings():
@@ -236,9 +236,9 @@ def _with_points(chunk: "pd.DataFrame", decimal: str) -> "pd.DataFrame":
     for position in range(chunk.shape[1]):
         cells = chunk.iloc[:, position]
         if not pd.api.types.is_numeric_dtype(cells.dtype):
-            found = {cell: _with_point(cell, decimal) for cell in cells.dropna().unique()}
-            if any(cell is not converted for cell, converted in found.items()):
-                chunk.isetitem(position, cells.map(found))
+            replacements = {cell: _with_point(cell, decimal) for cell in cells.dropna().unique()}
+            if any(cell is not converted for cell, converted in replacements.items()):
+                chunk.isetitem(position, cells.map(replacements))
     return chunk
 
 

@@ -23,9 +23,9 @@ VAL_OF_TRAIN = Split(train=0.9, val=0.1, test=0.0)
 class FormulaSource(Source):
     """`{source: formula, name: curve, seed: 0, rows: 1000}`.
 
-    `curve`, `arc`, `bank` and `overfit` are the experiments of the tuning texts, with test rows of their own, whose
-    number does not depend on `rows`. 10 % of the other rows are for validation; `overfit` uses its test rows instead.
-    `spirals`, `circles`, `moons` and `xor` are the usual toy problems.
+    `curve`, `arc`, `bank` and `overfit` are textbook experiments. They have separate test rows, whose number does not
+    depend on `rows`. 10 % of the other rows are for validation; `overfit` uses its test rows instead. `spirals`,
+    `circles`, `moons` and `xor` are common toy problems.
     """
 
     source: Literal["formula"] = Field("formula", description="Source.")
@@ -33,7 +33,7 @@ class FormulaSource(Source):
     seed: Annotated[int, Field(ge=0, description="Seed of the data; the split depends on the seed of the study.")] = 0
     rows: Annotated[int, Field(ge=2)] | None = Field(
         None,
-        description="Number of rows, without test rows of the experiments. Default: arc 400, overfit 25, else 1000.",
+        description="Number of rows, excluding separate test rows. Default: arc 400, overfit 25, else 1000.",
     )
     noise: Annotated[float, Field(ge=0)] | None = Field(
         None, description="Standard deviation of the noise. Default: spirals 0.02, circles and moons 0.1, xor 0."
@@ -42,7 +42,7 @@ class FormulaSource(Source):
     @model_validator(mode="after")
     def _own_noise(self) -> Self:
         if self.noise is not None and self.name not in DEFAULT_NOISE:
-            raise ValueError(f"noise: the noise of {self.name} is part of its formula; leave noise out")
+            raise ValueError(f"noise: the noise of {self.name} is part of its formula; remove noise")
         return self
 
     def load(self) -> Table:

@@ -67,7 +67,7 @@ class NpzSource(Source):
 
     def _read(self, names: list[str]) -> list[Array]:
         try:
-            with Path(self.path).open("rb") as opened:  # NumPy would leave a file open that is not a zip file
+            with Path(self.path).open("rb") as opened:  # np.load does not close other files than zip files
                 content: Any = np.load(opened, allow_pickle=False)
                 if isinstance(content, np.ndarray):
                     raise self._error("must be an .npz file of named arrays, got a single array")
@@ -93,7 +93,7 @@ class NpzSource(Source):
         return array
 
     def _check(self, inputs: str, x: Array, targets: str, y: Array) -> None:
-        """Raise a DataError, naming field and array, if inputs or targets are invalid or do not match."""
+        """Raise a DataError that names setting and array if inputs or targets are invalid or do not match."""
         x_name, y_name = f"{inputs} '{getattr(self, inputs)}'", f"{targets} '{getattr(self, targets)}'"
         if x.dtype.kind not in "buif":
             raise self._error(f"{x_name} must hold numbers, got {x.dtype}")
@@ -178,5 +178,5 @@ def _is_unicode(array: Array) -> bool:
 
 def _first_values(values: Array) -> str:
     """Return the first few values, for a message."""
-    shown = ", ".join(str(value) for value in values[:5])
-    return f"{shown}, …" if len(values) > 5 else shown
+    listed = ", ".join(str(value) for value in values[:5])
+    return f"{listed}, …" if len(values) > 5 else listed

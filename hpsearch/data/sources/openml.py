@@ -22,8 +22,8 @@ RESPONSE_TIMEOUT = 10.0  # seconds
 class OpenmlSource(TableSource):
     """`{source: openml, id: 1590}`.
 
-    The data set's own target is moved to the last column and is the default `target`. Nominal columns are categorical,
-    whatever their values look like.
+    The data set's own target becomes the last column and is the default `target`. Nominal columns are categorical,
+    regardless of their values.
     """
 
     source: Literal["openml"] = Field("openml", description="Source.")
@@ -46,37 +46,37 @@ class OpenmlSource(TableSource):
         """
         own = self.target == -1
         try:
-            found, notices = self._parse("pandas", own)
-            if found is None:
-                found, notices = self._parse("liac-arff", own)
+            bunch, notices = self._parse("pandas", own)
+            if bunch is None:
+                bunch, notices = self._parse("liac-arff", own)
         except HTTPError as error:
             error.close()
             raise self.error(f"id {self.id}: openml.org answers {error.code} {error.reason}; try again later") from None
         except (URLError, TimeoutError, ConnectionError) as error:
             reason = getattr(error, "reason", error)
             raise self.error(
-                f"id {self.id}: openml.org cannot be reached ({reason}); data sets downloaded before are read"
-                " offline: connect and run again"
+                f"id {self.id}: openml.org cannot be reached ({reason}) and the data set has not been downloaded"
+                " before; connect and run again"
             ) from None
         except (OSError, ValueError, KeyError) as error:
             raise self.error(f"id {self.id}: {_reason(error)}") from None
-        if found is None:
+        if bunch is None:
             raise self.error(f"id {self.id}: scikit-learn cannot read its rows")
-        if own and len(found.target_names) != 1:
-            names = ", ".join(found.target_names) or "none"
-            raise self.error(f"id {self.id}: set target, because the data set has {names} of its own")
-        return found.frame[[*found.feature_names, *found.target_names]], notices
+        if own and len(bunch.target_names) != 1:
+            names = ", ".join(bunch.target_names) or "none"
+            raise self.error(f"id {self.id}: set target; the data set must have one default target, got {names}")
+        return bunch.frame[[*bunch.feature_names, *bunch.target_names]], notices
 
     def _parse(self, parser: str, own: bool) -> tuple[Any, list[str]]:
-        """Return the data set, None if the parser fails, and the warnings.
+        """Return the data set (None if the parser fails) and the warnings.
 
         The faster parser fails in scikit-learn 1.9 with pandas 3 for nominal columns that look like integers.
         """
         from sklearn.datasets import fetch_openml
 
-        found: Any = None
+        bunch: Any = None
         with _without_retries() as notices, contextlib.suppress(TypeError):
-            found = fetch_openml(
+            bunch = fetch_openml(
                 data_id=self.id,
                 data_home=self.cache,
                 target_column="default-target" if own else None,
@@ -84,13 +84,13 @@ class OpenmlSource(TableSource):
                 parser=parser,
                 n_retries=1,
             )
-        return found, notices
+        return bunch, notices
 
 
 @contextlib.contextmanager
 def _without_retries() -> Iterator[list[str]]:
     """Collect warnings, and raise the first network error, which scikit-learn retries without a timeout."""
-    found: list[str] = []
+    messages: list[str] = []
 
     def note(message: Warning | str, *_: Any) -> None:
         error = sys.exception()
@@ -98,7 +98,7 @@ def _without_retries() -> Iterator[list[str]]:
             raise error if isinstance(error, URLError) else URLError(str(error or message))
         if str(message).startswith("Invalid cache") and isinstance(error, TypeError):
             raise error  # from the parser, before the download is deleted
-        found.append(str(message))
+        messages.append(str(message))
 
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(RESPONSE_TIMEOUT)
@@ -106,7 +106,7 @@ def _without_retries() -> Iterator[list[str]]:
         with warnings.catch_warnings():
             warnings.simplefilter("always")
             warnings.showwarning = note  # type: ignore[assignment]
-            yield found
+            yield messages
     finally:
         socket.setdefaulttimeout(before)
 

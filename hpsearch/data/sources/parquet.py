@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class ParquetSource(TableSource):
     """`{source: parquet, path: adult.parquet, target: income}`.
 
-    Dictionary columns of text are categorical, whatever their values look like; decimals are converted to float64.
+    Dictionary columns of text are categorical, regardless of their values; decimals are converted to float64.
     """
 
     source: Literal["parquet"] = Field("parquet", description="Source.")

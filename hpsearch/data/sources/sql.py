@@ -34,7 +34,7 @@ class SqlSource(TableSource):
     """`{source: sql, url: 'postgresql://me:${PGPASSWORD}@host/database', query: …, target: income}`.
 
     The database is opened read-only, the query is sent unchanged, and the order of its rows is kept. `${NAME}` is
-    replaced by an environment variable only when the rows are read, so that no password is ever stored.
+    replaced by an environment variable only when the rows are read, so no password is stored.
     """
 
     model_config = ConfigDict(hide_input_in_errors=True)
@@ -49,7 +49,7 @@ class SqlSource(TableSource):
     ]
     query: Annotated[str, Field(min_length=1, description="Query of the rows, with ORDER BY.")]
     test_query: Annotated[str, Field(min_length=1)] | None = Field(
-        None, description="Query of the test rows. Default: they are part of `query`."
+        None, description="Query of the test rows. Default: they are part of the rows of `query`."
     )
 
     @field_validator("url")
@@ -68,8 +68,8 @@ class SqlSource(TableSource):
         for query in (self.query, self.test_query):
             if query is not None and not _ORDER.search(query):
                 yield (
-                    "a query without ORDER BY may return its rows in another order each time, and the study could not"
-                    f" be resumed: {query:.60}"
+                    "a query without ORDER BY may return its rows in a different order each time, and then the study"
+                    f" cannot be resumed: {query:.60}"
                 )
 
     def chunks(self, text: frozenset[ColumnName]) -> Iterator[Chunk]:
@@ -151,7 +151,7 @@ class _Database:
             known = self.url.get_backend_name() in ("postgresql", "mysql", "mariadb")
             return sa.create_engine(self.url, connect_args=timeout if known else {}, poolclass=sa.NullPool)
         if self.url.database in (None, "", ":memory:"):
-            raise DataError("url: must name a file, as sqlite:///FILE")
+            raise DataError("url: must name a file, such as sqlite:///FILE")
         path = Path(str(self.url.database))
         if not path.is_file():
             raise DataError(f"{path}: there is no such file; a relative path starts at the current folder")
@@ -190,7 +190,7 @@ class _Database:
 
 
 def _read_only(path: Path) -> sqlite3.Connection:
-    """Open a file so that SQLite creates and writes neither it nor another file."""
+    """Open a SQLite file read-only; ATTACH is denied, so that SQLite creates or writes no other file."""
 
     def allowed(action: int, *_: str | None) -> int:
         return sqlite3.SQLITE_DENY if action == sqlite3.SQLITE_ATTACH else sqlite3.SQLITE_OK
@@ -246,16 +246,16 @@ def _parsed(url: str) -> "sa.URL":
     try:
         return sa.make_url(url)
     except (sa.exc.SQLAlchemyError, ValueError):  # ValueError: the port is not a number
-        raise ValueError("must be a database URL, as sqlite:///FILE or postgresql://HOST/DATABASE") from None
+        raise ValueError("must be a database URL, such as sqlite:///FILE or postgresql://HOST/DATABASE") from None
 
 
 def _secrets(url: "sa.URL") -> list[str]:
     """Return the secret parts of a URL."""
-    found = [] if url.password is None else [str(url.password)]
+    secrets = [] if url.password is None else [str(url.password)]
     for key, value in url.query.items():
         if _SECRET.search(key):
-            found += [value] if isinstance(value, str) else value
-    return [secret for secret in found if secret]
+            secrets += [value] if isinstance(value, str) else value
+    return [secret for secret in secrets if secret]
 
 
 def _expanded(text: str) -> str:

@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 
 CHUNK_ROWS = 50_000  # rows that a source reads at a time
 
-ColumnName = str | int  # or the position, from 0, or from −1 backwards
+ColumnName = str | int  # or the position: from 0, or −1 for the last column
 
 
 def _to_text(value: Any) -> Any:
     return str(value) if isinstance(value, bool | int | float) else value
 
 
-CellText = Annotated[str, BeforeValidator(_to_text)]  # YAML reads some cells as numbers or truth values
+CellText = Annotated[str, BeforeValidator(_to_text)]  # YAML reads some cells as numbers or Booleans
 
 
 class Chunk(NamedTuple):
     """Some rows of a table.
 
     Attributes:
-        test: they are test rows, which the source has separately.
+        test: the rows are separate test rows.
         rows: approximate number of rows of the whole table, 0 if unknown.
     """
 
@@ -47,22 +47,24 @@ class Chunk(NamedTuple):
 class TableSource(Source, abc.ABC):
     """Rows of named columns, with or without missing cells.
 
-    Text columns are one-hot encoded unless they hold only numbers. Columns are given by name, or by position from 0,
-    or from −1 backwards.
+    Text columns are one-hot encoded unless they hold only numbers. Columns are specified by name or by position, from 0
+    or, counted from the end, from −1.
     """
 
     decimal_hint: ClassVar[str] = "convert it to numbers"  # what to do about decimal commas
 
-    target: ColumnName = Field(description="Column to predict: its name, or its position from 0, or from −1 backwards.")
+    target: ColumnName = Field(
+        description="Column to predict: its name, or its position (0 is the first, −1 the last)."
+    )
     task: Literal["classification", "regression"] | None = Field(
         None, description="Kind of task. Default: derived from the target, and reported."
     )
     labels: dict[CellText, CellText] = Field(
-        default_factory=dict, description="Classes as they are written → as they are meant."
+        default_factory=dict, description="Label in the table → class, for labels with another spelling."
     )
-    drop: Annotated[tuple[ColumnName, ...], Listed] = Field((), description="Columns to leave out: names or positions.")
+    drop: Annotated[tuple[ColumnName, ...], Listed] = Field((), description="Columns to exclude: names or positions.")
     categorical: Annotated[tuple[ColumnName, ...], Listed] = Field(
-        (), description="Columns of numbers that are categories: names or positions."
+        (), description="Columns whose numbers are categories: names or positions."
     )
     missing: Annotated[tuple[CellText, ...], Listed] = Field(
         (), description="Markers of missing cells, in addition to NA, NaN, null and the like."
@@ -104,7 +106,7 @@ class TableSource(Source, abc.ABC):
         yield from ()
 
     def missing_column_hint(self) -> str:
-        """Return the end of an error about an unknown column."""
+        """Return a hint to append to an error about an unknown column; may be empty."""
         return ""
 
     def load(self) -> Table:
@@ -142,7 +144,7 @@ class TableSource(Source, abc.ABC):
         """Select the columns of another file or query in the order of `names`; None selects all.
 
         Raises:
-            DataError: a column is not there.
+            DataError: a column is missing.
         """
         if names is None:
             return cells
@@ -159,7 +161,9 @@ class TableSource(Source, abc.ABC):
         classification = self._guess_from_first_chunk()
         raw = self._read(classification)
         target = raw.frame.columns[raw.target].take(raw.training_rows)
-        if classification and not guess_classification(target, raw.target in raw.declared):  # because of later rows
+        if classification and not guess_classification(
+            target, raw.target in raw.declared
+        ):  # later rows hold other values
             del raw
             classification = False
             raw = self._read(classification)
@@ -172,7 +176,7 @@ class TableSource(Source, abc.ABC):
         return raw
 
     def _read(self, classification: bool) -> RawTable:
-        """Read all rows, again as text the columns that turn out to have numbers in one chunk and text in another."""
+        """Read all rows; if columns are numeric in one chunk and text in another, read all rows again with them as text."""
         text = frozenset({self.target} if classification else ())
         while True:
             builder, test = None, 0
@@ -219,18 +223,18 @@ class TableSource(Source, abc.ABC):
             raise self.error(f"two columns are named '{duplicate}'")
         return names, self._resolve(self.target, "target", names)
 
-    def _resolve(self, given: ColumnName, where: str, names: Sequence[str]) -> str:
-        """Return the name of a column that is given by name or position."""
-        if isinstance(given, int):
-            if not -len(names) <= given < len(names):
+    def _resolve(self, column: ColumnName, where: str, names: Sequence[str]) -> str:
+        """Return the name of a column specified by name or position."""
+        if isinstance(column, int):
+            if not -len(names) <= column < len(names):
                 raise self.error(
-                    f"{where}: there are {len(names)} columns, so a position is from 0 to {len(names) - 1}, got {given}"
+                    f"{where}: there are {len(names)} columns, so a position is from 0 to {len(names) - 1}, got {column}"
                 )
-            return names[given]
-        if given not in names:
-            hint = f"{nearest(given, list(names))}{self.missing_column_hint()}"
-            raise self.error(f"{where}: there is no column '{given}'{hint}")
-        return given
+            return names[column]
+        if column not in names:
+            hint = f"{nearest(column, list(names))}{self.missing_column_hint()}"
+            raise self.error(f"{where}: there is no column '{column}'{hint}")
+        return column
 
     def _split_column(self, raw: RawTable) -> str | None:
         """Return the name of the column that names each row's part, None if there is none."""
@@ -247,7 +251,7 @@ class TableSource(Source, abc.ABC):
 
 
 def resolve_columns(text: Iterable[ColumnName], names: Sequence[str]) -> set[str]:
-    """Return the names of columns given by name or position; unknown columns are ignored."""
+    """Return the names of columns specified by name or position; unknown columns are ignored."""
     positions = range(-len(names), len(names))
     return {
         names[c] if isinstance(c, int) else c for c in text if (c in positions if isinstance(c, int) else c in names)
@@ -255,7 +259,7 @@ def resolve_columns(text: Iterable[ColumnName], names: Sequence[str]) -> set[str
 
 
 def as_object_dtype(cells: "pd.DataFrame", names: set[str]) -> "pd.DataFrame":
-    """Convert numeric columns of these names to objects, so that they are read as categorical."""
+    """Convert numeric columns of these names to dtype object, so that they are read as categorical."""
     import pandas as pd
 
     numeric = {name for name, kind in cells.dtypes.items() if name in names and pd.api.types.is_numeric_dtype(kind)}

@@ -2,14 +2,14 @@
 
 Inputs, for any number of rows. Tables have one input per column, with the name of the column: numeric columns are
 doubles `[rows, 1]`, NaN for missing cells; categorical columns are strings `[rows, 1]`, empty for missing cells, and
-written as by `hpsearch.data.frame.category_name`: no surrounding spaces, integers without a point, Booleans as `True`
-and `False`, and the missing markers of the study file as missing cells. Arrays have one input `x`, doubles in the input
+spelled as by `hpsearch.data.frame.category_name`: no surrounding spaces, integers without a decimal point, Booleans as
+`True` and `False`, empty for the missing markers of the study file. Arrays have one input `x`, doubles in the input
 shape of the network: `[rows, features]`, or `[rows, channels, height, width]` for images. Inputs are not checked:
 infinite numbers, for which `Model.scores` raises an error, give undefined outputs.
 
 Outputs. Classifiers have `prediction`, strings `[rows]`, and `probabilities`, floats `[rows, classes]`, in the order of
-the JSON list `classes` in the metadata; regressions have `prediction`, doubles `[rows]` in the units of the target. An
-output whose name is also that of a column is followed by `_`.
+the JSON list `classes` in the metadata; regressions have `prediction`, doubles `[rows]` in the units of the target. If
+a column has the name of an output, `_` is appended to the name of the output.
 
 nodes.py     the graph, the only file that uses the library
 rows.py      preprocessing and scalers
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 def save(model: Model, file: Path) -> None:
-    """Write the model to a file.
+    """Write the model to an ONNX file.
 
     Raises:
         DataError: a column of the model has no name.

@@ -1,6 +1,6 @@
-"""Converters of layers, activations and output functions at inference, from and to `(folds, rows, …)`, float32.
+"""Converters of layers, activations and output functions at inference; their values are `(folds, rows, …)`, float32.
 
-A new layer or activation of the engine needs an entry in `LAYER_CONVERTERS`, a new loss one in `OUTPUT_FUNCTIONS`.
+A new layer or activation of the engine needs an entry in `LAYER_CONVERTERS`; a new loss, one in `OUTPUT_FUNCTIONS`.
 """
 
 from collections.abc import Callable
@@ -40,7 +40,7 @@ class TrainedLayer:
     """A layer with its input shape and its parameters.
 
     Attributes:
-        layer: from the registries of layers and activations.
+        layer: a class of the registries of layers and activations.
         inputs: input shape of one row.
         theta: `(folds, parameters)`.
     """
@@ -69,7 +69,7 @@ Converter = Callable[[Nodes, TrainedLayer, str], str]
 
 
 def convert_chain(nodes: Nodes, layers: Chain, theta: Floats, x: str) -> str:
-    """Add the nodes of consecutive layers; theta is `(folds, parameters)`."""
+    """Add the nodes of consecutive layers and return the name of their output; theta is `(folds, parameters)`."""
     for number, layer in enumerate(layers.layers):
         own = [s for s in layers.slices if s.layer == number]
         columns = slice(own[0].start, own[-1].stop) if own else slice(0)
@@ -82,7 +82,7 @@ def _dense(nodes: Nodes, it: TrainedLayer, x: str) -> str:
 
 
 def _maxout(nodes: Nodes, it: TrainedLayer, x: str) -> str:
-    by_piece = np.array([0, 0, it.layer.pieces, it.layer.units])  # 0: the input's dimension
+    by_piece = np.array([0, 0, it.layer.pieces, it.layer.units])  # 0 keeps the input's size
     return nodes("ReduceMax", nodes("Reshape", _dense(nodes, it, x), by_piece), np.array([2]), keepdims=0)
 
 
@@ -93,9 +93,9 @@ def _batch_norm(nodes: Nodes, it: TrainedLayer, x: str) -> str:
 
 
 def _residual(nodes: Nodes, it: TrainedLayer, x: str) -> str:
-    inner, around = Chain(it.inputs, it.layer.layers), Chain(it.inputs, it.layer.shortcut)
-    made = convert_chain(nodes, inner, it.theta[:, : inner.size], x)
-    return nodes("Add", made, convert_chain(nodes, around, it.theta[:, inner.size :], x))
+    inner, shortcut = Chain(it.inputs, it.layer.layers), Chain(it.inputs, it.layer.shortcut)
+    y = convert_chain(nodes, inner, it.theta[:, : inner.size], x)
+    return nodes("Add", y, convert_chain(nodes, shortcut, it.theta[:, inner.size :], x))
 
 
 def _prelu(nodes: Nodes, it: TrainedLayer, x: str) -> str:
@@ -107,7 +107,7 @@ def _flatten(nodes: Nodes, it: TrainedLayer, x: str) -> str:
 
 
 def _convolution(kind: str) -> Converter:
-    """Convert each fold by itself: an ONNX convolution has the same filters for all rows."""
+    """Convert each fold separately: an ONNX convolution has the same filters for all rows."""
 
     def convert(nodes: Nodes, it: TrainedLayer, x: str) -> str:
         layer, weights, bias = it.layer, it.parameter("W"), it.parameter("b")
@@ -132,7 +132,7 @@ def _pooling(kind: str) -> Converter:
 
 
 def _function(kind: str, **settings: Callable[[Any], float]) -> Converter:
-    """Convert to one node, with the settings of the layer under the attribute names of ONNX."""
+    """Convert to one node, with settings of the layer as ONNX attributes."""
     return lambda nodes, it, x: nodes(kind, x, **{name: value(it.layer) for name, value in settings.items()})
 
 

@@ -25,7 +25,7 @@ TEXT = np.dtype(object)  # dtype of string tensors
 class Nodes:
     """Nodes in order of computation; `nodes("Add", x, np.float32(1))` adds a node and returns the name of its output.
 
-    Inputs must be added before the first node, so that generated names differ from theirs.
+    Inputs must be added before the first node, so that generated names differ from the names of inputs.
 
     Raises:
         OutputError: the package onnx is not installed.
@@ -60,9 +60,9 @@ class Nodes:
         self._outputs.append(self._tensor(self._node(name, "Identity", [x], {}), dtype, shape, about))
 
     def constant(self, value: npt.NDArray[Any]) -> str:
-        """Add a constant that several nodes use and return its name; a constant of one node is simply its operand."""
+        """Add a constant that several nodes use and return its name; other constants are passed as operands."""
         name = self._free(f"constant_{len(self._constants)}")
-        value = np.ascontiguousarray(value).reshape(value.shape)  # ascontiguousarray makes a scalar one-dimensional
+        value = np.ascontiguousarray(value).reshape(value.shape)  # ascontiguousarray makes scalars one-dimensional
         self._constants.append(self._onnx.numpy_helper.from_array(value, name))
         return name
 
@@ -80,7 +80,7 @@ class Nodes:
         return self("Concat", *expanded, axis=0) if len(expanded) > 1 else expanded[0]
 
     def model(self, metadata: Mapping[str, str], version: str, about: str) -> "onnx.ModelProto":
-        """Return the model that all nodes so far make up."""
+        """Return the model that consists of all nodes added so far."""
         helper = self._onnx.helper
         graph = helper.make_graph(
             self._nodes, "hpsearch", list(self._inputs.values()), self._outputs, self._constants, about
@@ -98,7 +98,7 @@ class Nodes:
         return name
 
     def _free(self, name: str) -> str:
-        """Return the name with as many leading underscores, at least one, as no input has."""
+        """Return the name with one or more leading underscores, so that it differs from all inputs."""
         name = f"_{name}"
         while name in self._inputs:
             name = f"_{name}"

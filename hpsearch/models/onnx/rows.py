@@ -52,7 +52,7 @@ def _frame(nodes: Nodes, fold: Preprocessing, raw: str, missing: str) -> str:
     """Add the preprocessing of a table for one fold and return `(rows, width)`.
 
     Args:
-        raw, missing: numeric columns and where their cells are missing, `(rows, numeric)`.
+        raw, missing: numeric columns and the mask of their missing cells, `(rows, numeric)`.
     """
     parts = []
     if fold.numeric and fold.fill_values is not None:
@@ -69,12 +69,12 @@ def _frame(nodes: Nodes, fold: Preprocessing, raw: str, missing: str) -> str:
 
 def _one_hot(nodes: Nodes, name: str, encoding: CategoryEncoding) -> str:
     """One-hot encode a categorical column `(rows, 1)`; return `(rows, width)`."""
-    places = {**encoding.columns, "": encoding.missing}
-    no_column = encoding.width  # OneHot gives all zeros for an index beyond the last; −1 would be the last
-    values = [place if place >= 0 else no_column for place in (*places.values(), encoding.other)]
-    found = nodes("LabelEncoder", name, keys_strings=list(places), values_int64s=values[:-1], default_int64=values[-1])
-    place = nodes("Squeeze", found, np.array([1]))
-    return nodes("OneHot", place, np.array(encoding.width), np.array([0, 1], DTYPE), axis=-1)
+    columns = {**encoding.columns, "": encoding.missing}
+    no_column = encoding.width  # OneHot returns all zeros for an index beyond the last; −1 would select the last
+    values = [index if index >= 0 else no_column for index in (*columns.values(), encoding.other)]
+    code = nodes("LabelEncoder", name, keys_strings=list(columns), values_int64s=values[:-1], default_int64=values[-1])
+    index = nodes("Squeeze", code, np.array([1]))
+    return nodes("OneHot", index, np.array(encoding.width), np.array([0, 1], DTYPE), axis=-1)
 
 
 class ScalerConverter(NamedTuple):
@@ -98,7 +98,7 @@ def _affine(center: str, spread: str) -> ScalerConverter:
 
 
 def _quantile(nodes: Nodes, scaler: Quantile, x: str, along: Shape) -> str:
-    """Interpolate between the last quantile ≤ x and the first one ≥ x, which are adjacent, the same or equal to x."""
+    """Interpolate between the last quantile ≤ x and the first one ≥ x; they are adjacent, identical, or equal to x."""
     q = scaler.quantiles
     levels, columns = q.shape
     steps = 1 << levels.bit_length()  # a power of two above the number of levels
@@ -128,7 +128,7 @@ def _first_not_below(nodes: Nodes, table: str, x: str, starts: Integers, steps: 
     """Return the index in `table` of the first value of a column that is not `compare` x, by binary search.
 
     Args:
-        table: columns of `steps` ascending values each, concatenated.
+        table: concatenated columns of `steps` ascending values each.
         starts: index of the first value of each column.
         steps: a power of two.
         compare: Less or LessOrEqual.

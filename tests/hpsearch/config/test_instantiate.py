@@ -295,7 +295,7 @@ MISTAKES: dict[str, tuple[str, Any, str, str]] = {
     "words for a batch": ("train.batch_size", "ful", "train.batch_size", "did you mean 'full'?"),
     "no rate": ("train.optimizer", "opt", "train.optimizer", "unknown optimizer or parameter 'opt'"),
     "switch never": ("train.switch.epoch", 50, "train.switch", "epoch must be below the 50 epochs of a trial, got 50"),
-    "checks of nothing": ("train.stop", {"value": 0.1, "checks": 3}, "train.stop", "checks are counted for a change"),
+    "checks of nothing": ("train.stop", {"value": 0.1, "checks": 3}, "train.stop", "checks needs change"),
     "no layers at all": (
         "model",
         {"hidden": [4], "depth": -1},

@@ -97,7 +97,7 @@ def test_classes_with_one_row_per_fold_are_in_every_fold() -> None:
         (table([0] * 20 + [1] * 3), folded(4, 0), "class 'c1' has only 3 rows; 4 folds need at least 4"),
         (table([0] * 20, classes=2), folded(4, 0), "class 'c1' has only 0 rows; 4 folds need at least 4"),
         (table(3), folded(5, 0), "there are only 3 rows; 5 folds need at least 5"),
-        (table([0, 1] * 20, {"val": [1], "test": [2]}), folded(2), "itself says which rows are for validation"),
+        (table([0, 1] * 20, {"val": [1], "test": [2]}), folded(2), "already determines which rows are for validation"),
         (
             table([0] * 20 + [1], {"train": [*range(15)], "val": [15, 20]}),
             None,
@@ -165,7 +165,7 @@ def test_indices_in_a_file(tmp_path: Path) -> None:
         ({"train": [1, 2], "val": [3, 2]}, "row 2 is in both train and val"),
         ({"train": [1, 2], "val": [3], "test": [3]}, "row 3 is in both val and test"),
         ({"train": [1, 2, 1]}, "a row occurs twice in train"),
-        ({"train": [0, 1, 2], "val": [3], "test": [4]}, "data: 15 of 20 rows are in no part"),
+        ({"train": [0, 1, 2], "val": [3], "test": [4]}, "data: 15 of 20 rows are not in any part"),
         ({"train": ["a"]}, "train must be a 1-D array of integers, got <U1"),
     ],
     ids=["no-train", "nothing", "floats", "matrix", "high", "low", "both", "both-test", "twice", "left", "text"],
@@ -197,13 +197,13 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     assert "cannot be read" in refused("latin.txt", b"\xe9")
     assert "must hold a word for each of 3 rows, got 2" in refused("two.txt", b"train\nval\n")
     assert "row 2 must be train, val or test, got 'Val'" in refused("word.txt", b"train\nVal\ntest")
-    assert "no row is train" in refused("val.txt", b"val\nval\ntest")
+    assert "at least one row must be train" in refused("val.txt", b"val\nval\ntest")
 
 
 def test_split_file_for_a_source_with_fixed_parts(tmp_path: Path) -> None:
     path = tmp_path / "split.txt"
     path.write_text("train\n" * 20, "utf-8")
-    with pytest.raises(DataError, match=r"the source itself says which rows are test; leave the file out"):
+    with pytest.raises(DataError, match=r"the source already determines which rows are test; remove file"):
         split_rows(table([0, 1] * 10, {"test": [1]}), Split(file=str(path)), 1)
 
 
@@ -308,7 +308,7 @@ def test_fixed_parts_are_kept(counts: list[int], fractions: Split, kept: set[Par
     try:
         parts = part_indices(rows, None, seed)
     except DataError as error:
-        assert "leave none for" in str(error) or "in no part" in str(error)
+        assert "no row is left for" in str(error) or "not in any part" in str(error)
         return
     assert list(parts) == list(PARTS)
     assert sorted(np.concatenate(list(parts.values())).tolist()) == list(range(len(rows.y)))
@@ -351,13 +351,13 @@ def test_all_parts_are_fixed() -> None:
 @pytest.mark.parametrize(
     ("parts", "split", "message"),
     [
-        ({"test": [0, 1]}, (0.6, 0.2, 0.2), "has 2 test rows of its own, so test must be 0 or left out, got 0.2"),
-        ({"train": [0, 1], "val": [2], "test": [3]}, (0.9, 0.1, 0), "are train, val and test; leave split out"),
-        ({"train": [0, 1], "val": [2], "test": [3]}, None, "data: 4 of 8 rows are in no part"),
-        ({"train": [0, 1], "val": [2]}, (0.9, 0.1, 0), "data: 5 of 8 rows are in no part"),
-        ({"train": list(range(8))}, None, "data.split: 0 rows leave none for val"),
-        ({"test": [0, 1], "val": []}, None, "leave none for val"),
-        ({"test": list(range(7))}, None, "data.split: 1 rows leave none for val"),
+        ({"test": [0, 1]}, (0.6, 0.2, 0.2), "has 2 test rows of its own, so test must be 0 or omitted, got 0.2"),
+        ({"train": [0, 1], "val": [2], "test": [3]}, (0.9, 0.1, 0), "are train, val and test; remove split"),
+        ({"train": [0, 1], "val": [2], "test": [3]}, None, "data: 4 of 8 rows are not in any part"),
+        ({"train": [0, 1], "val": [2]}, (0.9, 0.1, 0), "data: 5 of 8 rows are not in any part"),
+        ({"train": list(range(8))}, None, "data.split: 0 rows are too few: no row is left for val"),
+        ({"test": [0, 1], "val": []}, None, "no row is left for val"),
+        ({"test": list(range(7))}, None, "data.split: 1 rows are too few: no row is left for val"),
     ],
 )  # fmt: skip
 def test_invalid_splits(parts: dict[str, list[int]], split: tuple[float, ...] | None, message: str) -> None:
@@ -397,5 +397,5 @@ def test_regression_rows_are_split() -> None:
 
 
 def test_empty_parts_are_rejected() -> None:
-    with pytest.raises(DataError, match="leave none for val"):
+    with pytest.raises(DataError, match="no row is left for val"):
         part_indices(table([0, 1, 0]), Split(train=0.9, val=0.05, test=0.05), 0)

@@ -70,6 +70,6 @@ def test_split_column(tmp_path: Path) -> None:
     message = refusal("csv", path=file(tmp_path, content.replace("6,test", "6,tset")), split={"column": "for"})
     assert message.endswith("column 'for': row 7 must be train, val or test, got 'tset'")
     message = refusal("csv", path=file(tmp_path, content.replace("train", "val")), split={"column": "for"})
-    assert message.endswith("column 'for': no row is train")
+    assert message.endswith("column 'for': at least one row must be train")
     message = refusal("csv", path=file(tmp_path, content.replace("6,test", "6,")), split={"column": "for"})
     assert "row 7 must be train, val or test, got ''" in message

@@ -79,7 +79,7 @@ def test_another_target(serve: Serve, tmp_path: Path) -> None:
 def test_data_sets_without_a_single_target(own: tuple[str, ...], names: str, serve: Serve, tmp_path: Path) -> None:
     serve(answers(targets=own))
     message = refusal("openml", id=77, cache=str(tmp_path))
-    assert message == f"data: openml: id 77: set target, because the data set has {names} of its own"
+    assert message == f"data: openml: id 77: set target; the data set must have one default target, got {names}"
     assert table("openml", id=77, cache=str(tmp_path), target="class").features == ("who", "code", "size")
 
 

@@ -53,7 +53,7 @@ def test_rows_in_the_order_of_the_query(database: Path) -> None:
     assert cells(found, "a") == [4, None, 2, 1] and cells(found, "c") == [4.25, 3, None, 1.5]
     assert targets(found) == ["0", "1", "0", "1"] and not [n for n in found.notices if "ORDER BY" in n]
     found = read(database, "SELECT a, y FROM people")
-    assert found.notices[0].startswith("a query without ORDER BY may return its rows in another order each time")
+    assert found.notices[0].startswith("a query without ORDER BY may return its rows in a different order each time")
 
 
 def test_chunks_do_not_matter(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,7 +150,7 @@ def test_invalid_files(tmp_path: Path) -> None:
     path.write_bytes(b"no database at all, but long enough to be one" * 40)
     assert "file is not a database" in refused(path, "SELECT * FROM people")
     for url in ("sqlite://", "sqlite:///:memory:"):
-        assert "url: must name a file, as sqlite:///FILE" in refusal("sql", url=url, query="SELECT 1")
+        assert "url: must name a file, such as sqlite:///FILE" in refusal("sql", url=url, query="SELECT 1")
     strange = tmp_path / "a b#c?d%20.db"
     with contextlib.closing(sqlite3.connect(strange)) as connection:
         connection.execute("CREATE TABLE t (a, y)")
