@@ -1,4 +1,4 @@
-"""Neural networks in NumPy, many of one shape at a time; knows nothing of studies.
+"""Neural networks in NumPy, trained in batches of equal shape; independent of studies.
 
 network, hyperparameters, rows ─► state ─► train: an epoch ─► which trials continue ─► best weights
 """

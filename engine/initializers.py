@@ -1,6 +1,6 @@
-"""Initializers of weights. Biases start at zero.
+"""Initializers of weights; biases start at zero.
 
-A weight with `fan_in` inputs and `fan_out` outputs is drawn from the trial's own generator, in float64.
+Weights of layers with `fan_in` inputs and `fan_out` outputs are drawn from the trial's generator, in float64.
 """
 
 from dataclasses import dataclass
@@ -14,17 +14,17 @@ from engine.types import EngineError, Floats, Shape
 
 
 class Initializer(Protocol):
-    """Draws a weight of a shape."""
+    """Configuration of an initializer; a frozen dataclass in the registry."""
 
     def __call__(self, generator: np.random.Generator, shape: Shape, fan_in: int, fan_out: int) -> Floats:
-        """An array of `shape`, float64."""
+        """Draw weights of `shape`, float64."""
         ...
 
 
 @final
 @dataclass(frozen=True)
 class Zero:
-    """All zero: columns stay identical, symmetry is never broken. Right for biases only."""
+    """All zeros; for biases only, because units with equal weights stay equal."""
 
     def __call__(self, generator: np.random.Generator, shape: Shape, fan_in: int, fan_out: int) -> Floats:
         return np.zeros(shape)
@@ -33,7 +33,11 @@ class Zero:
 @final
 @dataclass(frozen=True)
 class Normal:
-    """N(0, sigma²), whatever the fan."""
+    """N(0, sigma²), independent of the fan.
+
+    Raises:
+        EngineError: sigma below 0.
+    """
 
     sigma: float = 0.01
 
@@ -48,7 +52,11 @@ class Normal:
 @final
 @dataclass(frozen=True)
 class Uniform:
-    """U(±bound), whatever the fan."""
+    """U(±bound), independent of the fan.
+
+    Raises:
+        EngineError: a bound below 0 or not finite.
+    """
 
     bound: float = 0.05
 

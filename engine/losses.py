@@ -1,10 +1,10 @@
 """Losses: functions of the network's last outputs (logits), with their gradients and predictions.
 
-Each loss goes with one output function and δ = A − Y holds for all three: identity and squared error, sigmoid and
+Each loss has one output function, so that δ = A − Y holds for all three: identity and squared error, sigmoid and
 logistic loss, softmax and cross-entropy. Targets are `(rows, outputs)` in the network's dtype.
 
-Everything is written along the last axis, for any axes before it. The trainer hands in arrays whose *memory* has the
-rows side by side (`engine.data.rows.rows_adjacent`), where reductions over a few outputs take a fraction of the time.
+Functions work along the last axis and accept any leading axes. The trainer passes arrays whose *memory* has adjacent
+rows (`engine.data.rows.rows_adjacent`), for which reductions over a few outputs take a fraction of the time.
 """
 
 from collections.abc import Callable
@@ -21,16 +21,16 @@ from engine.types import Booleans, DType, EngineError, Floats, Integers, Shape
 
 
 class Loss(Protocol):
-    """A loss, the output function that goes with it, and how labels become targets.
+    """A loss with its output function and its encoding of labels as targets.
 
     Attributes:
-        classifies: it takes labels of classes, not values.
+        classifies: True if labels are class indices, False if they are values.
     """
 
     classifies: ClassVar[bool]
 
     def targets(self, labels: Floats | Integers, outputs: int, dtype: DType) -> Floats:
-        """Labels `(rows,)` or values `(rows,)` or `(rows, outputs)` as targets `(rows, outputs)`.
+        """Return targets `(rows, outputs)` for labels `(rows,)`, or for values `(rows,)` or `(rows, outputs)`.
 
         Raises:
             EngineError: labels out of range, or values that do not fit the outputs.
@@ -38,18 +38,21 @@ class Loss(Protocol):
         ...
 
     def values(self, logits: Floats, targets: Floats) -> Floats:
-        """The loss of each row: `(…, rows, outputs)` → `(…, rows)`."""
+        """Return the loss of each row: `(…, rows, outputs)` → `(…, rows)`."""
         ...
 
     def bind(self, shape: Shape, dtype: DType) -> Callable[[Floats, Floats], Floats]:
-        """(logits, targets) → dL/dlogits, L the mean over rows, for logits of `shape (trials, rows, outputs)`.
+        """Return a function (logits, targets) → dL/dlogits, where L is the mean loss over rows.
 
-        What the function returns is its own memory and lives until the next call.
+        The result of the function is its own memory, which is valid until the next call.
+
+        Args:
+            shape: `(trials, rows, outputs)` of the logits.
         """
         ...
 
     def predict(self, logits: Floats) -> Floats:
-        """The output function: logits → probabilities, or values for a regression."""
+        """Apply the output function: logits → probabilities, or values for a regression."""
         ...
 
     def correct(self, logits: Floats, targets: Floats) -> Booleans | None:
@@ -60,7 +63,7 @@ class Loss(Protocol):
 @final
 @dataclass(frozen=True)
 class SquaredError:
-    """½ Σ (a − y)² a row, over an identity output; for regression."""
+    """½ Σ (a − y)² per row, with an identity output; for regression."""
 
     classifies: ClassVar[bool] = False
 
@@ -148,7 +151,7 @@ class SoftmaxCrossEntropy:
     def bind(self, shape: Shape, dtype: DType) -> Callable[[Floats, Floats], Floats]:
         share = dtype.type(1 / shape[1])
         delta, sums, inverse = (rows_adjacent(shape, dtype) for _ in range(3))
-        # Arrays of one shape: what NumPy has to broadcast costs two to three times as much for so few numbers.
+        # All arrays have one shape: broadcasting takes two to three times as long for so few numbers.
         ones = np.ones((1, shape[2], shape[2]), dtype)
         sums_t, delta_t, sums_flat, inverse_flat = sums.mT, delta.mT, sums.mT.reshape(-1), inverse.mT.reshape(-1)
 
@@ -172,15 +175,15 @@ class SoftmaxCrossEntropy:
     def correct(self, logits: Floats, targets: Floats) -> Booleans | None:
         largest = logits == _over_outputs(np.maximum, logits)[..., None]
         right: Booleans
-        if np.count_nonzero(largest) == largest.size // largest.shape[-1]:  # one in each row
+        if np.count_nonzero(largest) == largest.size // largest.shape[-1]:  # no ties
             right = np.logical_or.reduce(largest & (targets > 0), axis=-1)
-        else:  # of several the first counts; this is three times slower
+        else:  # the first of equal maxima counts; argmax is three times slower
             right = logits.argmax(axis=-1) == targets.argmax(axis=-1)
         return right
 
 
 def _shift(logits: Floats, exps: Floats, sums: Floats, inverse: Floats) -> None:
-    """Does e^z over, as e^(z − max z), for the trials where Σ e^z or its inverse is not finite, and for no other."""
+    """Recompute e^z as e^(z − max z) only for the trials in which Σ e^z or its inverse is not finite."""
     for z, e, s, i in zip(logits, exps, sums, inverse, strict=True):
         if not (np.isfinite(s).all() and np.isfinite(i).all()):
             np.exp(z - z.max(axis=1, keepdims=True), e)
@@ -189,13 +192,13 @@ def _shift(logits: Floats, exps: Floats, sums: Floats, inverse: Floats) -> None:
 
 
 def _over_outputs(ufunc: np.ufunc, values: Floats) -> Floats:
-    """`(…, rows, outputs)` → `(…, rows)`."""
+    """Reduce the outputs: `(…, rows, outputs)` → `(…, rows)`."""
     reduced: Floats = ufunc.reduce(values, axis=-1)
     return reduced
 
 
 def _sigmoid(z: Floats, out: Floats) -> Floats:
-    """1 / (1 + e^−z)."""
+    """Compute 1 / (1 + e^−z)."""
     np.negative(z, out)
     np.exp(out, out)
     np.add(out, 1, out)
@@ -203,11 +206,11 @@ def _sigmoid(z: Floats, out: Floats) -> Floats:
 
 
 def _check_labels(loss: str, labels: Floats | Integers, classes: int) -> None:
-    given: npt.NDArray[np.number] = np.asarray(labels)
-    if given.ndim != 1 or not np.issubdtype(given.dtype, np.integer):
-        raise EngineError(f"{loss}: labels must be whole numbers, one a row, got {given.dtype} {given.shape}")
-    if len(given) and not (given.min() >= 0 and given.max() < classes):
-        raise EngineError(f"{loss}: labels must lie in 0…{classes - 1}, got {given.min()}…{given.max()}")
+    array: npt.NDArray[np.number] = np.asarray(labels)
+    if array.ndim != 1 or not np.issubdtype(array.dtype, np.integer):
+        raise EngineError(f"{loss}: labels must be whole numbers, one per row, got {array.dtype} {array.shape}")
+    if len(array) and not (array.min() >= 0 and array.max() < classes):
+        raise EngineError(f"{loss}: labels must lie in 0…{classes - 1}, got {array.min()}…{array.max()}")
 
 
 LOSSES: Registry[Loss] = Registry(

@@ -1,7 +1,7 @@
-"""Metrics of one trial's predictions, as scikit-learn defines them.
+"""Metrics of one trial's predictions, as defined by scikit-learn.
 
-Sums are taken in float64 whatever the dtype, over memory laid out anew: a trial's value depends neither on other trials
-nor on how its rows lie. What is undefined is NaN, never an exception or a warning.
+Sums are float64, over contiguous copies, so that a trial's value depends neither on other trials nor on the memory
+layout. An undefined metric is NaN, without an exception or a warning.
 """
 
 from dataclasses import dataclass
@@ -15,26 +15,26 @@ from engine.types import Booleans, EngineError, Floats, Integers
 
 
 class Metric(Protocol):
-    """One number for one trial.
+    """A function of one trial's predictions and targets.
 
     Attributes:
-        classifies: it takes probabilities and classes, not values.
-        sign: +1 where lower is better, −1 where higher is.
+        classifies: True for probabilities and classes, False for values.
+        sign: +1 if lower is better, −1 if higher is better.
     """
 
     classifies: ClassVar[bool]
     sign: ClassVar[int]
 
     def of(self, predicted: Floats, targets: Floats) -> float:
-        """The metric over all rows.
+        """Return the metric over all rows.
 
         Args:
-            predicted: `(rows, outputs)` as `Loss.predict` gives them: the probability of the second of two classes,
+            predicted: `(rows, outputs)`, the output of `Loss.predict`: the probability of the second of two classes,
                 a probability for each class, or values.
-            targets: `(rows, outputs)` as `Loss.targets` makes them: 0 or 1, one-hot rows, or values.
+            targets: `(rows, outputs)`, the output of `Loss.targets`: 0 or 1, one-hot rows, or values.
 
         Returns:
-            NaN where it is undefined: a NaN among the predictions, no rows, and what each metric says of itself.
+            The metric; NaN without rows, if a prediction is NaN, or where the metric's docstring says so.
 
         Raises:
             EngineError: the two shapes differ, or are not `(rows, outputs)`.
@@ -45,10 +45,10 @@ class Metric(Protocol):
 @final
 @dataclass(frozen=True)
 class Accuracy:
-    """The fraction of rows classified rightly; sklearn.metrics.accuracy_score.
+    """The fraction of correctly classified rows; sklearn.metrics.accuracy_score.
 
-    The class is the one of the largest probability, the first of equals; of two classes the second above 0.5. That is
-    what `Loss.correct` says of the logits, but where they are so near to equal that the probabilities are equal.
+    The predicted class has the largest probability, the first of equal ones; of two classes, the second is predicted
+    above 0.5. `Loss.correct` may differ where logits differ but their probabilities are equal after rounding.
     """
 
     classifies: ClassVar[bool] = True
@@ -63,7 +63,7 @@ class Accuracy:
 @final
 @dataclass(frozen=True)
 class BalancedAccuracy:
-    """The mean recall of the classes that the targets have; sklearn.metrics.balanced_accuracy_score.
+    """The mean recall of the classes among the targets; sklearn.metrics.balanced_accuracy_score.
 
     Brodersen et al. 2010, "The balanced accuracy and its posterior distribution".
     """
@@ -75,17 +75,17 @@ class BalancedAccuracy:
         if _undefined(predicted, targets):
             return nan
         counts = _count(predicted, targets)
-        there = counts.actual > 0
-        return float((counts.right[there] / counts.actual[there]).mean())
+        present = counts.actual > 0
+        return float((counts.correct[present] / counts.actual[present]).mean())
 
 
 @final
 @dataclass(frozen=True)
 class F1:
-    """2 · true positives / (actual + decided): of the second of two classes, else the unweighted mean over classes.
+    """2 · true positives / (actual + predicted): of the second of two classes, else the unweighted mean over classes.
 
-    sklearn.metrics.f1_score, `average="binary"` and `"macro"`, `zero_division=0`: the mean is over the classes that the
-    targets or the decisions have, and a second class that neither has gives 0. Van Rijsbergen 1979, chapter 7.
+    sklearn.metrics.f1_score, `average="binary"` and `"macro"`, `zero_division=0`: the mean is over the classes among
+    the targets or predictions; without any row of the second of two classes it is 0. Van Rijsbergen 1979, chapter 7.
     """
 
     classifies: ClassVar[bool] = True
@@ -95,19 +95,19 @@ class F1:
         if _undefined(predicted, targets):
             return nan
         counts = _count(predicted, targets)
-        total = counts.actual + counts.decided
-        of_each = 2 * counts.right / np.maximum(total, 1)
-        return float(of_each[1] if len(of_each) == 2 else of_each[total > 0].mean())
+        total = counts.actual + counts.predicted
+        scores = 2 * counts.correct / np.maximum(total, 1)
+        return float(scores[1] if len(scores) == 2 else scores[total > 0].mean())
 
 
 @final
 @dataclass(frozen=True)
 class RocAuc:
-    """The chance that a row of the class gets a higher probability than one of the rest, a tie counting half.
+    """The probability that a row of the class scores higher than a row of the other classes; a tie counts half.
 
     sklearn.metrics.roc_auc_score: of the second of two classes, else the unweighted mean of each class against the
-    rest (`multi_class="ovr"`, `average="macro"`). NaN unless the targets have every class. It is the Mann-Whitney U
-    over the number of pairs (Hanley, McNeil 1982); one class against the rest: Fawcett 2006.
+    rest (`multi_class="ovr"`, `average="macro"`). NaN unless every class is among the targets. Computed as the
+    Mann-Whitney U divided by the number of pairs (Hanley, McNeil 1982); one class against the rest: Fawcett 2006.
     """
 
     classifies: ClassVar[bool] = True
@@ -117,14 +117,14 @@ class RocAuc:
         if _undefined(predicted, targets):
             return nan
         outputs = predicted.shape[1]
-        asked = range(outputs) if outputs > 2 else [outputs - 1]
-        return sum(_area(predicted[:, c], targets[:, c] > 0.5) for c in asked) / len(asked)
+        classes = range(outputs) if outputs > 2 else [outputs - 1]
+        return sum(_area(predicted[:, c], targets[:, c] > 0.5) for c in classes) / len(classes)
 
 
 @final
 @dataclass(frozen=True)
 class LogLoss:
-    """−mean ln p of each row's own class, p within [ε, 1 − ε], ε that of the predictions' dtype.
+    """−mean ln p of each row's class, with p clipped to [ε, 1 − ε] and ε of the predictions' dtype.
 
     sklearn.metrics.log_loss; Bishop 2006, section 4.3.
     """
@@ -149,7 +149,7 @@ class LogLoss:
 class R2:
     """1 − Σ (a − y)² / Σ (y − mean y)², the unweighted mean over outputs; sklearn.metrics.r2_score.
 
-    NaN when the targets of some output are all equal, where scikit-learn puts 0 or 1 for it (`force_finite`).
+    NaN if the targets of an output are all equal; scikit-learn returns 0 or 1 for that output (`force_finite`).
     """
 
     classifies: ClassVar[bool] = False
@@ -159,7 +159,7 @@ class R2:
         if _undefined(predicted, targets):
             return nan
         a, y = _columns(predicted), _columns(targets)
-        if (y == y[:, :1]).all(axis=1).any():  # their mean may be off by rounding, and the spread not 0
+        if (y == y[:, :1]).all(axis=1).any():  # with rounding in the mean, the spread may not be 0
             return nan
         with np.errstate(all="ignore"):
             spread = np.square(y - y.mean(axis=1, keepdims=True)).sum(axis=1)
@@ -169,7 +169,7 @@ class R2:
 @final
 @dataclass(frozen=True)
 class Rmse:
-    """√ mean (a − y)², the mean over outputs of each output's root; sklearn.metrics.root_mean_squared_error."""
+    """√ mean (a − y)² of each output, averaged over outputs; sklearn.metrics.root_mean_squared_error."""
 
     classifies: ClassVar[bool] = False
     sign: ClassVar[int] = 1
@@ -185,7 +185,7 @@ class Rmse:
 @final
 @dataclass(frozen=True)
 class Mae:
-    """mean |a − y|, over rows and outputs; sklearn.metrics.mean_absolute_error."""
+    """mean |a − y| over rows and outputs; sklearn.metrics.mean_absolute_error."""
 
     classifies: ClassVar[bool] = False
     sign: ClassVar[int] = 1
@@ -198,27 +198,27 @@ class Mae:
 
 
 class _Counts(NamedTuple):
-    """`(classes,)` each: rows of a class, rows decided to be of it, and rows of it that are decided rightly."""
+    """Numbers of rows, `(classes,)` each: rows of a class, rows predicted as it, and rows of it predicted as it."""
 
     actual: Integers
-    decided: Integers
-    right: Integers
+    predicted: Integers
+    correct: Integers
 
 
 def _count(predicted: Floats, targets: Floats) -> _Counts:
     classes = max(2, targets.shape[1])
     actual, decided = _classes(targets), _classes(predicted)
-    groups = (actual, decided, actual[actual == decided])
+    groups = (actual, decided, actual[actual == decided])  # in the order of `_Counts`
     return _Counts(*(np.bincount(group, minlength=classes) for group in groups))
 
 
 def _classes(values: Floats) -> Integers:
-    """`(rows, outputs)` of probabilities or targets → the class of each row, `(rows,)`."""
+    """Return the class of each row, `(rows,)`, of probabilities or targets `(rows, outputs)`."""
     return values.argmax(axis=1) if values.shape[1] > 1 else (values[:, 0] > 0.5).astype(np.intp)
 
 
 def _area(scores: Floats, positive: Booleans) -> float:
-    """U / (positives · negatives), U counted in whole numbers; NaN when either is none."""
+    """Return U / (positives · negatives), with U counted in integers; NaN without positives or negatives."""
     above, below = np.sort(scores[positive]), np.sort(scores[~positive])
     if not (len(above) and len(below)):
         return nan
@@ -227,12 +227,12 @@ def _area(scores: Floats, positive: Booleans) -> float:
 
 
 def _columns(values: Floats) -> Floats:
-    """`(rows, outputs)` → `(outputs, rows)`, float64, each output's rows side by side."""
+    """Return `(rows, outputs)` as a contiguous `(outputs, rows)`, float64."""
     return np.ascontiguousarray(values.T, np.float64)
 
 
 def _undefined(predicted: Floats, targets: Floats) -> bool:
-    """There are no rows, or there is a NaN among the predictions."""
+    """Return True without rows or if a prediction is NaN; raise an EngineError for invalid shapes."""
     if predicted.ndim != 2 or predicted.shape != targets.shape:
         raise EngineError(
             f"metric: predictions and targets must both be (rows, outputs), got {predicted.shape} and {targets.shape}"

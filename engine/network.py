@@ -1,4 +1,4 @@
-"""A network: forwards through the layers, backwards through them, over one matrix of parameters."""
+"""A network: its layers, their shapes and parameters, and forward passes over one matrix of parameters."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +16,7 @@ from engine.losses import Loss
 from engine.registry import Registry
 from engine.types import Booleans, DType, EngineError, Floats, Shape
 
-CHUNK, WIDEST = 1024, 1 << 19  # rows a forward pass holds at a time outside training, and their numbers in any layer
+CHUNK, WIDEST = 1024, 1 << 19  # maximum rows of a chunk at inference, and maximum numbers of a chunk in a layer
 
 
 @final
@@ -56,33 +56,33 @@ class Network:
 
     @property
     def slices(self) -> tuple[Slice, ...]:
-        """Every parameter and where it stands in a row of theta."""
+        """All parameters with their columns in theta."""
         return self._chain.slices
 
     @property
     def size(self) -> int:
-        """The columns of theta."""
+        """Number of parameters of one trial, the columns of theta."""
         return self._chain.size
 
     @property
     def least_rows(self) -> int:
-        """The smallest batch it can train on."""
+        """Smallest batch that the network can train on."""
         return max(layer.least_rows for layer in self.layers)
 
     @cached_property
     def work(self) -> int:
-        """Multiply-adds of one row going forwards, about: a convolution's weights work at every place of its output."""
+        """Approximate multiply-adds of a forward pass of one row; convolution weights count once per output pixel."""
         places = [prod(shape[1:]) for shape in self.shapes[1:]]
         return sum((s.stop - s.start) * places[s.layer] for s in self.slices)
 
     @cached_property
     def shape_key(self) -> "Network":
-        """The network without its dropout rates: where these are equal, trials can train together."""
+        """The network without dropout rates; trials with equal keys can train together."""
         return replace(self, layers=without_rates(self.layers))
 
     @cached_property
     def regularized(self) -> Booleans:
-        """`(size,)`: which are weights; biases are never regularized."""
+        """Mask of the regularized parameters, `(size,)`: weights, never biases."""
         mask = np.zeros(self.size, dtype=np.bool_)
         for s in self.slices:
             mask[s.start : s.stop] = s.parameter.regularized
@@ -90,14 +90,14 @@ class Network:
 
     @cached_property
     def learned(self) -> Booleans:
-        """`(size,)`: which are learned, and not running statistics."""
+        """Mask of the learned parameters, `(size,)`: all except running statistics."""
         mask = np.zeros(self.size, dtype=np.bool_)
         for s in self.slices:
             mask[s.start : s.stop] = s.parameter.learned
         return mask
 
     def initialize(self, generator: np.random.Generator, dtype: DType) -> Floats:
-        """One trial's row of theta, `(size,)`, drawn by its own generator."""
+        """Return the initial row of theta of one trial, `(size,)`, drawn with its generator."""
         row = np.empty(self.size, dtype)
         for s in self.slices:
             p = s.parameter
@@ -115,9 +115,10 @@ class Network:
         """Bind the layers to memory for a number of rows per trial.
 
         Args:
-            theta: `(trials, size)`; the layers read views of it, so what changes it changes them.
+            theta: `(trials, size)`; the layers read views of it and see its changes.
+            rows: number of rows per trial.
             grad: the same shape, written by `backward`; None for inference.
-            generators: one a trial, for training.
+            generators: one per trial, for random draws in training.
             peers: the network of each trial, equal except for dropout rates; None if all are this one.
         """
         place = Place(
@@ -138,17 +139,17 @@ class Network:
         return self._chain.bind(place, [n.layers for n in peers or [self] * len(theta)])
 
     def forward(self, theta: Floats, x: Floats) -> Floats:
-        """Logits at inference.
+        """Return the logits at inference.
 
         Args:
             theta: `(trials, size)`.
-            x: `(rows, *inputs)`, the same for all trials, or `(sets, rows, *inputs)`: trial t has set t mod `sets`.
+            x: `(rows, *inputs)` for all trials, or `(sets, rows, *inputs)`, where trial t uses set t mod `sets`.
 
         Returns:
             `(trials, rows, outputs)`, computed a chunk of rows at a time.
 
         Raises:
-            EngineError: the rows are of another shape.
+            EngineError: the rows have another shape.
         """
         x, chunk = self._sets(theta, x), self._chunk
         logits = rows_adjacent((len(theta), x.shape[1], self.outputs), theta.dtype)
@@ -166,39 +167,39 @@ class Network:
         return logits
 
     def forward_by_row(self, theta: Floats, x: Floats) -> Floats:
-        """Return the logits of each row, which do not depend on the other rows, to the bit; otherwise as `forward`.
+        """Return logits like `forward`, except that each row is the same to the bit, whatever the other rows are.
 
-        In a product of several rows, the last bits of a row depend on how many rows there are and on its place among
-        them: BLAS has other code for the rows that are left over. Here every row is a batch of its own: a chunk of
-        rows is bound as that many trials of one row, which share their parameters.
+        In a product of several rows, the last bits of a row depend on the number of rows and on its position: BLAS
+        uses different code for remainder rows. Here each row is a separate batch: a chunk of rows is bound as so many
+        trials of one row, which share their parameters.
         """
-        x, most = self._sets(theta, x), self._chunk
+        x, chunk = self._sets(theta, x), self._chunk
         logits = np.empty((len(theta), x.shape[1], self.outputs), theta.dtype)
-        for trial, given in enumerate(theta):
+        for trial, parameters in enumerate(theta):
             rows = x[trial % len(x)]
             bound: list[Bound] = []
-            for start in range(0, len(rows), most):
-                a = np.ascontiguousarray(rows[start : start + most], theta.dtype)[:, None]  # (chunk, 1, *inputs)
-                if not bound or len(a) != most:
-                    bound = self.bind(np.broadcast_to(given, (len(a), self.size)), None, 1)
+            for start in range(0, len(rows), chunk):
+                a = np.ascontiguousarray(rows[start : start + chunk], theta.dtype)[:, None]  # (chunk, 1, *inputs)
+                if not bound or len(a) != chunk:
+                    bound = self.bind(np.broadcast_to(parameters, (len(a), self.size)), None, 1)
                 with np.errstate(all="ignore"):
                     for layer in bound:
                         a = layer.forward(a)
-                logits[trial, start : start + most] = a[:, 0]
+                logits[trial, start : start + chunk] = a[:, 0]
         return logits
 
     def predict(self, theta: Floats, x: Floats) -> Floats:
-        """Probabilities, or values for a regression, `(trials, rows, outputs)`; otherwise as `forward_by_row`."""
-        with np.errstate(all="ignore"):  # a sigmoid's e^−z may be +inf, whose reciprocal is the 0 that is meant
+        """Return probabilities, or values for a regression, `(trials, rows, outputs)`; like `forward_by_row`."""
+        with np.errstate(all="ignore"):  # a sigmoid's e^−z may overflow to +inf, whose reciprocal is 0, as intended
             return self.loss.predict(self.forward_by_row(theta, x))
 
     @property
     def _chunk(self) -> int:
-        """Rows that a forward pass holds at a time."""
+        """Number of rows of a chunk in a forward pass."""
         return min(CHUNK, max(16, WIDEST // max(map(prod, self.shapes))))
 
     def _sets(self, theta: Floats, x: Floats) -> Floats:
-        """Return rows as `(sets, rows, *inputs)`, checked."""
+        """Check the shape of rows and return them as `(sets, rows, *inputs)`."""
         if x.ndim != len(self.inputs) + 2 or (len(x) and len(theta) % len(x)):
             x = x[None]
         if x.shape[2:] != self.inputs:

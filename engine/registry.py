@@ -12,11 +12,16 @@ _REGISTRIES: dict[str, "Registry[Any]"] = {}
 
 
 class UnknownName(EngineError):
-    """An unknown name; the message offers the nearest known one."""
+    """An unknown name; the message suggests the nearest valid name."""
 
 
 class Registry(Mapping[str, type[T]], Generic[T]):
-    """Names to classes, in the order they are written in; each class is a frozen dataclass."""
+    """A mapping of names to classes, in order of definition; each class is a frozen dataclass.
+
+    Args:
+        kind: what an entry is, for messages, and the key of the name in `describe`.
+        entries: name → class.
+    """
 
     def __init__(self, kind: str, entries: Mapping[str, type[T]]) -> None:
         self.kind = kind
@@ -53,7 +58,7 @@ class Registry(Mapping[str, type[T]], Generic[T]):
 
 
 def nearest(name: str, names: Mapping[str, object] | list[str]) -> str:
-    """Return `; did you mean 'x'?`, or all names when none is near."""
+    """Return `; did you mean 'x'?`, or all names if none is similar."""
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     return f"; did you mean '{close[0]}'?" if close else f"; there is {', '.join(names)}"
 
@@ -71,17 +76,17 @@ def describe(config: object) -> Any:
 
 
 def restore(description: Any) -> Any:
-    """Return the configuration that `describe` described.
+    """Return the configuration from the output of `describe`.
 
     Raises:
-        UnknownName: it uses a name that this version does not have.
-        EngineError: its settings are not those of the class it names.
+        UnknownName: the description has a name that is not in the registries.
+        EngineError: the settings do not match the class.
     """
     if isinstance(description, list):
         return tuple(restore(item) for item in description)
     if not isinstance(description, dict):
         return description
-    # A field may be called like a registry (a layer's `initializer`); then it holds a description, not a name.
+    # A field may have the name of a registry (a layer's `initializer`); then it contains a description, not a name.
     kind = next((kind for kind in _REGISTRIES if isinstance(description.get(kind), str)), None)
     if kind is None:
         raise UnknownName(f"a configuration must name one of {', '.join(_REGISTRIES)}, got {', '.join(description)}")

@@ -1,7 +1,7 @@
-"""The one shape rule: every array has a leading axis of trials, `(trials, rows, columns)`.
+"""Types and the shape rule: every array has a leading axis of trials, `(trials, rows, columns)`.
 
-One trial is `trials == 1`. There is no other code for trials that train together: equal shapes are stacked on that
-axis, and NumPy makes the same BLAS call for each slice, so a trial's numbers do not depend on the other trials.
+A single trial has `trials == 1`; no other code exists for it. Trials of equal shape are stacked on this axis, and NumPy
+makes the same BLAS call for each slice, so a trial's numbers do not depend on the other trials.
 """
 
 from collections.abc import Sequence
@@ -14,14 +14,14 @@ Integers = npt.NDArray[np.integer]
 Booleans = npt.NDArray[np.bool_]
 DType = np.dtype[np.floating]
 Shape = tuple[int, ...]  # of one row: (features,) or (channels, height, width)
-Column = np.floating | Floats  # one value a trial: a scalar, or (trials, 1)
+Column = np.floating | Floats  # one value per trial: a scalar, or (trials, 1)
 
 
 def allocate(trials: int, rows: int, shape: Shape, dtype: DType, *, zero: bool = False) -> Floats:
-    """Memory for rows of a shape, `(trials, rows, *shape)`.
+    """Allocate an array for rows of a shape, `(trials, rows, *shape)`.
 
-    Rows that are images lie side by side in memory, `(trials, channels, height, width, rows)`: copies of windows, sums
-    and maxima then run over many neighbors, several times faster than over the few pixels of a line.
+    The memory of images has rows innermost, `(trials, channels, height, width, rows)`: copies of windows, sums and
+    maxima then run over many adjacent numbers, several times faster than over the few pixels of a line.
     """
     make = np.zeros if zero else np.empty
     if len(shape) != 3:
@@ -30,18 +30,18 @@ def allocate(trials: int, rows: int, shape: Shape, dtype: DType, *, zero: bool =
 
 
 class EngineError(ValueError):
-    """An impossible request; the message says what must hold and what was given."""
+    """An invalid argument or setting; the message has the requirement and the value."""
 
 
 def column(values: Sequence[float], dtype: DType) -> Column:
-    """One hyperparameter of all trials, cast to the network's dtype so that float32 stays float32.
+    """Return one hyperparameter of all trials, cast to the network's dtype so that float32 stays float32.
 
     Args:
-        values: one number a trial, in float64; all arithmetic on hyperparameters is done before the cast.
-        dtype: that of the parameters.
+        values: one number per trial, in float64; all arithmetic on hyperparameters is done before the cast.
+        dtype: dtype of the parameters.
 
     Returns:
-        `(trials, 1)`, or a scalar where all are equal, which NumPy multiplies with less overhead and to the same bits.
+        `(trials, 1)`; or, if all values are equal, a scalar, which has less overhead and the same bits in products.
     """
     cast = np.asarray(values, dtype=np.float64).astype(dtype)
     return cast[0] if (cast == cast[0]).all() else cast[:, None]

@@ -1,4 +1,4 @@
-"""The registry of layers with an architecture of their own; activations are layers in a registry of their own."""
+"""Layers and their registry; `engine.activations` has the registry of activations, which are layers too."""
 
 from engine.layers.base import Bound, Layer, Parameter, Place
 from engine.layers.batch_norm import BatchNorm

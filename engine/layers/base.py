@@ -1,7 +1,7 @@
-"""The layer protocol: frozen configuration that, bound to memory, works.
+"""The layer protocol: frozen configuration that is bound to memory.
 
-Configuration (`Layer`) knows shapes and parameters. `bind` gives it its views into the matrix of parameters and its
-preallocated arrays, for a number of trials and rows, and returns the two functions that the inner loop calls.
+Configuration (`Layer`) determines shapes and parameters. `bind` takes views into the matrix of parameters, allocates
+arrays for a number of trials and rows, and returns the two functions that the inner loop calls.
 """
 
 import abc
@@ -19,11 +19,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Parameter:
-    """One array of numbers: where it stands in a row of theta is the network's business.
+    """One parameter array of a layer; `Chain.slices` has its columns in theta.
 
     Attributes:
-        regularized: weights yes, biases never.
-        learned: False for what a layer itself keeps up to date, like running statistics: its gradient is zero.
+        name: unique in the layer.
+        shape: shape of one trial's array.
+        fan_in, fan_out: number of inputs and outputs, for the initializer.
+        regularized: True for weights, False for biases.
+        learned: False for arrays that the layer updates itself, such as running statistics; their gradient is zero.
     """
 
     name: str
@@ -40,17 +43,17 @@ class Place:
     """The memory and sizes that a layer is bound to.
 
     Attributes:
-        inputs: shape of one row that comes in.
-        trials, rows: how many of each.
-        dtype: of every array.
+        inputs: shape of one input row.
+        trials, rows: number of trials, and number of rows per trial.
+        dtype: dtype of all arrays.
         theta: parameter name → view `(trials, *shape)` into the matrix of parameters.
         grad: the same for gradients; empty at inference, where `backward` is never called.
-        all_theta, all_grad: `(trials, numbers)`, the same in one piece, in the order of `parameters`.
-        training: whether this is training or inference.
-        generators: one a trial in training, for whatever the layer draws; none at inference.
-        peers: this layer as each trial has it; they may differ in a dropout rate.
-        first: nothing before it learns, so `backward` may return anything.
-        overwrite: `forward` may write its output over its input, which no other layer needs.
+        all_theta, all_grad: `(trials, parameters)`, the columns of all parameters of the layer, in their order.
+        training: True in training, False at inference.
+        generators: one per trial in training, for the layer's random draws; none at inference.
+        peers: this layer in each trial's network; they may differ in dropout rates.
+        first: no layer before it has parameters, so `backward` may return any array.
+        overwrite: `forward` may overwrite its input, which no other layer needs.
     """
 
     inputs: Shape
@@ -69,23 +72,23 @@ class Place:
 
     @property
     def shape(self) -> Shape:
-        """The shape of the whole input: `(trials, rows, *inputs)`."""
+        """Shape of the whole input: `(trials, rows, *inputs)`."""
         return (self.trials, self.rows, *self.inputs)
 
     def empty(self, shape: Shape) -> Floats:
-        """Memory for rows of that shape, `(trials, rows, *shape)`, laid out as `engine.types.allocate` says."""
+        """Allocate `(trials, rows, *shape)` in the memory layout of `engine.types.allocate`."""
         return allocate(self.trials, self.rows, shape, self.dtype)
 
     def zeros(self, shape: Shape) -> Floats:
-        """The same, filled with zeros."""
+        """Allocate zeros like `empty`."""
         return allocate(self.trials, self.rows, shape, self.dtype, zero=True)
 
 
 class Bound(NamedTuple):
-    """A layer at work. Both take and return `(trials, rows, …)`; what they return lives until the next call.
+    """The functions of a bound layer, from and to `(trials, rows, …)`; their results are valid until the next call.
 
-    `forward` may be handed one trial's rows for all, `(1, rows, …)`. `backward` takes dL/dy, which it may overwrite,
-    writes dL/dparameters into its views, and returns dL/dx. Rows that come in or out may lie in memory in any order.
+    The input of `forward` may be `(1, rows, …)`, the same rows for all trials. `backward` takes dL/dy, which it may
+    overwrite, writes dL/dparameters into its views, and returns dL/dx. Arrays may have any memory layout.
     """
 
     forward: Callable[[Floats], Floats]
@@ -96,8 +99,8 @@ class Layer(abc.ABC):
     """Configuration of a layer; a frozen dataclass in the registry of `engine.layers` or `engine.activations`.
 
     Attributes:
-        keeps_output: `backward` reads what `forward` returned, so that the next layer must not overwrite it.
-        least_rows: the smallest batch it can train on.
+        keeps_output: the next layer must not overwrite the output of `forward`, because `backward` reads it.
+        least_rows: smallest batch that the layer can train on.
     """
 
     keeps_output: ClassVar[bool] = False
@@ -105,16 +108,16 @@ class Layer(abc.ABC):
 
     @abc.abstractmethod
     def outputs(self, inputs: Shape) -> Shape:
-        """Shape of one row that goes out.
+        """Return the shape of one output row.
 
         Raises:
-            EngineError: rows of that shape cannot come in; the message names both shapes.
+            EngineError: the layer does not accept rows of shape `inputs`; the message has the required shape.
         """
 
     @abc.abstractmethod
     def parameters(self, inputs: Shape) -> tuple[Parameter, ...]:
-        """The learned and running parameters, in the order of theta."""
+        """Return the learned parameters and running statistics, in the order of their columns in theta."""
 
     @abc.abstractmethod
     def bind(self, place: Place) -> Bound:
-        """Allocates what it needs for that many trials and rows."""
+        """Allocate the layer's arrays and return its functions."""

@@ -1,4 +1,4 @@
-"""Batch normalization: every feature or channel with the mean and variance of the batch, then scaled and shifted."""
+"""Batch normalization: each feature or channel is standardized over the batch, then scaled and shifted."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,11 +17,12 @@ from engine.types import EngineError, Floats, Shape
 class BatchNorm(Layer):
     """y = γ(x − μ)/√(σ² + ε) + β, by feature, or by channel of images. Ioffe and Szegedy 2015, algorithms 1 and 2.
 
-    In training μ and σ² are the batch's. At inference they are running ones, kept in theta and moved in each step of
-    training: running ← (1 − momentum)·running + momentum·batch, the batch's variance being the unbiased one, as
-    PyTorch does it. γ and β are not regularized. It may stand before or after an activation.
+    In training, μ and σ² are those of the batch. At inference they are running statistics, stored in theta and updated
+    in each training step: running ← (1 − momentum)·running + momentum·batch, with the unbiased variance of the batch,
+    as in PyTorch. γ and β are not regularized. The layer may come before or after an activation.
 
     Attributes:
+        momentum: weight of the batch in the running statistics.
         epsilon: ε, added to the variance.
 
     Raises:
@@ -73,9 +74,9 @@ class BatchNorm(Layer):
 
     def _bind_training(self, place: Place) -> Bound:
         trials, channels, first, epsilon = place.trials, place.inputs[0], place.first, self.epsilon
-        count = place.rows * prod(place.inputs[1:])  # numbers that a mean is of
+        count = place.rows * prod(place.inputs[1:])  # numbers in a mean
         average, total = sums(place, 1 / count), sums(place, 1)
-        batch = np.empty((trials, 2, channels), place.dtype)  # mean and variance are neighbors, in theta too
+        batch = np.empty((trials, 2, channels), place.dtype)  # mean and variance are adjacent, as in theta
         means, variances = batch[:, 0], batch[:, 1]
         running = place.all_theta[:, 2 * channels :].reshape(batch.shape)
         keep, update = 1 - self.momentum, np.empty_like(batch)
@@ -108,7 +109,7 @@ class BatchNorm(Layer):
 
         def backward(dy: Floats) -> Floats:
             shape, dy = dy.shape, by_channel(dy)
-            np.multiply(dy, centered, flat)  # y is free again
+            np.multiply(dy, centered, flat)  # reuses the memory of y
             total(flat, grad_gamma)
             np.multiply(grad_gamma, inverse, grad_gamma)  # dγ = Σ dy·x̂, with x̂ = (x − μ)/√(σ² + ε)
             total(dy, grad_beta)  # dβ = Σ dy
@@ -129,25 +130,29 @@ STATISTICS = ("gamma", "beta", "mean", "variance")
 
 
 def ones(generator: np.random.Generator, shape: Shape, fan_in: int, fan_out: int) -> Floats:
-    """An initializer that draws nothing."""
+    """Return ones, as an initializer."""
     return np.ones(shape)
 
 
 def check_shape(name: str, inputs: Shape) -> None:
-    """Raises an error that names the layer, for rows that have neither features nor channels."""
+    """Check that rows are features or images.
+
+    Raises:
+        EngineError: they are neither; the message names the layer.
+    """
     if len(inputs) not in (1, 3):
         raise EngineError(f"{name}: rows must be (features,) or (channels, height, width), got {inputs}")
 
 
 def by_channel(x: Floats) -> Floats:
-    """Rows of features as they are; images as `(trials, channels, height·width·rows)`, a view of a Place's memory."""
+    """Return images as `(trials, channels, height·width·rows)`, a view of a Place's memory; features unchanged."""
     if x.ndim == 3:
         return x
     return x.transpose(0, 2, 3, 4, 1).reshape(x.shape[0], x.shape[2], -1)
 
 
 def by_row(flat: Floats, shape: Shape) -> Floats:
-    """The way back, to `shape (trials, rows, …)`."""
+    """Return the output of `by_channel` in the original `shape (trials, rows, …)`."""
     if len(shape) == 3:
         return flat
     trials, rows, *image = shape
@@ -155,12 +160,12 @@ def by_row(flat: Floats, shape: Shape) -> Floats:
 
 
 def across(values: Floats, place: Place) -> Floats:
-    """A view of `values (trials, channels)` that spreads over what `by_channel` returns."""
+    """Return a view of `values (trials, channels)` that broadcasts over the output of `by_channel`."""
     return values[:, None] if len(place.inputs) == 1 else values[:, :, None]
 
 
 def sums(place: Place, weight: float) -> Callable[[Floats, Floats], Floats]:
-    """(what `by_channel` returns, out `(trials, channels)`) → out: weighted sums, by BLAS trial by trial."""
+    """Return a function (output of `by_channel`, out) → out: weighted sums `(trials, channels)`, by BLAS per trial."""
     weights = np.ones(place.rows * prod(place.inputs[1:]), place.dtype) * place.dtype.type(weight)
     if len(place.inputs) == 1:
         return lambda x, out: np.matmul(weights, x, out)

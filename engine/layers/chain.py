@@ -22,10 +22,10 @@ class Slice(NamedTuple):
 @final
 @dataclass(frozen=True)
 class Chain:
-    """Layers over rows of shape `inputs`: a network's, or those inside of a residual block.
+    """Consecutive layers of a network or a residual block.
 
-    Raises:
-        EngineError: rows of one layer do not fit the next (when shapes are asked for).
+    Attributes:
+        inputs: shape of one input row.
     """
 
     inputs: Shape
@@ -33,7 +33,11 @@ class Chain:
 
     @cached_property
     def shapes(self) -> tuple[Shape, ...]:
-        """The shapes of one row before each layer and after the last."""
+        """The shapes of one row before each layer and after the last.
+
+        Raises:
+            EngineError: a layer does not accept the output of the previous one.
+        """
         shapes = [self.inputs]
         for number, layer in enumerate(self.layers, 1):
             try:
@@ -44,26 +48,26 @@ class Chain:
 
     @cached_property
     def slices(self) -> tuple[Slice, ...]:
-        """Every parameter and where it stands in a row of theta."""
+        """All parameters with their columns in theta."""
         slices: list[Slice] = []
-        at = 0
+        start = 0
         for number, (layer, shape) in enumerate(zip(self.layers, self.shapes, strict=False)):
             for parameter in layer.parameters(shape):
-                slices.append(Slice(number, parameter, at, at + prod(parameter.shape)))
-                at = slices[-1].stop
+                slices.append(Slice(number, parameter, start, start + prod(parameter.shape)))
+                start = slices[-1].stop
         return tuple(slices)
 
     @property
     def size(self) -> int:
-        """Numbers in a row of theta."""
+        """Number of parameters of one trial, the columns of theta."""
         return self.slices[-1].stop if self.slices else 0
 
     def bind(self, place: Place, peers: Sequence[Sequence[Layer]]) -> list[Bound]:
-        """The layers at work.
+        """Bind all layers to memory.
 
         Args:
-            place: of the whole chain; `theta` and `grad` by name are not read.
-            peers: the layers of each trial.
+            place: the place of the whole chain; its `theta` and `grad` are not read.
+            peers: the layers of each trial's network.
         """
         bound = []
         for number, layer in enumerate(self.layers):
@@ -85,5 +89,5 @@ class Chain:
 
 
 def view(matrix: Floats, s: Slice) -> Floats:
-    """One parameter of a matrix `(trials, parameters)`, in its own shape `(trials, …)`."""
+    """Return a view of one parameter in a matrix `(trials, parameters)`, `(trials, *shape)`."""
     return matrix[:, s.start : s.stop].reshape(len(matrix), *s.parameter.shape)

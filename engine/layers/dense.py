@@ -10,8 +10,8 @@ from engine.initializers import HeNormal, Initializer, Zero
 from engine.layers.base import Bound, Layer, Parameter, Place
 from engine.types import EngineError, Floats, Shape
 
-UNPACKED = 1_000_000  # multiply-adds up to which OpenBLAS does not copy its operands first, a fifth faster
-SMALL = 1 << 14  # numbers in a trial's input, 64 KB in float32, up to which copying it costs less than two calls
+UNPACKED = 1_000_000  # multiply-adds up to which OpenBLAS does not copy its operands, which is a fifth faster
+SMALL = 1 << 14  # numbers in a trial's input (64 KB in float32) up to which a copy costs less than two calls
 
 
 @final
@@ -47,7 +47,7 @@ class Dense(Layer):
             return self._bind_inference(place)
         if place.rows * prod(place.inputs) <= SMALL:
             return self._bind_joined(place)
-        return self._bind_apart(place)
+        return self._bind_separate(place)
 
     def _bind_inference(self, place: Place) -> Bound:
         weights, bias = place.theta["W"], place.theta["b"][:, None]
@@ -60,9 +60,9 @@ class Dense(Layer):
         return Bound(forward, lambda dy: dy)
 
     def _bind_joined(self, place: Place) -> Bound:
-        """With a column of ones behind x, W and b are one matrix: b and its gradient cost no calls of their own."""
+        """Bind W and b as one matrix, with a column of ones appended to x, which saves the calls for b."""
         inputs, first, weights_t = prod(place.inputs), place.first, place.theta["W"].mT
-        shape = (place.trials, inputs + 1, self.units)  # W and b are neighbors in theta
+        shape = (place.trials, inputs + 1, self.units)  # W and b are adjacent in theta
         joined, grad_joined = place.all_theta.reshape(shape), place.all_grad.reshape(shape)
         x_ones = np.ones((place.trials, place.rows, inputs + 1), place.dtype)
         kept, x_ones_t = x_ones[:, :, :-1], x_ones.mT
@@ -89,10 +89,10 @@ class Dense(Layer):
 
         return Bound(forward, backward)
 
-    def _bind_apart(self, place: Place) -> Bound:
+    def _bind_separate(self, place: Place) -> Bound:
         first, weights_t = place.first, place.theta["W"].mT
         grad_weights, grad_bias = place.grad["W"], place.grad["b"][:, None]
-        ones = np.ones((1, 1, place.rows), place.dtype)  # 1ᵀ dy by BLAS: half the time of a sum over rows
+        ones = np.ones((1, 1, place.rows), place.dtype)  # 1ᵀ dy by BLAS takes half the time of a sum over rows
         dx = np.empty((0 if first else place.trials, place.rows, prod(place.inputs)), place.dtype)
         affine, kept = self._bind_inference(place).forward, dx
 
@@ -110,10 +110,10 @@ class Dense(Layer):
 
 
 def _blocks(rows: int, inputs: int, units: int) -> int:
-    """Into how many blocks of columns a product is cut so that BLAS takes its way for small matrices; 1 is none."""
+    """Return the number of column blocks of a product for which BLAS uses its code for small matrices."""
     return next((k for k in (1, 2, 4, 8) if units % k == 0 and rows * inputs * units <= k * UNPACKED), 1)
 
 
 def _cut(a: Floats, blocks: int) -> Floats:
-    """`(trials, rows, columns)` as `(trials, blocks, rows, columns / blocks)`, a view."""
+    """Return a view of `(trials, rows, columns)` as `(trials, blocks, rows, columns / blocks)`."""
     return a.reshape(*a.shape[:2], blocks, -1).swapaxes(1, 2)

@@ -1,4 +1,4 @@
-"""Dropout: in training some numbers are left out, and the others made larger to match."""
+"""Dropout: in training, random numbers are set to 0 and the others scaled up."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -11,21 +11,21 @@ import numpy as np
 from engine.layers.base import Bound, Layer, Parameter, Place
 from engine.types import EngineError, Floats, Integers, Shape
 
-STEPS = 1 << 16  # rates are rounded to multiples of 1 / STEPS, so that 16 random bits decide about a number
+STEPS = 1 << 16  # rates are rounded to multiples of 1 / STEPS, so that 16 random bits suffice for a number
 
 
 @final
 @dataclass(frozen=True)
 class Dropout(Layer):
-    """y = x·m / (1 − rate), each m 0 with probability `rate`, else 1; at inference y = x. Srivastava et al. 2014.
+    """y = x·m / (1 − rate), with m = 0 with probability `rate`, else 1; y = x at inference. Srivastava et al. 2014.
 
-    Trials that train together may have different rates: each draws as many bits as any other, whatever its rate.
+    Trials that train together may have different rates: the number of random bits does not depend on the rate.
 
     Raises:
         EngineError: a rate outside [0, 1).
     """
 
-    keeps_output: ClassVar[bool] = True  # at inference what goes out is what came in, which is not for the next layer
+    keeps_output: ClassVar[bool] = True  # at inference the output is the input, which the next layer must not overwrite
     rate: float = 0.5
 
     def __post_init__(self) -> None:
@@ -41,12 +41,12 @@ class Dropout(Layer):
     def bind(self, place: Place) -> Bound:
         if not place.training:
             return Bound(lambda x: x, lambda dy: dy)
-        left_out = [_left_out(peer) for peer in place.peers]
+        dropped_steps = [_dropped_steps(peer) for peer in place.peers]
         mask = place.empty(place.inputs)
         kept = np.empty_like(mask, np.bool_, subok=False)
         numbers, one_each = place.rows * prod(place.inputs), (-1, *(1,) * (mask.ndim - 1))
-        draws = list(zip(in_memory_order(kept), place.generators, left_out, strict=True))
-        scale = np.array([STEPS / (STEPS - steps) for steps in left_out]).astype(place.dtype).reshape(one_each)
+        draws = list(zip(in_memory_order(kept), place.generators, dropped_steps, strict=True))
+        scale = np.array([STEPS / (STEPS - steps) for steps in dropped_steps]).astype(place.dtype).reshape(one_each)
         overwrite, y = place.overwrite, place.empty(place.inputs if not place.overwrite else (0,))
 
         def forward(x: Floats) -> Floats:
@@ -61,26 +61,25 @@ class Dropout(Layer):
         return Bound(forward, backward)
 
 
-def _left_out(layer: Layer) -> int:
-    """The rate in steps; at least one step is kept."""
+def _dropped_steps(layer: Layer) -> int:
+    """Return the rate in steps, at most STEPS − 1."""
     return min(round(layer.rate * STEPS), STEPS - 1) if isinstance(layer, Dropout) else 0
 
 
 def random_bits(generator: np.random.Generator, numbers: int) -> Integers:
-    """`(numbers,)` of uint16, uniform: four of every word that the generator's bits come in, 3 times faster than
-    `integers` and `random`."""
+    """Draw `(numbers,)` of uint16, uniform: four per 64-bit word, 3 times faster than `integers` and `random`."""
     return generator.bit_generator.random_raw(-(-numbers // 4)).view(np.uint16)[:numbers]
 
 
 def in_memory_order(array: Any) -> Any:
-    """Rows that a `Place` has allocated, as a view `(trials, numbers)` that lies in one piece for each trial."""
+    """Return a view of rows allocated by a `Place` as `(trials, numbers)`, contiguous for each trial."""
     if array.ndim == 5:
         array = array.transpose(0, 2, 3, 4, 1)
     return array.reshape(len(array), -1)
 
 
 def without_rates(layers: Sequence[Layer]) -> tuple[Layer, ...]:
-    """The layers with every dropout rate set to 0, also inside of other layers."""
+    """Return the layers with all dropout rates set to 0, including those of nested layers."""
     return tuple(_without_rates(layer) for layer in layers)
 
 

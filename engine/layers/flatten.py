@@ -1,4 +1,4 @@
-"""Flatten: an image as a row of numbers."""
+"""Flatten: an image becomes a vector."""
 
 from dataclasses import dataclass
 from math import prod
@@ -13,10 +13,10 @@ from engine.types import Floats, Shape
 @final
 @dataclass(frozen=True)
 class Flatten(Layer):
-    """y = x, from `(channels, height, width)` to `(channels · height · width,)`, the width running fastest.
+    """y = x, from `(channels, height, width)` to `(channels · height · width,)` in C order.
 
-    What comes out is a view of what came in, whose memory has rows innermost: BLAS takes that as it is. The next layer
-    must not write over it, since the layer before may keep what it put out.
+    The output is a view of the input, with rows innermost in memory, which BLAS accepts without a copy. The next layer
+    must not overwrite it, because the previous layer may need its output.
     """
 
     keeps_output: ClassVar[bool] = True

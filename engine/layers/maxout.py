@@ -1,4 +1,4 @@
-"""Maxout: a unit puts out the largest of several affine pieces."""
+"""Maxout: the output of a unit is the largest of several affine pieces."""
 
 from dataclasses import dataclass, field
 from math import prod
@@ -17,8 +17,8 @@ from engine.types import EngineError, Floats, Shape
 class Maxout(Layer):
     """y = max over k of xW_k + b_k, with x `(trials, rows, in)`. Goodfellow et al. 2013, section 3.
 
-    W is `(in, pieces·units)`, the first `units` columns being the first piece; b is `(pieces·units,)`. The gradient
-    goes to the first of the pieces that are largest.
+    W is `(in, pieces·units)`, its first `units` columns are the first piece; b is `(pieces·units,)`. Of equal maxima,
+    the first piece gets the gradient.
 
     Raises:
         EngineError: units below 1, pieces below 2, or rows that are not one-dimensional.
@@ -65,7 +65,7 @@ class Maxout(Layer):
         def backward(dy: Floats) -> Floats:
             for piece, grad in zip(pieces[:-1], grads, strict=False):
                 np.multiply(dy, z[:, :, piece] == y, grad)
-                np.subtract(dy, grad, dy)  # what is left for the pieces to come: all or nothing
+                np.subtract(dy, grad, dy)  # the gradient left for the next pieces: dy or 0
             np.copyto(grads[-1], dy)
             return affine.backward(dz)
 

@@ -16,10 +16,10 @@ from engine.types import EngineError, Floats, Shape
 class PReLU(Layer):
     """y = x for x > 0, else a·x, with one learned a for each feature or channel. He et al. 2015, equation 1.
 
-    The slopes are not regularized, which would pull them to a ReLU's.
+    The slopes are not regularized, which would pull them toward 0, a ReLU.
 
     Attributes:
-        slope: what every a begins with.
+        slope: initial value of every a.
 
     Raises:
         EngineError: a slope that is not finite, rows that are neither features nor images.
@@ -36,7 +36,7 @@ class PReLU(Layer):
         return inputs
 
     def parameters(self, inputs: Shape) -> tuple[Parameter, ...]:
-        return (Parameter("slope", inputs[:1], self._begin, regularized=False),)
+        return (Parameter("slope", inputs[:1], self._initialize, regularized=False),)
 
     def bind(self, place: Place) -> Bound:
         slope, first = across(place.theta["slope"], place), place.first
@@ -68,5 +68,5 @@ class PReLU(Layer):
 
         return Bound(forward, backward)
 
-    def _begin(self, generator: np.random.Generator, shape: Shape, fan_in: int, fan_out: int) -> Floats:
+    def _initialize(self, generator: np.random.Generator, shape: Shape, fan_in: int, fan_out: int) -> Floats:
         return np.full(shape, self.slope)

@@ -1,4 +1,4 @@
-"""Residual: what layers make of x is added to x itself."""
+"""Residual block: the output of layers is added to their input."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -14,12 +14,12 @@ from engine.types import EngineError, Floats, Shape
 @final
 @dataclass(frozen=True)
 class Residual(Layer):
-    """y = f(x) + s(x), f and s being chains of layers; without a `shortcut` s(x) = x. He et al. 2016, equation 1.
+    """y = f(x) + s(x), where f and s are chains of layers; without a `shortcut`, s(x) = x. He et al. 2016, equation 1.
 
-    Parameters are those of the layers, named "layers.0.W" and "shortcut.0.W".
+    Parameters are those of the layers, with names such as "layers.0.W" and "shortcut.0.W".
 
     Raises:
-        EngineError: no layers, or f and s that make rows of different shapes; the message names both.
+        EngineError: no layers, or different output shapes of f and s; the message has both shapes.
     """
 
     layers: tuple[Layer, ...]
@@ -27,21 +27,21 @@ class Residual(Layer):
 
     def __post_init__(self) -> None:
         if not self.layers:
-            raise EngineError("residual: there must be at least one layer, got none")
+            raise EngineError("residual: layers must have at least one layer, got none")
 
     @property
-    def least_rows(self) -> int:  # type: ignore[override]  # of its layers, where others have a constant
+    def least_rows(self) -> int:  # type: ignore[override]  # depends on its layers; constant in other classes
         return max(layer.least_rows for layer in (*self.layers, *self.shortcut))
 
     def outputs(self, inputs: Shape) -> Shape:
-        made, added = (chain.shapes[-1] for chain in self._chains(inputs))
-        if made != added:
+        f_outputs, s_outputs = (chain.shapes[-1] for chain in self._chains(inputs))
+        if f_outputs != s_outputs:
             hint = "another shortcut" if self.shortcut else "a shortcut"
             raise EngineError(
-                f"residual: layers and shortcut must make rows of one shape, got {made} and {added}; "
-                f"give it {hint} that makes {made} of {inputs}"
+                f"residual: layers and shortcut must have the same output shape, got {f_outputs} and {s_outputs}; "
+                f"set {hint} from {inputs} to {f_outputs}"
             )
-        return made
+        return f_outputs
 
     def parameters(self, inputs: Shape) -> tuple[Parameter, ...]:
         return tuple(
@@ -51,28 +51,28 @@ class Residual(Layer):
         )
 
     def bind(self, place: Place) -> Bound:
-        inner, around = self._chains(place.inputs)
+        inner, shortcut = self._chains(place.inputs)
         peers = [peer for peer in place.peers if isinstance(peer, Residual)]
         f = inner.bind(_part(place, 0, inner.size), [peer.layers for peer in peers])
-        s = around.bind(_part(place, inner.size, inner.size + around.size), [peer.shortcut for peer in peers])
-        forward_f, forward_s = _run([b.forward for b in f]), _run([b.forward for b in s])
-        backward_f, backward_s = _run([b.backward for b in f[::-1]]), _run([b.backward for b in s[::-1]])
+        s = shortcut.bind(_part(place, inner.size, inner.size + shortcut.size), [peer.shortcut for peer in peers])
+        forward_f, forward_s = _composed([b.forward for b in f]), _composed([b.forward for b in s])
+        backward_f, backward_s = _composed([b.backward for b in f[::-1]]), _composed([b.backward for b in s[::-1]])
         y, first = place.empty(inner.shapes[-1]), place.first
-        dy_again = place.empty(inner.shapes[-1]) if place.training else y
+        dy_copy = place.empty(inner.shapes[-1]) if place.training else y
         dx = place.empty(place.inputs) if place.training and not first else y
 
         def forward(x: Floats) -> Floats:
             return np.add(forward_f(x), forward_s(x), y)
 
         def backward(dy: Floats) -> Floats:
-            np.copyto(dy_again, dy)  # both sides may overwrite theirs
-            made, added = backward_f(dy), backward_s(dy_again)
-            return dx if first else np.add(made, added, dx)
+            np.copyto(dy_copy, dy)  # both chains may overwrite their dy
+            dx_f, dx_s = backward_f(dy), backward_s(dy_copy)
+            return dx if first else np.add(dx_f, dx_s, dx)
 
         return Bound(forward, backward)
 
     def _chains(self, inputs: Shape) -> tuple[Chain, Chain]:
-        """The layers and the shortcut, for rows that fit both."""
+        """Return the chains of the layers and of the shortcut, with valid shapes."""
         chains = (Chain(inputs, self.layers), Chain(inputs, self.shortcut))
         for name, chain in zip(("layers", "shortcut"), chains, strict=True):
             try:
@@ -83,13 +83,13 @@ class Residual(Layer):
 
 
 def _part(place: Place, start: int, stop: int) -> Place:
-    """The place of a chain whose parameters are those columns."""
+    """Return the place of a chain with a range of the parameter columns."""
     columns = slice(start, stop)
     return replace(place, theta={}, grad={}, all_theta=place.all_theta[:, columns], all_grad=place.all_grad[:, columns])
 
 
-def _run(functions: Sequence[Callable[[Floats], Floats]]) -> Callable[[Floats], Floats]:
-    """One after another."""
+def _composed(functions: Sequence[Callable[[Floats], Floats]]) -> Callable[[Floats], Floats]:
+    """Return the composition of functions, the first one applied first."""
 
     def run(x: Floats) -> Floats:
         for function in functions:

@@ -1,4 +1,4 @@
-"""RReLU: a ReLU whose slope below zero is drawn anew for every number while training."""
+"""RReLU: a ReLU with a random slope below zero, drawn for each number in each training step."""
 
 from dataclasses import dataclass
 from math import prod
@@ -14,7 +14,7 @@ from engine.types import EngineError, Floats, Shape
 @final
 @dataclass(frozen=True)
 class RReLU(Layer):
-    """y = x for x > 0, else a·x; each a ~ U(low, high) in training, (low + high)/2 at inference. Xu et al. 2015.
+    """y = x for x > 0, else a·x; a ~ U(low, high) in training, a = (low + high)/2 at inference. Xu et al. 2015.
 
     Raises:
         EngineError: bounds that are not 0 < low <= high < 1.
@@ -26,7 +26,7 @@ class RReLU(Layer):
 
     def __post_init__(self) -> None:
         if not 0 < self.low <= self.high < 1:
-            raise EngineError(f"rrelu: slopes must lie between 0 and 1, low first, got {self.low} and {self.high}")
+            raise EngineError(f"rrelu: must have 0 < low ≤ high < 1, got low={self.low}, high={self.high}")
 
     def outputs(self, inputs: Shape) -> Shape:
         return inputs
@@ -42,7 +42,7 @@ class RReLU(Layer):
         zeros, numbers = place.zeros(place.inputs), place.rows * prod(place.inputs)
         draws = list(zip(in_memory_order(slopes), place.generators, strict=True))
         step = (self.high - self.low) / STEPS
-        lowest = self.low + step / 2  # slopes are the middles of as many steps as 16 bits tell apart
+        lowest = self.low + step / 2  # slopes are the midpoints of 2¹⁶ equal steps
 
         def forward(x: Floats) -> Floats:
             for row, generator in draws:
@@ -50,7 +50,7 @@ class RReLU(Layer):
             np.multiply(slopes, step, slopes)
             np.add(slopes, lowest, slopes)
             np.multiply(x, slopes, y)
-            return np.maximum(x, y, out=y)  # since every slope lies between 0 and 1
+            return np.maximum(x, y, out=y)  # valid because every slope is between 0 and 1
 
         def backward(dy: Floats) -> Floats:
             np.maximum(slopes, y > zeros, out=slopes)  # 1 for x > 0

@@ -1,1 +1,1 @@
-"""Training: hyperparameters and state, one epoch after another, and conditions that end a trial."""
+"""Training: hyperparameters, state, the training loop, and stopping conditions."""

@@ -1,4 +1,4 @@
-"""Loss and accuracy of every trial over rows seen in blocks; a trial's sums do not depend on the other trials."""
+"""Loss and accuracy of each trial, accumulated over blocks of rows; a trial's sums do not depend on other trials."""
 
 from typing import NamedTuple
 
@@ -10,19 +10,20 @@ from engine.types import Booleans, Floats
 
 
 class Scores(NamedTuple):
-    """`(trials,)` each, float64: mean loss a row, and accuracy (R² for a regression)."""
+    """Mean loss per row, and accuracy (R² for a regression); `(trials,)` each, float64."""
 
     loss: Floats
     accuracy: Floats
 
 
 class MetricAccumulator:
-    """Sums over blocks of rows.
+    """Accumulates loss and accuracy over blocks of rows.
 
     Args:
-        loss: whose values are summed; without regularization, so that train, val and test compare.
-        targets: `(rows, outputs)`, all of them, whose mean R² needs; or `(sets, rows, outputs)`, trial t having
-            set t mod `sets`.
+        loss: the loss to sum, without regularization, so that training, validation and test scores are comparable.
+        trials: number of trials.
+        targets: all targets, `(rows, outputs)`, or `(sets, rows, outputs)`, where trial t uses set t mod `sets`; R²
+            needs their mean.
     """
 
     def __init__(self, loss: Loss, trials: int, targets: Floats) -> None:
@@ -34,8 +35,13 @@ class MetricAccumulator:
         self._correct: Floats | None = np.zeros(trials)
 
     def add(self, logits: Floats, targets: Floats) -> None:
-        """Add `(trials, rows, outputs)` or batches `(trials, steps, batch, outputs)`; targets likewise, or `(1, …)`."""
-        logits, targets = _side_by_side(logits), _side_by_side(targets)
+        """Add a block of rows.
+
+        Args:
+            logits: `(trials, rows, outputs)`, or batches `(trials, steps, batch, outputs)`.
+            targets: the same shape, or `(1, …)` for all trials.
+        """
+        logits, targets = _flattened(logits), _flattened(targets)
         self._rows += logits.shape[1]
         self._values += _sums(self._loss.values(logits, targets))
         correct = self._loss.correct(logits, targets)
@@ -46,13 +52,13 @@ class MetricAccumulator:
         loss = self._values / self._rows
         if self._correct is not None:
             return Scores(loss, self._correct / self._rows)
-        # ½ Σ (a − y)² is the loss, so that R² = 1 − 2 · mean loss / variance; undefined when all targets are equal.
+        # The loss is ½ Σ (a − y)², so R² = 1 − 2 · mean loss / variance; undefined if all targets are equal.
         spreads = [np.square(y - y.mean(axis=0)).sum(dtype=np.float64) / len(y) or np.nan for y in self._targets]
         return Scores(loss, 1 - 2 * loss / np.resize(spreads, self._trials))
 
 
-def _side_by_side(block: Floats) -> Floats:
-    """`(trials, …, rows, outputs)` as `(trials, all rows, outputs)` whose rows are neighbors in memory."""
+def _flattened(block: Floats) -> Floats:
+    """Return `(trials, steps, batch, outputs)` as `(trials, rows, outputs)` with adjacent rows in memory."""
     if block.ndim == 3:
         return block
     trials, steps, batch, outputs = block.shape
@@ -62,5 +68,5 @@ def _side_by_side(block: Floats) -> Floats:
 
 
 def _sums(values: Floats | Booleans) -> Floats:
-    """`(trials, …)` → `(trials,)` in float64, one trial at a time: the order of a sum must not depend on the others."""
+    """Return the sums of `(trials, …)`, float64; one trial at a time, so that the summation order is fixed."""
     return np.array([trial.ravel().sum(dtype=np.float64) for trial in values])

@@ -56,18 +56,18 @@ class ClipNorm:
 
 
 def _shrink(row: Floats, scale: Floats, limit: Floats) -> None:
-    """Handle Σg² that overflows though g is finite: return g / max |g|, whose norm is finite, and its scale."""
-    for g, s, most in zip(row, scale, limit, strict=True):
+    """Replace finite g whose Σg² overflows by g / max |g|, whose norm is finite, and set its scale."""
+    for g, s, bound in zip(row, scale, limit, strict=True):
         largest = np.abs(g).max()
         if s == 0 and np.isfinite(largest):
             np.divide(g, largest, g)
-            s[...] = most / np.linalg.norm(g)
+            s[...] = bound / np.linalg.norm(g)
 
 
 @final
 @dataclass(frozen=True)
 class ClipValue:
-    """Every number of g is held within ±limit.
+    """Each component of g is clipped to [−limit, limit].
 
     Raises:
         EngineError: a limit not above 0.

@@ -1,4 +1,4 @@
-"""The gradient of a batch: forwards, the loss, backwards, and the regularizers."""
+"""The gradient of a batch: forward pass, loss, backward pass, regularizers and clipping."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -22,18 +22,20 @@ def bind_gradient(
     scratch: Floats,
     batch: int,
 ) -> Callable[[Floats, Floats, Floats], None]:
-    """Return the function that the trainer calls every step and the gradient check compares with differences.
+    """Return a function that computes the gradient of a batch.
+
+    The trainer calls it in each step; the gradient check compares it with finite differences.
 
     Args:
         networks: one per trial, equal except for dropout rates.
-        generators: one a trial, for what layers draw.
-        theta, grad, scratch: `(trials, parameters)`: read, written, and free.
-        batch: rows a call.
+        generators: one per trial, for the random draws of layers.
+        theta, grad, scratch: `(trials, parameters)`; `theta` is read, `grad` is written, `scratch` is overwritten.
+        batch: rows of a batch.
 
     Returns:
-        (x, y, logits) → nothing: the gradient of the batch's mean loss and regularizers, clipped, is in `grad`, and
-        what the network put out in `logits (trials, batch, outputs)`. To be called under `np.errstate(all="ignore")`:
-        what overflows on the way is dealt with.
+        A function of x `(trials, batch, *inputs)`, y and logits `(trials, batch, outputs)`. It writes the clipped
+        gradient of the batch's mean loss and regularizers into `grad`, and the network's outputs into `logits`. Call it
+        under `np.errstate(all="ignore")`: overflow is handled.
     """
     network = networks[0]
     bound = network.bind(theta, grad, batch, generators, networks)
@@ -42,7 +44,7 @@ def bind_gradient(
     delta = network.loss.bind((len(theta), batch, network.outputs), theta.dtype)
     smooth = _bind_smoothing([t.label_smoothing for t in trials], (len(theta), batch, network.outputs), theta)
     penalize = _bind_penalty(network, trials, theta, grad, scratch, batch)
-    limits = [t.clip for t in trials if t.clip is not None]  # of one kind, which the trainer checks
+    limits = [t.clip for t in trials if t.clip is not None]  # all of one class, as the trainer checks
     clip = type(limits[0]).bind(limits, grad) if limits else None
 
     def gradient(x: Floats, y: Floats, logits: Floats) -> None:
@@ -62,7 +64,7 @@ def bind_gradient(
 def _bind_smoothing(
     rates: Sequence[float], shape: tuple[int, int, int], theta: Floats
 ) -> Callable[[Floats], Floats] | None:
-    """Targets → (1 − s)y + s/k."""
+    """Return a function that maps targets y to (1 − s)y + s/k; None without smoothing."""
     if not any(rates):
         return None
     classes = max(shape[2], 2)
@@ -81,12 +83,12 @@ def _bind_smoothing(
 def _bind_penalty(
     network: "Network", trials: Sequence[Hyperparameters], theta: Floats, grad: Floats, scratch: Floats, batch: int
 ) -> Callable[[], None]:
-    """Adds λw + λ₁ sign(w) to the gradient of the weights, and clears that of what is not learned."""
+    """Return a function that adds λw + λ₁ sign(w) to the weights' gradient and clears the one of running statistics."""
     dtype, rows = theta.dtype, batch if trials[0].by_batch else 1
     weights = network.regularized.astype(dtype)
     decay = weights * column([t.l2 / rows for t in trials], dtype) if trials[0].l2 else None
     pull = weights * column([t.l1 / rows for t in trials], dtype) if trials[0].l1 else None
-    kept = [slice(s.start, s.stop) for s in network.slices if not s.parameter.learned]
+    not_learned = [slice(s.start, s.stop) for s in network.slices if not s.parameter.learned]
 
     def penalize() -> None:
         if decay is not None:
@@ -96,7 +98,7 @@ def _bind_penalty(
             np.sign(theta, scratch)  # d(λ₁ Σ|w|) = λ₁ sign(w), 0 at 0
             np.multiply(scratch, pull, scratch)
             np.add(grad, scratch, grad)
-        for columns in kept:
+        for columns in not_learned:
             grad[:, columns] = 0
 
     return penalize

@@ -14,13 +14,14 @@ from engine.types import EngineError
 @final
 @dataclass(frozen=True)
 class Switch:
-    """Another optimizer from an epoch on ("Adam first, then SGD"), which begins afresh.
+    """A switch to another optimizer, with new optimizer state ("Adam first, then SGD"). Keskar and Socher 2017.
 
-    Keskar and Socher 2017. The schedule continues over both.
+    The schedule continues across the switch.
 
     Attributes:
-        epoch: how many epochs the first one gets.
-        learning_rate: α₀ of the second; None for that of the first.
+        epoch: number of epochs with the first optimizer.
+        optimizer: the second optimizer.
+        learning_rate: α₀ of the second optimizer; None for the first optimizer's.
 
     Raises:
         EngineError: an epoch below 1, a learning rate below 0.
@@ -40,26 +41,24 @@ class Switch:
 @final
 @dataclass(frozen=True)
 class Hyperparameters:
-    """Hyperparameters of one trial. Trials that train together may differ in all numbers except the batch size.
-
-    A penalty or a smoothing of 0 is none, and trials with and without one train apart.
+    """Hyperparameters of one trial; see `kind` for the differences that trials trained together may have.
 
     Attributes:
-        optimizer: its numbers may differ, its kind may not.
+        optimizer: the optimizer.
         learning_rate: α₀, before the schedule.
-        batch_size: rows a step; the rows left over at the end of an epoch are a smaller batch.
-        l2: λ; adds λ/2 · Σw² over the weights to what is minimized, not divided by the batch size.
-        schedule: of the learning rate, by epochs.
-        l1: λ₁; adds λ₁ · Σ|w| over the weights.
-        by_batch: divides λ and λ₁ by the rows of the batch, as texts do that write (λ/2m)·Σw².
-        clip: of the gradient, regularizers included.
-        label_smoothing: s; targets of k classes are (1 − s)y + s/k while training. Szegedy et al. 2016, section 7.
-        augment: what is done to the rows of every batch, in this order.
-        draw: which rows an epoch takes, in which order.
-        switch: to another optimizer.
+        batch_size: rows per step; the rows left over at the end of an epoch form a smaller batch.
+        l2: λ; adds λ/2 · Σw² over the weights to the minimized loss.
+        schedule: schedule of the learning rate, per epoch.
+        l1: λ₁; adds λ₁ · Σ|w| over the weights to the minimized loss.
+        by_batch: divide λ and λ₁ by the rows of the batch m, for the convention (λ/2m)·Σw².
+        clip: clipping of the gradient, including the regularizers; None for no clipping.
+        label_smoothing: s; targets of k classes are (1 − s)y + s/k in training. Szegedy et al. 2016, section 7.
+        augment: augmentations of the rows of each batch, in this order.
+        row_sampling: the rows of an epoch and their order.
+        switch: a switch to another optimizer; None for no switch.
 
     Raises:
-        EngineError: a number outside of its range.
+        EngineError: a number outside its range.
     """
 
     optimizer: Optimizer = field(default_factory=SGD)
@@ -86,13 +85,17 @@ class Hyperparameters:
 
     @property
     def slots(self) -> tuple[str, ...]:
-        """Names of what its optimizers remember."""
+        """Names of the state matrices of all its optimizers."""
         later = self.switch.optimizer.slots if self.switch else ()
         return tuple(dict.fromkeys((*self.optimizer.slots, *later)))
 
     @property
     def kind(self) -> tuple[object, ...]:
-        """Everything that must be equal for trials to train together."""
+        """Settings that must be equal for trials to train together.
+
+        Learning rates, schedules and other numbers may differ, but trials with and without a penalty or smoothing
+        cannot train together.
+        """
         later = self.switch
         return (
             self.batch_size,
@@ -106,5 +109,5 @@ class Hyperparameters:
 
 
 def _kind(optimizer: Optimizer) -> tuple[object, ...]:
-    """An optimizer's class and its switches; numbers may differ."""
+    """Return an optimizer's class and its Boolean settings; other settings may differ."""
     return (type(optimizer), *(value for value in vars(optimizer).values() if isinstance(value, bool)))

@@ -10,10 +10,10 @@ from engine.types import EngineError
 
 
 class Schedule(Protocol):
-    """A factor for each epoch."""
+    """Configuration of a learning-rate schedule; a frozen dataclass in the registry."""
 
     def factor(self, epoch: int) -> float:
-        """α / α₀ in that epoch, counted from 0."""
+        """Return α / α₀ in an epoch, counted from 0."""
         ...
 
 
@@ -104,7 +104,7 @@ class Step:
 @final
 @dataclass(frozen=True)
 class MultiStep:
-    """α is multiplied by γ at each milestone: from that epoch on, counted from 0.
+    """α is multiplied by γ at the start of each milestone epoch, counted from 0.
 
     Raises:
         EngineError: the milestones do not increase or begin below 1, γ outside (0, 1].
@@ -115,7 +115,7 @@ class MultiStep:
 
     def __post_init__(self) -> None:
         if not all(a < b for a, b in zip((0, *self.milestones), self.milestones, strict=False)):
-            raise EngineError(f"multi_step: milestones must increase, from 1 on, got {list(self.milestones)}")
+            raise EngineError(f"multi_step: milestones must increase and be at least 1, got {list(self.milestones)}")
         _share("multi_step", gamma=self.gamma)
 
     def factor(self, epoch: int) -> float:
@@ -125,7 +125,7 @@ class MultiStep:
 @final
 @dataclass(frozen=True)
 class Inverse:
-    """α = α₀ · (1 + γ·epoch)^−p, with p the power. Caffe's policy "inv", by the epoch.
+    """α = α₀ · (1 + γ·epoch)^−p, with p the power. Caffe's policy "inv", per epoch.
 
     Raises:
         EngineError: γ or p below 0.
@@ -144,15 +144,15 @@ class Inverse:
 @final
 @dataclass(frozen=True)
 class Polynomial:
-    """α falls from α₀ to a share e of it, the end: α = α₀ · (e + (1−e)(1 − t/T)^p) in epoch t of T, then α₀ · e.
+    """α = α₀ · (e + (1−e)(1 − t/T)^p) in epoch t of T, with e the end, then α₀ · e.
 
     Attributes:
-        epochs: T; must be given before the first factor.
-        power: p; 1 is a straight line.
-        end: e.
+        epochs: T, required for `factor`.
+        power: p; 1 is linear.
+        end: e, the final share of α₀.
 
     Raises:
-        EngineError: T below 1 or, when a factor is asked for, not given; p not above 0, e outside [0, 1].
+        EngineError: T below 1, or None when `factor` is called; p not above 0, e outside [0, 1].
     """
 
     epochs: int | None = None
@@ -171,16 +171,16 @@ class Polynomial:
 @final
 @dataclass(frozen=True)
 class Cosine:
-    """α falls from α₀ to a share e of it, the end: α = α₀ · (e + (1−e)(1 + cos πt/T)/2) in epoch t of T, then α₀ · e.
+    """α = α₀ · (e + (1−e)(1 + cos πt/T)/2) in epoch t of T, with e the end, then α₀ · e.
 
     Loshchilov and Hutter 2017, equation 5, without restarts.
 
     Attributes:
-        epochs: T; must be given before the first factor.
-        end: e.
+        epochs: T, required for `factor`.
+        end: e, the final share of α₀.
 
     Raises:
-        EngineError: T below 1 or, when a factor is asked for, not given; e outside [0, 1].
+        EngineError: T below 1, or None when `factor` is called; e outside [0, 1].
     """
 
     epochs: int | None = None
@@ -219,9 +219,9 @@ def _span(schedule: str, epochs: int | None, end: float) -> None:
 
 
 def _progress(schedule: str, epoch: int, epochs: int | None) -> float:
-    """t / T, at most 1."""
+    """Return t / T, at most 1."""
     if epochs is None:
-        raise EngineError(f"{schedule}: give epochs, over which the learning rate falls")
+        raise EngineError(f"{schedule}: epochs must be set, got None")
     return min(epoch / epochs, 1.0)
 
 

@@ -1,4 +1,4 @@
-"""Everything that changes while training; a checkpoint holds exactly this."""
+"""The training state: everything that changes in training, and the content of a checkpoint."""
 
 import io
 import json
@@ -15,7 +15,7 @@ from engine.network import Network
 from engine.types import Booleans, DType, EngineError, Floats, Integers
 
 FLOAT32: DType = np.dtype(np.float32)
-# Exceptions that truncated or damaged bytes raise, by the kind of damage.
+# Exceptions that reading truncated or damaged bytes may raise.
 _BROKEN = (
     *(EOFError, KeyError, OSError, OverflowError, RuntimeError, TypeError, ValueError),
     *(struct.error, zipfile.BadZipFile, zlib.error),
@@ -25,18 +25,18 @@ _BROKEN = (
 @final
 @dataclass(eq=False)
 class State:
-    """Trials that train together, one a row.
+    """The state of trials that train together, one row per trial.
 
     Attributes:
-        theta: `(trials, parameters)`.
-        slots: the optimizer's memory, name → `(trials, parameters)`.
-        generators: one a trial, for whatever it draws.
-        epoch, step: how many are done.
-        best_theta: `(trials, parameters)` of the best epoch so far.
-        best_value: `(trials,)` in float64, lower is better, +inf before the first epoch.
-        best_epoch: `(trials,)`, counted from 1, 0 before the first.
-        last_value: `(trials,)`, of the latest check.
-        calm: `(trials,)`, how many consecutive checks changed the value by little.
+        theta: `(trials, parameters)`, the parameters.
+        slots: the optimizer's state, name → `(trials, parameters)`.
+        generators: one per trial, for all its random draws in training.
+        epoch, step: number of completed epochs and steps.
+        best_theta: `(trials, parameters)`, the parameters after the best epoch so far.
+        best_value: `(trials,)`, float64, lower is better; +inf before the first epoch.
+        best_epoch: `(trials,)`, counted from 1; 0 before the first epoch.
+        last_value: `(trials,)`, the value at the latest check.
+        calm: `(trials,)`, number of consecutive checks with a small change of the value.
     """
 
     theta: Floats
@@ -58,7 +58,12 @@ class State:
         generators: Sequence[np.random.Generator],
         dtype: DType = FLOAT32,
     ) -> Self:
-        """Return the state before the first epoch; each trial's weights are drawn by its own generator."""
+        """Return the state before the first epoch; each trial's weights are drawn with its own generator.
+
+        Args:
+            slots: names of the optimizer's state matrices, which start at zero.
+            generators: one per trial.
+        """
         theta = np.stack([network.initialize(generator, dtype) for generator in generators])
         return cls(
             theta=theta,
@@ -77,7 +82,11 @@ class State:
         return len(self.theta)
 
     def take(self, rows: Booleans | Integers) -> "State":
-        """Return a copy of some of the trials."""
+        """Return a copy of some trials.
+
+        Args:
+            rows: mask `(trials,)` or indices of the trials.
+        """
         numbers = np.arange(len(self))[rows]
         return State(
             theta=self.theta[numbers],
@@ -97,10 +106,10 @@ class State:
         """Join the trials of several states, to train them together.
 
         Raises:
-            EngineError: the states are not at the same epoch and step.
+            EngineError: the states differ in epoch, step, shape, dtype or slots.
         """
         if len({(s.epoch, s.step, s.theta.shape[1], s.theta.dtype, *s.slots) for s in states}) != 1:
-            raise EngineError("states that join must be at the same step of networks of the same shape and optimizer")
+            raise EngineError("states to join must have the same epoch, step, network shape, dtype and optimizer")
         return cls(
             theta=np.concatenate([s.theta for s in states]),
             slots={name: np.concatenate([s.slots[name] for s in states]) for name in states[0].slots},
@@ -138,10 +147,10 @@ class State:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """Read a state that `to_bytes` wrote.
+        """Return the state from the output of `to_bytes`.
 
         Raises:
-            EngineError: the bytes are not a checkpoint, or are truncated.
+            EngineError: the bytes are not a checkpoint, or are damaged.
         """
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
@@ -160,16 +169,16 @@ class State:
                 )
         except _BROKEN as error:
             raise EngineError(f"not a checkpoint: {error}") from None
-        if state.to_bytes() != data:  # a damaged file may still be one, with an array less
+        if state.to_bytes() != data:  # a damaged file may still be readable, with an array missing
             raise EngineError("not a checkpoint: it is damaged")
         return state
 
 
 def _generator(state: dict[str, object]) -> np.random.Generator:
-    """Return a generator in the described state.
+    """Return a generator with the given bit generator state.
 
     Raises:
-        ValueError: the state is not of NumPy's default generator.
+        ValueError: the state does not belong to PCG64, NumPy's default bit generator.
     """
     bits = np.random.PCG64()
     bits.state = state  # type: ignore[assignment]  # checked by the setter

@@ -1,4 +1,4 @@
-"""Stopping conditions: which trials continue, and which weights were best."""
+"""Stopping conditions: they determine which trials continue, and record the best weights."""
 
 from dataclasses import dataclass
 from typing import final
@@ -14,7 +14,7 @@ from engine.types import Booleans, EngineError, Floats
 class EarlyStopping:
     """End a trial after `patience` epochs without an improvement of more than `min_delta`. Prechelt 1998.
 
-    With `patience=None` no trial ends; the best weights are still recorded.
+    With `patience=None`, no trial ends, and only the best weights are recorded.
 
     Raises:
         EngineError: patience below 1, min_delta below 0.
@@ -33,7 +33,7 @@ class EarlyStopping:
         """Record the weights of trials that improved, in `state`; return which trials continue.
 
         Args:
-            values: `(trials,)` after this epoch, lower is better; values that are not finite are no improvement.
+            values: `(trials,)` after this epoch, lower is better; a value that is not finite is not an improvement.
 
         Returns:
             `(trials,)`: True for trials whose patience is not exhausted.
@@ -80,7 +80,7 @@ class Plateau:
     def update(self, state: State, values: Floats) -> Booleans:
         """Count small changes in `state`; return which trials continue, `(trials,)`."""
         with np.errstate(invalid="ignore"):  # inf − inf of a diverged trial
-            little = np.abs(values - state.last_value) < self.change
-        state.calm = np.where(little, state.calm + 1, 0)
+            small = np.abs(values - state.last_value) < self.change
+        state.calm = np.where(small, state.calm + 1, 0)
         state.last_value = np.array(values, dtype=np.float64)
         return np.asarray(state.calm < self.checks)

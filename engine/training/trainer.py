@@ -1,4 +1,4 @@
-"""Training as a generator: it yields an epoch and is sent which trials continue."""
+"""Training as a generator: it yields an epoch and receives the trials that continue."""
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class Epoch:
 
     Attributes:
         number: counted from 1.
-        train: the mean over the epoch's batches, each scored before its step; needs no extra pass.
+        train: mean over the epoch's batches, each scored before its step, so that no extra pass is needed.
         val: scores of all validation rows after the epoch; None without validation rows.
         others: requested metrics of the validation rows, `(trials,)` each.
     """
@@ -47,22 +47,22 @@ def train(
     every: int = 1,
     metrics: "Mapping[str, Metric] | None" = None,
 ) -> Generator[Epoch, Booleans | None, None]:
-    """Train while any trial continues; the caller stops by closing the generator.
+    """Train while any trial continues; the caller stops training by closing the generator.
 
     Overflow is a result: the trial's loss is then not finite, and other trials are not affected.
 
     Args:
-        network: one for all trials, or one per trial; these may differ in dropout rates only.
-        trials: one per row of `state`, all of one `kind`.
-        state: changed in place; it keeps the rows of trials that continue.
+        network: one network for all trials, or one per trial, equal except for dropout rates.
+        trials: hyperparameters of each trial, all of one `kind`.
+        state: changed in place; only the rows of trials that continue are kept.
         rows: training rows; each trial draws their order every epoch with its own generator.
         val: validation rows, scored after each epoch.
-        every: epochs between two that are scored and yielded.
-        metrics: metrics of the validation rows besides loss and accuracy.
+        every: score and yield every n-th epoch only.
+        metrics: metrics of the validation rows in addition to loss and accuracy, by name.
 
     Yields:
-        An epoch; it is sent which rows of the state continue, `(trials,)` of bool, or None for all. With several sets
-        of rows, the trials of all sets continue together.
+        An epoch. The caller sends a mask `(trials,)` of the trials that continue, or None for all. With several sets of
+        rows, the trials of all sets must continue or end together.
 
     Raises:
         EngineError: the trials cannot train together, or the rows do not fit the network.
@@ -74,27 +74,27 @@ def train(
     _check(networks, trials, state, rows)
     while trials:
         epochs = _epochs(networks, trials, state, rows, val, every, metrics or {})
-        going = None
-        while going is None or going.all():
-            going = yield next(epochs)
-        _keep(state, going)
-        trials = [t for t, goes in zip(trials, going, strict=True) if goes]
-        networks = [n for n, goes in zip(networks, going, strict=True) if goes]
+        active = None
+        while active is None or active.all():
+            active = yield next(epochs)
+        _keep(state, active)
+        trials = [t for t, is_active in zip(trials, active, strict=True) if is_active]
+        networks = [n for n, is_active in zip(networks, active, strict=True) if is_active]
 
 
 def evaluate(network: Network, theta: Floats, rows: Rows) -> Scores:
-    """Return loss and accuracy of each trial on rows, `(trials,)` each."""
+    """Return loss and accuracy of each trial on all rows, `(trials,)` each."""
     return measure(network, theta, rows, {})[0]
 
 
 def measure(
     network: Network, theta: Floats, rows: Rows, metrics: "Mapping[str, Metric]"
 ) -> tuple[Scores, dict[str, Floats]]:
-    """Return loss and accuracy, and other metrics in the given order, `(trials,)` each."""
-    x, given = (array.reshape(rows.sets, len(rows), *array.shape[1:]) for array in (rows.x, rows.y))
-    y = rows_adjacent(given.shape, given.dtype)  # as the logits lie, or losses take twice as long
-    y[...] = given
-    accumulator = MetricAccumulator(network.loss, len(theta), given)
+    """Return loss and accuracy, and the other metrics in their order, `(trials,)` each."""
+    x, targets = (array.reshape(rows.sets, len(rows), *array.shape[1:]) for array in (rows.x, rows.y))
+    y = rows_adjacent(targets.shape, targets.dtype)  # the memory layout of the logits; else losses take twice as long
+    y[...] = targets
+    accumulator = MetricAccumulator(network.loss, len(theta), targets)
     with np.errstate(all="ignore"):
         logits = network.forward(theta, x)
         accumulator.add(logits, y if rows.sets in (1, len(theta)) else np.concatenate([y] * (len(theta) // rows.sets)))
@@ -115,7 +115,7 @@ def _epochs(
     every: int,
     metrics: "Mapping[str, Metric]",
 ) -> Generator[Epoch, None, None]:
-    """Yield one epoch after another for a fixed set of trials; all memory is allocated here, once."""
+    """Yield the epochs of a fixed set of trials; all memory is allocated once, at the start."""
     network, common, theta = networks[0], trials[0], state.theta
     batches = Batches(rows, len(trials), min(common.batch_size, len(rows)), common.row_sampling, network.least_rows)
     matrices = Matrices(theta, np.empty_like(theta), state.slots, np.empty_like(theta), network.regularized)
@@ -131,7 +131,7 @@ def _epochs(
         with np.errstate(all="ignore"):
             for block in _blocks(batches, state, common):
                 gradient = gradients[block.x.shape[2]]
-                # Of each batch in turn: x (trials, batch, …), y and logits (trials, batch, outputs).
+                # For each batch: x (trials, batch, …), y and logits (trials, batch, outputs).
                 for x, y, logits in zip(*(array.swapaxes(0, 1) for array in block), strict=True):
                     gradient(x, y, logits)
                     state.step += 1
@@ -145,7 +145,7 @@ def _epochs(
 
 
 def _phase(trials: Sequence[Hyperparameters], state: State, steps: int) -> tuple[list[Optimizer], list[float], int]:
-    """Return the optimizers of the next epoch, their learning rates, and the steps done before they took over."""
+    """Return the optimizers of the next epoch, their learning rates, and the number of steps before the switch."""
     switch = trials[0].switch
     factors = [t.schedule.factor(state.epoch) for t in trials]
     if switch is None or state.epoch < switch.epoch:
@@ -163,14 +163,14 @@ def _phase(trials: Sequence[Hyperparameters], state: State, steps: int) -> tuple
 
 
 def _blocks(batches: Batches, state: State, common: Hyperparameters) -> Iterator[Block]:
-    """Yield the epoch's rows, augmented."""
+    """Yield the epoch's blocks of augmented rows."""
     for block in batches.epoch(state.generators):
         augment(common.augment, block.x, state.generators)
         yield block
 
 
 def _keep(state: State, rows: Booleans) -> None:
-    """Keep some of the trials, in place, so that the caller's state stays the one that trains."""
+    """Keep some trials in place, so that the caller's state remains the state in training."""
     state.__dict__.update(state.take(rows).__dict__)
 
 
@@ -181,21 +181,21 @@ def _check(networks: Sequence[Network], trials: Sequence[Hyperparameters], state
             f"the state must be ({len(trials)} trials, {network.size} parameters), got {state.theta.shape}"
         )
     if len(networks) != len(trials) or any(n is not network and n.shape_key != network.shape_key for n in networks):
-        raise EngineError("trials that train together must have networks that differ in nothing but dropout rates")
+        raise EngineError("trials that train together must have networks that differ only in dropout rates")
     if any(t.kind != trials[0].kind for t in trials):
-        raise EngineError("trials that train together must have one batch size and one kind of everything else")
+        raise EngineError("trials that train together must have the same batch size and the same kinds of settings")
     check_rows(network, rows, state.theta)
     if len(trials) % rows.sets:
-        raise EngineError(f"{rows.sets} sets of rows need as many trials, or a multiple, got {len(trials)}")
+        raise EngineError(f"the number of trials must be a multiple of the {rows.sets} sets of rows, got {len(trials)}")
     for trial in trials:
         check_fit(network, trial, len(rows))
 
 
 def check_fit(network: Network, trial: Hyperparameters, rows: int) -> None:
-    """Check that a trial's batches suit its network.
+    """Check that a trial's hyperparameters fit its network.
 
     Args:
-        rows: the number of training rows.
+        rows: number of training rows.
 
     Raises:
         EngineError: batches too small for batch norm, label smoothing for a regression, or image augmentation
@@ -205,7 +205,7 @@ def check_fit(network: Network, trial: Hyperparameters, rows: int) -> None:
     if batch < network.least_rows:
         raise EngineError(f"batch_norm needs batches of at least {network.least_rows} rows, got a batch of {batch}")
     if trial.label_smoothing and not network.loss.classifies:
-        raise EngineError(f"label_smoothing is for classes, not for a regression, got {trial.label_smoothing}")
+        raise EngineError(f"label_smoothing must be 0 for a regression, got {trial.label_smoothing}")
     for augmentation in trial.augment:
         augmentation.check(network.inputs)
 
@@ -219,7 +219,7 @@ def check_rows(network: Network, rows: Rows, theta: Floats) -> None:
     if not len(rows) or rows.x.shape[1:] != network.inputs or rows.y.shape[1:] != (network.outputs,):
         raise EngineError(
             f"rows must be {network.inputs} with ({network.outputs},) targets, "
-            f"got {rows.x.shape[1:]} with {rows.y.shape[1:]}, {len(rows)} of them"
+            f"got {len(rows)} rows {rows.x.shape[1:]} with {rows.y.shape[1:]}"
         )
     if {rows.x.dtype, rows.y.dtype} != {theta.dtype}:
         raise EngineError(f"rows must be {theta.dtype} like the parameters, got {rows.x.dtype} and {rows.y.dtype}")

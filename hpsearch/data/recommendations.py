@@ -154,7 +154,7 @@ def named_like_codes(name: str, known: npt.NDArray[Any]) -> bool:
 
 
 def maybe_codes(known: npt.NDArray[Any], cells: int) -> bool:
-    """Return True if the distinct values `known` of `cells` cells are few integers that occur twice or more on average."""
+    """Return True if the distinct values `known` of `cells` cells are few integers, each in two cells on average."""
     return _integers(known) and 2 < len(known) <= MAX_CODES and 2 * len(known) <= cells
 
 

@@ -2,8 +2,8 @@
 
     MLPClassifier(hidden=(64, 32), optimizer="momentum", learning_rate=0.1).fit(X, y).predict_proba(X)
 
-Fitted attributes end in `_`: `n_iter_` is the number of trained epochs; `loss_curve_` has the mean training loss of each
-epoch, without l2; `validation_loss_curve_`, with early stopping, has the loss of the validation rows; `network_`,
+Fitted attributes end in `_`: `n_iter_` is the number of trained epochs; `loss_curve_` has the mean training loss of
+each epoch, without l2; `validation_loss_curve_`, with early stopping, has the loss of the validation rows; `network_`,
 `state_` and `scaler_` are engine objects. Rows of float32 are trained in float32, all others in float64.
 """
 

@@ -1,4 +1,4 @@
-"""The model class that MLflow serves; MLflow copies this file into each registered model as its code, without pickle."""
+"""The model class that MLflow serves; MLflow copies this file into each registered model as code, without pickle."""
 
 from pathlib import Path
 from typing import Any, final

@@ -148,9 +148,9 @@ def test_memory_layout_does_not_matter_and_inputs_are_not_changed(name: str, out
 @pytest.mark.parametrize("loss", [Logistic(), SoftmaxCrossEntropy()])
 def test_labels_of_the_wrong_shape(loss: Logistic | SoftmaxCrossEntropy) -> None:
     outputs, classes = (1, 2) if isinstance(loss, Logistic) else (3, 3)
-    with pytest.raises(EngineError, match="labels must be whole numbers, one a row, got float64"):
+    with pytest.raises(EngineError, match="labels must be whole numbers, one per row, got float64"):
         loss.targets(np.array([0.0, 1.0]), outputs, F32)
-    with pytest.raises(EngineError, match=r"labels must be whole numbers, one a row, got int64 \(2, 1\)"):
+    with pytest.raises(EngineError, match=r"labels must be whole numbers, one per row, got int64 \(2, 1\)"):
         loss.targets(np.array([[0], [1]]), outputs, F32)
     for labels in ([0, classes], [-1, 0]):
         with pytest.raises(EngineError, match=rf"labels must lie in 0…{classes - 1}, got {min(labels)}…{max(labels)}"):

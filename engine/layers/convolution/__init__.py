@@ -1,1 +1,1 @@
-"""Layers over images: convolutions, pooling, and the im2col windows they share."""
+"""Layers over images: convolutions and pooling, with shared im2col windows."""

@@ -1,4 +1,4 @@
-"""Convolution: the same small weights at every place of an image."""
+"""Convolution: the same filters applied at every position of an image."""
 
 from dataclasses import dataclass, field
 from typing import final
@@ -28,15 +28,16 @@ from engine.types import Floats, Shape
 class Conv2d(Layer):
     """y[f, i, j] = b[f] + Σ W[f, c, u, v] · x[c, i·stride + u − padding, j·stride + v − padding]. LeCun et al. 1998.
 
-    A cross-correlation, as everywhere. x `(trials, rows, c, height, width)`, W `(channels, c, kernel height, kernel
-    width)`, b `(channels,)`; outside of the image x is 0. Each side of y is ⌊(side + 2·padding − kernel) / stride⌋ + 1.
+    This is a cross-correlation, as in other libraries. x `(trials, rows, c, height, width)`, W `(channels, c, kernel
+    height, kernel width)`, b `(channels,)`; x is 0 outside the image. Each side of y is ⌊(side + 2·padding − kernel) /
+    stride⌋ + 1.
 
     Attributes:
-        channels: filters, the channels that go out.
-        kernel: its side, or (height, width).
+        channels: number of filters, the output channels.
+        kernel: side of a square kernel, or (height, width).
 
     Raises:
-        EngineError: a number that is too small, rows that are no images, or a kernel larger than the padded image.
+        EngineError: a setting below its minimum, rows that are not images, or a kernel larger than the padded image.
     """
 
     channels: int
@@ -49,7 +50,7 @@ class Conv2d(Layer):
         check_convolution("conv2d", self.channels, self.kernel, self.stride, self.padding)
 
     def windows(self, inputs: Shape) -> Windows:
-        """The windows that the kernel covers."""
+        """Return the windows that the kernel covers."""
         return windows_over("conv2d", inputs, pair("conv2d", self.kernel), self.stride, self.padding)
 
     def outputs(self, inputs: Shape) -> Shape:

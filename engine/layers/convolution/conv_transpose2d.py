@@ -1,4 +1,4 @@
-"""Transposed convolution: the adjoint of a convolution, from its maps to its images."""
+"""Transposed convolution: the adjoint of a convolution, from its outputs to its inputs."""
 
 from dataclasses import dataclass, field
 from typing import final
@@ -26,20 +26,20 @@ from engine.types import EngineError, Floats, Shape
 @final
 @dataclass(frozen=True)
 class ConvTranspose2d(Layer):
-    """Each number of x adds W, times itself, to its window of y; then b. Zeiler et al. 2010.
+    """y[c, i·stride + u − padding, j·stride + v − padding] = b[c] + Σ W[f, c, u, v] · x[f, i, j]. Zeiler et al. 2010.
 
-    y[c, i·stride + u − padding, j·stride + v − padding] += W[f, c, u, v] · x[f, i, j]: with the same W and no biases,
-    ⟨conv2d(y), x⟩ = ⟨y, conv_transpose2d(x)⟩. x `(trials, rows, f, height, width)`, W `(f, channels, kernel height,
-    kernel width)`, b `(channels,)`. Each side of y is (side − 1)·stride + kernel − 2·padding.
+    This is the adjoint of a convolution: with the same W and no biases, ⟨conv2d(y), x⟩ = ⟨y, conv_transpose2d(x)⟩.
+    x `(trials, rows, f, height, width)`, W `(f, channels, kernel height, kernel width)`, b `(channels,)`. Each side of
+    y is (side − 1)·stride + kernel − 2·padding.
 
-    For the initializer, fan_in is the numbers that one of y is the sum of on average, f · kernel area / stride².
+    For the initializer, fan_in is the average number of terms in a number of y, f · kernel area / stride².
 
     Attributes:
-        channels: those that go out.
-        kernel: its side, or (height, width).
+        channels: number of output channels.
+        kernel: side of a square kernel, or (height, width).
 
     Raises:
-        EngineError: a number that is too small, rows that are no images, or a padding that leaves nothing of y.
+        EngineError: a setting below its minimum, rows that are not images, or a padding that leaves no output.
     """
 
     channels: int
@@ -66,7 +66,7 @@ class ConvTranspose2d(Layer):
         return outputs
 
     def windows(self, inputs: Shape) -> Windows:
-        """Those of the convolution whose adjoint this is: over the images that go out."""
+        """Return the windows of the adjoint convolution, over the output images."""
         kernel = pair("conv_transpose2d", self.kernel)
         return windows_over("conv_transpose2d", self.outputs(inputs), kernel, self.stride, self.padding)
 

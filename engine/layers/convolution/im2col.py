@@ -1,14 +1,14 @@
-"""Windows that slide over images: where they lie, and the products that convolutions are made of.
+"""Sliding windows over images: their positions, and the matrix products of convolutions.
 
-Written out window by window (im2col), an image is kernel height · kernel width times as large. Here each line of the
-image is written out by the kernel's *width* only, `strips (lines, channels · kernel width, places · rows)`: strip
-(c, v) is the line of channel c, moved by v. The lines under one line of windows are neighbors in that memory, so that
-read as one matrix `(kernel height · channels · kernel width, places · rows)`, a *slab*, they are its im2col, without a
-copy; the next slab begins `stride` lines further on and overlaps. BLAS multiplies one slab after another.
+Copied window by window (im2col), an image becomes kernel height · kernel width times as large. Here each line of the
+image is copied only once per kernel *column*, into `strips (lines, channels · kernel width, places · rows)`: strip
+(c, v) is the line of channel c, shifted by v. The lines under one line of windows are adjacent in this memory. Viewed
+as one matrix `(kernel height · channels · kernel width, places · rows)`, a *slab*, they are its im2col without another
+copy. The next slab begins `stride` lines later and overlaps. BLAS multiplies slab by slab.
 
-What filters find are maps, `(trials, filters, places down, places across, rows)`, read line by line for BLAS: `lines
-(trials, blocks, places down, filters, width)`. A line's places across · rows are cut into blocks of `width` columns,
-those of slabs too. All memory has rows innermost, see `engine.types.allocate`.
+The outputs of filters are maps, `(trials, filters, places down, places across, rows)`, viewed line by line for BLAS:
+`lines (trials, blocks, places down, filters, width)`. The places across · rows of a line, and of a slab, are cut into
+blocks of `width` columns. All memory has rows innermost; see `engine.types.allocate`.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,15 +21,15 @@ from numpy.lib.stride_tricks import as_strided
 from engine.types import DType, EngineError, Floats, Shape, allocate
 
 Pair = tuple[int, int]
-# OpenBLAS multiplies a (m, k) with a (k, n) without packing them first up to so large an m · k · n (on processors with
-# AVX-512; elsewhere it does not matter): for a few filters up to twice as fast. But columns should not be too few.
+# Up to this m · k · n, OpenBLAS multiplies (m, k) by (k, n) without packing, for few filters up to twice as fast (on
+# processors with AVX-512; elsewhere without effect). Blocks with fewer columns than FEWEST are slower again.
 UNPACKED, FEWEST = 1_000_000, 64
 
 
 @final
 @dataclass(frozen=True)
 class Axis:
-    """Windows along one side of an image: `kernel` pixels each, `stride` apart, over `padding` zeros at both ends."""
+    """Windows along one side of an image: `kernel` pixels each, `stride` apart, with `padding` zeros at both ends."""
 
     length: int
     kernel: int
@@ -38,17 +38,17 @@ class Axis:
 
     @property
     def count(self) -> int:
-        """The number of windows that fit; leftover pixels at the end are in none."""
+        """Number of windows that fit; remaining pixels at the end are in no window."""
         return (self.length + 2 * self.padding - self.kernel) // self.stride + 1
 
     @property
     def covered(self) -> int:
-        """Pixels from the first window's first to the last one's last, padding included."""
+        """Number of pixels from the start of the first window to the end of the last, including padding."""
         return (self.count - 1) * self.stride + self.kernel
 
     @property
     def seen(self) -> int:
-        """The number of the image's pixels before the end of the last window."""
+        """Number of image pixels before the end of the last window."""
         return max(0, min(self.length, self.covered - self.padding))
 
     @property
@@ -57,9 +57,9 @@ class Axis:
         return self.stride == self.kernel and self.covered == self.length and not self.padding
 
     def under(self, offset: int) -> tuple[slice, slice]:
-        """The windows under whose position `offset` there is a pixel, not padding, and these pixels."""
+        """Return the windows that have an image pixel (not padding) at position `offset`, and these pixels."""
         shift = offset - self.padding
-        first = max(0, -(shift // self.stride))  # the least j with j · stride + shift ≥ 0
+        first = max(0, -(shift // self.stride))  # smallest j with j · stride + shift ≥ 0
         last = min(self.count - 1, (self.length - 1 - shift) // self.stride)
         if last < first:
             return slice(0), slice(0)
@@ -78,47 +78,47 @@ class Windows:
 
     @property
     def places(self) -> Pair:
-        """The numbers of windows: down, across."""
+        """Numbers of windows: (down, across)."""
         return self.down.count, self.across.count
 
     @property
     def image(self) -> Shape:
-        """The shape of one row: `(channels, height, width)`."""
+        """Shape of one row: `(channels, height, width)`."""
         return self.channels, self.down.length, self.across.length
 
     @property
     def numbers(self) -> int:
-        """Numbers in a window."""
+        """Count of numbers in a window over all channels."""
         return self.channels * self.down.kernel * self.across.kernel
 
     def blocks(self, filters: int, rows: int) -> int:
-        """Into how many blocks lines are cut for BLAS."""
+        """Return the number of blocks into which lines are cut for BLAS."""
         work, places = filters * self.numbers, self.across.count
         widths = {n: places // n * rows for n in range(1, places + 1) if places % n == 0}
         return next((n for n, width in widths.items() if width >= FEWEST and width * work <= UNPACKED), 1)
 
 
 def windows_over(layer: str, inputs: Shape, kernel: Pair, stride: int, padding: int = 0) -> Windows:
-    """Windows over rows of a shape.
+    """Return the windows over rows of a shape.
 
     Raises:
-        EngineError: the rows are no images, or the kernel is larger than the image with its padding.
+        EngineError: the rows are not images, or the kernel is larger than the padded image.
     """
     if len(inputs) != 3:
         raise EngineError(f"{layer}: rows must be images (channels, height, width), got {inputs}")
     channels, height, width = inputs
     windows = Windows(channels, Axis(height, kernel[0], stride, padding), Axis(width, kernel[1], stride, padding))
     if windows.down.count < 1 or windows.across.count < 1:
-        behind = f" with padding {padding}" if padding else ""
-        raise EngineError(f"{layer}: a kernel of {kernel} must fit into the image{behind}, got rows of {inputs}")
+        padded = f" with padding {padding}" if padding else ""
+        raise EngineError(f"{layer}: a kernel of {kernel} must fit into the image{padded}, got rows of {inputs}")
     return windows
 
 
 def pair(layer: str, kernel: int | Pair) -> Pair:
-    """Height and width of a kernel.
+    """Return height and width of a kernel.
 
     Raises:
-        EngineError: it is neither a number nor two, or below 1.
+        EngineError: the kernel is neither one nor two integers, or below 1.
     """
     both = (kernel, kernel) if isinstance(kernel, int) else tuple(kernel)
     if len(both) != 2 or not all(isinstance(side, int) and side >= 1 for side in both):
@@ -127,19 +127,22 @@ def pair(layer: str, kernel: int | Pair) -> Pair:
 
 
 def in_memory(x: Floats) -> Floats:
-    """`(trials, rows, channels, height, width)` as it lies in memory, rows innermost: a view, or else a copy."""
+    """Return `(trials, rows, channels, height, width)` as contiguous `(trials, channels, height, width, rows)`.
+
+    The result is a view of memory allocated by `engine.types.allocate`, and a copy of other arrays.
+    """
     return np.ascontiguousarray(x.transpose(0, 2, 3, 4, 1))
 
 
 def lines_of(maps: Floats, blocks: int) -> Floats:
-    """Maps `(trials, filters, down, across, rows)` as `lines (trials, blocks, down, filters, width)`, a view."""
+    """Return a view of maps `(trials, filters, down, across, rows)` as `(trials, blocks, down, filters, width)`."""
     return maps.reshape(*maps.shape[:3], blocks, -1).transpose(0, 3, 2, 1, 4)
 
 
 def bind_gather(windows: Windows, trials: int, rows: int, blocks: int, dtype: DType) -> Callable[[Floats], Floats]:
-    """Images → slabs, `(trials, blocks, places down, numbers in a window, width)`, which overlap.
+    """Return a function images → slabs, `(trials, blocks, places down, numbers in a window, width)`, which overlap.
 
-    A window's numbers are in the order (kernel height, channels, kernel width). Images of one trial give its slabs.
+    A window's numbers have the order (kernel height, channels, kernel width). For images `(1, …)`, slabs are `(1, …)`.
     """
     down, across, channels = windows.down, windows.across, windows.channels
     strips = np.zeros((trials, down.covered, channels, across.kernel, across.count, rows), dtype)
@@ -167,7 +170,12 @@ def bind_gather(windows: Windows, trials: int, rows: int, blocks: int, dtype: DT
 
 
 def bind_product(weights: Floats, lines: Floats) -> Callable[[Floats], Floats]:
-    """Slabs → `lines`: each window times each filter, by weights `(trials, filters, channels, height, width)`."""
+    """Return a function slabs → `lines`: each window times each filter.
+
+    Args:
+        weights: `(trials, filters, channels, height, width)`.
+        lines: the array to write to, `(trials, blocks, places down, filters, width)`.
+    """
     ordered = _distinct(weights).swapaxes(2, 3)
     kernel = np.empty(ordered.shape, weights.dtype)
     matrix = kernel.reshape(len(kernel), 1, 1, weights.shape[1], -1)
@@ -180,7 +188,11 @@ def bind_product(weights: Floats, lines: Floats) -> Callable[[Floats], Floats]:
 
 
 def bind_outer(windows: Windows, grad: Floats, blocks: int) -> Callable[[Floats, Floats], None]:
-    """Slabs, lines → `grad (trials, filters, channels, height, width)`, the sum over windows of filter × window."""
+    """Return a function that writes the gradient of the weights: the sum over windows of lines × slabs.
+
+    Args:
+        grad: the array to write to, `(trials, filters, channels, height, width)`.
+    """
     trials, filters, channels, height, width = grad.shape
     by_line = np.empty((trials, blocks, windows.down.count, windows.numbers, filters), grad.dtype)
     flat = by_line.reshape(trials, blocks * windows.down.count, -1)
@@ -197,11 +209,10 @@ def bind_outer(windows: Windows, grad: Floats, blocks: int) -> Callable[[Floats,
 
 
 def bind_spread(windows: Windows, weights: Floats, rows: int, blocks: int) -> Callable[[Floats], Floats]:
-    """Lines → images `(trials, rows, channels, height, width)`: the adjoint of gathering and multiplying.
+    """Return a function lines → images `(trials, rows, channels, height, width)`: the adjoint of gather and product.
 
-    Line h = q · stride + r of the image, still written out by the kernel's width, is Σₘ W[u = r + m · stride] ·
-    lines[q − m]: again a matrix times a slab, of lines. The strips are then added, each moved back to where it came
-    from.
+    Line h = q · stride + r of the strips is Σₘ W[u = r + m · stride] · lines[q − m], which is again a matrix times a
+    slab, of lines. The strips are then added to the image, each shifted back by its kernel column.
     """
     down, across, dtype = windows.down, windows.across, weights.dtype
     trials, filters, channels, *_ = weights.shape
@@ -250,30 +261,30 @@ def bind_spread(windows: Windows, weights: Floats, rows: int, blocks: int) -> Ca
 
 
 def _distinct(weights: Floats) -> Floats:
-    """Return weights of one trial, `(1, …)`, where all trials share the same memory."""
+    """Return weights of one trial, `(1, …)`, if all trials share the same memory; else all weights."""
     return weights[:1] if weights.strides[0] == 0 else weights
 
 
 def _products(down: Axis, r: int) -> Iterator[tuple[slice, int, slice]]:
-    """The image's lines q · stride + r − padding, in groups over which the same of the windows' lines lie.
+    """Group the image lines q · stride + r − padding by the lines of windows that cover them.
 
     Yields:
-        Which lines of the image; the first of the windows' lines over the first of them; and which they are of all
-        that could be there, the last m first. All but those near the border are one group.
+        The lines of the image; the first line of windows that covers the first of them; and the kernel taps m involved,
+        in descending order. All lines except those near the border form one group.
     """
     most = len(range(r, down.kernel, down.stride))
     groups: dict[tuple[int, int], list[int]] = {}
     for q in range(down.count + most - 1):
         if 0 <= q * down.stride + r - down.padding < down.seen:
-            before, behind = max(0, most - 1 - q), max(0, q - down.count + 1)  # that would lie outside
-            groups.setdefault((before, most - behind), []).append(q)
+            before, after = max(0, most - 1 - q), max(0, q - down.count + 1)  # taps outside the windows
+            groups.setdefault((before, most - after), []).append(q)
     for (start, stop), (q, *others) in groups.items():
         line, last = (p * down.stride + r - down.padding for p in (q, others[-1] if others else q))
         yield slice(line, last + 1, down.stride), q - most + 1 + start, slice(start, stop)
 
 
 def check_convolution(layer: str, channels: int, kernel: int | Pair, stride: int, padding: int) -> None:
-    """Raises EngineError where a number is too small."""
+    """Raise an EngineError if a setting of a convolution is below its minimum."""
     pair(layer, kernel)
     for name, value, least in (("channels", channels, 1), ("stride", stride, 1), ("padding", padding, 0)):
         if value < least:

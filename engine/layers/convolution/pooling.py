@@ -1,6 +1,7 @@
-"""Pooling: one number for every window of an image, channel by channel.
+"""Pooling: one number per window of an image and channel.
 
-Both kinds work on one axis after the other: windows down the lines, windows across the columns.
+Both kinds process the axes one after the other: windows down the lines, then windows across the columns (max pooling
+in the reverse order).
 """
 
 from collections.abc import Sequence
@@ -18,17 +19,17 @@ from engine.types import Booleans, EngineError, Floats, Shape
 @final
 @dataclass(frozen=True)
 class MaxPool2d(Layer):
-    """y = the largest number of each window. Ranzato et al. 2007.
+    """y = the maximum of each window. Ranzato et al. 2007.
 
-    x `(trials, rows, channels, height, width)`. Each side of y is ⌊(side − size) / stride⌋ + 1: lines and columns left
-    over are ignored. The gradient goes to the first of equal maxima, line by line.
+    x `(trials, rows, channels, height, width)`. Each side of y is ⌊(side − size) / stride⌋ + 1; remaining lines and
+    columns are ignored. Of equal maxima, the first in line order gets the gradient.
 
     Attributes:
-        size: of the square window.
-        stride: from window to window; `size` where it is None.
+        size: side of the square window.
+        stride: distance between windows; None for `size`.
 
     Raises:
-        EngineError: a number below 1, rows that are no images, or a window larger than the image.
+        EngineError: a setting below 1, rows that are not images, or a window larger than the image.
     """
 
     size: int
@@ -47,11 +48,11 @@ class MaxPool2d(Layer):
         windows = _windows("max_pool2d", self.size, self.stride, place.inputs)
         down, across = windows.down, windows.across
         y = place.empty(self.outputs(place.inputs))
-        # The largest of a window's lines first, then of these: the first of equal ones is then the first line by line.
+        # First the maximum of each line of a window, then of these: so the first of equal maxima is in line order.
         middle = _pixels(place.zeros((windows.channels, down.covered, across.count)))
         lines, top = _under_lines(middle, down), _pixels(y)
         later = self.size - 1 if place.training and not place.first else 0
-        # Whether a number is larger than all that come before it.
+        # Masks of the numbers that are larger than all previous ones.
         in_line = [np.empty(middle.shape, np.bool_) for _ in range(later)]
         of_lines = [np.empty(top.shape, np.bool_) for _ in range(later)]
 
@@ -83,17 +84,17 @@ class MaxPool2d(Layer):
 @final
 @dataclass(frozen=True)
 class MeanPool2d(Layer):
-    """y = the mean of each window. LeCun et al. 1998, without their weights.
+    """y = the mean of each window. LeCun et al. 1998, without the learned weights.
 
-    x `(trials, rows, channels, height, width)`. Each side of y is ⌊(side − size) / stride⌋ + 1: lines and columns left
-    over are ignored.
+    x `(trials, rows, channels, height, width)`. Each side of y is ⌊(side − size) / stride⌋ + 1; remaining lines and
+    columns are ignored.
 
     Attributes:
-        size: of the square window.
-        stride: from window to window; `size` where it is None.
+        size: side of the square window.
+        stride: distance between windows; None for `size`.
 
     Raises:
-        EngineError: a number below 1, rows that are no images, or a window larger than the image.
+        EngineError: a setting below 1, rows that are not images, or a window larger than the image.
     """
 
     size: int
@@ -114,7 +115,7 @@ class MeanPool2d(Layer):
         share = place.dtype.type(1 / self.size**2)
         y = place.empty(self.outputs(place.inputs))
         total = _pixels(y)
-        middle = _pixels(place.zeros((windows.channels, down.count, across.length)))  # windows of lines
+        middle = _pixels(place.zeros((windows.channels, down.count, across.length)))  # sums down the windows
         parts = _under_columns(middle, across)
 
         def forward(x: Floats) -> Floats:
@@ -149,22 +150,22 @@ def _windows(layer: str, size: int, stride: int | None, inputs: Shape) -> Window
 
 
 def _pixels(x: Floats) -> Floats:
-    """`(trials, rows, channels, height, width)` as `(trials, channels, height, width, rows)`."""
+    """Return a view of `(trials, rows, channels, height, width)` as `(trials, channels, height, width, rows)`."""
     return x.transpose(0, 2, 3, 4, 1)
 
 
 def _under_lines(pixels: Floats, axis: Axis) -> list[Floats]:
-    """Yield the windows' first lines, their second lines, and so on, each `(trials, channels, count, …)`."""
+    """Return the first lines of all windows, their second lines, and so on, each `(trials, channels, count, …)`."""
     return [pixels[:, :, axis.under(line)[1]] for line in range(axis.kernel)]
 
 
 def _under_columns(pixels: Floats, axis: Axis) -> list[Floats]:
-    """The same for columns, each `(trials, channels, height, count, rows)`."""
+    """Return the first columns of all windows, and so on, each `(trials, channels, height, count, rows)`."""
     return [pixels[:, :, :, axis.under(column)[1]] for column in range(axis.kernel)]
 
 
 def _sum(parts: Sequence[Floats], total: Floats) -> None:
-    """Writes the sum of the parts."""
+    """Write the sum of the parts into `total`."""
     first, *others = parts
     if not others:
         np.copyto(total, first)
@@ -174,7 +175,7 @@ def _sum(parts: Sequence[Floats], total: Floats) -> None:
 
 
 def _to_all(share: Floats, whole: Floats, parts: Sequence[Floats], axis: Axis) -> None:
-    """Its adjoint: the parts of `whole` are all given the share."""
+    """Write or add `share` to all parts of `whole`: the adjoint of `_sum`."""
     if not axis.gapless:
         whole[...] = 0
     for part in parts:
@@ -185,7 +186,7 @@ def _to_all(share: Floats, whole: Floats, parts: Sequence[Floats], axis: Axis) -
 
 
 def _largest(parts: Sequence[Floats], top: Floats, larger: Sequence[Booleans]) -> None:
-    """Writes the largest of the parts, and for all but the first whether they are larger than those before."""
+    """Write the maximum of the parts into `top`, and into `larger` where each later part exceeds all previous parts."""
     first, *others = parts
     if not others:
         np.copyto(top, first)
@@ -196,19 +197,19 @@ def _largest(parts: Sequence[Floats], top: Floats, larger: Sequence[Booleans]) -
         first = top
 
 
-def _to_largest(given: Floats, parts: Sequence[Floats], larger: Sequence[Booleans], scratch: Floats | None) -> None:
-    """The last part that is larger than those before is given it, or else the first; `given` is used up.
+def _to_largest(grad: Floats, parts: Sequence[Floats], larger: Sequence[Booleans], scratch: Floats | None) -> None:
+    """Write `grad` to the last part that exceeds all previous ones, else to the first; `grad` is overwritten.
 
     Args:
-        scratch: shaped like a part, where parts overlap and must be added to.
+        scratch: shaped like a part; required if parts overlap, so that `grad` must be added.
     """
     for part, mask in zip(parts[:0:-1], larger[::-1], strict=True):
         share = part if scratch is None else scratch
-        np.multiply(given, mask, share)
-        np.subtract(given, share, given)
+        np.multiply(grad, mask, share)
+        np.subtract(grad, share, grad)
         if scratch is not None:
             np.add(part, share, part)
     if scratch is None:
-        np.copyto(parts[0], given)
+        np.copyto(parts[0], grad)
     else:
-        np.add(parts[0], given, parts[0])
+        np.add(parts[0], grad, parts[0])

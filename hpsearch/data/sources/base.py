@@ -29,8 +29,8 @@ def _image(value: Any) -> Any:
 class Split(StrictModel):
     """Split of the rows into training, validation and test rows: by fractions, in folds, or by a column or a file.
 
-    `test` may be 0; if only `train` and `val` are given, it is the remaining share. With `folds`, each row that is not a
-    test row is a validation row in one fold and a training row in the others.
+    `test` may be 0; if only `train` and `val` are given, it is the remaining share. With `folds`, each row that is not
+    a test row is a validation row in one fold and a training row in the others.
     """
 
     train: Annotated[float, Field(gt=0, lt=1, description="Share of the rows for training.")] = 0.6

@@ -176,7 +176,7 @@ class TableSource(Source, abc.ABC):
         return raw
 
     def _read(self, classification: bool) -> RawTable:
-        """Read all rows; if columns are numeric in one chunk and text in another, read all rows again with them as text."""
+        """Read all rows; columns that are numeric in one chunk and text in another are read again, as text."""
         text = frozenset({self.target} if classification else ())
         while True:
             builder, test = None, 0
@@ -228,7 +228,8 @@ class TableSource(Source, abc.ABC):
         if isinstance(column, int):
             if not -len(names) <= column < len(names):
                 raise self.error(
-                    f"{where}: there are {len(names)} columns, so a position is from 0 to {len(names) - 1}, got {column}"
+                    f"{where}: there are {len(names)} columns, so a position is from 0 to {len(names) - 1},"
+                    f" got {column}"
                 )
             return names[column]
         if column not in names:

@@ -167,10 +167,13 @@ def test_values_that_are_not_finite_or_all_equal() -> None:
         ({"limits": (1, 1)}, r"histograms: limits must be finite and increase, got \(1, 1\)"),
         ({"limits": (0, np.inf)}, r"histograms: limits must be finite and increase, got \(0, inf\)"),
         ({"theta": THETA[:, :5]}, r"theta must be \(trials, 17 parameters\), got \(2, 5\)"),
-        ({"rows": Rows(np.zeros((3, 4)), np.zeros((3, 1)))}, r"rows must be \(2,\) with \(1,\) targets, got \(4,\) .*"),
+        (
+            {"rows": Rows(np.zeros((3, 4)), np.zeros((3, 1)))},
+            r"rows must be \(2,\) with \(1,\) targets, got 3 rows \(4,\) .*",
+        ),
         ({"rows": Rows(np.zeros((3, 2), F32), np.zeros((3, 1)))}, "rows must be float64 like the parameters, got .*"),
         ({"rows": Rows(np.zeros((1, 2)), np.zeros((1, 1)))}, "batch_norm needs batches of at least 2 rows, got .* 1"),
-        ({"trial": Hyperparameters(label_smoothing=0.1)}, "label_smoothing is for classes, .*"),
+        ({"trial": Hyperparameters(label_smoothing=0.1)}, "label_smoothing must be 0 for a regression, .*"),
     ],
 )
 def test_invalid_histograms(kwargs: dict[str, object], message: str) -> None:

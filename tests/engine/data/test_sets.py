@@ -91,7 +91,7 @@ def test_trials_end_with_all_their_sets() -> None:
 def test_as_many_trials_as_sets() -> None:
     net, rows = made(LOSSES["logistic"]())
     hyper = Hyperparameters(OPTIMIZERS["sgd"](), 0.1, 8)
-    with pytest.raises(EngineError, match="3 sets of rows need as many trials, or a multiple, got 4"):
+    with pytest.raises(EngineError, match="the number of trials must be a multiple of the 3 sets of rows, got 4"):
         next(train(net, [hyper] * 4, states(net, hyper, [1, 2, 3, 4]), rows))
 
 

@@ -578,13 +578,13 @@ NAN = float("nan")
         (lambda: BatchNorm(epsilon=0), "batch_norm: epsilon must be above 0, got 0"),
         (lambda: Maxout(0), "maxout: units must be at least 1, got 0"),
         (lambda: Maxout(3, pieces=1), "maxout: pieces must be at least 2, got 1"),
-        (lambda: RReLU(0.5, 0.2), "rrelu: slopes must lie between 0 and 1, low first, got 0.5 and 0.2"),
-        (lambda: RReLU(0, 0.2), "rrelu: slopes must lie between 0 and 1, low first, got 0 and 0.2"),
-        (lambda: RReLU(0.2, 1), "rrelu: slopes must lie between 0 and 1, low first, got 0.2 and 1"),
+        (lambda: RReLU(0.5, 0.2), "rrelu: must have 0 < low ≤ high < 1, got low=0.5, high=0.2"),
+        (lambda: RReLU(0, 0.2), "rrelu: must have 0 < low ≤ high < 1, got low=0, high=0.2"),
+        (lambda: RReLU(0.2, 1), "rrelu: must have 0 < low ≤ high < 1, got low=0.2, high=1"),
         (lambda: PReLU(NAN), "prelu: slope must be finite, got nan"),
         (lambda: ELU(0), "elu: alpha must be above 0, got 0"),
         (lambda: ELU(NAN), "elu: alpha must be above 0, got nan"),
-        (lambda: Residual(()), "residual: there must be at least one layer, got none"),
+        (lambda: Residual(()), "residual: layers must have at least one layer, got none"),
         (
             lambda: Maxout(3).outputs((2, 4, 4)),
             r"maxout: rows must be \(features,\), got \(2, 4, 4\)",
@@ -599,13 +599,13 @@ NAN = float("nan")
         ),
         (
             lambda: of_features(Residual((Dense(5),))).shapes,
-            r"layer 3 of 4: residual: layers and shortcut must make rows of one shape, got \(5,\) and \(6,\); "
-            r"give it a shortcut that makes \(5,\) of \(6,\)",
+            r"layer 3 of 4: residual: layers and shortcut must have the same output shape, got \(5,\) and \(6,\); "
+            r"set a shortcut from \(6,\) to \(5,\)",
         ),
         (
             lambda: Residual((Dense(5),), (Dense(4),)).outputs((6,)),
-            r"residual: layers and shortcut must make rows of one shape, got \(5,\) and \(4,\); "
-            r"give it another shortcut that makes \(5,\) of \(6,\)",
+            r"residual: layers and shortcut must have the same output shape, got \(5,\) and \(4,\); "
+            r"set another shortcut from \(6,\) to \(5,\)",
         ),
         (
             lambda: Residual((Dense(5),)).outputs((2, 4, 4)),

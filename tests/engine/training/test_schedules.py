@@ -119,7 +119,7 @@ def test_constant_after_the_last_epoch(name: str) -> None:
 @pytest.mark.parametrize("name", SPANNED)
 def test_epochs_are_required(name: str) -> None:
     schedule = SCHEDULES[name]()
-    with pytest.raises(EngineError, match=f"^{name}: give epochs, over which the learning rate falls$"):
+    with pytest.raises(EngineError, match=f"^{name}: epochs must be set, got None$"):
         schedule.factor(0)
 
 
@@ -153,7 +153,9 @@ def test_invalid_settings(name: str, field: str, values: tuple[float, ...], must
 
 def test_milestones_increase() -> None:
     for milestones in ((3, 2), (2, 2), (0, 2), (-1,)):
-        with pytest.raises(EngineError, match=r"^multi_step: milestones must increase, from 1 on, got \[") as caught:
+        with pytest.raises(
+            EngineError, match=r"^multi_step: milestones must increase and be at least 1, got \["
+        ) as caught:
             MultiStep(milestones)
         assert str(caught.value).endswith(str(list(milestones)))
     assert MultiStep(()).factor(1000) == 1

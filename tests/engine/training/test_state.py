@@ -105,7 +105,7 @@ def test_different_states_cannot_be_joined() -> None:
     other = start(net(), hyperparameters(1, "adam"))
     double = start(net(), trials, F64)
     for stranger in (late, wide, other, double):
-        with pytest.raises(EngineError, match="states that join must be at the same step"):
+        with pytest.raises(EngineError, match="states to join must have the same epoch, step"):
             State.join([early, stranger])
 
 

@@ -208,11 +208,11 @@ def test_trials_and_rows_of_different_numbers() -> None:
     none = Rows(DATA.x[:0], DATA.y[:0])
     for given, data, message in (
         (trials[:1], DATA, rf"the state must be \(1 trials, {NET.size} parameters\), got \(2, {NET.size}\)"),
-        (other_batch, DATA, "trials that train together must have one batch size and one kind of everything else"),
-        (other_kind, DATA, "trials that train together must have one batch size and one kind of everything else"),
-        (trials, Rows(DATA.x[:, :4], DATA.y), shape + r"\(4,\) with \(3,\), 21 of them"),
-        (trials, Rows(DATA.x, DATA.y[:, :2]), shape + r"\(5,\) with \(2,\), 21 of them"),
-        (trials, none, shape + r"\(5,\) with \(3,\), 0 of them"),
+        (other_batch, DATA, "trials that train together must have the same batch size and the same kinds of settings"),
+        (other_kind, DATA, "trials that train together must have the same batch size and the same kinds of settings"),
+        (trials, Rows(DATA.x[:, :4], DATA.y), shape + r"21 rows \(4,\) with \(3,\)"),
+        (trials, Rows(DATA.x, DATA.y[:, :2]), shape + r"21 rows \(5,\) with \(2,\)"),
+        (trials, none, shape + r"0 rows \(5,\) with \(3,\)"),
         (trials, Rows(DATA.x.astype(F64), DATA.y), "rows must be float32 like the parameters, got float64 and float32"),
     ):
         with pytest.raises(EngineError, match=f"^{message}$"):

@@ -189,7 +189,7 @@ def test_trials_with_and_without_penalty_train_apart(option: str) -> None:
     """Without a penalty a step has two calls less, and adding 0 can change the sign of a 0."""
     trials = [Hyperparameters(**{option: value}) for value in (0.0, 0.1)]
     assert trials[0].kind != trials[1].kind
-    with pytest.raises(EngineError, match="of everything else"):
+    with pytest.raises(EngineError, match="the same kinds of settings"):
         next(train(NET, trials, begin(trials), DATA))
 
 
@@ -202,7 +202,7 @@ def test_scores_use_the_labels_without_smoothing() -> None:
 
 def test_smoothing_needs_classes() -> None:
     net, trial = network("squared_error", 1, "tanh", inputs=5), Hyperparameters(label_smoothing=0.1)
-    with pytest.raises(EngineError, match="label_smoothing is for classes, not for a regression"):
+    with pytest.raises(EngineError, match="label_smoothing must be 0 for a regression"):
         next(train(net, [trial], begin([trial], net), rows("squared_error", 1, 8, 5)))
 
 
@@ -269,7 +269,9 @@ def test_trials_switch_together_to_one_optimizer() -> None:
     assert trial.kind == replace(trial, switch=Switch(3, Adam(0.8), 0.5)).kind
     for other in (None, Switch(4, Adam()), Switch(3, SGD()), Switch(3, Momentum())):
         trials = [trial, replace(trial, switch=other)]
-        with pytest.raises(EngineError, match="trials that train together must have one batch size and one kind"):
+        with pytest.raises(
+            EngineError, match="trials that train together must have the same batch size and the same kinds"
+        ):
             next(train(NET, trials, begin(trials), DATA))
 
 
@@ -430,5 +432,7 @@ def test_trials_of_other_kinds_cannot_train_together() -> None:
     trial = Hyperparameters(clip=ClipNorm(), row_sampling=Shuffle())
     for other in ({"clip": None}, {"clip": ClipValue()}, {"row_sampling": Balanced()}, {"by_batch": True}):
         trials = [trial, replace(trial, **other)]  # type: ignore[arg-type]
-        with pytest.raises(EngineError, match="trials that train together must have one batch size and one kind"):
+        with pytest.raises(
+            EngineError, match="trials that train together must have the same batch size and the same kinds"
+        ):
             next(train(NET, trials, begin(trials), DATA))

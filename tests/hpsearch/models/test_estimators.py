@@ -473,7 +473,7 @@ def test_bad_rows() -> None:
 def test_divergence_raises_an_error_and_changes_nothing(stop: bool) -> None:
     x, y = rows("diabetes")
     wild: dict[str, Any] = {"optimizer": "sgd", "learning_rate": 1e6, "epochs": 50, "early_stopping": stop}
-    with pytest.raises(ValueError, match=r"epoch \d+ diverged, .* learning_rate must be lower, got 1e\+06"):
+    with pytest.raises(ValueError, match=r"epoch \d+ diverged: .* learning_rate must be lower, got 1e\+06"):
         MLPRegressor(**wild).fit(x, y)
     model = MLPRegressor(epochs=5, warm_start=True, random_state=0).fit(x, y)
     before, curve = model.predict(x), list(model.loss_curve_)
