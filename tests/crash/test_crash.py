@@ -24,7 +24,7 @@ COMMITS = 100  # the least number of commits of the first study of killed.py
 
 @pytest.fixture
 def memory(tmp_path: Path) -> Iterator[Path]:
-    """Return a folder in memory if there is one, so that thousands of commits do not wait for a disk."""
+    """Yield a folder in memory if there is one, so that thousands of commits do not wait for a disk."""
     with contextlib.ExitStack() as stack:
         shared = Path("/dev/shm")
         usable = shared.is_dir() and os.access(shared, os.W_OK)

@@ -39,7 +39,7 @@ LONGEST = 20_000  # characters of a message
 
 
 def harmless(text: str) -> bool:
-    """Check that a message has no terminal control characters and no lone surrogates."""
+    """Return whether a text has no terminal control characters and no lone surrogates."""
     return all(c.isprintable() for line in text.split("\n") for c in line)
 
 

@@ -78,7 +78,7 @@ def ended(process: subprocess.Popen[str]) -> str:
 
 
 def projection(database: Path) -> dict[str, Any]:
-    """Return everything that MLflow has of a study but times and ids, by trial; check that no run is double or open."""
+    """Return everything that MLflow has of a study but times and ids, by trial; no run may be open or exist twice."""
     result: dict[str, Any] = {}
     with closing(sqlite3.connect(database)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
@@ -113,7 +113,7 @@ def projection(database: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A new database, whose migrations take seconds."""
+    """Return a new database, whose migrations take seconds."""
     path = tmp_path_factory.mktemp("template") / "mlflow.db"
     assert MlflowTracker(uri_of(path)).close(9) is None
     return path
@@ -159,7 +159,7 @@ def long(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Reference:
 # ── faults of the tracking store ──────────────────────────────────────────────────────────────────────────────────
 @contextlib.contextmanager
 def locked(place: Path) -> Iterator[str]:
-    """Locked by another process, without the write-ahead log, which would allow reading."""
+    """Lock the database from another process, without the write-ahead log, which would allow reading."""
     with closing(sqlite3.connect(place, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode=DELETE")
         connection.execute("BEGIN EXCLUSIVE")
@@ -195,7 +195,7 @@ def of_another_program(place: Path) -> Iterator[str]:
 
 
 def unchanged(place: Path) -> Iterator[str]:
-    """Check that the file is not overwritten."""
+    """Replace the database by another file, and check that it is not overwritten."""
     before = place.read_bytes()
     yield uri_of(place)
     assert place.read_bytes() == before

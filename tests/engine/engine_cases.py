@@ -82,7 +82,7 @@ def start(net: Network, trials: Sequence[Hyperparameters], dtype: np.dtype[Any] 
 
 
 def run(net: Network, trials: Sequence[Hyperparameters], state: State, data: Rows, epochs: int) -> list[Epoch]:
-    """Train all trials for this many epochs, with the training rows as validation rows."""
+    """Train all trials for this many epochs; the training rows are also the validation rows."""
     training = train(net, trials, state, data, data)
     return [next(training) for _ in range(epochs)]
 

@@ -32,7 +32,7 @@ XAVIER, TANH, CLASSES = XavierNormal(), ACTIVATIONS["tanh"](), 3
 
 
 def of_features(*layers: Layer) -> Network:
-    """Place the layer between two dense layers, after a tanh, on rows of 5 features."""
+    """Return a network with the layer between two dense layers, after a tanh, on rows of 5 features."""
     return Network((5,), (Dense(6, XAVIER), TANH, *layers, Dense(CLASSES, XAVIER)), SoftmaxCrossEntropy())
 
 
@@ -62,17 +62,17 @@ class Pixels(Layer):
 
 
 def of_images(*layers: Layer) -> Network:
-    """Place the layer on rows of two channels, after a layer that needs its gradient."""
+    """Return a network with the layer on rows of two channels, after a layer that needs its gradient."""
     return Network((2, 3, 4), (PReLU(0.6), *layers, Pixels(), Dense(CLASSES, XAVIER)), SoftmaxCrossEntropy())
 
 
 def of_pixels(*layers: Layer) -> Network:
-    """Place the layer first on larger images, so that dL/dx is not needed."""
+    """Return a network with the layer first on larger images, so that dL/dx is not needed."""
     return Network((2, 7, 6), (*layers, Flatten(), Dense(CLASSES, XAVIER)), SoftmaxCrossEntropy())
 
 
 def first(*layers: Layer) -> Network:
-    """Place the layer first, so that dL/dx is not needed."""
+    """Return a network with the layer first, so that dL/dx is not needed."""
     return Network((5,), (*layers, Dense(CLASSES, XAVIER)), SoftmaxCrossEntropy())
 
 

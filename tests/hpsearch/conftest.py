@@ -13,7 +13,7 @@ from hpsearch.storage.records import Trial
 
 @pytest.fixture(scope="module")
 def full(tmp_path_factory: pytest.TempPathFactory) -> StudyCase:
-    """A study with everything that the loop does: pruning, zooming, diverged trials and a confirming stage."""
+    """Return a study with everything the loop does: pruning, zooming, diverged trials and a confirming stage."""
     found = make_case(tmp_path_factory.mktemp("full"), cases.FULL)
     assert all(found.trials[place].epochs > 2 for place in VICTIMS), "too short for a checkpoint in between"
     return found
@@ -21,19 +21,19 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> StudyCase:
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> StudyCase:
-    """A study without pruning."""
+    """Return a study without pruning."""
     return make_case(tmp_path_factory.mktemp("plain"), {})
 
 
 @pytest.fixture(scope="session")
 def conditional_spec() -> Spec:
-    """The spec of a study with conditional parameters, dropout, batch normalization and given points."""
+    """Return the spec of a study with conditional parameters, dropout, batch normalization and given points."""
     return cases.small(**cases.RICH)
 
 
 @pytest.fixture(scope="session")
 def conditional_reference(conditional_spec: Spec, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Trial], str]:
-    """The trials and the table of that study, trained inline without interruption."""
+    """Return the trials and the table of that study, trained inline without interruption."""
     folder = tmp_path_factory.mktemp("conditional")
     dataset, _ = prepare(conditional_spec.data, conditional_spec.seed, folder)
     study = cases.run(conditional_spec, dataset, folder / "small.db")

@@ -74,7 +74,7 @@ def query_rows(database: Path, query: str) -> list[Any]:
 
 
 def die_before_training(folder: str, seeds: dict[int, int], task: Task) -> Outcome:
-    """A task function: trials with these seeds end their worker, each the given number of times."""
+    """Task function: trials with these seeds end their worker, each the given number of times."""
     for t in task.trials:
         marks = Path(folder) / str(t.seed)
         deaths = len(marks.read_bytes()) if marks.exists() else 0
@@ -86,7 +86,7 @@ def die_before_training(folder: str, seeds: dict[int, int], task: Task) -> Outco
 
 
 def fail_after_training(seeds: tuple[int, ...], task: Task) -> Outcome:
-    """A task function: the training of the trials with these seeds raises at its end."""
+    """Task function: the training of trials with these seeds raises at its end."""
     original = trial._train
 
     def train(task: Task) -> list[TrialResult]:
@@ -152,7 +152,7 @@ class DyingExecutor:
 
     @property
     def trained(self) -> list[tuple[int, int, int]]:
-        """Every trained epoch of every trial, as (number, seed, epoch)."""
+        """Return every trained epoch of every trial as (number, seed, epoch)."""
         found = []
         for task, outcome in self.tasks:
             for t, r in zip(task.trials, outcome or (), strict=False):

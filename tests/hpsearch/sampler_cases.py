@@ -54,7 +54,7 @@ def context(number: int, *, seed: int = 5, wave: int = 8, known: int = 0, box: B
 
 
 def frozen(params: Params, outcome: Outcome | None, box: Box = BOX) -> FrozenTrial:
-    """A trial as the loop passes it to the sampler; running when there is no outcome."""
+    """Return a trial as the loop passes it to the sampler; running when there is no outcome."""
     state, value, reports = outcome or (TrialState.RUNNING, None, {})
     distributions = {key: box[key] for key in params}
     return create_trial(
@@ -152,7 +152,7 @@ WEIGHTS = {"rate": 30.0, "share": 3.0, "units": 10.0, "count": 1.0}
 
 
 def bowl(params: Params) -> float:
-    """A quadratic function in the axes' scales."""
+    """Return a quadratic function of the coordinates on the axes' scales."""
     places: dict[str, Callable[[float], float]] = {
         "rate": lambda value: math.log(value / 1e-5) / math.log(1e5),
         "share": lambda value: (value + 2) / 8,

@@ -64,7 +64,7 @@ def run(call: Call, study: Path, *others: str | Path) -> Said:
 
 
 def refused(said: Said, *fragments: str) -> None:
-    """Check for exit code 2, an empty stdout, and one message; return it."""
+    """Check for exit code 2, an empty stdout, and a message that contains the fragments."""
     assert said.code == 2, said
     assert said.out == ""
     assert said.err.startswith("error: ") and "Traceback" not in said.err
@@ -74,7 +74,7 @@ def refused(said: Said, *fragments: str) -> None:
 
 def strict(text: str) -> dict[str, Any]:
     def no_constant(name: str) -> None:
-        raise AssertionError(f"{name} is no JSON")
+        raise AssertionError(f"{name} is not JSON")
 
     content = json.loads(text, parse_constant=no_constant)
     assert isinstance(content, dict)

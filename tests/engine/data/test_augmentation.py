@@ -32,7 +32,7 @@ def applied(augmentation: Augmentation, x: Floats, seed: int = 0) -> Floats:
 
 
 def by_scipy(x: Floats, matrices: Floats, shifts: Floats | None = None) -> Floats:
-    """Transform image by image and channel by channel: M p + shift, from the center."""
+    """Return the images transformed one by one and channel by channel: M p + shift, from the center."""
     middle = (np.array(x.shape[2:]) - 1) / 2
     out = np.empty_like(x)
     for n, matrix in enumerate(matrices):

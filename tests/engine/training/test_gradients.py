@@ -22,7 +22,7 @@ def draw(net: Network, trials: int) -> Floats:
 
 @pytest.fixture(params=[(0, 10**6), (1 << 14, 10**6), (1 << 14, 200)], ids=["large", "small", "cut"])
 def size(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Return sizes for both treatments of a dense layer's bias, and for products that are cut for BLAS."""
+    """Cover both treatments of a dense layer's bias, and products that are cut for BLAS."""
     small, unpacked = request.param
     monkeypatch.setattr("engine.layers.dense.SMALL", small)
     monkeypatch.setattr("engine.layers.dense.UNPACKED", unpacked)

@@ -16,7 +16,7 @@ from tests.hpsearch.test_cli import Call, call, refused  # noqa: F401
 
 @pytest.fixture(scope="module")
 def old(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database of an older MLflow with two studies, to be copied."""
+    """Return a database of an older MLflow with two studies, to be copied."""
     path = tmp_path_factory.mktemp("old") / "mlflow.db"
     subprocess.run([sys.executable, "-c", MAKE, f"sqlite:///{path}", OLD], check=True, capture_output=True)
     with closing(sqlite3.connect(path)) as connection:
@@ -26,7 +26,7 @@ def old(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def older(old: Path, tmp_path: Path) -> Path:
-    """A copy in the default place."""
+    """Return a copy in the default place."""
     path = tmp_path / "mlruns" / "mlflow.db"
     path.parent.mkdir()
     shutil.copy(old, path)
@@ -35,7 +35,7 @@ def older(old: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
-    """A database in the default place with the expected schema, but only the tables that are read."""
+    """Return a database in the default place with the expected schema, but only the tables that are read."""
     path = tmp_path / "mlruns" / "mlflow.db"
     path.parent.mkdir()
     with closing(sqlite3.connect(path)) as connection:

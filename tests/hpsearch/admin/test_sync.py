@@ -21,7 +21,7 @@ SHORT: dict[str, Any] = {"train.epochs": 2, "stages.0.trials": 3, "stages.1.tria
 
 @pytest.fixture
 def interrupted(tmp_path: Path) -> str:
-    """The URL of a study of which two trials are finished."""
+    """Return the URL of a study of which two trials are finished."""
     spec, database, tracker = cases.small(**SHORT), tmp_path / "small.db", cases.LimitTracker(2)
     dataset, _ = prepare(spec.data, spec.seed, tmp_path)
     with pytest.raises(Interrupted):

@@ -19,7 +19,7 @@ PARAMETERS = {
 
 
 def context(seed: int, every: Space) -> SamplerContext:
-    """The thirteenth trial of a stage over the full space."""
+    """Return the context of the thirteenth trial of a stage over the full space."""
     return SamplerContext(seed, seed, 12, 4, 0, every.distributions(every.full_box()), frozenset())
 
 

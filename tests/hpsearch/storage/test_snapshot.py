@@ -29,7 +29,7 @@ SHORT = {"train.epochs": 2, "stages.0.trials": 5, "stages.1.trials": 3, "wave": 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Spec, Dataset, Path]:
-    """A finished study; no test may change its database."""
+    """Return a finished study; no test may change its database."""
     folder, spec = tmp_path_factory.mktemp("made"), cases.small(**SHORT)
     dataset, _ = prepare(spec.data, spec.seed, folder)
     cases.run(spec, dataset, folder / "small.db")
@@ -38,7 +38,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Spec, Dataset, Path]
 
 @pytest.fixture
 def database(made: tuple[Spec, Dataset, Path], tmp_path: Path) -> Path:
-    """A copy, alone in a folder whose name must be quoted in SQLite's addresses."""
+    """Return a copy, alone in a folder whose name must be quoted in SQLite's URIs."""
     folder = tmp_path / "a #1 100% file:ü"
     folder.mkdir()
     return Path(shutil.copy(made[2], folder / "small.db"))
@@ -113,7 +113,7 @@ def test_a_folder_that_cannot_be_written(made: tuple[Spec, Dataset, Path], left:
 
 
 def killed(database: Path, left: tuple[str, ...]) -> list[int]:
-    """Leave a log as a kill would, which holds one more trial; return the numbers of the first stage's trials."""
+    """Leave a log as a kill would, with one more trial; return the numbers of the first stage's trials."""
     copies = {}
     with closing(sqlite3.connect(database)) as connection:
         connection.execute("PRAGMA journal_mode=WAL")

@@ -83,21 +83,21 @@ GROWN: dict[str, tuple[dict[str, Any], dict[str, Any], str, int]] = {
         "stages.fine.trials: 3 → 9",
         6,
     ),
-    "more trials, a wave that was not whole": (
+    "more trials after an incomplete wave": (
         {"stages": fine(trials=4)},
         {"stages": fine(trials=8)},
         "stages.fine.trials: 4 → 8",
         4,
     ),
     "a stage appended": ({}, {"stages": [COARSE, FINE, LAST]}, "stages.last: not given → {trials: 4, ", 4),
-    "one that confirms": ({}, {"stages": [COARSE, FINE, CONFIRM]}, "stages.confirm: not given → {", 4),
+    "a confirming stage appended": ({}, {"stages": [COARSE, FINE, CONFIRM]}, "stages.confirm: not given → {", 4),
     "more seeds": (
         {"stages": [COARSE, CONFIRM]},
         {"stages": [COARSE, {**CONFIRM, "seeds": 4}]},
         "stages.confirm.seeds: 2 → 4",
         4,
     ),
-    "the second stage, and more in it": (
+    "the second stage with more trials": (
         {"stages": [COARSE]},
         {"stages": fine(sampler="random", zoom={"keep_top": 1.0})},
         "stages.fine: not given → ",
@@ -180,19 +180,23 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "wave": ({}, {"wave": 4}, "wave: 3 → 4"),
     "pruning": ({}, {"pruning": "median"}, "pruning.kind: none → median"),
     "duplicates": ({}, {"duplicates": "reuse"}, "duplicates: new_seed → reuse"),
-    "a range when all has begun": ({}, {"parameters.learning_rate.max": 2.0}, "parameters.learning_rate.max: 1.0 → 2"),
+    "a range after all stages have begun": (
+        {},
+        {"parameters.learning_rate.max": 2.0},
+        "parameters.learning_rate.max: 1.0 → 2",
+    ),
     "a fixed value": ({}, {"parameters.l2": 0.5}, "parameters.l2.value: 0.0001 → 0.5"),
     "values": (
         {},
         {"parameters.batch_size.values": [16, 32, 64]},
         "parameters.batch_size.values: [16, 32] → [16, 32, ",
     ),
-    "fewer than asked": (
+    "fewer trials than begun": (
         {},
         {"stages": fine(trials=5)},
         "stages.fine.trials: 6 → 5 (6 trials have been proposed already)",
     ),
-    "more of an earlier stage": (
+    "more trials of an earlier stage": (
         {},
         {"stages": [{**COARSE, "trials": 9}, FINE]},
         "stages.coarse.trials: 6 → 9 (fine has started after it)",
@@ -206,7 +210,7 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "pruning of a begun stage": ({}, {"stages": fine(pruning=VAL)}, "stages.fine.pruning: not given → {kind: median"),
     "a begun stage removed": ({}, {"stages": [COARSE]}, "stages.fine: {trials: 6, "),
     "a stage before a begun one": ({}, {"stages": [COARSE, LAST, FINE]}, "stages.last: not given → "),
-    "after what confirms": (
+    "a stage after the confirming one": (
         {"stages": [COARSE, CONFIRM]},
         {"stages": [COARSE, LAST, CONFIRM]},
         "stages.last: not given → ",

@@ -16,7 +16,7 @@ from tests.hpsearch.tracking.mlflow.mlflow_cases import STATES
 
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A new database, whose migrations take seconds."""
+    """Return a new database, whose migrations take seconds."""
     path = tmp_path_factory.mktemp("fresh") / "mlflow.db"
     assert MlflowTracker(f"sqlite:///{path}").close(9) is None
     return path
@@ -24,13 +24,13 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def place(fresh: Path, tmp_path: Path) -> Path:
-    """A copy of the new database."""
+    """Return a copy of the new database."""
     return Path(shutil.copy(fresh, tmp_path / "mlflow.db"))
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Two models of one study's champion, with different weights."""
+    """Return two models of one study's champion, with different weights."""
     folder = tmp_path_factory.mktemp("models")
     spec = cases.small()
     dataset, [folds] = prepare(spec.data, spec.seed, folder)

@@ -44,7 +44,7 @@ def points_of(spec: Spec, count: int, **values: Any) -> list[TrialTask]:
 
 @pytest.fixture
 def builds(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The sizes of the networks that are built."""
+    """Return the list of the sizes of all networks that are built."""
     sizes: list[int] = []
     original = network.Network
 

@@ -46,7 +46,7 @@ def test_trial_fails_after_three_deaths(plain: StudyCase, tmp_path: Path) -> Non
             assert records[place]._replace(metrics={}) == r._replace(metrics={})
 
     def fails(task: Task) -> Outcome:
-        """Fail just that trial."""
+        """Fail that trial only."""
         alone = [dataclasses.replace(task, trials=(t,)) for t in task.trials]
         return tuple(
             failed_result(t.trials[0], records[victim].error or "") if t.trials[0].seed == seed else advance(t)[0]

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(not URL, reason="HPSEARCH_TEST_POSTGRES holds no
 
 @pytest.fixture
 def engine() -> Iterator[sa.Engine]:
-    """Return an engine that may write."""
+    """Yield an engine that may write."""
     made = sa.make_url(URL)
     made = made.set(password=os.environ[str(made.password)[2:-1]])
     engine = sa.create_engine(made, poolclass=sa.NullPool)

@@ -14,7 +14,7 @@ from tests.hpsearch.report.html.report_cases import EVIL, STUDIES
 
 @pytest.fixture(scope="session")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """Return a function from a name in `STUDIES` to the URL of that study, which is run once."""
+    """Yield a function from a name in `STUDIES` to the URL of that study, which is run once."""
     folder, urls = tmp_path_factory.mktemp("studies"), dict[str, str]()
 
     def url(name: str) -> str:

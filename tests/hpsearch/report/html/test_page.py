@@ -64,7 +64,7 @@ class ParsedPage(HTMLParser):
 
 @pytest.fixture
 def read(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., ParsedPage]]:
-    """Return a function that renders a page and parses it, without plotly.js, which takes half a second to compress."""
+    """Yield a function that renders a page and parses it, without plotly.js, which takes half a second to compress."""
     monkeypatch.setattr(page, "_compressed_plotly", lambda: "")
     yield lambda content, *charts: ParsedPage(page.render_page(content, *(charts or ([], []))))
 

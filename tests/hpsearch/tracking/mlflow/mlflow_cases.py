@@ -63,7 +63,7 @@ def upload(
     model: Path | None = None,
     study: StudyInfo = STUDY,
 ) -> MlflowTracker:
-    """Upload trials as a study does that runs, or runs again."""
+    """Upload trials as a study does that runs or resumes."""
     tracker = MlflowTracker(f"sqlite:///{place}")
     tracker.start_study(study)
     for t in trials:

@@ -64,7 +64,7 @@ class Tracked(NamedTuple):
 
 @pytest.fixture(scope="module")
 def tracked(tmp_path_factory: pytest.TempPathFactory) -> Tracked:
-    """A study run by the command, tracked in the default place and read through MLflow's client."""
+    """Return a study run by the command, tracked in the default place and read through MLflow's client."""
     from mlflow import MlflowClient
 
     folder = tmp_path_factory.mktemp("tracked") / "a%20b"

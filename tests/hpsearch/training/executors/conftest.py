@@ -39,7 +39,7 @@ def dataset(spec: Spec, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 @pytest.fixture(scope="module")
 def tasks(spec: Spec, dataset: Dataset) -> list[Task]:
-    """Tasks with 32 different results; each takes about 0.1 s."""
+    """Return tasks with 32 different results; each takes about 0.1 s."""
     point = {"learning_rate": 0.01, "beta": 0.9, "hidden_units": 8, "batch_size": 16, "l2": 1e-4}
     return [
         Task(spec, dataset, (TrialTask(n, point, n), TrialTask(n + 100, point, n + 100)), EPOCHS) for n in range(16)
