@@ -104,6 +104,7 @@ class OptunaMirror:
         """Close Optuna's connections."""
         with contextlib.suppress(SQLAlchemyError):
             if self._storage is not None:
+                self._storage.remove_session()
                 self._storage.engine.dispose()
 
     def storage(self) -> "optuna.storages.RDBStorage":

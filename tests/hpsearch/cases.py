@@ -3,7 +3,6 @@
 import copy
 import json
 import sqlite3
-import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import closing, contextmanager
@@ -169,6 +168,24 @@ def rows(study: Study) -> list[Trial]:
     return [r._replace(seconds=0.0, finished=0.0) for records in study.trials for r in records]
 
 
+@contextmanager
+def optuna_storage(database: Path) -> Iterator[optuna.storages.RDBStorage]:
+    """Open a study database with Optuna alone, and close its connections, which Optuna leaves to garbage collection."""
+    storage = optuna.storages.RDBStorage(url_of(str(database)))
+    try:
+        yield storage
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
+
+
+def optuna_study(database: Path, name: str) -> tuple[optuna.study.StudyDirection, list[optuna.trial.FrozenTrial]]:
+    """Return direction and trials of one of Optuna's studies in a study database."""
+    with optuna_storage(database) as storage:
+        study = optuna.load_study(study_name=name, storage=storage)
+        return study.direction, study.trials
+
+
 def table(database: Path) -> str:
     """Return everything that a database holds of a study except times: trials and champion, and the trials in Optuna.
 
@@ -190,9 +207,7 @@ def table(database: Path) -> str:
             assert not storage.trials.checkpoints(name)
     finally:
         storage.close()
-    with warnings.catch_warnings():  # of connections that Optuna leaves to the garbage collector
-        warnings.simplefilter("ignore", ResourceWarning)
-        theirs = optuna.storages.RDBStorage(url)  # one for all stages, because each reads Optuna's migrations
+    with optuna_storage(database) as theirs:  # one for all stages: each reads Optuna's migrations
         for stage in spec.stages:
             study = optuna.load_study(study_name=f"{spec.name}/{stage.name}", storage=theirs)
             lines.append(study.direction)

@@ -255,11 +255,9 @@ def test_run_on_other_files(call: Call, study: Path, tmp_path: Path) -> None:
         connection.execute("CREATE TABLE birds (name TEXT)")
         connection.commit()
     refused(run(call, study, "--storage", "other.db"), "not of an hpsearch study")
-    url = url_of(str(tmp_path / "optuna.db"))
-    storage = optuna.storages.RDBStorage(url)
-    optuna.create_study(storage=storage, study_name="another's")
-    storage.engine.dispose()
-    refused(run(call, study, "--storage", url), "not of an hpsearch study")
+    with cases.optuna_storage(tmp_path / "optuna.db") as storage:
+        optuna.create_study(storage=storage, study_name="another's")
+    refused(run(call, study, "--storage", "optuna.db"), "not of an hpsearch study")
 
 
 def test_folder_that_cannot_be_written(call: Call, study: Path, tmp_path: Path) -> None:

@@ -19,7 +19,6 @@ from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.search import pruning
 from hpsearch.search.pruning import bracket, rungs, trials_to_prune
 from hpsearch.storage.records import Trial
-from hpsearch.storage.sqlite_file import url_of
 from hpsearch.training.task import TrialState
 
 
@@ -547,7 +546,7 @@ def _behind(pair: Pair, stage: Stage, rung: int, mine: list[int], like: list[int
 def test_optuna_has_the_reports(pair: Pair) -> None:
     """Pruned trials have their values at each rung; diverged ones have no report, which is worst for samplers."""
     name = f"small/{pair.spec.stages[0].name}"
-    stored = optuna.load_study(study_name=name, storage=url_of(str(pair.database))).trials
+    _, stored = cases.optuna_study(pair.database, name)
     best = max if pair.spec.metric.sign < 0 else min
     for one, r in zip(stored, pair.pruned, strict=True):
         assert one.state.name == {"complete": "COMPLETE"}.get(r.state, "PRUNED")

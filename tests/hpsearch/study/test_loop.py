@@ -129,7 +129,7 @@ def test_finished_study_is_not_changed(
 def test_optuna_reads_it(spec: Spec, done: tuple[Study, Path], reference: tuple[list[Trial], str]) -> None:
     """Points, values and states, read by Optuna without hpsearch."""
     for stage in spec.stages:
-        trials = optuna.load_study(study_name=f"small/{stage.name}", storage=url_of(str(done[1]))).trials
+        _, trials = cases.optuna_study(done[1], f"small/{stage.name}")
         records = [r for r in reference[0] if r.stage == stage.name]
         assert [(t.number, t.value, t.params) for t in trials] == [
             (r.number, r.value, r.internal_params) for r in records
@@ -153,8 +153,8 @@ def test_maximize(dataset: Dataset, tmp_path: Path) -> None:
     assert study.best.value == max(v for v in values if v is not None)
     assert next(r.label for r in cases.rows(study) if r.value == study.best.value) == study.best.label
     assert all(r.value == r.history["val/accuracy"][r.best_epoch - 1] for r in cases.rows(study))
-    stored = optuna.load_study(study_name="small/fine", storage=url_of(str(tmp_path / "a.db")))
-    assert stored.direction == optuna.study.StudyDirection.MAXIMIZE
+    direction, _ = cases.optuna_study(tmp_path / "a.db", "small/fine")
+    assert direction == optuna.study.StudyDirection.MAXIMIZE
     executor = cases.HeldExecutor(lambda waiting: waiting - 1)
     with cases.opened(spec, dataset, tmp_path / "b.db", executor) as other:
         cases.drive(other, executor)

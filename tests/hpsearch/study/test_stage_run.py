@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import cases
 import numpy as np
-import optuna
 import pytest
 from executor_cases import ExitsWhenRead
 from fault_cases import (
@@ -207,7 +206,6 @@ def test_killed_during_a_retry(plain: StudyCase, tmp_path: Path) -> None:
     """At each commit of a retry; the trials are retried the next time."""
     import sqlalchemy as sa
 
-    from hpsearch.storage.sqlite_file import url_of
     from hpsearch.study.start import retry_failed
 
     spec = cases.small(**{"stages.0.trials": 4, "stages.1.trials": 3, "train.epochs": 2})
@@ -323,7 +321,7 @@ def test_diverged_trials(dataset: Dataset, tmp_path: Path) -> None:
             assert not np.isfinite(r.history["train/loss"][-1]) or not np.isfinite(r.history["val/loss"][-1])
             assert len(r.history["train/loss"]) == r.epochs
     for stage in spec.stages:
-        for t in optuna.load_study(study_name=f"small/{stage.name}", storage=url_of(str(tmp_path / "a.db"))).trials:
+        for t in cases.optuna_study(tmp_path / "a.db", f"small/{stage.name}")[1]:
             assert (t.state.name == "PRUNED") == (states[f"{stage.name}/{t.number}"] == "diverged")
     executor = cases.HeldExecutor(lambda waiting: 0, single=True)
     with cases.opened(spec, dataset, tmp_path / "b.db", executor) as other:
@@ -371,7 +369,7 @@ def test_failing_trials(spec: Spec, dataset: Dataset, reference: tuple[list[Tria
     assert all(r.value is None for r in failed)
     coarse = [r for r in records if r.stage == "coarse" and r not in failed]
     assert all(r._replace(metrics={}) in [x._replace(metrics={}) for x in reference[0]] for r in coarse)
-    trials = optuna.load_study(study_name="small/coarse", storage=url_of(str(tmp_path / "a.db"))).trials
+    _, trials = cases.optuna_study(tmp_path / "a.db", "small/coarse")
     assert {t.number for t in trials if t.state.name == "FAIL"} == {r.number for r in failed if r.stage == "coarse"}
     executor = cases.HeldExecutor(lambda waiting: 0, single=True)
     with cases.opened(spec, dataset, tmp_path / "b.db", executor) as other:
