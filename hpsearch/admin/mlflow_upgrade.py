@@ -34,7 +34,13 @@ _UNCHANGED = "the database was not changed"
 
 
 class UpgradeResult(NamedTuple):
-    """An upgraded database. If nothing was to do, `before` equals `after` and there is no backup."""
+    """The result of an upgrade.
+
+    Attributes:
+        path: the database file.
+        before, after: schema revisions; equal if no upgrade was necessary.
+        backup: copy of the database before the upgrade; None if no upgrade was necessary.
+    """
 
     path: Path
     before: str
@@ -43,14 +49,15 @@ class UpgradeResult(NamedTuple):
 
 
 def upgrade(tracking_uri: str) -> UpgradeResult:
-    """Upgrade a tracking database, which is not changed if that fails.
+    """Upgrade a tracking database; if the upgrade fails, the database is not changed.
 
     Args:
         tracking_uri: MLflow's SQLite file, a path or a URI.
 
     Raises:
-        TrackingError: it does not exist, is damaged, is a newer MLflow's or in use, or MLflow cannot upgrade it.
-        StorageError: it cannot be read.
+        TrackingError: the database does not exist, is damaged, is in use, has the schema of a newer MLflow, or MLflow
+            cannot upgrade it.
+        StorageError: the database cannot be read.
     """
     path = tracking_file(tracking_uri).resolve()  # a symbolic link remains one
     try:
@@ -67,7 +74,7 @@ def _upgradable_revision(path: Path) -> str:
     """Return the revision of a database's schema.
 
     Raises:
-        TrackingError: it is neither the installed MLflow's nor an older one's.
+        TrackingError: the database is damaged, or its schema is that of a newer MLflow.
     """
     uri = url_of(str(path))
     with open_readonly(uri) as connection:
@@ -84,7 +91,7 @@ def _require_schema(where: str, uri: str, connection: "sa.Connection", note: str
 
 
 def _replace(path: Path) -> Path:
-    """Replace a database by an upgraded copy, while no other process has it open, and return the backup."""
+    """Replace a database that no other process has open by an upgraded copy; return the backup."""
     backup = path.with_name(f"{path.stem}-{time.strftime('%Y%m%dT%H%M%S')}{path.suffix}")
     draft = path.with_name(f"{path.name}.draft")
     with _temporary(draft), contextlib.ExitStack() as undo:
@@ -106,10 +113,10 @@ def _replace(path: Path) -> Path:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open a database that no other process can read or write meanwhile.
+    """Open a database that no other process can read or write until the block ends.
 
     Raises:
-        TrackingError: another process has it open.
+        TrackingError: another process has the database open.
     """
     try:
         database = exclusive_connection(path, OPEN_TIMEOUT)
@@ -138,7 +145,7 @@ def _check_copy(copy: Path) -> None:
     """Check that a copy is not damaged, and merge its log into it.
 
     Raises:
-        TrackingError: it is damaged.
+        TrackingError: the copy is damaged.
     """
     with contextlib.closing(sqlite3.connect(copy)) as database:
         problem = integrity_error(database.execute)
@@ -151,13 +158,13 @@ def _upgrade_copy(draft: Path) -> None:
     """Upgrade a copy with MLflow's own command.
 
     Raises:
-        TrackingError: it failed.
+        TrackingError: the command failed.
     """
     command = [sys.executable, "-m", "mlflow", "db", "upgrade", url_of(str(draft))]
     env = os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONSAFEPATH": "1"}
-    done = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise TrackingError(f"MLflow could not upgrade a copy ({error_line(done.stderr.splitlines())}); {_UNCHANGED}")
+    result = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise TrackingError(f"MLflow could not upgrade a copy ({error_line(result.stderr.splitlines())}); {_UNCHANGED}")
     with contextlib.closing(sqlite3.connect(draft)) as database:
         set_pragmas(database, None)  # as in a database that the tracker creates
     _check_copy(draft)

@@ -18,14 +18,14 @@ from collections.abc import Iterator
 from typing import IO, NamedTuple
 
 END_TIMEOUT = 5.0  # seconds between SIGTERM and SIGKILL
-LOG_BYTES = 20_000  # of the end of the output
+LOG_BYTES = 20_000  # bytes at the end of the output that `log` reads
 
 
 class ManagedProcess(NamedTuple):
     """A running command.
 
     Attributes:
-        supervisor: its process; its id is that of the process group.
+        supervisor: the supervisor process, whose id is that of the process group.
         output: a file without a name, which needs no removal.
     """
 
@@ -40,7 +40,7 @@ class ManagedProcess(NamedTuple):
         return False
 
     def log(self) -> list[str]:
-        """Return the last lines of the output, without empty ones."""
+        """Return the last lines of the output, without empty lines."""
         number = self.output.fileno()
         text = os.pread(number, LOG_BYTES, max(0, os.fstat(number).st_size - LOG_BYTES)).decode("utf-8", "replace")
         return [line.strip() for line in text.splitlines() if line.strip()]
@@ -48,10 +48,10 @@ class ManagedProcess(NamedTuple):
 
 @contextlib.contextmanager
 def managed_process(command: list[str], environment: dict[str, str]) -> Iterator[ManagedProcess]:
-    """Run a command in a session of its own, which Ctrl-C does not reach, and end all its processes with the block.
+    """Run a command in its own session, which Ctrl-C does not reach; at the end of the block, end all its processes.
 
     Args:
-        environment: added to the environment of this process.
+        environment: variables added to the environment of this process.
     """
     supervisor = [sys.executable, "-c", "from hpsearch.admin.supervisor import supervise; supervise()", *command]
     safe = {"PYTHONSAFEPATH": "1"}  # modules are not imported from the current folder
@@ -72,7 +72,9 @@ def managed_process(command: list[str], environment: dict[str, str]) -> Iterator
             process.stdin.close()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(END_TIMEOUT + 2)
-            with contextlib.suppress(ProcessLookupError, PermissionError):  # the rest, if the supervisor was killed
+            with contextlib.suppress(
+                ProcessLookupError, PermissionError
+            ):  # the remaining processes, if the supervisor was killed
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 

@@ -1,4 +1,4 @@
-"""Upload trials that MLflow does not have, from a study's database. Nothing is trained, and the database only read."""
+"""Upload the trials that are missing from MLflow from a study's database, without training or changing the study."""
 
 import contextlib
 import tempfile
@@ -25,7 +25,7 @@ class SyncReport(NamedTuple):
 
     Attributes:
         runs: numbers of runs uploaded, closed and unchanged.
-        notices: further messages, a line each.
+        notices: further messages, one line each.
     """
 
     runs: UploadCounts
@@ -33,7 +33,7 @@ class SyncReport(NamedTuple):
 
     @property
     def line(self) -> str:
-        """`12 runs uploaded, 1 unfinished run closed, 68 runs unchanged`."""
+        """The numbers as text: `12 runs uploaded, 1 unfinished run closed, 68 runs unchanged`."""
         uploaded, closed, unchanged = self.runs
         parts = (format_count(uploaded, "run"), format_count(closed, "unfinished run"), format_count(unchanged, "run"))
         return "{} uploaded, {} closed, {} unchanged".format(*parts)
@@ -49,8 +49,8 @@ def sync(url: str, tracking_uri: str, stop: Callable[[], bool] = lambda: False) 
 
     Raises:
         StorageError: the database contains no study, or the study is running.
-        TrackingError: not everything could be uploaded; what was uploaded stays.
-        Interrupted: `stop` returned True; what was uploaded stays.
+        TrackingError: not all runs could be uploaded; uploaded runs remain.
+        Interrupted: `stop` returned True; uploaded runs remain.
     """
     if tracking_uri == "none":
         raise TrackingError("--tracking-uri: 'none' disables tracking; name the store to upload to")
@@ -61,11 +61,11 @@ def sync(url: str, tracking_uri: str, stop: Callable[[], bool] = lambda: False) 
         return trackers[-1]
 
     with tempfile.TemporaryDirectory(prefix="hpsearch-") as folder, _locked(url) as storage:
-        found = summary(url)
-        trials = [trial for stage in found.trials for trial in stage if trial.state in FINISHED]
-        ranking, model, notices = _outcome(found, storage, Path(folder))
+        study = summary(url)
+        trials = [trial for stage in study.trials for trial in stage if trial.state in FINISHED]
+        ranking, model, notices = _outcome(study, storage, Path(folder))
         sender = RetryingSender(factory, tracking_uri)
-        sender.add(Message("start_study", (_study_info(found, storage),)))
+        sender.add(Message("start_study", (_study_info(study, storage),)))
         for trial in trials:
             sender.add(Message("log_trial", (trial,)))
         sender.add(Message("finish_study", (ranking, model)))
@@ -89,25 +89,25 @@ def _locked(url: str) -> Iterator[StudyDatabase]:
         storage.close()
 
 
-def _study_info(found: Summary, storage: StudyDatabase) -> StudyInfo:
+def _study_info(study: Summary, storage: StudyDatabase) -> StudyInfo:
     stored = storage.study.load()
     dataset = None
     with contextlib.suppress(DataError):  # the runs are complete without the numbers of rows
         dataset = next((PreparedData.from_bytes(content).dataset for content in storage.study.prepared()), None)
-    return StudyInfo.from_stored(found.spec, stored, storage.url, stored.version, dataset)
+    return StudyInfo.from_stored(study.spec, stored, storage.url, stored.version, dataset)
 
 
-def _outcome(found: Summary, storage: StudyDatabase, folder: Path) -> tuple[list[Trial], Path | None, list[str]]:
-    """Return the ranking and the champion's model of a finished study, without a model if its data are unreadable.
+def _outcome(study: Summary, storage: StudyDatabase, folder: Path) -> tuple[list[Trial], Path | None, list[str]]:
+    """Return the ranking of a finished study, the folder of the champion's model, and messages.
 
-    The list contains a message about a missing model.
+    The ranking is empty for an unfinished study. The folder is None if the model cannot be saved; a message says why.
     """
-    best = found.champion
+    best = study.champion
     stored = storage.weights.find(best)
     if best is None or stored is None or stored.test is None:  # test scores are stored when the study finishes
         return [], None, []
     try:
-        champion_model(found.spec, storage, best, stored).save(folder / "model", example=True)
+        champion_model(study.spec, storage, best, stored).save(folder / "model", example=True)
     except (DataError, OutputError) as error:
-        return found.ranking, None, [f"uploaded without the champion's model: {error}"]
-    return found.ranking, folder / "model", []
+        return study.ranking, None, [f"uploaded without the champion's model: {error}"]
+    return study.ranking, folder / "model", []

@@ -24,12 +24,12 @@ from hpsearch.tracking.mlflow.saved_view import STUDY_VIEW, view_link
 from hpsearch.tracking.mlflow.tags import STUDY_TAG, VIEW_TAG_PREFIX
 
 HOST, PORT, PORTS_TRIED = "127.0.0.1", 5000, 100
-START_TIMEOUT = 120.0  # seconds until the server answers; it takes 5 on an idle machine
+START_TIMEOUT = 120.0  # seconds to wait for the server to answer; on an idle machine it needs 5
 _ENVIRONMENT = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
 
 
 class ServerEnded(Exception):
-    """MLflow's server ended or never answered; the message has its error, if it printed one."""
+    """MLflow's server ended or did not answer; the message includes the error that it printed, if any."""
 
 
 def show_study(
@@ -75,19 +75,19 @@ def study_identity(study: str) -> str:
 
     Raises:
         StorageError: the database cannot be read.
-        TrackingError: it contains no study.
+        TrackingError: the database contains no study.
     """
-    found = read(study, lambda database: database.study.find())
-    if found is None:
+    stored = read(study, lambda database: database.study.find())
+    if stored is None:
         raise TrackingError(f"{file_of(study) or study}: contains no study; start one: hpsearch run STUDY.yaml")
-    return found.identity
+    return stored.identity
 
 
 def tracking_file(tracking_uri: str) -> Path:
     """Return the SQLite file that a tracking URI names.
 
     Raises:
-        TrackingError: it names none, or the file does not exist.
+        TrackingError: the URI names no SQLite file, or the file does not exist.
     """
     path = file_of(url_of(tracking_uri)) if tracking_uri != "none" else None
     if path is None:
@@ -102,11 +102,11 @@ def _is_server(tracking_uri: str) -> bool:
     """Return whether a tracking URI is the address of a server.
 
     Raises:
-        TrackingError: it is not a valid address.
+        TrackingError: the URI is not valid.
     """
     try:
         return urlsplit(tracking_uri).scheme in ("http", "https")
-    except ValueError as error:  # brackets
+    except ValueError as error:  # unbalanced brackets of an IPv6 address
         example = "write http://127.0.0.1:5000, for example"
         raise TrackingError(f"'{tracking_uri}' is not a valid address ({error}); {example}") from None
 
@@ -182,11 +182,13 @@ def _free_port(port: int | None) -> tuple[int, int | None]:
     """Return a free port, and the default port if that is in use.
 
     Raises:
-        TrackingError: the requested port is in use, or all are.
+        TrackingError: the requested port or all default ports are in use.
     """
     for candidate in range(PORT, PORT + PORTS_TRIED) if port is None else (port,):
         with contextlib.suppress(OSError), socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do, to reuse a port just closed
+            probe.setsockopt(
+                socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+            )  # as servers do, so that a port that was just closed counts as free
             probe.bind((HOST, candidate))
             return probe.getsockname()[1], PORT if port is None and candidate != PORT else None
     if port is None:
@@ -217,7 +219,7 @@ def _wait(server: ManagedProcess, seconds: float) -> None:
     """Wait while the server runs.
 
     Raises:
-        ServerEnded: it has ended.
+        ServerEnded: the server has ended.
     """
     if server.ended(seconds):
         raise ServerEnded(f"MLflow's server has ended{_error(server)}")

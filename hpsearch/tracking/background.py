@@ -1,4 +1,4 @@
-"""A tracker in a child process, so that tracking neither delays the training nor fails it."""
+"""A tracker in a child process, so that tracking neither delays training nor makes it fail."""
 
 import contextlib
 import shlex
@@ -18,7 +18,7 @@ from hpsearch.tracking.sender import Message, RetryingSender, TrackerFactory, Up
 if TYPE_CHECKING:
     from hpsearch.storage.records import Trial
 
-REPORT_INTERVAL = 0.2  # seconds
+REPORT_INTERVAL = 0.2  # seconds to wait for a report while closing
 STOP_TIMEOUT = 3.0  # seconds for the child process to end
 
 
@@ -28,7 +28,7 @@ class BackgroundTracker:
 
     Args:
         name: name of the tracker in messages.
-        factory: makes the tracker in the child process; must be importable by name.
+        factory: creates the tracker in the child process; must be importable by name.
         uri: tracking URI.
         scratch: the coordinator's temporary folder.
         stop: checked while `close` waits; True shortens the wait to `STOP_TIMEOUT`.
@@ -39,7 +39,7 @@ class BackgroundTracker:
         self._name = name
         self._uri = uri
         self._closed = False
-        self._labels: set[str] = set()  # of all trials
+        self._labels: set[str] = set()  # labels of all trials passed on
         self._finished = False
         self._study: StudyInfo | None = None
         self.progress = UploadProgress()
@@ -98,18 +98,18 @@ class BackgroundTracker:
         return True
 
     def _warning(self, reason: str) -> str | None:
-        """Return what is missing, why, and the command that uploads it; None if nothing is missing."""
+        """Return a warning with missing data, reason and the command that uploads them; None if nothing is missing."""
         missing = missing_part(len(self._labels), self.progress, self._finished)
         if missing is None:
             return None
         database = self._study.properties.get("database", "DATABASE") if self._study else "DATABASE"
         command = f"hpsearch sync {shlex.quote(database)} --tracking-uri {shlex.quote(masked(self._uri, self._uri))}"
-        why = masked(reason, self._uri)
-        return f"{self._name}: {missing} ({why}); the next run uploads what is missing, or run: {command}"
+        masked_reason = masked(reason, self._uri)
+        return f"{self._name}: {missing} ({masked_reason}); the next run uploads what is missing, or run: {command}"
 
 
 def missing_part(trials: int, progress: UploadProgress, finished: bool) -> str | None:
-    """Return what a tracker did not accept: `3 of 10 trials not uploaded`; None if nothing is missing.
+    """Return the data that a tracker did not accept: `3 of 10 trials not uploaded`; None if nothing is missing.
 
     Args:
         trials: number of finished trials.

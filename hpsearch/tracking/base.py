@@ -1,4 +1,4 @@
-"""The tracker protocol and the description of a study that a tracker gets.
+"""The tracker protocol, and the description of a study that a tracker receives.
 
 A tracker shows what the study database contains. It is never the source of truth, and its failures never fail a trial.
 """
@@ -29,10 +29,10 @@ class StudyInfo:
     """The study that a tracker shows.
 
     Attributes:
-        identity: unique to this study; a study that is started again under the same name has another identity.
+        identity: unique to this study; a new study of the same name has a different identity.
         created: Unix time.
         properties: versions, seed, data fingerprint and database, by name.
-        data_size: number of rows, features and classes, as far as they are known.
+        data_size: numbers of rows, features and classes; empty if they are unknown.
         commit: the git commit checked out in the folder of the database; None if there is none.
     """
 
@@ -68,7 +68,7 @@ class StudyInfo:
 
     @property
     def data_name(self) -> str:
-        """A short name of the data: of the dataset or file, or the kind of source."""
+        """A short name of the data: the name of the dataset or file, or else the kind of source."""
         settings = self.spec.data.model_dump()
         keys = ("name", "path", "id")
         name = next((settings[key] for key in keys if settings.get(key) is not None), self.spec.data.source)
@@ -87,14 +87,14 @@ def git_commit(folder: Path) -> str | None:
 
 
 class StoreReplacedError(Exception):
-    """The tracking store was deleted or replaced, so everything uploaded before is lost."""
+    """Raised when the tracking store was deleted or replaced, so that earlier uploads are lost."""
 
 
 class Tracker(Protocol):
     """A view of a study outside its database, updated while the study runs."""
 
     def start_study(self, study: StudyInfo) -> None:
-        """Set the study; all later calls belong to it."""
+        """Set the study that all later calls belong to."""
         ...
 
     def log_trial(self, trial: "Trial") -> None:
@@ -111,7 +111,7 @@ class Tracker(Protocol):
         ...
 
     def close(self, seconds: float) -> str | None:
-        """Upload what is left, within `seconds`, and return a message about what is missing, if anything is."""
+        """Upload the remaining data within `seconds`; return a message if data are missing, else None."""
         ...
 
 

@@ -10,8 +10,8 @@ from hpsearch.core.text import masked
 from hpsearch.storage.sqlite_file import sqlite_problem
 from hpsearch.tracking.base import StoreReplacedError, Tracker
 
-CLOSING = 5.0  # seconds for `Tracker.close` after the last message
-PATIENCE = 2.0  # longest wait before a retry during `flush`, in seconds; all waits together: at most five times as long
+CLOSE_TIMEOUT = 5.0  # seconds for `Tracker.close` after the last message
+MAX_RETRY_WAIT = 2.0  # longest wait before a retry during `flush`, in seconds; all waits together: five times that
 TrackerFactory = Callable[[str], Tracker]  # tracking URI → tracker
 
 
@@ -28,7 +28,7 @@ class UploadProgress(NamedTuple):
     Attributes:
         trials: number of trials.
         finished: `finish_study` succeeded.
-        reason: of the last failure, in one line.
+        reason: reason of the last failure, in one line.
     """
 
     trials: int = 0
@@ -44,9 +44,9 @@ class RetryingSender:
     time is spent on failing attempts.
 
     Args:
-        factory: makes the tracker.
+        factory: creates the tracker.
         uri: tracking URI.
-        report: called with each change of the progress.
+        report: called with the progress after each change.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class RetryingSender:
 
     @property
     def pause(self) -> float | None:
-        """Seconds until `send_next` has something to do; None if it has nothing."""
+        """Seconds until `send_next` has a message to send; None if there is none."""
         return max(0.0, self._next_attempt - time.monotonic()) if self._pending and not self._replaced else None
 
     @property
@@ -87,7 +87,7 @@ class RetryingSender:
         self._attempt(self._prepare)
 
     def send_next(self) -> None:
-        """Send one message, unless the pause after a failure is not over."""
+        """Send one message, unless the pause after a failure has not ended."""
         if self._pending and not self._replaced and time.monotonic() >= self._next_attempt:
             if self._trials:
                 self._send_trial()
@@ -95,29 +95,29 @@ class RetryingSender:
                 self._attempt(self._prepare)
 
     def flush(self, stop: Callable[[], bool] = lambda: False) -> None:
-        """Send everything that is left: up to two attempts per trial, then `finish_study`, then `close`.
+        """Send all remaining messages: up to two attempts per trial, then `finish_study`, then `close`.
 
         Args:
             stop: checked between messages; True ends the flush.
         """
-        limit = time.monotonic() + 5 * PATIENCE
+        limit = time.monotonic() + 5 * MAX_RETRY_WAIT
         for _ in range(2 * len(self._trials)):
             if stop() or not self._trials or not self._wait(limit):
                 break
-            limit = max(limit, time.monotonic() + 5 * PATIENCE) if self._send_trial() else limit
+            limit = max(limit, time.monotonic() + 5 * MAX_RETRY_WAIT) if self._send_trial() else limit
         finish = self._finish
         if finish is not None and not stop() and self._wait(limit) and self._attempt(lambda: self._call(finish)):
             self._update(finished=True)
         if self._tracker is not None and not self._replaced:
             try:
-                self._tracker.close(CLOSING)
+                self._tracker.close(CLOSE_TIMEOUT)
             except Exception as error:
                 self._fail(error)
 
     def _wait(self, limit: float) -> bool:
-        """Wait until the next attempt is due; return False if that is too late."""
+        """Wait until the next attempt is due; return False if it is due after the limit."""
         left = self._next_attempt - time.monotonic()
-        if self._replaced or left > PATIENCE or time.monotonic() > limit:
+        if self._replaced or left > MAX_RETRY_WAIT or time.monotonic() > limit:
             return False
         time.sleep(max(0.0, left))
         return True
@@ -175,8 +175,8 @@ _SERVER_PROBLEMS = {  # part of an error message → text for the user
 def failure_reason(error: BaseException, uri: str) -> str:
     """Return one line, without passwords, that says why an upload failed and, if known, what to do."""
     text = masked((str(error).splitlines() or [""])[0], uri).strip()
-    if found := sqlite_problem(text):
-        return f"its database {found.problem}; {found.remedy}"
+    if sqlite := sqlite_problem(text):
+        return f"its database {sqlite.problem}; {sqlite.remedy}"
     for part, problem in _SERVER_PROBLEMS.items():
         if part in text:
             return problem

@@ -1,4 +1,4 @@
-"""Results of checks, and how a check is run."""
+"""Check results, and functions that run a check."""
 
 import contextlib
 import re
@@ -17,7 +17,13 @@ OTHER_FILE = "name another file, or start a study: hpsearch run STUDY.yaml"
 
 
 class CheckResult(NamedTuple):
-    """One line of the output: `ok`, `warn` or `FAIL`, the result, and what to do."""
+    """One line of the output.
+
+    Attributes:
+        level: `ok`, `warn` or `FAIL`.
+        text: the result.
+        remedy: the action to take; empty if none is needed.
+    """
 
     level: str
     text: str
@@ -45,7 +51,7 @@ def run_check(name: str, check: Callable[..., CheckResults], *arguments: object)
 
 
 def check_file_twice(name: str, check: Callable[..., CheckResults], *arguments: object) -> CheckResults:
-    """Yield the results of a check of a database; repeat a failed check if the file was written meanwhile."""
+    """Yield the results of a check of a database; repeat a failed check if the file was written in the meantime."""
     from hpsearch.storage.sqlite_file import file_stamp
 
     path = sqlite_path(name)

@@ -15,7 +15,7 @@ from hpsearch.admin.doctor.base import PIP_INSTALL, CheckResult, CheckResults, s
 from hpsearch.core.text import format_count
 
 LOW_SPACE, MIN_SPACE = 1e9, 50e6  # bytes: a warning below the first, a failure below the second
-EXTRAS = {"gp": "sampler gp", "onnx": "hpsearch export --onnx", "postgres": "a table in PostgreSQL"}  # their uses
+EXTRAS = {"gp": "sampler gp", "onnx": "hpsearch export --onnx", "postgres": "a table in PostgreSQL"}  # extra → use
 
 
 def check_python() -> CheckResults:
@@ -24,10 +24,10 @@ def check_python() -> CheckResults:
 
     needed = metadata.metadata("hpsearch")["Requires-Python"]
     version = ".".join(map(str, sys.version_info[:3]))
-    fine, text = version in SpecifierSet(needed), f"Python {version}, {needed} needed"
+    supported, text = version in SpecifierSet(needed), f"Python {version}, {needed} needed"
     yield (
         CheckResult("ok", text)
-        if fine
+        if supported
         else CheckResult("FAIL", text, "create a venv with a newer Python and install hpsearch there")
     )
 
@@ -36,7 +36,7 @@ def check_packages() -> CheckResults:
     """Check the versions of the required packages, and of the optional ones that are installed."""
     from packaging.requirements import Requirement
 
-    found = []
+    installed = []
     for needed in map(Requirement, metadata.requires("hpsearch") or ()):
         marker = needed.marker
         always = marker is None or marker.evaluate({"extra": ""})
@@ -46,33 +46,33 @@ def check_packages() -> CheckResults:
         name, get = needed.name, f"{PIP_INSTALL} {shlex.quote(f'{needed.name}{needed.specifier}')}"
         version = next((d.version for d in metadata.distributions(name=name)), "")
         if version and needed.specifier.contains(version, prereleases=True):
-            found.append(f"{name} {version}")
+            installed.append(f"{name} {version}")
         elif not always and not version:
             yield CheckResult("ok", f"{name} is not installed; only {use} needs it: {get}")
         else:
             text = f"{name} {version or 'is not installed'}, {needed.specifier} needed"
             yield CheckResult("FAIL" if always else "warn", text, get)
-    yield CheckResult("ok", f"required packages: {', '.join(found)}")
+    yield CheckResult("ok", f"required packages: {', '.join(installed)}")
 
 
 def check_blas() -> CheckResults:
     """Check that NumPy's BLAS can be limited to one thread, as in a worker."""
-    import numpy  # noqa: F401 (brings its BLAS)
+    import numpy  # noqa: F401 (loads its BLAS)
     from threadpoolctl import threadpool_info, threadpool_limits
 
     def pools() -> list[dict[str, Any]]:
         return [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
 
     single = "export OMP_NUM_THREADS=1 VECLIB_MAXIMUM_THREADS=1 before hpsearch run"
-    found = pools()
+    blas_pools = pools()
     with threadpool_limits(1):  # as in every worker
         limited = all(pool["num_threads"] == 1 for pool in pools())
-    for pool in found:
+    for pool in blas_pools:
         kernels = f", kernels {pool['architecture']}" if pool.get("architecture") else ""
         threads = f"{format_count(pool['num_threads'], 'thread')}, {'1' if limited else 'as many'} in a worker"
         text = f"BLAS: {pool['internal_api']} {pool['version']}{kernels}, {threads}"
         yield CheckResult("ok", text) if limited else CheckResult("warn", text, single)
-    if not found:
+    if not blas_pools:
         yield CheckResult(
             "warn", "BLAS: NumPy's BLAS is unknown and cannot be limited to one thread per worker", single
         )
@@ -90,15 +90,20 @@ def check_cpus() -> CheckResults:
 
 
 def cpu_quota(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> float | None:
-    """Return the number of CPUs whose time the control groups of this process may use; None without a limit."""
+    """Return the CPU limit of the control groups of this process, in CPUs; None without a limit.
+
+    Args:
+        root: mount point of the control groups.
+        own: file that lists the control groups of this process.
+    """
     limits = []
     for line in own.read_text().splitlines() if own.exists() else ():
         _, names, path = line.split(":", 2)
         lowest = root / names / path.lstrip("/")
-        for place in (p for p in (lowest, *lowest.parents) if p.is_relative_to(root / names)):
-            for files in (["cpu.max"], ["cpu.cfs_quota_us", "cpu.cfs_period_us"]):  # of version 2, of version 1
+        for group in (p for p in (lowest, *lowest.parents) if p.is_relative_to(root / names)):
+            for files in (["cpu.max"], ["cpu.cfs_quota_us", "cpu.cfs_period_us"]):  # cgroup version 2, version 1
                 with contextlib.suppress(OSError, ValueError):  # no such file; "max"
-                    time, period = (int(word) for file in files for word in (place / file).read_text().split())
+                    time, period = (int(word) for file in files for word in (group / file).read_text().split())
                     limits += [time / period] if time > 0 else []
     return min(limits, default=None)
 

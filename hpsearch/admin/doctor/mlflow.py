@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def check_file_store() -> CheckResults:
-    """Look for a file store, which MLflow no longer supports but still prefers."""
+    """Look for a file store, which MLflow no longer supports but still uses by default."""
     for path in filter(Path.exists, map(Path, ("mlruns/meta.yaml", "mlruns/0/meta.yaml"))):
         text = f"MLflow: because of {path}, MLflow's own commands use a file store, which MLflow no longer supports"
         yield CheckResult("warn", text, f"mv {path} {path}.old")
@@ -31,7 +31,7 @@ def check_store(tracking_uri: str, names: Sequence[str]) -> CheckResults:
     """Check a tracking database or server.
 
     Args:
-        names: study databases, as the user named them.
+        names: study databases, as the user named them on the command line.
     """
     from hpsearch.tracking.mlflow.database import open_readonly
 

@@ -1,4 +1,4 @@
-"""Study databases: readable, in agreement with Optuna's tables, and running or not."""
+"""Checks of study databases: content, agreement with Optuna's tables, and lease."""
 
 import contextlib
 import shlex
@@ -19,15 +19,15 @@ RESTORE_COPY = "restore a copy of it, or start in another file: hpsearch run STU
 
 def find_databases() -> list[str]:
     """Return the study databases in this folder and in `studies`, including damaged files."""
-    found = []
+    names = []
     for path in (*sorted(Path().glob("*.db")), *sorted(Path("studies").glob("*.db"))):
         try:
             with study_snapshot(str(path)):
-                ours = True
+                is_study = True
         except Exception as error:
-            ours = "damaged" in str(error) or "another version" in str(error)
-        found += [str(path)] if ours else []
-    return found
+            is_study = "damaged" in str(error) or "another version" in str(error)
+        names += [str(path)] if is_study else []
+    return names
 
 
 @contextlib.contextmanager
@@ -35,7 +35,7 @@ def study_snapshot(name: str) -> "Iterator[StudyDatabase]":
     """Open a study database for reading only.
 
     Raises:
-        StorageError: it does not exist, cannot be read, or is not a study database.
+        StorageError: the database does not exist, cannot be read, or is not a study database.
     """
     from hpsearch.storage.connection import checked_file
     from hpsearch.storage.sqlite_file import url_of

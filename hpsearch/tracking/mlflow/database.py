@@ -45,11 +45,11 @@ class DatabaseFile:
         return cls(path, path.stat().st_ino)
 
     def check_writable(self) -> None:
-        """Check that the file is in its place and that no other process holds a lock on it.
+        """Check that the file still exists under its path and that no other process holds a lock on it.
 
         Raises:
             StoreReplacedError: the file was deleted or replaced.
-            sqlite3.OperationalError: it stays locked for `LOCK_TIMEOUT`, or cannot be written.
+            sqlite3.OperationalError: the file stays locked for `LOCK_TIMEOUT`, or cannot be written.
         """
         self.check_present()
         with contextlib.closing(_connect(self.path)) as connection:
@@ -57,7 +57,7 @@ class DatabaseFile:
             connection.rollback()
 
     def check_present(self) -> None:
-        """Check that the file is in its place: SQLite keeps writing to a deleted file without an error.
+        """Check that the file still exists under its path: SQLite writes to a deleted file without an error.
 
         Raises:
             StoreReplacedError: the file was deleted or replaced.
@@ -110,7 +110,7 @@ def artifact_root(path: Path) -> Path:
 
 
 def _connect(path: Path, seconds: float = LOCK_TIMEOUT) -> sqlite3.Connection:
-    """Connect to a file that exists; `mode=rw` does not create one."""
+    """Connect to an existing file; `mode=rw` does not create one."""
     return sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", timeout=seconds, uri=True)
 
 
@@ -132,8 +132,8 @@ def _create(path: Path) -> None:
 
     draft = path.with_name(f"{path.name}.draft")
     logs = [f.with_name(f"{f.name}{end}") for f in (draft, path) for end in ("-wal", "-shm", "-journal")]
-    for left in (draft, *logs):  # SQLite would replay the log of a deleted database
-        left.unlink(missing_ok=True)
+    for leftover in (draft, *logs):  # SQLite would replay the log of a deleted database
+        leftover.unlink(missing_ok=True)
     root = artifact_root(path).as_uri()
     store: Any = sqlalchemy_store.SqlAlchemyStore(url_of(str(draft)), root)  # type: ignore[no-untyped-call]
     store.engine.dispose()
@@ -144,7 +144,7 @@ def _create(path: Path) -> None:
 
 # ── read without the client ───────────────────────────────────────────────────────────────────────────────────────────
 class StudyExperiment(NamedTuple):
-    """An experiment of a study, and the names of its saved views."""
+    """An experiment of a study: its id, the identity of the study, and the ids of its saved views."""
 
     id: str
     identity: str
@@ -152,7 +152,7 @@ class StudyExperiment(NamedTuple):
 
 
 class UnfinishedRuns(NamedTuple):
-    """Runs of one study with status RUNNING; `database` is the study's, if its experiment says so."""
+    """The number of a study's runs with status RUNNING; `database` is None if the experiment does not name it."""
 
     identity: str
     database: str | None
@@ -168,7 +168,7 @@ def open_readonly(uri: str, timeout: float = LOCK_TIMEOUT) -> Iterator[sa.Connec
         timeout: seconds to wait for a process that writes.
 
     Raises:
-        StorageError: it does not exist or cannot be read.
+        StorageError: the database does not exist or cannot be read.
     """
     url = url_of(uri)
     path = file_of(url)
@@ -188,7 +188,7 @@ def is_tracking_database(connection: sa.Connection) -> bool:
 
 
 def damage(connection: sa.Connection) -> str | None:
-    """Return the result of a thorough check of a SQLite file; None if it is whole, or a server."""
+    """Return the first error that a thorough check of a SQLite file finds; None for an intact file or a server."""
     sqlite = connection.dialect.name == "sqlite"
     return integrity_error(connection.exec_driver_sql, thorough=True) if sqlite else None
 
@@ -213,19 +213,19 @@ def installed_revisions() -> tuple[str, set[str]]:
 
 
 def study_experiments(connection: sa.Connection) -> list[StudyExperiment]:
-    """Return the active experiments of studies, those with the latest changes first."""
+    """Return the active experiments of studies, the one with the latest change first."""
     query = f"""
         SELECT e.experiment_id, t.value FROM experiments e
         JOIN experiment_tags t ON t.experiment_id = e.experiment_id AND t.key = '{STUDY_TAG}'
         LEFT JOIN runs r ON r.experiment_id = e.experiment_id
         WHERE e.lifecycle_stage = 'active' GROUP BY e.experiment_id, t.value, e.last_update_time
         ORDER BY max(e.last_update_time, coalesce(max(r.end_time), 0)) DESC"""
-    found = connection.exec_driver_sql(query).all()
+    experiments = connection.exec_driver_sql(query).all()
     tags = connection.exec_driver_sql("SELECT experiment_id, key FROM experiment_tags").all()
     views = [(number, key.removeprefix(VIEW_TAG_PREFIX)) for number, key in tags if key.startswith(VIEW_TAG_PREFIX)]
     return [
         StudyExperiment(str(number), identity, frozenset(view for other, view in views if other == number))
-        for number, identity in found
+        for number, identity in experiments
     ]
 
 

@@ -39,7 +39,7 @@ def code(text: str) -> str:
 
 def escaped(text: str) -> str:
     """Return a text with all Markdown and HTML characters escaped."""
-    return re.sub(r"[^A-Za-z0-9 .,;]", lambda found: f"&#{ord(found[0])};", printable(masked(text)))
+    return re.sub(r"[^A-Za-z0-9 .,;]", lambda match: f"&#{ord(match[0])};", printable(masked(text)))
 
 
 def _search(study: StudyInfo) -> Iterator[str]:

@@ -16,7 +16,7 @@ from hpsearch.tracking.mlflow.description import SIGNATURE, description
 from hpsearch.tracking.mlflow.saved_view import MAX_SCATTER_PLOTS, supports_views, view_tags
 from hpsearch.tracking.mlflow.tags import NOTE_TAG, STUDY_TAG
 
-UPDATE_INTERVAL = 5.0  # seconds at least between two updates while a study runs
+UPDATE_INTERVAL = 5.0  # minimum seconds between two updates while a study runs
 
 
 @final
@@ -25,8 +25,9 @@ class Experiment:
 
     Args:
         client: MLflow's client.
-        name: of the experiment: the study's name, with a part of its identity if another study has the name.
-        tags: of the experiment.
+        id: id of the experiment.
+        name: name of the experiment: the study's name, with a part of its identity if another study has the name.
+        tags: tags of the experiment.
     """
 
     def __init__(self, client: Any, study: StudyInfo, id: str, name: str, tags: Mapping[str, str]) -> None:
@@ -50,24 +51,24 @@ class Experiment:
         """
         tags = {f"hpsearch.{name}": masked(value) for name, value in study.properties.items()} | dict(common_tags)
         for name in (study.spec.name, f"{study.spec.name} {study.identity[:8]}"):
-            found = client.get_experiment_by_name(name)
-            if found is None:
+            experiment = client.get_experiment_by_name(name)
+            if experiment is None:
                 folder = artifacts and artifacts / re.sub(r"[^A-Za-z0-9._-]+", "-", name)
                 location = folder.as_uri() if folder else None
                 id = client.create_experiment(
                     name, artifact_location=location, tags={STUDY_TAG: study.identity, **tags}
                 )
                 return cls(client, study, str(id), name, tags)
-            if found.tags.get(STUDY_TAG) == study.identity:
-                if found.lifecycle_stage == "active":
-                    return cls(client, study, str(found.experiment_id), name, tags)
-                command = f"mlflow experiments restore -x {found.experiment_id}"
+            if experiment.tags.get(STUDY_TAG) == study.identity:
+                if experiment.lifecycle_stage == "active":
+                    return cls(client, study, str(experiment.experiment_id), name, tags)
+                command = f"mlflow experiments restore -x {experiment.experiment_id}"
                 raise RuntimeError(f"its experiment was deleted; restore it: {command}")
         raise RuntimeError(f"two other studies have the experiments '{study.spec.name}' and '{name}'")
 
     @property
     def update_due(self) -> bool:
-        """True when the last update is at least `UPDATE_INTERVAL` ago."""
+        """True if the last update is at least `UPDATE_INTERVAL` old."""
         return time.monotonic() - self._updated >= UPDATE_INTERVAL
 
     def update(
@@ -75,8 +76,8 @@ class Experiment:
     ) -> None:
         """Write the tags, description and saved views that differ from the stored ones.
 
-        Errors are ignored, because the study does not need any of these. A description without hpsearch's signature is
-        the user's and stays. A stored description stays until there is a best trial.
+        Errors are ignored, because the study needs none of these. A description without hpsearch's signature is
+        the user's and is kept. A stored description is kept until there is a best trial.
 
         Args:
             best: the champion, or the best trial so far.

@@ -1,8 +1,8 @@
 """The champion in MLflow's model registry, as a model that `mlflow models serve` accepts.
 
-The run's folder `model/`, which `Model.save` wrote, becomes an MLflow model by the files that are added to it, so the
-weights are stored once. The files are written by MLflow's `add_to_model`; `save_model` takes 0.3 s longer to search for
-packages that are known.
+Files that are added to the run's folder `model/`, which `Model.save` wrote, turn it into an MLflow model, so the
+weights are stored once. MLflow's `add_to_model` writes the files; `save_model` takes 0.3 s longer, because it searches
+for packages that are known.
 """
 
 import hashlib
@@ -19,13 +19,13 @@ from hpsearch.tracking.base import StoreReplacedError
 from hpsearch.tracking.mlflow.tags import STUDY_TAG, TRIAL_TAG, WEIGHTS_TAG
 
 CHAMPION_ALIAS = "champion"
-MODEL_FOLDER = "model"  # among a run's artifacts
+MODEL_FOLDER = "model"  # in a run's artifacts
 _EXAMPLE, _SERVING_EXAMPLE = "input_example.json", "serving_input_example.json"
 _CODE = Path(__file__).parents[2] / "models" / "serving.py"
 
 
 class NotRegisteredError(Exception):
-    """The champion's run is complete, but its model is not in the registry."""
+    """Raised when the champion's run is complete, but its model is not in the registry."""
 
 
 def register(client: Any, run: str, label: str, model: Path, study: tuple[str, str]) -> None:
@@ -34,9 +34,10 @@ def register(client: Any, run: str, label: str, model: Path, study: tuple[str, s
     Args:
         client: MLflow's client.
         run: id of the run, which has the model among its artifacts.
-        label: the run's trial.
+        label: label of the run's trial.
         model: folder of the model.
-        study: name and identity. A registered model with this name that belongs to another study is not changed.
+        study: name and identity of the study. A registered model of the same name that belongs to another study is
+            not changed.
 
     Raises:
         StoreReplacedError: the tracking store was deleted or replaced.
@@ -51,7 +52,7 @@ def register(client: Any, run: str, label: str, model: Path, study: tuple[str, s
 
 
 def registered_name(client: Any, run: str) -> str | None:
-    """Return the name under which a run's model is registered; None if there is none or the registry fails."""
+    """Return the name under which a run's model is registered; None if it is not registered or the registry fails."""
     try:
         return next((str(version.name) for version in client.search_model_versions(f"run_id = '{run}'")), None)
     except Exception:
@@ -79,14 +80,14 @@ def _register(client: Any, run: str, label: str, model: Path, name: str, identit
 def _registered_model(client: Any, name: str, identity: str) -> str:
     """Return the name of the study's registered model, which is created if it does not exist.
 
-    The name has a part of the study's identity if another study or a user has a model with this name.
+    The name includes a part of the study's identity if another study or a user has a model of the study's name.
     """
     for candidate in (name, f"{name}-{identity[:8]}"):
-        found = client.search_registered_models(f"name = '{candidate}'")
-        if not found:
+        models = client.search_registered_models(f"name = '{candidate}'")
+        if not models:
             client.create_registered_model(candidate, {STUDY_TAG: identity})
             return candidate
-        if found[0].tags.get(STUDY_TAG) == identity:
+        if models[0].tags.get(STUDY_TAG) == identity:
             return candidate
     raise RuntimeError(f"the names '{name}' and '{candidate}' are used by other registered models")
 
@@ -94,7 +95,7 @@ def _registered_model(client: Any, name: str, identity: str) -> str:
 def write_mlflow_files(model: Model, folder: Path, run: str | None = None) -> None:
     """Write the files that turn a folder written by `Model.save` into an MLflow model.
 
-    Columns are matched by name, also for arrays. All columns are required, because a misspelled column would otherwise
+    Columns are matched by name, even for arrays. All columns are required, because a misspelled column would otherwise
     become missing values; a cell of any column may be missing (`null` in JSON).
 
     Args:

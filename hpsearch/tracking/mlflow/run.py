@@ -21,12 +21,14 @@ from hpsearch.tracking.mlflow.tags import (
 )
 
 CHAMPION_METRICS = ("test/", "fit/")  # prefixes of scores that only the champion has
-CURVE_POINTS = 12  # of one curve; each takes 270 bytes and 0.075 ms of CPU; `history.json` has all points
+CURVE_POINTS = (
+    12  # maximum points of one curve; each takes 270 bytes and 0.075 ms of CPU; `history.json` has all points
+)
 RUN_STATUS = {"complete": "FINISHED", "pruned": "KILLED", "diverged": "FAILED", "failed": "FAILED"}
 
 
 class MetricPoint(NamedTuple):
-    """A metric at a step; timestamp in milliseconds."""
+    """A metric at a step; `timestamp` is a Unix time in milliseconds."""
 
     key: str
     value: float
@@ -57,7 +59,7 @@ class InputDataset(NamedTuple):
 
 @final
 class RunContent(NamedTuple):
-    """All values of a run; times in milliseconds."""
+    """All values of a run; `start` and `end` are Unix times in milliseconds."""
 
     name: str
     status: str
@@ -85,7 +87,7 @@ class RunContent(NamedTuple):
 
 
 def run_times(trial: Trial) -> tuple[int, int]:
-    """Return start and end in milliseconds, derived from the trial so that a repeated upload adds nothing."""
+    """Return start and end as Unix times in milliseconds, derived from the trial, so a repeated upload adds nothing."""
     end = round(trial.finished * 1000)
     return end - round(trial.seconds * 1000), end
 

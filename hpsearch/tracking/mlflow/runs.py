@@ -1,7 +1,7 @@
 """The runs of an experiment, kept in agreement with the trials of the study database.
 
 A missing run is uploaded. A run that a killed process left unfinished is completed. A run of an earlier outcome of its
-trial is replaced, because MLflow cannot remove metrics. Of two runs of one trial one is deleted.
+trial is replaced, because MLflow cannot remove metrics. If a trial has two runs, one is deleted.
 """
 
 import tempfile
@@ -16,11 +16,11 @@ from hpsearch.storage.records import Trial
 from hpsearch.tracking.mlflow.run import RUN_STATUS, InputDataset, RunContent, history_json, run_times
 from hpsearch.tracking.mlflow.tags import CHAMPION_TAG, ORPHAN_TAG, STATE_TAG, TRIAL_TAG
 
-PAGE_SIZE = 1000  # runs of one search
+PAGE_SIZE = 1000  # runs per search request
 
 
 class StoredRun(NamedTuple):
-    """A run as MLflow has it; times in milliseconds."""
+    """A run as stored in MLflow; `start` and `end` are Unix times in milliseconds."""
 
     id: str
     status: str
@@ -42,7 +42,7 @@ class StoredRun(NamedTuple):
         return (self.state, self.start) == (trial.state, run_times(trial)[0])
 
     def is_complete(self, trial: Trial) -> bool:
-        """Return whether the run contains this outcome of the trial, and all of it."""
+        """Return whether the run contains this outcome of the trial completely."""
         ended = (self.status, self.end) == (RUN_STATUS[trial.state], run_times(trial)[1])
         return ended and not self.orphan and self.has_outcome(trial)
 
@@ -58,7 +58,7 @@ class TrialRuns:
         axes: the searched parameters.
         earlier: stage → number of trials in the stages before it.
         common_tags: tags of every run.
-        dataset: input of the runs given to `log_dataset`.
+        dataset: input of the runs passed to `log_dataset`; None if it is unknown.
 
     Attributes:
         uploaded: number of runs created.
@@ -87,7 +87,7 @@ class TrialRuns:
         self.uploaded = self.closed = self.unchanged = 0
 
     def load(self) -> None:
-        """Read the runs that exist."""
+        """Read the existing runs."""
         from mlflow.entities import ViewType
 
         token = None
@@ -105,7 +105,7 @@ class TrialRuns:
         return next((run.id for run in self._runs.get(label, ())), None)
 
     def upload(self, trial: Trial) -> None:
-        """Make one complete run of a finished trial."""
+        """Make sure that a finished trial has exactly one run, which is complete."""
         runs = self._runs.get(trial.label, [])
         kept = next((run for run in runs if run.is_complete(trial)), None)
         if kept is not None:
@@ -118,7 +118,7 @@ class TrialRuns:
         self._runs[trial.label] = [kept]
 
     def _upload(self, trial: Trial, unfinished: StoredRun | None) -> StoredRun:
-        """Create a run, or complete an unfinished one; values that it has already are not added again."""
+        """Create a run, or complete an unfinished one; values that it already has are not added again."""
         content = RunContent.of(trial, self._axes, self._earlier, self._common_tags)
         if unfinished is not None:
             run = self._client.get_run(unfinished.id)
@@ -157,7 +157,7 @@ class TrialRuns:
             self._client.log_inputs(id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
 
     def _write_artifact(self, artifact_uri: str, name: str, text: str) -> None:
-        """Write a text file among a run's artifacts; `log_artifact` would read the whole run to find the place."""
+        """Write a text file to a run's artifacts; `log_artifact` would read the whole run to find the folder."""
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
         if self._uri.startswith("sqlite") and artifact_uri.startswith("file:///"):
@@ -171,7 +171,7 @@ class TrialRuns:
             artifacts.log_artifact(f"{scratch}/{name}")
 
     def close_orphans(self, trials: Mapping[str, Trial]) -> None:
-        """Close RUNNING runs of trials that the study database, perhaps an older copy, does not have as finished.
+        """Close RUNNING runs of trials that are not finished in the study database, which may be an older copy.
 
         Args:
             trials: all finished trials, by label.

@@ -17,8 +17,8 @@ from hpsearch.config.spec import Spec
 from hpsearch.core.space import Axis
 from hpsearch.tracking.mlflow.tags import OBJECTIVE_METRIC, ORDINAL_METRIC, VIEW_TAG_PREFIX, param_name
 
-STUDY_VIEW, ALL_RUNS_VIEW = "hpsearch", "hpsearch-every"  # ids
-MAX_SCATTER_PLOTS = 6  # with more parameters, the most important ones
+STUDY_VIEW, ALL_RUNS_VIEW = "hpsearch", "hpsearch-every"  # ids of the views
+MAX_SCATTER_PLOTS = 6  # the most important parameters, if there are more
 
 
 def view_link(base: str, experiment: str, view: str = STUDY_VIEW) -> str:
@@ -35,8 +35,8 @@ def view_link(base: str, experiment: str, view: str = STUDY_VIEW) -> str:
 
 def supports_views(version: str) -> bool:
     """Return whether this version of MLflow reads the saved views that `view_tags` writes."""
-    found = re.match(r"(\d+)\.(\d+)", version)
-    return found is not None and (3, 15) <= (int(found[1]), int(found[2])) < (4, 0)
+    match = re.match(r"(\d+)\.(\d+)", version)
+    return match is not None and (3, 15) <= (int(match[1]), int(match[2])) < (4, 0)
 
 
 def view_tags(

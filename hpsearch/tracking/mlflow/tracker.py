@@ -19,7 +19,7 @@ from hpsearch.tracking.mlflow.run import CHAMPION_METRICS, InputDataset, run_tim
 from hpsearch.tracking.mlflow.runs import TrialRuns
 from hpsearch.tracking.mlflow.tags import CHAMPION_TAG
 
-BEST_TRIALS = 3  # whose runs get a plot of their losses and the dataset as input
+BEST_TRIALS = 3  # trials whose runs get a plot of the losses and the dataset as input
 _SOURCE_TAGS = {"mlflow.source.name": "hpsearch", "mlflow.source.type": "LOCAL"}
 
 
@@ -27,9 +27,9 @@ class UploadCounts(NamedTuple):
     """Numbers of runs.
 
     Attributes:
-        uploaded: created.
-        closed: unfinished ones that were completed or closed.
-        unchanged: complete before.
+        uploaded: runs that were created.
+        closed: unfinished runs that were completed or closed.
+        unchanged: runs that were complete before.
     """
 
     uploaded: int = 0
@@ -141,7 +141,7 @@ class MlflowTracker:
         self._client.log_batch(run, metrics=metrics, tags=[RunTag(CHAMPION_TAG, "true")])
         if model is not None:
             self._client.log_artifacts(run, str(model), MODEL_FOLDER)
-            name = self._experiment.name.replace(" ", "-")  # without spaces it can be typed in a shell
+            name = self._experiment.name.replace(" ", "-")  # a name without spaces needs no quotes in a shell
             register(self._client, run, trial.label, model, (name, self._study.identity))
 
 
