@@ -195,7 +195,7 @@ def of_another_program(place: Path) -> Iterator[str]:
 
 
 def unchanged(place: Path) -> Iterator[str]:
-    """Replace the database by another file, and check that it is not overwritten."""
+    """Yield the URI of the database; then check that the file is not overwritten."""
     before = place.read_bytes()
     yield uri_of(place)
     assert place.read_bytes() == before

@@ -88,7 +88,7 @@ def test_checkpoints_are_stored_with_their_outcome(
                LEFT JOIN hpsearch_checkpoint c ON c.stage = t.stage AND c.number = t.number"""
 
     def look(_connection: Any) -> None:
-        """Check what the previous commit has written."""
+        """Record what the previous commit has written."""
         if query_rows(database, "SELECT 1 FROM sqlite_master WHERE name = 'hpsearch_checkpoint'"):
             seen.append({(s, n): (e, state) for s, n, e, state in query_rows(database, query)})
 
