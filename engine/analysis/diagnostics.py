@@ -16,22 +16,22 @@ from engine.training.trainer import check_fit, check_rows
 from engine.types import EngineError, Floats, Integers
 
 LITTLE, ZERO = 0.01, 1e-4
-HIGH = 0.03  # between the 1 % that is fine in Ng's examples and the 10 % that is not, by ratio
-LARGEST = 1e300  # what is beyond counts as not finite, so that a range has a width
+HIGH = 0.03  # geometric mean of 1 %, which is low in Ng's examples, and 10 %, which is high
+LARGEST = 1e300  # larger numbers count as not finite, so that the width of a range does not overflow
 Range = tuple[float, float]
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class LayerWeights:
-    """The weights of one layer, `(trials,)` each but for the count.
+    """Weight statistics of one layer.
 
     Attributes:
-        layer: counted from 1.
-        total: Σ|W|, float64.
-        count: how many weights it has.
-        little: how many are |w| ≤ 0.01.
-        zero: how many are |w| ≤ 1e-4; they are little too.
+        layer: number of the layer, from 1.
+        total: `(trials,)`, Σ|W|, float64.
+        count: number of weights.
+        little: `(trials,)`, number of weights with |w| ≤ 0.01.
+        zero: `(trials,)`, number of weights with |w| ≤ 1e-4, which are also counted in `little`.
     """
 
     layer: int
@@ -47,7 +47,7 @@ class WeightStatistics:
     """Weight statistics of each layer and of the network, without biases and running statistics.
 
     Raises:
-        EngineError: no layers.
+        EngineError: no layer has weights.
     """
 
     layers: tuple[LayerWeights, ...]
@@ -64,30 +64,30 @@ class WeightStatistics:
 
     @property
     def count(self) -> int:
-        """The number of weights."""
+        """Number of weights."""
         return sum(layer.count for layer in self.layers)
 
     @property
     def little(self) -> Integers:
-        """The number of weights |w| ≤ 0.01, `(trials,)`."""
+        """Number of weights with |w| ≤ 0.01, `(trials,)`."""
         little: Integers = np.sum([layer.little for layer in self.layers], axis=0)
         return little
 
     @property
     def zero(self) -> Integers:
-        """The number of weights |w| ≤ 1e-4, `(trials,)`."""
+        """Number of weights with |w| ≤ 1e-4, `(trials,)`."""
         zero: Integers = np.sum([layer.zero for layer in self.layers], axis=0)
         return zero
 
 
 def weight_statistics(network: Network, theta: Floats) -> WeightStatistics:
-    """Sums and counts over the weights, which are what is regularized.
+    """Return sums and counts over the weights, the regularized parameters.
 
     Args:
         theta: `(trials, parameters)`.
 
     Raises:
-        EngineError: the network has no weights, or theta is another network's.
+        EngineError: the network has no weights, or the shape of theta does not match.
     """
     _check_theta(network, theta)
     layers = []
@@ -97,9 +97,8 @@ def weight_statistics(network: Network, theta: Floats) -> WeightStatistics:
         layers.append(
             LayerWeights(
                 layer=number + 1,
-                total=np.array(
-                    [row.sum(dtype=np.float64) for row in sizes]
-                ),  # trained alone or together, the same bits
+                # Trial by trial, so that the bits do not depend on the number of trials.
+                total=np.array([row.sum(dtype=np.float64) for row in sizes]),
                 count=len(columns),
                 little=np.count_nonzero(sizes <= LITTLE, axis=1),
                 zero=np.count_nonzero(sizes <= ZERO, axis=1),
@@ -111,15 +110,15 @@ def weight_statistics(network: Network, theta: Floats) -> WeightStatistics:
 @final
 @dataclass(frozen=True, eq=False)
 class Histogram:
-    """A histogram of the numbers of one layer. Values that are not finite count in `numbers` only.
+    """A histogram of the numbers of one layer; numbers that are not finite count only in `numbers`.
 
     Attributes:
-        layer: counted from 1.
-        numbers: how many there are in a trial, counted or not.
-        counts: `(trials, bins)`; without a range that was given, all finite numbers lie within.
-        edges: `(trials, bins + 1)`, float64, the last bin with both of its edges.
-        mean, deviation: `(trials,)`, float64, of the finite numbers; NaN where there are none.
-        tails: `(trials, 2)`, the shares of all numbers that lie in the first and the last bin; None without a range.
+        layer: number of the layer, from 1.
+        numbers: count of all numbers of a trial.
+        counts: `(trials, bins)`; without limits, every finite number is in a bin.
+        edges: `(trials, bins + 1)`, float64; the last bin includes both of its edges.
+        mean, deviation: `(trials,)`, float64, of the finite numbers; NaN without finite numbers.
+        tails: `(trials, 2)`, the shares of all numbers in the first and the last bin; None without limits.
     """
 
     layer: int
@@ -137,8 +136,8 @@ class Histograms:
     """Histograms of one batch.
 
     Attributes:
-        activations: what each layer put out.
-        gradients: dL/dparameters of each layer that learns, weights and biases together.
+        activations: the outputs of each layer.
+        gradients: dL/dparameters of each layer with learned parameters, weights and biases together.
     """
 
     activations: tuple[Histogram, ...]
@@ -155,23 +154,23 @@ def histograms(
     training: bool = True,
     seed: int = 0,
 ) -> Histograms:
-    """Return activations and gradients layer by layer: they show what vanishes, explodes or saturates.
+    """Return histograms of activations and gradients per layer, which show vanishing, exploding or saturation.
 
     Gradients are those of training, with the regularizers and before clipping.
 
     Args:
-        theta: `(trials, parameters)`; left alone, running statistics included.
+        theta: `(trials, parameters)`; not changed, including running statistics.
         rows: one batch, the same for all trials.
-        trial: of which regularizers and label smoothing are part of the gradient; None for neither.
-        bins: of equal width.
-        limits: of the bins of activations, (0, 1) for a sigmoid's; None for each layer's and trial's own.
-            Gradients have their own always.
-        training: activations as they are in training, else at inference.
-        seed: of the layers' random draws, the same in every trial.
+        trial: hyperparameters whose regularizers and label smoothing are part of the gradient; None for neither.
+        bins: number of bins of equal width.
+        limits: range of the bins of activations, such as (0, 1) for sigmoids; None for the range of each layer and
+            trial, which the bins of gradients always have.
+        training: activations of training, else of inference.
+        seed: seed of the layers' random draws, the same for all trials.
 
     Raises:
-        EngineError: rows that do not fit the network, batches too small for batch norm, bins below 1, limits that are
-            not two finite numbers in their order.
+        EngineError: rows that do not fit the network, a batch too small for batch norm, bins below 1, or limits that
+            are not two increasing finite numbers.
     """
     if bins < 1:
         raise EngineError(f"histograms: bins must be at least 1, got {bins}")
@@ -193,11 +192,11 @@ def _activations(
 ) -> tuple[Histogram, ...]:
     theta, grad = theta.copy(), np.empty_like(theta) if training else None
     x = np.repeat(rows.x[None], len(theta), axis=0)
-    found = []
+    result = []
     for number, layer in enumerate(network.bind(theta, grad, len(rows), _generators(theta, seed)), 1):
-        x = layer.forward(x)  # read at once: the next layer may overwrite it
-        found.append(_histogram(number, x.reshape(len(theta), -1), bins, limits))
-    return tuple(found)
+        x = layer.forward(x)
+        result.append(_histogram(number, x.reshape(len(theta), -1), bins, limits))  # the next layer may overwrite x
+    return tuple(result)
 
 
 def _gradients(
@@ -225,19 +224,19 @@ def _histogram(layer: int, values: Floats, bins: int, limits: Range | None) -> H
     """Return the histogram of `values (trials, numbers)`."""
     counts, edges, means, deviations = [], [], [], []
     for row in values:
-        kept = row[np.abs(row) <= LARGEST].astype(np.float64)
-        found = np.histogram(kept, bins, limits or _range(kept, bins))
-        counts.append(found[0])
-        edges.append(found[1])
-        means.append(kept.mean() if len(kept) else np.nan)
-        deviations.append(kept.std() if len(kept) else np.nan)
+        finite = row[np.abs(row) <= LARGEST].astype(np.float64)
+        row_counts, row_edges = np.histogram(finite, bins, limits or _range(finite, bins))
+        counts.append(row_counts)
+        edges.append(row_edges)
+        means.append(finite.mean() if len(finite) else np.nan)
+        deviations.append(finite.std() if len(finite) else np.nan)
     table = np.array(counts)
     tails = None if limits is None else table[:, [0, -1]] / values.shape[1]
     return Histogram(layer, values.shape[1], table, np.array(edges), np.array(means), np.array(deviations), tails)
 
 
 def _range(values: Floats, bins: int) -> Range:
-    """From the least to the greatest, moved apart where bins would have no width."""
+    """Return the range of the values, widened if the bins would have no width."""
     low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
     if high - low > 4 * bins * np.spacing(max(abs(low), abs(high))):
         return low, high
@@ -251,9 +250,9 @@ class Diagnosis:
     """Bias and variance of a network, from its errors. Ng 2018, "Machine Learning Yearning", chapters 20 to 23.
 
     Attributes:
-        train_error, val_error: shares: 1 − accuracy, or 1 − R² of a regression.
-        base_error: what cannot be helped: that of people, or of the best possible.
-        high: a bias or a variance above it is high.
+        train_error, val_error: 1 − accuracy, or 1 − R² of a regression.
+        base_error: unavoidable error: that of people, or of the best possible model.
+        high: threshold above which a bias or a variance is high.
 
     Raises:
         EngineError: an error below 0 or not finite, `high` not above 0.
@@ -274,12 +273,12 @@ class Diagnosis:
 
     @property
     def bias(self) -> float:
-        """The avoidable part of the train error; negative where the network overfits the training rows."""
+        """Avoidable part of the training error; negative if it is below the unavoidable error."""
         return self.train_error - self.base_error
 
     @property
     def variance(self) -> float:
-        """By how much the val error exceeds the train error."""
+        """Difference between validation error and training error."""
         return self.val_error - self.train_error
 
     @property
@@ -294,30 +293,30 @@ class Diagnosis:
 
     @property
     def verdict(self) -> str:
-        """ "high bias", "high variance", both or neither, in words."""
-        found = [("high bias", self.high_bias), ("high variance", self.high_variance)]
-        return " and ".join(name for name, is_high in found if is_high) or "neither high bias nor high variance"
+        """The diagnosis in words: high bias, high variance, both or neither."""
+        names = [("high bias", self.high_bias), ("high variance", self.high_variance)]
+        return " and ".join(name for name, is_high in names if is_high) or "neither high bias nor high variance"
 
     @property
     def advice(self) -> tuple[str, ...]:
         """Remedies to try, in order."""
-        against_bias = ("a bigger net", "longer training") if self.high_bias else ()
+        against_bias = ("a larger network", "longer training") if self.high_bias else ()
         against_variance = ("more data", "regularization") if self.high_variance else ()
         advice = (*against_bias, *against_variance)
         return (*advice, "another architecture") if advice else ()
 
     def __str__(self) -> str:
-        found = f"{self.verdict}: train error {self.train_error:.1%}, val error {self.val_error:.1%}"
+        text = f"{self.verdict}: train error {self.train_error:.1%}, val error {self.val_error:.1%}"
         if self.base_error:
-            found += f", of which {self.base_error:.1%} cannot be helped"
-        return f"{found}; try {', '.join(self.advice)}" if self.advice else found
+            text += f", of which {self.base_error:.1%} is unavoidable"
+        return f"{text}; try {', '.join(self.advice)}" if self.advice else text
 
 
 def diagnose(train_error: float, val_error: float, base_error: float = 0.0, high: float = HIGH) -> Diagnosis:
-    """Bias and variance of a net, and what helps against them.
+    """Return the bias and variance of a network, with remedies.
 
     Args:
-        train_error, val_error, base_error, high: as a `Diagnosis` has them.
+        train_error, val_error, base_error, high: see `Diagnosis`.
 
     Raises:
         EngineError: an error below 0 or not finite, `high` not above 0.
@@ -331,5 +330,5 @@ def _check_theta(network: Network, theta: Floats) -> None:
 
 
 def _columns(slices: Sequence[Slice]) -> Integers:
-    """Their numbers in a row of theta."""
+    """Return the column indices of slices in theta."""
     return np.concatenate([np.arange(s.start, s.stop) for s in slices])

@@ -1,4 +1,4 @@
-"""Gradient check: what backpropagation says against central differences, in float64."""
+"""Gradient check: backpropagation compared with central differences, in float64."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -15,16 +15,21 @@ from engine.types import EngineError, Floats, Integers
 
 GOOD, WRONG = 1e-7, 1e-3
 LITTLE = 1e-3
-CHUNK = 256  # nudged copies of a trial that go forwards together
+CHUNK = 256  # parameters whose perturbed copies are evaluated together
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class ParameterCheck:
-    """‖a−b‖ / (‖a‖+‖b‖) over one parameter of a layer, `ratio (trials,)`; layers count from 1.
+    """The check of one parameter array.
 
-    A parameter with less than a thousandth of the whole gradient is measured by that thousandth: what differences
-    say of a bias before batch norm, which has no influence at all, is rounding.
+    The denominator of the ratio is at least a thousandth of that of the whole gradient, because the differences of a
+    parameter without influence, such as a bias before batch norm, are only rounding error.
+
+    Attributes:
+        layer: number of the layer, from 1.
+        name: name of the parameter.
+        ratio: ‖a−b‖ / (‖a‖+‖b‖) of analytic and numeric gradient, `(trials,)`.
     """
 
     layer: int
@@ -35,11 +40,11 @@ class ParameterCheck:
 @final
 @dataclass(frozen=True, eq=False)
 class GradientCheck:
-    """At most 1e-7 is good, about 1e-5 suspicious, 1e-3 and more wrong.
+    """The result of a gradient check: a ratio up to 1e-7 is good, about 1e-5 suspicious, from 1e-3 wrong.
 
     Attributes:
-        ratio: ‖a−b‖ / (‖a‖+‖b‖) over all parameters, `(trials,)`; 0 when both are 0.
-        parameters: the same for each.
+        ratio: ‖a−b‖ / (‖a‖+‖b‖) over all parameters, `(trials,)`; 0 if both are 0.
+        parameters: the check of each parameter array.
     """
 
     ratio: Floats
@@ -47,7 +52,7 @@ class GradientCheck:
 
     @property
     def worst(self) -> ParameterCheck:
-        """The parameter with the largest ratio in any trial; one that is not a number is larger than all."""
+        """The parameter with the largest ratio in any trial; NaN is larger than all numbers."""
         return max(self.parameters, key=lambda p: _largest(p.ratio))
 
     @property
@@ -64,20 +69,20 @@ class GradientCheck:
 def check_gradient(
     network: Network, theta: Floats, rows: Rows, trial: Hyperparameters | None = None, step: float = 1e-5
 ) -> GradientCheck:
-    """Compares the trainer's gradient of the mean loss and the regularizers with (J(w+h) − J(w−h)) / 2h.
+    """Compare the trainer's gradient of the mean loss and the regularizers with (J(w+h) − J(w−h)) / 2h.
 
-    Random draws of layers (dropout) are the same on both sides, batch statistics are those of the batch, and
-    what is not learned (running statistics) is left out. Differences across a kink (ReLU at 0) differ rightly: take
-    rows whose activations stay away from it.
+    Random draws of layers (dropout) are the same on both sides, batch norm uses the statistics of the batch, and
+    running statistics are excluded. Across a kink (ReLU at 0) the two differ legitimately, so choose rows whose
+    activations are not near one.
 
     Args:
         theta: `(trials, parameters)`, float64.
         rows: one batch, the same for all trials, float64.
-        trial: of which regularizers and label smoothing are part of J; clipping is not.
+        trial: hyperparameters whose regularizers and label smoothing are part of J; clipping is ignored.
         step: h.
 
     Raises:
-        EngineError: the network has nothing to learn, or something is not float64.
+        EngineError: the network has no learned parameters, or an array is not float64.
     """
     trial = replace(trial or Hyperparameters(), clip=None)
     dtypes = {theta.dtype, rows.x.dtype, rows.y.dtype}
@@ -113,7 +118,7 @@ def _gradient(network: Network, theta: Floats, rows: Rows, trial: Hyperparameter
 
 
 def _numeric(network: Network, row: Floats, rows: Rows, trial: Hyperparameters, step: float) -> Floats:
-    """`(parameters,)` of one trial, 0 for what is not learned."""
+    """Return the numeric gradient of one trial, `(parameters,)`, 0 for running statistics."""
     numeric = np.zeros_like(row)
     for numbers in _chunks(np.flatnonzero(network.learned)):
         nudged = np.repeat(row[None], 2 * len(numbers), axis=0)
@@ -125,7 +130,7 @@ def _numeric(network: Network, row: Floats, rows: Rows, trial: Hyperparameters, 
 
 
 def _costs(network: Network, theta: Floats, rows: Rows, trial: Hyperparameters) -> Floats:
-    """J = mean loss + λ/2 · Σw² + λ₁ · Σ|w|, `(trials,)`, of logits as they are in training."""
+    """Return J = mean loss + λ/2 · Σw² + λ₁ · Σ|w|, `(trials,)`, for the logits of training."""
     logits = _gradient(network, theta, rows, trial)[1]
     classes, smoothing = max(network.outputs, 2), trial.label_smoothing
     targets = rows.y * (1 - smoothing) + smoothing / classes if smoothing else rows.y
@@ -146,7 +151,7 @@ def _part(matrix: Floats, s: Slice) -> Floats:
 
 
 def _ratio(a: Floats, b: Floats, least: Floats | float = 0.0) -> Floats:
-    """`(trials,)` of matrices `(trials, parameters)`; their size counts as `least` at least."""
+    """Return ‖a−b‖ / max(‖a‖+‖b‖, least), `(trials,)`, of matrices `(trials, parameters)`."""
     size = np.maximum(_size(a, b), least)
     ratio: Floats = np.linalg.norm(a - b, axis=1) / np.where(size > 0, size, 1)
     return ratio

@@ -1,4 +1,4 @@
-"""The learning-rate range test: one step at every rate, from too low to too high, and what became of the loss."""
+"""The learning-rate range test: one step at each rate, from too low to too high, and the loss at each step."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ from engine.training.state import State
 from engine.training.trainer import check_fit, check_rows
 from engine.types import EngineError, Floats
 
-BLOWN = 4.0  # times the least loss so far
-UNSETTLED = 0.1  # the share of the steps at whose start the average is of too few batches to have a slope
+BLOWN = 4.0  # a trial ends when its loss exceeds this multiple of its lowest loss so far
+UNSETTLED = 0.1  # share of the first steps, in which the average has too few batches for a slope
 
 
 @final
@@ -26,15 +26,15 @@ UNSETTLED = 0.1  # the share of the steps at whose start the average is of too f
 class RangeTest:
     """The result of a learning-rate range test. Smith 2017, "Cyclical learning rates", section 3.3.
 
-    A trial ends when its loss is not finite or 4 times the least so far; the test ends with the last of them.
+    A trial ends when its loss is not finite or above 4 times its lowest loss so far; the test ends with its last trial.
 
     Attributes:
-        rates: `(steps,)`, at equal ratios.
-        losses: `(trials, steps)`, float64: of each batch before the step at that rate, without regularizers, averaged
-            exponentially over the steps so far; NaN after a trial's end.
-        best: `(trials,)`, the rate where the averaged loss fell most steeply by the logarithm of the rate; NaN where it
-            never fell. The first tenth of the steps is left out, and what comes after the least loss.
-        blown: `(trials,)`, the rate at which the trial ended; +inf for one that did not.
+        rates: `(steps,)`, geometrically spaced.
+        losses: `(trials, steps)`, float64: exponential average of the losses of the batches, each before the step at
+            its rate, without regularizers; NaN after a trial's end.
+        best: `(trials,)`, the rate with the steepest descent of the averaged loss over the logarithm of the rate; NaN
+            if the loss never fell. The first tenth of the steps and the steps after the lowest loss are excluded.
+        blown: `(trials,)`, the rate at which the trial ended; +inf for trials that did not end.
     """
 
     rates: Floats
@@ -44,7 +44,7 @@ class RangeTest:
 
     @property
     def tenth(self) -> Floats:
-        """`(trials,)`: a tenth of the rate at which the trial ended, or of the last one."""
+        """A tenth of the rate at which a trial ended, or of the last rate, `(trials,)`."""
         tenth: Floats = np.minimum(self.blown, self.rates[-1]) / 10
         return tenth
 
@@ -59,16 +59,17 @@ def range_test(
     steps: int = 100,
     smoothing: float = 0.8,
 ) -> RangeTest:
-    """Trains from fresh weights, each step at a higher rate than the one before.
+    """Train from new weights, each step at a higher rate than the previous one.
+
+    The optimizer state carries over from rate to rate; a new start for each rate would need many more steps.
 
     Args:
-        trial: all of it but the learning rate, its schedule and what it would switch to. A fresh start for each rate
-            would need many times the steps: the optimizer's memory carries over from one to the next.
-        generator: for weights and batches; several for as many trials that differ in nothing else.
-        rows: gone through again when there are fewer batches than steps; rows left over by whole batches are skipped.
+        trial: hyperparameters; the learning rate, the schedule and the switch are ignored.
+        generator: for weights and batches; several generators for as many trials.
+        rows: training rows, repeated if there are fewer batches than steps; incomplete batches are skipped.
         low, high: the first and the last rate.
-        steps: how many rates.
-        smoothing: s of a ← sa + (1 − s)·loss, divided by 1 − sᵗ in step t.
+        steps: number of rates.
+        smoothing: s of the average a ← sa + (1 − s)·loss, divided by 1 − sᵗ in step t.
 
     Raises:
         EngineError: low not above 0 and below high, fewer than 2 steps, smoothing outside [0, 1), no generators, or
@@ -77,23 +78,23 @@ def range_test(
     _check(low, high, steps, smoothing)
     generators = [generator] if isinstance(generator, np.random.Generator) else list(generator)
     if not generators:
-        raise EngineError("range test: give at least one generator, got none")
+        raise EngineError("range test: there must be at least one generator, got none")
     state = State.start(network, trial.optimizer.slots, generators, rows.x.dtype)
     check_rows(network, rows, state.theta)
     check_fit(network, trial, len(rows))
     rates, averaged = np.geomspace(low, high, steps), np.full((len(state), steps), np.nan)
-    average, least, going = np.zeros(len(state)), np.full(len(state), inf), np.ones(len(state), np.bool_)
+    average, least, active = np.zeros(len(state)), np.full(len(state), inf), np.ones(len(state), np.bool_)
     ended = np.full(len(state), steps)
     with np.errstate(all="ignore"):
         for number, losses in enumerate(_losses(network, trial, state, rows, rates)):
             average = smoothing * average + (1 - smoothing) * losses
-            corrected = average / (1 - smoothing ** (number + 1))  # as if it had not begun at 0
-            averaged[going, number] = corrected[going]
+            corrected = average / (1 - smoothing ** (number + 1))  # for the start at 0
+            averaged[active, number] = corrected[active]
             least = np.fmin(least, corrected)
-            over = going & ~(np.isfinite(corrected) & (corrected <= BLOWN * least))
+            over = active & ~(np.isfinite(corrected) & (corrected <= BLOWN * least))
             ended[over] = number
-            going &= ~over
-            if not going.any():
+            active &= ~over
+            if not active.any():
                 break
     taken = number + 1
     best = np.array([_steepest(rates, row[:end], steps) for row, end in zip(averaged, ended, strict=True)])
@@ -101,7 +102,7 @@ def range_test(
 
 
 def _losses(network: Network, trial: Hyperparameters, state: State, rows: Rows, rates: Floats) -> Iterator[Floats]:
-    """The mean loss of one batch after another, `(trials,)` in float64, each before the step at its rate."""
+    """Yield the mean loss of each batch before the step at its rate, `(trials,)`, float64."""
     count, theta, batch = len(state), state.theta, min(trial.batch_size, len(rows))
     matrices = Matrices(theta, np.empty_like(theta), state.slots, np.empty_like(theta), network.regularized)
     gradient = bind_gradient(
@@ -116,7 +117,7 @@ def _losses(network: Network, trial: Hyperparameters, state: State, rows: Rows, 
 
 
 def _batches(batches: Batches, state: State, trial: Hyperparameters) -> Iterator[tuple[Floats, Floats, Floats]]:
-    """x `(trials, batch, …)`, y and logits `(trials, batch, outputs)`, epoch after epoch without an end."""
+    """Yield x `(trials, batch, …)`, y and logits `(trials, batch, outputs)` of each batch, in endless epochs."""
     while True:
         for block in batches.epoch(state.generators):
             augment(trial.augment, block.x, state.generators)
@@ -124,12 +125,12 @@ def _batches(batches: Batches, state: State, trial: Hyperparameters) -> Iterator
 
 
 def _steepest(rates: Floats, losses: Floats, steps: int) -> float:
-    """The rate with the least slope of `losses (steps until the end,)`."""
+    """Return the rate with the lowest slope of `losses (steps until the trial's end,)`; NaN if no slope is negative."""
     if len(losses) < 2:
         return nan
-    slopes = np.gradient(losses)  # by the logarithm of the rate, but for a factor
+    slopes = np.gradient(losses)  # proportional to the slope over the logarithm of the rate
     first = min(int(UNSETTLED * steps), len(slopes) - 1)
-    last = max(first, int(losses.argmin()))  # beyond the least loss it goes up and down with the batches
+    last = max(first, int(losses.argmin()))  # after the lowest loss, slopes vary with the batches
     steepest = first + int(slopes[first : last + 1].argmin())
     return float(rates[steepest]) if slopes[steepest] < 0 else nan
 

@@ -1,1 +1,1 @@
-"""Rows on their way into training: sets of rows, their order, augmentation and scaling."""
+"""Training rows: sets of rows, row sampling, augmentation and scaling."""

@@ -1,4 +1,4 @@
-"""Augmentation: random changes of the rows of every training batch."""
+"""Augmentation: random changes of the rows of each training batch."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import numpy as np
 from engine.registry import Registry
 from engine.types import EngineError, Floats, Integers, Shape
 
-IMAGES = 256  # warped at a time: their corners and weights take about 20 times their own memory
+IMAGES = 256  # images processed at a time; temporary arrays take about 20 times their memory
 
 
 class Augmentation(Protocol):
@@ -20,7 +20,7 @@ class Augmentation(Protocol):
         """Check that rows of this shape can be augmented.
 
         Raises:
-            EngineError: they cannot; the message names the required and the given shape.
+            EngineError: they cannot; the message has the required and the actual shape.
         """
         ...
 
@@ -32,7 +32,7 @@ class Augmentation(Protocol):
 @final
 @dataclass(frozen=True)
 class Noise:
-    """x + N(0, sigma²), every number by itself. Bishop 1995.
+    """x + N(0, sigma²), drawn for each number independently. Bishop 1995.
 
     Raises:
         EngineError: sigma below 0.
@@ -59,7 +59,7 @@ class Flip:
     """Mirror images, left to right and upside down, each with probability ½. Krizhevsky et al. 2012, section 4.1.
 
     Raises:
-        EngineError: neither direction.
+        EngineError: neither direction is True.
     """
 
     horizontal: bool = True
@@ -73,8 +73,8 @@ class Flip:
         _check_images("flip", inputs)
 
     def apply(self, x: Floats, generator: np.random.Generator) -> None:
-        for axis, wanted in ((3, self.horizontal), (2, self.vertical)):
-            if wanted:
+        for axis, enabled in ((3, self.horizontal), (2, self.vertical)):
+            if enabled:
                 chosen = generator.random(len(x)) < 0.5
                 x[chosen] = np.flip(x[chosen], axis)
 
@@ -82,7 +82,7 @@ class Flip:
 @final
 @dataclass(frozen=True)
 class Rotate:
-    """Rotate each image about its center by an angle ~ U(−degrees, degrees); bilinear, zeros from outside.
+    """Rotate each image about its center by an angle ~ U(−degrees, degrees); bilinear, padded with zeros.
 
     Raises:
         EngineError: degrees below 0.
@@ -106,7 +106,7 @@ class Rotate:
 @final
 @dataclass(frozen=True)
 class Scale:
-    """Enlarge each image about its center by a factor ~ U(low, high); bilinear, zeros from outside.
+    """Enlarge each image about its center by a factor ~ U(low, high); bilinear, padded with zeros.
 
     Raises:
         EngineError: bounds that are not 0 < low <= high.
@@ -117,7 +117,7 @@ class Scale:
 
     def __post_init__(self) -> None:
         if not 0 < self.low <= self.high < np.inf:
-            raise EngineError(f"scale: factors must be above 0, low first, got {self.low} and {self.high}")
+            raise EngineError(f"scale: must have 0 < low ≤ high, both finite, got low={self.low}, high={self.high}")
 
     def check(self, inputs: Shape) -> None:
         _check_images("scale", inputs)
@@ -130,7 +130,7 @@ class Scale:
 @final
 @dataclass(frozen=True)
 class Shift:
-    """Move each image by up to `pixels` whole pixels in each direction; zeros from outside.
+    """Shift each image by up to `pixels` whole pixels in each direction, padded with zeros.
 
     Raises:
         EngineError: pixels below 0.
@@ -146,22 +146,22 @@ class Shift:
         _check_images("shift", inputs)
 
     def apply(self, x: Floats, generator: np.random.Generator) -> None:
-        by = generator.integers(-self.pixels, self.pixels, (2, len(x), 1), endpoint=True)
-        for some in _parts(len(x)):
-            images, (height, width) = x[some], x.shape[2:]
-            down = np.clip(np.arange(height) - by[0, some], -1, height)
-            right = np.clip(np.arange(width) - by[1, some], -1, width)
+        shifts = generator.integers(-self.pixels, self.pixels, (2, len(x), 1), endpoint=True)
+        for chunk in _chunks(len(x)):
+            images, (height, width) = x[chunk], x.shape[2:]
+            down = np.clip(np.arange(height) - shifts[0, chunk], -1, height)
+            right = np.clip(np.arange(width) - shifts[1, chunk], -1, width)
             images[...] = _Framed(images).at(down[:, :, None], right[:, None, :])
 
 
 def _warp(x: Floats, matrices: Floats) -> None:
-    """Put at each pixel p what is at Mp, both counted from the center, between four pixels; M `(rows, 2, 2)`."""
+    """Replace each pixel at p by the bilinear value at Mp, both relative to the center; M `(rows, 2, 2)`."""
     height, width = x.shape[2:]
     middle = np.array([(height - 1) / 2, (width - 1) / 2])
     grid = np.stack(np.meshgrid(np.arange(height), np.arange(width), indexing="ij"), axis=-1) - middle
-    for some in _parts(len(x)):
-        images, frame = x[some], _Framed(x[some])
-        source = np.einsum("nij,hwj->inhw", matrices[some], grid) + middle[:, None, None, None]
+    for chunk in _chunks(len(x)):
+        images, frame = x[chunk], _Framed(x[chunk])
+        source = np.einsum("nij,hwj->inhw", matrices[chunk], grid) + middle[:, None, None, None]
         down, right = (np.clip(s, -1, size) for s, size in zip(source, (height, width), strict=True))
         top, left = (np.minimum(np.floor(s), size - 1).astype(np.intp) for s, size in ((down, height), (right, width)))
         low, far = (down - top).astype(x.dtype)[:, None], (right - left).astype(x.dtype)[:, None]
@@ -171,7 +171,7 @@ def _warp(x: Floats, matrices: Floats) -> None:
 
 
 class _Framed:
-    """Images `(rows, channels, height, width)` in a frame of zeros one pixel wide."""
+    """Images `(rows, channels, height, width)`, padded with one pixel of zeros on each side."""
 
     def __init__(self, x: Floats) -> None:
         self._shape = len(x), x.shape[2] + 2, x.shape[3] + 2
@@ -180,7 +180,7 @@ class _Framed:
         self._flat = framed.reshape(x.shape[1], -1)
 
     def at(self, down: Integers, right: Integers) -> Floats:
-        """Return pixels of each image, from −1 to height and width: `(rows, height, width)` → `(rows, channels, …)`."""
+        """Return the pixels at indices `(rows, height, width)`, from −1 to the size, as `(rows, channels, …)`."""
         rows, height, width = self._shape
         first = np.arange(rows)[:, None, None] * (height * width)
         picked = first + (down + 1) * width + (right + 1)
@@ -188,7 +188,7 @@ class _Framed:
         return pixels.swapaxes(0, 1)
 
 
-def _parts(rows: int) -> Iterator[slice]:
+def _chunks(rows: int) -> Iterator[slice]:
     for start in range(0, rows, IMAGES):
         yield slice(start, start + IMAGES)
 
@@ -198,9 +198,14 @@ def _check_images(name: str, inputs: Shape) -> None:
         raise EngineError(f"{name}: rows must be (channels, height, width), got {inputs}")
 
 
-def augment(what: Sequence[Augmentation], x: Floats, generators: Sequence[np.random.Generator]) -> None:
-    """Change the rows of every trial, `x (trials, steps, batch, *inputs)` in C order, in place, one after another."""
-    for augmentation in what:
+def augment(augmentations: Sequence[Augmentation], x: Floats, generators: Sequence[np.random.Generator]) -> None:
+    """Apply augmentations in order and in place.
+
+    Args:
+        x: `(trials, steps, batch, *inputs)`, in C order.
+        generators: one per trial.
+    """
+    for augmentation in augmentations:
         for rows, generator in zip(x, generators, strict=True):
             augmentation.apply(rows.reshape(-1, *rows.shape[2:]), generator)
 

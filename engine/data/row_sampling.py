@@ -14,7 +14,7 @@ class RowSampling(Protocol):
     """Configuration of row sampling; a frozen dataclass in the registry."""
 
     def order(self, rows: Rows, generator: np.random.Generator) -> Integers:
-        """Return one row number for each row, `(rows,)`."""
+        """Return the row numbers of an epoch in order, `(rows,)`."""
         ...
 
 
@@ -39,7 +39,7 @@ class Bootstrap:
 @final
 @dataclass(frozen=True)
 class Balanced:
-    """Rows drawn with replacement, every class (every distinct target) equally often on average."""
+    """Rows drawn with replacement, each class (distinct target) equally often on average."""
 
     def order(self, rows: Rows, generator: np.random.Generator) -> Integers:
         _, labels, counts = np.unique(rows.y, axis=0, return_inverse=True, return_counts=True)

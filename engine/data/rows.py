@@ -1,4 +1,4 @@
-"""Rows to learn from, and mini-batches of them; each trial shuffles by its own generator."""
+"""Rows of inputs and targets, and mini-batches of them; each trial draws its order with its own generator."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ BLOCK = 1 << 20  # numbers of one trial gathered at a time, 4 MB in float32
 class Rows:
     """Inputs `x (rows, …)` and targets `y (rows, outputs)`, both in the network's dtype.
 
-    There may be several sets of as many rows, one after the other: the folds of a cross-validation. Trial t of a state
-    has set t mod `sets`; `len` is the number of rows that one trial has.
+    There may be several sets of equal size, concatenated: the folds of a cross-validation. Trial t of a state uses set
+    t mod `sets`; `len` is the number of rows of one set.
     """
 
     x: Floats
@@ -32,7 +32,7 @@ class Rows:
         return len(self.x) // self.sets
 
     def of(self, trial: int) -> "Rows":
-        """Those that a trial has."""
+        """Return the rows of a trial's set."""
         if self.sets == 1:
             return self
         start, rows = trial % self.sets * len(self), len(self)
@@ -40,9 +40,9 @@ class Rows:
 
 
 class Block(NamedTuple):
-    """Several batches of every trial, gathered: `x (trials, steps, batch, …)`, `y (trials, steps, batch, outputs)`.
+    """Several batches of each trial: `x (trials, steps, batch, …)`, `y (trials, steps, batch, outputs)`.
 
-    `logits`, shaped like `y`, is where the trainer puts what the network made of them.
+    The trainer writes the network's outputs into `logits`, which has the shape of `y`.
     """
 
     x: Floats
@@ -51,26 +51,26 @@ class Block(NamedTuple):
 
 
 class Batches:
-    """Epochs of rows in the order they are drawn, gathered in blocks of whole batches into memory that is reused.
+    """Epochs of rows in drawn order, gathered in blocks of whole batches into reused memory.
 
-    A block holds as many batches as fit `BLOCK`, whatever the number of trials, so that a trial's sums over blocks do
-    not depend on the other trials. The rows left over at the end of an epoch are a block of one smaller batch, unless
-    they are fewer than `least`: then the epoch omits them.
+    The number of batches of a block depends on `BLOCK`, not on the number of trials, so that a trial's sums over blocks
+    do not depend on other trials. The rows left over at the end of an epoch form a block of one smaller batch; the
+    epoch omits them if there are fewer than `least`.
 
     Attributes:
-        sizes: rows of a batch, one or two different ones.
-        steps: batches of an epoch.
+        sizes: the batch size, and the size of the smaller batch if there is one.
+        steps: number of batches of an epoch.
     """
 
     def __init__(self, rows: Rows, trials: int, batch: int, row_sampling: "RowSampling", least: int = 1) -> None:
         self._rows = rows
         self._each = [rows.of(trial) for trial in range(trials)]
         self._starts = len(rows) * (np.arange(trials) % rows.sets)[:, None]
-        self._draw = row_sampling
+        self._row_sampling = row_sampling
         width = max(prod(rows.x.shape[1:]), rows.y.shape[1])
         whole, rest = divmod(len(rows), batch)
         steps = min(whole, max(1, BLOCK // (batch * width)))
-        # From where to where in the epoch's order, and the memory that the rows are gathered into.
+        # (start, stop) in the epoch's order, and memory, of each block.
         self._spans = [(start * batch, min(start + steps, whole) * batch) for start in range(0, whole, steps)]
         memory = _allocate(rows, trials, steps, batch)
         self._blocks = [_first_steps(memory, (stop - start) // batch) for start, stop in self._spans]
@@ -81,19 +81,19 @@ class Batches:
         self.steps = sum(block.x.shape[1] for block in self._blocks)
 
     def epoch(self, generators: Sequence[np.random.Generator]) -> Iterator[Block]:
-        """Blocks, each valid until the next one."""
-        order = np.stack([self._draw.order(*given) for given in zip(self._each, generators, strict=True)])
+        """Yield the blocks of one epoch; each is valid until the next one."""
+        order = np.stack([self._row_sampling.order(*args) for args in zip(self._each, generators, strict=True)])
         if self._rows.sets > 1:
             order += self._starts
         for (start, stop), block in zip(self._spans, self._blocks, strict=True):
             picked = order[:, start:stop].reshape(block.x.shape[:3])
-            np.take(self._rows.x, picked, axis=0, out=block.x, mode="clip")  # "raise" would gather into a copy first
-            block.y[...] = np.take(self._rows.y, picked, axis=0, mode="clip")  # half the time of an index
+            np.take(self._rows.x, picked, axis=0, out=block.x, mode="clip")  # mode "raise" would buffer the output
+            block.y[...] = np.take(self._rows.y, picked, axis=0, mode="clip")  # half the time of fancy indexing
             yield block
 
 
 def rows_adjacent(shape: Shape, dtype: DType) -> Floats:
-    """An array of `shape (…, rows, outputs)` whose memory is `(…, outputs, rows)`."""
+    """Allocate an array of `shape (…, rows, outputs)` with the memory layout `(…, outputs, rows)`."""
     return np.empty((*shape[:-2], shape[-1], shape[-2]), dtype).swapaxes(-1, -2)
 
 
@@ -104,5 +104,5 @@ def _allocate(rows: Rows, trials: int, steps: int, batch: int) -> Block:
 
 
 def _first_steps(block: Block, steps: int) -> Block:
-    """A part of a block's memory that lies in one piece for each trial."""
+    """Return a view of the first steps of a block, contiguous for each trial."""
     return Block(*(array[:, :steps] for array in block))

@@ -1,6 +1,6 @@
-"""Scaling of columns, fitted on the training rows alone; in float64, whatever the dtype of the rows.
+"""Scaling of columns, fitted only to training rows; computed in float64 for any dtype of the rows.
 
-A constant column becomes zero in every one of them.
+All scalers map a constant column to zeros.
 """
 
 from collections.abc import Iterator
@@ -13,11 +13,11 @@ from engine.registry import Registry
 from engine.types import Floats
 
 BLOCK = 1 << 22  # numbers held in float64 at a time, 32 MB
-QUANTILES = 1000  # at most, a column
+QUANTILES = 1000  # maximum number of quantiles per column
 
 
 class Scaler(Protocol):
-    """A fitted scaler of columns: frozen, and only arrays, one row or column per feature."""
+    """A fitted scaler of columns: a frozen dataclass of arrays whose last axis is the features."""
 
     @classmethod
     def fit(cls, x: Floats) -> Self:
@@ -64,7 +64,7 @@ class Standard:
 @final
 @dataclass(frozen=True, eq=False)
 class MinMax:
-    """(x − min) / (max − min), by column: the training rows fill [0, 1], others may lie beyond.
+    """(x − min) / (max − min), by column: training rows are in [0, 1], other rows may be outside.
 
     Attributes:
         minimum, width: `(features,)`, float64.
@@ -91,9 +91,9 @@ class MinMax:
 @final
 @dataclass(frozen=True, eq=False)
 class Robust:
-    """(x − median) / (third quartile − first quartile), by column: a few outliers change nothing.
+    """(x − median) / (third quartile − first quartile), by column; robust to outliers.
 
-    A column whose quartiles are equal is moved by its median and not divided.
+    A column with equal quartiles is only shifted by its median.
 
     Attributes:
         median, spread: `(features,)`, float64.
@@ -120,13 +120,13 @@ class Robust:
 @final
 @dataclass(frozen=True, eq=False)
 class Quantile:
-    """The fraction of the training rows that lie below, by column: uniform on [0, 1], and never beyond it.
+    """The fraction of training rows below x, by column: uniform on [0, 1], also for rows outside the training range.
 
-    Between quantiles by interpolation. A value that many rows share gets the middle of the fractions it covers, as in
-    scikit-learn's QuantileTransformer; the least and the greatest get 0 and 1.
+    Values between quantiles are interpolated. A value that many rows share maps to the middle of its fractions, as in
+    scikit-learn's QuantileTransformer; the minimum and the maximum map to 0 and 1.
 
     Attributes:
-        quantiles: `(levels, features)`, float64, at equal steps from the least to the greatest.
+        quantiles: `(levels, features)`, float64, at evenly spaced levels from the minimum to the maximum.
     """
 
     quantiles: Floats
@@ -140,16 +140,16 @@ class Quantile:
         """Scale `(rows, features)`, in float64."""
         levels = np.linspace(0, 1, len(self.quantiles))
         result = np.empty(x.shape)
-        for column, found, q in zip(x.T, result.T, self.quantiles.T, strict=True):
-            from_below = np.interp(column, q, levels)  # the greatest level of those that are equal
-            from_above = -np.interp(-column, -q[::-1], -levels[::-1])  # and the least
-            found[...] = (from_below + from_above) / 2
-            found[column == q[-1]] = 1
-            found[column == q[0]] = 0
+        for column, scaled, q in zip(x.T, result.T, self.quantiles.T, strict=True):
+            from_below = np.interp(column, q, levels)  # the greatest level among equal quantiles
+            from_above = -np.interp(-column, -q[::-1], -levels[::-1])  # the least level among equal quantiles
+            scaled[...] = (from_below + from_above) / 2
+            scaled[column == q[-1]] = 1
+            scaled[column == q[0]] = 0
         return result
 
     def invert(self, x: Floats) -> Floats:
-        """Return the input of `apply`, for values within the training rows' range."""
+        """Return the input of `apply`, for values within the range of the training rows."""
         levels = np.linspace(0, 1, len(self.quantiles))
         return np.stack([np.interp(c, levels, q) for c, q in zip(x.T, self.quantiles.T, strict=True)], axis=1)
 
@@ -160,20 +160,23 @@ def _blocks(x: Floats) -> Iterator[Floats]:
 
 
 def _or_one(spread: Floats, center: Floats) -> Floats:
-    """Return the spread, or 1 where it is only rounding error: for constant columns."""
+    """Return the spread, or 1 where it is only rounding error, as in constant columns."""
     return np.where(spread > 1e-12 * np.maximum(1, np.abs(center)), spread, 1.0)
 
 
 def _quantiles(x: Floats, levels: Floats) -> Floats:
-    """`(rows, features)` → `(levels, features)`, float64, linear between the two nearest rows, never falling."""
-    place = np.round(levels * (len(x) - 1), 9)  # a row itself is not a mixture of two, for rounding
-    below = np.floor(place).astype(np.intp)
+    """Return the quantiles of `(rows, features)` at levels as `(levels, features)`, float64, linearly interpolated.
+
+    The quantiles of a column never decrease.
+    """
+    position = np.round(levels * (len(x) - 1), 9)  # without rounding error, the levels of rows are integers
+    below = np.floor(position).astype(np.intp)
     above = np.minimum(below + 1, len(x) - 1)
     result = np.empty((len(levels), x.shape[1]))
-    for column, found in zip(x.T, result.T, strict=True):
+    for column, quantiles in zip(x.T, result.T, strict=True):
         ordered = np.sort(column)
         low = ordered[below].astype(np.float64)
-        found[...] = np.maximum.accumulate(low + (ordered[above] - low) * (place - below))
+        quantiles[...] = np.maximum.accumulate(low + (ordered[above] - low) * (position - below))
     return result
 
 

@@ -1,4 +1,4 @@
-"""The registry of optimizers."""
+"""Optimizers and their registry."""
 
 from engine.optimizers.adadelta import Adadelta
 from engine.optimizers.adagrad import Adagrad

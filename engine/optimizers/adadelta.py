@@ -1,4 +1,4 @@
-"""AdaDelta: RMSProp with the average size of its own steps for a learning rate."""
+"""AdaDelta: RMSProp with the average size of its own steps as the learning rate."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ from engine.types import column
 class Adadelta:
     """S = ρS + (1−ρ)g²; d = g √(D + ε) / √(S + ε); D = ρD + (1−ρ)d²; w −= d. Zeiler 2012, algorithm 1.
 
-    There is no α: the learning rate and its schedule are ignored. PyTorch's is the same at a learning rate of 1. The
-    first step is about √(ε / (1−ρ)) long. ρ and ε are those of the paper's section 4.1.
+    There is no α: the learning rate and its schedule are ignored, as in PyTorch at a learning rate of 1. Each weight's
+    first step is about √(ε / (1−ρ)). The defaults of ρ and ε are those of the paper's section 4.1.
 
     Raises:
         EngineError: ρ outside [0, 1), ε not above 0.
@@ -34,9 +34,9 @@ class Adadelta:
     def bind(cls, trials: Sequence[Self], rates: Sequence[float], matrices: Matrices) -> Callable[[int], None]:
         theta, grad, scratch = matrices.theta, matrices.grad, matrices.scratch
         square, moved = matrices.slots["square"], matrices.slots["moved"]
-        spare = np.empty_like(theta)
+        numerator = np.empty_like(theta)
         rho = column([t.rho for t in trials], theta.dtype)
-        # The slots hold S / (1−ρ) and D / (1−ρ), which saves two calls: 1−ρ cancels once ε is divided by it too.
+        # The slots hold S / (1−ρ) and D / (1−ρ), which saves two calls; 1−ρ cancels if ε is divided by it too.
         epsilon = column([t.epsilon / (1 - t.rho) for t in trials], theta.dtype)
 
         def step(number: int) -> None:
@@ -44,8 +44,8 @@ class Adadelta:
             np.multiply(grad, grad, out=scratch)
             np.add(square, scratch, out=square)
             np.add(square, epsilon, out=scratch)
-            np.add(moved, epsilon, out=spare)
-            np.divide(spare, scratch, out=scratch)
+            np.add(moved, epsilon, out=numerator)
+            np.divide(numerator, scratch, out=scratch)
             np.sqrt(scratch, out=scratch)
             np.multiply(grad, scratch, out=grad)  # d
             np.multiply(moved, rho, out=moved)

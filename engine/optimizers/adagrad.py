@@ -1,4 +1,4 @@
-"""AdaGrad: each weight's rate falls with the squares of all its gradients so far."""
+"""AdaGrad: each weight's learning rate falls with the sum of its squared gradients so far."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from engine.types import column
 @final
 @dataclass(frozen=True)
 class Adagrad:
-    """S = S + g²; w −= αg / (√S + ε). Duchi et al. 2011, figure 1, whose δ is ε.
+    """S = S + g²; w −= αg / (√S + ε). Duchi et al. 2011, figure 1, with ε for δ.
 
     Raises:
         EngineError: ε not above 0.

@@ -1,4 +1,4 @@
-"""Adam: momentum, divided by the root of the average squared gradient, both corrected for their start at zero."""
+"""Adam: momentum divided by the root of the average squared gradient, both corrected for their start at zero."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -38,26 +38,26 @@ class Adam:
         beta2 = column([t.beta2 for t in trials], dtype)
 
         def step(number: int) -> None:
-            # The slots hold m / (1−β₁) and s / (1−β₂), which saves two calls; both factors and the corrections
-            # 1/(1−β₁ᵗ) and 1/(1−β₂ᵗ) go into one number before the fraction and one beside the root.
+            # The slots hold m / (1−β₁) and s / (1−β₂), which saves two calls. Both factors and the corrections
+            # 1/(1−β₁ᵗ) and 1/(1−β₂ᵗ) are combined into a factor of the fraction and a term next to the root.
             corrections = [sqrt((1 - t.beta2**number) / (1 - t.beta2)) for t in trials]
-            before = column(
+            factor = column(
                 [
                     r * (1 - t.beta1) / (1 - t.beta1**number) * c
                     for r, t, c in zip(rates, trials, corrections, strict=True)
                 ],
                 dtype,
             )
-            beside = column([t.epsilon * c for t, c in zip(trials, corrections, strict=True)], dtype)
+            epsilon = column([t.epsilon * c for t, c in zip(trials, corrections, strict=True)], dtype)
             np.multiply(mean, beta1, out=mean)
             np.add(mean, grad, out=mean)
             np.multiply(square, beta2, out=square)
             np.multiply(grad, grad, out=grad)
             np.add(square, grad, out=square)
             np.sqrt(square, out=scratch)
-            np.add(scratch, beside, out=scratch)
+            np.add(scratch, epsilon, out=scratch)
             np.divide(mean, scratch, out=scratch)
-            np.multiply(scratch, before, out=scratch)
+            np.multiply(scratch, factor, out=scratch)
             np.subtract(theta, scratch, out=theta)
 
         return step

@@ -1,4 +1,4 @@
-"""AdamW: Adam beside a decay of the weights that its averages do not see."""
+"""AdamW: Adam with decoupled weight decay."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ from engine.types import EngineError, column
 @final
 @dataclass(frozen=True)
 class AdamW:
-    """w −= αλw, then Adam's step, λ the weight decay. Loshchilov and Hutter 2019, algorithm 2.
+    """w −= αλw, then Adam's step, with λ the weight decay. Loshchilov and Hutter 2019, algorithm 2.
 
-    λ is multiplied by α as in PyTorch, where the paper has the schedule's factor alone. Only what is regularized
-    decays: biases do not. L2 is something else: it goes through Adam's averages.
+    λ is multiplied by α, as in PyTorch; the paper multiplies it only by the schedule's factor. Weights decay, biases do
+    not. An L2 penalty differs from weight decay: its gradient is part of Adam's averages.
 
     Raises:
         EngineError: β₁ or β₂ outside [0, 1), ε not above 0, λ below 0.

@@ -1,4 +1,4 @@
-"""The optimizer protocol: frozen configuration and, bound to matrices, a few in-place calls per step."""
+"""The optimizer protocol: frozen configuration that, bound to matrices, makes a few in-place calls per step."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ class Matrices:
     Attributes:
         theta: the parameters, changed in place.
         grad: dL/dtheta with regularization; the step may overwrite it.
-        slots: slot name → what the optimizer remembers, zero before the first step.
-        scratch: free.
-        regularized: `(parameters,)`: which are weights; biases and the like are never decayed.
+        slots: slot name → state matrix of the optimizer, zero before the first step.
+        scratch: the step may overwrite it.
+        regularized: mask of the weights, `(parameters,)`; other parameters are never decayed.
     """
 
     theta: Floats
@@ -33,23 +33,24 @@ class Optimizer(Protocol):
 
     @classmethod
     def bind(cls, trials: Sequence[Self], rates: Sequence[float], matrices: Matrices) -> Callable[[int], None]:
-        """The step of trials that train together, for as long as their learning rates stay.
+        """Return the step function of trials that train together, for constant learning rates.
 
         Args:
-            trials: one configuration a trial; what is not a number is the same in all.
-            rates: one learning rate a trial.
+            trials: the configuration of each trial; Boolean settings are equal in all trials.
+            rates: the learning rate of each trial.
+            matrices: the matrices to read and write.
 
         Returns:
-            A function of the step's number, counted from 1 over the whole training.
+            A function of the step number, counted from 1 since the optimizer's first step.
         """
         ...
 
 
 def check_decay(optimizer: str, **rates: float) -> None:
-    """Decay rates lie in [0, 1).
+    """Check that decay rates are in [0, 1).
 
     Raises:
-        EngineError: naming the optimizer and the rate.
+        EngineError: a rate is not; the message names the optimizer and the rate.
     """
     for name, rate in rates.items():
         if not 0 <= rate < 1:
@@ -57,10 +58,10 @@ def check_decay(optimizer: str, **rates: float) -> None:
 
 
 def check_positive(optimizer: str, **values: float) -> None:
-    """Check that divisors are above 0.
+    """Check that values are above 0.
 
     Raises:
-        EngineError: naming the optimizer and the value.
+        EngineError: a value is not; the message names the optimizer and the value.
     """
     for name, value in values.items():
         if not value > 0:
@@ -68,10 +69,10 @@ def check_positive(optimizer: str, **values: float) -> None:
 
 
 def check_rate_inside(optimizer: str, classical: bool, rate_inside: bool) -> None:
-    """The learning rate is inside the velocity in the classical form only.
+    """Check that the learning rate is inside the velocity only in the classical form.
 
     Raises:
-        EngineError: naming the optimizer.
+        EngineError: `rate_inside` is True without `classical`; the message names the optimizer.
     """
     if rate_inside and not classical:
         raise EngineError(f"{optimizer}: rate_inside must be False unless classical is True, got {rate_inside}")

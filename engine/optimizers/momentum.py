@@ -13,11 +13,11 @@ from engine.types import column
 @final
 @dataclass(frozen=True)
 class Momentum:
-    """v = βv + (1−β)g; w −= αv: an exponentially weighted average, as in the texts on tuning.
+    """v = βv + (1−β)g; w −= αv: v is an exponentially weighted average of the gradients.
 
-    With `classical=True` v = βv + g (Polyak 1964; PyTorch's), whose α is 1−β times as large for the same path.
-    With `rate_inside=True` as well v = βv + αg; w −= v (scikit-learn's and Keras'): the same path for as long as α
-    stays, but when it falls the velocity continues at the old rate.
+    With `classical=True`: v = βv + g (Polyak 1964), as in PyTorch; the path is the same for 1−β times the α. With
+    `rate_inside=True` in addition: v = βv + αg; w −= v, as in scikit-learn and Keras; the path is the same while α is
+    constant, but when α falls, the velocity keeps the old rate.
 
     Raises:
         EngineError: β outside [0, 1), `rate_inside` without `classical`.
@@ -36,8 +36,8 @@ class Momentum:
     def bind(cls, trials: Sequence[Self], rates: Sequence[float], matrices: Matrices) -> Callable[[int], None]:
         theta, grad, scratch, velocity = matrices.theta, matrices.grad, matrices.scratch, matrices.slots["velocity"]
         beta = column([t.beta for t in trials], theta.dtype)
-        # The slot holds u = v / (1−β), so that u = βu + g in both forms, and (1−β) goes into the learning rate,
-        # which scales either what goes into the velocity or what comes out.
+        # The slot holds u = v / (1−β), so that u = βu + g in both forms. The factor 1−β is part of the learning rate,
+        # which scales either the gradient before the velocity or the step after it.
         shares = [1.0 if t.classical else 1 - t.beta for t in trials]
         scaled = [r * share for r, share in zip(rates, shares, strict=True)]
         inside = column([r if t.rate_inside else 1.0 for r, t in zip(scaled, trials, strict=True)], theta.dtype)

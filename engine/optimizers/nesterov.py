@@ -1,4 +1,4 @@
-"""Nesterov's momentum: the gradient counts where the velocity is about to lead."""
+"""Nesterov momentum: the gradient is taken at the look-ahead point of the velocity."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from engine.types import column
 @final
 @dataclass(frozen=True)
 class Nesterov:
-    """v = βv + (1−β)g; w −= α(βv + (1−β)g). Sutskever et al. 2013, equations 3 and 4, at the point looked ahead to.
+    """v = βv + (1−β)g; w −= α(βv + (1−β)g). Sutskever et al. 2013, equations 3 and 4, in look-ahead form.
 
-    The weights are that point, w = θ + βv in the paper's letters, so that g = ∇f(w) is already looked ahead, and βv
-    beside g moves on to the next such point: nothing looks ahead twice.
+    The weights are the look-ahead point, w = θ + βv in the paper's notation, so g = ∇f(w) is the look-ahead gradient,
+    and the step by βv and g leads to the next look-ahead point.
 
-    With `classical=True` v = βv + g; w −= α(βv + g) (PyTorch's), whose α is 1−β times as large for the same path.
-    With `rate_inside=True` as well v = βv + αg; w −= βv + αg (scikit-learn's and Keras'): the same path for as long as
-    α stays, but when it falls the velocity continues at the old rate.
+    With `classical=True`: v = βv + g; w −= α(βv + g), as in PyTorch; the path is the same for 1−β times the α. With
+    `rate_inside=True` in addition: v = βv + αg; w −= βv + αg, as in scikit-learn and Keras; the path is the same while
+    α is constant, but when α falls, the velocity keeps the old rate.
 
     Raises:
         EngineError: β outside [0, 1), `rate_inside` without `classical`.
@@ -39,8 +39,8 @@ class Nesterov:
     def bind(cls, trials: Sequence[Self], rates: Sequence[float], matrices: Matrices) -> Callable[[int], None]:
         theta, grad, velocity = matrices.theta, matrices.grad, matrices.slots["velocity"]
         beta = column([t.beta for t in trials], theta.dtype)
-        # The slot holds βu, which this step adds and the next one needs, where u = v / (1−β), so that u = βu + g in
-        # both forms, and (1−β) goes into the learning rate, which scales what goes into the velocity or what comes out.
+        # The slot holds βu, with u = v / (1−β), so that u = βu + g in both forms. The factor 1−β is part of the
+        # learning rate, which scales either the gradient before the velocity or the step after it.
         shares = [1.0 if t.classical else 1 - t.beta for t in trials]
         scaled = [r * share for r, share in zip(rates, shares, strict=True)]
         inside = column([r if t.rate_inside else 1.0 for r, t in zip(scaled, trials, strict=True)], theta.dtype)

@@ -1,4 +1,4 @@
-"""RMSProp: the gradient, divided by the root of its average square."""
+"""RMSProp: the gradient divided by the root of its average square."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from engine.types import column
 class RMSprop:
     """S = βS + (1−β)g²; w −= αg / (√S + ε). Tieleman and Hinton 2012, lecture 6e, whose β is 0.9.
 
-    S begins at zero and is not corrected for it: the first step is α/√(1−β) long.
+    S starts at zero without a correction, so each weight's first step is about α/√(1−β).
 
     Raises:
         EngineError: β outside [0, 1), ε not above 0.
@@ -34,7 +34,7 @@ class RMSprop:
     def bind(cls, trials: Sequence[Self], rates: Sequence[float], matrices: Matrices) -> Callable[[int], None]:
         theta, grad, scratch, square = matrices.theta, matrices.grad, matrices.scratch, matrices.slots["square"]
         beta = column([t.beta for t in trials], theta.dtype)
-        # The slot holds S / (1−β), which saves a call: above and below, the fraction is divided by √(1−β).
+        # The slot holds S / (1−β), which saves a call; numerator and denominator are divided by √(1−β).
         roots = [sqrt(1 - t.beta) for t in trials]
         rate = column([r / root for r, root in zip(rates, roots, strict=True)], theta.dtype)
         epsilon = column([t.epsilon / root for t, root in zip(trials, roots, strict=True)], theta.dtype)

@@ -193,10 +193,10 @@ def test_a_network_without_weights_has_no_statistics() -> None:
 # of 0, and of speech recognition with an optimal error of 14 %; the last one is ours.
 NG = [
     (0.01, 0.11, 0.0, "high variance", ("more data", "regularization", "another architecture")),
-    (0.15, 0.16, 0.0, "high bias", ("a bigger net", "longer training", "another architecture")),
+    (0.15, 0.16, 0.0, "high bias", ("a larger network", "longer training", "another architecture")),
     (
         *(0.15, 0.30, 0.0, "high bias and high variance"),
-        ("a bigger net", "longer training", "more data", "regularization", "another architecture"),
+        ("a larger network", "longer training", "more data", "regularization", "another architecture"),
     ),
     (0.005, 0.01, 0.0, "neither high bias nor high variance", ()),
     (0.15, 0.30, 0.14, "high variance", ("more data", "regularization", "another architecture")),
@@ -216,7 +216,7 @@ def test_a_diagnosis_as_a_sentence() -> None:
         "high variance: train error 1.0%, val error 11.0%; try more data, regularization, another architecture"
     )
     assert str(diagnose(0.15, 0.16, 0.14)) == (
-        "neither high bias nor high variance: train error 15.0%, val error 16.0%, of which 14.0% cannot be helped"
+        "neither high bias nor high variance: train error 15.0%, val error 16.0%, of which 14.0% is unavoidable"
     )
 
 

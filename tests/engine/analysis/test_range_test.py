@@ -138,7 +138,7 @@ def test_batch_norm_augmentation_and_a_batch_of_all_rows() -> None:
         ({"high": np.inf}, "range test: low must be above 0 and below high, got low=1e-06, high=inf"),
         ({"steps": 1}, "range test: steps must be at least 2, got 1"),
         ({"smoothing": 1.0}, "range test: smoothing must be at least 0 and below 1, got 1.0"),
-        ({"generator": []}, "range test: give at least one generator, got none"),
+        ({"generator": []}, "range test: there must be at least one generator, got none"),
         ({"rows": BOWL_ROWS}, r"rows must be \(2,\) with \(3,\) targets, got 2 rows \(1,\) with \(1,\)"),
     ],
 )

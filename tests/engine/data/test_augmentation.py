@@ -157,8 +157,8 @@ def test_the_network_sees_augmented_images(monkeypatch: pytest.MonkeyPatch) -> N
         (lambda: Noise(-1), "noise: sigma must be at least 0, got -1"),
         (lambda: Flip(False, False), "flip: horizontal or vertical must be true, got neither"),
         (lambda: Rotate(-1), "rotate: degrees must be at least 0, got -1"),
-        (lambda: Scale(1.1, 0.9), "scale: factors must be above 0, low first, got 1.1 and 0.9"),
-        (lambda: Scale(0, 0.9), "scale: factors must be above 0, low first, got 0 and 0.9"),
+        (lambda: Scale(1.1, 0.9), "scale: must have 0 < low ≤ high, both finite, got low=1.1, high=0.9"),
+        (lambda: Scale(0, 0.9), "scale: must have 0 < low ≤ high, both finite, got low=0, high=0.9"),
         (lambda: Shift(-1), "shift: pixels must be at least 0, got -1"),
     ],
 )
