@@ -26,7 +26,7 @@ from hpsearch.models.prepared import READ_ERRORS, pack, unpack
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMAT = 3  # of model.json
+FORMAT = 4  # of model.json; another number whenever its keys change
 
 
 @final

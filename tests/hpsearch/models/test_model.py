@@ -26,7 +26,7 @@ from hpsearch.data.sources import Source
 from hpsearch.data.splits import part_indices
 from hpsearch.errors import DataError, OutputError
 from hpsearch.models.export import build_model
-from hpsearch.models.model import Model
+from hpsearch.models.model import FORMAT, Model
 from hpsearch.storage.sqlite_file import url_of
 from hpsearch.storage.study_db import StudyDatabase
 
@@ -278,9 +278,17 @@ def test_bad_folders(saved: Path, tmp_path: Path, damage: str) -> None:
 def test_another_format(saved: Path, tmp_path: Path) -> None:
     shutil.copytree(saved, tmp_path / "model")
     content = tmp_path / "model" / "model.json"
-    content.write_text(content.read_text("utf-8").replace('"format": 3', '"format": 999'))
-    with pytest.raises(DataError, match="its format is 999, this version reads 3"):
+    content.write_text(content.read_text("utf-8").replace(f'"format": {FORMAT}', '"format": 999'))
+    with pytest.raises(DataError, match=f"its format is 999, this version reads {FORMAT}"):
         Model.load(tmp_path / "model")
+
+
+def test_keys_of_the_format(saved: Path) -> None:
+    """A change of these keys needs another `FORMAT`, so that another version names the format and not a missing key."""
+    content = json.loads((saved / "model.json").read_text("utf-8"))
+    names = "about classes features format input_format network preprocessing"
+    assert (FORMAT, " ".join(sorted(content))) == (4, names)
+    assert sorted(content["preprocessing"][0]) == ["categorical", "missing_indicators", "numeric", "scale"]
 
 
 def test_folder_that_cannot_be_written(saved: Path, tmp_path: Path) -> None:
