@@ -57,10 +57,10 @@ def test_accuracy_and_r2_over_blocks() -> None:
         (Logistic(), Logistic().targets(BITS, 1, F64), LOGITS[:, :, :1]),
         (SquaredError(), VALUES, VALUES + LOGITS / 9),
     ):
-        tally = MetricAccumulator(loss, 2, y)
+        accumulator = MetricAccumulator(loss, 2, y)
         for part in (slice(0, 20), slice(20, 50)):
-            tally.add(logits[:, part], y[None, part])
-        scores = tally.scores()
+            accumulator.add(logits[:, part], y[None, part])
+        scores = accumulator.scores()
         for k in range(2):
             if isinstance(loss, SquaredError):
                 expected = r2_score(y, logits[k], multioutput="variance_weighted")
@@ -91,15 +91,15 @@ def test_the_first_of_equal_outputs_counts() -> None:
 
 def test_sums_over_many_rows_are_exact() -> None:
     """A float32 sum over this many rows would lose the seventh digit."""
-    tally = MetricAccumulator(SquaredError(), 1, np.zeros((100_000, 1), np.float32))
-    tally.add(np.full((1, 100_000, 1), 0.1, np.float32), np.zeros((1, 100_000, 1), np.float32))
-    assert tally.scores().loss[0] == pytest.approx(float(np.float32(0.1) ** 2 / 2), rel=1e-12)
+    accumulator = MetricAccumulator(SquaredError(), 1, np.zeros((100_000, 1), np.float32))
+    accumulator.add(np.full((1, 100_000, 1), 0.1, np.float32), np.zeros((1, 100_000, 1), np.float32))
+    assert accumulator.scores().loss[0] == pytest.approx(float(np.float32(0.1) ** 2 / 2), rel=1e-12)
 
 
 def test_r2_of_equal_targets_is_undefined() -> None:
-    tally = MetricAccumulator(SquaredError(), 1, np.ones((5, 1)))
-    tally.add(np.zeros((1, 5, 1)), np.ones((1, 5, 1)))
-    assert np.isnan(tally.scores().accuracy[0]) and tally.scores().loss[0] == 0.5
+    accumulator = MetricAccumulator(SquaredError(), 1, np.ones((5, 1)))
+    accumulator.add(np.zeros((1, 5, 1)), np.ones((1, 5, 1)))
+    assert np.isnan(accumulator.scores().accuracy[0]) and accumulator.scores().loss[0] == 0.5
 
 
 @pytest.mark.parametrize("dtype", [F32, F64], ids=str)

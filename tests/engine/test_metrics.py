@@ -293,9 +293,9 @@ def test_metrics_agree_with_the_losses(loss: str, outputs: int, dtype: np.dtype)
 
 def test_r2_equals_that_of_the_accumulator() -> None:
     p, y = measured(0, 80, 1)
-    tally = MetricAccumulator(LOSSES["squared_error"](), 1, y)
-    tally.add(p[None], y[None])
-    assert of("r2", p, y) == pytest.approx(tally.scores().accuracy[0], rel=1e-12)
+    accumulator = MetricAccumulator(LOSSES["squared_error"](), 1, y)
+    accumulator.add(p[None], y[None])
+    assert of("r2", p, y) == pytest.approx(accumulator.scores().accuracy[0], rel=1e-12)
 
 
 @pytest.mark.parametrize(("name", "power"), [("r2", 0), ("rmse", 1), ("mae", 1)])

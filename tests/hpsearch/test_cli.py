@@ -327,18 +327,18 @@ def test_worker_that_dies(study: Path, tmp_path: Path) -> None:
     code = (
         "from hpsearch import cli\n"
         "from hpsearch.study.stage_run import StageRun\n"
-        "sound, told = StageRun._save, []\n"
+        "save_outcome, saves = StageRun._save, []\n"
         "def save(self, *outcome):\n"
-        "    told.append(1)\n"
-        "    if len(told) == 2:\n"
+        "    saves.append(1)\n"
+        "    if len(saves) == 2:\n"
         "        for worker in list(self._context.executor._workers):\n"
         "            worker.kill()\n"
-        "    return sound(self, *outcome)\n"
+        "    return save_outcome(self, *outcome)\n"
         "StageRun._save = save\n"
         "try:\n"
         "    cli.main()\n"
         "finally:\n"
-        "    assert len(told) > 2\n"
+        "    assert len(saves) > 2\n"
     )
     arguments = ["run", study, "--tracking-uri", "none", "--workers", "2", "--quiet"]
     for name, script in (("killed.db", code), ("whole.db", "from hpsearch import cli; cli.main()")):
