@@ -22,20 +22,20 @@ def as_json(summary: Summary) -> dict[str, Any]:
     repeated = repeats(trials)
     stages = []
     for number, stage in enumerate(spec.stages):
-        begun = number < len(summary.boxes)
-        of_stage = summary.trials[number] if begun else []
+        has_begun = number < len(summary.boxes)
+        stage_trials = summary.trials[number] if has_begun else []
         stages.append(
             {
                 "name": stage.name,
                 "sampler": None if stage.confirms else stage.sampler,
                 "trials": summary.totals[number],
-                "finished": sum(t.state in FINISHED for t in of_stage),
-                "pruned": sum(t.state == "pruned" for t in of_stage),
-                "epochs": sum(t.epochs for t in of_stage if t.copied_from is None),
-                "epochs_saved": epochs_saved(spec, of_stage),
-                "reused": summary.reused[number] if begun else 0,
-                "box": {a.name: list(value_bounds(a, summary.boxes[number])) for a in axes} if begun else None,
-                "edges": [str(edge) for edge in summary.edges[number]] if begun else [],
+                "finished": sum(t.state in FINISHED for t in stage_trials),
+                "pruned": sum(t.state == "pruned" for t in stage_trials),
+                "epochs": sum(t.epochs for t in stage_trials if t.copied_from is None),
+                "epochs_saved": epochs_saved(spec, stage_trials),
+                "reused": summary.reused[number] if has_begun else 0,
+                "box": {a.name: list(value_bounds(a, summary.boxes[number])) for a in axes} if has_begun else None,
+                "edges": [str(edge) for edge in summary.edges[number]] if has_begun else [],
             }
         )
     return {

@@ -37,11 +37,11 @@ def stage_table(summary: Summary) -> list[list[str]]:
         *([a.name] for a in axes),
     ]
     for number, stage in enumerate(spec.stages):
-        begun = number < len(summary.boxes)
-        counts: Counter[TrialState] = states[number] if begun else Counter()
-        searches = begun and not stage.confirms
+        has_begun = number < len(summary.boxes)
+        counts: Counter[TrialState] = states[number] if has_begun else Counter()
+        searches = has_begun and not stage.confirms
         cells = [stage.name, stage.how, f"{sum(counts[s] for s in FINISHED)}/{summary.totals[number]}"]
-        cells += [str(counts[s]) if begun else "" for s in not_complete]
+        cells += [str(counts[s]) if has_begun else "" for s in not_complete]
         cells.append(str(summary.reused[number]) if searches and stage.sampler not in MEMORYLESS else "")
         for axis in axes:
             bounds = value_bounds(axis, summary.boxes[number]) if searches else ()

@@ -50,7 +50,7 @@ def watch(url: str, console: Console, wait: Callable[[float], None] = time.sleep
 
 def is_over(study: Summary) -> bool:
     """Return whether the study will not change: all trials and test scores are complete, or no process runs it."""
-    if study.holder is None or study.holder.gone:
+    if study.holder is None or study.holder.has_ended:
         return True
     best = study.champion
     return study.trained and (best is None or any(name.startswith("test/") for name in best.metrics))

@@ -24,7 +24,7 @@ from hpsearch.storage.tables import LEASE
 
 HEARTBEAT = 15.0  # seconds between two heartbeats
 REGISTRATION = 1.0  # seconds to wait until a process that has the file lock has written its name into the database
-EXPIRY = 120.0  # seconds without a heartbeat after which a coordinator on another host counts as gone
+EXPIRY = 120.0  # seconds without a heartbeat after which a coordinator on another host is assumed to have ended
 _COORDINATOR = "coordinator"
 
 
@@ -51,7 +51,7 @@ class Holder(NamedTuple):
         return cls(_host(), os.getpid(), now, now)
 
     @property
-    def gone(self) -> bool:
+    def has_ended(self) -> bool:
         """True if the process has ended without releasing the lease; on another host, if its heartbeat has expired."""
         if self.host != _host():
             return time.time() - self.heartbeat > EXPIRY
@@ -105,14 +105,14 @@ class Lease:
             connection.execute(LEASE.delete().where(LEASE.c.token == token))
 
     def holder(self) -> Holder | None:
-        """Return the coordinator in the database, which may be gone; None when the lease is free."""
+        """Return the coordinator that holds the lease, which may have ended; None when the lease is free."""
         row = self._row()
         return None if row is None else Holder(row.host, row.pid, row.since, row.heartbeat)
 
     def is_running(self) -> bool:
         """Return whether the holder still runs the study; the system may have reused its process id."""
         holder, path = self.holder(), file_of(self._url)
-        if holder is None or holder.gone:
+        if holder is None or holder.has_ended:
             return False
         if path is not None and holder.host == _host() and (lock := _lock_file(path)).exists():
             with contextlib.suppress(Timeout, OSError), FileLock(lock, timeout=0):
@@ -182,8 +182,8 @@ def study_lock(url: str, holder: Callable[[], Holder | None]) -> Iterator[None]:
             stack.callback(lock.release)
         current = holder()
         # This process has the file lock, so a holder on this host has ended.
-        has_ended = path is not None and current is not None and current.host == _host()
-        if current is not None and not has_ended and not current.gone:
+        same_host = path is not None and current is not None and current.host == _host()
+        if current is not None and not same_host and not current.has_ended:
             raise _busy(url, current)
         yield
 
@@ -200,9 +200,9 @@ def _host() -> str:
 def _wait_for_holder(holder: Callable[[], Holder | None]) -> Holder | None:
     """Wait for the process that has the file lock to write its name into the database; None if it does not."""
     deadline = time.monotonic() + REGISTRATION
-    while ((current := holder()) is None or current.gone) and time.monotonic() < deadline:
+    while ((current := holder()) is None or current.has_ended) and time.monotonic() < deadline:
         time.sleep(0.02)
-    return None if current is None or current.gone else current
+    return None if current is None or current.has_ended else current
 
 
 def _busy(url: str, holder: Holder | None) -> StorageError:

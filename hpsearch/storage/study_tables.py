@@ -66,7 +66,7 @@ class StudyTable:
         return [row.content for row in self._connection.rows(PREPARED)]
 
     def save_prepared(self, contents: Sequence[bytes]) -> None:
-        """Store the `PreparedData` of each preprocessing variant, which a model needs even if the data are gone."""
+        """Store the `PreparedData` of each preprocessing variant, which a model needs without the data."""
         with self._lease.transaction() as connection:
             connection.execute(PREPARED.delete())
             connection.execute(PREPARED.insert(), [{"number": n, "content": c} for n, c in enumerate(contents)])

@@ -138,12 +138,12 @@ def summarize(storage: StudyDatabase, known: Sequence[Sequence[Trial]] = ()) -> 
     totals = [s.trials for s in spec.stages]
     for number, stage in enumerate(spec.stages):
         stored = stored_stages.get(stage.name)
-        of_stage = _stage_trials(space, storage, stage.name, known[number] if number < len(known) else ())
-        if stored is None and not of_stage:
+        stage_trials = _load_trials(space, storage, stage.name, known[number] if number < len(known) else ())
+        if stored is None and not stage_trials:
             break
         boxes.append(stored.box if stored else stage_box(spec, space, number, trials, transferred))
-        trials.append(of_stage)
-        totals[number] = len(of_stage) if stage.confirms else (stored and stored.ended) or stage.trials
+        trials.append(stage_trials)
+        totals[number] = len(stage_trials) if stage.confirms else (stored and stored.ended) or stage.trials
     champion = find_champion(spec, trials)
     weights = storage.weights.find(champion)
     if champion and weights and weights.test:
@@ -162,7 +162,7 @@ def count_reused(space: Space, boxes: Sequence[Box], trials: Sequence[Sequence[T
     return [len(reusable_trials(space, box, trials[: number + 1])) for number, box in enumerate(boxes)]
 
 
-def _stage_trials(space: Space, storage: StudyDatabase, stage: str, known: Sequence[Trial]) -> list[Trial]:
+def _load_trials(space: Space, storage: StudyDatabase, stage: str, known: Sequence[Trial]) -> list[Trial]:
     """Return the trials of a stage; running trials have their stored progress."""
     trials = [*known, *storage.trials.load(stage, space, len(known))]
     for result in storage.trials.progress(stage).values():
@@ -172,7 +172,7 @@ def _stage_trials(space: Space, storage: StudyDatabase, stage: str, known: Seque
 
 def status_line(url: str, study: Summary) -> str | None:
     """Return a line that says which process runs a study or how to resume it; None for a finished study."""
-    if study.holder is not None and not study.holder.gone:
+    if study.holder is not None and not study.holder.has_ended:
         return f"Run by {study.holder}."
     if study.trained:
         return None

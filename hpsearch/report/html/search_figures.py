@@ -206,13 +206,13 @@ def _parallel(content: ReportContent, axes: Sequence[Axis], trials: Sequence[Tri
 
     Trials with inactive parameters are left out; if they are the majority, these parameters are left out instead.
     """
-    whole = [t for t in trials if all(a.key in t.internal_params for a in axes)]
-    whole = whole if 2 * len(whole) >= len(trials) else list(trials)
-    active = [a for a in axes if all(a.key in t.internal_params for t in whole)]
-    values = [t.value or 0.0 for t in whole]
+    fully_active = [t for t in trials if all(a.key in t.internal_params for a in axes)]
+    drawn = fully_active if 2 * len(fully_active) >= len(trials) else list(trials)
+    active = [a for a in axes if all(a.key in t.internal_params for t in drawn)]
+    values = [t.value or 0.0 for t in drawn]
     dimensions = []
     for axis in active:
-        along = [chart_axes.coordinate(axis, t.internal_params[axis.key]) for t in whole]
+        along = [chart_axes.coordinate(axis, t.internal_params[axis.key]) for t in drawn]
         dimensions.append(_dimension(chart_axes.axis_title(axis), chart_axes.axis_layout(axis), along))
     dimensions.append(_dimension(_metric(content), chart_axes.metric_layout(values), values))
     colors = dimensions[-1]["values"]  # logarithms if the metric's axis is logarithmic
@@ -227,8 +227,8 @@ def _parallel(content: ReportContent, axes: Sequence[Axis], trials: Sequence[Tri
         )
     )
     figure.update_layout(margin={"l": 80, "r": 60, "t": 60, "b": 24})
-    caption = f"Darker lines are better trials. Drag along an axis to select a range.{_pruned_note(whole)}"
-    left_out = len(trials) - len(whole)
+    caption = f"Darker lines are better trials. Drag along an axis to select a range.{_pruned_note(drawn)}"
+    left_out = len(trials) - len(drawn)
     caption += f" {left_out:,} trials with an inactive parameter are left out." if left_out else ""
     inactive = [a.name for a in axes if a not in active]
     caption += f" Parameters that are inactive in some trials are left out: {', '.join(inactive)}." if inactive else ""

@@ -39,10 +39,10 @@ def put(file: Path, host: str, pid: int, heartbeat: float) -> None:
 
 def test_a_holder_is_gone_with_its_process_or_its_heartbeat() -> None:
     now = time.time()
-    assert not Holder(HOST, os.getpid(), now, 0.0).gone
-    assert Holder(HOST, ended_process(), now, now).gone
-    assert not Holder("elsewhere", 1, now, now - EXPIRY + 5).gone
-    assert Holder("elsewhere", 1, now, now - EXPIRY - 5).gone
+    assert not Holder(HOST, os.getpid(), now, 0.0).has_ended
+    assert Holder(HOST, ended_process(), now, now).has_ended
+    assert not Holder("elsewhere", 1, now, now - EXPIRY + 5).has_ended
+    assert Holder("elsewhere", 1, now, now - EXPIRY - 5).has_ended
 
 
 def test_held_and_released(database: StudyDatabase) -> None:
