@@ -17,10 +17,7 @@ MAX_NAME_LENGTH = 200  # characters of a parameter's name: MLflow takes 250, wit
 MAX_CANDIDATES = 1000  # names that a hint is chosen from
 
 # Steps of pydantic's error locations that are not keys of the file.
-_UNION_STEPS = {
-    *("int", "float", "str", "bool"),
-    *("constrained-int", "literal['auto']", "function-before[_listed(), tuple]"),
-}
+_UNION_STEPS = {"int", "float", "str", "bool", "constrained-int", "literal['auto']"}
 _PARAMETER_TAGS: dict[str, type[StrictModel]] = {"<range>": Range, "<values>": Values, "<fixed>": Fixed}
 
 
