@@ -108,12 +108,6 @@ def test_import_chains_are_short() -> None:
     assert len(longest) <= CHAIN, " → ".join(longest)
 
 
-@pytest.mark.parametrize("path", [p for p in FILES if "engine" in p.parts], ids=name)
-def test_the_engine_imports_numpy_and_the_standard_library(path: Path) -> None:
-    roots = {imported.split(".")[0] for imported in imports(tree(path), everywhere=True)}
-    assert roots <= {"engine", "numpy"} | sys.stdlib_module_names
-
-
 @pytest.mark.parametrize("path", FILES, ids=name)
 def test_slow_libraries_are_imported_late(path: Path) -> None:
     """They are imported inside what uses them, so that help and checks stay fast."""
