@@ -1,6 +1,7 @@
 """The commands: their output, exit codes, and one clear message for each mistake."""
 
 import contextlib
+import itertools
 import json
 import os
 import resource
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 import cases
 import optuna
 import pytest
+from click.testing import CliRunner
 
 from hpsearch import cli
 from hpsearch.data import dataset
@@ -389,3 +391,10 @@ def test_nothing_is_left_behind(call: Call, study: Path, tmp_path: Path, monkeyp
     monkeypatch.setattr("tempfile.tempdir", str(scratch))
     assert run(call, study).code == 0
     assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.parametrize("options", list(itertools.combinations(["--json", "--csv", "--watch"], 2)), ids=" ".join)
+def test_show_prints_one_format(options: tuple[str, str]) -> None:
+    result = CliRunner().invoke(cli.commands, ["show", "small.db", *options])
+    assert result.exit_code == 2
+    assert "--json, --csv and --watch exclude each other" in result.output
