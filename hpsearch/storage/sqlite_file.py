@@ -195,7 +195,7 @@ def exclusive_connection(path: Path, timeout: float) -> sqlite3.Connection:
 def _size(path: Path) -> int:
     try:
         return path.stat().st_size
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: no file can have such a name
         return 0
 
 

@@ -27,7 +27,7 @@ def test_metric(name: Any, sign: int, monitored: str, of: str) -> None:
     assert (metric.sign, metric.monitored, metric.of) == (sign, monitored, of)
     right, wrong = ("minimize", "maximize") if sign > 0 else ("maximize", "minimize")
     assert Metric.model_validate({"name": name, "goal": right}).goal == right
-    with pytest.raises(ValidationError, match=f"{name} is not one to {wrong}"):
+    with pytest.raises(ValidationError, match=f"goal of {name} must be {right}"):
         Metric.model_validate({"name": name, "goal": wrong})
 
 

@@ -13,7 +13,7 @@ from hpsearch.config.spec.train import Stop, Train
     [
         ({}, "must have a value to reach or a change to fall below"),
         ({"checks": 2}, "must have a value to reach or a change to fall below"),
-        ({"value": 0.1, "checks": 2}, "checks are counted for a change"),
+        ({"value": 0.1, "checks": 2}, "checks needs change"),
         ({"change": 0.0}, "greater than 0"),
         ({"change": 0.1, "checks": 0}, "greater than or equal to 1"),
     ],

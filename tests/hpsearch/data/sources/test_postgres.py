@@ -129,7 +129,7 @@ def test_wrong_password(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_server_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CONNECT", 2)
+    monkeypatch.setattr(module, "CONNECT_TIMEOUT", 2)
     with socket.create_server(("127.0.0.1", 0)) as server:
         start = time.monotonic()
         url = f"postgresql://me@127.0.0.1:{server.getsockname()[1]}/d"
