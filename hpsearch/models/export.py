@@ -12,6 +12,7 @@ from hpsearch.data.preprocessing import DTYPE, Preprocessing
 from hpsearch.errors import DataError, OutputError
 from hpsearch.models.model import Model
 from hpsearch.models.prepared import PreparedData
+from hpsearch.storage.database import display_name
 from hpsearch.storage.records import StoredWeights, Trial
 from hpsearch.storage.study_db import StudyDatabase
 from hpsearch.training.network import build_network
@@ -50,10 +51,14 @@ def champion_model(spec: Spec, storage: StudyDatabase, trial: Trial, stored: Sto
     """Return the model of a complete trial whose weights are stored.
 
     Raises:
-        DataError: the stored weights or preprocessing are damaged.
+        DataError: the stored weights or preprocessing are missing or damaged.
     """
     study = storage.study.load()
     variants = [PreparedData.from_bytes(content) for content in storage.study.prepared()]
+    if not variants:
+        raise DataError(
+            f"{display_name(storage.url)}: contains no preprocessing, which the model needs; restore a copy"
+        )
     prepared = PreparedData.at(variants, spec, trial.point)
     return build_model(spec, prepared.dataset, prepared.folds, trial, stored.weights, study.version)
 

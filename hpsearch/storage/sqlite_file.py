@@ -33,7 +33,7 @@ _PROBLEMS = {  # part of SQLite's message → meaning
     ),
     "readonly": SqliteProblem("cannot be written: the file or its folder is read-only", "change its permissions"),
     "unable to open": SqliteProblem(
-        "cannot be opened or created", "check that its folder exists and that you may write to it"
+        "cannot be opened or created", "check that its folder exists and is not read-only for you"
     ),
     "locked": SqliteProblem("is locked: another process is writing to it", "wait for that process, or stop it"),
     "not a database": SqliteProblem("is not a database", "choose another file"),

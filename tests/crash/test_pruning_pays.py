@@ -33,7 +33,7 @@ def found(folder: Path, seed: int, pruning: str) -> Found:
     finally:
         executor.close()
     *search, confirming = study.trials
-    return Found(sum(r.epochs for each in search for r in each), confirm.compared(spec, confirming)[0].mean)
+    return Found(sum(r.epochs for each in search for r in each), confirm.compare_points(spec, confirming)[0].mean)
 
 
 @pytest.mark.experiments

@@ -373,8 +373,8 @@ def test_a_tracking_server(study: Path, tmp_path: Path) -> None:
     arguments += ("--artifacts-destination", str(tmp_path / "files"))
     with serving(tmp_path, "/health", *arguments, MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false") as url:
         for want in (
-            r"\d+ runs sent, 0 settled, 0 there already\n",
-            r"0 runs sent, 0 settled, \d+ there already\n",
+            r"\d+ runs uploaded, 0 unfinished runs closed, 0 runs unchanged\n",
+            r"0 runs uploaded, 0 unfinished runs closed, \d+ runs unchanged\n",
         ):
             command = [sys.executable, "-m", "hpsearch", "sync", str(study / "small.db"), "--tracking-uri", url]
             process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100)
