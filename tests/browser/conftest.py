@@ -87,5 +87,5 @@ def served(study: FinishedStudy) -> Iterator[str]:
             ui.send_signal(signal.SIGINT)
             out, err = ui.stdout.read(), ui.stderr.read()  # not communicate: a line may be in the buffer already
             ui.wait(30)
-    assert (ui.returncode, out, err) == (0, "Ctrl-C ends the server.\n", "")
+    assert (ui.returncode, out, err) == (0, "Press Ctrl-C to stop the server.\n", "")
     assert [p for p in processes() if between in (p.group, p.parent)] == []
