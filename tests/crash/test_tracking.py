@@ -362,7 +362,7 @@ def test_unreadable_data(stored: bool, tmp_path: Path, place: Path, short: Refer
     if stored:
         assert report == ((TRIALS, 0, 0), ()) and runs == short.runs
         return
-    assert report.runs == (TRIALS, 0, 0) and "model" in report.notices[0]
+    assert report.runs == (TRIALS, 0, 0) and "contains no preprocessing, which the model needs" in report.notices[0]
     (best,) = [label for label, run in runs.items() if "hpsearch.champion" in run["tags"]]
     assert not runs[best]["registered"] and not any(name.startswith("model/") for name in runs[best]["artifacts"])
     want = {**short.runs[best], "registered": []}
