@@ -1,10 +1,12 @@
 """Files are data: code hidden in them never runs. Passwords in URLs are never printed."""
 
+import io
 import json
 import os
 import pickle
 import shutil
 import subprocess
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -121,24 +123,32 @@ def test_models_with_objects(which: str, saved: Path, canary: Path, tmp_path: Pa
     assert not canary.exists()
 
 
-@pytest.mark.parametrize("which", ["meta", "theta", "best_theta", "calm", "slot_velocity", "raw pickle"])
-def test_checkpoints_with_objects(which: str, canary: Path, tmp_path: Path) -> None:
-    import io
-
-    names = ("meta", "theta", "best_theta", "best_value", "best_epoch", "last_value", "calm", "slot_velocity")
-    arrays = {name: np.zeros((1, 3)) for name in names}
-    arrays["meta"] = np.array(json.dumps({"epoch": 1, "step": 1, "generators": []}))
-    file = io.BytesIO()
-    np.savez(file, **arrays)  # type: ignore[arg-type]
-    assert State.from_bytes(file.getvalue()).epoch == 1
-    data = pickle.dumps(Canary(canary))
-    if which != "raw pickle":
-        file = io.BytesIO()
-        np.savez(file, allow_pickle=True, **(arrays | {which: objects(canary)}))
-        data = file.getvalue()
-    with pytest.raises(EngineError, match="not a checkpoint: "):
+@pytest.mark.parametrize("which", ["meta", "matrices", "values", "counts", "raw pickle"])
+def test_checkpoints_with_objects(which: str, canary: Path) -> None:
+    """The checksum is correct: it protects against damage, not against an attacker."""
+    ones = np.ones((1, 3))
+    counts = np.ones(1, np.int64)
+    generators = [np.random.default_rng(0)]
+    state = State(ones, {"velocity": ones}, generators, 1, 1, ones, ones[:, 0], counts, ones[:, 0], counts)
+    with np.load(io.BytesIO(state.to_bytes())) as file:
+        arrays = dict(file)
+    assert State.from_bytes(checkpoint(arrays)).epoch == state.epoch
+    if which == "raw pickle":
+        data = pickle.dumps(Canary(canary))
+        data += zlib.crc32(data).to_bytes(4)
+    else:
+        assert which in arrays
+        data = checkpoint(arrays | {which: objects(canary)})
+    with pytest.raises(EngineError, match=r"not a checkpoint: (?!it is damaged)"):
         State.from_bytes(data)
     assert not canary.exists()
+
+
+def checkpoint(arrays: dict[str, np.ndarray[Any, Any]]) -> bytes:
+    """Return a checkpoint of the arrays with a correct checksum."""
+    file = io.BytesIO()
+    np.savez(file, allow_pickle=True, **arrays)
+    return file.getvalue() + zlib.crc32(file.getvalue()).to_bytes(4)
 
 
 TAGS = (
