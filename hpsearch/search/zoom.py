@@ -1,4 +1,7 @@
-"""Coarse to fine: a stage that zooms searches a smaller box around the best trials of the stages before it."""
+"""Coarse to fine: a stage that zooms searches a smaller box around the best trials of the stages before it.
+
+A confirming stage searches nothing: its box only has to hold the points of the stages before it.
+"""
 
 import math
 from collections.abc import Sequence
@@ -27,6 +30,25 @@ def stage_box(
         zoom = spec.stages[index].zoom
         if zoom is not None:
             result = _narrowed(spec, space, result, distinct_outcomes((transferred, *earlier[:index])), zoom)
+    return result
+
+
+def confirming_box(space: Space, boxes: Sequence[Box], transferred: Sequence[Trial] = ()) -> Box:
+    """Return the smallest box that holds the boxes of all earlier stages and every transferred trial.
+
+    Zooms do not narrow it, and neither does a range of the study file that was narrowed after an earlier stage.
+
+    Args:
+        boxes: boxes of the stages before the confirming stage.
+        transferred: trials of the parent study, when this study is a fork.
+    """
+    held = [*boxes, *([space.full_box()] if transferred or not boxes else [])]
+    result: Box = {}
+    for axis in space.axes:
+        bounds = [bound for box in held for bound in box[axis.key]]
+        if axis.zoomable:
+            bounds += [float(t.internal_params[axis.key]) for t in transferred if axis.key in t.internal_params]
+        result[axis.key] = min(bounds), max(bounds)
     return result
 
 

@@ -20,7 +20,7 @@ from hpsearch.search.champion import weights_to_keep
 from hpsearch.search.earlier import distinct_outcomes, in_box, reusable_trials
 from hpsearch.search.range_edges import range_edges
 from hpsearch.search.suggest import Suggester
-from hpsearch.search.zoom import stage_box
+from hpsearch.search.zoom import confirming_box, stage_box
 from hpsearch.storage.records import FINISHED, StoredStage, Trial, best_of, with_result
 from hpsearch.study.context import StudyContext, StudyState, train_seed
 from hpsearch.study.dispatcher import COLLECT_TIMEOUT, Dispatcher
@@ -241,13 +241,19 @@ class StageRun:
 
 
 def begin_stage(context: StudyContext, state: StudyState, number: int) -> StoredStage:
-    """Return a stage as stored, and store it if it is new. Its box is computed once and never changes."""
+    """Return a stage as stored, and store it if it is new.
+
+    The box that a stage searches is computed once and never changes. That of a confirming stage follows from the stages
+    before it, all of which have ended.
+    """
     spec, space = context.spec, context.space
     stage = spec.stages[number]
     stored = context.storage.stages.load(space.axes).get(stage.name)
+    box = confirming_box(space, state.boxes, state.transferred) if stage.confirms else None
     if stored is None:
-        box = stage_box(spec, space, number, state.trials, state.transferred)
+        box = box or stage_box(spec, space, number, state.trials, state.transferred)
         stored = context.storage.stages.begin(stage.name, box)
+    stored = stored._replace(box=box or stored.box)
     if stage.zoom:
         names = [s.name for s in spec.stages]
         earlier = (t for trials in (state.transferred, *state.trials) for t in trials)

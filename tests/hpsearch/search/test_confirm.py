@@ -3,6 +3,7 @@
 import contextlib
 import json
 import math
+import sqlite3
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -340,6 +341,72 @@ def test_nothing_to_confirm(rows: Prepared, tmp_path: Path) -> None:
     spec = cases.small(**CHANGES, **{"parameters.learning_rate": {"min": 1e30, "max": 1e36, "scale": "log"}})
     study = cases.run(spec, rows[0], tmp_path / "a.db")
     assert study.best is None and study.trials[1] == [] and study.totals == [9, 0]
+
+
+# Points outside the box of the search.
+
+RATES = {"learning_rate": {"min": 1e-3, "max": 1.0, "scale": "log"}, "beta": 0.9, "hidden_units": 4, "batch_size": 16}
+FAR = [{"learning_rate": 0.5}, {"learning_rate": 0.002}, {"learning_rate": 0.01}]
+ZOOMED: dict[str, Any] = {
+    "train.epochs": 2,
+    "parameters": RATES,
+    "stages": [
+        {"name": "coarse", "points": FAR},
+        {"name": "fine", "trials": 1, "zoom": {"keep_top": 0.3, "margin": 0.01}},
+        {"name": "confirm", "top": 4, "seeds": 2},
+    ],
+}
+
+
+def ranges_of(database: Path, stage: str) -> set[tuple[float, float]]:
+    """Return the ranges of the learning rate in Optuna's copy of a stage."""
+    _, trials = cases.optuna_study(database, f"small/{stage}")
+    distributions: list[Any] = [t.distributions["learning_rate"] for t in trials]
+    return {(d.low, d.high) for d in distributions}
+
+
+def test_points_outside_a_zoomed_box(rows: Prepared, tmp_path: Path) -> None:
+    """They are confirmed: a confirming stage has the whole range of the stages its points come from."""
+    spec, database = cases.small(**ZOOMED), tmp_path / "a.db"
+    study = cases.run(spec, rows[0], database)
+    low, high = study.boxes[1]["learning_rate"]
+    confirmed = {r.point["learning_rate"] for r in study.trials[2]}
+    assert {p["learning_rate"] for p in FAR} < confirmed and min(confirmed) < low < high
+    assert {r.state for r in cases.rows(study)} == {"complete"} and len(study.trials[2]) == 8
+    assert ranges_of(database, "confirm") == {(1e-3, 1.0)} != ranges_of(database, "fine")
+    again = cases.run(spec, rows[0], database)
+    assert cases.rows(again) == cases.rows(study)
+
+
+@pytest.mark.parametrize("change", [{"max": 0.1}, {"max": 2.0}], ids=str)
+def test_points_outside_a_range_that_was_changed(rows: Prepared, tmp_path: Path, change: dict[str, float]) -> None:
+    """The range is changed after the search, and a confirming stage is added."""
+    database, search = tmp_path / "a.db", {**ZOOMED, "stages": [{"name": "coarse", "trials": 5}]}
+    cases.run(cases.small(**search), rows[0], database)
+    stages = [*search["stages"], {"name": "confirm", "top": 5, "seeds": 2}]
+    parameters = {**RATES, "learning_rate": {**RATES["learning_rate"], **change}}  # type: ignore[dict-item]
+    study = cases.run(cases.small(**{**search, "stages": stages, "parameters": parameters}), rows[0], database)
+    assert {r.point["learning_rate"] for r in study.trials[1]} == {r.point["learning_rate"] for r in study.trials[0]}
+    assert ranges_of(database, "confirm") == {(1e-3, 1.0)}
+
+
+def test_a_study_that_could_not_end_can_be_resumed(rows: Prepared, tmp_path: Path) -> None:
+    """Version 0.5 stored the zoomed box for its confirming stage, and could not end."""
+    spec, database, tracker = cases.small(**ZOOMED), tmp_path / "a.db", cases.LimitTracker(5)
+    with (
+        pytest.raises(Interrupted),
+        cases.opened(spec, rows[0], database, tracker=tracker, stop=tracker.stop) as study,
+    ):
+        for _ in study.run():
+            pass
+    fine = json.dumps(study.boxes[1])
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        changed = connection.execute("UPDATE hpsearch_stage SET box = ? WHERE stage = 'confirm'", (fine,)).rowcount
+        connection.commit()
+    assert changed == 1
+    study = cases.run(spec, rows[0], database)
+    assert {r.state for r in cases.rows(study)} == {"complete"}
+    assert ranges_of(database, "confirm") == {(1e-3, 1.0)}
 
 
 # Output.
