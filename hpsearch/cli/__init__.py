@@ -12,6 +12,7 @@ from hpsearch.cli.maintenance import db_group, doctor_command, sync_command, ui_
 from hpsearch.cli.options import say
 from hpsearch.cli.run import resume_command, run_command
 from hpsearch.cli.studies import export_command, report_command, show_command
+from hpsearch.core.resources import exhausted_resource
 from hpsearch.core.version import __version__
 from hpsearch.errors import HpsearchError, Interrupted
 
@@ -54,3 +55,9 @@ def main(executor: "str | ExecutorFactory" = "processes") -> None:
         sys.exit(error.exit_code)
     except (Interrupted, click.Abort):
         sys.exit(130)
+    except Exception as error:
+        reason = exhausted_resource(error)
+        if reason is None:
+            raise
+        say(f"error: {reason}", err=True)
+        sys.exit(1)

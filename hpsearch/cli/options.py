@@ -21,7 +21,7 @@ WORKERS = click.option("--workers", type=click.IntRange(1), help="Number of work
 TRACKING = click.option(
     "--tracking-uri", help="MLflow tracking URI; 'none' disables tracking. [default: mlruns/mlflow.db]"
 )
-QUIET = click.option("--quiet", is_flag=True, help="Print only the result.")
+QUIET = click.option("--quiet", is_flag=True, help="Print only the result, and warnings on standard error.")
 RETRY = click.option("--retry-failed", is_flag=True, help="Train failed trials again.")
 SET = click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a setting: --set stages.0.trials=8"

@@ -132,14 +132,17 @@ def _train(session: "Session", console: "Console", quiet: bool) -> None:
 
 
 def _print_result(session: "Session", url: str, console: "Console", given_uri: str | None, quiet: bool) -> None:
-    from hpsearch.report.text import as_text, best_trial_text, output_console
+    from hpsearch.report.text import as_text, best_trial_text, failure_lines, output_console
     from hpsearch.storage.database import display_name
 
     summary, database = session.summary(), display_name(url)
     if not quiet:
         output_console(console).print(as_text(summary))
-    elif summary.ranking:
-        console.print(best_trial_text(summary.ranking[0]), soft_wrap=True)
+    else:
+        for line in failure_lines(summary):
+            say(f"warning: {line}", err=True)
+        if summary.ranking:
+            console.print(best_trial_text(summary.ranking[0]), soft_wrap=True)
     say(f"Database: {database}   (hpsearch show {shlex.quote(database)})")
     if session.untracked:
         say(f"warning: {session.untracked}", err=True)

@@ -24,7 +24,7 @@ class LiveDisplay:
     """Displays one progress report after another.
 
     Args:
-        quiet: print nothing.
+        quiet: print nothing but messages for the user.
     """
 
     def __init__(self, console: Console, *, quiet: bool) -> None:
@@ -49,9 +49,7 @@ class LiveDisplay:
             yield self
 
     def note(self, text: str) -> None:
-        """Print a message for the user above the display."""
-        if self._quiet:
-            return
+        """Print a message for the user above the display, or on standard error."""
         if self._live is not None:
             self._live.console.print(f"note: {text}", markup=False, highlight=False, soft_wrap=True)
         else:

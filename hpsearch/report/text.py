@@ -61,11 +61,16 @@ def as_text(summary: Summary, *, all_trials: bool = False, details: bool = False
         parts.append(_trials(summary, "All trials", trials))
     if details:
         parts += _details(summary, trials)
-    errors = Counter(t.error for t in trials if t.error)
-    parts += [Text(printable(f"{count} failed: {error}")) for error, count in errors.most_common()]
+    parts += map(Text, failure_lines(summary))
     if ranking:
         parts.append(best_trial_text(ranking[0]))
     return Group(*parts)
+
+
+def failure_lines(summary: Summary) -> list[str]:
+    """Return a line for each error that made trials fail, with their number: `2 failed: ZeroDivisionError: …`."""
+    errors = Counter(t.error for trials in summary.trials for t in trials if t.error)
+    return [printable(f"{count} failed: {error}") for error, count in errors.most_common()]
 
 
 def _details(summary: Summary, trials: Sequence[Trial]) -> Iterator[RenderableType]:

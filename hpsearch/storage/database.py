@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from hpsearch.core.resources import check_open_files
 from hpsearch.core.text import redacted
 from hpsearch.errors import StorageError
 from hpsearch.storage.sqlite_file import BUSY_TIMEOUT, sqlite_problem, url_of
@@ -41,6 +42,7 @@ def translate_errors(url: str) -> Iterator[None]:
 
     Raises:
         StorageError: replaces each of them.
+        OSError: SQLite could not open a file because this process has too many open files.
     """
     try:
         yield
@@ -64,6 +66,8 @@ def _without_password(text: str, url: str) -> str:
 def _reason(error: BaseException) -> str:
     original = error.orig if isinstance(error, DBAPIError) and error.orig else error
     text = str(original).splitlines()[0] if str(original) else type(original).__name__
+    if "unable to open" in text:
+        check_open_files()  # otherwise the message would advise to check the folder
     problem = sqlite_problem(text)
     return "; ".join(problem) if problem else text
 

@@ -1,15 +1,37 @@
 """Progress reports of a running study, and the exception for a study that cannot continue."""
 
+import contextlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Self
 
 from hpsearch.config.spec import Spec
+from hpsearch.core.resources import exhausted_resource
+from hpsearch.errors import HpsearchError
 from hpsearch.storage.records import FINISHED, Trial
 
 
 class Halted(Exception):
-    """Raised when a study cannot continue: workers do not start, rows cannot be read, or too many trials failed."""
+    """Raised when a study cannot continue: workers do not start, rows cannot be read, memory or another resource of the
+    machine has run out, or too many trials failed."""
+
+
+@contextlib.contextmanager
+def halting_on_shortage() -> Iterator[None]:
+    """Translate the exceptions of a machine without memory, open files or disk space.
+
+    Raises:
+        Halted: replaces each of them, except for those that name the file that cannot be read or written.
+    """
+    try:
+        yield
+    except (HpsearchError, Halted):
+        raise
+    except Exception as error:
+        reason = exhausted_resource(error)
+        if reason is None:
+            raise
+        raise Halted(reason) from error
 
 
 class StudyProgress(NamedTuple):

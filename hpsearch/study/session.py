@@ -22,7 +22,7 @@ from hpsearch.study.champion import save_model, store_diagnostics
 from hpsearch.study.context import StudyContext
 from hpsearch.study.fork import ParentStudy, read_parent
 from hpsearch.study.loop import Study
-from hpsearch.study.progress import StudyProgress
+from hpsearch.study.progress import StudyProgress, halting_on_shortage
 from hpsearch.study.start import check_changes, resume_study, retry_failed, start_study, store_prepared
 from hpsearch.study.summary import RestoredStudy, Summary, count_reused, restore_study
 from hpsearch.tracking import TRACKERS, BackgroundTracker, NullTracker, StudyInfo, Tracker, TrackerFactory
@@ -70,12 +70,14 @@ class Session:
     Raises:
         StorageError: the database cannot be used for this study.
         DataError: the data cannot be read, or the model does not fit them.
+        Halted: the machine has not enough memory, open files or disk space.
     """
 
     def __init__(self, spec: Spec | None, url: str, options: Options) -> None:
         self._exit = ExitStack()
         try:
-            self._open(spec, url, options)
+            with halting_on_shortage():
+                self._open(spec, url, options)
         except BaseException:
             self._exit.close()
             raise
@@ -128,11 +130,12 @@ class Session:
         """
         timeout = FLUSH_SECONDS_STOPPED
         try:
-            yield from self.study.run()
-            self._executor.close()
-            store_diagnostics(self._context, self.study.best, self._prepared)
-            model = save_model(self._context, self.study.best, self._folder / "model")
-            self._tracker.finish_study(self.summary().ranking, model)
+            with halting_on_shortage():
+                yield from self.study.run()
+                self._executor.close()
+                store_diagnostics(self._context, self.study.best, self._prepared)
+                model = save_model(self._context, self.study.best, self._folder / "model")
+                self._tracker.finish_study(self.summary().ranking, model)
             timeout = FLUSH_SECONDS
         finally:
             self.untracked = self._tracker.close(timeout)

@@ -11,6 +11,7 @@ from queue import Empty
 from typing import TYPE_CHECKING, final
 
 from hpsearch.core.processes import init_worker, process_context, starting_children
+from hpsearch.core.resources import exiting_on_shortage
 from hpsearch.core.text import masked
 from hpsearch.tracking.base import StudyInfo
 from hpsearch.tracking.sender import Message, RetryingSender, TrackerFactory, UploadProgress
@@ -124,15 +125,16 @@ def _run_sender(
     factory: TrackerFactory, uri: str, scratch: str, messages: "Queue[Message | None]", reports: Connection
 ) -> None:
     """Run the sender in the child process until None arrives."""
-    init_worker(scratch)
-    sender = RetryingSender(factory, uri, reports.send)
-    sender.open()
-    while True:
-        with contextlib.suppress(Empty):
-            message = messages.get(timeout=sender.pause)
-            if message is None:
-                break
-            sender.add(message)
-        sender.send_next()
-    sender.flush()
-    reports.close()
+    with exiting_on_shortage():
+        init_worker(scratch)
+        sender = RetryingSender(factory, uri, reports.send)
+        sender.open()
+        while True:
+            with contextlib.suppress(Empty):
+                message = messages.get(timeout=sender.pause)
+                if message is None:
+                    break
+                sender.add(message)
+            sender.send_next()
+        sender.flush()
+        reports.close()

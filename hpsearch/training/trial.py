@@ -13,6 +13,7 @@ from engine.training.state import State
 from engine.training.trainer import train
 from hpsearch.config.instantiate import hyperparameters
 from hpsearch.config.spec import Spec
+from hpsearch.core.resources import ResourceExhausted, exhausted_resource
 from hpsearch.core.text import first_line
 from hpsearch.data.dataset import Dataset
 from hpsearch.data.preprocessing import DTYPE
@@ -27,13 +28,17 @@ def advance(task: Task) -> Outcome:
     """Train a task's trials up to its epoch or its time limit. An error in training becomes a failed result.
 
     Raises:
-        OSError: the rows cannot be read. No trial caused it, so it is not stored as a result.
+        ResourceExhausted: the machine has run out of memory, for example.
+        OSError: the rows cannot be read.
+            No trial caused either of them, so they are not stored as a result.
     """
     try:
         return tuple(_train(task))
-    except OSError:
-        raise
     except Exception as error:
+        if (reason := exhausted_resource(error)) is not None:
+            raise ResourceExhausted(reason) from error
+        if isinstance(error, OSError):
+            raise
         if len(task.trials) > 1:  # train each alone, so that only the trial at fault fails
             return tuple(r for t in task.trials for r in advance(dataclasses.replace(task, trials=(t,))))
         return tuple(failed_result(t, first_line(error)) for t in task.trials)

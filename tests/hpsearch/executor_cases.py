@@ -56,7 +56,7 @@ class ExitsWhenRead:
 
 
 class UnreadableValue:
-    """Cannot be unpickled by the worker ("there") or by the coordinator ("here")."""
+    """Cannot be unpickled by the worker ("there") or by the coordinator ("here", or "memory" for lack of memory)."""
 
     def __init__(self, where: str) -> None:
         self._where = where
@@ -66,7 +66,7 @@ class UnreadableValue:
 
 
 def fail_to_read(where: str, writer: int) -> None:
-    raise OSError(f"not {where}")
+    raise MemoryError if where == "memory" else OSError(f"not {where}")
 
 
 def run_order(order: Any) -> Any:
@@ -109,8 +109,15 @@ def run_order(order: Any) -> Any:
 
             connection.Connection._send = cut  # type: ignore[method-assign]
             return b"x" * 10_000  # small enough to be sent together with its length
-        case ("odd outcome",):
-            return UnreadableValue("here")
+        case ("short of memory",):
+
+            def fail(*_: Any) -> None:
+                raise MemoryError
+
+            connection.Connection._send = fail  # type: ignore[method-assign]
+            return "an answer"
+        case ("odd outcome", where):
+            return UnreadableValue(where)
         case _:
             raise ValueError(order)
     return None

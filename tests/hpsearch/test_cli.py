@@ -23,6 +23,8 @@ from hpsearch.data import dataset
 from hpsearch.errors import Interrupted
 from hpsearch.storage.sqlite_file import url_of
 from hpsearch.storage.study_db import StudyDatabase
+from hpsearch.training import scheduler, trial
+from hpsearch.training.task import Task, TrialResult
 
 SHORT = {"train.epochs": 2, "stages.0.trials": 5, "stages.1.trials": 3}
 COMMAND = Path(sys.executable).with_name("hpsearch")
@@ -106,6 +108,72 @@ def test_quiet(call: Call, study: Path) -> None:
     assert quiet.code == 0 and quiet.err == ""
     assert "Best: " in quiet.out and len(quiet.out) < len(loud.out)
     assert "finished" not in quiet.out
+
+
+def test_quiet_prints_warnings(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On standard error: trials that failed, and messages about the study."""
+    stages = [{"name": "coarse", "trials": 4}, {"name": "confirm", "top": 9, "seeds": 2}]
+    study, train, failed = cases.write(tmp_path, **{"train.epochs": 1, "stages": stages}), trial._train, []
+
+    def fail_once(task: Task) -> list[TrialResult]:
+        if task.trials[0].number == 2 and len(failed) < 2:  # in a batch, and alone
+            failed.append(task)
+            raise ArithmeticError("odd")
+        return train(task)
+
+    monkeypatch.setattr(trial, "_train", fail_once)
+    said = run(call, study, "--quiet", "--set", "wave=1")
+    assert said.code == 0 and said.out.startswith("Best: ")
+    assert said.err.splitlines() == [
+        "note: confirm: only 3 of 9 points are available to confirm",
+        "warning: 1 failed: ArithmeticError: odd",
+    ]
+
+
+def test_training_without_memory(call: Call, study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The study ends with one line and code 1, and resumes to the table of an undisturbed one; no trial has failed."""
+    monkeypatch.setattr(scheduler, "SHORTAGE_PAUSE", 0.0)
+    assert run(call, study, "--storage", "whole.db").code == 0
+    train, tasks = trial._train, [0]
+
+    def fail_later(task: Task) -> list[TrialResult]:
+        tasks[0] += 1
+        if tasks[0] > 2:
+            raise MemoryError("Unable to allocate 9 GiB")
+        return train(task)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trial, "_train", fail_later)
+        said = run(call, study, "--storage", "a.db", "--quiet")
+    reason = "out of memory (Unable to allocate 9 GiB), 3 times in a row; everything finished is saved"
+    assert said == Said(1, "", f"error: {reason}. Resume with: hpsearch resume a.db --tracking-uri none\n")
+    trials = strict(call("show", "a.db", "--json").out)["trials"]
+    assert {t["state"] for t in trials} == {"complete", "running"}
+    assert run(call, study, "--storage", "a.db").code == 0
+    assert cases.table(tmp_path / "a.db") == cases.table(tmp_path / "whole.db")
+
+
+@pytest.mark.parametrize(
+    ("place", "resumable"),
+    [
+        ("hpsearch.study.session.prepare", True),
+        ("hpsearch.study.session.store_diagnostics", True),
+        ("hpsearch.search.suggest.Suggester.suggest", True),
+        ("hpsearch.cli.run.load_study_file", False),
+    ],
+)
+def test_a_command_without_memory(
+    call: Call, study: Path, monkeypatch: pytest.MonkeyPatch, place: str, resumable: bool
+) -> None:
+    """In this process, before, while and after trials are trained: one line and code 1."""
+
+    def fail(*_: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(place, fail)
+    said = run(call, study)
+    assert said.code == 1 and said.err.startswith("error: out of memory") and said.err.count("\n") == 1
+    assert ("Resume with: hpsearch resume" in said.err) == resumable
 
 
 def test_plain_lines_without_a_terminal(call: Call, study: Path) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from hpsearch.training.executors.base import Executor, WorkerDied
+from hpsearch.training.executors.base import Executor, WorkerDied, WorkerKilled
 from hpsearch.training.executors.inline import Inline
 from hpsearch.training.executors.processes import Processes
 
@@ -11,4 +11,4 @@ EXECUTORS: dict[str, Callable[[int, str], Executor]] = {
     "processes": Processes,
 }
 
-__all__ = ["EXECUTORS", "Executor", "Inline", "Processes", "WorkerDied"]
+__all__ = ["EXECUTORS", "Executor", "Inline", "Processes", "WorkerDied", "WorkerKilled"]

@@ -9,7 +9,14 @@ from hpsearch.training.task import Outcome, Task
 class WorkerDied(Exception):
     """The worker that ran a task ended without returning an outcome; no other task is affected.
 
-    The message says how it ended: "killed by signal 9 (SIGKILL)", for example after memory ran out, or "exit code 3".
+    The message says how it ended: "killed by signal 9 (SIGKILL)" or "exit code 3".
+    """
+
+
+class WorkerKilled(WorkerDied):
+    """The worker was ended by SIGKILL, which no process sends to itself: by the system when memory ran out, or by hand.
+
+    So the task is not to blame.
     """
 
 
@@ -25,8 +32,9 @@ class Executor(Protocol):
         """Queue a task. Tasks start in the order of submission, each as soon as a worker is free.
 
         The future holds the outcome, or the exception that `advance` raised (a `RuntimeError` with its first line if
-        it cannot be pickled), `WorkerDied`, or `BrokenExecutor` if workers cannot be started or the executor is closed
-        first. Callbacks of the future may run in a thread of the executor; they must be short and must not close it.
+        it cannot be pickled), `WorkerDied`, `ResourceExhausted` if the machine has not enough memory for the task, or
+        `BrokenExecutor` if workers cannot be started or the executor is closed first. Callbacks of the future may run
+        in a thread of the executor; they must be short and must not close it.
 
         Raises:
             concurrent.futures.BrokenExecutor: workers cannot be started, or the executor is closed.

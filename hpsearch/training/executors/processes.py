@@ -21,13 +21,15 @@ from typing import final
 from threadpoolctl import threadpool_limits
 
 from hpsearch.core import processes
+from hpsearch.core.resources import EXIT_EXHAUSTED, ResourceExhausted, exhausted_resource, exiting_on_shortage
 from hpsearch.core.text import first_line
-from hpsearch.training.executors.base import WorkerDied
+from hpsearch.training.executors.base import WorkerDied, WorkerKilled
 from hpsearch.training.task import Outcome, Task, TaskFunction
 from hpsearch.training.trial import advance
 
 MAX_FAILED_STARTS = 3  # in a row
 RESTART_DELAY = 0.1  # seconds after a failed start: the end of a fork server is noticed with a delay
+KILLED = -9  # exit code of a process ended by SIGKILL
 EXIT_TIMEOUT = 5.0  # seconds between the end of a worker's pipe and of its process
 
 
@@ -98,15 +100,15 @@ class Processes:
         except BrokenExecutor as error:
             reason = str(error)
         except Exception as error:  # a defect of the pool must not leave futures pending forever
-            reason = first_line(error)
+            reason = exhausted_resource(error) or first_line(error)
         finally:
             self._shut_down(reason)
 
     def _start_worker(self) -> None:
         try:
             self._workers.append(_Worker(self._run_task, self._scratch))
-        except (EOFError, OSError) as error:
-            self._count_failed_start(first_line(error))
+        except (EOFError, OSError, MemoryError) as error:
+            self._count_failed_start(exhausted_resource(error) or first_line(error))
             time.sleep(RESTART_DELAY)
 
     def _count_failed_start(self, reason: str) -> None:
@@ -140,11 +142,11 @@ class Processes:
 
     def _remove_dead(self, worker: "_Worker") -> None:
         self._workers.remove(worker)
-        reason = worker.join()
+        died = worker.join()
         if worker.future is not None:
-            worker.future.set_exception(WorkerDied(reason))
+            worker.future.set_exception(died)
         if not worker.started:
-            self._count_failed_start(reason)
+            self._count_failed_start(str(died))
 
     def _shut_down(self, reason: str) -> None:
         with self._lock:
@@ -208,7 +210,8 @@ class _Worker:
         try:
             outcome, error = ForkingPickler.loads(message)
         except Exception as reason:
-            outcome, error = None, RuntimeError(first_line(reason))
+            shortage = exhausted_resource(reason)
+            outcome, error = None, ResourceExhausted(shortage) if shortage else RuntimeError(first_line(reason))
         if error is not None:
             future.set_exception(error)
         else:
@@ -224,8 +227,8 @@ class _Worker:
             while True:
                 self.pipe.recv_bytes()
 
-    def join(self) -> str:
-        """Wait until the process has ended, and return how: its exit code or signal."""
+    def join(self) -> WorkerDied | ResourceExhausted:
+        """Wait until the process has ended, and return how: its exit code or signal, or that memory ran out."""
         self._process.join(EXIT_TIMEOUT)
         if self._process.exitcode is None:
             self.kill()
@@ -233,18 +236,22 @@ class _Worker:
         code = self._process.exitcode or 0
         self._process.close()
         self.pipe.close()
+        if code == EXIT_EXHAUSTED:
+            return ResourceExhausted("a worker process ran out of memory, open files or threads")
         names = {s.value: f" ({s.name})" for s in signal.Signals}
-        return f"killed by signal {-code}{names.get(-code, '')}" if code < 0 else f"exit code {code}"
+        died = WorkerKilled if code == KILLED else WorkerDied
+        return died(f"killed by signal {-code}{names.get(-code, '')}" if code < 0 else f"exit code {code}")
 
 
 def _worker_main(run_task: TaskFunction, scratch: str, pipe: Connection) -> None:
     """Run tasks until the coordinator has ended."""
-    watch = processes.init_worker(scratch)
-    with threadpool_limits(1), contextlib.suppress(EOFError, ConnectionError):
-        pipe.send_bytes(b"")
-        while True:
-            pipe.send_bytes(_answer(run_task, pipe.recv_bytes()))
-    watch.join()  # this thread ends the process
+    with exiting_on_shortage():
+        watch = processes.init_worker(scratch)
+        with threadpool_limits(1), contextlib.suppress(EOFError, ConnectionError):
+            pipe.send_bytes(b"")
+            while True:
+                pipe.send_bytes(_answer(run_task, pipe.recv_bytes()))
+        watch.join()  # this thread ends the process
 
 
 def _answer(run_task: TaskFunction, message: bytes) -> memoryview:

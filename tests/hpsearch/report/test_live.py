@@ -47,8 +47,9 @@ def test_a_line_every_few_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+    """Only messages, on standard error."""
     assert printed(START, quiet=True, note="a note") == []
-    assert capsys.readouterr().err == ""
+    assert capsys.readouterr().err == "note: a note\n"
 
 
 def test_notes_go_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,7 @@
 """The task scheduler: order, retries after deaths of workers, and resuming from checkpoints."""
 
 import dataclasses
+import time
 from collections import Counter
 from concurrent.futures import Future
 from functools import partial
@@ -21,8 +22,10 @@ from fault_cases import (
     trained_epochs,
 )
 
-from hpsearch.training.executors import Inline, Processes, WorkerDied
-from hpsearch.training.scheduler import MAX_DEATHS, PREFETCH, TaskScheduler
+from hpsearch.core.resources import ResourceExhausted
+from hpsearch.training import scheduler as module
+from hpsearch.training.executors import Inline, Processes, WorkerDied, WorkerKilled
+from hpsearch.training.scheduler import MAX_DEATHS, MAX_SHORTAGES, PREFETCH, TaskScheduler
 from hpsearch.training.task import Outcome, Task, TrialResult, TrialTask, failed_result
 from hpsearch.training.trial import advance
 
@@ -213,3 +216,84 @@ def test_deaths() -> None:
         assert scheduler.in_flight(0) == (death < MAX_DEATHS - 1)
     (failed,) = [r for outcome in outcomes for r in outcome if r.number == 0]
     assert (failed.state, failed.error) == ("failed", f"its worker process ended {MAX_DEATHS} times: exit code 9")
+
+
+@pytest.fixture
+def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SHORTAGE_PAUSE", 0.0)
+
+
+SHORTAGES = [MemoryError("9 GiB"), ResourceExhausted("out of memory"), WorkerKilled("killed by signal 9 (SIGKILL)")]
+
+
+@pytest.mark.parametrize("shortage", SHORTAGES, ids=lambda error: type(error).__name__)
+def test_a_shortage_that_passes(without_pauses: None, shortage: Exception) -> None:
+    """The trials are trained again before all others, one at a time; then there are as many tasks as before."""
+    executor = ManualExecutor(workers=2)
+    scheduler = TaskScheduler(executor)
+    scheduler.add(0, [task_of(0, 1), *(task_of(n) for n in range(2, 9))])
+    scheduler.dispatch()
+    assert numbers_of(executor) == [(0, 1), (2,), (3,), (4,)]
+    executor.submitted[0][1].set_exception(shortage)
+    assert scheduler.collect(1.0) == ([], None)
+    scheduler.dispatch()
+    assert len(executor.submitted) == 4, "the others are still in training"
+    for task, future in executor.submitted[1:]:
+        future.set_result((result_of(task.trials[0].number),))
+    assert scheduler.collect(1.0)[1] is None
+    for number in (0, 1):
+        scheduler.dispatch()
+        assert numbers_of(executor)[4 + number :] == [(number,)]
+        assert scheduler.in_flight(number)
+        executor.submitted[-1][1].set_result((result_of(number),))
+        assert scheduler.collect(1.0) == ([(result_of(number),)], None)
+    scheduler.dispatch()
+    assert numbers_of(executor)[6:] == [(5,), (6,), (7,), (8,)]
+
+
+@pytest.mark.parametrize("shortage", SHORTAGES, ids=lambda error: type(error).__name__)
+def test_a_shortage_that_persists(without_pauses: None, shortage: Exception) -> None:
+    """It ends the study with its reason, and is never the result of a trial."""
+    executor = ManualExecutor()
+    scheduler = TaskScheduler(executor)
+    scheduler.add(0, [task_of(0)])
+    for count in range(1, MAX_SHORTAGES + 1):
+        scheduler.dispatch()
+        executor.submitted.pop()[1].set_exception(shortage)
+        outcomes, error = scheduler.collect(1.0)
+        assert outcomes == [] and (error is None) == (count < MAX_SHORTAGES)
+    assert type(error) is ResourceExhausted and str(error).endswith(f", {MAX_SHORTAGES} times in a row")
+    assert "memory" in str(error)
+
+
+def test_shortages_and_deaths_are_counted_apart(without_pauses: None) -> None:
+    """Two shortages do not make a trial fail that ended its worker once; progress resets both counts."""
+    executor = ManualExecutor()
+    scheduler = TaskScheduler(executor)
+    scheduler.add(0, [task_of(0)])
+    events = [MemoryError(), MemoryError(), WorkerDied("exit code 3"), WorkerDied("exit code 3")]
+    for event in [*events, result_of(0, "running", 2), *events]:
+        scheduler.dispatch()
+        future = executor.submitted.pop()[1]
+        future.set_result((event,)) if isinstance(event, TrialResult) else future.set_exception(event)
+        outcomes, error = scheduler.collect(1.0)
+        assert error is None and [r.state for (r,) in outcomes] == ["running"] * isinstance(event, TrialResult)
+        assert scheduler.in_flight(0)
+
+
+def test_pauses_after_shortages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is submitted during a pause, and `collect` waits for its end."""
+    monkeypatch.setattr(module, "SHORTAGE_PAUSE", 0.05)
+    executor = ManualExecutor()
+    scheduler = TaskScheduler(executor)
+    scheduler.add(0, [task_of(0)])
+    scheduler.dispatch()
+    executor.submitted.pop()[1].set_exception(MemoryError())
+    assert scheduler.collect(1.0) == ([], None)
+    scheduler.dispatch()
+    assert executor.submitted == []
+    begun = time.monotonic()
+    assert scheduler.collect(10.0) == ([], None)
+    assert time.monotonic() - begun < 5
+    scheduler.dispatch()
+    assert numbers_of(executor) == [(0,)]

@@ -1,5 +1,6 @@
 """Training of a task's trials: batched, alone, paused and resumed, with one fold or several."""
 
+import errno
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from sklearn import metrics as sk
 
 from engine.training.trainer import evaluate
 from hpsearch.config.spec import Spec
+from hpsearch.core.resources import ResourceExhausted
 from hpsearch.core.seeds import derive
 from hpsearch.data.dataset import DTYPE, Dataset
 from hpsearch.storage.records import Trial
@@ -110,7 +112,7 @@ def test_a_trial_that_fails_in_training_does_not_affect_its_batch(
     def train(net: Any, hypers: Any, state: Any, *others: Any) -> Any:
         broken = np.random.default_rng(1).bit_generator.state
         if any(g.bit_generator.state == broken for g in state.generators) or len(state) == 0:
-            raise MemoryError
+            raise ArithmeticError
         return sound(net, hypers, state, *others)
 
     def started(one: TrialTask, *others: Any) -> Any:
@@ -125,7 +127,33 @@ def test_a_trial_that_fails_in_training_does_not_affect_its_batch(
     together = advance(Task(spec, dataset, tuple(starts), 4))
     assert [r.state for r in together] == ["complete", "failed", "complete"]
     assert timeless([together[0], together[2]]) == timeless([alone[0], alone[2]])
-    assert together[1].error is not None and together[1].error.startswith("MemoryError")
+    assert together[1].error is not None and together[1].error.startswith("ArithmeticError")
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (MemoryError("Unable to allocate 9 GiB"), "out of memory (Unable to allocate 9 GiB)"),
+        (OSError(errno.EMFILE, "Too many open files"), "too many open files"),
+        (OSError(errno.ENOSPC, "No space left on device"), "no space left on the disk"),
+    ],
+    ids=["memory", "files", "disk"],
+)
+def test_a_shortage_of_the_machine_is_no_result(
+    spec: Spec, dataset: Dataset, monkeypatch: pytest.MonkeyPatch, error: Exception, text: str
+) -> None:
+    """Neither of a trial alone nor of a batch."""
+
+    def fail(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(trial, "train", fail)
+    point = {"learning_rate": 0.01, "beta": 0.9, "hidden_units": 4, "batch_size": 16, "l2": 1e-4}
+    for count in (1, 3):
+        starts = tuple(TrialTask(n, point, n) for n in range(count))
+        with pytest.raises(ResourceExhausted) as caught:
+            advance(Task(spec, dataset, starts, 4))
+        assert str(caught.value).startswith(text)
 
 
 def timeless(results: Sequence[TrialResult]) -> list[TrialResult]:

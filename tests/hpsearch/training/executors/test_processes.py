@@ -33,8 +33,9 @@ from executor_cases import (
 )
 
 from hpsearch.core import processes
+from hpsearch.core.resources import EXIT_EXHAUSTED, ResourceExhausted
 from hpsearch.data.dataset import Dataset
-from hpsearch.training.executors import Processes, WorkerDied
+from hpsearch.training.executors import Processes, WorkerDied, WorkerKilled
 from hpsearch.training.task import Task, TrialResult
 
 
@@ -59,7 +60,7 @@ def test_death_costs_one_task(open_executor: OpenExecutor, order: Any, text: str
     futures = [executor.submit(("give", 1)), executor.submit(order), executor.submit(("give", 2))]
     assert futures[0].result(SECONDS) == 1 and futures[2].result(SECONDS) == 2
     error = exception_of(futures[1])
-    assert type(error) is WorkerDied and str(error) == text
+    assert type(error) is (WorkerKilled if "SIGKILL" in text else WorkerDied) and str(error) == text
 
 
 @needs_proc
@@ -104,7 +105,7 @@ def test_killed_while_training(
     more = [executor.submit(t) for t in tasks[4:8]]
     os.kill(victim, signal.SIGKILL)
     error = exception_of(endless)
-    assert type(error) is WorkerDied and str(error) == "killed by signal 9 (SIGKILL)"
+    assert type(error) is WorkerKilled and str(error) == "killed by signal 9 (SIGKILL)"
     assert [without_seconds(f.result(SECONDS)) for f in futures + more] == expected[:8]
     assert before - wait_for_workers(2) == {victim}
 
@@ -151,7 +152,7 @@ def test_exceptions_that_cannot_be_sent(open_executor: OpenExecutor, order: Any)
 
 
 @pytest.mark.parametrize(
-    "order", [("give", lambda: 0), ("give", UnreadableValue("there")), ("odd outcome",)], ids=lambda o: o[0]
+    "order", [("give", lambda: 0), ("give", UnreadableValue("there")), ("odd outcome", "here")], ids=lambda o: o[0]
 )
 def test_messages_that_cannot_be_sent(open_executor: OpenExecutor, order: Any) -> None:
     """No worker dies of a message that cannot be pickled or unpickled."""
@@ -159,6 +160,27 @@ def test_messages_that_cannot_be_sent(open_executor: OpenExecutor, order: Any) -
     error = exception_of(executor.submit(order))
     assert error is not None and not isinstance(error, WorkerDied)
     assert executor.submit(("give", 5)).result(SECONDS) == 5
+
+
+@pytest.mark.parametrize(
+    ("order", "text"),
+    [
+        (("exit", EXIT_EXHAUSTED), "a worker process ran out of memory, open files or threads"),
+        (("short of memory",), "a worker process ran out of memory, open files or threads"),
+        (("odd outcome", "memory"), "out of memory"),
+    ],
+    ids=["exit code", "cannot send", "cannot receive"],
+)
+def test_shortages_of_memory(
+    open_executor: OpenExecutor, order: Any, text: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """In a worker that cannot even answer, and in the coordinator that cannot read the answer; no traceback."""
+    executor = open_executor("processes", 1, run_order)
+    error = exception_of(executor.submit(order))
+    assert type(error) is ResourceExhausted and str(error) == text
+    assert executor.submit(("give", 5)).result(SECONDS) == 5
+    executor.close()
+    assert capfd.readouterr().err == ""
 
 
 def test_cancelled(open_executor: OpenExecutor, tmp_path: Path) -> None:
