@@ -17,11 +17,12 @@ from engine.losses import Logistic, Loss, SoftmaxCrossEntropy, SquaredError
 from engine.types import Floats, Shape
 from hpsearch.core.seeds import derive
 from hpsearch.core.space import Point, Value
+from hpsearch.data.column_splits import describe_split
 from hpsearch.data.column_warnings import NOTICE_CATEGORIES
 from hpsearch.data.frame import Column, Frame
 from hpsearch.data.preprocessing import DTYPE, FLOAT32_MAX, Preprocessing, fit
-from hpsearch.data.sources.base import Part, Source, Table
-from hpsearch.data.splits import PART_NAMES, SplitIndices, split_indices, with_split_file
+from hpsearch.data.sources.base import PART_NAMES, Part, Source, Table
+from hpsearch.data.splits import SplitIndices, split_indices, with_split_file
 from hpsearch.errors import DataError, OutputError
 
 BLOCK_SIZE = 1 << 20  # numbers preprocessed and written at a time
@@ -180,7 +181,11 @@ def _cells(column: Column) -> list[float | str | None]:
 def fingerprint(table: Table) -> str:
     """Return a digest of the rows as read from the source and of their fixed parts."""
     digest = hashlib.sha256()
-    fixed = [(part, np.asarray(table.parts[part], np.int64)) for part in PART_NAMES if part in table.parts]
+    fixed: list[tuple[str, npt.NDArray[Any]]] = [
+        (part, np.asarray(table.parts[part], np.int64)) for part in PART_NAMES if part in table.parts
+    ]
+    if table.order is not None:
+        fixed.append((f"{table.order.name}{table.order.groups}", table.order.values))
     arrays: list[tuple[str, npt.NDArray[Any]]]
     if isinstance(table.x, Frame):
         arrays = [(f"{name}{column.categories or ''}", column.values) for name, column in table.x.columns.items()]
@@ -199,6 +204,8 @@ def _notices(table: Table, source: Source, rows: SplitIndices) -> Iterator[str]:
     if source.split is None and table.split is None and not table.parts and count > 20_000:
         sizes = ", ".join(f"{part} {number:,}" for part, number in rows.counts)
         yield f"{count:,} rows, split by the default for this size: {sizes}; to change it: data.split"
+    if table.order is not None:
+        yield describe_split(table.order, {"train": rows.train, "val": rows.val, "test": (rows.test,)})
     if not isinstance(table.x, Frame):
         return
     pool = np.concatenate([*rows.train[:1], *rows.val[:1]])

@@ -1,22 +1,23 @@
-"""Row indices of the training, validation and test parts: by fractions, from a file or a column, or in folds."""
+"""Row indices of the training, validation and test parts: by fractions, from a file or a column, or in folds.
+
+`hpsearch.data.column_splits` has the splits by time and by group.
+"""
 
 import io
 import zlib
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple, get_args
+from typing import NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
-import numpy.typing as npt
 
+from hpsearch.core.text import format_count
+from hpsearch.data.column_splits import Indices, folds_by_column, parts_by_column
 from hpsearch.data.frame import Frame
-from hpsearch.data.sources.base import Part, Split, Table
+from hpsearch.data.sources.base import PART_NAMES, Part, Split, Table
 from hpsearch.data.sources.columns import parts_from_words
 from hpsearch.errors import DataError
-
-PART_NAMES: tuple[Part, ...] = get_args(Part)
-Indices = npt.NDArray[np.intp]
 
 
 class SplitIndices(NamedTuple):
@@ -46,12 +47,19 @@ def with_split_file(table: Table, split: Split | None) -> Table:
     """
     if split is not None and split.column is not None and not isinstance(table.x, Frame):
         raise DataError("data.split.column: only tables (csv, parquet, sql, openml) have named columns; remove it")
+    if split is not None and table.order is None and (split.by is not None or split.groups is not None):
+        which = "by" if split.by is not None else "groups"
+        raise DataError(f"data.split.{which}: only tables (csv, parquet, sql, openml) and npz have columns; remove it")
     if split is None or split.file is None:
         return table
     if table.parts:
         fixed = ", ".join(table.parts)
         raise DataError(f"data.split.file: the source already determines which rows are {fixed}; remove file")
-    return replace(table, parts=parts_from_file(Path(split.file), len(table.y)))
+    if table.row_filter is None:
+        return replace(table, parts=parts_from_file(Path(split.file), len(table.y)))
+    number = np.cumsum(table.row_filter) - 1  # row of the source → row of the table
+    parts = parts_from_file(Path(split.file), len(table.row_filter))
+    return replace(table, parts={part: number[rows[table.row_filter[rows]]] for part, rows in parts.items()})
 
 
 def split_indices(table: Table, split: Split | None, seed: int) -> SplitIndices:
@@ -65,7 +73,11 @@ def split_indices(table: Table, split: Split | None, seed: int) -> SplitIndices:
     if "test" in table.parts and "val" not in table.parts and "train" in table.parts:
         table = replace(table, parts={"test": table.parts["test"]})  # validation rows are drawn from the others
     if split is not None and split.folds is not None:
-        return fold_indices(table, split, split.folds, seed)
+        found = fold_indices(table, split, split.folds, seed)
+        if table.order is not None:
+            for train in found.train:
+                _check_classes(table, train)
+        return found
     parts = part_indices(table, split, seed)
     _check_classes(table, parts["train"])
     return SplitIndices((parts["train"],), (parts["val"],), parts["test"])
@@ -85,10 +97,13 @@ def fold_indices(table: Table, split: Split, count: int, seed: int) -> SplitIndi
         raise DataError("data.split: the source already determines which rows are for validation; remove folds")
     generator = np.random.default_rng(seed)
     rows = np.arange(len(table.y))
+    if "test" in table.parts and split.test not in (0, Split().test):
+        raise DataError(f"data.split: the source has {len(table.parts['test'])} test rows of its own; remove test")
+    if table.order is not None:
+        train, val, test = folds_by_column(table, table.order, count, split.test, generator)
+        return SplitIndices(tuple(train), tuple(val), test)
     if "test" in table.parts:
         test = table.parts["test"]
-        if split.test not in (0, Split().test):
-            raise DataError(f"data.split: the source has {len(test)} test rows of its own; remove test")
         rows = np.setdiff1d(rows, test)
     else:
         drawn = _stratified(table, rows, {"train": 1 - split.test, "test": split.test}, generator)
@@ -113,7 +128,9 @@ def _assign_folds(table: Table, rows: Indices, count: int) -> tuple[list[Indices
     for name, rows_of_class in zip(table.classes, used, strict=False):
         if rows_of_class < count:
             raise DataError(
-                f"data.split: class {name!r} has only {rows_of_class} rows; {count} folds need at least {count}"
+                f"data.split: class {name!r} has only {format_count(int(rows_of_class), 'row')}; {count} folds need at"
+                f" least {count}: merge it with another class, data.labels: {{{name!r}: …}}, or set train and val"
+                " instead of folds"
             )
     classes = np.split(rows, np.cumsum(sizes)[:-1])
     assigned = np.concatenate([of_class[:n] for of_class, n in zip(classes, used, strict=True)])
@@ -167,8 +184,11 @@ def _check_classes(table: Table, train: Indices) -> None:
     absent = sorted(set(range(len(table.classes))) - set(np.unique(table.y[train]).tolist())) if table.classes else []
     if absent:
         count = int((table.y == absent[0]).sum())
+        name, order = table.classes[absent[0]], table.order
+        where = "" if order is None else f": its rows are all in other parts of the split by '{order.name}'"
         raise DataError(
-            f"data.split: class {table.classes[absent[0]]!r} ({count} row{'s' * (count != 1)}) has no training row"
+            f"data.split: class {name!r} ({format_count(count, 'row')}) has no training row{where}; merge it with"
+            f" another class, data.labels: {{{name!r}: …}}, or split in another way"
         )
 
 
@@ -193,7 +213,11 @@ def part_indices(table: Table, fractions: Split | None, seed: int) -> dict[Part,
     rows = np.flatnonzero(free)
     if len(rows) and not any(drawn.values()):
         raise DataError(f"data: {len(rows)} of {len(free)} rows are not in any part")
-    parts = {**table.parts, **_stratified(table, rows, drawn, np.random.default_rng(seed))}
+    generator = np.random.default_rng(seed)
+    if table.order is not None:
+        parts = parts_by_column(table, table.order, drawn, generator)
+    else:
+        parts = {**table.parts, **_stratified(table, rows, drawn, generator)}
     for part in PART_NAMES:
         if not len(parts[part]) and drawn.get(part, part != "test"):
             raise DataError(f"data.split: {len(rows)} rows are too few: no row is left for {part}")
@@ -236,7 +260,8 @@ def _stratified(
 def _check_fractions(table: Table, fractions: Split) -> None:
     if len(table.parts) == len(PART_NAMES):
         raise DataError("data.split: the source already determines which rows are train, val and test; remove split")
-    if "test" in table.parts and fractions.test:
+    omitted = table.order is not None and fractions.test == Split().test
+    if "test" in table.parts and fractions.test and not omitted:
         raise DataError(
             f"data.split: the source has {len(table.parts['test'])} test rows of its own,"
             f" so test must be 0 or omitted, got {fractions.test}"

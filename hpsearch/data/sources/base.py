@@ -3,7 +3,7 @@
 import abc
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Annotated, Any, Literal, Self, final
+from typing import Annotated, Any, Literal, Self, final, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +14,10 @@ from hpsearch.core.schema import StrictModel
 from hpsearch.core.space import Point
 from hpsearch.data.frame import Frame
 from hpsearch.data.preprocessing import PreprocessingConfig
+from hpsearch.data.split_column import SplitColumn
 
 Part = Literal["train", "val", "test"]
+PART_NAMES: tuple[Part, ...] = get_args(Part)
 PositiveInt = Annotated[int, Field(ge=1)]
 
 
@@ -30,7 +32,10 @@ class Split(StrictModel):
     """Split of the rows into training, validation and test rows: by fractions, in folds, or by a column or a file.
 
     `test` may be 0; if only `train` and `val` are given, it is the remaining share. With `folds`, each row that is not
-    a test row is a validation row in one fold and a training row in the others.
+    a test row is a validation row in one fold and a training row in the others. With `by`, training rows are earlier
+    than validation rows, and these are earlier than test rows; rows of the same time are never on both sides. Its folds
+    train on a sliding window of half of the rows and validate on the rows that follow. With `groups`, all rows of a
+    group are in the same part.
     """
 
     train: Annotated[float, Field(gt=0, lt=1, description="Share of the rows for training.")] = 0.6
@@ -42,6 +47,22 @@ class Split(StrictModel):
     column: str | int | None = Field(
         None, description="Column of a table with train, val or test in each row: its name, or its position from 0."
     )
+    by: str | int | None = Field(
+        None,
+        description="Column of times, as numbers or dates, that orders the rows: its name, or its position from 0; for"
+        " npz, the name of an array.",
+    )
+    groups: str | int | None = Field(
+        None,
+        description="Column of groups, such as patients, that must not be divided: its name, or its position from 0;"
+        " for npz, the name of an array.",
+    )
+    date_format: str | None = Field(
+        None,
+        description="Format of the dates of `by`, as in strftime: '%d/%m/%Y'. Default: ISO 8601, or a common format if"
+        " only one fits.",
+    )
+    as_feature: bool = Field(False, description="The column of `by` or `groups` is also a feature.")
     file: str | None = Field(
         None,
         description="Text file with train, val or test in each line, or .npz file with these arrays of row indices.",
@@ -61,12 +82,17 @@ class Split(StrictModel):
         """Reject combinations of ways to split; omitted fractions have their default values."""
         for name, others in (
             ("folds", ("train", "val")),
-            ("column", ("train", "val", "test", "folds")),
-            ("file", ("train", "val", "test", "folds", "column")),
+            ("column", ("train", "val", "test", "folds", "by", "groups")),
+            ("file", ("train", "val", "test", "folds", "column", "by", "groups")),
+            ("by", ("groups",)),
         ):
             others_given = [other for other in others if getattr(self, other) != type(self).model_fields[other].default]
             if getattr(self, name) is not None and others_given:
                 raise ValueError(f"{name} already determines the split; remove {others_given[0]}")
+        if self.date_format is not None and self.by is None:
+            raise ValueError("date_format is the format of the dates of by, which is missing")
+        if self.as_feature and self.by is None and self.groups is None:
+            raise ValueError("as_feature is for the column of by or groups, which is missing")
         return self
 
     @model_validator(mode="after")
@@ -93,6 +119,8 @@ class Table:
             split among the other parts.
         split: the source's default fractions; None for `default_split`.
         notices: messages for the user about how the rows were read.
+        order: the column of `split.by` or `split.groups`.
+        row_filter: `(rows of the source,)`, False for rows that were left out; None if there are none.
         input_format: how new rows are read, as plain JSON; empty for arrays. `missing` lists the markers of missing
             cells, `columns` the names of all columns in the order of the file, including the `target`. For text files
             also `header` (True if the first line holds names), `separator`, `decimal` and `encoding`.
@@ -105,6 +133,8 @@ class Table:
     parts: Mapping[Part, npt.NDArray[np.intp]] = field(default_factory=dict)
     split: Split | None = None
     notices: tuple[str, ...] = ()
+    order: SplitColumn | None = None
+    row_filter: npt.NDArray[np.bool_] | None = None
     input_format: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -1,6 +1,7 @@
 """Arrays in `.npz` files, read without pickle."""
 
 import zlib
+from collections.abc import Iterator
 from math import prod
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, final
@@ -14,6 +15,8 @@ from engine.registry import nearest
 from engine.types import Floats
 from hpsearch.core.text import printable
 from hpsearch.data.sources.base import Source, Table
+from hpsearch.data.sources.columns import MAX_GUESSED_CLASSES
+from hpsearch.data.split_column import SplitColumn, groups_from_array, times_from_array
 from hpsearch.errors import DataError
 
 Array = npt.NDArray[Any]
@@ -55,6 +58,7 @@ class NpzSource(Source):
         for inputs, targets in (("x", "y"), ("test_x", "test_y")):
             if inputs in arrays:
                 self._check(inputs, arrays[inputs], targets, arrays[targets])
+        all_rows = len(arrays["x"])
         if self.rows is not None:
             if self.rows > len(arrays["x"]):
                 raise self._error(f"rows must be at most the {len(arrays['x'])} of x '{self.x}', got {self.rows}")
@@ -62,8 +66,56 @@ class NpzSource(Source):
         train, test = len(arrays["x"]), len(arrays.get("test_x", ()))
         x = self._inputs([arrays[name] for name in ("x", "test_x") if name in arrays])
         y, classes = self._targets([arrays[name].ravel() for name in ("y", "test_y") if name in arrays])
-        features = tuple(f"{self.x}[{number}]" for number in range(x.shape[1]))
-        return Table(x, y, features, classes, {"test": np.arange(train, train + test)} if test else {})
+        return Table(
+            x,
+            y,
+            features=tuple(f"{self.x}[{number}]" for number in range(x.shape[1])),
+            classes=classes,
+            parts={"test": np.arange(train, train + test)} if test else {},
+            notices=tuple(self._notices(y, classes)),
+            order=self._order(all_rows, train, test),
+        )
+
+    def _notices(self, y: Array, classes: tuple[str, ...]) -> Iterator[str]:
+        """Yield a notice about a task that is derived from the type of y."""
+        if self.task is not None or classes:
+            return
+        known = np.unique(y)
+        few = len(known) <= MAX_GUESSED_CLASSES and bool((known == np.floor(known)).all())
+        what = f"only {len(known)} distinct whole numbers, stored as floats" if few else "floats"
+        yield f"task: regression, because y '{self.y}' holds {what}; otherwise set task: classification"
+
+    def _order(self, rows: int, train: int, test: int) -> SplitColumn | None:
+        """Return the times or groups that the split follows.
+
+        Args:
+            rows: number of rows of x, of which the first `train` are used.
+            test: number of test rows, which come last in the array of times or groups.
+        """
+        split = self.split
+        if split is None or (split.by is None and split.groups is None):
+            return None
+        setting, name = ("split.by", split.by) if split.by is not None else ("split.groups", split.groups)
+        if not isinstance(name, str):
+            raise self._error(f"{setting} must name an array with a value per row, got {name}")
+        if split.as_feature:
+            raise self._error(f"{setting} '{name}' is an array beside x, so it cannot be a feature; remove as_feature")
+        array = self._read([name])[0]
+        total = rows + test
+        if array.dtype.kind not in "buifUM" or array.shape not in ((total,), (total, 1)):
+            raise self._error(
+                f"{setting} '{name}' must hold a number, text or date for each of {total} rows, got {array.dtype} of"
+                f" shape {array.shape}"
+            )
+        if not _is_unicode(array):
+            raise self._error(f"{setting} '{name}' holds text that is not valid Unicode")
+        try:
+            used = array.ravel()[np.r_[:train, rows:total]]
+            if split.by is None:
+                return groups_from_array(name, used)
+            return times_from_array(name, used, split.date_format)
+        except DataError as error:
+            raise self._error(str(error)) from None
 
     def _read(self, names: list[str]) -> list[Array]:
         try:

@@ -1,8 +1,8 @@
 """Base of the sources of tables: named columns, numeric or categorical, one of which is the target."""
 
 import abc
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Self
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Self, final
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from hpsearch.data.column_warnings import numeric_warnings, target_warnings
 from hpsearch.data.frame import Frame, FrameBuilder, MixedTypesError, first_duplicate
 from hpsearch.data.sources.base import Part, Source, Table
 from hpsearch.data.sources.columns import ColumnConverter, RawTable, guess_classification
+from hpsearch.data.split_column import SplitColumn, group_column, time_column, times_as_numbers
 from hpsearch.errors import DataError
 
 if TYPE_CHECKING:
@@ -43,6 +44,15 @@ class Chunk(NamedTuple):
     test: bool = False
     rows: int = 0
 
+    def without_empty_rows(self) -> tuple["Chunk", npt.NDArray[np.bool_]]:
+        """Return the chunk without rows whose cells are all missing, and a mask of the rows that it keeps."""
+        keep = np.zeros(len(self.cells), np.bool_)
+        for position in range(self.cells.shape[1]):
+            keep |= self.cells.iloc[:, position].notna().to_numpy()
+            if keep.all():
+                return self, keep
+        return self._replace(cells=self.cells[keep]), keep
+
 
 class TableSource(Source, abc.ABC):
     """Rows of named columns, with or without missing cells.
@@ -64,10 +74,13 @@ class TableSource(Source, abc.ABC):
     )
     drop: Annotated[tuple[ColumnName, ...], Listed] = Field((), description="Columns to exclude: names or positions.")
     categorical: Annotated[tuple[ColumnName, ...], Listed] = Field(
-        (), description="Columns whose numbers are categories: names or positions."
+        (), description="Columns whose numbers are categories, read as text, as written: names or positions."
     )
     missing: Annotated[tuple[CellText, ...], Listed] = Field(
         (), description="Markers of missing cells, in addition to NA, NaN, null and the like."
+    )
+    missing_target: Literal["error", "drop"] = Field(
+        "error", description="Rows without a target: an `error`, or `drop` to leave them out."
     )
     impute: str = Field(
         "indicator",
@@ -113,11 +126,12 @@ class TableSource(Source, abc.ABC):
         notices, convert = list(self.notices()), ColumnConverter(self.source, self.decimal_hint)
         raw = self._read_table(notices)
         frame, names = raw.frame, raw.names
+        notices += raw.left_out()
         split_column = self._split_column(raw)
         y, classes = convert.targets(raw, self.labels)
         if raw.classification and raw.target not in raw.declared:
             notices += target_warnings(raw.target, frame.columns[raw.target], self.decimal_hint)
-        categorical = {self._resolve(name, "categorical", names) for name in self.categorical}
+        categorical = {self.resolve(name, "categorical", names) for name in self.categorical}
         features = {}
         for name, column in frame.columns.items():
             if name not in (raw.target, split_column):
@@ -125,7 +139,8 @@ class TableSource(Source, abc.ABC):
                 if name in categorical:
                     features[name] = column.as_categorical()
                 else:
-                    features[name] = convert.feature(name, column, name in raw.declared, notices)
+                    quiet = raw.order is not None and name == raw.order.name  # it was read as text on purpose
+                    features[name] = convert.feature(name, column, name in raw.declared, [] if quiet else notices)
         parts: dict[Part, npt.NDArray[np.intp]] = {}
         if raw.test:
             parts["test"] = np.arange(len(frame) - raw.test, len(frame))
@@ -133,7 +148,15 @@ class TableSource(Source, abc.ABC):
             parts = convert.parts(split_column, frame.columns[split_column])
         input_format = {**self.input_format(), "columns": list(names), "target": raw.target}
         return Table(
-            Frame(features), y, tuple(features), classes, parts, notices=tuple(notices), input_format=input_format
+            Frame(features),
+            y,
+            tuple(features),
+            classes,
+            parts,
+            notices=tuple(notices),
+            order=raw.order,
+            row_filter=None if raw.row_filter.all() else raw.row_filter,
+            input_format=input_format,
         )
 
     def error(self, message: str) -> DataError:
@@ -177,53 +200,67 @@ class TableSource(Source, abc.ABC):
 
     def _read(self, classification: bool) -> RawTable:
         """Read all rows; columns that are numeric in one chunk and text in another are read again, as text."""
-        text = frozenset({self.target} if classification else ())
+        text = frozenset({*self.categorical, *self._order_columns, *([self.target] if classification else ())})
         while True:
-            builder, test = None, 0
+            reader = None
             for chunk in self.chunks(text):
-                if builder is None:
-                    names, target = self._column_names(chunk.cells)
-                    dropped = {self._resolve(name, "drop", names) for name in self.drop}
-                    if target in dropped:
-                        raise self.error(f"target '{target}' cannot be dropped")
-                    kept = [position for position, name in enumerate(names) if name not in dropped]
-                    builder = FrameBuilder(self.missing, frozenset({target} if classification else ()), chunk.rows)
-                self._add(builder, chunk.cells.iloc[:, kept])
-                test += chunk.test * len(chunk.cells)
-            if builder is None:
+                reader = reader or _RawTableReader(self, chunk, classification)
+                reader.add(chunk)
+            if reader is None:
                 raise self.error("there are no rows")
             try:
-                return RawTable(builder.frame(), test, names, target, classification, frozenset(builder.declared))
+                return reader.table()
             except MixedTypesError as mixed:
                 if mixed.names <= text:
                     raise self.error(f"columns with both numbers and text: {mixed}") from None
                 text |= mixed.names
+            except DataError as error:
+                raise self.error(str(error)) from None
 
-    def _add(self, builder: FrameBuilder, cells: "pd.DataFrame") -> None:
-        try:
-            builder.add(cells)
-        except DataError as error:
-            raise self.error(str(error)) from None
+    @property
+    def _order_columns(self) -> tuple[ColumnName, ...]:
+        """The column of `split.by` or `split.groups`, if there is one."""
+        given = () if self.split is None else (self.split.by, self.split.groups)
+        return tuple(column for column in given if column is not None)
+
+    def order_column(self, names: Sequence[str], target: str, dropped: Collection[str]) -> str | None:
+        """Return the name of the column of `split.by` or `split.groups`; None if there is none.
+
+        Raises:
+            DataError: there is no such column, or it is the target or dropped.
+        """
+        for column in self._order_columns:
+            where = "split.by" if self.split is not None and self.split.by is not None else "split.groups"
+            name = self.resolve(column, where, names)
+            if name == target:
+                raise self.error(f"target '{name}' cannot also be {where}")
+            if name in dropped and self.split is not None and self.split.as_feature:
+                raise self.error(f"{where} '{name}' is dropped, so it cannot be a feature; remove as_feature")
+            return name
+        return None
 
     def _guess_from_first_chunk(self) -> bool:
         """Return True if the task seems to be classification."""
         first = next(self.chunks(frozenset({self.target})), None)
         if first is None:
             raise self.error("there are no rows")
-        names, target = self._column_names(first.cells)
+        names, target = self.column_names(first.cells)
         builder = FrameBuilder(self.missing, frozenset({target}))
-        self._add(builder, first.cells.iloc[:, [names.index(target)]])
+        try:
+            builder.add(first.cells.iloc[:, [names.index(target)]])
+        except DataError as error:
+            raise self.error(str(error)) from None
         return guess_classification(builder.frame().columns[target], target in builder.declared)
 
-    def _column_names(self, cells: "pd.DataFrame") -> tuple[list[str], str]:
+    def column_names(self, cells: "pd.DataFrame") -> tuple[list[str], str]:
         """Return the names of all columns and of the target."""
         names = [str(name) for name in cells.columns]
         duplicate = first_duplicate(names)
         if duplicate is not None:
             raise self.error(f"two columns are named '{duplicate}'")
-        return names, self._resolve(self.target, "target", names)
+        return names, self.resolve(self.target, "target", names)
 
-    def _resolve(self, column: ColumnName, where: str, names: Sequence[str]) -> str:
+    def resolve(self, column: ColumnName, where: str, names: Sequence[str]) -> str:
         """Return the name of a column specified by name or position."""
         if isinstance(column, int):
             if not -len(names) <= column < len(names):
@@ -241,7 +278,7 @@ class TableSource(Source, abc.ABC):
         """Return the name of the column that names each row's part, None if there is none."""
         if self.split is None or self.split.column is None:
             return None
-        name = self._resolve(self.split.column, "split.column", raw.names)
+        name = self.resolve(self.split.column, "split.column", raw.names)
         if name not in raw.frame.columns:
             raise self.error(f"split.column '{name}' cannot be dropped")
         if name == raw.target:
@@ -249,6 +286,74 @@ class TableSource(Source, abc.ABC):
         if raw.test:
             raise self.error(f"split.column '{name}' names the test rows, so there must be no separate test rows")
         return name
+
+
+@final
+class _RawTableReader:
+    """Collects the rows of a source, and beside them the column that the split follows."""
+
+    def __init__(self, source: TableSource, first: Chunk, classification: bool) -> None:
+        self._source, self._classification = source, classification
+        self._names, self._target = source.column_names(first.cells)
+        dropped = {source.resolve(name, "drop", self._names) for name in source.drop}
+        if self._target in dropped:
+            raise source.error(f"target '{self._target}' cannot be dropped")
+        self._order = source.order_column(self._names, self._target, dropped)
+        if self._order is not None and source.split is not None and not source.split.as_feature:
+            dropped.add(self._order)
+        self._kept = [position for position, name in enumerate(self._names) if name not in dropped]
+        self._builder = FrameBuilder(source.missing, frozenset({self._target} if classification else ()), first.rows)
+        self._order_builder = FrameBuilder(source.missing, frozenset(self._names))
+        self._dates = False
+        self._test = 0
+        self._row_filters: list[npt.NDArray[np.bool_]] = []
+
+    def add(self, chunk: Chunk) -> None:
+        """Add the rows of a chunk that have any cell."""
+        chunk, row_filter = chunk.without_empty_rows()
+        self._row_filters.append(row_filter)
+        try:
+            self._builder.add(chunk.cells.iloc[:, self._kept])
+            if self._order is not None:
+                cells, dates = times_as_numbers(chunk.cells.iloc[:, self._names.index(self._order)])
+                self._dates |= dates
+                self._order_builder.add(cells.to_frame(self._order))
+        except DataError as error:
+            raise self._source.error(str(error)) from None
+        self._test += chunk.test * len(chunk.cells)
+
+    def table(self) -> RawTable:
+        """Return all rows.
+
+        Raises:
+            MixedTypesError: columns are numeric in one chunk and text in another.
+            DataError: a time or group is missing, or a time cannot be read.
+        """
+        row_filter = np.concatenate(self._row_filters)
+        raw = RawTable(
+            self._builder.frame(),
+            self._test,
+            self._names,
+            self._target,
+            self._classification,
+            frozenset(self._builder.declared),
+            None,
+            int((~row_filter).sum()),
+            row_filter,
+        )
+        if self._source.missing_target == "drop":
+            raw = raw.with_targets()
+        return raw._replace(order=self._order_column(raw.row_filter[row_filter]))
+
+    def _order_column(self, rows: npt.NDArray[np.bool_]) -> SplitColumn | None:
+        """Return the column that the split follows, in these rows."""
+        name, split = self._order, self._source.split
+        if name is None or split is None:
+            return None
+        column = self._order_builder.frame().columns[name].take(np.flatnonzero(rows))
+        if split.groups is not None:
+            return group_column(name, column)
+        return time_column(name, column, split.date_format, dates=self._dates)
 
 
 def resolve_columns(text: Iterable[ColumnName], names: Sequence[str]) -> set[str]:

@@ -1,5 +1,6 @@
 """NPZ source: valid and invalid files."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,9 @@ import paths
 import pytest
 from pydantic import ValidationError
 
-from hpsearch.data.sources import Source, Table
+from hpsearch.data.sources import Source, Split, Table
 from hpsearch.data.sources.npz import NpzSource
+from hpsearch.data.splits import split_indices
 from hpsearch.errors import DataError
 from tests.hpsearch.data.sources.test_contract import check_contract, written
 
@@ -230,3 +232,46 @@ def test_mnist() -> None:
     few = NpzSource.model_validate({"path": str(MNIST), **names, "rows": 1000}).load()
     assert few.x.tobytes() == np.concatenate([table.x[:1000], table.x[60_000:]]).tobytes()
     assert (few.y == np.concatenate([table.y[:1000], table.y[60_000:]])).all()
+
+
+def test_times_and_groups_are_arrays(tmp_path: Path) -> None:
+    days = np.arange(20).astype("datetime64[D]")[::-1]
+    arrays: dict[str, Any] = {
+        "x": np.zeros((20, 2)),
+        "y": np.arange(20) % 2,
+        "day": days,
+        "who": np.arange(20) // 2,
+        "few": [1, 2],
+    }
+    np.savez(tmp_path / "a.npz", **arrays)
+
+    def load(**settings: Any) -> Table:
+        return NpzSource.model_validate({"source": "npz", "path": str(tmp_path / "a.npz"), **settings}).load()
+
+    read = load(split={"by": "day"}, rows=15)
+    assert read.order is not None and read.order.label(0) == "1970-01-20" and len(read.order.values) == 15
+    found = split_indices(read, Split(by="day"), 0)
+    assert found.train[0].tolist() == [*range(14, 5, -1)] and found.test.tolist() == [2, 1, 0]
+    arrays = {"x": np.zeros((4, 2)), "y": [0, 1] * 2, "u": np.ones((2, 2)), "v": [0, 1], "who": [1, 2, 3, 4, 5, 6]}
+    np.savez(tmp_path / "b.npz", **arrays)
+    path = str(tmp_path / "b.npz")
+    read = load(path=path, split={"groups": "who"}, test_x="u", test_y="v", rows=3)
+    assert read.order is not None and [read.order.label(k) for k in range(5)] == ["1", "2", "3", "5", "6"]
+    for split, words in (
+        ({"by": 0}, "split.by must name an array with a value per row, got 0"),
+        ({"by": "no"}, "has no array 'no'"),
+        ({"groups": "few"}, "split.groups 'few' must hold a number, text or date for each of 20 rows, got int64"),
+        ({"by": "day", "as_feature": True}, "cannot be a feature"),
+    ):
+        with pytest.raises(DataError, match=re.escape(words)):
+            load(split=split)
+
+
+def test_a_guessed_regression_is_reported(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=np.zeros((30, 2)), y=np.arange(30, dtype=np.float32) % 10)
+    source = NpzSource(source="npz", path=str(tmp_path / "a.npz"))
+    (notice,) = source.load().notices
+    assert "task: regression, because y 'y' holds only 10 distinct whole numbers, stored as floats" in notice
+    assert "task: classification" in notice
+    chosen = NpzSource(source="npz", path=str(tmp_path / "a.npz"), task="classification").load()
+    assert not chosen.notices and len(chosen.classes) == 10

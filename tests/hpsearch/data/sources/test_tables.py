@@ -14,6 +14,7 @@ from hpsearch.data.frame import Frame
 from hpsearch.data.sources import SOURCES
 from hpsearch.data.sources.csv import CsvSource
 from hpsearch.data.sources.tables import CHUNK_ROWS
+from hpsearch.data.splits import with_split_file
 from hpsearch.errors import DataError
 from tests.hpsearch.data.sources.test_csv import SMALL, file
 
@@ -240,3 +241,114 @@ def test_truth_values_are_categories(tmp_path: Path) -> None:
     assert cells(read, "a") == ["True", "False", None] and cells(read, "b") == ["True", "no", "False"]
     data = pd.DataFrame({"a": [True, False, True], "y": ["u", "v", "u"]})
     assert cells(table(**written(tmp_path, "parquet", data)), "a") == ["True", "False", "True"]
+
+
+# --- splits that follow a column
+
+
+def visits(kind: str = "csv") -> pd.DataFrame:
+    """Return 40 rows of 10 patients on 40 days, in no order; the last days come first."""
+    days = pd.Timestamp("2021-03-01") - pd.to_timedelta(np.arange(40), "D")
+    when: Any = pd.Series(days) if kind == "parquet" else days.strftime("%Y-%m-%d")
+    patient = [f"{k % 10:03d}" for k in range(40)]
+    return pd.DataFrame({"when": when, "patient": patient, "a": np.arange(40) / 7, "y": ["u", "v"] * 20})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_splits_by_time_and_by_group_from_every_source(kind: str, tmp_path: Path) -> None:
+    settings = {**written(tmp_path, kind, visits(kind)), "target": "y"}
+    for split in ({"by": "when"}, {"by": 0, "folds": 3}, {"groups": "patient"}, {"groups": 1, "folds": 3}):
+        drop = ["when"] if "groups" in split else []  # times of Parquet are no features
+        source = SOURCES[settings["source"]].model_validate({**settings, "split": split, "drop": drop})
+        read = source.load()
+        name = "when" if "by" in split else "patient"
+        assert name not in read.features and "a" in read.features  # it is not a feature unless asked for
+        (tmp_path / str(split)).mkdir()
+        dataset, _ = prepare(source, 7, tmp_path / str(split))
+        again, _ = prepare(source, 7, tmp_path / str(split))
+        assert dataset.rows == again.rows and dataset.fingerprint == again.fingerprint
+        notice = next(notice for notice in dataset.notices if notice.startswith("split "))
+        assert f"'{name}'" in notice
+        if split == {"by": "when"}:
+            assert "train 24 rows from 2021-01-21 to 2021-02-13" in notice and "to 2021-03-01" in notice
+
+
+def test_the_column_of_a_split_as_a_feature(tmp_path: Path) -> None:
+    path = file(tmp_path, "year,g,a,y\n" + "".join(f"{2000 + k},0{k % 3},{k},{'uv'[k % 2]}\n" for k in range(12)))
+    read = table("csv", path=path, split={"by": "year", "as_feature": True})
+    assert read.features == ("year", "g", "a") and cells(read, "year")[:2] == [2000, 2001]
+    assert not any("'year' is text" in notice for notice in read.notices)
+    assert table("csv", path=path, split={"groups": "g"}).order.groups == ("00", "01", "02")  # type: ignore[union-attr]
+    assert table("csv", path=path, split={"by": "year"}, drop=["year"]).features == ("g", "a")
+
+
+@pytest.mark.parametrize(
+    ("split", "words"),
+    [
+        ({"by": "aa"}, "split.by: there is no column 'aa'; did you mean 'a'?"),
+        ({"groups": "y"}, "target 'y' cannot also be split.groups"),
+        ({"by": "b"}, "split.by: column 'b' is missing in 1 of 2 rows"),
+    ],
+    ids=["unknown", "target", "missing"],
+)
+def test_columns_that_cannot_split(split: dict[str, Any], words: str, tmp_path: Path) -> None:
+    assert words in refusal("csv", path=file(tmp_path, "a,b,y\n1,,u\n3,4,v\n"), split=split)
+
+
+def test_test_rows_and_splits_by_a_column(tmp_path: Path) -> None:
+    data = visits()
+    train, test = data.iloc[10:], data.iloc[:10]
+    settings = written(tmp_path, "csv", train) | {"test_path": written(tmp_path, "csv", test, "test")["path"]}
+    source = CsvSource.model_validate({**settings, "target": "y", "split": {"by": "when", "train": 0.8, "val": 0.2}})
+    dataset, _ = prepare(source, 0, tmp_path)
+    assert dict(dataset.rows) == {"train": 24, "val": 6, "test": 10}
+    source = CsvSource.model_validate({**settings, "target": "y", "split": {"groups": "patient"}})
+    with pytest.raises(DataError, match="must not share a group of 'patient', but they share 10 groups"):
+        prepare(source, 0, tmp_path)
+
+
+def test_settings_of_a_split_need_its_column() -> None:
+    for split in (
+        {"date_format": "%d/%m/%Y"},
+        {"as_feature": True},
+        {"by": "a", "groups": "b"},
+        {"by": "a", "file": "f"},
+    ):
+        with pytest.raises(ValidationError, match=r"which is missing|already determines the split"):
+            CsvSource.model_validate({"source": "csv", "path": "x", "target": "y", "split": split})
+
+
+# --- rows without cells or without a target
+
+
+def test_empty_rows_are_skipped(tmp_path: Path) -> None:
+    """Spreadsheets leave lines of separators; a split file still counts them."""
+    body = "a;b;y\n1;2;u\n;;\n3;4;v\n5;;u\n;;\n;;\n"
+    settings: dict[str, Any] = {"path": file(tmp_path, body), "separator": ";"}
+    read = table("csv", **settings)
+    assert targets(read) == ["u", "v", "u"] and cells(read, "b") == [2, 4, None]
+    assert "3 empty rows skipped" in read.notices
+    (tmp_path / "parts").write_text("train\nval\ntest\nval\nval\nval\n")
+    source = CsvSource.model_validate(
+        {"source": "csv", "target": "y", **settings, "split": {"file": str(tmp_path / "parts")}}
+    )
+    fixed = with_split_file(source.load(), source.split)
+    assert {part: rows.tolist() for part, rows in fixed.parts.items()} == {"train": [0], "val": [2], "test": [1]}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_without_a_target_can_be_left_out(kind: str, tmp_path: Path) -> None:
+    data = visits()
+    data.loc[[0, 7, 8], "y"] = None
+    settings = written(tmp_path, kind, data) | {"target": "y"}
+    assert "missing in 3 of 40 rows" in (message := refusal(**settings)) and "missing_target: drop" in message
+    read = table(**settings, missing_target="drop", split={"groups": "patient"})
+    assert len(read.y) == 37 and cells(read, "a")[0] == 1 / 7
+    assert "3 rows without a target left out (missing_target: drop)" in read.notices
+    assert read.order is not None and [read.order.label(k) for k in (0, 6)] == ["001", "009"]
+
+
+def test_test_rows_without_a_target_can_be_left_out(tmp_path: Path) -> None:
+    paths = {"path": file(tmp_path, SMALL), "test_path": file(tmp_path, "a,b,y\n5,6,\n7,8,u\n", "test.csv")}
+    read = table("csv", **paths, missing_target="drop")
+    assert read.parts["test"].tolist() == [len(read.y) - 1] and targets(read)[-1] == "u"
