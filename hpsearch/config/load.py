@@ -11,7 +11,8 @@ import numpy as np
 
 from hpsearch.config.aliases import translate
 from hpsearch.config.document import Document, KeyPath, read_document
-from hpsearch.config.messages import MAX_NAME_LENGTH, Errors, hint, validate_part
+from hpsearch.config.hints import MAX_NAME_LENGTH, key_hint, value_hint
+from hpsearch.config.messages import Errors, validate_part
 from hpsearch.config.references import Parameters
 from hpsearch.config.rules import cross_section_errors
 from hpsearch.config.spec import AnyParameter, Spec
@@ -82,7 +83,9 @@ def _plain(value: Any) -> Any:
 def _checked(document: Document) -> tuple[Spec, list[str]]:
     notices, mistakes = translate(document.content, document.move, document.where)
     spec, errors = _validated(document.content)
-    mistakes += [Mistake(document.where(p), ".".join(map(str, p)), message) for p, message in errors]
+    refused = tuple(f"{m.path}." for m in mistakes)
+    found = [Mistake(document.where(p), ".".join(map(str, p)), message) for p, message in errors]
+    mistakes += [m for m in found if not f"{m.path}.".startswith(refused)]
     if mistakes or spec is None:
         raise SpecError(sorted(set(mistakes), key=lambda m: _order(document, m)))
     return spec, notices
@@ -96,7 +99,9 @@ def _order(document: Document, mistake: Mistake) -> tuple[int, str, str]:
 def _validated(content: dict[str, Any]) -> tuple[Spec | None, Errors]:
     """Validate each section, then check the rules across the valid sections."""
     errors: Errors = [
-        ((key,), f"unknown key '{key}'{hint(key, list(SECTION_NAMES))}") for key in content if key not in SECTION_NAMES
+        ((key,), f"unknown key '{key}'{key_hint('', key, SECTION_NAMES, value)}")
+        for key, value in content.items()
+        if key not in SECTION_NAMES
     ]
     if large := list(_large_integers(content, ())):
         return None, errors + large
@@ -121,7 +126,9 @@ def _data(name: str, content: Any, errors: Errors) -> Any:
     """Validate `data` with the class of its source."""
     source = content.get("source") if isinstance(content, dict) else content
     if not isinstance(source, str) or source not in SOURCES:
-        errors.append(((name, "source"), f"unknown source '{source}'{hint(str(source), list(SOURCES))}"))
+        errors.append(
+            ((name, "source"), f"unknown source '{source}'{value_hint('data.source', str(source), list(SOURCES))}")
+        )
         return None
     return validate_part((name,), content, SOURCES[source], errors)
 

@@ -2,19 +2,17 @@
 
 import functools
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from engine import registry
 from hpsearch.config.document import KeyPath
+from hpsearch.config.hints import key_hint, value_hint
 from hpsearch.core.schema import StrictModel
 from hpsearch.core.space import Fixed, Range, Values
 
 Errors = list[tuple[KeyPath, str]]
-MAX_NAME_LENGTH = 200  # characters of a parameter's name: MLflow takes 250, with log10_one_minus_ before it
-MAX_CANDIDATES = 1000  # names that a hint is chosen from
 
 # Steps of pydantic's error locations that are not keys of the file.
 _UNION_STEPS = {"int", "float", "str", "bool", "constrained-int", "literal['auto']"}
@@ -28,15 +26,20 @@ def validate_part(path: KeyPath, data: Any, kind: Any, errors: Errors) -> Any:
     except ValidationError as error:
         by_location: dict[KeyPath, list[str]] = {}
         for e in error.errors(include_url=False):
-            location, message = _reworded(path, e, kind)
+            location, message = _reworded(path, e, kind, data)
             by_location.setdefault(location, []).append(message)
         errors += [(location, _joined(messages)) for location, messages in by_location.items()]
         return None
 
 
-def hint(name: str, names: list[str]) -> str:
-    """Return `; did you mean 'x'?`, or all names if none is similar; long names and lists are truncated for speed."""
-    return registry.nearest(name[:MAX_NAME_LENGTH], names[:MAX_CANDIDATES])
+def section_of(path: Sequence[str | int]) -> str:
+    """Return the dotted path of a section, without list indexes and names of parameters; all `pruning` are one."""
+    steps = [str(step) for step in path if isinstance(step, str)]
+    if steps[:1] == ["parameters"]:
+        del steps[1:2]
+    if steps[:2] == ["stages", "pruning"]:
+        del steps[0]
+    return ".".join(steps)
 
 
 @functools.cache
@@ -53,20 +56,23 @@ def _joined(messages: list[str]) -> str:
     return f"must be a valid {', '.join(first)} or {last}, {messages[0].partition(', ')[2]}"
 
 
-def _reworded(path: KeyPath, error: Mapping[str, Any], kind: Any) -> tuple[KeyPath, str]:
-    """Return the location and the message of a pydantic error."""
+def _reworded(path: KeyPath, error: Mapping[str, Any], kind: Any, data: Any) -> tuple[KeyPath, str]:
+    """Return the location and the message of a pydantic error in `data`."""
     within: KeyPath = error["loc"]
     location = (*path, *(p for p in within if not str(p).startswith("<") and str(p) not in _UNION_STEPS))
     message = str(error["msg"]).removeprefix("Value error, ")
     got = error.get("input")
     if error["type"] == "extra_forbidden":
         keys = sorted(_keys(kind, within[:-1]))
-        return location, f"unknown key '{location[-1]}'{hint(str(location[-1]), keys)}"
+        key, siblings = str(location[-1]), data if len(location) == len(path) + 1 else None
+        return location, f"unknown key '{key}'{key_hint(section_of(location[:-1]), key, keys, got, siblings)}"
     if error["type"] == "missing":
         return location, "missing"
     if error["type"] == "literal_error" and isinstance(got, str):
         words = [w.strip("' ") for w in str(error["ctx"]["expected"]).replace(" or ", ", ").split(",")]
-        return location, f"unknown '{got}'{hint(got, words)}"
+        return location, f"unknown '{got}'{value_hint(section_of(location), got, words)}"
+    if error["type"] == "model_type":
+        return location, f"must be a mapping with keys from {', '.join(sorted(_keys(kind, within)))}, got {got!r}"
     if error["type"] != "value_error":
         message = f"{message[0].lower()}{message[1:]}".replace("input should", "must").split(" or instance of ")[0]
         message = message.replace("valid tuple", "list").replace("valid dictionary", "mapping") + f", got {got!r}"

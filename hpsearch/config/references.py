@@ -17,7 +17,7 @@ from engine.data.augmentation import AUGMENTATIONS
 from engine.data.row_sampling import ROW_SAMPLINGS
 from engine.initializers import INITIALIZERS
 from engine.optimizers import OPTIMIZERS
-from engine.registry import Registry, nearest
+from engine.registry import Registry
 from engine.training.clipping import CLIPS
 from engine.training.schedules import SCHEDULES
 from hpsearch.config.document import KeyPath
@@ -43,7 +43,8 @@ class Reference(NamedTuple):
         kind: the type of the section's field, if each value of the parameter must meet its constraints; else None.
         required: it has no default.
         when: the condition under which the setting exists at a point.
-        error: the error of the setting itself, if any; then only `path` is used besides.
+        error: the error of the setting itself, if any; then only `path` is used besides, and, for an unknown key,
+            `value` and, as `words`, the valid keys.
     """
 
     path: KeyPath
@@ -172,8 +173,8 @@ def _choice(
     fields = {f.name: f for name in names for f in dataclasses.fields(menu[str(name)]) if f.name not in derived}
     for key in choice.settings if names else ():
         if key not in fields:
-            error = f"unknown key '{key}'{nearest(key, list(fields)) if fields else ''}"
-            yield Reference((*path, key), error=error)
+            error = f"unknown key '{key}'"
+            yield Reference((*path, key), choice.settings[key], words=tuple(fields), error=error)
     for key, field in fields.items():
         with_key = tuple(n for n in names if key in {f.name for f in dataclasses.fields(menu[str(n)])})
         condition = when if len(with_key) == len(names) else (*when, Clause(choice.name, one_of=with_key))

@@ -6,8 +6,9 @@ from typing import Any
 
 from engine.types import EngineError
 from hpsearch.config.document import KeyPath
+from hpsearch.config.hints import counterpart_of_parameter, hint, key_hint, parameter_hint, value_hint
 from hpsearch.config.instantiate import builders
-from hpsearch.config.messages import Errors, hint, validate_part
+from hpsearch.config.messages import Errors, section_of, validate_part
 from hpsearch.config.references import Parameters, Reference, conditions, references
 from hpsearch.config.spec import Metric, ModelSpec, Stage, Train
 from hpsearch.core.space import Axis, Fixed, Parameter, Point, Range, Values, build_space
@@ -59,14 +60,15 @@ def _metric(metric: Metric | None, train: Train | None) -> Iterator[tuple[KeyPat
 
 def _reference_error(reference: Reference, parameters: Parameters, used: set[str]) -> str | None:
     """Return the error of a setting's value, or None; add the parameters that it refers to to `used`."""
-    if reference.error is not None:
-        return reference.error
     value, menu, words = reference.value, reference.menu, reference.words
+    if reference.error is not None:
+        *section, key = reference.path
+        return reference.error + (key_hint(section_of(section), str(key), words, value) if words else "")
     if value is not None and (value in menu if menu is not None else _is_among(value, words)):
         return None
     name = reference.name if value is None else value
     if value is None and name not in parameters:
-        return "missing; give a number, or add a parameter of this name" if reference.required else None
+        return _missing(reference, parameters) if reference.required else None
     if not isinstance(name, str):
         kinds = int if reference.needs == "whole number" else int | float
         if reference.needs != "word" and isinstance(name, kinds) and not isinstance(name, bool):
@@ -75,12 +77,21 @@ def _reference_error(reference: Reference, parameters: Parameters, used: set[str
         return f"must be {needed}, got {name!r}"
     if name not in parameters:
         kind = f"{menu.kind.replace('_', ' ')} or parameter" if menu else "parameter"
-        return f"unknown {kind} '{name}'{hint(name, [*(menu or map(str, words)), *parameters])}"
+        names = [*(menu or map(str, words)), *parameters]
+        return f"unknown {kind} '{name}'{value_hint(menu.kind if menu else '', name, names)}"
     used.add(name)
     parameter = parameters[name]
     if isinstance(parameter, Range) and reference.path[0] == "data":
         return f"data is prepared once per value, so parameter '{name}' must list values: […], got a range"
     return None if parameter is None else _parameter_error(parameter, name, reference)
+
+
+def _missing(reference: Reference, parameters: Parameters) -> str:
+    """Return the error of a setting without a value; a parameter may have the name that another tool gives it."""
+    for name in parameters:
+        if counterpart_of_parameter(name, [reference.name]):
+            return f"missing; rename the parameter '{name}' to '{reference.name}', or write {reference.name}: {name}"
+    return "missing; give a number, or add a parameter of this name"
 
 
 def _parameter_error(parameter: Parameter, name: str, reference: Reference) -> str | None:
@@ -93,7 +104,8 @@ def _parameter_error(parameter: Parameter, name: str, reference: Reference) -> s
         if isinstance(parameter, Range) or wrong:
             got = wrong[0] if wrong else "a range"
             kind = f"valid {reference.menu.kind.replace('_', ' ')}" if reference.menu else "allowed value"
-            return f"parameter '{name}': each value must be a {kind}, got {got}{hint(str(got), list(map(str, menu)))}"
+            near = value_hint(reference.menu.kind if reference.menu else "", str(got), list(map(str, menu)))
+            return f"parameter '{name}': each value must be a {kind}, got {got}{near}"
         return None
     if any((isinstance(v, str) and v not in reference.words) or isinstance(v, bool) for v in values):
         return f"parameter '{name}': each value must be a number, got {list(values)}"
@@ -112,11 +124,11 @@ def _parameter_error(parameter: Parameter, name: str, reference: Reference) -> s
 
 
 def _unused(all_references: list[Reference], parameters: Parameters, used: set[str]) -> Iterator[tuple[KeyPath, str]]:
-    settings = {r.name: r.path for r in all_references if r.name}
+    settings = {r.name: (".".join(map(str, r.path)), r.value) for r in all_references if r.name}
     for name in parameters:
         if name not in used:
-            path = ".".join(map(str, settings.get(name, ())))
-            why = f": {path} has a value of its own" if path else hint(name, sorted(settings))
+            path, _ = settings.get(name, ("", None))
+            why = f": {path} has a value of its own" if path else parameter_hint(name, settings)
             yield ("parameters", name), f"not used by any setting of model, train or data{why}"
 
 

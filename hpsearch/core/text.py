@@ -1,9 +1,11 @@
 """Text for users: printable lines, formatted numbers, and text without passwords."""
 
+import json
 import math
 import re
 from collections.abc import Iterable
 from decimal import Decimal
+from typing import Any
 from urllib.parse import quote, quote_plus, unquote, urlsplit
 
 LINE_LENGTH = 1000  # characters of a printed line
@@ -96,3 +98,13 @@ def format_count(count: int, noun: str) -> str:
 def format_duration(seconds: float) -> str:
     """Format a duration: `0.31 s`, `42 s`, `12 min`."""
     return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:,.0f} s" if seconds < 600 else f"{seconds / 60:,.0f} min"
+
+
+def format_yaml(value: Any) -> str:
+    """Return a value as YAML writes it in a line: `{min: 0.0001, max: 0.1, scale: log}`; long lists are shortened."""
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key}: {format_yaml(item)}' for key, item in value.items())}}}"
+    if isinstance(value, list):
+        items = value if len(value) <= 6 else [*value[:3], "…", value[-1]]
+        return f"[{', '.join(map(format_yaml, items))}]"
+    return value if isinstance(value, str) else json.dumps(value, default=str)

@@ -2,8 +2,8 @@
 
 from typing import Any, get_args
 
+from hpsearch.config.hints import MAX_NAME_LENGTH
 from hpsearch.config.instantiate import MAX_HIDDEN_LAYERS
-from hpsearch.config.messages import MAX_NAME_LENGTH
 from hpsearch.config.spec.model import BATCH_NORM_PLACES
 from hpsearch.config.spec.search import DURATION, MAX_DURATION_LENGTH, Metric, MetricName
 from hpsearch.core.space import MAX_MAGNITUDE

@@ -1,6 +1,7 @@
 """Text for users: printable lines, formatted numbers, no passwords."""
 
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,7 @@ from hpsearch.core.text import (
     format_number,
     format_percent,
     format_value,
+    format_yaml,
     masked,
     printable,
     redacted,
@@ -138,3 +140,16 @@ def test_secrets_are_removed_in_every_spelling() -> None:
     spellings = (secret, "a%20b/%C3%BC%27%2B", "a%20b%2F%C3%BC%27%2B", "a+b%2F%C3%BC%27%2B", repr(secret)[1:-1])
     for spelling in spellings:
         assert without_secrets(f"no access: {spelling}!", ["", secret]) == "no access: ***!", spelling
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ({"min": 1e-4, "scale": "log"}, "{min: 0.0001, scale: log}"),
+        ([True, None, 3], "[true, null, 3]"),
+        (list(range(9)), "[0, 1, 2, …, 8]"),
+        ("a b", "a b"),
+    ],
+)
+def test_yaml_in_a_line(value: Any, text: str) -> None:
+    assert format_yaml(value) == text

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from hpsearch.config.aliases import RENAMED_KEYS
 from hpsearch.config.load import spec_from_mapping
 from hpsearch.errors import SpecError
 from tests.hpsearch.config.test_load import BASE, edited, load, of_table, refused, study
@@ -22,6 +21,9 @@ TRANSLATED: dict[str, tuple[str, str, str]] = {
     "lower and upper": ("{min: 1e-4, max: 1.0,", "{lower: 1e-4, upper: 1.0,", "'upper' is read as 'max'"),
     "choices": ("values: [16", "choices: [16", "'choices' is read as 'values'"),
     "n_trials": ("trials: 48", "n_trials: 48", "'n_trials' is read as 'trials'"),
+    "max_evals": ("trials: 48", "max_evals: 48", "'max_evals' is read as 'trials'"),
+    "max_iter": ("  epochs: 50", "  max_iter: 50", "'max_iter' is read as 'epochs'"),
+    "hidden_layer_sizes": ("  hidden:\n", "  hidden_layer_sizes:\n", "'hidden_layer_sizes' is read as 'hidden'"),
     "direction": ("goal: minimize", "direction: minimize", "'direction' is read as 'goal'"),
     "log": ("max: 1.0, scale: log", "max: 1.0, log: true", "'log' is read as 'scale: log'"),
     "log_uniform_values": ("max: 1.0, scale: log", "max: 1.0, distribution: log_uniform_values", "'scale: log'"),
@@ -87,10 +89,6 @@ def test_keys_of_earlier_versions(study: Path, old: str) -> None:
     load(study, text.replace(f"{old}:", f"{new}:"))
 
 
-def test_every_renamed_key_is_tested() -> None:
-    assert {old for words in RENAMED_KEYS.values() for old in words} == RENAMED.keys()
-
-
 def test_old_key_of_a_stage(study: Path) -> None:
     text, line = edited("trials: 48,", "trials: 48, pruning: {kind: median, startup: 3},")
     path = "stages.0.pruning.startup"
@@ -110,3 +108,33 @@ def test_parts_of_a_wrong_type_are_left_for_validation(section: Any) -> None:
     names = ("metric", "train", "data", "pruning", "stages", "parameters")
     with pytest.raises(SpecError):
         spec_from_mapping(dict.fromkeys(names, section), "here")
+
+
+YAML_1_1 = ["1e-4", "1e4", "-2e+3", "1.5e3", ".5e2"]  # text for PyYAML, numbers in YAML 1.2
+
+
+@pytest.mark.parametrize("text", YAML_1_1)
+def test_numbers_that_yaml_1_1_takes_for_text(text: str) -> None:
+    """A mapping that PyYAML loaded has them; other text and the words of a table are unchanged."""
+    content = {
+        "name": "1e4",
+        "data": {"source": "csv", "path": "t.csv", "target": "y", "missing": [text]},
+        "train": {"learning_rate": text if float(text) > 0 else "1e-2"},
+        "parameters": {"l2": {"min": 0.0, "max": "1e5"}},
+        "stages": [{"name": "a", "trials": 3, "points": [{"l2": "1e-5"}]}],
+    }
+    spec, notices = spec_from_mapping(content, "the mapping")
+    assert spec.train.learning_rate == (float(text) if float(text) > 0 else 0.01)
+    assert spec.parameters["l2"].max == 1e5 and spec.stages[0].points[0] == {"l2": 1e-5}  # type: ignore[union-attr]
+    assert spec.name == "1e4" and spec.data.missing == (text,)  # type: ignore[attr-defined]
+    assert (
+        len(notices) == 3
+        and "the mapping: parameters.l2.max: the text '1e5' is read as the number 100000.0" in (notices[1])
+    )
+
+
+@pytest.mark.parametrize("text", ["50", "5.0", "1e", "e5", "fifty", ".e5", "1e5x"])
+def test_other_text_is_no_number(text: str) -> None:
+    content = {"name": "a", "data": {"source": "sklearn", "name": "iris"}, "train": {"epochs": text}}
+    with pytest.raises(SpecError, match=f"train.epochs: must be a valid integer, got '{text}'"):
+        spec_from_mapping(content, "here")
