@@ -12,6 +12,7 @@ from typing import Self, final
 import numpy as np
 
 from engine.network import Network
+from engine.npz import write_npz
 from engine.types import Booleans, DType, EngineError, Floats, Integers
 
 CHECKSUM_SIZE = 4  # bytes at the end of a checkpoint
@@ -137,14 +138,13 @@ class State:
             "generators": [generator.bit_generator.state for generator in self.generators],
         }
         file = io.BytesIO()
-        np.savez(
-            file,
-            allow_pickle=False,
-            meta=np.frombuffer(json.dumps(meta).encode(), np.uint8),
-            matrices=np.stack([self.theta, self.best_theta, *self.slots.values()]),
-            values=np.stack([self.best_value, self.last_value]),
-            counts=np.stack([self.best_epoch, self.calm]),
-        )
+        arrays = {
+            "meta": np.frombuffer(json.dumps(meta).encode(), np.uint8),
+            "matrices": np.stack([self.theta, self.best_theta, *self.slots.values()]),
+            "values": np.stack([self.best_value, self.last_value]),
+            "counts": np.stack([self.best_epoch, self.calm]),
+        }
+        write_npz(file, arrays)
         content = file.getvalue()
         return content + _checksum(content)
 

@@ -8,28 +8,34 @@ import signal
 import sys
 import threading
 import types
+import warnings
 from collections.abc import Iterator
-from multiprocessing import forkserver, resource_tracker
+from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerContext, SpawnContext
+from typing import Any
 
 PRELOAD = ["hpsearch.training.trial"]  # modules that the fork server imports once for all children
+_STARTING = threading.RLock()  # held while a child starts: globals of this process change, and are restored
 
 
 def process_context() -> ForkServerContext | SpawnContext:
-    """Return the multiprocessing context of all child processes: forkserver, or spawn if it is unavailable."""
+    """Return the multiprocessing context of all child processes: a fork server, or spawn if it is unavailable."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOAD)
-    return context
+    from hpsearch.core.own_forkserver import SERVER, OwnForkServerContext
+
+    SERVER.set_forkserver_preload(PRELOAD)
+    return OwnForkServerContext()
 
 
 def start_forkserver() -> None:
     """Start the fork server early, so that it imports its modules while the coordinator still reads files."""
     if isinstance(process_context(), ForkServerContext):
+        from hpsearch.core.own_forkserver import SERVER
+
         with starting_children():
-            forkserver.ensure_running()
+            SERVER.ensure_running()
 
 
 @contextlib.contextmanager
@@ -38,14 +44,19 @@ def starting_children() -> Iterator[None]:
 
     multiprocessing imports the main script in each child and has no option to prevent it. A script that calls
     `hpsearch.run` without an `if __name__ == "__main__"` guard would then start a study in every worker, so `__main__`
-    is an empty module while a child starts.
+    is an empty module while a child starts. multiprocessing also fixes the start method of the whole process; it is
+    restored, so that the program that uses us can still choose it.
     """
-    main, sys.modules["__main__"] = sys.modules["__main__"], types.ModuleType("__main__")
-    try:
-        with sigint_blocked():
-            yield
-    finally:
-        sys.modules["__main__"] = main
+    default: Any = multiprocessing.context._default_context
+    with _STARTING:
+        main, sys.modules["__main__"] = sys.modules["__main__"], types.ModuleType("__main__")
+        chosen = default._actual_context
+        try:
+            with sigint_blocked():
+                yield
+        finally:
+            sys.modules["__main__"] = main
+            default._actual_context = chosen
 
 
 @contextlib.contextmanager
@@ -65,6 +76,8 @@ def sigint_blocked() -> Iterator[None]:
 def init_worker(scratch: str) -> threading.Thread:
     """Initialize a child process: ignore Ctrl-C, which the coordinator handles, and end when the coordinator ends.
 
+    Warnings, which have no reader here, are ignored: a program that makes them errors means its own.
+
     Args:
         scratch: the coordinator's temporary folder; the child removes it when the coordinator has ended.
 
@@ -72,6 +85,7 @@ def init_worker(scratch: str) -> threading.Thread:
         The thread that ends this process once the coordinator has ended.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    warnings.simplefilter("ignore")
     parent = multiprocessing.parent_process()
     assert parent is not None
 

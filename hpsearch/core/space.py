@@ -12,12 +12,12 @@ Optuna samples and the database stores:
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, Self, final
 
 from pydantic import Field, model_validator
 
 from hpsearch.core.schema import Listed, Number, StrictModel
+from hpsearch.core.text import complement
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -255,11 +255,6 @@ def _axis(name: str, parameter: Range | Values) -> Axis:
         low, high = complement(parameter.max), complement(parameter.min)
         return Axis(name, f"one_minus_{name}", low, high, log=True, complement=True)
     return Axis(name, name, parameter.min, parameter.max, integer=parameter.type == "int", log=parameter.scale == "log")
-
-
-def complement(value: float) -> float:
-    """Return 1 − value in decimal: 1 − 0.999 is 0.001, where binary subtraction gives 0.0010000000000000009."""
-    return float(1 - Decimal(repr(float(value))))
 
 
 def box_contains(axis: Axis, box: Box, internal: InternalValue | None) -> bool:

@@ -4,7 +4,7 @@ import json
 import math
 import re
 from collections.abc import Iterable
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote, urlsplit
 
@@ -76,8 +76,14 @@ def format_value(value: bool | int | float | str) -> str:
         return str(value)
     digits = 4
     if 0.999 < value < 1:
-        digits = 1 - math.floor(math.log10(float(1 - Decimal(repr(value)))))
+        digits = 1 - math.floor(math.log10(complement(value)))
     return f"{value:.{digits}g}"
+
+
+def complement(value: float) -> float:
+    """Return 1 − value in decimal: 1 − 0.999 is 0.001, where binary subtraction gives 0.0010000000000000009."""
+    context = Context(prec=28, traps=[])  # a program may have changed the precision of its own
+    return float(context.subtract(Decimal(1), Decimal(repr(float(value)))))
 
 
 def format_number(value: float) -> str:

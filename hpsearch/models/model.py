@@ -16,6 +16,7 @@ import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from engine.network import Network
+from engine.npz import write_npz
 from engine.registry import describe, nearest, restore
 from engine.types import Floats
 from hpsearch.data.frame import Frame, frame_from_pandas, to_numeric
@@ -154,7 +155,7 @@ class Model:
             folder.mkdir(parents=True, exist_ok=True)
             drafts = {name: folder / f"{name}.part" for name in ("weights.npz", "model.json")}
             with drafts["weights.npz"].open("wb") as file:
-                np.savez(file, allow_pickle=False, theta=self.theta, **arrays)
+                write_npz(file, {"theta": self.theta, **arrays})
             text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
             drafts["model.json"].write_text(f"{text}\n", "utf-8")
             for name, draft in drafts.items():  # replace an existing model only when both files are complete

@@ -10,6 +10,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from engine.npz import write_npz
 from engine.types import Floats
 from hpsearch.config.references import preprocessing_values
 from hpsearch.config.spec import Spec
@@ -85,7 +86,7 @@ class PreparedData:
         content, arrays = pack(self.folds)
         content["dataset"] = {name: getattr(self.dataset, name) for name in DATASET_FIELDS}
         file = io.BytesIO()
-        np.savez(file, allow_pickle=False, content=np.array(json.dumps(content)), **arrays)
+        write_npz(file, {"content": np.array(json.dumps(content)), **arrays})
         return file.getvalue()
 
     @classmethod

@@ -6,6 +6,8 @@ trials share, and it counts its place in the sequence in the stored study.
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from hpsearch.samplers.base import SampleIndependent, SamplerContext, from_unit, optuna_sampler
 
 if TYPE_CHECKING:
@@ -24,7 +26,11 @@ def sobol_coordinates(context: SamplerContext) -> SampleIndependent:
 
     if not context.distributions:
         return lambda key, distribution: None  # never called
-    sequence = qmc.Sobol(len(context.distributions), scramble=True, rng=context.stage_seed)
+    dimensions, rng = len(context.distributions), np.random.default_rng(context.stage_seed)
+    try:
+        sequence = qmc.Sobol(dimensions, scramble=True, rng=rng)
+    except TypeError:  # SciPy before 1.15
+        sequence = qmc.Sobol(dimensions, scramble=True, seed=rng)
     if context.number:
         sequence.fast_forward(context.number)
     point = dict(zip(context.distributions, sequence.random(1)[0].tolist(), strict=True))

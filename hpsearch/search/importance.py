@@ -1,13 +1,19 @@
 """Parameter importance: how much each parameter separates a study's best trials from all trials."""
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import compress
+from typing import TYPE_CHECKING, Any
 
 from hpsearch.config.spec import Spec
+from hpsearch.core.loggers import quiet_logger
 from hpsearch.core.space import Space
 from hpsearch.search.earlier import distinct_outcomes, in_box
 from hpsearch.search.ranking import rank_trials
 from hpsearch.storage.records import Trial
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
 
 BEST_SHARE = 0.1  # share of trials that count as the best
 MIN_BEST = 5  # minimum number of best trials; densities of fewer are noise
@@ -30,10 +36,6 @@ def importance(spec: Spec, space: Space, trials: Iterable[Trial]) -> dict[str, f
         The importance of each parameter that varies. Empty when none varies, when fewer than `MIN_TRIALS` trials have
         finished, and when the best trials are no better than the others.
     """
-    import optuna
-    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
-    from optuna.trial import create_trial
-
     confirming = {s.name for s in spec.stages if s.confirms}
     distinct = distinct_outcomes([[t for t in trials if t.stage not in confirming and _in_space(space, t)]])
     ranking = rank_trials(spec, distinct)
@@ -45,18 +47,49 @@ def importance(spec: Spec, space: Space, trials: Iterable[Trial]) -> dict[str, f
     varied = [a for a in space.axes if len({p[a.key] for p in points if a.key in p}) > 1]
     if not varied:
         return {}
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study, distributions = optuna.create_study(), space.distributions(space.full_box())
-    for trial, rank in ranks:
-        params = {key: trial.internal_params[key] for key in distributions if key in trial.internal_params}
-        of_params = {key: distributions[key] for key in params}
-        study.add_trial(create_trial(value=rank, params=params, distributions=of_params))
-    evaluator = PedAnovaImportanceEvaluator(target_quantile=(best - 0.5) / len(ranks))  # rounded up to `best` trials
-    with warnings.catch_warnings():  # a parameter with a single value among the best: its importance is nearly 0
-        warnings.simplefilter("ignore", UserWarning)
-        values = get_param_importances(study, evaluator=evaluator, params=[a.key for a in varied])
-    names = {a.key: a.name for a in varied}
-    return {names[key]: float(value) for key, value in values.items()}
+    cutoff, distributions = ranks[best - 1][1], space.distributions(space.full_box())
+    groups: dict[tuple[bool, ...], list[str]] = {}  # parameters that the same trials have
+    for axis in varied:
+        groups.setdefault(tuple(axis.key in p for p in points), []).append(axis.key)
+    values: dict[str, float] = {}
+    for having, keys in groups.items():
+        group = list(compress(ranks, having))
+        divergences = _divergences({key: distributions[key] for key in keys}, group, cutoff)
+        values |= {key: len(group) / len(ranks) * value for key, value in divergences.items()}
+    total = sum(values.values())
+    shares = {a.name: values[a.key] / total if total else 1 / len(varied) for a in varied}
+    return dict(sorted(shares.items(), key=lambda share: -share[1]))
+
+
+def _divergences(
+    distributions: "dict[str, BaseDistribution]", ranks: Sequence[tuple[Trial, float]], cutoff: float
+) -> dict[str, float]:
+    """Return Pearson's divergence for each parameter, times the squared share of the best trials.
+
+    Args:
+        distributions: of parameters that all trials have.
+        cutoff: the last rank of the best trials.
+    """
+    import optuna
+    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+
+    best = sum(rank <= cutoff for _, rank in ranks)
+    if not best or len(ranks) < 2:
+        return dict.fromkeys(distributions, 0.0)
+    quantile, factor = (best - 0.5) / len(ranks), 1.0  # rounded up to `best` trials
+    with quiet_logger("optuna"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the best trials are few, or share one value: their importance is nearly 0
+        study = optuna.create_study()
+        for trial, rank in ranks:
+            params = {key: trial.internal_params[key] for key in distributions}
+            study.add_trial(optuna.trial.create_trial(value=rank, params=params, distributions=distributions))
+        try:
+            evaluator = PedAnovaImportanceEvaluator(target_quantile=quantile)
+        except TypeError:  # Optuna before 4.7, which does not square the share
+            earlier: Any = PedAnovaImportanceEvaluator
+            evaluator, factor = earlier(baseline_quantile=quantile), best / len(ranks)
+        values = get_param_importances(study, evaluator=evaluator, params=list(distributions), normalize=False)
+    return {key: factor * float(value) for key, value in values.items()}
 
 
 def _in_space(space: Space, trial: Trial) -> bool:

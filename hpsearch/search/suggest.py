@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, final
 
 from hpsearch.config.spec import Spec
+from hpsearch.core.loggers import quiet_logger
 from hpsearch.core.seeds import derive
 from hpsearch.core.space import Box, InternalValue, Space, point_key
 from hpsearch.samplers import MEMORYLESS, SAMPLERS, SamplerContext, suggest_parameter
@@ -65,25 +66,25 @@ class Suggester:
             trials: the trials of the stage so far.
             total: planned trials of the stage.
         """
-        import optuna
-
         last = min((wave + 1) * self._spec.wave, total)
         if len(trials) >= last:
             return []
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        import optuna
+
         seen, running = trials[: self.visible(wave)], trials[self.visible(wave) :]
         copied = {t.copied_from for t in seen}
         known = [t for t in self._known if (t.copied_from or t.label) not in copied]
-        memory = optuna.create_study(direction="minimize" if self._spec.metric.sign > 0 else "maximize")
-        if self._stage.sampler not in MEMORYLESS:
-            memory.add_trials([self.frozen_trial(t) for t in [*known, *seen]])
-            # The previous wave counts as running, even if its trials have finished in the meantime.
-            memory.add_trials([self.frozen_trial(t._replace(state="running", value=None)) for t in running])
         finished = {point_key(t.internal_params): t for t in reversed([*known, *seen]) if t.state != "failed"}
         new = []
-        for number in range(len(trials), last):
-            memory.sampler = SAMPLERS[self._stage.sampler](self._context(number, len(known)))
-            new.append(self._new_trial(number, self._sample(memory, number), finished))
+        with quiet_logger("optuna"):
+            memory = optuna.create_study(direction="minimize" if self._spec.metric.sign > 0 else "maximize")
+            if self._stage.sampler not in MEMORYLESS:
+                memory.add_trials([self.frozen_trial(t) for t in [*known, *seen]])
+                # The previous wave counts as running, even if its trials have finished in the meantime.
+                memory.add_trials([self.frozen_trial(t._replace(state="running", value=None)) for t in running])
+            for number in range(len(trials), last):
+                memory.sampler = SAMPLERS[self._stage.sampler](self._context(number, len(known)))
+                new.append(self._new_trial(number, self._sample(memory, number), finished))
         return new
 
     def frozen_trial(self, trial: Trial) -> "FrozenTrial":

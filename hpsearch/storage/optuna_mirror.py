@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, final
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
+from hpsearch.core.loggers import quiet_logger
 from hpsearch.storage.connection import Connection
 from hpsearch.storage.database import engine_options, translate_errors
 from hpsearch.storage.lease import Lease
@@ -52,7 +53,7 @@ class OptunaMirror:
         if stage not in self._studies:
             self._lease.renew()  # waits for the write lock; Optuna makes only five attempts
             name = self._name(stage)
-            with translate_errors(self._url), self._connection.validated(_WHAT):
+            with quiet_logger("optuna"), translate_errors(self._url), self._connection.validated(_WHAT):
                 self._studies[stage] = optuna.create_study(
                     storage=self.storage(),
                     study_name=name,
@@ -69,7 +70,7 @@ class OptunaMirror:
             StorageError: another process has taken over the study, or the database cannot be written.
         """
         self._lease.renew()
-        with translate_errors(self._url):
+        with quiet_logger("optuna"), translate_errors(self._url):
             for trial in trials:
                 self._studies[stage].add_trial(trial)
 
@@ -82,7 +83,7 @@ class OptunaMirror:
         import optuna
 
         name = self._name(stage)
-        with translate_errors(self._url), contextlib.suppress(KeyError):
+        with quiet_logger("optuna"), translate_errors(self._url), contextlib.suppress(KeyError):
             optuna.delete_study(study_name=name, storage=self.storage())
         self._studies.pop(stage, None)
 
@@ -112,7 +113,6 @@ class OptunaMirror:
         import optuna
 
         if self._storage is None:
-            optuna.logging.set_verbosity(optuna.logging.ERROR)  # by default it reports each study that already exists
             url = self._url.replace("{", "{{").replace("}", "}}")  # Optuna applies str.format to it
             self._storage = optuna.storages.RDBStorage(url, engine_kwargs=engine_options(self._url))
             if self._connection.engine.dialect.name == "sqlite":

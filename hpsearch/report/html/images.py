@@ -1,12 +1,12 @@
 """A report's charts as PNG files, rendered by plotly.js in a headless Chrome or Chromium that kaleido starts."""
 
 import importlib.util
-import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hpsearch.core.loggers import quiet_logger
 from hpsearch.errors import OutputError
 from hpsearch.report.html.figures import TEXT_COLOR, Chart
 
@@ -45,11 +45,11 @@ def write_images(folder: Path, charts: Sequence[Chart]) -> list[Path]:
     folder.mkdir(exist_ok=True)
     files = [folder / f"{chart.name}.png" for chart in charts]
     specs = [_kaleido_spec(chart, file) for chart, file in zip(charts, files, strict=True)]
-    logging.getLogger("choreographer").setLevel(logging.ERROR)
     try:
         # plotly.io.write_images makes this call too, but cannot turn off MathJax, which kaleido loads from a CDN and
         # which would typeset names that contain dollar signs.
-        kaleido.write_fig_from_object_sync(specs, kopts={"mathjax": False})
+        with quiet_logger("choreographer"):
+            kaleido.write_fig_from_object_sync(specs, kopts={"mathjax": False})
     except OSError:
         raise
     except Exception as error:  # kaleido's and choreographer's errors have no common base class

@@ -29,6 +29,11 @@ _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
+# Replaced even if the user has set them: for notebooks and training scripts, not for this process.
+_FIXED_ENVIRONMENT = {
+    "MPLBACKEND": "agg",
+    "MLFLOW_ENABLE_ASYNC_LOGGING": "false",  # a run would be closed before its metrics are written
+}
 
 
 # ── opened through the client ─────────────────────────────────────────────────────────────────────────────────────────
@@ -84,14 +89,17 @@ def open_client(uri: str) -> tuple[Any, DatabaseFile | None]:
     """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    os.environ.update(_FIXED_ENVIRONMENT)
     for name in ("alembic", "sqlalchemy", "urllib3"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    collects = gc.isenabled()
     gc.disable()  # collections during the imports take a quarter of their time and free nothing
     try:
         from matplotlib import figure  # noqa: F401 (imported here, while the coordinator reads its data)
         from mlflow import MlflowClient, pyfunc  # noqa: F401
     finally:
-        gc.enable()
+        if collects:
+            gc.enable()
     path = file_of(uri) if uri.startswith("sqlite") else None
     if path is None:
         return MlflowClient(uri), None
@@ -101,7 +109,7 @@ def open_client(uri: str) -> tuple[Any, DatabaseFile | None]:
             _check_tables(path)
         else:
             _create(path)
-        return MlflowClient(uri), DatabaseFile.of(path)
+        return MlflowClient(uri, uri), DatabaseFile.of(path)  # the registry too, whatever MLFLOW_REGISTRY_URI names
 
 
 def artifact_root(path: Path) -> Path:

@@ -1,5 +1,7 @@
-"""Loss curves as a PNG file."""
+"""Loss curves as a PNG file, in Matplotlib's default style whatever the user's settings are."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import final
 
@@ -15,17 +17,23 @@ class LossPlot:
         from matplotlib.figure import Figure
         from matplotlib.ticker import LogFormatter
 
-        self._figure = Figure(figsize=(6, 4))
-        FigureCanvasAgg(self._figure)
-        self._figure.subplots_adjust(left=0.17, right=0.97, top=0.92, bottom=0.12)
-        self._axes = axes = self._figure.add_subplot()
-        axes.set(xlabel="epoch", ylabel="loss", yscale="log")
-        axes.yaxis.set_major_formatter(LogFormatter())  # the default renders math text, which takes half of the time
-        axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
-        axes.grid(alpha=0.3)
+        with _default_style():
+            self._figure = Figure(figsize=(6, 4))
+            FigureCanvasAgg(self._figure)
+            self._figure.subplots_adjust(left=0.17, right=0.97, top=0.92, bottom=0.12)
+            self._axes = axes = self._figure.add_subplot()
+            axes.set(xlabel="epoch", ylabel="loss", yscale="log")
+            # The default formatter renders math text, which takes half of the time.
+            axes.yaxis.set_major_formatter(LogFormatter())
+            axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
+            axes.grid(alpha=0.3)
 
     def save(self, trial: Trial, file: Path) -> None:
         """Draw the curves of one trial into a file."""
+        with _default_style():
+            self._draw(trial, file)
+
+    def _draw(self, trial: Trial, file: Path) -> None:
         axes, every = self._axes, checked_every(trial.epochs, trial.history)
         lines = []
         for name, color in (("train/loss", "tab:blue"), ("val/loss", "tab:orange")):
@@ -40,3 +48,11 @@ class LossPlot:
         for line in lines:
             line.remove()
         axes.relim()
+
+
+@contextlib.contextmanager
+def _default_style() -> Iterator[None]:
+    import matplotlib
+
+    with matplotlib.rc_context(matplotlib.rcParamsDefault):
+        yield

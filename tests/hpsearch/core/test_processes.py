@@ -74,12 +74,12 @@ def test_preloaded_modules_exist() -> None:
 def test_forkserver_starts_once() -> None:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         pytest.skip("no forkserver on this platform")
-    from multiprocessing import forkserver
+    from hpsearch.core.own_forkserver import SERVER
 
     start_forkserver()
-    pid = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
+    pid = SERVER._forkserver_pid  # type: ignore[attr-defined]
     start_forkserver()
-    assert pid is not None and forkserver._forkserver._forkserver_pid == pid  # type: ignore[attr-defined]
+    assert pid is not None and SERVER._forkserver_pid == pid  # type: ignore[attr-defined]
 
 
 def test_kill() -> None:

@@ -20,9 +20,9 @@ from hpsearch.core.space import (
     box_contains,
     build_space,
     check_box,
-    complement,
     value_bounds,
 )
+from hpsearch.core.text import complement
 
 SHORT = st.decimals(0, "0.9999", places=4).map(float)  # as written in a study file
 UNIT = st.floats(0, 1)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpsearch.core.space import complement
 from hpsearch.core.text import (
+    complement,
     first_line,
     format_count,
     format_duration,

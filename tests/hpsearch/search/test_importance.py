@@ -63,7 +63,7 @@ def test_the_most_important_parameter_is_first(goal: str, capfd: pytest.CaptureF
     assert next(iter(shares)) == "learning_rate" and shares["learning_rate"] > 0.8
     assert set(shares) == {"learning_rate", "beta", "hidden_units", "batch_size"}, "by the names of the file"
     assert shares == importance(spec, records)
-    assert capfd.readouterr() == ("", "") and optuna.logging.get_verbosity() == optuna.logging.ERROR
+    assert capfd.readouterr() == ("", "") and optuna.logging.get_verbosity() == optuna.logging.INFO
 
 
 def test_importance_of_complete_trials_equals_that_of_optuna() -> None:

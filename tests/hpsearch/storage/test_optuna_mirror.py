@@ -107,6 +107,8 @@ def test_existing_studies_are_opened_silently(file: Path, database: StudyDatabas
     try:
         with closing(StudyDatabase.open(url_of(str(file)), create=False)) as again, again.lease.hold():
             again.mirror.count("coarse", 1)
+            again.mirror.delete("coarse")
+        assert optuna.logging.get_verbosity() == optuna.logging.INFO, "the user's setting is restored"
     finally:
         logger.removeHandler(handler)
     assert messages == []

@@ -9,7 +9,7 @@ from typing import Any
 import cases
 import pytest
 
-from tests.hpsearch.tracking.mlflow.mlflow_cases import counts
+from tests.hpsearch.tracking.mlflow.mlflow_cases import counts, versions
 from tests.hpsearch.tracking.mlflow.test_tracker import hpsearch
 
 pytestmark = [
@@ -62,3 +62,26 @@ def test_broken_tracking_fails_no_study(tmp_path: Path, how: str) -> None:
         process = hpsearch(tmp_path, "run", study, "--quiet", "--tracking-uri", f"sqlite:///{place}")
         assert process.returncode == 0 and "warning" not in process.stderr, process
         assert counts(place)["runs"] == 4
+
+
+@pytest.mark.crash
+def test_settings_of_a_user_s_own_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another store, run and backend of plots, and warnings as errors: the study is in its own store, and complete."""
+    settings = {
+        "MLFLOW_TRACKING_URI": "http://127.0.0.1:9",
+        "MLFLOW_REGISTRY_URI": "http://127.0.0.1:9",
+        "MLFLOW_RUN_ID": "0" * 32,
+        "MLFLOW_EXPERIMENT_NAME": "another",
+        "MLFLOW_ENABLE_ASYNC_LOGGING": "true",
+        "MPLBACKEND": "no backend",
+        "PYTHONWARNINGS": "error::UserWarning",
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    place = tmp_path / "mlflow.db"
+    process = hpsearch(tmp_path, "run", cases.write(tmp_path, **SHORT), "--tracking-uri", f"sqlite:///{place}")
+    assert process.returncode == 0 and "warning" not in process.stderr, process
+    assert counts(place)["runs"] == 4
+    for name in settings:
+        monkeypatch.delenv(name)
+    assert [(v.name, v.alias) for v in versions(place)] == [("small", "champion")]

@@ -74,6 +74,14 @@ def test_registered_names(place: Path, models: list[Path]) -> None:
     assert found == [("small", 1), ("small-12345678", 1), ("small-22345678-22345678", 1)]
 
 
+def test_registered_in_the_tracking_database(place: Path, models: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever registry the user has chosen for other models."""
+    monkeypatch.setenv("MLFLOW_REGISTRY_URI", "http://127.0.0.1:9")
+    upload(place, STATES[:1], [STATES[0]], models[0])
+    monkeypatch.delenv("MLFLOW_REGISTRY_URI")
+    assert [v.name for v in versions(place)] == ["small"]
+
+
 class RefusingClient:
     """A client whose server has no model registry."""
 

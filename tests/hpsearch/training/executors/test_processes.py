@@ -10,7 +10,6 @@ import textwrap
 import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
-from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +32,7 @@ from executor_cases import (
 )
 
 from hpsearch.core import processes
+from hpsearch.core.own_forkserver import SERVER
 from hpsearch.core.resources import EXIT_EXHAUSTED, ResourceExhausted
 from hpsearch.data.dataset import Dataset
 from hpsearch.training.executors import Processes, WorkerDied, WorkerKilled
@@ -236,7 +236,7 @@ def test_fork_server_killed(open_executor: OpenExecutor, tmp_path: Path) -> None
 
 
 def server() -> int:
-    pid = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
+    pid = SERVER._forkserver_pid  # type: ignore[attr-defined]
     assert isinstance(pid, int)
     return pid
 
@@ -248,7 +248,7 @@ def test_fork_server_cannot_be_started(open_executor: OpenExecutor, monkeypatch:
     def ensure_running() -> None:
         raise OSError("no more processes")
 
-    monkeypatch.setattr(forkserver._forkserver, "ensure_running", ensure_running)  # type: ignore[attr-defined]
+    monkeypatch.setattr(SERVER, "ensure_running", ensure_running)
     futures = [executor.submit(("exit", 3)), executor.submit(("give", 5))]
     assert type(exception_of(futures[0])) is WorkerDied
     assert type(exception_of(futures[1])) is BrokenExecutor and "no more processes" in str(exception_of(futures[1]))

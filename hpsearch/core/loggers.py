@@ -1,0 +1,20 @@
+"""Loggers of libraries, which belong to the program that uses us: quieted for a moment, and restored."""
+
+import contextlib
+import logging
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def quiet_logger(name: str, level: int = logging.ERROR) -> Iterator[None]:
+    """Provide a context in which a library's logger drops messages below a level; its own level is restored.
+
+    Import the library first: Optuna sets the level of its logger when it is imported.
+    """
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(level)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
