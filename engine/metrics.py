@@ -82,11 +82,16 @@ class BalancedAccuracy:
 @final
 @dataclass(frozen=True)
 class F1:
-    """2 · true positives / (actual + predicted): of the second of two classes, else the unweighted mean over classes.
+    """2 · true positives / (actual + predicted): of the positive class, else the unweighted mean over classes.
 
     sklearn.metrics.f1_score, `average="binary"` and `"macro"`, `zero_division=0`: the mean is over the classes among
-    the targets or predictions; without any row of the second of two classes it is 0. Van Rijsbergen 1979, chapter 7.
+    the targets or predictions; without any row of the positive class it is 0. Van Rijsbergen 1979, chapter 7.
+
+    Attributes:
+        positive: index of the positive class; None for the second of two classes, and for the mean over more classes.
     """
+
+    positive: int | None = None
 
     classifies: ClassVar[bool] = True
     sign: ClassVar[int] = -1
@@ -97,7 +102,8 @@ class F1:
         counts = _count(predicted, targets)
         total = counts.actual + counts.predicted
         scores = 2 * counts.correct / np.maximum(total, 1)
-        return float(scores[1] if len(scores) == 2 else scores[total > 0].mean())
+        positive = 1 if self.positive is None and len(scores) == 2 else self.positive
+        return float(scores[total > 0].mean() if positive is None else scores[positive])
 
 
 @final

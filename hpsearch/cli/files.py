@@ -16,7 +16,7 @@ def check_command(study: Path, overrides: tuple[str, ...]) -> None:
     """Check the study file STUDY and summarize its stages."""
     spec = load_study_file(study, overrides)
     stages = ", ".join(f"{s.name} {s.trials}: {s.how}" for s in spec.stages)
-    say(f"{study}: ok: study '{spec.name}', {spec.metric.name}; {stages}")
+    say(f"{study}: ok: study '{spec.name}', {spec.metric.described}; {stages}")
 
 
 @click.command("schema")

@@ -4,7 +4,7 @@
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from hpsearch.data.frame import Column, to_numeric
 
 SAMPLE_SIZE = 1000  # categories that are inspected
 MAJORITY = 0.5  # share of values of one kind that characterizes a column
+MAX_SPELLINGS = 5  # of one class that a warning lists
 MIN_CELLS = 20  # columns with fewer cells may have distinct values by chance
 NOTICE_CATEGORIES = 1000  # columns with more categories get a notice in `hpsearch.data.dataset` instead
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")  # -0,13
@@ -42,6 +43,18 @@ def target_warnings(name: str, column: Column, decimal_hint: str) -> Iterator[st
     """Yield warnings about the target of a classification."""
     if description := _describe_values(column, decimal_hint):
         yield f"target '{name}' is text that looks like {description}"
+
+
+def class_warnings(classes: Sequence[str]) -> Iterator[str]:
+    """Yield a warning about classes that are probably spellings of the same one."""
+    spellings: dict[str, list[str]] = {}
+    for name in classes:
+        spellings.setdefault(" ".join(name.split()).casefold(), []).append(name)
+    for names in spellings.values():
+        if len(names) > 1:
+            listed = " and ".join(map(repr, names[:MAX_SPELLINGS])) + " and others" * (len(names) > MAX_SPELLINGS)
+            merged = ", ".join(f"{name!r}: {names[0]!r}" for name in names[1:MAX_SPELLINGS])
+            yield (f"classes {listed} differ only in case or spaces; if they are the same class: labels: {{{merged}}}")
 
 
 def numeric_warnings(name: str, position: int, column: Column) -> Iterator[str]:

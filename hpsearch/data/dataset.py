@@ -18,7 +18,7 @@ from engine.types import Floats, Shape
 from hpsearch.core.seeds import derive
 from hpsearch.core.space import Point, Value
 from hpsearch.data.column_splits import describe_split
-from hpsearch.data.column_warnings import NOTICE_CATEGORIES
+from hpsearch.data.column_warnings import NOTICE_CATEGORIES, class_warnings
 from hpsearch.data.frame import Column, Frame
 from hpsearch.data.preprocessing import DTYPE, FLOAT32_MAX, Preprocessing, fit
 from hpsearch.data.sources.base import PART_NAMES, Part, Source, Table
@@ -43,6 +43,8 @@ class Dataset:
         fingerprint: digest of the rows as read from the source.
         rows: part → number of rows in each fold.
         folds: number of cross-validation folds; 1 without cross-validation.
+        rarer: index of the rarer of two classes in the rows that are not test rows; the second one of equally frequent
+            classes.
         units: for each fold, (offset, scale) of the target: value = offset + scale · output.
         number: index among the variants.
         choices: names of the parameters that change the preprocessing.
@@ -57,6 +59,7 @@ class Dataset:
     fingerprint: str
     rows: tuple[tuple[Part, int], ...]
     folds: int = 1
+    rarer: int = 1
     units: tuple[tuple[float, float], ...] = ((0.0, 1.0),)
     number: int = 0
     choices: tuple[str, ...] = ()
@@ -113,6 +116,7 @@ def prepare(
         fingerprint=fingerprint(table),
         rows=rows.counts,
         folds=len(rows.train),
+        rarer=_rarer(table, rows),
         choices=tuple(choices),
         notices=(*table.notices, *_notices(table, source, rows)),
     )
@@ -198,6 +202,16 @@ def fingerprint(table: Table) -> str:
     return digest.hexdigest()[:16]
 
 
+def _rarer(table: Table, rows: SplitIndices) -> int:
+    counts = np.bincount(table.y[_known_rows(rows)], minlength=2) if len(table.classes) == 2 else np.zeros(2)
+    return int(counts[0] >= counts[1])
+
+
+def _known_rows(rows: SplitIndices) -> npt.NDArray[np.intp]:
+    """Return the training and validation rows of a fold."""
+    return np.concatenate([*rows.train[:1], *rows.val[:1]])
+
+
 def _notices(table: Table, source: Source, rows: SplitIndices) -> Iterator[str]:
     """Yield notices about properties of the rows that the user may not expect."""
     count = len(table.y)
@@ -206,9 +220,10 @@ def _notices(table: Table, source: Source, rows: SplitIndices) -> Iterator[str]:
         yield f"{count:,} rows, split by the default for this size: {sizes}; to change it: data.split"
     if table.order is not None:
         yield describe_split(table.order, {"train": rows.train, "val": rows.val, "test": (rows.test,)})
+    yield from class_warnings(table.classes)
     if not isinstance(table.x, Frame):
         return
-    pool = np.concatenate([*rows.train[:1], *rows.val[:1]])
+    pool = _known_rows(rows)
     for name, column in table.x.columns.items():
         known = column.values[pool]
         present = known[~column.missing[pool]]

@@ -22,7 +22,7 @@ from hpsearch.errors import DataError
 # Exceptions raised while reading a file that is damaged or has another format.
 READ_ERRORS = (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, BadZipFile)
 Arrays = Mapping[str, Floats]
-DATASET_FIELDS = ("inputs", "outputs", "classes", "fingerprint", "rows", "units")
+DATASET_FIELDS = ("inputs", "outputs", "classes", "fingerprint", "rows", "rarer", "units")
 
 
 def pack(folds: Sequence[Preprocessing]) -> tuple[dict[str, Any], dict[str, Floats]]:

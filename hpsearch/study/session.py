@@ -28,6 +28,7 @@ from hpsearch.study.summary import RestoredStudy, Summary, count_reused, restore
 from hpsearch.tracking import TRACKERS, BackgroundTracker, NullTracker, StudyInfo, Tracker, TrackerFactory
 from hpsearch.training.executors import EXECUTORS, Executor
 from hpsearch.training.network import check_fit
+from hpsearch.training.scores import positive_notice
 
 FLUSH_SECONDS = 120.0  # time for a tracker to send the remaining trials after a study has ended
 FLUSH_SECONDS_STOPPED = 3.0  # the same after a study was interrupted
@@ -98,7 +99,7 @@ class Session:
         self._tracker = self._open_tracker(options)  # opens in the background while the data are read
         dataset, self._prepared = prepare(spec.data, spec.seed, self._folder, preprocessing_values(spec))
         check_fit(spec, dataset)
-        self.notices = list(dataset.notices)
+        self.notices = [*dataset.notices, *filter(None, [positive_notice(spec, dataset)])]
         space = search_space(spec)
         if stored is None:
             stored, notices = start_study(self._storage, spec, space, dataset, parent)

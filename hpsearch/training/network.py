@@ -6,6 +6,7 @@ from engine.activations import ACTIVATIONS
 from engine.layers import Dense, Flatten, Layer
 from engine.metrics import METRICS
 from engine.network import Network
+from engine.registry import nearest
 from engine.training import trainer
 from engine.types import EngineError
 from hpsearch.config.instantiate import hidden_layers, hyperparameters, initializer_for, output_activation
@@ -65,7 +66,10 @@ def _check_output(spec: Spec, dataset: Dataset) -> None:
 
 def _check_metric(spec: Spec, dataset: Dataset) -> None:
     """Check that the metric can be computed on the validation rows: perfect predictions must have a score."""
-    name = spec.metric.of
+    name, positive = spec.metric.of, spec.metric.positive
+    if positive is not None and positive not in dataset.classes:
+        got = nearest(positive, list(dataset.classes)) if dataset.classes else "; the task is regression"
+        raise DataError(f"metric.positive: there is no class '{positive}'{got}")
     if name not in METRICS:
         return
     metric = METRICS[name]()

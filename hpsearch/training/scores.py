@@ -7,7 +7,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from engine.data.rows import Rows
-from engine.metrics import METRICS
+from engine.metrics import F1, METRICS, Metric
 from engine.network import Network
 from engine.training.accumulator import MetricAccumulator
 from engine.training.trainer import Epoch, evaluate
@@ -22,7 +22,27 @@ from hpsearch.training.network import build_network
 def extra_metrics(spec: Spec, dataset: Dataset) -> dict[str, Any]:
     """Return the metrics that the engine computes besides loss and accuracy, by name."""
     name = spec.metric.of
-    return {} if name not in METRICS or name == _accuracy_name(dataset) else {name: METRICS[name]()}
+    return {} if name not in METRICS or name == _accuracy_name(dataset) else {name: _metric(name, spec, dataset)}
+
+
+def _metric(name: str, spec: Spec, dataset: Dataset) -> Metric:
+    return F1(positive_class(spec, dataset)) if name == "f1" else METRICS[name]()
+
+
+def positive_class(spec: Spec, dataset: Dataset) -> int | None:
+    """Return the index of the class whose F1 is computed; None for the mean over more than two classes."""
+    if spec.metric.positive is not None:
+        return dataset.classes.index(spec.metric.positive) if spec.metric.positive in dataset.classes else None
+    return dataset.rarer if len(dataset.classes) == 2 else None
+
+
+def positive_notice(spec: Spec, dataset: Dataset) -> str:
+    """Return a sentence about the class that the study's metric is for; empty if it is for no single class."""
+    positive = positive_class(spec, dataset)
+    if spec.metric.of != "f1" or positive is None:
+        return ""
+    why = "" if spec.metric.positive else ", the rarer one; to choose the other: metric.positive"
+    return f"{spec.metric.name} is the F1 of class '{dataset.classes[positive]}'{why}"
 
 
 def _accuracy_name(dataset: Dataset) -> str:
@@ -67,7 +87,9 @@ def final_scores(spec: Spec, dataset: Dataset, point: Point, weights: bytes) -> 
     test, train = dataset.part("test"), dataset.part("train")
     with threadpool_limits(1):  # as in training: the last bits differ with two threads
         if test is not None:
-            scores |= {f"test/{name}": value for name, value in _test_scores(network, theta, test, dataset).items()}
+            scores |= {
+                f"test/{name}": value for name, value in _test_scores(spec, network, theta, test, dataset).items()
+            }
         if train is not None:
             fit = evaluate(network, theta, train)
             scores["fit/loss"] = float(fit.loss.mean())
@@ -75,7 +97,7 @@ def final_scores(spec: Spec, dataset: Dataset, point: Point, weights: bytes) -> 
     return {name: value for name, value in scores.items() if math.isfinite(value)}
 
 
-def _test_scores(network: Network, theta: Floats, rows: Rows, dataset: Dataset) -> dict[str, float]:
+def _test_scores(spec: Spec, network: Network, theta: Floats, rows: Rows, dataset: Dataset) -> dict[str, float]:
     """Return all metrics for this kind of target; the loss is that of standardized targets, without penalty."""
     with np.errstate(all="ignore"):
         logits = network.forward_by_row(theta, rows.x.reshape(rows.sets, len(rows), *network.inputs))
@@ -96,5 +118,5 @@ def _test_scores(network: Network, theta: Floats, rows: Rows, dataset: Dataset) 
         scores = {"loss": float(np.square(predicted[0] - truth).mean() / 2)}
     for name, kind in METRICS.items():
         if kind.classifies == network.loss.classifies and name not in scores:
-            scores[name] = kind().of(predicted[0], truth) * _unit(name, *dataset.units[0])
+            scores[name] = _metric(name, spec, dataset).of(predicted[0], truth) * _unit(name, *dataset.units[0])
     return scores

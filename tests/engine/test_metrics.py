@@ -15,7 +15,7 @@ from sklearn import metrics as sk
 
 from engine.data.rows import rows_adjacent
 from engine.losses import LOSSES
-from engine.metrics import METRICS
+from engine.metrics import F1, METRICS
 from engine.training.accumulator import MetricAccumulator
 from engine.types import EngineError
 
@@ -352,3 +352,13 @@ def test_roc_auc_depends_on_the_order_only() -> None:
 )
 def test_by_hand(name: str, predicted: object, targets: object, value: float) -> None:
     assert of(name, predicted, targets) == pytest.approx(value, rel=1e-14, abs=0, nan_ok=True)
+
+
+def test_f1_of_a_chosen_class() -> None:
+    """F1 of each class, as scikit-learn computes it with `labels`."""
+    generator = np.random.default_rng(0)
+    for outputs in (1, 3):
+        y = np.eye(3)[generator.integers(0, 3, 40)] if outputs == 3 else generator.integers(0, 2, (40, 1)).astype(float)
+        p = generator.dirichlet(np.ones(3), 40) if outputs == 3 else generator.random((40, 1))
+        single = sk.f1_score(labels_of(y), decided(p), average=None)
+        assert [F1(k).of(p, y) for k in range(len(single))] == pytest.approx(single)

@@ -183,6 +183,7 @@ def _search(spec: Schema, definitions: dict[str, Schema]) -> None:
         _when("kind", kind, {key: {"type": "null"} for key in keys}, default=kind == "none")
         for kind, keys in of_kind.items()
     ]
+    _replace(definitions["Metric"], "positive", {"type": [*SCALAR["type"], "null"]})
     maximized = [name for name in get_args(MetricName) if Metric(name=name).sign < 0]
     condition = {"properties": {"name": {"enum": maximized}}, "required": ["name"]}
     definitions["Metric"]["allOf"] = [{"if": condition, "then": _goal("maximize"), "else": _goal("minimize")}]

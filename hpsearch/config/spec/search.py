@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self, final
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from engine.metrics import METRICS
-from hpsearch.core.schema import Listed, StrictModel
+from hpsearch.core.schema import CellText, Listed, StrictModel
 from hpsearch.core.space import Fixed, Range, Value, Values
 from hpsearch.samplers import SAMPLERS
 
@@ -44,12 +44,26 @@ class Metric(StrictModel):
         None, description="Direction, which must match the metric: `minimize` a loss, `maximize` an accuracy."
     )
 
+    positive: CellText | None = Field(
+        None,
+        description="Class whose F1 is computed, also of the test rows. Default: the rarer of two classes; of more than"
+        " two classes, F1 is the mean over all.",
+    )
+
     @model_validator(mode="after")
     def _goal_matches(self) -> Self:
         if self.goal and (self.goal == "minimize") == (self.sign < 0):
             other = "maximize" if self.goal == "minimize" else "minimize"
             raise ValueError(f"goal of {self.name} must be {other}, got {self.goal}")
         return self
+
+    @property
+    def described(self) -> str:
+        """The name, for F1 with its class."""
+        if self.of != "f1":
+            return str(self.name)
+        positive = "the rarer class, or the mean over more than two classes"
+        return f"{self.name} of {positive if self.positive is None else f'class {self.positive!r}'}"
 
     @property
     def of(self) -> str:

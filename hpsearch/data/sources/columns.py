@@ -163,8 +163,10 @@ class ColumnConverter:
                 )
             infinite = np.flatnonzero(np.isinf(values))
             if len(infinite):
+                got = values[infinite[0]]
                 raise self._error(
-                    f"column '{name}' must hold finite numbers, got {values[infinite[0]]} in row {infinite[0] + 1}"
+                    f"column '{name}' must hold finite numbers, got {got} in row {infinite[0] + 1};"
+                    f" if it marks a missing cell: missing: [{got}]"
                 )
             return Column(values)
         present = int((~column.missing).sum())

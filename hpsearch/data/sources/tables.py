@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple,
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from engine.registry import nearest
-from hpsearch.core.schema import Listed
+from hpsearch.core.schema import CellText, Listed
 from hpsearch.data.column_warnings import numeric_warnings, target_warnings
 from hpsearch.data.frame import Frame, FrameBuilder, MixedTypesError, first_duplicate
 from hpsearch.data.sources.base import Part, Source, Table
@@ -23,13 +23,6 @@ if TYPE_CHECKING:
 CHUNK_ROWS = 50_000  # rows that a source reads at a time
 
 ColumnName = str | int  # or the position: from 0, or −1 for the last column
-
-
-def _to_text(value: Any) -> Any:
-    return str(value) if isinstance(value, bool | int | float) else value
-
-
-CellText = Annotated[str, BeforeValidator(_to_text)]  # YAML reads some cells as numbers or Booleans
 
 
 class Chunk(NamedTuple):

@@ -17,6 +17,7 @@ from hpsearch.report.html.content import ReportContent
 from hpsearch.report.html.figures import Chart
 from hpsearch.report.tables import MISSING, format_range, seed_tables, stage_table
 from hpsearch.storage.records import FINISHED, Trial
+from hpsearch.training.scores import positive_class
 
 FOLDER = Path(__file__).parent
 MAX_CAPTION_LENGTH = 3000  # characters
@@ -104,10 +105,19 @@ def _subtitle(content: ReportContent) -> str:
     return " · ".join(
         [
             f"{format_count(finished, 'finished trial')} in {format_count(len(content.summary.trials), 'stage')}",
-            f"metric: {content.spec.metric.name} ({goal} is better)",
+            f"metric: {_metric_name(content)} ({goal} is better)",
             *_data(content),
         ]
     )
+
+
+def _metric_name(content: ReportContent) -> str:
+    """Return the name of the metric, for F1 with its class."""
+    spec, dataset = content.spec, content.dataset
+    positive = None if dataset is None else positive_class(spec, dataset)
+    if spec.metric.of != "f1" or dataset is None or positive is None:
+        return str(spec.metric.name)
+    return f"{spec.metric.name} of class '{dataset.classes[positive]}'"
 
 
 def _data(content: ReportContent) -> Iterator[str]:

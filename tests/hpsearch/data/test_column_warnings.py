@@ -9,7 +9,7 @@ import pytest
 from table_cases import cells, refusal, table, targets, written
 
 from hpsearch.data import column_warnings
-from hpsearch.data.column_warnings import categorical_warnings, target_warnings
+from hpsearch.data.column_warnings import categorical_warnings, class_warnings, target_warnings
 from hpsearch.data.frame import Column, FrameBuilder
 from hpsearch.data.sources import csv
 
@@ -194,3 +194,26 @@ def test_cells_that_yaml_reads_as_other_types(tmp_path: Path) -> None:
     data = pd.DataFrame({"a": [1, 2], "y": [True, False]})
     assert targets(table(**written(tmp_path, "parquet", data), labels={True: "yes", False: "no"})) == ["yes", "no"]
     assert "labels: there is no class '3'" in refusal("csv", path=path, labels={3: "x"})
+
+
+# --- classes and infinite numbers
+
+
+def test_classes_that_differ_only_in_case_or_spaces() -> None:
+    (warning,) = class_warnings(["NO", "Yes", "maybe", "yes", "YES"])
+    assert warning == (
+        "classes 'Yes' and 'yes' and 'YES' differ only in case or spaces; if they are the same class:"
+        " labels: {'yes': 'Yes', 'YES': 'Yes'}"
+    )
+    assert "labels: {'a  b': 'a b'}" in next(class_warnings(["a b", "a  b"]))
+    assert not list(class_warnings(["yes", "no", "yes.", "1", "1.0"]))
+
+
+def test_infinite_numbers_can_mark_missing_cells(tmp_path: Path) -> None:
+    path = file(tmp_path, "a,y\n1,u\n+inf,v\n3,u\n-Infinity,v\n")
+    message = refusal("csv", path=path)
+    assert "got inf in row 2; if it marks a missing cell: missing: [inf]" in message
+    assert "got -inf in row 4; if it marks a missing cell: missing: [-inf]" in refusal(
+        "csv", path=path, missing=["inf"]
+    )
+    assert cells(table("csv", path=path, missing=["inf", "-inf"]), "a") == [1, None, 3, None]

@@ -1,6 +1,7 @@
 """Splits: fractions, fixed parts, folds, and files with the part of each row."""
 
 import hashlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -399,3 +400,15 @@ def test_regression_rows_are_split() -> None:
 def test_empty_parts_are_rejected() -> None:
     with pytest.raises(DataError, match="no row is left for val"):
         part_indices(table([0, 1, 0]), Split(train=0.9, val=0.05, test=0.05), 0)
+
+
+def test_too_small_classes_name_a_way_out() -> None:
+    for split, words in (
+        (
+            folded(5, 0),
+            "class 'c1' has only 2 rows; 5 folds need at least 5: merge it with another class, data.labels: ",
+        ),
+        (folded(5, 0.5), "class 'c1' has only 1 row; 5 folds need"),
+    ):
+        with pytest.raises(DataError, match=re.escape(words)):
+            split_rows(table([0] * 60 + [1] * 2), split, 0)

@@ -41,6 +41,18 @@ def test_metric_of_another_task(data: str, name: str, message: str, tmp_path: Pa
     assert message in str(caught.value)
 
 
+def test_the_positive_class_must_exist(tmp_path: Path) -> None:
+    from hpsearch.training.network import check_fit
+
+    for data, words in (
+        ("wine", "there is no class 'class_9'; did you mean"),
+        ("diabetes", "; the task is regression"),
+    ):
+        spec = cases.small(data={"source": "sklearn", "name": data}, metric={"positive": "class_9"})
+        with pytest.raises(DataError, match=f"metric.positive: .*{words}"):
+            check_fit(spec, prepared(spec, tmp_path)[0])
+
+
 def test_networks_have_the_layers_of_the_point(
     conditional_reference: tuple[list[Trial], str], conditional_spec: Spec, dataset: Dataset
 ) -> None:

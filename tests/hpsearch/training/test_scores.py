@@ -13,7 +13,7 @@ from engine.metrics import METRICS
 from hpsearch.config.spec import Metric, MetricName
 from hpsearch.storage.sqlite_file import url_of
 from hpsearch.storage.study_db import StudyDatabase
-from hpsearch.training.scores import final_scores
+from hpsearch.training.scores import final_scores, positive_notice
 
 
 @pytest.mark.parametrize("content", [FOLDS, VALUES, WAYS], ids=["classes", "values", "ways"])
@@ -103,3 +103,38 @@ def test_names_of_metrics() -> None:
     for name, kind in METRICS.items():
         metric = Metric.model_validate({"name": f"val/{name}"})
         assert metric.sign == kind.sign and metric.monitored == f"val/{name}" and metric.of == name
+
+
+@pytest.mark.parametrize("rare", ["a-fraud", "z-fraud"])
+def test_f1_is_of_the_rarer_class_whatever_its_name(rare: str, tmp_path: Path) -> None:
+    rows = "".join(f"{k % 9 / 9 + (k % 8 == 0)},{rare if k % 8 == 0 else 'genuine'}\n" for k in range(160))
+    (tmp_path / "payments.csv").write_text(f"amount,status\n{rows}")
+    data = {"source": "csv", "path": str(tmp_path / "payments.csv"), "target": "status"}
+
+    def scored(**metric: str) -> tuple[dict[str, float], str, np.ndarray, np.ndarray]:
+        spec = cases.small(data=data, metric={"name": "val/f1", **metric}, **{"train.epochs": 3})
+        made = prepared(spec, tmp_path)
+        result = one(spec, made[0], POINT)
+        assert result.weights is not None
+        test, built = made[0].part("test"), model(spec, made, result, POINT)
+        assert test is not None
+        said = built.network.predict(built.theta, test.of(0).x)[0][:, 0] > 0.5
+        notice = positive_notice(spec, made[0])
+        return final_scores(spec, made[0], POINT, result.weights), notice, test.of(0).y[:, 0] > 0.5, said
+
+    scores, notice, truth, said = scored()
+    second = rare > "genuine"
+    assert scores["test/f1"] == pytest.approx(sk.f1_score(truth, said, pos_label=second, zero_division=0))
+    assert notice == f"val/f1 is the F1 of class '{rare}', the rarer one; to choose the other: metric.positive"
+    scores, notice, truth, said = scored(positive="genuine")
+    assert scores["test/f1"] == pytest.approx(sk.f1_score(truth, said, pos_label=not second))
+    assert notice == "val/f1 is the F1 of class 'genuine'"
+
+
+def test_f1_is_said_only_where_it_is_of_one_class(tmp_path: Path) -> None:
+    iris = cases.small(metric={"name": "val/f1"})
+    assert not positive_notice(iris, prepared(iris, tmp_path)[0])
+    chosen = cases.small(metric={"name": "val/f1", "positive": "setosa"})
+    assert "class 'setosa'" in positive_notice(chosen, prepared(chosen, tmp_path)[0])
+    assert iris.metric.described.startswith("val/f1 of the rarer class")
+    assert chosen.metric.described == "val/f1 of class 'setosa'" and cases.small().metric.described == "val/loss"
