@@ -8,6 +8,7 @@ HpsearchError          exit code 2; the message has the location, what must hold
 └── OutputError        a file or folder that cannot be written
 
 Interrupted            exit code 130: Ctrl-C or SIGTERM; finished trials are saved
+Halted                 exit code 1: the study cannot continue on this machine now; finished trials are saved
 """
 
 from collections.abc import Sequence
@@ -78,3 +79,11 @@ class OutputError(HpsearchError):
 
 class Interrupted(BaseException):
     """The user or the system asked the study to stop. Not an Exception, so that no handler treats it as a failure."""
+
+
+class Halted(Exception):
+    """The study cannot continue.
+
+    Workers do not start, rows cannot be read, memory or another resource of the machine has run out, or too many trials
+    failed.
+    """

@@ -137,7 +137,7 @@ def _costs(network: Network, theta: Floats, rows: Rows, trial: Hyperparameters) 
     losses = network.loss.values(logits, targets[None])
     weights = theta[:, network.regularized]
     penalty = trial.l2 / 2 * np.square(weights).sum(axis=1) + trial.l1 * np.abs(weights).sum(axis=1)
-    costs: Floats = losses.mean(axis=1) + penalty / (len(rows) if trial.by_batch else 1)
+    costs: Floats = losses.mean(axis=1) + penalty / (len(rows) if trial.divide_by_batch else 1)
     return costs
 
 

@@ -57,15 +57,15 @@ def check_decay(optimizer: str, **rates: float) -> None:
             raise EngineError(f"{optimizer}: {name} must be at least 0 and below 1, got {rate}")
 
 
-def check_positive(optimizer: str, **values: float) -> None:
-    """Check that values are above 0.
+def check_positive(owner: str, **values: float) -> None:
+    """Check that settings of an optimizer or a schedule are above 0.
 
     Raises:
-        EngineError: a value is not; the message names the optimizer and the value.
+        EngineError: a value is not; the message names the owner and the value.
     """
     for name, value in values.items():
         if not value > 0:
-            raise EngineError(f"{optimizer}: {name} must be above 0, got {value}")
+            raise EngineError(f"{owner}: {name} must be above 0, got {value}")
 
 
 def check_rate_inside(optimizer: str, classical: bool, rate_inside: bool) -> None:

@@ -84,7 +84,7 @@ def _bind_penalty(
     network: "Network", trials: Sequence[Hyperparameters], theta: Floats, grad: Floats, scratch: Floats, batch: int
 ) -> Callable[[], None]:
     """Return a function that adds λw + λ₁ sign(w) to the weights' gradient and clears the one of running statistics."""
-    dtype, rows = theta.dtype, batch if trials[0].by_batch else 1
+    dtype, rows = theta.dtype, batch if trials[0].divide_by_batch else 1
     weights = network.regularized.astype(dtype)
     decay = weights * column([t.l2 / rows for t in trials], dtype) if trials[0].l2 else None
     pull = weights * column([t.l1 / rows for t in trials], dtype) if trials[0].l1 else None

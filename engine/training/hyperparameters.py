@@ -50,7 +50,7 @@ class Hyperparameters:
         l2: λ; adds λ/2 · Σw² over the weights to the minimized loss.
         schedule: schedule of the learning rate, per epoch.
         l1: λ₁; adds λ₁ · Σ|w| over the weights to the minimized loss.
-        by_batch: divide λ and λ₁ by the rows of the batch m, for the convention (λ/2m)·Σw².
+        divide_by_batch: divide λ and λ₁ by the rows of the batch m, for the convention (λ/2m)·Σw².
         clip: clipping of the gradient, including the regularizers; None for no clipping.
         label_smoothing: s; targets of k classes are (1 − s)y + s/k in training. Szegedy et al. 2016, section 7.
         augment: augmentations of the rows of each batch, in this order.
@@ -67,7 +67,7 @@ class Hyperparameters:
     l2: float = 0.0
     schedule: Schedule = field(default_factory=Constant)
     l1: float = 0.0
-    by_batch: bool = False
+    divide_by_batch: bool = False
     clip: Clip | None = None
     label_smoothing: float = 0.0
     augment: tuple[Augmentation, ...] = ()
@@ -101,7 +101,7 @@ class Hyperparameters:
             self.batch_size,
             _kind(self.optimizer),
             type(self.clip),
-            (bool(self.l2), bool(self.l1), self.by_batch, bool(self.label_smoothing)),
+            (bool(self.l2), bool(self.l1), self.divide_by_batch, bool(self.label_smoothing)),
             self.augment,
             self.row_sampling,
             (later.epoch, _kind(later.optimizer)) if later else None,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from math import cos, pi, sqrt
 from typing import Protocol, final
 
+from engine.optimizers.base import check_positive
 from engine.registry import Registry
 from engine.types import EngineError
 
@@ -74,7 +75,7 @@ class Root:
     k: float = 1.0
 
     def __post_init__(self) -> None:
-        _positive("root", k=self.k)
+        check_positive("root", k=self.k)
 
     def factor(self, epoch: int) -> float:
         return self.k / sqrt(epoch + 1)
@@ -161,7 +162,7 @@ class Polynomial:
 
     def __post_init__(self) -> None:
         _span("polynomial", self.epochs, self.end)
-        _positive("polynomial", power=self.power)
+        check_positive("polynomial", power=self.power)
 
     def factor(self, epoch: int) -> float:
         left = 1 - _progress("polynomial", epoch, self.epochs)
@@ -197,12 +198,6 @@ def _not_negative(schedule: str, **values: float) -> None:
     for name, value in values.items():
         if not value >= 0:
             raise EngineError(f"{schedule}: {name} must be at least 0, got {value}")
-
-
-def _positive(schedule: str, **values: float) -> None:
-    for name, value in values.items():
-        if not value > 0:
-            raise EngineError(f"{schedule}: {name} must be above 0, got {value}")
 
 
 def _share(schedule: str, **values: float) -> None:

@@ -38,7 +38,7 @@ class State:
         best_value: `(trials,)`, float64, lower is better; +inf before the first epoch.
         best_epoch: `(trials,)`, counted from 1; 0 before the first epoch.
         last_value: `(trials,)`, the value at the latest check.
-        calm: `(trials,)`, number of consecutive checks with a small change of the value.
+        small_changes: `(trials,)`, number of consecutive checks with a small change of the value.
     """
 
     theta: Floats
@@ -50,7 +50,7 @@ class State:
     best_value: Floats
     best_epoch: Integers
     last_value: Floats
-    calm: Integers
+    small_changes: Integers
 
     @classmethod
     def start(
@@ -77,7 +77,7 @@ class State:
             best_value=np.full(len(theta), np.inf),
             best_epoch=np.zeros(len(theta), dtype=np.int64),
             last_value=np.full(len(theta), np.inf),
-            calm=np.zeros(len(theta), dtype=np.int64),
+            small_changes=np.zeros(len(theta), dtype=np.int64),
         )
 
     def __len__(self) -> int:
@@ -100,7 +100,7 @@ class State:
             best_value=self.best_value[numbers],
             best_epoch=self.best_epoch[numbers],
             last_value=self.last_value[numbers],
-            calm=self.calm[numbers],
+            small_changes=self.small_changes[numbers],
         )
 
     @classmethod
@@ -122,7 +122,7 @@ class State:
             best_value=np.concatenate([s.best_value for s in states]),
             best_epoch=np.concatenate([s.best_epoch for s in states]),
             last_value=np.concatenate([s.last_value for s in states]),
-            calm=np.concatenate([s.calm for s in states]),
+            small_changes=np.concatenate([s.small_changes for s in states]),
         )
 
     def to_bytes(self) -> bytes:
@@ -142,7 +142,7 @@ class State:
             "meta": np.frombuffer(json.dumps(meta).encode(), np.uint8),
             "matrices": np.stack([self.theta, self.best_theta, *self.slots.values()]),
             "values": np.stack([self.best_value, self.last_value]),
-            "counts": np.stack([self.best_epoch, self.calm]),
+            "counts": np.stack([self.best_epoch, self.small_changes]),
         }
         write_npz(file, arrays)
         content = file.getvalue()
@@ -163,7 +163,7 @@ class State:
                 meta = json.loads(arrays["meta"].tobytes())
                 theta, best_theta, *slots = arrays["matrices"]
                 best_value, last_value = arrays["values"]
-                best_epoch, calm = arrays["counts"]
+                best_epoch, small_changes = arrays["counts"]
             return cls(
                 theta=theta,
                 slots=dict(zip(meta["slots"], slots, strict=True)),
@@ -174,7 +174,7 @@ class State:
                 best_value=best_value,
                 best_epoch=best_epoch,
                 last_value=last_value,
-                calm=calm,
+                small_changes=small_changes,
             )
         except _BROKEN as error:
             raise EngineError(f"not a checkpoint: {error}") from None

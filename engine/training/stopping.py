@@ -81,6 +81,6 @@ class Plateau:
         """Count small changes in `state`; return which trials continue, `(trials,)`."""
         with np.errstate(invalid="ignore"):  # inf − inf of a diverged trial
             small = np.abs(values - state.last_value) < self.change
-        state.calm = np.where(small, state.calm + 1, 0)
+        state.small_changes = np.where(small, state.small_changes + 1, 0)
         state.last_value = np.array(values, dtype=np.float64)
-        return np.asarray(state.calm < self.checks)
+        return np.asarray(state.small_changes < self.checks)

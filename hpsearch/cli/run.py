@@ -95,8 +95,8 @@ def _start_forkserver() -> None:
 def _run(spec: "Spec | None", url: str, options: "Options", given_uri: str | None, quiet: bool) -> None:
     from rich.console import Console
 
+    from hpsearch.errors import Halted
     from hpsearch.storage.database import display_name
-    from hpsearch.study.progress import Halted
     from hpsearch.study.session import Session
 
     console = Console()

@@ -68,7 +68,7 @@ def compare_specs(old: Spec, new: Spec, proposed: Mapping[str, int]) -> Changes:
         Change(_path(path), *_shown(a, b), _refusal(files, path), _note(files, path))
         for path, a, b in _leaves(_tree(old), _tree(new), ())
     ]
-    changes += _order("stages", _stages(old), _stages(new), files.misplaced)
+    changes += _order("stages", old.stage_names, new.stage_names, files.misplaced)
     changes += _order("parameters", _searched(old), _searched(new), DIFFER if files.started else None)
     return Changes(tuple(changes))
 
@@ -94,16 +94,16 @@ class _Files(NamedTuple):
 
     @property
     def started(self) -> list[str]:
-        return [name for name in _stages(self.old) if name in self.proposed]
+        return [name for name in self.old.stage_names if name in self.proposed]
 
     @property
     def waiting(self) -> list[str]:
-        return [name for name in _stages(self.new) if name not in self.proposed]
+        return [name for name in self.new.stage_names if name not in self.proposed]
 
     @property
     def misplaced(self) -> str | None:
         """The reason why the stages cannot have the new order; None if they can."""
-        old_names, new_names = _stages(self.old), _stages(self.new)
+        old_names, new_names = self.old.stage_names, self.new.stage_names
         started = [name for name in self.started if name in new_names]
         valid = [name for name in new_names if name in old_names][: len(started)] == started
         return None if valid else "stages that have started must stay first, in their order"
@@ -140,7 +140,7 @@ def _same_kind(files: _Files, name: str) -> bool:
 
 def _inserted(files: _Files, name: str) -> str | None:
     """Return why a stage that has not started cannot be added, or None."""
-    names, last = _stages(files.new), files.started[-1]
+    names, last = files.new.stage_names, files.started[-1]
     if name not in names:
         return None
     if _stage(files.old, last).confirms:
@@ -168,10 +168,6 @@ def _of_started(files: _Files, name: str, field: _Path) -> str | None:
     if (new.pruning or files.new.pruning).kind != "none" and proposed % wave and proposed == old.trials:
         return f"its last wave had {proposed % wave} trials when it was pruned; in a longer stage it has {wave}"
     return None
-
-
-def _stages(spec: Spec) -> list[str]:
-    return [s.name for s in spec.stages]
 
 
 def _searched(spec: Spec) -> list[str]:

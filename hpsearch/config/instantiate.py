@@ -86,7 +86,7 @@ def hyperparameters(train: Train, point: Point) -> Hyperparameters:
         l2=number("l2", 0.0),
         schedule=instantiate_choice(train.schedule, SCHEDULES, point, {"epochs": train.epochs}),
         l1=number("l1", 0.0),
-        by_batch=train.penalty_divisor == "batch_size",
+        divide_by_batch=train.penalty_divisor == "batch_size",
         clip=instantiate_choice(train.clip, CLIPS, point) if train.clip else None,
         label_smoothing=number("label_smoothing", 0.0),
         augment=tuple(instantiate_choice(choice, AUGMENTATIONS, point) for choice in train.augment),

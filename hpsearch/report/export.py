@@ -74,7 +74,7 @@ def _trial(trial: Trial, repeated: Mapping[str, str]) -> dict[str, Any]:
         "metrics": {name: _finite(value) for name, value in trial.metrics.items()},
         **({"error": trial.error} if trial.error else {}),
         **({"repeats": repeated[trial.label]} if trial.label in repeated else {}),
-        **({"origin": trial.copied_from} if trial.copied_from else {}),
+        **({"copied_from": trial.copied_from} if trial.copied_from else {}),
     }
 
 

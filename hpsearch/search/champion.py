@@ -16,7 +16,7 @@ def find_champion(spec: Spec, trials: Sequence[Sequence[Trial]]) -> Trial | None
     Returns:
         None when no trial is complete.
     """
-    stages = [s.name for s in spec.stages]
+    stages = spec.stage_names
     confirming = spec.stages[-1].confirms and len(trials) == len(stages)
     winner = find_winner(spec, trials[-1]) if confirming else None
     if winner is not None:
@@ -37,7 +37,7 @@ def weights_to_keep(spec: Spec, trials: Sequence[Sequence[Trial]]) -> set[TrialK
     kept = [find_champion(spec, trials)]
     if stage.confirms:
         points = len(confirming) // stage.seeds
-        names = [s.name for s in spec.stages]
+        names = spec.stage_names
         kept += [best_of(confirming[index::points], spec.metric.sign, names) for index in range(points)]
     return {t.key for t in kept if t}
 

@@ -104,7 +104,7 @@ def find_winner(spec: Spec, trials: Sequence[Trial]) -> Trial | None:
     first = next(iter(compare_points(spec, trials)), None)
     if first is None or not math.isfinite(first.mean):
         return None
-    return best_of(first.trials, spec.metric.sign, [s.name for s in spec.stages])
+    return best_of(first.trials, spec.metric.sign, spec.stage_names)
 
 
 def _finalist(trials: tuple[Trial, ...]) -> Finalist:

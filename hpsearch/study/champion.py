@@ -28,7 +28,7 @@ def score_champion(context: StudyContext, state: StudyState) -> None:
             return
         scores = final_scores(context.spec, context.dataset, champion.point, weights)
         storage.weights.save_champion(StoredWeights(*champion.key, weights, scores))
-    stage = [s.name for s in context.spec.stages].index(champion.stage)
+    stage = context.spec.stage_names.index(champion.stage)
     state.trials[stage][champion.number] = with_test_scores(champion, scores)
 
 
@@ -58,7 +58,7 @@ def _retrain(context: StudyContext, state: StudyState, champion: Trial) -> bytes
 def _seed(context: StudyContext, state: StudyState, champion: Trial) -> int:
     """Return the training seed of the champion, or of the trial that its outcome is copied from."""
     spec = context.spec
-    names = [s.name for s in spec.stages]
+    names = spec.stage_names
     if champion.copied_from is None and champion.stage in names:
         stage = names.index(champion.stage)
         return train_seed(spec, spec.stages[stage], champion.number, len(state.trials[stage]))

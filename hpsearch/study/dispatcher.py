@@ -4,8 +4,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor
 from typing import final
 
-from hpsearch.errors import Interrupted
-from hpsearch.study.progress import Halted
+from hpsearch.errors import Halted, Interrupted
 from hpsearch.training.executors.base import Executor
 from hpsearch.training.scheduler import TaskScheduler
 from hpsearch.training.task import Outcome, Task

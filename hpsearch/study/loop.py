@@ -8,11 +8,11 @@ from typing import final
 
 from hpsearch.config.spec import Spec
 from hpsearch.core.space import Box, Space
-from hpsearch.errors import Interrupted
+from hpsearch.errors import Halted, Interrupted
 from hpsearch.storage.records import PRIOR, Trial
 from hpsearch.study.champion import score_champion
 from hpsearch.study.context import StudyContext, StudyState
-from hpsearch.study.progress import Halted, StudyProgress
+from hpsearch.study.progress import StudyProgress
 from hpsearch.study.stage_run import StageRun
 
 

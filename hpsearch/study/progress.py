@@ -7,13 +7,8 @@ from typing import NamedTuple, Self
 
 from hpsearch.config.spec import Spec
 from hpsearch.core.resources import exhausted_resource
-from hpsearch.errors import HpsearchError
+from hpsearch.errors import Halted, HpsearchError
 from hpsearch.storage.records import FINISHED, Trial
-
-
-class Halted(Exception):
-    """Raised when a study cannot continue: workers do not start, rows cannot be read, memory or another resource of the
-    machine has run out, or too many trials failed."""
 
 
 @contextlib.contextmanager

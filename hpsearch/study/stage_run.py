@@ -15,6 +15,7 @@ from typing import final
 from engine.training.state import State
 from engine.types import EngineError
 from hpsearch.config.spec import Spec
+from hpsearch.errors import Halted
 from hpsearch.search import confirm, pruning
 from hpsearch.search.champion import weights_to_keep
 from hpsearch.search.earlier import distinct_outcomes, in_box, reusable_trials
@@ -24,7 +25,6 @@ from hpsearch.search.zoom import confirming_box, stage_box
 from hpsearch.storage.records import FINISHED, StoredStage, Trial, best_of, with_result
 from hpsearch.study.context import StudyContext, StudyState, train_seed
 from hpsearch.study.dispatcher import COLLECT_TIMEOUT, Dispatcher
-from hpsearch.study.progress import Halted
 from hpsearch.study.stage_clock import StageClock
 from hpsearch.training.grouping import group_trials
 from hpsearch.training.task import Task, TrialResult, TrialTask, pruned_result, resumed
@@ -255,7 +255,7 @@ def begin_stage(context: StudyContext, state: StudyState, number: int) -> Stored
         stored = context.storage.stages.begin(stage.name, box)
     stored = stored._replace(box=box or stored.box)
     if stage.zoom:
-        names = [s.name for s in spec.stages]
+        names = spec.stage_names
         earlier = (t for trials in (state.transferred, *state.trials) for t in trials)
         best = best_of(earlier, spec.metric.sign, names)
         state.notes += [f"{stage.name}: {edge}" for edge in range_edges(space, stored.box, best)]

@@ -80,7 +80,7 @@ class Summary(NamedTuple):
     @property
     def edges(self) -> list[list[RangeEdge]]:
         """For each stage that has begun, the ranges that may exclude better points."""
-        names = [s.name for s in self.spec.stages]
+        names = self.spec.stage_names
         edges = []
         for number, (stage, box) in enumerate(zip(self.spec.stages, self.boxes, strict=False)):
             earlier = (t for trials in self.trials[:number] for t in trials)
@@ -91,7 +91,7 @@ class Summary(NamedTuple):
     @property
     def ranking(self) -> list[Trial]:
         """Complete trials: the champion, then the others, best first."""
-        names = [s.name for s in self.spec.stages]
+        names = self.spec.stage_names
         complete = ranked((t for trials in self.trials for t in trials), self.spec.metric.sign, names)
         first = [] if self.champion is None else [self.champion]
         return first + [t for t in complete if not first or t.label != first[0].label]
@@ -148,7 +148,7 @@ def summarize(storage: StudyDatabase, known: Sequence[Sequence[Trial]] = ()) -> 
     weights = storage.weights.find(champion)
     if champion and weights and weights.test:
         champion = with_test_scores(champion, weights.test)
-        trials[[s.name for s in spec.stages].index(champion.stage)][champion.number] = champion
+        trials[spec.stage_names.index(champion.stage)][champion.number] = champion
     reused = count_reused(space, boxes, [transferred, *trials])
     return Summary(spec, space, trials, boxes, reused, totals, champion, storage.lease.holder())
 

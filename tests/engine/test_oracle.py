@@ -151,7 +151,7 @@ def our_losses(x: np.ndarray, labels: np.ndarray, strategy: Strategy) -> Iterato
         learning_rate=strategy.rate,
         batch_size=BATCH,
         l2=L2,
-        by_batch=True,
+        divide_by_batch=True,
         schedule=Inverse(gamma=len(x), power=0.5) if strategy.inverse else Constant(),
     )
     random = np.random.RandomState(0)

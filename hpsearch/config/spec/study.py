@@ -46,3 +46,8 @@ class Spec(StrictModel):
     workers: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
         "auto", description="Number of worker processes; does not affect the results."
     )
+
+    @property
+    def stage_names(self) -> list[str]:
+        """Names of the stages, in their order."""
+        return [stage.name for stage in self.stages]

@@ -116,7 +116,7 @@ def _stages(content: ReportContent, axes: Sequence[Axis]) -> Chart:
 
 def _stage_traces(content: ReportContent, axis: Axis, stage: str, row: int) -> Iterator[go.Scatter]:
     """Yield the full range, the searched range and the trials of one stage along one parameter."""
-    names = [s.name for s in content.spec.stages]
+    names = content.spec.stage_names
     number = names.index(stage)
     full = [chart_axes.coordinate(axis, end) for end in (axis.low, axis.high)] if axis.zoomable else [0, axis.high]
     low, high = content.summary.boxes[number][axis.key] if axis.zoomable else full
@@ -147,7 +147,7 @@ def _bounds(axis: Axis, low: float, high: float) -> str:
 def _history(content: ReportContent) -> Chart:
     """Draw the value of every trial, and the best value so far."""
     spec, numbers = content.spec, _numbers(content)
-    names, sign = [s.name for s in spec.stages], spec.metric.sign
+    names, sign = spec.stage_names, spec.metric.sign
     figure = new_figure()
     drawn = [t for t in content.trials if t.state in STATE_MARKERS and _has_value(t)]
     for name, (state, marker) in product(names, STATE_MARKERS.items()):
@@ -254,7 +254,7 @@ def _slices(content: ReportContent, axes: Sequence[Axis], trials: Sequence[Trial
     """Draw the metric along each parameter."""
     columns = min(3, len(axes))
     rows = -(-len(axes) // columns)
-    names = [s.name for s in content.spec.stages]
+    names = content.spec.stage_names
     figure = new_figure(70 + 260 * rows, rows, columns, shared_yaxes=True, vertical_spacing=0.36 / (rows + 0.5))
     value_layout = chart_axes.metric_layout([t.value or 0.0 for t in trials])
     for number, axis in enumerate(axes):
@@ -348,7 +348,7 @@ def _epoch_budget(content: ReportContent) -> Chart:
 
 def _time(content: ReportContent) -> Chart:
     """Draw the training time of each trial that was trained in this study."""
-    numbers, names = _numbers(content), [s.name for s in content.spec.stages]
+    numbers, names = _numbers(content), content.spec.stage_names
     figure, trained = new_figure(), [t for t in content.trials if t.seconds > 0 and t.copied_from is None]
     for name in names:
         trials = [t for t in trained if t.stage == name]

@@ -96,7 +96,7 @@ def _tags(trial: Trial, dropped: int) -> dict[str, str]:
     tags = {TRIAL_TAG: trial.label, STAGE_TAG: trial.stage, STATE_TAG: trial.state}
     tags |= {"hpsearch.dropped": f"{dropped} values were not finite"} if dropped else {}
     tags |= {"hpsearch.error": masked(trial.error)} if trial.error else {}
-    tags |= {"hpsearch.origin": trial.copied_from} if trial.copied_from else {}
+    tags |= {"hpsearch.copied_from": trial.copied_from} if trial.copied_from else {}
     return tags
 
 

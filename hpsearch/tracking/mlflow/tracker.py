@@ -82,7 +82,7 @@ class MlflowTracker:
         spec, short = self._study.spec, trial._replace(history={})
         self._trials[trial.label] = short
         candidates = [t for t in (self._best, short) if t is not None]
-        best = best_of(candidates, spec.metric.sign, [stage.name for stage in spec.stages])
+        best = best_of(candidates, spec.metric.sign, spec.stage_names)
         if best is short:
             self._best = short
             if self._experiment.update_due:

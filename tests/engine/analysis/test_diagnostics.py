@@ -82,8 +82,8 @@ def test_regularizers_are_part_of_the_gradient_and_clipping_is_not() -> None:
     """λ·2 = 1 on W₂ alone: 0.25 + 1 and 0.5, nothing on W₁ = 0; by batch half of it."""
     trial = Hyperparameters(l2=0.5, clip=ClipNorm(1e-3))
     assert histograms(SMALL, SMALL_THETA, SMALL_ROWS, trial).gradients[1].mean[0] == (1.25 + 0.5) / 2
-    by_batch = replace(trial, by_batch=True)
-    assert histograms(SMALL, SMALL_THETA, SMALL_ROWS, by_batch).gradients[1].mean[0] == (0.75 + 0.5) / 2
+    divide_by_batch = replace(trial, divide_by_batch=True)
+    assert histograms(SMALL, SMALL_THETA, SMALL_ROWS, divide_by_batch).gradients[1].mean[0] == (0.75 + 0.5) / 2
 
 
 def test_training_and_inference() -> None:

@@ -130,12 +130,14 @@ def test_clipping_comes_after_the_regularizers() -> None:
 # Regularizers and labels
 
 
-@pytest.mark.parametrize("by_batch", [False, True])
+@pytest.mark.parametrize("divide_by_batch", [False, True])
 @pytest.mark.parametrize(("loss", "outputs"), LOSS_CASES)
-def test_gradient_with_all_regularizers(loss: str, outputs: int, by_batch: bool) -> None:
+def test_gradient_with_all_regularizers(loss: str, outputs: int, divide_by_batch: bool) -> None:
     net = network(loss, outputs, "tanh", inputs=4, hidden=(6, 5))
     smoothing = 0.0 if loss == "squared_error" else 0.15
-    trial = Hyperparameters(l2=0.3, l1=0.2, by_batch=by_batch, label_smoothing=smoothing, clip=ClipNorm(1e-9))
+    trial = Hyperparameters(
+        l2=0.3, l1=0.2, divide_by_batch=divide_by_batch, label_smoothing=smoothing, clip=ClipNorm(1e-9)
+    )
     theta = np.random.default_rng(5).standard_normal((3, net.size)) * 0.7
     check = check_gradient(net, theta, rows(loss, outputs, 7, 4, dtype=F64), trial)
     assert check.good, str(check)
@@ -148,14 +150,14 @@ def gradient_of(trial: Hyperparameters, theta: Floats, data: Rows) -> Floats:
     return grad
 
 
-@pytest.mark.parametrize(("by_batch", "divisor"), [(False, 1), (True, 7)])
-def test_terms_of_the_regularizers(by_batch: bool, divisor: int) -> None:
+@pytest.mark.parametrize(("divide_by_batch", "divisor"), [(False, 1), (True, 7)])
+def test_terms_of_the_regularizers(divide_by_batch: bool, divisor: int) -> None:
     theta = np.random.default_rng(0).standard_normal((1, NET.size))
     theta[0, 3] = 0.0  # a weight without a sign
     data = rows("softmax_cross_entropy", 3, 7, 5, dtype=F64)
     bare = gradient_of(Hyperparameters(), theta, data)
-    with_l1 = gradient_of(Hyperparameters(l1=0.4, by_batch=by_batch), theta, data) - bare
-    with_l2 = gradient_of(Hyperparameters(l2=0.4, by_batch=by_batch), theta, data) - bare
+    with_l1 = gradient_of(Hyperparameters(l1=0.4, divide_by_batch=divide_by_batch), theta, data) - bare
+    with_l2 = gradient_of(Hyperparameters(l2=0.4, divide_by_batch=divide_by_batch), theta, data) - bare
     np.testing.assert_allclose(with_l1, np.where(NET.regularized, 0.4 / divisor * np.sign(theta), 0), atol=1e-14)
     np.testing.assert_allclose(with_l2, np.where(NET.regularized, 0.4 / divisor * theta, 0), atol=1e-14)
 
@@ -178,7 +180,7 @@ def test_label_smoothing_like_pytorch() -> None:
 
 def test_regularizers_and_smoothing_in_a_batch() -> None:
     trials = [
-        Hyperparameters(Momentum(), 0.1, 8, l2=0.01 * k, l1=0.003 * k, label_smoothing=0.07 * k, by_batch=True)
+        Hyperparameters(Momentum(), 0.1, 8, l2=0.01 * k, l1=0.003 * k, label_smoothing=0.07 * k, divide_by_batch=True)
         for k in range(1, 6)
     ]
     assert_batching_changes_nothing(trials)
@@ -400,7 +402,7 @@ def test_plateau_survives_a_checkpoint_and_another_batch() -> None:
     assert first == whole[:5] and rest == [[row[2], row[0]] for row in whole[5:]]
     assert {going for row in whole for going in row} == {True, False}
     joined = State.join([taken, state.take(np.array([1]))])
-    assert joined.calm.tolist() == [*taken.calm, state.calm[1]]
+    assert joined.small_changes.tolist() == [*taken.small_changes, state.small_changes[1]]
     assert joined.last_value.tolist() == [*taken.last_value, state.last_value[1]]
 
 
@@ -430,7 +432,7 @@ def test_invalid_settings(make: Any, message: str) -> None:
 
 def test_trials_of_other_kinds_cannot_train_together() -> None:
     trial = Hyperparameters(clip=ClipNorm(), row_sampling=Shuffle())
-    for other in ({"clip": None}, {"clip": ClipValue()}, {"row_sampling": Balanced()}, {"by_batch": True}):
+    for other in ({"clip": None}, {"clip": ClipValue()}, {"row_sampling": Balanced()}, {"divide_by_batch": True}):
         trials = [trial, replace(trial, **other)]  # type: ignore[arg-type]
         with pytest.raises(
             EngineError, match="trials that train together must have the same batch size and the same kinds"

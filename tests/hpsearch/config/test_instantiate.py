@@ -117,7 +117,7 @@ def test_train_in_full() -> None:
         l2=0.2,
         schedule=Cosine(epochs=6),
         l1=0.1,
-        by_batch=True,
+        divide_by_batch=True,
         clip=ClipValue(3),
         label_smoothing=0.1,
         augment=(Noise(), Noise(0.3)),

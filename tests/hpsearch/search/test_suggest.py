@@ -105,7 +105,7 @@ def test_show_has_the_first_trial_of_a_repeated_point(call: Any, tmp_path: Path)
         label, point = f"{t['stage']}/{t['number']}", json.dumps(t["params"], sort_keys=True)
         if point in first:
             again += 1
-            assert t["repeats"] == first[point] and "origin" not in t
+            assert t["repeats"] == first[point] and "copied_from" not in t
         else:
             assert "repeats" not in t
         first.setdefault(point, label)

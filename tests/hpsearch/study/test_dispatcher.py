@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from hpsearch.errors import Interrupted
+from hpsearch.errors import Halted, Interrupted
 from hpsearch.study.dispatcher import Dispatcher
-from hpsearch.study.progress import Halted
 from hpsearch.training.task import Outcome, Task, TrialResult, TrialTask
 
 

@@ -42,7 +42,7 @@ def same(found: Any, fresh: Any) -> None:
             del stage["epochs"], stage["reused"]
         for trial in [*content["trials"], *([content["best"]] if content["best"] else [])]:
             trial["seconds"] = None
-            trial.pop("origin", None)
+            trial.pop("copied_from", None)
     assert one == other
 
 
@@ -52,7 +52,7 @@ def labels(content: Any) -> list[str]:
 
 def origins(content: Any) -> dict[str, str]:
     """Return trial → the trial that its outcome is copied from."""
-    return {f"{t['stage']}/{t['number']}": t["origin"] for t in content["trials"] if "origin" in t}
+    return {f"{t['stage']}/{t['number']}": t["copied_from"] for t in content["trials"] if "copied_from" in t}
 
 
 def champions(path: Path) -> list[StoredWeights]:
@@ -129,7 +129,7 @@ def test_fork_equals_a_new_study(place: Any, case: str) -> None:
     same(found, fresh)
     assert found["stages"][0]["epochs"] < fresh["stages"][0]["epochs"]
     known = [[s["reused"] for s in content["stages"]] for content in (found, fresh)]
-    assert known[0][0] == sum(t["state"] == "complete" and "origin" not in t for t in old["trials"])
+    assert known[0][0] == sum(t["state"] == "complete" and "copied_from" not in t for t in old["trials"])
     assert known[0][1:] == known[1][1:] or len(before["stages"]) > 1, "each trial is known once"
     again = place.resume("large.db")
     assert again.code == 0 and "forked" not in again.err and place.trained == []
@@ -149,7 +149,7 @@ def test_a_copied_champion(place: Any, tmp_path: Path) -> None:
     said = place.run("--fork", "large", stages=[COARSE], **{"train.epochs": 4})
     assert said.code == 0
     best = place.show("large.db")["best"]
-    assert best["origin"] == f"small:coarse/{best['number']}" and place.trained == [best["number"]]
+    assert best["copied_from"] == f"small:coarse/{best['number']}" and place.trained == [best["number"]]
     (stored,) = champions(tmp_path / "large.db")
     assert (stored.stage, stored.number) == ("coarse", best["number"]) and stored.weights != weights
     assert stored.test == {k: v for k, v in best["metrics"].items() if k[:4] in ("test", "fit/")}

@@ -25,7 +25,7 @@ def state(trials: int, epoch: int) -> State:
         best_value=np.full(trials, np.inf),
         best_epoch=np.zeros(trials, dtype=np.int64),
         last_value=np.full(trials, np.nan),
-        settled=np.zeros(trials, dtype=np.int64),
+        small_changes=np.zeros(trials, dtype=np.int64),
         epoch=epoch,
     )
     return found

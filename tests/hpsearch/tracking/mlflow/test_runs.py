@@ -28,7 +28,7 @@ def test_status_and_state(place: Path) -> None:
         assert {"objective", "best_epoch"} & set(run.data.metrics) == (
             {"objective", "best_epoch"} if t.state == "complete" else set()
         )
-        assert run.data.tags.get("hpsearch.origin") == t.copied_from
+        assert run.data.tags.get("hpsearch.copied_from") == t.copied_from
     assert run_of(place, "coarse/1").data.metrics["val/loss"] == 1.75  # the curve of a pruned trial
 
 
@@ -138,14 +138,14 @@ def test_an_older_copy_of_the_study(place: Path) -> None:
     tracker._client.create_run(tracker._experiment.id, 5, {TRIAL_TAG: "coarse/9", STATE_TAG: "pruned"}, "coarse/9")
     before = runs(place)
     assert upload(place, STATES[:1]).counts.closed == 1
-    assert "does not know" in run_of(place, "coarse/9").data.tags["hpsearch.settled"]
+    assert "does not know" in run_of(place, "coarse/9").data.tags["hpsearch.orphan"]
     assert run_of(place, "coarse/9").info.status == "KILLED"
     after = runs(place)
     del before["coarse/9"], after["coarse/9"]
     assert after == before
     upload(place, [trial(9, "pruned", 0.005, seconds=0.0)])  # the trial is finished now
     assert (
-        "hpsearch.settled" not in run_of(place, "coarse/9").data.tags
+        "hpsearch.orphan" not in run_of(place, "coarse/9").data.tags
         and "val/loss" in run_of(place, "coarse/9").data.metrics
     )
 
