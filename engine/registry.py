@@ -2,12 +2,16 @@
 
 import dataclasses
 import difflib
+import math
+import types
+import typing
 from collections.abc import Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
 from engine.types import EngineError
 
 T = TypeVar("T")
+MAX_SETTING = 1 << 31  # magnitude of a whole number in a stored configuration
 _REGISTRIES: dict[str, "Registry[Any]"] = {}
 
 
@@ -80,7 +84,7 @@ def restore(description: Any) -> Any:
 
     Raises:
         UnknownName: the description has a name that is not in the registries.
-        EngineError: the settings do not match the class.
+        EngineError: a setting is unknown, or has another type than that of the class.
     """
     if isinstance(description, list):
         return tuple(restore(item) for item in description)
@@ -90,8 +94,36 @@ def restore(description: Any) -> Any:
     kind = next((kind for kind in _REGISTRIES if isinstance(description.get(kind), str)), None)
     if kind is None:
         raise UnknownName(f"a configuration must name one of {', '.join(_REGISTRIES)}, got {', '.join(description)}")
+    entry, where = _REGISTRIES[kind][description[kind]], f"{kind} '{description[kind]}'"
     fields = {key: restore(value) for key, value in description.items() if key != kind}
+    hints = typing.get_type_hints(entry)
+    for key, value in fields.items():
+        if key in hints and not _fits(value, hints[key]):
+            raise EngineError(f"{where}: {key} must be {_type_name(hints[key])}, got {value!r:.100}")
     try:
-        return _REGISTRIES[kind][description[kind]](**fields)
+        return entry(**fields)
     except TypeError as error:
-        raise EngineError(f"{kind} '{description[kind]}': {error}") from None
+        raise EngineError(f"{where}: {error}") from None
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Return whether a restored value has the type of a field."""
+    arguments = typing.get_args(hint)
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        return any(_fits(value, member) for member in arguments)
+    if typing.get_origin(hint) is tuple:
+        if not isinstance(value, tuple):
+            return False
+        members = [arguments[0]] * len(value) if arguments[1:] == (...,) else list(arguments)
+        return len(members) == len(value) and all(map(_fits, value, members))
+    if hint is int:
+        return type(value) is int and abs(value) <= MAX_SETTING
+    if hint is float:
+        return type(value) in (int, float) and abs(value) < math.inf
+    if getattr(hint, "_is_protocol", False):
+        return type(value) in _REGISTRIES[hint.__name__.lower()].values()
+    return isinstance(value, hint)
+
+
+def _type_name(hint: Any) -> str:
+    return str(getattr(hint, "__name__", hint)).replace("engine.layers.base.", "")

@@ -97,7 +97,7 @@ def _replace(path: Path) -> Path:
     with _temporary(draft), contextlib.ExitStack() as undo:
         with _locked(path) as database:
             for copy in (backup, draft):
-                copy.touch(0o600, exist_ok=copy is draft)
+                copy.touch(0o600, exist_ok=False)  # follows no symbolic link
                 undo.callback(copy.unlink, missing_ok=True)
                 shutil.copymode(path, copy)
                 with contextlib.closing(sqlite3.connect(copy)) as target:

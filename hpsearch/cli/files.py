@@ -76,10 +76,11 @@ def range_test_command(study: Path, low: float, high: float, steps: int, overrid
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("rows", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="CSV file to write.")
-def predict_command(model: Path, rows: Path, out: Path) -> None:
+@click.option("--raw", is_flag=True, help="Do not put ' before class names that begin with = + - @.")
+def predict_command(model: Path, rows: Path, out: Path, raw: bool) -> None:
     """Predict the ROWS of a CSV or Parquet file with the exported MODEL."""
     from hpsearch.models.model import Model
     from hpsearch.models.prediction import predict_file
 
-    count = predict_file(Model.load(model), rows, out)
+    count = predict_file(Model.load(model), rows, out, raw=raw)
     say(f"{out}: {count:,} predictions")

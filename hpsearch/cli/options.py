@@ -1,6 +1,7 @@
 """Shared by the commands: options, printing, loading study files, database URLs, and signals."""
 
 import contextlib
+import io
 import os
 import signal
 import sys
@@ -28,9 +29,17 @@ SET = click.option(
 )
 
 
+def replace_unencodable() -> None:
+    """Print `?` for characters that the encoding of the output lacks, as in an ASCII or Latin-1 locale."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
+            stream.reconfigure(errors="replace")
+
+
 def say(text: str, *, err: bool = False) -> None:
     """Print lines that are safe for a terminal, whatever a path or a message contains."""
-    click.echo("\n".join(printable(line, PRINTED_LENGTH) for line in text.split("\n")), err=err)
+    lines = "\n".join(printable(line, PRINTED_LENGTH) for line in text.split("\n"))
+    click.echo(lines, sys.stderr if err else sys.stdout)  # click's own streams are UTF-8 in an ASCII locale
 
 
 def tracking_or_default(uri: str | None) -> str:

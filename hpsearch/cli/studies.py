@@ -12,15 +12,18 @@ from hpsearch.cli.options import database_url, say
 @click.argument("database")
 @click.option("--json", "as_json", is_flag=True, help="Print all data as JSON.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print a CSV table with a row for each trial.")
+@click.option("--raw", is_flag=True, help="With --csv: do not put ' before text that begins with = + - @.")
 @click.option("--all", "all_trials", is_flag=True, help="List all trials, not only the best.")
 @click.option("--watch", is_flag=True, help="Follow the study while it runs; Ctrl-C stops following, not the study.")
-def show_command(database: str, as_json: bool, as_csv: bool, all_trials: bool, watch: bool) -> None:
+def show_command(database: str, as_json: bool, as_csv: bool, raw: bool, all_trials: bool, watch: bool) -> None:
     """Show stages, best trials and parameter importance of the study in DATABASE (read-only)."""
     if as_json + as_csv + watch > 1:
         raise click.UsageError("--json, --csv and --watch exclude each other")
+    if raw and not as_csv:
+        raise click.UsageError("--raw needs --csv")
     from hpsearch.report.show import print_study
 
-    output: Any = "json" if as_json else "csv" if as_csv else "text"
+    output: Any = "json" if as_json else "raw csv" if raw else "csv" if as_csv else "text"
     print_study(database_url(database), output, all_trials=all_trials, follow=watch)
 
 

@@ -14,6 +14,9 @@ _PASSWORD = re.compile(r"(:/{1,2}[^\s:/@]*:)[^\n@]*@(?:\S*@)?")  # in a URL, als
 _TOKEN = re.compile(r"(https?://)[^\s:/@'\"]+@")  # a token as the user name
 _QUERY = re.compile(r"([?&](?:password|passwd|pwd|token|secret|sslpassword|api_?key)=)[^&\s;'\"]+", re.IGNORECASE)
 _KEYWORD = re.compile(r"(?i)((?:password|passwd|pwd)=)[^\s&;'\"]+")  # as in `host=… password=…`
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_FORMULA = re.compile(r"[=+\-@\t\r\n＝＋－＠]")  # first character of a cell that a spreadsheet may run
+_SIGNED_NUMBER = re.compile(r"[+-](?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[+-](?:inf|nan)", re.ASCII)
 
 
 def redacted(text: str) -> str:
@@ -63,6 +66,16 @@ def printable(text: str, longest: int = LINE_LENGTH) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def without_controls(text: str) -> str:
+    """Return text of several lines with control characters, direction marks and lone surrogates escaped."""
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def without_formula(cell: str) -> str:
+    """Return a cell of a CSV file that spreadsheets show as text: `'=1+1` for `=1+1`; numbers are unchanged."""
+    return f"'{cell}" if _FORMULA.match(cell) and not _SIGNED_NUMBER.fullmatch(cell) else cell
 
 
 def first_line(error: BaseException) -> str:

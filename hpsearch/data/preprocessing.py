@@ -204,10 +204,10 @@ class Preprocessing:
         features: tuple[str, ...],
         input_format: Mapping[str, Any],
     ) -> Self:
-        """Restore a preprocessing from the output of `describe`.
+        """Restore a preprocessing from the output of `describe`, the types of whose content are checked.
 
         Raises:
-            KeyError, TypeError: `content` or `arrays` is incomplete.
+            ValueError: an array is missing, or a scaler is unknown.
         """
         return cls(
             _restore_scaler("x", content["scale"], arrays),
@@ -359,6 +359,9 @@ def _restore_scaler(name: str, scale: Mapping[str, str | None], arrays: Mapping[
     if word is None:
         return None
     kind: Any = SCALERS[word]
+    missing = [f"{name}_{part}" for part in _field_names(kind) if f"{name}_{part}" not in arrays]
+    if missing:
+        raise ValueError(f"there is no array '{missing[0]}'")
     return kind(**{part: arrays[f"{name}_{part}"] for part in _field_names(kind)})  # type: ignore[no-any-return]
 
 

@@ -3,15 +3,13 @@
 `hpsearch.data.column_splits` has the splits by time and by group.
 """
 
-import io
-import zlib
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
-from zipfile import BadZipFile
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from engine.npz import BROKEN_NPZ, read_npz
 from hpsearch.core.text import format_count
 from hpsearch.data.column_splits import Indices, folds_by_column, parts_by_column
 from hpsearch.data.frame import Frame
@@ -150,12 +148,13 @@ def parts_from_file(path: Path, rows: int) -> dict[Part, Indices]:
     where = f"data.split.file: {path}"
     try:
         if path.suffix == ".npz":
-            arrays = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
-            indices_of = {part: arrays[part] for part in PART_NAMES if part in arrays}
+            with path.open("rb") as file:
+                arrays = read_npz(file, PART_NAMES)
+            indices_of: dict[Part, Any] = {part: arrays[part] for part in PART_NAMES if part in arrays}
         else:
             words = [line.strip() for line in path.read_text("utf-8-sig").splitlines()]
             return parts_from_words(words, rows, where)
-    except (OSError, EOFError, ValueError, RuntimeError, BadZipFile, zlib.error) as error:
+    except BROKEN_NPZ as error:
         raise DataError(f"{where}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     for part, indices in indices_of.items():
         if indices.ndim != 1 or indices.dtype.kind not in "iu":

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from hpsearch.config.spec import Spec
+from hpsearch.core.atomic import recover_folder, replaced_folder
 from hpsearch.data.dataset import Dataset
 from hpsearch.data.preprocessing import DTYPE, Preprocessing
 from hpsearch.errors import DataError, OutputError
-from hpsearch.models.model import Model
+from hpsearch.models.model import MODEL_FILES, Model
 from hpsearch.models.prepared import PreparedData
 from hpsearch.storage.database import display_name
 from hpsearch.storage.records import StoredWeights, Trial
@@ -22,18 +23,26 @@ def export_model(model: Model, folder: Path, *, onnx: bool = False) -> Model:
     """Write a model's folder and return the model.
 
     Args:
-        folder: a new folder, or one that holds a model, which is replaced.
+        folder: a new folder, or one that holds a model, which is replaced in one step; its other files are kept.
         onnx: also write `model.onnx`.
 
     Raises:
         OutputError: the folder holds other files or cannot be written, or the package onnx is not installed.
     """
-    _check_folder(folder)
-    model.save(folder)
+    content = None
     if onnx:
-        from hpsearch.models.onnx import save
+        from hpsearch.models.onnx import graph
 
-        save(model, folder / "model.onnx")
+        content = graph(model).SerializeToString()
+    try:
+        recover_folder(folder, MODEL_FILES)
+        _check_folder(folder)
+        with replaced_folder(folder, MODEL_FILES) as draft:
+            model.write(draft)
+            if content is not None:
+                (draft / "model.onnx").write_bytes(content)
+    except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
+        raise OutputError(f"{folder}: cannot be written: {getattr(error, 'strerror', None) or error}") from None
     return model
 
 

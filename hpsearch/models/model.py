@@ -4,7 +4,6 @@ model.json     network, classes, preprocessing, the study file, the trial and it
 weights.npz    theta, and the arrays of the fitted preprocessing
 """
 
-import io
 import json
 from dataclasses import dataclass
 from math import prod
@@ -16,18 +15,23 @@ import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from engine.network import Network
-from engine.npz import write_npz
-from engine.registry import describe, nearest, restore
+from engine.npz import read_npz, write_npz
+from engine.registry import describe, nearest
 from engine.types import Floats
+from hpsearch.core.atomic import read_folder, recover_folder, replaced_folder
+from hpsearch.core.bounded import MAX_TEXT, decode_mapping
 from hpsearch.data.frame import Frame, frame_from_pandas, to_numeric
 from hpsearch.data.preprocessing import Preprocessing
 from hpsearch.errors import DataError, OutputError
-from hpsearch.models.prepared import READ_ERRORS, pack, unpack
+from hpsearch.models.content import check_preprocessing, checked_model, restored_network
+from hpsearch.models.prepared import READ_ERRORS, SLACK, pack, unpack
 
 if TYPE_CHECKING:
     import pandas as pd
 
 FORMAT = 4  # of model.json; another number whenever its keys change
+MAX_WEIGHTS = 1 << 33  # bytes of weights.npz
+MODEL_FILES = ("model.json", "weights.npz", "model.onnx")
 
 
 @final
@@ -133,13 +137,25 @@ class Model:
         return pd.DataFrame(x, columns=list(self.features)).infer_objects()
 
     def save(self, folder: Path, *, example: bool = False) -> None:
-        """Write the folder.
+        """Write the folder: a new one, or one that holds a model, which is replaced in one step.
 
         Args:
             example: include example rows of the training data, for a tracker.
 
         Raises:
             OutputError: the folder cannot be written.
+        """
+        try:
+            with replaced_folder(folder, MODEL_FILES) as draft:
+                self.write(draft, example=example)
+        except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
+            raise OutputError(f"{folder}: cannot be written: {getattr(error, 'strerror', None) or error}") from None
+
+    def write(self, folder: Path, *, example: bool = False) -> None:
+        """Write the files of the model into a new folder; see `save`.
+
+        Raises:
+            OSError: a file cannot be written.
         """
         described, arrays = pack(self.preprocessing)
         if not example:
@@ -151,17 +167,11 @@ class Model:
             **described,
             "about": self.about,
         }
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            drafts = {name: folder / f"{name}.part" for name in ("weights.npz", "model.json")}
-            with drafts["weights.npz"].open("wb") as file:
-                write_npz(file, {"theta": self.theta, **arrays})
-            text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
-            drafts["model.json"].write_text(f"{text}\n", "utf-8")
-            for name, draft in drafts.items():  # replace an existing model only when both files are complete
-                draft.replace(folder / name)
-        except OSError as error:
-            raise OutputError(f"{folder}: cannot be written: {error.strerror}") from None
+        with (folder / "weights.npz").open("xb") as file:
+            write_npz(file, {"theta": self.theta, **arrays})
+        text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+        with (folder / "model.json").open("xb") as file:
+            file.write(f"{text}\n".encode())
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -171,16 +181,16 @@ class Model:
             DataError: the folder contains no model, a damaged one or one of another format.
         """
         try:
-            content = json.loads((folder / "model.json").read_text("utf-8"))
-            if content["format"] != FORMAT:
-                raise ValueError(f"its format is {content['format']}, this version reads {FORMAT}")
-            with np.load(io.BytesIO((folder / "weights.npz").read_bytes()), allow_pickle=False) as file:
-                arrays = dict(file)
-            network: Network = restore(content["network"])
-            folds = unpack(content, arrays)
-            if arrays["theta"].shape != (len(folds), network.size):
-                raise ValueError(f"its weights are {arrays['theta'].shape}, its network has {network.size} parameters")
-            return cls(network, arrays["theta"], folds, tuple(content["classes"]), content["about"])
+            recover_folder(folder, MODEL_FILES)
+            files = read_folder(folder, {"model.json": MAX_TEXT, "weights.npz": MAX_WEIGHTS})
+            content = decode_mapping(files["model.json"])
+            if content.get("format") != FORMAT:
+                raise ValueError(f"its format is {content.get('format')}, this version reads {FORMAT}")
+            content, arrays = checked_model(content), read_npz(files["weights.npz"], None, "f", SLACK)
+            folds, classes = unpack(content, arrays), tuple(content["classes"])
+            network = restored_network(content["network"], arrays.get("theta"), len(folds), classes)
+            check_preprocessing(folds, network.inputs)
+            return cls(network, arrays["theta"], folds, classes, content["about"])
         except READ_ERRORS as error:
             raise DataError(f"{folder}: contains no model that this version can read: {error}") from None
 

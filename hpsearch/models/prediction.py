@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hpsearch.core.atomic import atomic_file
+from hpsearch.core.text import without_formula
 from hpsearch.data.sources.csv import MISSING_MARKERS, CsvFile
 from hpsearch.data.sources.parquet import ParquetFile
 from hpsearch.errors import DataError, OutputError
@@ -14,10 +16,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def predict_file(model: Model, file: Path, out: Path) -> int:
+def predict_file(model: Model, file: Path, out: Path, *, raw: bool = False) -> int:
     """Write a CSV file with a line for each row of a file, in the same order; return the number of rows.
 
     Args:
+        raw: write class names as they are, also those that a spreadsheet would run as a formula.
         file: a CSV file in the format of the training file (without a header, columns are identified by position), or
             a Parquet file. Additional columns are ignored; the target may be absent.
 
@@ -26,22 +29,21 @@ def predict_file(model: Model, file: Path, out: Path) -> int:
         OutputError: the output cannot be written, or would overwrite the input file.
     """
     rows = 0
-    draft = out.with_name(f"{out.name}.part")
-    if any(_same_file(file, output) for output in (out, draft)):
+    if _same_file(file, out):
         raise OutputError(f"{out}: writing it would overwrite the rows, {file}; choose another file: --out")
     try:
-        for cells in _chunks(model, file):
-            try:
-                predicted = model.predictions(cells)
-            except DataError as error:
-                raise DataError(f"{file}: {error}" + (f" (counted from row {rows + 1})" if rows else "")) from None
-            predicted.to_csv(draft, mode="a" if rows else "w", header=not rows, index=False)
-            rows += len(predicted)
-        draft.replace(out)
+        with atomic_file(out) as draft:
+            for cells in _chunks(model, file):
+                try:
+                    predicted = model.predictions(cells)
+                except DataError as error:
+                    raise DataError(f"{file}: {error}" + (f" (counted from row {rows + 1})" if rows else "")) from None
+                if model.classes and not raw:
+                    predicted["prediction"] = predicted["prediction"].map(without_formula)
+                draft.write(predicted.to_csv(header=not rows, index=False).encode())
+                rows += len(predicted)
     except OSError as error:
         raise OutputError(f"{out}: cannot be written: {error.strerror or error}") from None
-    finally:
-        draft.unlink(missing_ok=True)
     return rows
 
 

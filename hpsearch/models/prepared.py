@@ -6,21 +6,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, Self, final
-from zipfile import BadZipFile
 
 import numpy as np
 
-from engine.npz import write_npz
+from engine.npz import BROKEN_NPZ, npz_names, read_npz, write_npz
 from engine.types import Floats
 from hpsearch.config.references import preprocessing_values
 from hpsearch.config.spec import Spec
+from hpsearch.core.bounded import decode_mapping
 from hpsearch.core.space import Point
 from hpsearch.data.dataset import Dataset
 from hpsearch.data.preprocessing import Preprocessing
 from hpsearch.errors import DataError
+from hpsearch.models.content import check_preprocessing, check_units, checked_prepared
 
-# Exceptions raised while reading a file that is damaged or has another format.
-READ_ERRORS = (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, BadZipFile)
+READ_ERRORS = BROKEN_NPZ  # exceptions raised while reading a file that is damaged or has another format
+SLACK = 1 << 24  # bytes of arrays that a file may hold whatever its size is
 Arrays = Mapping[str, Floats]
 DATASET_FIELDS = ("inputs", "outputs", "classes", "fingerprint", "rows", "rarer", "units")
 
@@ -39,10 +40,10 @@ def pack(folds: Sequence[Preprocessing]) -> tuple[dict[str, Any], dict[str, Floa
 
 
 def unpack(content: Mapping[str, Any], arrays: Arrays) -> tuple[Preprocessing, ...]:
-    """Return the preprocessing of each fold from the output of `pack`.
+    """Return the preprocessing of each fold from the output of `pack`, whose types are checked.
 
     Raises:
-        KeyError, TypeError: the content has another format.
+        ValueError: an array is missing, or a name is unknown.
     """
     features, input_format = tuple(content["features"]), content["input_format"]
     return tuple(
@@ -97,13 +98,15 @@ class PreparedData:
             DataError: the bytes are damaged or have another format.
         """
         try:
-            with np.load(io.BytesIO(data), allow_pickle=False) as file:
-                arrays = dict(file)
-            content = json.loads(str(arrays.pop("content")))
+            text = read_npz(data, ["content"], "U", SLACK).get("content")
+            content = checked_prepared(decode_mapping(str(text)))
+            arrays = read_npz(data, [name for name in npz_names(data) if name != "content"], "f", SLACK)
             fields: dict[str, Any] = {
                 name: tuple(value) if isinstance(value, list) else value for name, value in content["dataset"].items()
             }
             folds = unpack(content, arrays)
+            check_preprocessing(folds, fields["inputs"])
+            check_units(fields["units"], len(folds))
             return cls(Dataset(folder="", folds=len(folds), **fields), folds)
         except READ_ERRORS as error:
             raise DataError(f"the stored preprocessing cannot be read: {error}") from None

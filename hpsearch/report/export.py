@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hpsearch.core.space import value_bounds
+from hpsearch.core.text import without_formula
 from hpsearch.report.tables import epochs_saved
 from hpsearch.search.confirm import Finalist
 from hpsearch.search.importance import importance
@@ -49,13 +50,15 @@ def as_json(summary: Summary) -> dict[str, Any]:
     }
 
 
-def as_csv(summary: Summary) -> str:
+def as_csv(summary: Summary, *, raw: bool = False) -> str:
     """Return one row for each trial, with full precision, in the format of RFC 4180.
 
-    Text cells are names of choices and stages, which consist of letters, digits, `_` and `-`, so that no cell is a
-    spreadsheet formula that calls a function.
+    Args:
+        raw: write text as it is, also text that a spreadsheet would run as a formula.
     """
     rows, text = summary.rows, io.StringIO()
+    if not raw:
+        rows = [{k: without_formula(v) if isinstance(v, str) else v for k, v in row.items()} for row in rows]
     writer = csv.DictWriter(text, list(dict.fromkeys([*COLUMNS, *(name for row in rows for name in row)])))
     writer.writeheader()
     writer.writerows(rows)

@@ -12,7 +12,7 @@ from hpsearch.report.text import as_text, output_console
 from hpsearch.report.watch import watch
 from hpsearch.study.summary import status_line, summary
 
-OutputFormat = Literal["text", "json", "csv"]
+OutputFormat = Literal["text", "json", "csv", "raw csv"]
 
 
 def print_study(url: str, output: OutputFormat = "text", *, all_trials: bool = False, follow: bool = False) -> None:
@@ -36,8 +36,8 @@ def print_study(url: str, output: OutputFormat = "text", *, all_trials: bool = F
         raise
     if output == "json":
         click.echo(json.dumps(as_json(study), indent=2, allow_nan=False))
-    elif output == "csv":
-        click.echo(as_csv(study), nl=False)
+    elif output in ("csv", "raw csv"):
+        click.echo(as_csv(study, raw=output == "raw csv"), nl=False)
     else:
         output_console(console).print(as_text(study, all_trials=all_trials, details=True))
         if not (follow and study.trained) and (status := status_line(url, study)) is not None:

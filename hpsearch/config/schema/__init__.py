@@ -13,6 +13,7 @@ from pydantic.json_schema import models_json_schema
 from hpsearch.config.schema.choices import MENUS, choice_schema
 from hpsearch.config.schema.sections import complete_sections
 from hpsearch.config.spec import Spec
+from hpsearch.core.atomic import write_atomic
 from hpsearch.data.sources import SOURCES
 from hpsearch.errors import OutputError
 
@@ -51,9 +52,9 @@ def write_schema(path: Path) -> None:
         OutputError: the file cannot be written.
     """
     try:
-        path.write_text(schema_text(), "utf-8", newline="\n")
-    except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
-        raise OutputError(f"{path}: cannot be written: {getattr(error, 'strerror', None) or error}") from None
+        write_atomic(path, schema_text())
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
 def _without_titles(node: Any) -> Any:

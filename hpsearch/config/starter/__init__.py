@@ -11,6 +11,7 @@ from hpsearch.config.load import load_spec
 from hpsearch.config.schema import SCHEMA_FILE, TITLE, write_schema
 from hpsearch.config.starter.defaults import choose_split
 from hpsearch.config.starter.text import study_text, summary_lines
+from hpsearch.core.atomic import write_atomic
 from hpsearch.data.dataset import prepare
 from hpsearch.data.profile import TaskType, profile_table
 from hpsearch.data.sources import SOURCES
@@ -63,8 +64,7 @@ def write_study_file(
         text = study_text(profile, dataset, split, out, study_name(out))
         _check_text(text, Path(folder), settings)
     try:
-        with out.open("w" if force else "x", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        write_atomic(out, text, replace=force)
     except OSError as error:
         raise OutputError(f"{out}: cannot be written: {error.strerror or error}") from None
     write_schema(schema)

@@ -1,16 +1,15 @@
 """Arrays in `.npz` files, read without pickle."""
 
-import zlib
 from collections.abc import Iterator
 from math import prod
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, final
-from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
+from engine.npz import BROKEN_NPZ, NpzError, npz_names, read_npz
 from engine.registry import nearest
 from engine.types import Floats
 from hpsearch.core.text import printable
@@ -20,7 +19,6 @@ from hpsearch.data.split_column import SplitColumn, groups_from_array, times_fro
 from hpsearch.errors import DataError
 
 Array = npt.NDArray[Any]
-NPZ_ERRORS = (OSError, EOFError, ValueError, RuntimeError, BadZipFile, zlib.error)
 
 
 @final
@@ -119,30 +117,19 @@ class NpzSource(Source):
 
     def _read(self, names: list[str]) -> list[Array]:
         try:
-            with Path(self.path).open("rb") as opened:  # np.load does not close other files than zip files
-                content: Any = np.load(opened, allow_pickle=False)
-                if isinstance(content, np.ndarray):
-                    raise self._error("must be an .npz file of named arrays, got a single array")
-                with content as file:
-                    for name in names:
-                        if name not in file:
-                            raise self._error(f"has no array '{name}'{nearest(name, list(file)) if list(file) else ''}")
-                    return [self._array(name, file) for name in names]
+            with Path(self.path).open("rb") as file:
+                arrays = read_npz(file, names)
+                for name in names:
+                    if name not in arrays:
+                        known = npz_names(file)
+                        raise self._error(f"has no array '{name}'{nearest(name, known) if known else ''}")
+                return [arrays[name] for name in names]
+        except NpzError as error:
+            raise self._error(str(error)) from None
         except FileNotFoundError:
             raise self._error("there is no such file; a relative path starts at the current folder") from None
-        except NPZ_ERRORS as error:
+        except BROKEN_NPZ as error:
             raise self._error(f"is not a readable .npz file: {error}") from None
-
-    def _array(self, name: str, file: Any) -> Array:
-        try:
-            array = file[name]
-        except ValueError as error:
-            if "Object arrays" in str(error):
-                raise self._error(f"array '{name}' holds Python objects; it must hold numbers or text") from None
-            raise
-        if not isinstance(array, np.ndarray):
-            raise self._error(f"'{name}' is not an array")
-        return array
 
     def _check(self, inputs: str, x: Array, targets: str, y: Array) -> None:
         """Raise a DataError that names setting and array if inputs or targets are invalid or do not match."""

@@ -33,8 +33,9 @@ _DRIVERS = {"psycopg": "'hpsearch[postgres]'", "MySQLdb": "mysqlclient"}  # modu
 class SqlSource(TableSource):
     """`{source: sql, url: 'postgresql://me:${PGPASSWORD}@host/database', query: …, target: income}`.
 
-    The database is opened read-only, the query is sent unchanged, and the order of its rows is kept. `${NAME}` is
-    replaced by an environment variable only when the rows are read, so no password is stored.
+    The database is opened read-only, the query is sent unchanged, and the order of its rows is kept. `${NAME}` stands
+    for the user, the password or the whole URL. It is replaced by an environment variable only when the rows are read,
+    so no password is stored, and its value is never printed.
     """
 
     model_config = ConfigDict(hide_input_in_errors=True)
@@ -44,7 +45,8 @@ class SqlSource(TableSource):
         str,
         Field(
             min_length=1,
-            description="Database URL of SQLAlchemy: sqlite:///FILE, postgresql://…; ${NAME} reads the environment.",
+            description="Database URL of SQLAlchemy: sqlite:///FILE, postgresql://…; ${NAME} reads the environment and"
+            " stands for the user, the password or the whole URL.",
         ),
     ]
     query: Annotated[str, Field(min_length=1, description="Query of the rows, with ORDER BY.")]
@@ -56,8 +58,14 @@ class SqlSource(TableSource):
     @classmethod
     def _no_password(cls, url: str) -> str:
         if not _VARIABLE.fullmatch(url):
-            literal = [value for value in _secrets(_parsed(url)) if not _VARIABLE.fullmatch(value)]
-            if literal:
+            parsed = _parsed(url)
+            for place, text in _public_parts(parsed):
+                if name := _VARIABLE.search(text):
+                    raise ValueError(
+                        f"{name[0]} must stand for the user, the password or the whole URL, so that no variable is sent"
+                        f" elsewhere or printed; got it in the {place}"
+                    )
+            if any(not _VARIABLE.fullmatch(value) for value in _secrets(parsed)):
                 raise ValueError(
                     "a password must not be written into a file: write ${NAME} instead, with the URL in quotes,"
                     " and set the environment variable NAME"
@@ -88,10 +96,17 @@ class SqlSource(TableSource):
 
 @final
 class _Database:
-    """A database opened read-only, whose errors are raised as `DataError` without its password."""
+    """A database opened read-only, whose errors are raised as `DataError` without its password.
 
-    def __init__(self, url: "sa.URL") -> None:
+    Args:
+        secrets: parts of the URL that are never printed.
+        name: how messages name the database; None for its file, or its server and name.
+    """
+
+    def __init__(self, url: "sa.URL", secrets: Sequence[str] = (), name: str | None = None) -> None:
         self.url = url
+        self._hidden = secrets
+        self._name = name
 
     @classmethod
     def of(cls, url: str) -> Self:
@@ -101,17 +116,20 @@ class _Database:
             DataError: an environment variable is not set, or the URL is invalid.
         """
         try:
-            if _VARIABLE.fullmatch(url):
-                return cls(_parsed(_expanded(url)))
+            if whole := _VARIABLE.fullmatch(url):
+                expanded = _parsed(_expanded(url))
+                parts = [
+                    str(part) for part in (expanded.username, expanded.host, expanded.port, expanded.database) if part
+                ]
+                return cls(expanded, [*_secrets(expanded), *parts], whole[0])
             parsed = _parsed(url)
         except ValueError as error:
             raise DataError(f"url: {error}") from None
-        parts = {part: _expanded(getattr(parsed, part) or "") or None for part in ("username", "host", "database")}
-        query = {
-            key: _expanded(v) if isinstance(v, str) else tuple(map(_expanded, v)) for key, v in parsed.query.items()
-        }
-        password = None if parsed.password is None else _expanded(str(parsed.password))
-        return cls(parsed.set(**parts, password=password, query=query))  # type: ignore[arg-type]
+        user, password = (value and _expanded(str(value)) for value in (parsed.username, parsed.password))
+        query = {key: _expanded_option(key, value) for key, value in parsed.query.items()}
+        expanded = parsed.set(username=user, password=password, query=query)
+        logins = [user or "", *(value for key, v in query.items() if _holds_login(key) for value in _listed(v))]
+        return cls(expanded, [*_secrets(expanded), *(value for value in logins if value not in url)])
 
     @contextlib.contextmanager
     def connect(self) -> Iterator["sa.Connection"]:
@@ -136,10 +154,9 @@ class _Database:
                 f"{self._location}: needs {missing}: pip install {_DRIVERS.get(missing, missing)}"
             ) from None
         except sa.exc.NoSuchModuleError:
-            types = ["postgresql", "sqlite", "mysql", "mariadb", "oracle", "mssql"]
-            raise DataError(
-                f"there is no database type '{self.url.drivername}'{nearest(self.url.drivername, types)}"
-            ) from None
+            types, given = ["postgresql", "sqlite", "mysql", "mariadb", "oracle", "mssql"], self.url.drivername
+            wrong = f"'{given}'" if self._name is None else f"as in {self._name}"
+            raise DataError(f"there is no database type {wrong}{nearest(given, types)}") from None
         except (sa.exc.SQLAlchemyError, sqlite3.Error, OSError, ValueError, TypeError) as error:
             self._raise_data_error(error)
 
@@ -154,7 +171,7 @@ class _Database:
             raise DataError("url: must name a file, such as sqlite:///FILE")
         path = Path(str(self.url.database))
         if not path.is_file():
-            raise DataError(f"{path}: there is no such file; a relative path starts at the current folder")
+            raise DataError(f"{self._location}: there is no such file; a relative path starts at the current folder")
         return sa.create_engine("sqlite://", creator=lambda: _read_only(path), poolclass=sa.NullPool)
 
     def _raise_data_error(self, error: Exception) -> NoReturn:
@@ -164,7 +181,7 @@ class _Database:
         no_table = _NO_TABLE.search(text)
         if no_table:
             reason += self._nearest_table(no_table[1] or no_table[2])
-        raise DataError(f"{self._location}: {without_secrets(reason, _secrets(self.url))}") from None
+        raise DataError(f"{self._location}: {without_secrets(reason, self._hidden)}") from None
 
     def _nearest_table(self, table: str) -> str:
         import sqlalchemy as sa
@@ -182,6 +199,8 @@ class _Database:
     @property
     def _location(self) -> str:
         """The file, or the server and the name of the database."""
+        if self._name is not None:
+            return self._name
         if self.url.get_backend_name() == "sqlite":
             return str(self.url.database)
         port = f":{self.url.port}" if self.url.port else ""
@@ -254,8 +273,34 @@ def _secrets(url: "sa.URL") -> list[str]:
     secrets = [] if url.password is None else [str(url.password)]
     for key, value in url.query.items():
         if _SECRET.search(key):
-            secrets += [value] if isinstance(value, str) else value
+            secrets += _listed(value)
     return [secret for secret in secrets if secret]
+
+
+def _public_parts(url: "sa.URL") -> Iterator[tuple[str, str]]:
+    """Yield name and text of each part of a URL that holds neither a user nor a secret."""
+    yield "type of the database", url.drivername
+    yield "host", url.host or ""
+    yield "name of the database", url.database or ""
+    for key, value in url.query.items():
+        yield "name of an option", key
+        if not _holds_login(key):
+            yield f"option {key}", " ".join(_listed(value))
+
+
+def _holds_login(option: str) -> bool:
+    """Return whether an option of a URL holds a user or a secret."""
+    return option.lower() in ("user", "username", "uid") or _SECRET.search(option) is not None
+
+
+def _listed(value: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else value
+
+
+def _expanded_option(key: str, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+    if not _holds_login(key):
+        return value
+    return _expanded(value) if isinstance(value, str) else tuple(map(_expanded, value))
 
 
 def _expanded(text: str) -> str:

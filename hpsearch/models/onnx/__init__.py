@@ -24,6 +24,7 @@ import numpy as np
 
 from engine.layers import Chain
 from engine.types import Floats
+from hpsearch.core.atomic import atomic_file
 from hpsearch.errors import OutputError
 from hpsearch.models.model import Model
 from hpsearch.models.onnx.layers import OUTPUT_FUNCTIONS, convert_chain
@@ -44,9 +45,10 @@ def save(model: Model, file: Path) -> None:
     content = graph(model).SerializeToString()
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(content)
+        with atomic_file(file) as draft:
+            draft.write(content)
     except OSError as error:
-        raise OutputError(f"{file}: cannot be written: {error.strerror}") from None
+        raise OutputError(f"{file}: cannot be written: {error.strerror or error}") from None
 
 
 def graph(model: Model) -> "onnx.ModelProto":

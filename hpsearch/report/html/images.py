@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -43,19 +44,20 @@ def write_images(folder: Path, charts: Sequence[Chart]) -> list[Path]:
     import kaleido
 
     folder.mkdir(exist_ok=True)
-    files = [folder / f"{chart.name}.png" for chart in charts]
-    specs = [_kaleido_spec(chart, file) for chart, file in zip(charts, files, strict=True)]
-    try:
-        # plotly.io.write_images makes this call too, but cannot turn off MathJax, which kaleido loads from a CDN and
-        # which would typeset names that contain dollar signs.
-        with quiet_logger("choreographer"):
-            kaleido.write_fig_from_object_sync(specs, kopts={"mathjax": False})
-    except OSError:
-        raise
-    except Exception as error:  # kaleido's and choreographer's errors have no common base class
-        reason = " ".join(map(str, error.args)) or type(error).__name__
-        raise OutputError(f"{folder}: PNG files cannot be rendered: {reason}") from None
-    return files
+    with tempfile.TemporaryDirectory(prefix=".hpsearch-", dir=folder) as drafts:  # files of their names may be links
+        files = [Path(drafts) / f"{chart.name}.png" for chart in charts]
+        try:
+            # plotly.io.write_images makes this call too, but cannot turn off MathJax, which kaleido loads from a CDN
+            # and which would typeset names that contain dollar signs.
+            specs = [_kaleido_spec(chart, file) for chart, file in zip(charts, files, strict=True)]
+            with quiet_logger("choreographer"):
+                kaleido.write_fig_from_object_sync(specs, kopts={"mathjax": False})
+        except OSError:
+            raise
+        except Exception as error:  # kaleido's and choreographer's errors have no common base class
+            reason = " ".join(map(str, error.args)) or type(error).__name__
+            raise OutputError(f"{folder}: PNG files cannot be rendered: {reason}") from None
+        return [file.replace(folder / file.name) for file in files]
 
 
 def _kaleido_spec(chart: Chart, file: Path) -> dict[str, Any]:

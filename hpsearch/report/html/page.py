@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hpsearch.core.space import Axis, value_bounds
-from hpsearch.core.text import format_count, format_duration, format_value, printable
+from hpsearch.core.text import format_count, format_duration, format_value, printable, without_controls
 from hpsearch.report.html.content import ReportContent
 from hpsearch.report.html.figures import Chart
 from hpsearch.report.tables import MISSING, format_range, seed_tables, stage_table
@@ -69,7 +69,7 @@ def render_page(content: ReportContent, search: Sequence[Chart], model: Sequence
     text = json.dumps(figures, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
     rows = _trial_rows(content)
     jinja = Environment(autoescape=True, loader=FileSystemLoader(FOLDER), undefined=StrictUndefined, trim_blocks=True)
-    return jinja.get_template("report.html").render(
+    page = jinja.get_template("report.html").render(
         name=content.spec.name,
         subtitle=_subtitle(content),
         status=content.status,
@@ -89,6 +89,7 @@ def render_page(content: ReportContent, search: Sequence[Chart], model: Sequence
         figures=Markup(text),
         plotly=Markup(_compressed_plotly()),
     )
+    return without_controls(page)
 
 
 @cache

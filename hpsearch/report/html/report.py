@@ -1,10 +1,10 @@
 """The report of a study, from its database alone: one self-contained HTML file, and its charts as PNG files."""
 
-import os
 from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
+from hpsearch.core.atomic import write_atomic
 from hpsearch.errors import OutputError
 from hpsearch.report.html.content import ReportContent
 from hpsearch.storage.database import file_of
@@ -77,10 +77,4 @@ def _write(file: Path, text: str) -> None:
         with file.open("rb") if file.is_file() else nullcontext() as existing:
             if existing is None or existing.read(len(FIRST)).decode("utf-8", "replace") != FIRST:
                 raise OutputError(f"{file}: exists and is not a report; name another file")
-    draft = file.with_name(f".{os.getpid()}.part")
-    try:
-        with draft.open("x", encoding="utf-8") as new:  # "x" follows no symbolic link
-            new.write(text)
-        draft.replace(file)
-    finally:
-        draft.unlink(missing_ok=True)
+    write_atomic(file, text)

@@ -19,6 +19,7 @@ from hpsearch.core.text import (
     masked,
     printable,
     redacted,
+    without_formula,
     without_secrets,
 )
 
@@ -153,3 +154,16 @@ def test_secrets_are_removed_in_every_spelling() -> None:
 )
 def test_yaml_in_a_line(value: Any, text: str) -> None:
     assert format_yaml(value) == text
+
+
+@pytest.mark.parametrize(
+    "cell",
+    ["=1+1", "+cmd|' /C calc'!A0", "-2+3+cmd", "@SUM(1)", "\t=1", "\r=1", "＝1+1", "-", "+", "-1,5", "--1", "-1_0"],
+)
+def test_formulas_become_text(cell: str) -> None:
+    assert without_formula(cell) == f"'{cell}"
+
+
+@pytest.mark.parametrize("cell", ["-1.5", "+7", "-.5e-3", "-inf", "-nan", "-3.", "", "yes", "a=b", " =1", "1-2", "'=1"])
+def test_numbers_and_plain_text_are_unchanged(cell: str) -> None:
+    assert without_formula(cell) == cell

@@ -121,3 +121,31 @@ def test_folder_that_cannot_be_written(ran: tuple[Path, hpsearch.StudyResult], t
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot be written"):
         export_model(ran[1].model, tmp_path / "file" / "model")
+
+
+def test_other_files_of_a_model_are_kept(ran: tuple[Path, hpsearch.StudyResult], call: Call, tmp_path: Path) -> None:
+    """An ONNX file of the replaced model is not: its weights would be those of another model."""
+    pytest.importorskip("onnx", reason="needs the onnx extra")
+    database = ran[0] / "small.db"
+    assert call("export", database, "--to", "model", "--onnx").code == 0
+    Path("model/README.md").write_text("mine")
+    assert call("export", database, "--to", "model").code == 0
+    assert sorted(p.name for p in Path("model").iterdir()) == ["README.md", "model.json", "weights.npz"]
+    assert [p.name for p in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_killed_export_is_recovered(
+    ran: tuple[Path, hpsearch.StudyResult], call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """On a system without an exchange of folders, a kill may leave the model beside its place; loading restores it."""
+    from hpsearch.core import atomic
+
+    ran[1].model.save(Path("model"))
+    before = {p.name: p.read_bytes() for p in Path("model").iterdir()}
+    prefix = atomic._prefix(tmp_path / "model")
+    Path("model").rename(f"{prefix}1.old")
+    Path(f"{prefix}1.new").mkdir()
+    Path(f"{prefix}1.new/model.json").write_text("{")
+    assert hpsearch.load_model("model").classes == ("no", "yes")
+    assert {p.name: p.read_bytes() for p in Path("model").iterdir()} == before
+    assert [p.name for p in tmp_path.iterdir()] == ["model"]

@@ -53,3 +53,16 @@ def test_csv_quotes(call: Callable[..., Any]) -> None:  # noqa: F811
     text = as_csv(summary(spec, [odd], None))
     assert text.startswith('stage,number,state,value,epochs,seconds,"params/a,""b""",params/flag,val/loss\r\n')
     assert text.endswith('coarse,0,complete,0.30000000000000004,1,0.0,"c\nd",True,inf\r\n')
+
+
+def test_csv_without_formulas() -> None:
+    """Text that a spreadsheet would run is written as text, unless it is asked for as it is; numbers are numbers."""
+    spec = cases.small()
+    trials = [
+        complete(r, 0.5)._replace(point={"units": name, "l2": -0.5})
+        for r, name in zip(sampled(spec, 2), ("=1+1", "-3"), strict=True)
+    ]
+    for raw, first in ((False, "'=1+1"), (True, "=1+1")):
+        rows = list(csv.DictReader(io.StringIO(as_csv(summary(spec, trials, None), raw=raw))))
+        assert [row["params/units"] for row in rows] == [first, "-3"]
+        assert [row["params/l2"] for row in rows] == ["-0.5", "-0.5"]

@@ -220,15 +220,57 @@ def test_names_of_variables_are_stored(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_environment_variables(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HPSEARCH_NONE", raising=False)
-    for url in ("postgresql://me:${HPSEARCH_NONE}@host/db", "${HPSEARCH_NONE}", "sqlite:///${HPSEARCH_NONE}/t.db"):
+    for url in ("postgresql://me:${HPSEARCH_NONE}@host/db", "${HPSEARCH_NONE}", "postgresql://${HPSEARCH_NONE}@host/d"):
         message = refusal("sql", url=url, query="SELECT 1")
         assert message == "data: sql: url: the environment variable HPSEARCH_NONE is not set"
-    monkeypatch.setenv("HPSEARCH_DIR", str(database.parent))
     monkeypatch.setenv("HPSEARCH_URL", f"sqlite:///{database}")
-    for url in ("sqlite:///${HPSEARCH_DIR}/t.db", "${HPSEARCH_URL}"):
-        assert len(table("sql", url=url, query="SELECT a, y FROM people").y) == 4
+    assert len(table("sql", url="${HPSEARCH_URL}", query="SELECT a, y FROM people").y) == 4
     monkeypatch.setenv("HPSEARCH_URL", SECRET)
     assert "hunter2" not in refusal("sql", url="${HPSEARCH_URL}", query="SELECT 1")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://me@${HPSEARCH_SECRET}/db",
+        "postgresql://me@a.${HPSEARCH_SECRET}.example.org/db",
+        "sqlite:///${HPSEARCH_SECRET}/t.db",
+        "postgresql://h/${HPSEARCH_SECRET}",
+        "postgresql://h/d?application_name=${HPSEARCH_SECRET}",
+        "postgresql://h/d?${HPSEARCH_SECRET}=1",
+        "postgresql://h/d?host=a&host=${HPSEARCH_SECRET}",
+    ],
+)
+def test_variables_elsewhere_are_rejected(url: str) -> None:
+    """A study file of unknown origin cannot send a variable to a server of its choice, or print it."""
+    with pytest.raises(ValidationError, match="must stand for the user, the password or the whole URL"):
+        SqlSource.model_validate({"url": url, "query": "SELECT 1", "target": 0})
+
+
+@pytest.mark.parametrize(
+    ("url", "value"),
+    [
+        ("postgresql://${HPSEARCH_SECRET}@127.0.0.1:1/d", "the-user"),
+        ("postgresql://127.0.0.1:1/d?user=${HPSEARCH_SECRET}", "the-user"),
+        ("${HPSEARCH_SECRET}", "sqlite:////the-user/t.db"),
+        ("${HPSEARCH_SECRET}", "postgresql://127.0.0.1:1/the-user"),
+        ("${HPSEARCH_SECRET}", "the-user://127.0.0.1:1/d"),
+        ("${HPSEARCH_SECRET}", "postgresql://the-user.invalid/d"),
+    ],
+)
+def test_values_of_variables_are_never_printed(url: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HPSEARCH_SECRET", value)
+
+    class Engine:
+        def connect(self) -> None:
+            raise sa.exc.OperationalError("SELECT 1", {}, Exception(f"no access with {value}"))
+
+        def dispose(self) -> None:
+            pass
+
+    create = sa.create_engine
+    monkeypatch.setattr("sqlalchemy.create_engine", lambda u, **o: create(u) if "the" in u.drivername else Engine())
+    assert "the-user" not in refusal("sql", url=url, query="SELECT 1")
 
 
 def test_passwords_with_special_characters(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,7 +314,7 @@ def test_driver_errors_are_redacted(
         seen = "".join(traceback.format_exception(caught.value)) + repr(caught.value) + caplog.text
         assert quoted != SECRET and "hunter2" not in seen and "w%25rd" not in seen and "***" in str(caught.value)
         assert caught.value.__cause__ is None and caught.value.__suppress_context__
-        assert str(caught.value).startswith("data: sql: h/d: ")
+        assert str(caught.value).startswith("data: sql: h/d: " if place else "data: sql: ${HPSEARCH_URL}: ")
 
 
 def test_unreachable_servers(monkeypatch: pytest.MonkeyPatch) -> None:
