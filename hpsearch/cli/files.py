@@ -38,12 +38,23 @@ def schema_command(out: Path | None) -> None:
 @click.option("--out", type=click.Path(path_type=Path), help="File to write. [default: DATA.yaml in this folder]")
 @click.option("--test", type=click.Path(path_type=Path), help="File of the test rows, if they are separate.")
 @click.option("--task", type=click.Choice(["classification", "regression"]), help="[default: inferred from the target]")
+@click.option("--header/--no-header", default=None, help="The first line holds the names. [default: guessed]")
+@click.option("--encoding", help="Encoding of a text file, such as cp1252. [default: guessed]")
 @click.option("--force", is_flag=True, help="Overwrite the file.")
-def init_command(data: Path, target: str | None, out: Path | None, test: Path | None, task: Any, force: bool) -> None:
+def init_command(
+    data: Path,
+    target: str | None,
+    out: Path | None,
+    test: Path | None,
+    task: Any,
+    header: bool | None,
+    encoding: str | None,
+    force: bool,
+) -> None:
     """Write a study file, ready to run, for the table DATA (CSV or Parquet)."""
     from hpsearch.config.starter import write_study_file
 
-    written = write_study_file(data, target, out, test, task, force=force)
+    written = write_study_file(data, target, out, test, task, header=header, encoding=encoding, force=force)
     say("\n".join([f"{written.study}: written", *(f"  {line}" for line in written.summary)]))
     say(f"{written.schema}: written; editors use it to complete and check the study file")
     say(f"Run it: hpsearch run {shlex.quote(str(written.study))}")

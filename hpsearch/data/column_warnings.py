@@ -1,6 +1,6 @@
 """Warnings about columns that are probably misread: amounts or dates read as text, or row numbers.
 
-`decimal_hint` is the source's advice on decimal commas.
+`advice` is the source's advice on numbers in another notation; `{}` in it stands for settings.
 """
 
 import re
@@ -8,15 +8,14 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from hpsearch.data.frame import Column, to_numeric
+from hpsearch.data.frame import Column
+from hpsearch.data.text_files.numbers import NumberFormat, written_numbers
 
 SAMPLE_SIZE = 1000  # categories that are inspected
 MAJORITY = 0.5  # share of values of one kind that characterizes a column
 MAX_SPELLINGS = 5  # of one class that a warning lists
 MIN_CELLS = 20  # columns with fewer cells may have distinct values by chance
 NOTICE_CATEGORIES = 1000  # columns with more categories get a notice in `hpsearch.data.dataset` instead
-_DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")  # -0,13
-_GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(?:[,.' \u00a0\u202f]\d{3})+(?:[.,]\d+)?")  # 1,000
 _DATE = re.compile(
     r"\d{4}([-/.])\d\d?\1\d\d?(?:[T ].{0,40})?"  # 2020-01-31
     r"|(?:\d\d?/\d\d?/(?:\d\d){1,2}|\d\d?[-.]\d\d?[-.]\d{4})(?: .{0,40})?"
@@ -24,9 +23,9 @@ _DATE = re.compile(
 _INDEX_NAME = re.compile(r"column \d+|Unnamed: \d+|__index_level_\d+__|index")  # how writers name an index column
 
 
-def categorical_warnings(name: str, column: Column, decimal_hint: str) -> Iterator[str]:
+def categorical_warnings(name: str, column: Column, advice: str) -> Iterator[str]:
     """Yield warnings about a categorical feature column."""
-    if description := _describe_values(column, decimal_hint):
+    if description := _describe_values(column, advice):
         yield f"column '{name}' is text that looks like {description}"
         return
     assert column.categories is not None
@@ -39,9 +38,9 @@ def categorical_warnings(name: str, column: Column, decimal_hint: str) -> Iterat
         )
 
 
-def target_warnings(name: str, column: Column, decimal_hint: str) -> Iterator[str]:
+def target_warnings(name: str, column: Column, advice: str) -> Iterator[str]:
     """Yield warnings about the target of a classification."""
-    if description := _describe_values(column, decimal_hint):
+    if description := _describe_values(column, advice):
         yield f"target '{name}' is text that looks like {description}"
 
 
@@ -69,31 +68,34 @@ def numeric_warnings(name: str, position: int, column: Column) -> Iterator[str]:
         )
 
 
-def decimal_comma_hint(text: str, decimal_hint: str) -> str:
-    """Return the last part of an error about text among numbers; empty unless the text looks like a decimal number."""
-    amount = _DECIMAL_COMMA.fullmatch(text) or ("," in text and _GROUPED.fullmatch(text))
-    return f"; if the comma is a decimal comma, {decimal_hint}" if amount else ""
+def number_hint(text: str, advice: str) -> str:
+    """Return the last part of an error about text among numbers; empty unless the text is a number in a notation."""
+    found = written_numbers([text])
+    if found is None or found.format is None:
+        return ""
+    usual, comma = found.format, advice.format(NumberFormat(",", strip=found.format.strip).as_settings())
+    hint = "" if usual == NumberFormat(",") else f"; to read it as a number, {advice.format(usual.as_settings())}"
+    ambiguous = (",", None) in found.separators and "," in text and usual.decimal != ","
+    return hint + f"; if the comma is a decimal comma, {comma}" * (ambiguous or not hint)
 
 
-def _describe_values(column: Column, decimal_hint: str) -> str:
+def _describe_values(column: Column, advice: str) -> str:
     """Return a description of misread values and a remedy; empty if most values look like categories."""
     names = (column.categories or ())[:SAMPLE_SIZE]
-    enough = MAJORITY * len(names)
     consequence = "and each value is a category of its own"
     dates = [name for name in names if _DATE.fullmatch(name)]
-    if len(dates) > enough:
+    if len(dates) > MAJORITY * len(names):
         return (
             f"dates ({dates[0]!r}), {consequence}: convert it to numbers, such as the year or the days since a date,"
             " or drop it"
         )
-    values, _ = to_numeric(Column(np.arange(len(names), dtype=np.int32), names))
-    plain = int((~np.isnan(values)).sum())
-    grouped = [name for name in names if _GROUPED.fullmatch(name)]
-    commas = [name for name in names if _DECIMAL_COMMA.fullmatch(name)]
-    if grouped and len(grouped) + plain > enough and set(commas) <= set(grouped):
-        first = grouped[0]
-        hint = decimal_comma_hint(first, decimal_hint)
-        return f"numbers with digit separators ({first!r}), {consequence}: remove the separators{hint}"
-    if commas and len(commas) + plain > enough:
-        return f"numbers with a decimal comma ({commas[0]!r}), {consequence}: {decimal_hint}"
-    return ""
+    found = written_numbers(names)
+    if found is None:
+        return ""
+    if found.format is None:
+        return f"numbers in several units ({found.example!r}), {consequence}: convert them to one unit"
+    usual, kind = found.format, "numbers in another notation"
+    if not usual.strip:
+        kind = "numbers with digit separators" if usual.thousands else "numbers with a decimal comma"
+    hint = number_hint(found.example, advice).partition("; if the comma")[1:] if usual.thousands == "," else ()
+    return f"{kind} ({found.example!r}), {consequence}: {advice.format(usual.as_settings())}{''.join(hint)}"

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Codes = npt.NDArray[np.int32]
+CHUNK_ROWS = 50_000  # rows that a source reads at a time
 MISSING_CODE = -1  # code of a missing cell
 _BOOLEAN = re.compile("true|false", re.IGNORECASE)
 _CELL_TYPES = (str, bool, int, float, Decimal, UUID, np.bool_, np.number)  # of a categorical column

@@ -12,9 +12,10 @@ import numpy.typing as npt
 from engine.registry import nearest
 from hpsearch.core.text import format_number, format_percent, printable
 from hpsearch.data.column_warnings import MAJORITY
-from hpsearch.data.file_format import detect_format, is_formatted_number
+from hpsearch.data.file_format import detect_format
 from hpsearch.data.frame import Column, FrameBuilder, MixedTypesError, first_duplicate, to_numeric
 from hpsearch.data.recommendations import (
+    MARKERS,
     drop_reason,
     is_classification,
     maybe_codes,
@@ -28,6 +29,7 @@ from hpsearch.data.sources.columns import MAX_GUESSED_CLASSES
 from hpsearch.data.sources.csv import CsvSource
 from hpsearch.data.sources.parquet import ParquetSource
 from hpsearch.data.sources.tables import ColumnName, TableSource
+from hpsearch.data.text_files.numbers import NumberFormat, common_format, is_formatted_number, written_numbers
 from hpsearch.errors import DataError
 
 TaskType = Literal["classification", "regression"]
@@ -77,6 +79,7 @@ class TableProfile:
         test: number of rows of the test file.
         classes: class → number of `rows`, most frequent first; empty for a regression.
         range: minimum and maximum of the target of a regression.
+        notices: guesses about the file, in words.
     """
 
     settings: Mapping[str, Any]
@@ -86,6 +89,7 @@ class TableProfile:
     test: int
     classes: Mapping[str, int]
     range: tuple[float, float] = (0.0, 0.0)
+    notices: tuple[str, ...] = ()
 
     @property
     def rarest(self) -> float:
@@ -112,7 +116,12 @@ class _Cells(NamedTuple):
 
 
 def profile_table(
-    path: Path, target: str | None, test: Path | None = None, task: TaskType | None = None
+    path: Path,
+    target: str | None,
+    test: Path | None = None,
+    task: TaskType | None = None,
+    header: bool | None = None,
+    encoding: str | None = None,
 ) -> TableProfile:
     """Read a table file and recommend the settings of its source.
 
@@ -120,17 +129,18 @@ def profile_table(
         target: the column to predict, by name or position.
         test: file of the test rows, if they are separate.
         task: derived from the target by default.
+        header: the first line holds the names of the columns; guessed by default.
+        encoding: of a text file; guessed by default.
 
     Raises:
         DataError: the file cannot be read, no target is given (the message lists the columns), the target is constant
             or has missing cells, or no feature column is usable.
     """
-    settings, names = detect_format(path, test)
-    name = _find_target(path, target, names)
+    settings, names, notices = detect_format(path, test, header, encoding)
+    name = _find_target(path, target, names, header)
     by_name = settings.get("header", True)
     settings["target"] = name if by_name else names.index(name)
-    source: TableSource = (ParquetSource if settings["source"] == "parquet" else CsvSource).model_validate(settings)
-    cells = _read(source, name)
+    source, cells = _read_numbers(settings, name)
     if name in cells.unreadable:
         raise source.error(f"target {cells.unreadable[name]}")
     wanted = cells.columns.pop(name)
@@ -158,11 +168,48 @@ def profile_table(
     _check_features(source, profiles)
     settings = {key: value for key, value in settings.items() if value not in ([], {})}
     if classes:
-        return TableProfile(settings, profiles, name, rows, cells.test, _class_counts(wanted))
-    return TableProfile(settings, profiles, name, rows, cells.test, {}, _range(wanted))
+        return TableProfile(settings, profiles, name, rows, cells.test, _class_counts(wanted), notices=notices)
+    return TableProfile(settings, profiles, name, rows, cells.test, {}, _range(wanted), notices)
 
 
-def _find_target(path: Path, given: str | None, names: Sequence[str]) -> str:
+def _read_numbers(settings: dict[str, Any], target: str) -> tuple[TableSource, _Cells]:
+    """Read all rows, with the notation of numbers that the text columns show; it is added to the settings."""
+    kind: type[TableSource] = ParquetSource if settings["source"] == "parquet" else CsvSource
+    for _ in range(3):  # what is text in one notation may be a number in another
+        source = kind.model_validate(settings)
+        cells = _read(source, target)
+        if settings["source"] != "csv":
+            break
+        notation = _notation(source, cells)
+        if notation.is_plain:
+            break
+        before = NumberFormat(*(getattr(source, name) for name in NumberFormat._fields))
+        notation = notation._replace(
+            decimal=before.decimal if notation.decimal == "." else notation.decimal,
+            thousands=notation.thousands or before.thousands,
+            strip=tuple(dict.fromkeys([*before.strip, *notation.strip])),
+        )
+        if notation == before:
+            break
+        chosen = notation._asdict() | {"strip": list(notation.strip)}
+        settings |= {name: value for name, value in chosen.items() if value not in (None, [], ".")}
+    return source, cells
+
+
+def _notation(source: TableSource, cells: _Cells) -> NumberFormat:
+    """Return the notation of the numbers in text columns; numbers with a point in other columns count too."""
+    assert isinstance(source, CsvSource)
+    shown = source.sample_cells()
+    found = []
+    for name, column in cells.columns.items():
+        raw = column.categories if column.categories is not None else shown.get(name, ())
+        words = [cell for cell in raw if cell.lower() not in MARKERS]
+        if column.categories is not None or any("." in cell for cell in words):
+            found += [notation] if (notation := written_numbers(words, plain=True)) is not None else []
+    return common_format(found) if any(notation.example for notation in found) else NumberFormat()
+
+
+def _find_target(path: Path, given: str | None, names: Sequence[str], header: bool | None) -> str:
     """Return the name of the column to predict."""
     if given is not None and given in names:
         return given
@@ -183,6 +230,8 @@ def _find_target(path: Path, given: str | None, names: Sequence[str]) -> str:
     hint = nearest(given, list(names))  # lists all names when none is near
     if not hint.startswith("; did"):
         hint = f"; the columns are {listed}{more}"
+    if header is None and names == [str(place) for place in range(len(names))]:
+        hint += "; if the first line holds the names of the columns: --header"
     raise DataError(f"{path}: --target: there is no column {given!r}{hint}")
 
 

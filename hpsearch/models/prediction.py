@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from hpsearch.core.atomic import atomic_file
 from hpsearch.core.text import without_formula
-from hpsearch.data.sources.csv import MISSING_MARKERS, CsvFile
+from hpsearch.data.sources.csv import MISSING_MARKERS
 from hpsearch.data.sources.parquet import ParquetFile
+from hpsearch.data.text_files.csv_file import CsvFile, TextFormat
 from hpsearch.errors import DataError, OutputError
 from hpsearch.models.model import Model
 
@@ -65,10 +66,12 @@ def _chunks(model: Model, file: Path) -> Iterator["pd.DataFrame"]:
         name for fold in model.preprocessing for encoding in fold.categorical.values() for name in encoding.columns
     }
     missing = [*input_format.get("missing", ()), *(mark for mark in MISSING_MARKERS if mark not in categories)]
-    dialect = (input_format.get("header"), input_format.get("separator", ","), input_format.get("encoding", "utf-8"))
-    source = CsvFile(file, *dialect, tuple(dict.fromkeys(missing)), input_format.get("decimal", "."))
+    format = TextFormat.restore(input_format)
+    if format.encoding == "utf-8":
+        format = format._replace(encoding=None)  # a byte order mark says otherwise
+    source = CsvFile(file, format, tuple(dict.fromkeys(missing)))
     columns = {}
-    if not source.header:
+    if not source.format.header:
         known = [name for name in input_format.get("columns", model.features) if name != input_format.get("target")]
         if len(source.names) == len(known):  # the file has no target
             columns = dict(zip(source.names, known, strict=True))

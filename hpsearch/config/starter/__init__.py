@@ -33,7 +33,15 @@ class StarterFiles(NamedTuple):
 
 
 def write_study_file(
-    data: Path, target: str | None, out: Path | None, test: Path | None, task: TaskType | None, *, force: bool
+    data: Path,
+    target: str | None,
+    out: Path | None,
+    test: Path | None,
+    task: TaskType | None,
+    *,
+    header: bool | None = None,
+    encoding: str | None = None,
+    force: bool,
 ) -> StarterFiles:
     """Write a study file for a table, and its JSON Schema to the same folder.
 
@@ -45,18 +53,20 @@ def write_study_file(
         out: the study file; by default `<data>.yaml` in the current folder.
         test: a file of test rows.
         task: derived from the target by default.
+        header: the first line holds the names of the columns; guessed by default.
+        encoding: of a text file; guessed by default.
         force: overwrite files that exist.
 
     Raises:
         DataError: the table cannot be read, or no model can be trained on it.
         OutputError: a file exists already, or cannot be written.
     """
-    stem = data.name.removesuffix(".gz").rpartition(".")[0] or data.name
+    stem = re.sub(r"\.(gz|zip)$", "", data.name).rpartition(".")[0] or data.name
     out = out or Path(f"{stem}.yaml")
     schema = out.with_name(SCHEMA_FILE)
     _check_out(out, (data, test), force)
     _check_schema(schema, force)
-    profile = profile_table(data, target, test, task)
+    profile = profile_table(data, target, test, task, header, encoding)
     with tempfile.TemporaryDirectory(prefix="hpsearch-") as folder:
         split = choose_split(profile)
         settings = {**profile.settings, "split": split}

@@ -119,6 +119,10 @@ def _source(profile: TableProfile) -> Iterator[str]:
         "test_path": "used once, at the end",
         "header": "the first line has the names" if profile.settings.get("header") else "columns are numbered from 0",
         "encoding": "it is not UTF-8",
+        "skip_lines": "lines before the table",
+        "skip_footer": "lines after the table",
+        "thousands": "separator of groups of digits",
+        "strip": "removed from numbers",
         "target": _shown(profile.target) if profile.target != str(profile.settings["target"]) else "",
         "task": _task(profile),
         "missing": "markers of missing cells, in addition to empty ones, NA, NaN …",
@@ -234,8 +238,16 @@ def summary_lines(profile: TableProfile, dataset: Dataset, split: Mapping[str, A
         yield f"warning:  {listed}: {NONSTANDARD_NUMBERS}, read as categories"
     if "missing" in profile.settings:
         yield f"missing:  {' '.join(_shown(mark) for mark in profile.settings['missing'])}"
+    notation = {key: profile.settings[key] for key in ("decimal", "thousands", "strip") if key in profile.settings}
+    if notation:
+        yield f"numbers:  {', '.join(f'{key} {_list(value)}' for key, value in notation.items())}"
     yield f"rows:     {parts}" + (f", in {split['folds']} folds" if "folds" in split else "")
+    yield from (f"note:     {printable(notice)}" for notice in profile.notices)
     yield f"search:   {size.coarse} + {size.fine} trials and 15 to confirm, by {metric}: {size.duration} on two cores"
+
+
+def _list(value: str | list[str]) -> str:
+    return " ".join(map(_shown, [value] if isinstance(value, str) else value))
 
 
 def _target(profile: TableProfile) -> str:

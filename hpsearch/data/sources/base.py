@@ -123,7 +123,7 @@ class Table:
         row_filter: `(rows of the source,)`, False for rows that were left out; None if there are none.
         input_format: how new rows are read, as plain JSON; empty for arrays. `missing` lists the markers of missing
             cells, `columns` the names of all columns in the order of the file, including the `target`. For text files
-            also `header` (True if the first line holds names), `separator`, `decimal` and `encoding`.
+            also the settings of `TextFormat`.
     """
 
     x: Floats | Frame

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from engine.registry import nearest
 from hpsearch.core.text import format_count
-from hpsearch.data.column_warnings import MAJORITY, categorical_warnings, decimal_comma_hint
+from hpsearch.data.column_warnings import MAJORITY, categorical_warnings, number_hint
 from hpsearch.data.frame import Column, Frame, category_name, to_numeric
 from hpsearch.data.sources.base import Part
 from hpsearch.data.split_column import SplitColumn
@@ -73,7 +73,7 @@ class ColumnConverter:
 
     Attributes:
         source: name of the source in error messages.
-        decimal_hint: the source's advice on decimal commas.
+        decimal_hint: the source's advice on numbers in another notation.
     """
 
     source: str
@@ -104,7 +104,7 @@ class ColumnConverter:
         if text is not None:
             raise self._error(
                 f"task is regression, so target '{name}' must hold numbers,"
-                f" got {text.first!r} in row {text.row + 1}{decimal_comma_hint(text.first, self.decimal_hint)}"
+                f" got {text.first!r} in row {text.row + 1}{number_hint(text.first, self.decimal_hint)}"
             )
         return values.astype(np.float64), ()
 
@@ -114,7 +114,7 @@ class ColumnConverter:
         if len(classes) > MAX_TARGET_CLASSES:
             raise self._error(
                 f"target '{raw.target}' must have at most {MAX_TARGET_CLASSES:,} classes, got {len(classes):,};"
-                f" is it task: regression?{decimal_comma_hint(classes[0], self.decimal_hint)}"
+                f" is it task: regression?{number_hint(classes[0], self.decimal_hint)}"
             )
         used = np.bincount(column.values[raw.training_rows], minlength=len(classes))
         new = [label for label, count in zip(classes, used, strict=True) if not count]
@@ -174,7 +174,7 @@ class ColumnConverter:
             raise self._error(
                 f"column '{name}' holds numbers, and text in {text.cells} of {len(values)} rows: {text.first!r} in row"
                 f" {text.row + 1}; if that marks a missing cell: missing: [{text.first!r}];"
-                f" if the numbers are codes: categorical: [{name!r}]{decimal_comma_hint(text.first, self.decimal_hint)}"
+                f" if the numbers are codes: categorical: [{name!r}]{number_hint(text.first, self.decimal_hint)}"
             )
         notices += categorical_warnings(name, column, self.decimal_hint)
         return column

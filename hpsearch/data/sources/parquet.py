@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, final
 
 from pydantic import Field
 
-from hpsearch.data.sources.tables import CHUNK_ROWS, Chunk, ColumnName, TableSource, as_object_dtype, resolve_columns
+from hpsearch.data.frame import CHUNK_ROWS
+from hpsearch.data.sources.tables import Chunk, ColumnName, TableSource, as_object_dtype, resolve_columns
 from hpsearch.errors import DataError
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from pydantic import ConfigDict, Field, field_validator
 
 from engine.registry import nearest
 from hpsearch.core.text import without_secrets
-from hpsearch.data.sources.tables import CHUNK_ROWS, Chunk, ColumnName, TableSource, resolve_columns
+from hpsearch.data.frame import CHUNK_ROWS
+from hpsearch.data.sources.tables import Chunk, ColumnName, TableSource, resolve_columns
 from hpsearch.errors import DataError
 
 if TYPE_CHECKING:

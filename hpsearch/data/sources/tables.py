@@ -20,8 +20,6 @@ from hpsearch.errors import DataError
 if TYPE_CHECKING:
     import pandas as pd
 
-CHUNK_ROWS = 50_000  # rows that a source reads at a time
-
 ColumnName = str | int  # or the position: from 0, or −1 for the last column
 
 
@@ -54,7 +52,9 @@ class TableSource(Source, abc.ABC):
     or, counted from the end, from −1.
     """
 
-    decimal_hint: ClassVar[str] = "convert it to numbers"  # what to do about decimal commas
+    decimal_hint: ClassVar[str] = (
+        "convert it to numbers"  # advice on numbers in another notation; {} stands for settings
+    )
 
     target: ColumnName = Field(
         description="Column to predict: its name, or its position (0 is the first, −1 the last)."
@@ -167,7 +167,13 @@ class TableSource(Source, abc.ABC):
         for name in names:
             if name not in cells.columns:
                 known = [str(column) for column in cells.columns]
-                raise self.error(f"{where}: there is no column '{name}'{nearest(name, known)}")
+                hint = nearest(name, known)
+                if name == self.resolve(self.target, "target", names) and not hint.startswith("; did you mean"):
+                    hint = (
+                        ", the target, so its rows cannot test a model; leave the file out, and predict its rows when"
+                        " the study is done: hpsearch predict"
+                    )
+                raise self.error(f"{where}: there is no column '{name}'{hint}")
         return cells[list(names)]
 
     def _read_table(self, notices: list[str]) -> RawTable:

@@ -6,26 +6,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from hpsearch.data.file_format import detect_format, detect_separator, is_formatted_number
+from hpsearch.data.file_format import detect_format
 from hpsearch.errors import DataError
 
 TEXT = "town,a,y\n" + "Köln,1.5,u\nBern,2,v\n" * 20
-
-
-@pytest.mark.parametrize(
-    ("start", "separator"),
-    [
-        ("1,5;2,5;3\n2,5;1,0;4\n", ";"),
-        ("a;b\n1,5;2,5\n", ";"),
-        ("1,2,a;b\n3,4,c;d\n", ","),
-        ('1,"a;b"\n2,"c;d"\n', ","),
-        ("a\n1\n2\n", ","),
-        (f"a;b\n1;{'.' * 100_000}x\n", ";"),
-        ("", ","),
-    ],
-)
-def test_separators(start: str, separator: str) -> None:
-    assert detect_separator(start) == separator
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "utf-16"])
@@ -53,7 +37,7 @@ def test_settings_in_the_order_of_a_study_file(tmp_path: Path) -> None:
 def test_parquet(tmp_path: Path) -> None:
     path = tmp_path / "t.PARQUET"
     pd.DataFrame({"a": [1], 2: ["x"]}).rename(columns=str).to_parquet(path)
-    assert detect_format(path, None) == ({"source": "parquet", "path": str(path)}, ["a", "2"])
+    assert detect_format(path, None) == ({"source": "parquet", "path": str(path)}, ["a", "2"], ())
 
 
 def test_unreadable_files(tmp_path: Path) -> None:
@@ -62,12 +46,3 @@ def test_unreadable_files(tmp_path: Path) -> None:
     (tmp_path / "t.csv.gz").write_bytes(b"no gzip")
     with pytest.raises(DataError, match="Not a gzipped file"):
         detect_format(tmp_path / "t.csv.gz", None)
-
-
-@pytest.mark.parametrize(
-    ("cell", "expected"),
-    [("3,14", True), ("1,234.5", True), ("12 %", True), ("$5", True), ("-7", True), ("x7", False), ("", False),
-     ("2020-01-31", False), ("1" * 51, False)],
-)  # fmt: skip
-def test_formatted_numbers(cell: str, expected: bool) -> None:
-    assert is_formatted_number(cell) == expected

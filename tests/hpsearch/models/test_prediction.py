@@ -47,7 +47,7 @@ def test_parquet_and_pieces(
     ran: tuple[Path, hpsearch.StudyResult], call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file read in pieces has the same predictions as in one, and so has the other format."""
-    from hpsearch.data.sources import csv
+    from hpsearch.data.text_files import csv_file
 
     table = pd.concat([people(), people(seed=6)], ignore_index=True)
     table.to_csv("new.csv", index=False)
@@ -55,7 +55,7 @@ def test_parquet_and_pieces(
     ran[1].model.save(Path("model"))
     assert call("predict", "model", "new.csv", "--out", "whole.csv").code == 0
     assert call("predict", "model", "new.parquet", "--out", "parquet.csv").code == 0
-    monkeypatch.setattr(csv, "CHUNK_ROWS", 64)
+    monkeypatch.setattr(csv_file, "CHUNK_ROWS", 64)
     assert call("predict", "model", "new.csv", "--out", "pieces.csv").code == 0
     whole = Path("whole.csv").read_text()
     assert Path("parquet.csv").read_text() == whole == Path("pieces.csv").read_text() and len(whole.splitlines()) == 301

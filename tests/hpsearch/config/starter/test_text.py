@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hpsearch.config import document
 from hpsearch.config.starter.text import scalar
-from hpsearch.data.sources.csv import CsvFile
+from hpsearch.data.text_files.csv_file import CsvFile, TextFormat
 from hpsearch.errors import DataError, HpsearchError
 from tests.hpsearch.config.starter.test_starter import HOSTILE, comments, prepared, source, table, written
 
@@ -66,11 +66,11 @@ def test_hostile_names(names: list[str], classes: list[str], tmp_path: Path) -> 
     except HpsearchError as error:
         assert isinstance(error, DataError) and str(error).isprintable() == ("\n" not in str(error))
         return
-    file = CsvFile(path, getattr(spec.data, "header", None), getattr(spec.data, "separator", ","), "utf-8", ())
-    there: list[Any] = file.names if file.header else list(range(len(file.names)))
+    file = CsvFile(path, TextFormat(**{name: getattr(spec.data, name) for name in TextFormat._fields}), ())
+    there: list[Any] = file.names if file.format.header else list(range(len(file.names)))
     assert source(spec).target == there[-1]
-    assert set(source(spec).drop) <= set(there) and (there[2] in source(spec).drop or not file.header)
-    if file.header:
+    assert set(source(spec).drop) <= set(there) and (there[2] in source(spec).drop or not file.format.header)
+    if file.format.header:
         assert set(source(spec).load().classes) == {c.strip() for c in classes}
     document_text = comments(tmp_path)
     assert all(line.isprintable() for line in document_text.split("\n"))

@@ -6,8 +6,8 @@ import pytest
 from table_cases import cells, refusal, table, targets
 
 from hpsearch.data.dataset import prepare
+from hpsearch.data.frame import CHUNK_ROWS
 from hpsearch.data.sources import SOURCES
-from hpsearch.data.sources.tables import CHUNK_ROWS
 from hpsearch.errors import DataError
 from tests.hpsearch.data.sources.test_csv import SMALL, file, many
 

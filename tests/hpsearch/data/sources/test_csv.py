@@ -1,15 +1,21 @@
 """CSV source: encodings, headers, quoting, and files that cannot be read."""
 
 import gzip
+import io
+import os
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
+from pydantic import ValidationError
 from table_cases import KINDS, cells, refusal, table, targets, written
 
 from hpsearch.data.dataset import fingerprint
+from hpsearch.data.frame import CHUNK_ROWS
+from hpsearch.data.sources import Table
 from hpsearch.data.sources.csv import CsvSource
-from hpsearch.data.sources.tables import CHUNK_ROWS
 
 SMALL = "a,b,y\n" + "".join(f"{k},{k * 1.5},{'uv'[k % 2]}\n" for k in range(10))
 
@@ -85,7 +91,8 @@ def test_rows_of_unequal_length(far: bool, line: str, count: int, tmp_path: Path
     for end in ("", "7,8,u\n"):
         message = refusal("csv", path=file(tmp_path, f"{content}{line}\n{end}"))
         number = content.count("\n") + 1
-        assert message.endswith(f"t.csv: line {number} has {count} cells, the first line 3")
+        footer = "" if end else "; if it is not part of the table: skip_footer: 1"
+        assert message.endswith(f"t.csv: line {number} has {count} cells, the first line 3{footer}")
 
 
 def test_a_short_row_after_missing_cells(tmp_path: Path) -> None:
@@ -102,14 +109,13 @@ def test_a_short_row_after_missing_cells(tmp_path: Path) -> None:
         ("", "is empty"),
         ("\n\n", "is empty"),
         ("a,b,y\n", "holds no rows"),
-        ("a,a,y\n1,2,u\n", "two columns are named 'a'"),
         (b"a,y\n\xe9,u\n", "is not utf-8 text: 'utf-8' codec can't decode byte 0xe9 in position 4"),
         (many().encode() + b"\xe9,1,u\n", "such as encoding: latin-1"),
         ('a,y\n1,"u\n2,v\n', "EOF inside string"),
         ("a,y\ninf,u\n1,v\n", "column 'a' must hold finite numbers, got inf in row 1"),
         (f"a,y\n1{'0' * 400},u\n1,v\n", "column 'a' must hold finite numbers, got inf in row 1"),
     ],
-    ids=["empty", "lines", "header", "twice", "latin", "latin-far", "quote", "inf", "huge"],
+    ids=["empty", "lines", "header", "latin", "latin-far", "quote", "inf", "huge"],
 )
 def test_invalid_content(content: str | bytes, words: str, tmp_path: Path) -> None:
     assert words in refusal("csv", path=file(tmp_path, content))
@@ -118,7 +124,10 @@ def test_invalid_content(content: str | bytes, words: str, tmp_path: Path) -> No
 def test_unreadable_files(tmp_path: Path) -> None:
     packed = gzip.compress(many().encode())
     assert "there is no such file; a relative" in refusal("csv", path=str(tmp_path / "none.csv"))
-    assert "cannot be read: Is a directory" in refusal("csv", path=str(tmp_path))
+    assert "cannot be read: it is a folder; a regular file is needed" in refusal("csv", path=str(tmp_path))
+    assert "it is a device; a regular file" in refusal("csv", path="/dev/zero")
+    os.mkfifo(tmp_path / "pipe")
+    assert "it is a pipe; a regular file" in refusal("csv", path=str(tmp_path / "pipe"))
     assert "Not a gzipped file" in refusal("csv", path=file(tmp_path, SMALL, "t.csv.gz"))
     assert "ended before" in refusal("csv", path=file(tmp_path, packed[: len(packed) // 2], "t.csv.gz"))
     torn = packed[:10] + b"\xff\xff\xff" + packed[13:]
@@ -132,3 +141,155 @@ def test_files_are_closed(tmp_path: Path) -> None:
     chunks = source.chunks(frozenset())
     assert len(next(chunks).cells) == CHUNK_ROWS
     del chunks
+
+
+# --- tables as they come
+
+
+def noticed(read: Table) -> str:
+    return "\n".join(read.notices)
+
+
+def test_numbers_in_other_notations(tmp_path: Path) -> None:
+    """Settings read them in every column, also where some cells are plain; without them there is a warning."""
+    rows = [(f"${k}.50", f"{k % 3},{k:03}" if k % 3 else str(k), f"{k}%", f"({k}.5)") for k in range(40)]
+    path = file(
+        tmp_path,
+        "price,income,share,profit,y\n"
+        + "".join(f'{a},"{b}",{c},{d},{k % 2}\n' for k, (a, b, c, d) in enumerate(rows)),
+    )
+    read = table("csv", path=path, thousands=",", strip=["$", "%", "()"])
+    assert cells(read, "price") == [k + 0.5 for k in range(40)] and cells(read, "share") == list(range(40))
+    assert cells(read, "income") == [k % 3 * 1000 + k for k in range(40)]
+    assert cells(read, "profit") == [-k - 0.5 for k in range(40)] and "text" not in noticed(read).replace(
+        "holds text", ""
+    )
+    assert table("csv", path=path, target="price", strip=["$"], drop=["income"]).y.tolist() == cells(read, "price")
+    plain = noticed(table("csv", path=path, target="price", drop=["income"]))
+    assert "target 'price' is text that looks like numbers in another notation ('$0.50')" in plain
+    assert "set strip: ['$']" in plain and "set strip: ['%']" in plain and "set strip: ['()']" in plain
+    assert "set thousands: ','; if the comma is a decimal comma, set decimal: ','" in noticed(table("csv", path=path))
+    assert read.input_format["strip"] == ("$", "%", "()") and read.input_format["thousands"] == ","
+
+
+def test_codes_are_no_numbers(tmp_path: Path) -> None:
+    """Settings of numbers leave other text alone."""
+    path = file(tmp_path, "a,b,y\n" + "".join(f'"1,{k % 7}",{k % 5} m x,{"uv"[k % 2]}\n' for k in range(20)))
+    read = table("csv", path=path, thousands=",", strip=["m"])
+    assert cells(read, "a")[:2] == ["1,0", "1,1"] and cells(read, "b")[0] == "0 m x"
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"decimal": ",", "thousands": ","}, "decimal and thousands must differ"),
+        ({"decimal": ",", "separator": ","}, "decimal and separator must differ"),
+        ({"strip": ["5"]}, "marks around numbers"),
+        ({"separator": "ab"}, "must be one character, or whitespace, got 'ab'"),
+    ],
+)
+def test_settings_that_exclude_each_other(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        CsvSource.model_validate({"path": "t.csv", "target": "y", **settings})
+
+
+@pytest.mark.parametrize(("word", "meaning"), [("\\t", "\t"), ("tab", "\t"), (r"\s+", "whitespace"), (";", ";")])
+def test_words_for_separators(word: str, meaning: str) -> None:
+    assert CsvSource.model_validate({"path": "t.csv", "target": "y", "separator": word}).separator == meaning
+
+
+def test_a_header_of_numbers(tmp_path: Path) -> None:
+    """Names like wavelengths are recognized and announced, and can be turned down."""
+    rows = "".join(f"{k % 10 / 10},{k % 7 / 7:.4f},{k % 3 / 3:.4f},{'oak' if k % 2 else 'pine'}\n" for k in range(60))
+    path = file(tmp_path, "900,902,904,species\n" + rows)
+    read = table("csv", path=path, target="species")
+    assert (
+        read.features == ("900", "902", "904")
+        and len(read.y) == 60
+        and "if it is a row: header: false" in noticed(read)
+    )
+    assert len(table("csv", path=path, header=False).y) == 61
+    assert "if the first line is a row, set header: false" in refusal("csv", path=path, target="kind")
+    bare = table("csv", path=file(tmp_path, rows))
+    assert len(bare.y) == 60 and "is a row, because" in noticed(bare)
+
+
+def test_text_without_a_header(tmp_path: Path) -> None:
+    path = file(tmp_path, "".join(f"{'good' if k % 2 else 'bad'},{'red' if k % 3 else 'blue'},x\n" for k in range(50)))
+    read = table("csv", path=path, target=0)
+    assert len(read.y) == 50 and "if it holds the names of the columns: header: true" in noticed(read)
+    twice = table("csv", path=file(tmp_path, "f,f,u\n" + "f,t,v\nt,f,u\n" * 20), target=-1)
+    assert len(twice.y) == 41
+
+
+def test_two_columns_of_one_name(tmp_path: Path) -> None:
+    path = file(tmp_path, "a,b,b,y\n" + "".join(f"{k},{k},{2 * k},{'uv'[k % 2]}\n" for k in range(10)))
+    read = table("csv", path=path)
+    assert read.features == ("a", "b", "b.1") and "two columns are named 'b', so column 2 is 'b.1'" in noticed(read)
+    assert table("csv", path=path, drop=[2]).features == ("a", "b") == table("csv", path=path, drop=["b.1"]).features
+    assert read.input_format["columns"] == ["a", "b", "b.1", "y"]
+
+
+def test_long_cells_and_gaps(tmp_path: Path) -> None:
+    rows = "".join(f"{k},{'a' * 200_000 if k == 5 else 'b'},{'uv'[k % 2]},{'' if k == 7 else k}\n" for k in range(20))
+    read = table("csv", path=file(tmp_path, "x,note,y,z\n" + rows), target="y", drop=["note"])
+    assert len(read.y) == 20 and cells(read, "z")[7] is None
+
+
+def test_separated_by_whitespace(tmp_path: Path) -> None:
+    """It is found, also with spaces at the ends of lines, and can be set."""
+    rows = "".join(f"  {k}.5   -{k}  {'uv'[k % 2]}{' ' * (k % 3)}\n" for k in range(30))
+    read = table("csv", path=file(tmp_path, rows))
+    assert cells(read, "0") == [k + 0.5 for k in range(30)] and read.input_format["separator"] == "whitespace"
+    assert "the separator is whitespace" in noticed(read) and read.classes == ("u", "v")
+    named = file(tmp_path, " a b\ty\n" + rows.replace("   -", "\t-"))
+    assert cells(table("csv", path=named, separator="whitespace"), "b") == [-k for k in range(30)]
+    assert "line 6 has 2 cells, the first line 3" in refusal("csv", path=file(tmp_path, rows.replace("5.5", "")))
+    short = "a b y\n" + "1 2 u\n" * 5 + "1 2 v \n" + "1 2 u\n"
+    assert refusal("csv", path=file(tmp_path, short), separator=" ").endswith("separator: whitespace")
+
+
+def test_lines_around_the_table(tmp_path: Path) -> None:
+    comments = table("csv", path=file(tmp_path, "# by me\n" + SMALL))
+    assert comments.features == ("a", "b") and "the first line is a comment" in noticed(comments)
+    excel = table("csv", path=file(tmp_path, "sep=;\n" + SMALL.replace(",", ";")))
+    assert cells(excel, "a") == list(range(10)) and excel.input_format["separator"] == ";"
+    title = file(tmp_path, "Trees\n" + SMALL)
+    assert refusal("csv", path=title).endswith("if the first line is not part of the table: skip_lines: 1")
+    assert table("csv", path=title, skip_lines=1).features == ("a", "b")
+    footer = file(tmp_path, SMALL + "Total: 10\nend\n\n")
+    assert "if the last lines are not part of the table: skip_footer: 2" in refusal("csv", path=footer)
+    assert len(table("csv", path=footer, skip_footer=2).y) == 10
+    names = SMALL.replace("\n", "\nr,").removesuffix("r,")
+    read = table("csv", path=file(tmp_path, names))
+    assert read.features == ("column 0", "a", "b") and cells(read, "a") == list(range(10))
+
+
+def test_encodings_and_compression_by_content(tmp_path: Path) -> None:
+    plain = table("csv", path=file(tmp_path, SMALL))
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("t.csv", SMALL)
+    for content in (
+        SMALL.encode("utf-16"),
+        SMALL.encode("utf-16-le"),
+        packed.getvalue(),
+        gzip.compress(SMALL.encode()),
+    ):
+        assert fingerprint(table("csv", path=file(tmp_path, content))) == fingerprint(plain)
+    chinese = file(tmp_path, "色泽,根蒂,好瓜\n青绿,蜷缩,是\n乌黑,稍蜷,否\n".encode("gbk"))
+    assert "it looks like encoding: gb18030, which reads '色泽 根蒂 好瓜'" in refusal("csv", path=chinese)
+    assert "remove encoding: utf-8" in refusal("csv", path=file(tmp_path, SMALL.encode("utf-16")), encoding="utf-8")
+
+
+def test_test_rows_are_read_like_the_others(tmp_path: Path) -> None:
+    """The header of a short file of test rows is not guessed anew; a file without the target is refused with advice."""
+    path = file(tmp_path, "".join(f"{k},{'uv'[k % 2]}\n" for k in range(30)))
+    assert len(table("csv", path=path, test_path=file(tmp_path, "x,u\n", "test.csv"), categorical=[0]).y) == 31
+    path, test = (
+        file(tmp_path, SMALL),
+        file(tmp_path, SMALL.replace(",y\n", "\n").replace(",u\n", "\n").replace(",v\n", "\n"), "test.csv"),
+    )
+    assert "there is no column 'y', the target, so its rows cannot test a model" in refusal(
+        "csv", path=path, test_path=test
+    )

@@ -13,8 +13,8 @@ import pytest
 from table_cases import cells, refusal, table, targets
 
 from hpsearch.data.dataset import fingerprint
+from hpsearch.data.frame import CHUNK_ROWS
 from hpsearch.data.sources.parquet import ParquetSource
-from hpsearch.data.sources.tables import CHUNK_ROWS
 
 Y = pa.array(["u", "v", "u"])
 

@@ -10,10 +10,9 @@ from pydantic import ValidationError
 from table_cases import DATA, KINDS, cells, people, refusal, table, targets, written
 
 from hpsearch.data.dataset import fingerprint, prepare
-from hpsearch.data.frame import Frame
+from hpsearch.data.frame import CHUNK_ROWS, Frame
 from hpsearch.data.sources import SOURCES
 from hpsearch.data.sources.csv import CsvSource
-from hpsearch.data.sources.tables import CHUNK_ROWS
 from hpsearch.data.splits import with_split_file
 from hpsearch.errors import DataError
 from tests.hpsearch.data.sources.test_csv import SMALL, file
