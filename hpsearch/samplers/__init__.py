@@ -5,11 +5,11 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from hpsearch.samplers.base import SamplerContext, suggest_parameter
-from hpsearch.samplers.cmaes import cmaes
-from hpsearch.samplers.gp import gp
+from hpsearch.samplers.cmaes import cmaes, population_size
+from hpsearch.samplers.gp import MIN_FINISHED, gp
 from hpsearch.samplers.random import random
 from hpsearch.samplers.sobol import sobol
-from hpsearch.samplers.tpe import tpe
+from hpsearch.samplers.tpe import TPE_STARTUP, tpe
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
@@ -22,6 +22,11 @@ SAMPLERS: dict[str, "Callable[[SamplerContext], BaseSampler]"] = {
     "cmaes": cmaes,
 }
 MEMORYLESS = ("random", "sobol")  # samplers that ignore earlier trials
+STARTUP_SAMPLES = {  # sampler that learns → its samples until enough trials have finished
+    "tpe": "random",
+    "gp": "points of a Sobol' sequence",
+    "cmaes": "from its first distribution",
+}
 OPTIONAL_MODULES = {"gp": "torch"}  # sampler → module that only the extra `hpsearch[SAMPLER]` installs
 
 
@@ -33,4 +38,22 @@ def missing_extra(name: str) -> str | None:
     return f"sampler {name} needs {module}: pip install 'hpsearch[{name}]'"
 
 
-__all__ = ["MEMORYLESS", "SAMPLERS", "SamplerContext", "missing_extra", "suggest_parameter"]
+def startup_trials(name: str, dimensions: int, wave: int) -> int:
+    """Return the number of finished trials from which a sampler that learns chooses points.
+
+    Args:
+        dimensions: number of numeric axes that are always active.
+        wave: number of trials in a wave.
+    """
+    return {"tpe": TPE_STARTUP, "gp": MIN_FINISHED, "cmaes": population_size(max(1, dimensions), wave)}[name]
+
+
+__all__ = [
+    "MEMORYLESS",
+    "SAMPLERS",
+    "STARTUP_SAMPLES",
+    "SamplerContext",
+    "missing_extra",
+    "startup_trials",
+    "suggest_parameter",
+]

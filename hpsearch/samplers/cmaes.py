@@ -48,6 +48,11 @@ def cmaes(context: SamplerContext) -> "BaseSampler":
     return optuna_sampler(numeric, sample_joint, sample_uniform(context.seed))
 
 
+def population_size(dimensions: int, wave: int) -> int:
+    """Return the number of trials of a generation."""
+    return max(4 + math.floor(3 * math.log(dimensions)), wave)  # eq. 48
+
+
 def _replay(context: SamplerContext, numeric: NumericDistributions, study: "Study") -> "CMA":
     """Return the optimizer after all finished trials of the study."""
     from cmaes import CMA
@@ -58,7 +63,7 @@ def _replay(context: SamplerContext, numeric: NumericDistributions, study: "Stud
     known = sorted((t for t in trials[: context.known] if _rank(t, sign) < (1,)), key=lambda t: _rank(t, sign))
     finished = [t for t in trials[context.known :] if t.state.is_finished()]
     dimensions = len(numeric)
-    population = max(4 + math.floor(3 * math.log(dimensions)), context.wave)  # eq. 48
+    population = population_size(dimensions, context.wave)
     optimizer = CMA(
         mean=_unit_vector(known[0], numeric) if known else np.full(dimensions, 0.5),
         sigma=SIGMA_AT_BEST if known else INITIAL_SIGMA,

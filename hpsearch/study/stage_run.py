@@ -20,6 +20,7 @@ from hpsearch.search import confirm, pruning
 from hpsearch.search.champion import weights_to_keep
 from hpsearch.search.earlier import distinct_outcomes, in_box, reusable_trials
 from hpsearch.search.range_edges import range_edges
+from hpsearch.search.startup import startup_notice
 from hpsearch.search.suggest import Suggester
 from hpsearch.search.zoom import confirming_box, stage_box
 from hpsearch.storage.records import FINISHED, StoredStage, Trial, best_of, with_result
@@ -50,6 +51,8 @@ class StageRun:
         self._suggester = Suggester(spec, space, number, stored.box, known, state.transferred)
         self._earlier = [t for t in distinct_outcomes(earlier) if t.state in FINISHED and in_box(space, stored.box, t)]
         self._trials = context.storage.trials.load(stage.name, space)
+        if not self._trials and (notice := startup_notice(spec, space, number, stored.box, len(known))):
+            self._note(notice)
         partial = context.storage.trials.checkpoints(stage.name)
         self._partial = {n: r for n, r in partial.items() if self._is_readable(r)}  # running trials, as last stored
         self._points = confirm.points_to_confirm(spec, self._trials, earlier) if stage.confirms else []

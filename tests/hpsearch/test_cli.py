@@ -26,7 +26,7 @@ from hpsearch.storage.study_db import StudyDatabase
 from hpsearch.training import scheduler, trial
 from hpsearch.training.task import Task, TrialResult
 
-SHORT = {"train.epochs": 2, "stages.0.trials": 5, "stages.1.trials": 3}
+SHORT = {"train.epochs": 2, "stages.0.trials": 5, "stages.1.trials": 3, "stages.1.sampler": "random"}
 COMMAND = Path(sys.executable).with_name("hpsearch")
 
 
