@@ -5,9 +5,9 @@ categorical columns, one-hot encoded. scikit-learn's transformers fit the parame
 JSON, and applied without scikit-learn.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from math import isnan
 from typing import Any, Self, final
 
 import numpy as np
@@ -16,7 +16,7 @@ import numpy.typing as npt
 from engine.data.scaling import SCALERS, Scaler, Standard
 from engine.registry import Registry, nearest
 from engine.types import DType, Floats, Integers, Shape
-from hpsearch.data.frame import MISSING_CODE, Column, Frame, parse_number, to_numeric
+from hpsearch.data.frame import MISSING_CODE, Column, Frame, to_numeric
 from hpsearch.errors import DataError
 
 DTYPE: DType = np.dtype(np.float32)
@@ -50,6 +50,15 @@ class PreprocessingConfig:
     target_scale: str = "standard"
 
 
+_WHOLE = re.compile(r"([+-]?\d+)\.0+")
+
+
+def _without_fraction(name: str) -> str:
+    """Return a whole number without `.0`, any other text unchanged."""
+    found = _WHOLE.fullmatch(name)
+    return found[1] if found else name
+
+
 @final
 @dataclass(frozen=True)
 class CategoryEncoding:
@@ -72,11 +81,12 @@ class CategoryEncoding:
     def apply(self, column: Column, out: Floats) -> None:
         """Write the ones of the encoding into `out (rows, width)`, which must be all zeros.
 
-        Categories that are numbers also match by value: `7` in one file may be `7.0` or `007` in another.
+        Categories must be written as in the training table, except that whole numbers match with and without `.0`,
+        which pandas adds if a column has missing cells.
         """
         assert column.categories is not None
-        by_value = {value: place for name, place in self.columns.items() if not isnan(value := parse_number(name))}
-        places = [self.columns.get(name, by_value.get(parse_number(name), self.other)) for name in column.categories]
+        whole = {_without_fraction(name): place for name, place in self.columns.items()}
+        places = [self.columns.get(name, whole.get(_without_fraction(name), self.other)) for name in column.categories]
         lookup = np.array([*places, self.missing])
         place = lookup[column.values]  # MISSING_CODE is −1: the last entry
         rows = np.flatnonzero(place >= 0)

@@ -16,14 +16,15 @@ from threadpoolctl import threadpool_limits
 
 from engine.network import Network
 from engine.npz import read_npz, write_npz
-from engine.registry import describe, nearest
+from engine.registry import describe
 from engine.types import Floats
 from hpsearch.core.atomic import read_folder, recover_folder, replaced_folder
 from hpsearch.core.bounded import MAX_TEXT, decode_mapping
-from hpsearch.data.frame import Frame, frame_from_pandas, to_numeric
+from hpsearch.data.frame import Frame, to_numeric
 from hpsearch.data.preprocessing import Preprocessing
 from hpsearch.errors import DataError, OutputError
 from hpsearch.models.content import check_preprocessing, checked_model, restored_network
+from hpsearch.models.input_rows import frame_of_features
 from hpsearch.models.prepared import READ_ERRORS, SLACK, pack, unpack
 
 if TYPE_CHECKING:
@@ -101,17 +102,12 @@ class Model:
 
     def _raw_rows(self, x: Any) -> Floats | Frame:
         """Check the rows and return them in the form that the preprocessing takes."""
-        tabular, input_format = self.preprocessing[0].tabular, self.preprocessing[0].input_format
+        tabular = self.preprocessing[0].tabular
         if not isinstance(x, Frame) and not hasattr(x, "columns"):
             if not tabular:
                 return self._array(x)
             x = self._with_column_names(np.asarray(x, object))
-        names = [str(name) for name in x.columns]
-        for name in self.features:
-            if name not in names:
-                raise DataError(f"rows must have the column '{name}'{nearest(name, names)}")
-        if not isinstance(x, Frame):
-            x = frame_from_pandas(x, input_format.get("missing", ()), self.features)
+        x = frame_of_features(x, self.preprocessing)
         if tabular:
             return Frame({name: x.columns[name] for name in self.features})
         return self._array(np.stack([_complete_numbers(name, x) for name in self.features], axis=1))

@@ -34,9 +34,15 @@ class ServedModel(PythonModel):
                 400 and this message.
         """
         try:
-            return self._model.predictions(model_input)
+            return self._model.predictions(_as_frame(model_input))
         except DataError as error:
             raise MlflowException.invalid_parameter_value(str(error)) from None
+
+
+def _as_frame(model_input: Any) -> Any:
+    """Return mappings of columns, and lists of rows as mappings, as a frame; all other input unchanged."""
+    of_mappings = isinstance(model_input, list) and all(isinstance(row, dict) for row in model_input)
+    return DataFrame(model_input) if of_mappings or isinstance(model_input, dict) else model_input
 
 
 set_model(ServedModel())

@@ -2,8 +2,9 @@
 
 Inputs, for any number of rows. Tables have one input per column, with the name of the column: numeric columns are
 doubles `[rows, 1]`, NaN for missing cells; categorical columns are strings `[rows, 1]`, empty for missing cells, and
-spelled as by `hpsearch.data.frame.category_name`: no surrounding spaces, integers without a decimal point, Booleans as
-`True` and `False`, empty for the missing markers of the study file. Arrays have one input `x`, doubles in the input
+spelled as in the training table: 02139 is not 2139. There are no surrounding spaces, numbers that were read as such are
+spelled as by `hpsearch.data.frame.category_name`, integers without a decimal point, Booleans as `True` and `False`, and
+the missing markers of the study file are empty. Arrays have one input `x`, doubles in the input
 shape of the network: `[rows, features]`, or `[rows, channels, height, width]` for images. Inputs are not checked:
 infinite numbers, for which `Model.scores` raises an error, give undefined outputs.
 

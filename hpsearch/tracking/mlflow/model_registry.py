@@ -96,7 +96,9 @@ def write_mlflow_files(model: Model, folder: Path, run: str | None = None) -> No
     """Write the files that turn a folder written by `Model.save` into an MLflow model.
 
     Columns are matched by name, even for arrays. All columns are required, because a misspelled column would otherwise
-    become missing values; a cell of any column may be missing (`null` in JSON).
+    become missing values; a cell of any column may be missing (`null` in JSON). The signature has no inputs, because
+    MLflow refuses whole numbers in a column of doubles, and numbers in a column of text; the model itself checks its
+    rows. Their columns are in the metadata and in the example.
 
     Args:
         model: the saved model.
@@ -109,10 +111,12 @@ def write_mlflow_files(model: Model, folder: Path, run: str | None = None) -> No
     from mlflow.types import ColSpec, Schema
 
     texts, classes = model.preprocessing[0].categorical, model.classes
-    inputs: list[Any] = [ColSpec("string" if name in texts else "double", name) for name in model.features]
+    inputs = [{"name": name, "type": "string" if name in texts else "double"} for name in model.features]
     outputs: list[Any] = [ColSpec("string" if classes else "double", "prediction")]
     outputs += [ColSpec("double", f"probability of {name}") for name in classes]
-    described = Described(MODEL_FOLDER, run, signature=ModelSignature(Schema(inputs), Schema(outputs)))
+    described = Described(
+        MODEL_FOLDER, run, signature=ModelSignature(None, Schema(outputs)), metadata={"inputs": inputs}
+    )
     example = model.preprocessing[0].input_format.get("example")
     if example:
         split = {"columns": list(model.features), "data": example}

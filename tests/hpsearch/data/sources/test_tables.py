@@ -242,6 +242,24 @@ def test_truth_values_are_categories(tmp_path: Path) -> None:
     assert cells(table(**written(tmp_path, "parquet", data)), "a") == ["True", "False", "True"]
 
 
+# --- categories as written
+
+
+def test_numbers_that_are_categories_are_read_as_written(tmp_path: Path) -> None:
+    codes = ["7", "07", "3.1", "3.10", str(10**18 + 1), str(10**18 + 2), "", "true"]
+    rows = "".join(f"{code},{k},{'uv'[k % 2]}\n" for k, code in enumerate(codes))
+    read = table("csv", path=file(tmp_path, f"code,a,y\n{rows}"), categorical=["code"])
+    assert cells(read, "code") == [*codes[:6], None, "True"]
+    rows = "".join(f"{code};{k};{'uv'[k % 2]}\n" for k, code in enumerate(["-1", "07", "7", "8"]))
+    path = file(tmp_path, f"code;a;y\n{rows}")
+    read = table("csv", path=path, separator=";", categorical=[0], missing=["-1"])
+    assert cells(read, "code") == [None, "07", "7", "8"]
+    data = pd.DataFrame({"code": [10**18 + 1, 10**18 + 2, 7, 7], "a": [1, 2, 3, 4], "y": ["u", "v"] * 2})
+    for kind in ("parquet", "sql"):
+        read = table(**written(tmp_path, kind, data), categorical=["code"])
+        assert cells(read, "code") == [str(10**18 + 1), str(10**18 + 2), "7", "7"]
+
+
 # --- splits that follow a column
 
 

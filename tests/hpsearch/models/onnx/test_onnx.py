@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import pandas as pd
 import paths
 import pytest
 from cases import run, small
@@ -39,6 +40,8 @@ from hpsearch.storage.sqlite_file import url_of
 from hpsearch.storage.study_db import StudyDatabase
 from tests.hpsearch.models.onnx.onnx_cases import (
     agree,
+    answers,
+    modeled,
     of_arrays,
     of_features,
     of_images,
@@ -54,6 +57,25 @@ def test_one_array_is_one_input() -> None:
         assert (only.name, only.type, only.shape) == ("x", "tensor(double)", ["rows", *shape])
         agree(model, x[:1])
         agree(model, x[:0])
+
+
+def test_codes_as_written(tmp_path: Path) -> None:
+    """Codes of a CSV file keep their digits from the table to the ONNX file."""
+    codes = ["02139", "2139", str(10**18 + 1), str(10**18 + 2), "3.1", "3.10"]
+    rows = "".join(f"{code},{k},{'uv'[k % 2]}\n" for k, code in enumerate(codes * 5))
+    (tmp_path / "a.csv").write_text(f"code,a,y\n{rows}")
+    settings = {"source": "csv", "path": str(tmp_path / "a.csv"), "target": "y", "categorical": ["code"], "drop": ["a"]}
+    source = SOURCES["csv"].model_validate(settings)
+    dataset, [folds] = prepare(source, 0, tmp_path)
+    assert dataset.inputs == (6,) and list(folds[0].categorical["code"].columns) == sorted(codes)
+    model = modeled(Network((6,), (Dense(1),), Logistic()), folds)
+    read = source.load().x
+    assert isinstance(read, Frame) and agree(model, read) < 1e-5
+    assert len(np.unique(answers(model, read)["probabilities"])) == 12
+    new = pd.read_csv(tmp_path / "a.csv", dtype={"code": str})
+    assert model.scores(new).tobytes() == model.scores(read).tobytes()
+    large = pd.DataFrame({"code": [10**18 + 2]})
+    assert model.scores(large).tobytes() == model.scores(read)[3:4].tobytes()
 
 
 def test_metadata(tmp_path: Path) -> None:
