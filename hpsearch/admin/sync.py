@@ -1,11 +1,11 @@
 """Upload the trials that are missing from MLflow from a study's database, without training or changing the study."""
 
 import contextlib
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from hpsearch.core.temporary import private_folder
 from hpsearch.core.text import format_count
 from hpsearch.errors import DataError, Interrupted, OutputError, TrackingError
 from hpsearch.models.export import champion_model
@@ -60,10 +60,10 @@ def sync(url: str, tracking_uri: str, stop: Callable[[], bool] = lambda: False) 
         trackers.append(MlflowTracker(uri))
         return trackers[-1]
 
-    with tempfile.TemporaryDirectory(prefix="hpsearch-") as folder, _locked(url) as storage:
+    with private_folder() as folder, _locked(url) as storage:
         study = summary(url)
         trials = [trial for stage in study.trials for trial in stage if trial.state in FINISHED]
-        ranking, model, notices = _outcome(study, storage, Path(folder))
+        ranking, model, notices = _outcome(study, storage, folder)
         sender = RetryingSender(factory, tracking_uri)
         sender.add(Message("start_study", (_study_info(study, storage),)))
         for trial in trials:

@@ -1,32 +1,54 @@
 """Child processes: start methods, signals, and their end with the coordinator, even if the coordinator is killed."""
 
+import atexit
 import contextlib
+import functools
 import multiprocessing
 import os
 import shutil
 import signal
 import sys
+import tempfile
 import threading
 import types
 import warnings
 from collections.abc import Iterator
-from multiprocessing import resource_tracker
+from multiprocessing import resource_tracker, util
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerContext, SpawnContext
 from typing import Any
 
+from hpsearch.core.temporary import private_folder
+
 PRELOAD = ["hpsearch.training.trial"]  # modules that the fork server imports once for all children
 _STARTING = threading.RLock()  # held while a child starts: globals of this process change, and are restored
+LONGEST_TEMPORARY = 57  # characters of the folder for temporary files; the address of a socket in it has 50 more
 
 
 def process_context() -> ForkServerContext | SpawnContext:
     """Return the multiprocessing context of all child processes: a fork server, or spawn if it is unavailable."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
+    _use_private_sockets()
     from hpsearch.core.own_forkserver import SERVER, OwnForkServerContext
 
     SERVER.set_forkserver_preload(PRELOAD)
     return OwnForkServerContext()
+
+
+@functools.cache
+def _use_private_sockets() -> None:
+    """Put the folder of multiprocessing's sockets into a private folder, which a later command removes after a kill."""
+    if multiprocessing.parent_process() is not None or len(tempfile.gettempdir()) > LONGEST_TEMPORARY:
+        return
+    stack, owner = contextlib.ExitStack(), os.getpid()
+    atexit.register(lambda: stack.close() if os.getpid() == owner else None)  # not in a fork of this process
+    folder = stack.enter_context(private_folder())
+    before, tempfile.tempdir = tempfile.tempdir, str(folder)
+    try:
+        util.get_temp_dir()  # made once, and kept by multiprocessing
+    finally:
+        tempfile.tempdir = before
 
 
 def start_forkserver() -> None:

@@ -1,7 +1,5 @@
 """The learning-rate range test of a study: a short training run that shows the learning rates worth searching."""
 
-import tempfile
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +11,7 @@ from hpsearch.config.references import preprocessing_values, search_space
 from hpsearch.config.spec import Spec
 from hpsearch.core.seeds import derive
 from hpsearch.core.space import Axis, Point, Value
+from hpsearch.core.temporary import private_folder
 from hpsearch.data.dataset import prepare
 from hpsearch.errors import DataError
 from hpsearch.training.network import build_network, check_fit
@@ -50,8 +49,8 @@ def lr_range_test(spec: Spec, low: float, high: float, steps: int) -> LrRange:
         EngineError: bounds or steps are not valid.
     """
     point = center_point(spec)
-    with tempfile.TemporaryDirectory(prefix="hpsearch-") as folder:
-        dataset, _ = prepare(spec.data, spec.seed, Path(folder), preprocessing_values(spec))
+    with private_folder() as folder:
+        dataset, _ = prepare(spec.data, spec.seed, folder, preprocessing_values(spec))
         check_fit(spec, dataset)
         rows = dataset.at(point).part("train")
         if rows is None:

@@ -4,12 +4,12 @@ import contextlib
 import re
 import shutil
 import sqlite3
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from hpsearch.core.temporary import private_folder
 from hpsearch.errors import StorageError
 
 BUSY_TIMEOUT = 75.0  # seconds to wait for another process that writes
@@ -130,7 +130,7 @@ def readable(path: Path) -> Iterator[str]:
                 wal_mode = file.read(20)[18:] == b"\2\2"
             mode = "immutable=1" if wal_mode and not (log.exists() and index.exists()) else "mode=ro"
             if pending and (mode == "immutable=1" or not wal_mode):
-                copy = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hpsearch-"))) / "copy.db"
+                copy = stack.enter_context(private_folder()) / "copy.db"
                 for file_to_copy in (path, *pending):
                     shutil.copyfile(file_to_copy, f"{copy}{file_to_copy.name.removeprefix(path.name)}")
                 path, mode = copy, "mode=rw"

@@ -10,6 +10,7 @@ from typing import NamedTuple, final
 from hpsearch.config.load import restore_spec
 from hpsearch.config.references import preprocessing_values, search_space
 from hpsearch.config.spec import Spec
+from hpsearch.core.temporary import private_folder, remove_abandoned
 from hpsearch.core.version import versions
 from hpsearch.data.dataset import prepare
 from hpsearch.errors import OutputError, StorageError
@@ -149,7 +150,9 @@ class Session:
 
     def _temporary_folder(self) -> Path:
         try:
-            return Path(self._exit.enter_context(tempfile.TemporaryDirectory(prefix="hpsearch-")))
+            folder = self._exit.enter_context(private_folder())
+            remove_abandoned()
+            return folder
         except OSError as error:
             raise OutputError(f"{tempfile.gettempdir()}: cannot be written: {error.strerror}") from None
 

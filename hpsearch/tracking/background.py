@@ -2,12 +2,12 @@
 
 import contextlib
 import shlex
+import threading
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
-from multiprocessing.queues import Queue
 from pathlib import Path
-from queue import Empty
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, final
 
 from hpsearch.core.processes import init_worker, process_context, starting_children
@@ -45,13 +45,17 @@ class BackgroundTracker:
         self._study: StudyInfo | None = None
         self.progress = UploadProgress()
         context = process_context()
-        self._messages: Queue[Message | None] = context.Queue()
+        # A pipe and a thread, because multiprocessing's queue has semaphores that outlive a killed process group.
+        self._messages: SimpleQueue[Message | None] = SimpleQueue()
+        receiver, sender = context.Pipe(duplex=False)
         self._reports, reports = context.Pipe(duplex=False)
-        arguments = (factory, uri, scratch, self._messages, reports)
+        arguments = (factory, uri, scratch, receiver, reports)
         self._process = context.Process(target=_run_sender, args=arguments, name=name, daemon=True)
         with starting_children():
             self._process.start()
-        reports.close()  # the child process has its own copy
+        receiver.close()  # the child process has its own copies
+        reports.close()
+        threading.Thread(target=_pass_on, args=(self._messages, sender), name=name, daemon=True).start()
 
     def start_study(self, study: StudyInfo) -> None:
         self._study = study
@@ -81,7 +85,6 @@ class BackgroundTracker:
             reason = reason or f"it took longer than {seconds:.0f} s"
         self._process.join(STOP_TIMEOUT)
         self._reports.close()
-        self._messages.cancel_join_thread()
         if self._process.exitcode and not reason:
             reason = f"its process ended with code {self._process.exitcode}"
         return self._warning(reason)
@@ -121,20 +124,23 @@ def missing_part(trials: int, progress: UploadProgress, finished: bool) -> str |
     return "the champion not uploaded" if finished and not progress.finished else None
 
 
-def _run_sender(
-    factory: TrackerFactory, uri: str, scratch: str, messages: "Queue[Message | None]", reports: Connection
-) -> None:
-    """Run the sender in the child process until None arrives."""
+def _pass_on(messages: "SimpleQueue[Message | None]", pipe: Connection) -> None:
+    """Write messages to a pipe until None, or until its other end is closed; runs in a thread, because it may wait."""
+    with contextlib.suppress(OSError), pipe:
+        while (message := messages.get()) is not None:
+            pipe.send(message)
+
+
+def _run_sender(factory: TrackerFactory, uri: str, scratch: str, messages: Connection, reports: Connection) -> None:
+    """Run the sender in the child process until no message can follow."""
     with exiting_on_shortage():
         init_worker(scratch)
         sender = RetryingSender(factory, uri, reports.send)
         sender.open()
-        while True:
-            with contextlib.suppress(Empty):
-                message = messages.get(timeout=sender.pause)
-                if message is None:
-                    break
-                sender.add(message)
-            sender.send_next()
+        with contextlib.suppress(EOFError):
+            while True:
+                if messages.poll(sender.pause):
+                    sender.add(messages.recv())
+                sender.send_next()
         sender.flush()
         reports.close()

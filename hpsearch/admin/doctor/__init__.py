@@ -1,5 +1,6 @@
-"""Read-only checks of the installation, the machine, study databases and MLflow, each with a remedy.
+"""Checks of the installation, the machine, study databases and MLflow, each with a remedy.
 
+They read only, and remove temporary folders of processes that have ended.
 A check imports what it needs itself, because a package may be missing or broken.
 """
 
@@ -24,6 +25,7 @@ def examine(databases: Sequence[str], tracking_uri: str) -> CheckResults:
     yield from run_check("CPUs", machine.check_cpus)
     names = list(databases) or studies.find_databases()
     yield from run_check("disk", machine.check_disks, names, tracking_uri)
+    yield from run_check("temporary files", machine.check_temporary_files)
     if not names:
         yield CheckResult("ok", "studies: no study database in this folder or in studies/")
     for name in names:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hpsearch.admin.doctor.base import PIP_INSTALL, CheckResult, CheckResults, sqlite_path
+from hpsearch.core.temporary import remove_abandoned
 from hpsearch.core.text import format_count
 
 LOW_SPACE, MIN_SPACE = 1e9, 50e6  # bytes: a warning below the first, a failure below the second
@@ -106,6 +107,13 @@ def cpu_quota(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/
                     time, period = (int(word) for file in files for word in (group / file).read_text().split())
                     limits += [time / period] if time > 0 else []
     return min(limits, default=None)
+
+
+def check_temporary_files() -> CheckResults:
+    """Remove the temporary folders that killed processes have left."""
+    if count := remove_abandoned():
+        folders = format_count(count, "folder")
+        yield CheckResult("ok", f"temporary files: {folders} of killed processes removed in {tempfile.gettempdir()}")
 
 
 def check_disks(names: Sequence[str], tracking_uri: str) -> CheckResults:

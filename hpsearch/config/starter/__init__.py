@@ -2,7 +2,6 @@
 
 import json
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +11,7 @@ from hpsearch.config.schema import SCHEMA_FILE, TITLE, write_schema
 from hpsearch.config.starter.defaults import choose_split
 from hpsearch.config.starter.text import study_text, summary_lines
 from hpsearch.core.atomic import write_atomic
+from hpsearch.core.temporary import private_folder
 from hpsearch.data.dataset import prepare
 from hpsearch.data.profile import TaskType, profile_table
 from hpsearch.data.sources import SOURCES
@@ -67,12 +67,12 @@ def write_study_file(
     _check_out(out, (data, test), force)
     _check_schema(schema, force)
     profile = profile_table(data, target, test, task, header, encoding)
-    with tempfile.TemporaryDirectory(prefix="hpsearch-") as folder:
+    with private_folder() as folder:
         split = choose_split(profile)
         settings = {**profile.settings, "split": split}
-        dataset, _ = prepare(SOURCES[settings["source"]].model_validate(settings), 0, Path(folder))
+        dataset, _ = prepare(SOURCES[settings["source"]].model_validate(settings), 0, folder)
         text = study_text(profile, dataset, split, out, study_name(out))
-        _check_text(text, Path(folder), settings)
+        _check_text(text, folder, settings)
     try:
         write_atomic(out, text, replace=force)
     except OSError as error:

@@ -9,10 +9,10 @@ import hashlib
 import json
 import platform
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
+from hpsearch.core.temporary import private_folder
 from hpsearch.core.version import __version__
 from hpsearch.models.model import Model
 from hpsearch.tracking.base import StoreReplacedError
@@ -67,9 +67,10 @@ def _register(client: Any, run: str, label: str, model: Path, name: str, identit
     if same:
         version = max(same, key=lambda v: int(v.version))
     else:
-        with tempfile.TemporaryDirectory() as folder:
-            write_mlflow_files(Model.load(model), Path(folder), run)
-            client.log_artifacts(run, folder, MODEL_FOLDER)
+        with private_folder() as scratch:
+            (files := scratch / MODEL_FOLDER).mkdir()
+            write_mlflow_files(Model.load(model), files, run)
+            client.log_artifacts(run, str(files), MODEL_FOLDER)
         source = f"{client.get_run(run).info.artifact_uri}/{MODEL_FOLDER}"
         registered = _registered_model(client, name, identity)
         version = client.create_model_version(registered, source, run, tags, await_creation_for=None)

@@ -4,7 +4,6 @@ A missing run is uploaded. A run that a killed process left unfinished is comple
 trial is replaced, because MLflow cannot remove metrics. If a trial has two runs, one is deleted.
 """
 
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Self, final
@@ -12,6 +11,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from hpsearch.core.space import Axis
+from hpsearch.core.temporary import private_folder
 from hpsearch.storage.records import Trial
 from hpsearch.tracking.mlflow.run import RUN_STATUS, InputDataset, RunContent, history_json, run_times
 from hpsearch.tracking.mlflow.tags import CHAMPION_TAG, ORPHAN_TAG, STATE_TAG, TRIAL_TAG
@@ -165,8 +165,8 @@ class TrialRuns:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(text, "utf-8")
             return
-        with tempfile.TemporaryDirectory() as scratch:
-            (Path(scratch) / name).write_text(text, "utf-8")
+        with private_folder() as scratch:
+            (scratch / name).write_text(text, "utf-8")
             artifacts: Any = get_artifact_repository(artifact_uri, self._uri)
             artifacts.log_artifact(f"{scratch}/{name}")
 

@@ -1,6 +1,5 @@
 """The MLflow tracker: one experiment per study, one flat run per trial."""
 
-import tempfile
 from collections.abc import Mapping
 from itertools import accumulate
 from math import isfinite
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple, final
 
 from hpsearch.config.references import search_space
+from hpsearch.core.temporary import private_folder
 from hpsearch.core.text import masked
 from hpsearch.storage.records import Trial, best_of
 from hpsearch.tracking.base import StudyInfo
@@ -121,8 +121,8 @@ class MlflowTracker:
         """Add the loss plot and the dataset to the runs of the best trials."""
         if not trials:
             return
-        with tempfile.TemporaryDirectory() as folder:
-            plot, file = LossPlot(), Path(folder) / "loss.png"
+        with private_folder() as folder:
+            plot, file = LossPlot(), folder / "loss.png"
             for trial in trials:
                 run = self._runs.run_id(trial.label)
                 if run is not None:
