@@ -1,6 +1,5 @@
 """Child processes: start methods, signals, and their end with the coordinator, even if the coordinator is killed."""
 
-import atexit
 import contextlib
 import functools
 import multiprocessing
@@ -41,8 +40,8 @@ def _use_private_sockets() -> None:
     """Put the folder of multiprocessing's sockets into a private folder, which a later command removes after a kill."""
     if multiprocessing.parent_process() is not None or len(tempfile.gettempdir()) > LONGEST_TEMPORARY:
         return
-    stack, owner = contextlib.ExitStack(), os.getpid()
-    atexit.register(lambda: stack.close() if os.getpid() == owner else None)  # not in a fork of this process
+    stack = contextlib.ExitStack()
+    util.Finalize(None, stack.close, exitpriority=-101)  # multiprocessing empties its folder at -100
     folder = stack.enter_context(private_folder())
     before, tempfile.tempdir = tempfile.tempdir, str(folder)
     try:
