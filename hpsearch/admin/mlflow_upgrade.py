@@ -11,11 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from filelock import FileLock, Timeout
-
 from hpsearch.admin.doctor.mlflow import check_schema
 from hpsearch.admin.supervisor import error_line
 from hpsearch.admin.ui import tracking_file
+from hpsearch.core.file_lock import LockTakenError, locked
 from hpsearch.errors import TrackingError
 from hpsearch.storage.sqlite_file import (
     checkpoint_log,
@@ -61,10 +60,10 @@ def upgrade(tracking_uri: str) -> UpgradeResult:
     """
     path = tracking_file(tracking_uri).resolve()  # a symbolic link remains one
     try:
-        with FileLock(f"{path}.lock", timeout=OPEN_TIMEOUT):  # the tracker's lock
+        with locked(Path(f"{path}.lock"), OPEN_TIMEOUT, create=True):  # the tracker's lock
             before, after = _upgradable_revision(path), installed_revisions()[0]
             return UpgradeResult(path, before, after, None if before == after else _replace(path))
-    except Timeout:
+    except LockTakenError:
         raise TrackingError(f"{path}: another process is opening it; try again") from None
     except (OSError, sqlite3.Error) as error:
         raise TrackingError(f"{path}: could not be upgraded ({error}); {_UNCHANGED}") from None

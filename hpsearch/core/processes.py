@@ -9,12 +9,14 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 import types
 import warnings
 from collections.abc import Iterator
 from multiprocessing import resource_tracker, util
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerContext, SpawnContext
+from pathlib import Path
 from typing import Any
 
 from hpsearch.core.temporary import private_folder
@@ -118,6 +120,26 @@ def init_worker(scratch: str) -> threading.Thread:
     thread = threading.Thread(target=watch, name="watch", daemon=True)
     thread.start()
     return thread
+
+
+def start_time(pid: int) -> float | None:
+    """Return the Unix time at which a process of this host started; None if it has ended.
+
+    Where the system does not tell, an existing process counts as started at time 0.
+    """
+    with contextlib.suppress(OSError, LookupError, ValueError, AttributeError):  # it has ended, or this is not Linux
+        # The name in the second field may contain spaces and parentheses.
+        fields = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+        booted = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+        ended = fields[0] in "ZX"  # its parent has not noticed yet
+        return None if ended else booted + int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return 0.0
+    except (ProcessLookupError, OverflowError):
+        return None
+    return 0.0
 
 
 def kill_process(pid: int) -> None:

@@ -1,23 +1,102 @@
 """The connection to a study database: opened, read in transactions, closed."""
 
 import contextlib
+import os
+import shlex
 import sqlite3
 import zlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Self, final
+from pathlib import Path
+from typing import Any, Self, final
 
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
+from hpsearch.core.file_lock import FileId, begin_use, descriptor, end_use
 from hpsearch.errors import StorageError
 from hpsearch.storage.database import display_name, engine_options, file_of, translate_errors
-from hpsearch.storage.sqlite_file import BUSY_TIMEOUT, DAMAGED, RESTORE, check_file, integrity_error, set_pragmas
+from hpsearch.storage.sqlite_file import (
+    BUSY_TIMEOUT,
+    DAMAGED,
+    RESTORE,
+    check_file,
+    check_local,
+    create_private,
+    integrity_error,
+    real_path,
+    set_pragmas,
+)
 from hpsearch.storage.tables import check_tables, create_tables
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 NO_STUDY = "holds no study yet; start one with: hpsearch run STUDY.yaml"
+
+
+@final
+class OpenFile:
+    """The SQLite file of an open database, which keeps its identity under whatever name it has.
+
+    Args:
+        path: an existing file.
+
+    Attributes:
+        path: the file that `path` leads to.
+        id: its identity.
+
+    Raises:
+        StorageError: the file cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = real_path(path)
+        self._given = path
+        self._exit = contextlib.ExitStack()
+        try:
+            self._number = self._exit.enter_context(descriptor(self.path))
+        except OSError as error:
+            raise StorageError(f"{path}: cannot be read: {error.strerror}") from None
+        status = os.fstat(self._number)
+        self.id = FileId(status.st_dev, status.st_ino)
+        begin_use(self.id)
+        self._exit.callback(end_use, self.id)
+
+    @property
+    def is_present(self) -> bool:
+        """True while the path leads to this file."""
+        return FileId.of(self.path) == self.id
+
+    def check_present(self) -> None:
+        """Check that the path still leads to this file: SQLite writes to a deleted or moved file without an error.
+
+        Raises:
+            StorageError: the file was moved, deleted or replaced.
+        """
+        if self.is_present:
+            return
+        if (place := self._new_place()) is not None:
+            resume = f"hpsearch resume {shlex.quote(str(place))}"
+            raise StorageError(
+                f"{self._given}: was moved to {place} while the study ran; everything finished is in it; "
+                f"resume with: {resume}"
+            )
+        what = "replaced by another file" if self.path.exists() else "deleted, or moved to another disk,"
+        raise StorageError(f"{self._given}: was {what} while the study ran; {RESTORE}")
+
+    def close(self) -> None:
+        """Close the file after all connections to it; a log that is of no more use is removed with it."""
+        log, index = (Path(f"{self.path}{end}") for end in ("-wal", "-shm"))
+        with contextlib.suppress(OSError):
+            deleted = os.fstat(self._number).st_nlink == 0
+            if not self.path.exists() and (deleted or log.stat().st_size == 0):
+                log.unlink()
+                index.unlink()
+        self._exit.close()
+
+    def _new_place(self) -> Path | None:
+        """Return the present path of a file that was moved; None if it has none, or the system does not tell."""
+        with contextlib.suppress(OSError):
+            place = Path(os.readlink(f"/proc/self/fd/{self._number}"))
+            return place if FileId.of(place) == self.id else None
+        return None
 
 
 @final
@@ -28,15 +107,20 @@ class Connection:
         url: SQLAlchemy URL of the database.
         engine: connects to the database.
         snapshot: the read-only connection that all reads share; None if each read opens a connection.
+        file: the file of a SQLite database that is open for writing.
 
     Attributes:
         url: SQLAlchemy URL of the database.
         engine: engine for transactions that write.
+        file: the file of a SQLite database that is open for writing, else None.
     """
 
-    def __init__(self, url: str, engine: sa.Engine, snapshot: sa.Connection | None = None) -> None:
+    def __init__(
+        self, url: str, engine: sa.Engine, snapshot: sa.Connection | None = None, file: OpenFile | None = None
+    ) -> None:
         self.url = url
         self.engine = engine
+        self.file = file
         self._snapshot = snapshot
 
     @classmethod
@@ -50,17 +134,20 @@ class Connection:
         has_study = (path is None or path.exists()) and _has_study(url)  # before anything is written
         if not has_study and not create:
             raise StorageError(f"{display_name(url)}: {NO_STUDY}")
-        with translate_errors(url):
+        if path is not None:
+            check_local(path)
+            create_private(path)
+        file = None if path is None else OpenFile(path)
+        with contextlib.ExitStack() as undo, translate_errors(url):
+            undo.callback(lambda: file and file.close())
             engine = sa.create_engine(url, **engine_options(url))
+            undo.callback(engine.dispose)
             if engine.dialect.name == "sqlite":
                 sa.event.listen(engine, "connect", set_pragmas)
             if not has_study:
-                try:
-                    create_tables(engine)
-                except BaseException:
-                    engine.dispose()
-                    raise
-        return cls(url, engine)
+                create_tables(engine)
+            undo.pop_all()
+        return cls(url, engine, file=file)
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sa.Connection]:
@@ -114,8 +201,14 @@ class Connection:
 
     def close(self) -> None:
         """Close every connection, which merges SQLite's write-ahead log into the file."""
+        with contextlib.suppress(SQLAlchemyError, sqlite3.Error):
+            if self.file is not None and not self.file.is_present:  # SQLite merges only into a file in its place
+                with self.engine.connect() as connection:
+                    connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
         with contextlib.suppress(SQLAlchemyError):
             self.engine.dispose()
+        if self.file is not None:
+            self.file.close()
 
 
 def checked_file(url: str, *, create: bool) -> "Path | None":

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from hpsearch.core.resources import check_open_files
 from hpsearch.core.text import redacted
 from hpsearch.errors import StorageError
-from hpsearch.storage.sqlite_file import BUSY_TIMEOUT, sqlite_problem, url_of
+from hpsearch.storage.sqlite_file import connect_existing, sqlite_problem, url_of
 
 
 def file_of(url: str) -> Path | None:
@@ -73,8 +73,9 @@ def _reason(error: BaseException) -> str:
 
 
 def engine_options(url: str) -> dict[str, Any]:
-    """Return the arguments of `create_engine` for a URL: SQLite's timeout."""
-    return {"connect_args": {"timeout": BUSY_TIMEOUT}} if sa.make_url(url).get_backend_name() == "sqlite" else {}
+    """Return the arguments of `create_engine` for a URL: how to connect to an existing SQLite file."""
+    path = file_of(url)
+    return {} if path is None else {"creator": lambda: connect_existing(path)}
 
 
 def forked_url(url: str, name: str) -> str:

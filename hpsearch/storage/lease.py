@@ -1,7 +1,8 @@
 """The lease: at most one coordinator runs a study, and a coordinator that has ended loses it.
 
 For a SQLite file, an operating-system lock shows whether the holder is alive; the system releases the lock when the
-process ends. For a server, the heartbeat in the database shows it or, on the same host, the process id.
+process ends. The lock is on the file itself, so that it is the same under every name of the file. For a server, and
+where a file system has no locks, the heartbeat in the database shows it or, on the same host, the process id.
 """
 
 import contextlib
@@ -15,8 +16,9 @@ from pathlib import Path
 from typing import NamedTuple, Self, final
 
 import sqlalchemy as sa
-from filelock import FileLock, Timeout
 
+from hpsearch.core.file_lock import FileId, LockTakenError, locked
+from hpsearch.core.processes import start_time
 from hpsearch.errors import StorageError
 from hpsearch.storage.connection import Connection
 from hpsearch.storage.database import display_name, file_of, translate_errors
@@ -25,6 +27,7 @@ from hpsearch.storage.tables import LEASE
 HEARTBEAT = 15.0  # seconds between two heartbeats
 REGISTRATION = 1.0  # seconds to wait until a process that has the file lock has written its name into the database
 EXPIRY = 120.0  # seconds without a heartbeat after which a coordinator on another host is assumed to have ended
+CLOCK_TOLERANCE = 5.0  # seconds by which the clock may have been set between two readings
 _COORDINATOR = "coordinator"
 
 
@@ -34,33 +37,34 @@ class Holder(NamedTuple):
     Attributes:
         since: Unix time at which it began to run the study.
         heartbeat: Unix time of its last heartbeat.
+        file: identity of the database file; None on a server.
     """
 
     host: str
     pid: int
     since: float
     heartbeat: float
+    file: str | None = None
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}, since {datetime.fromtimestamp(self.since):%Y-%m-%d %H:%M:%S}"
 
     @classmethod
-    def me(cls) -> Self:
+    def me(cls, file: FileId | None = None) -> Self:
         """Return this process as a holder from now on."""
         now = time.time()
-        return cls(_host(), os.getpid(), now, now)
+        return cls(_host(), os.getpid(), now, now, None if file is None else str(file))
 
     @property
     def has_ended(self) -> bool:
-        """True if the process has ended without releasing the lease; on another host, if its heartbeat has expired."""
+        """True if the process has ended without releasing the lease; on another host, if its heartbeat has expired.
+
+        A process of this host that started after the lease was taken has reused the process id.
+        """
         if self.host != _host():
             return time.time() - self.heartbeat > EXPIRY
-        with contextlib.suppress(PermissionError):
-            try:
-                os.kill(self.pid, 0)
-            except ProcessLookupError:
-                return True
-        return False
+        started = start_time(self.pid)
+        return started is None or started > self.since + CLOCK_TOLERANCE
 
 
 @final
@@ -86,7 +90,7 @@ class Lease:
             with translate_errors(self._url), self._connection.engine.begin() as connection:
                 if previous is not None:  # its process has ended
                     connection.execute(LEASE.delete().where(LEASE.c.token == previous.token))
-                row = {"name": _COORDINATOR, "token": token, **Holder.me()._asdict()}
+                row = {"name": _COORDINATOR, "token": token, **Holder.me(self._file)._asdict()}
                 try:
                     connection.execute(LEASE.insert().values(row))
                 except sa.exc.IntegrityError:
@@ -105,19 +109,21 @@ class Lease:
             connection.execute(LEASE.delete().where(LEASE.c.token == token))
 
     def holder(self) -> Holder | None:
-        """Return the coordinator that holds the lease, which may have ended; None when the lease is free."""
+        """Return the coordinator that holds the lease, which may have ended; None when the lease is free.
+
+        The lease in a copy of the file is that of another study database, so it counts as free.
+        """
         row = self._row()
-        return None if row is None else Holder(row.host, row.pid, row.since, row.heartbeat)
+        if row is None:
+            return None
+        holder, file = Holder(row.host, row.pid, row.since, row.heartbeat, row.file), self._file
+        copied = file is not None and holder.file not in (None, str(file)) and holder.host == _host()
+        return None if copied else holder
 
     def is_running(self) -> bool:
-        """Return whether the holder still runs the study; the system may have reused its process id."""
-        holder, path = self.holder(), file_of(self._url)
-        if holder is None or holder.has_ended:
-            return False
-        if path is not None and holder.host == _host() and (lock := _lock_file(path)).exists():
-            with contextlib.suppress(Timeout, OSError), FileLock(lock, timeout=0):
-                return False
-        return True
+        """Return whether the holder still runs the study."""
+        holder = self.holder()
+        return holder is not None and not holder.has_ended
 
     def heartbeat(self) -> None:
         """Renew the lease, unless it was renewed a short time ago.
@@ -144,6 +150,8 @@ class Lease:
         Raises:
             StorageError: another process has taken over the study, or the database cannot be written.
         """
+        if self._connection.file is not None:
+            self._connection.file.check_present()
         with translate_errors(self._url), self._connection.engine.begin() as connection:
             if self._token is not None:
                 mine = LEASE.update().where(LEASE.c.token == self._token).values(heartbeat=time.time())
@@ -154,6 +162,14 @@ class Lease:
                 self._renewed = time.monotonic()
             yield connection
 
+    @property
+    def _file(self) -> FileId | None:
+        """The identity of the database file; None on a server."""
+        if self._connection.file is not None:
+            return self._connection.file.id
+        path = file_of(self._url)
+        return None if path is None else FileId.of(path)
+
     def _row(self) -> "sa.Row[tuple[object, ...]] | None":
         rows = self._connection.rows(LEASE, LEASE.c.name == _COORDINATOR)
         return rows[0] if rows else None
@@ -161,7 +177,7 @@ class Lease:
 
 @contextlib.contextmanager
 def study_lock(url: str, holder: Callable[[], Holder | None]) -> Iterator[None]:
-    """Prevent other processes from running the study: on this machine by a file lock, elsewhere by the lease.
+    """Prevent other processes from running the study: on this machine by file locks, elsewhere by the lease.
 
     Args:
         holder: returns the holder of the lease in the database.
@@ -171,19 +187,19 @@ def study_lock(url: str, holder: Callable[[], Holder | None]) -> Iterator[None]:
     """
     path = file_of(url)
     with contextlib.ExitStack() as stack:
+        exclusive = False
         if path is not None:
-            lock = FileLock(_lock_file(path))
             try:
-                lock.acquire(timeout=0)
-            except Timeout:
+                stack.enter_context(locked(_lock_file(path), create=True))
+                exclusive = stack.enter_context(locked(path))
+            except LockTakenError:
                 raise _busy(url, _wait_for_holder(holder)) from None
             except OSError as error:
                 raise StorageError(f"{path}: cannot be written: {error.strerror}") from None
-            stack.callback(lock.release)
         current = holder()
-        # This process has the file lock, so a holder on this host has ended.
-        same_host = path is not None and current is not None and current.host == _host()
-        if current is not None and not same_host and not current.has_ended:
+        # This process has the lock, so no other part of it holds the lease.
+        mine = exclusive and current is not None and (current.host, current.pid) == (_host(), os.getpid())
+        if current is not None and not mine and not current.has_ended:
             raise _busy(url, current)
         yield
 

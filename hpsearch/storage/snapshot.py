@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
+from hpsearch.core.file_lock import FileId, begin_use, end_use
 from hpsearch.errors import StorageError
 from hpsearch.storage.connection import NO_STUDY, Connection, sqlite_engine
 from hpsearch.storage.database import display_name, file_of, translate_errors
-from hpsearch.storage.sqlite_file import BUSY_TIMEOUT, readable
+from hpsearch.storage.sqlite_file import BUSY_TIMEOUT, readable, real_path
 from hpsearch.storage.tables import check_tables
 
 
@@ -37,6 +38,9 @@ def open_snapshot(url: str, timeout: float = BUSY_TIMEOUT) -> Iterator[Snapshot]
     path = file_of(url)
     with contextlib.ExitStack() as stack:
         address = None if path is None else stack.enter_context(readable(path))
+        if path is not None and (file := FileId.of(real_path(path))) is not None:
+            begin_use(file)
+            stack.callback(end_use, file)
         with translate_errors(url):
             engine = sa.create_engine(url) if address is None else sqlite_engine(address, timeout)
             stack.callback(engine.dispose)

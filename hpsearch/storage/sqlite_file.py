@@ -1,7 +1,9 @@
 """SQLite files: their URLs, checks before they are opened, reading without writing, and the meaning of errors."""
 
 import contextlib
+import os
 import re
+import shlex
 import shutil
 import sqlite3
 import time
@@ -9,12 +11,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from hpsearch.core.file_lock import descriptor
+from hpsearch.core.mounts import is_mounted_file, mount_of
 from hpsearch.core.temporary import private_folder
 from hpsearch.errors import StorageError
 
 BUSY_TIMEOUT = 75.0  # seconds to wait for another process that writes
 RESTORE = "restore a copy of it, or start in another file"
 DAMAGED = f"is damaged; {RESTORE}"
+ALLOW_NETWORK = "HPSEARCH_ALLOW_NETWORK_FILES"  # environment variable
 
 
 class SqliteProblem(NamedTuple):
@@ -58,46 +63,108 @@ def integrity_error(execute: Callable[[str], Any], *, thorough: bool = False) ->
     return None if verdict == "ok" else verdict.splitlines()[-1]
 
 
+def real_path(path: Path) -> Path:
+    """Return the file that a path leads to: SQLite keeps the log beside it, not beside a symbolic link.
+
+    Raises:
+        StorageError: the symbolic links form a circle.
+    """
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError) as error:
+        raise StorageError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    except ValueError:  # no file can have such a name
+        return path
+
+
 def check_file(path: Path, create: bool) -> None:
     """Check that a path is a SQLite file, or with `create` that it can become one; reads only.
 
     Raises:
-        StorageError: the path is neither, the file is damaged, or only its write-ahead log remains.
+        StorageError: the path is neither, the file is damaged or has a second name, or only its log remains.
     """
+    given, path = path, real_path(path)
     log = Path(f"{path}-wal")
     try:
+        check_single_name(given)
         if path.is_dir():
-            raise StorageError(f"{path}: is a folder, not a database")
+            raise StorageError(f"{given}: is a folder, not a database")
         has_log = _size(log) > 0
         if _size(path) == 0:
             if has_log:  # SQLite would delete the log and the data in it
                 raise StorageError(
-                    f"{path}: is empty or missing, but its log {log.name} is not; restore a copy of both"
+                    f"{given}: is empty or missing, but its log {log.name} is not; restore a copy of both"
                 )
-            _check_new_file(path, create)
+            _check_new_file(given, path, create)
             return
-        with path.open("rb") as file:
-            head, size = file.read(18), path.stat().st_size
+        with descriptor(path) as number:
+            head, size = os.read(number, 18), os.fstat(number).st_size
     except OSError as error:
-        raise StorageError(f"{path}: cannot be read: {error.strerror}") from None
+        raise StorageError(f"{given}: cannot be read: {error.strerror}") from None
     if head[:16] != b"SQLite format 3\0":
-        raise StorageError(f"{path}: is not a database")
+        raise StorageError(f"{given}: is not a database")
     if has_log:
-        _check_with_log(path)
+        _check_with_log(given, path)
     elif size % max(512, int.from_bytes(head[16:18], "big")):  # a page of 65536 bytes is written as 1
-        raise StorageError(f"{path}: {DAMAGED}")
+        raise StorageError(f"{given}: {DAMAGED}")
 
 
-def _check_new_file(path: Path, create: bool) -> None:
+def check_single_name(path: Path) -> None:
+    """Check that a file has one name: SQLite keeps a log for each, and two logs would destroy the file.
+
+    Raises:
+        StorageError: the file has hard links, or is mounted under a second name.
+    """
+    file = real_path(path)
+    try:
+        links = file.stat().st_nlink if file.is_file() else 1
+    except (OSError, ValueError):
+        return
+    if links > 1:
+        raise StorageError(
+            f"{path}: has {links} names (hard links), which would destroy a SQLite database; make a copy that has one: "
+            f"cp {shlex.quote(str(path))} COPY.db"
+        )
+    if is_mounted_file(file):
+        raise StorageError(
+            f"{path}: is a file mounted under a second name, which would destroy a SQLite database; "
+            "mount its folder in place of the file"
+        )
+
+
+def check_local(path: Path) -> None:
+    """Check that a file is on a disk of this machine, unless the environment allows another.
+
+    Raises:
+        StorageError: the file is on a network file system.
+    """
+    if advice := network_advice(path):
+        raise StorageError(f"{path}: {advice}")
+
+
+def network_advice(path: Path) -> str | None:
+    """Return why a file should not be used, and what to do; None if it is on a disk of this machine, or allowed."""
+    mount = None if os.environ.get(ALLOW_NETWORK) == "1" else mount_of(path)
+    if mount is None or not mount.is_network:
+        return None
+    return (
+        f"is on a network file system ({mount.kind} at {mount.point}), where SQLite may lose or damage a database; "
+        "name a file on a disk of this machine with --storage and --tracking-uri, or, if no other machine opens it, "
+        f"set {ALLOW_NETWORK}=1"
+    )
+
+
+def _check_new_file(given: Path, path: Path, create: bool) -> None:
     if path.exists() and (not create or Path(f"{path}.lock").exists()):
-        raise StorageError(f"{path}: is empty; restore a copy of it, or delete it to start a new study")
+        raise StorageError(f"{given}: is empty; restore a copy of it, or delete it to start a new study")
     if not create:
-        raise StorageError(f"{path}: there is no such database")
+        raise StorageError(f"{given}: there is no such database")
     if not path.parent.is_dir():
-        raise StorageError(f"{path}: there is no folder {path.parent}")
+        folder = path.parent if given.is_symlink() else given.parent
+        raise StorageError(f"{given}: there is no folder {folder}")
 
 
-def _check_with_log(path: Path) -> None:
+def _check_with_log(given: Path, path: Path) -> None:
     """Check a file together with its log, reading only: closing a normal connection writes the log into the file."""
     try:
         with (
@@ -107,9 +174,9 @@ def _check_with_log(path: Path) -> None:
             damage = integrity_error(connection.execute)
     except sqlite3.Error as error:
         problem = sqlite_problem(str(error))
-        raise StorageError(f"{path}: {'; '.join(problem) if problem else error}") from None
+        raise StorageError(f"{given}: {'; '.join(problem) if problem else error}") from None
     if damage:
-        raise StorageError(f"{path}: {DAMAGED}")
+        raise StorageError(f"{given}: {DAMAGED}")
 
 
 @contextlib.contextmanager
@@ -122,12 +189,13 @@ def readable(path: Path) -> Iterator[str]:
     Raises:
         StorageError: the file cannot be read.
     """
+    path = real_path(path)
     log, index, journal = (Path(f"{path}{end}") for end in ("-wal", "-shm", "-journal"))
     with contextlib.ExitStack() as stack:
         try:
             pending = [f for f in (log, journal) if _size(f)]
-            with path.open("rb") as file:
-                wal_mode = file.read(20)[18:] == b"\2\2"
+            with descriptor(path) as number:
+                wal_mode = os.read(number, 20)[18:] == b"\2\2"
             mode = "immutable=1" if wal_mode and not (log.exists() and index.exists()) else "mode=ro"
             if pending and (mode == "immutable=1" or not wal_mode):
                 copy = stack.enter_context(private_folder()) / "copy.db"
@@ -141,12 +209,39 @@ def readable(path: Path) -> Iterator[str]:
 
 def file_stamp(path: Path) -> list[tuple[int, int]]:
     """Return modification times (ns) and sizes (bytes) of a SQLite file and its log, which differ after a write."""
-    stamps = []
+    stamps, path = [], real_path(path)
     for end in ("", "-wal"):
         with contextlib.suppress(FileNotFoundError):
             status = Path(f"{path}{end}").stat()
             stamps.append((status.st_mtime_ns, status.st_size))
     return stamps
+
+
+def create_private(path: Path) -> None:
+    """Create an empty file that only its user can read, unless it exists; SQLite gives its log the same permissions.
+
+    Raises:
+        StorageError: the file cannot be created.
+    """
+    try:
+        with contextlib.suppress(FileExistsError), descriptor(real_path(path), os.O_RDWR | os.O_CREAT | os.O_EXCL):
+            pass
+    except OSError as error:
+        problem = "; ".join(_PROBLEMS["unable to open"])
+        raise StorageError(f"{path}: {problem} ({error.strerror})") from None
+
+
+def connect_existing(path: Path, timeout: float = BUSY_TIMEOUT) -> sqlite3.Connection:
+    """Connect to an existing file for writing; a file that is missing is not created.
+
+    Args:
+        timeout: seconds to wait for another process that writes.
+
+    Raises:
+        sqlite3.OperationalError: the file does not exist or cannot be opened.
+    """
+    address = f"{path.absolute().as_uri()}?mode=rw"
+    return sqlite3.connect(address, timeout=timeout, uri=True, check_same_thread=False)
 
 
 def set_pragmas(connection: Any, _record: Any) -> None:

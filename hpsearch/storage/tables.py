@@ -78,6 +78,7 @@ LEASE = sa.Table(
     sa.Column("pid", sa.Integer, nullable=False),
     sa.Column("since", sa.Float, nullable=False),  # Unix times
     sa.Column("heartbeat", sa.Float, nullable=False),
+    sa.Column("file", sa.String(40)),  # identity of the database file, which a copy does not share; NULL on a server
 )
 
 

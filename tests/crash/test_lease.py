@@ -164,10 +164,11 @@ def test_lease_of_another_host(call: Call, study: Path, file: Path, stopped: Beg
 
 @pytest.mark.parametrize("silent", [0.0, 1e6])
 def test_reused_process_id(call: Call, study: Path, file: Path, stopped: Begun, short: str, silent: float) -> None:
-    """The file lock shows that the study is not running, whichever process has that id now."""
+    """A process that started after the lease was taken is another one."""
     stopped.put(file)
-    put(file, HERE, os.getppid(), silent)
-    assert run(call, study, file).code == 0
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as other:
+        put(file, HERE, other.pid, silent)
+        assert run(call, study, file).code == 0 and other.poll() is None
     assert cases.table(file) == short and rows(file) == []
 
 

@@ -20,9 +20,9 @@ from urllib.parse import unquote, urlparse
 
 import cases
 import pytest
-from filelock import FileLock
 
 from hpsearch.admin.sync import sync
+from hpsearch.core import file_lock
 from hpsearch.data.dataset import prepare
 from hpsearch.errors import Interrupted, StorageError, TrackingError
 from hpsearch.storage.study_tables import StudyTable
@@ -348,7 +348,7 @@ def test_unfinished_study_is_synced(tmp_path: Path, place: Path) -> None:
     runs = projection(place)
     assert report == ((len(runs), 0, 0), ()) and 4 <= len(runs) < TRIALS
     assert not any("hpsearch.champion" in run["tags"] for run in runs.values())
-    with FileLock(f"{database}.lock"), pytest.raises(StorageError, match="run"):
+    with file_lock.locked(database), pytest.raises(StorageError, match="run"):
         sync(uri_of(database), uri_of(place))
 
 

@@ -25,6 +25,7 @@ def examine(databases: Sequence[str], tracking_uri: str) -> CheckResults:
     yield from run_check("CPUs", machine.check_cpus)
     names = list(databases) or studies.find_databases()
     yield from run_check("disk", machine.check_disks, names, tracking_uri)
+    yield from run_check("disk", machine.check_network, names, tracking_uri)
     yield from run_check("temporary files", machine.check_temporary_files)
     if not names:
         yield CheckResult("ok", "studies: no study database in this folder or in studies/")

@@ -116,10 +116,25 @@ def check_temporary_files() -> CheckResults:
         yield CheckResult("ok", f"temporary files: {folders} of killed processes removed in {tempfile.gettempdir()}")
 
 
+def check_network(names: Sequence[str], tracking_uri: str) -> CheckResults:
+    """Check that databases are on disks of this machine, and those that a study would create here too."""
+    from hpsearch.storage.sqlite_file import network_advice
+
+    folders = dict.fromkeys(file.absolute().parent for file in _database_files(names, tracking_uri) if file)
+    for folder in folders:
+        if advice := network_advice(folder):
+            text, _, remedy = advice.partition("; ")
+            yield CheckResult("FAIL", f"disk: {folder} {text}", remedy)
+
+
+def _database_files(names: Sequence[str], tracking_uri: str) -> list[Path | None]:
+    files = [sqlite_path(name) for name in names] or [Path("here")]
+    return files + ([sqlite_path(tracking_uri)] if tracking_uri.startswith("sqlite") else [])
+
+
 def check_disks(names: Sequence[str], tracking_uri: str) -> CheckResults:
     """Check space and permissions in the folders of databases and of temporary files."""
-    files = [sqlite_path(name) for name in names] or [Path("here")]
-    files += [sqlite_path(tracking_uri)] if tracking_uri.startswith("sqlite") else []
+    files = _database_files(names, tracking_uri)
     folders = [file.absolute().parent for file in files if file] + [Path(tempfile.gettempdir())]
     existing = (next(p for p in (folder, *folder.parents) if p.is_dir()).resolve() for folder in folders)
     disks: dict[int, list[str]] = {}

@@ -13,11 +13,22 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self, final
 
 import sqlalchemy as sa
-from filelock import FileLock
 
+from hpsearch.core.file_lock import locked
 from hpsearch.storage.connection import sqlite_engine
 from hpsearch.storage.database import file_of, translate_errors
-from hpsearch.storage.sqlite_file import check_file, checkpoint_log, integrity_error, readable, set_pragmas, url_of
+from hpsearch.storage.sqlite_file import (
+    check_file,
+    check_local,
+    check_single_name,
+    checkpoint_log,
+    create_private,
+    integrity_error,
+    readable,
+    real_path,
+    set_pragmas,
+    url_of,
+)
 from hpsearch.tracking.base import StoreReplacedError
 from hpsearch.tracking.mlflow.tags import DATABASE_TAG, STUDY_TAG, VIEW_TAG_PREFIX
 
@@ -86,6 +97,7 @@ def open_client(uri: str) -> tuple[Any, DatabaseFile | None]:
 
     Raises:
         RuntimeError: the file is a database of another program.
+        StorageError: the file has a second name, or is on a network file system.
     """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -103,8 +115,11 @@ def open_client(uri: str) -> tuple[Any, DatabaseFile | None]:
     path = file_of(uri) if uri.startswith("sqlite") else None
     if path is None:
         return MlflowClient(uri), None
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{path}.lock", timeout=60):  # processes that open a new file together leave it unusable
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    check_single_name(path)
+    check_local(path)
+    # Processes that open a new file together leave it unusable.
+    with locked(Path(f"{real_path(path)}.lock"), timeout=60, create=True):
         if path.exists() and (path.is_dir() or path.stat().st_size):
             _check_tables(path)
         else:
@@ -142,6 +157,7 @@ def _create(path: Path) -> None:
     logs = [f.with_name(f"{f.name}{end}") for f in (draft, path) for end in ("-wal", "-shm", "-journal")]
     for leftover in (draft, *logs):  # SQLite would replay the log of a deleted database
         leftover.unlink(missing_ok=True)
+    create_private(draft)
     root = artifact_root(path).as_uri()
     store: Any = sqlalchemy_store.SqlAlchemyStore(url_of(str(draft)), root)  # type: ignore[no-untyped-call]
     store.engine.dispose()

@@ -5,9 +5,9 @@ from typing import Any
 
 import cases
 import pytest
-from filelock import FileLock
 
 from hpsearch.admin.sync import SyncReport, sync
+from hpsearch.core.file_lock import locked
 from hpsearch.data.dataset import prepare
 from hpsearch.errors import Interrupted, StorageError, TrackingError
 from hpsearch.tracking.mlflow.tracker import UploadCounts
@@ -46,7 +46,7 @@ def test_refused(interrupted: str, tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     with pytest.raises(TrackingError, match="'none' disables tracking"):
         sync(interrupted, "none")
-    with FileLock(f"{tmp_path}/small.db.lock"), pytest.raises(StorageError, match="run"):
+    with locked(tmp_path / "small.db"), pytest.raises(StorageError, match="run"):
         sync(interrupted, uri)
     with pytest.raises(Interrupted):
         sync(interrupted, uri, stop=lambda: True)

@@ -11,11 +11,16 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from hpsearch.core import mounts
 from hpsearch.errors import StorageError
 from hpsearch.storage import sqlite_file
 from hpsearch.storage.database import display_name, file_of
 from hpsearch.storage.sqlite_file import (
+    ALLOW_NETWORK,
     check_file,
+    check_local,
+    connect_existing,
+    create_private,
     default_tracking_uri,
     default_url,
     file_stamp,
@@ -180,3 +185,94 @@ def seconds_beside_a_writer(file: Path, begin: Callable[[sqlite3.Connection], ob
         timer.join()
         other.close()
         writer.close()
+
+
+# ── names ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+@pytest.mark.parametrize("create", [False, True])
+def test_a_file_with_two_names_is_refused(tmp_path: Path, create: bool) -> None:
+    path = made(tmp_path / "a b.db")
+    os.link(path, tmp_path / "c.db")
+    for name in ("a b.db", "c.db"):
+        with pytest.raises(StorageError, match=rf"{name}: has 2 names \(hard links\), .*; make a copy .*: cp '?/"):
+            check_file(tmp_path / name, create)
+    (tmp_path / "c.db").unlink()
+    check_file(path, create)
+
+
+def test_a_mounted_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, lines = made(tmp_path / "a.db"), ["1 0 8:0 / / rw - ext4 /dev/a rw"]
+    (tmp_path / "mounts").write_text("\n".join(lines))
+    monkeypatch.setattr(mounts, "MOUNTS", tmp_path / "mounts")
+    check_file(path, create=False)
+    lines.append(f"2 1 8:0 /b.db {path} rw - ext4 /dev/a rw")
+    (tmp_path / "mounts").write_text("\n".join(lines))
+    with pytest.raises(StorageError, match=r"is a file mounted under a second name, .*; mount its folder"):
+        check_file(path, create=False)
+
+
+def test_a_symbolic_link_leads_to_the_file_and_its_log(tmp_path: Path) -> None:
+    """A log left by a kill, and one in use, both beside the file that the link leads to."""
+    (tmp_path / "deep").mkdir()
+    path, link = made(tmp_path / "deep" / "a.db"), tmp_path / "link.db"
+    link.symlink_to("deep/a.db")
+    with closing(sqlite3.connect(path)) as connection:
+        set_pragmas(connection, None)
+        connection.execute("DELETE FROM made")
+        connection.commit()
+        killed = {end: Path(f"{path}{end}").read_bytes() for end in ("", "-wal")}
+        assert rows(link) == 0
+        before = file_stamp(link)
+        connection.execute("INSERT INTO made VALUES (1)")
+        connection.commit()
+        assert rows(link) == 1 and file_stamp(link) != before
+    for end, content in killed.items():
+        Path(f"{path}{end}").write_bytes(content)
+    assert rows(link) == 0
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["deep", "link.db"]
+
+
+def rows(path: Path) -> int:
+    with readable(path) as address, closing(sqlite3.connect(address, uri=True)) as connection:
+        return int(connection.execute("SELECT count(*) FROM made").fetchone()[0])
+
+
+def test_links_in_a_circle(tmp_path: Path) -> None:
+    (tmp_path / "a.db").symlink_to("a.db")
+    with pytest.raises(StorageError, match=r"a\.db: "):
+        check_file(tmp_path / "a.db", create=True)
+
+
+# ── files that are created ────────────────────────────────────────────────────────────────────────────────────────────
+def test_a_new_file_is_private_with_its_log(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    create_private(path)
+    with closing(connect_existing(path)) as connection:
+        set_pragmas(connection, None)
+        connection.execute("CREATE TABLE made (x)")
+        assert {p.name: p.stat().st_mode & 0o777 for p in tmp_path.iterdir()} == dict.fromkeys(
+            ("a.db", "a.db-wal", "a.db-shm"), 0o600
+        )
+    path.chmod(0o640)
+    create_private(path)
+    assert path.stat().st_mode & 0o777 == 0o640
+    with pytest.raises(StorageError, match="cannot be opened or created; check that its folder exists"):
+        create_private(tmp_path / "none" / "a.db")
+
+
+def test_a_missing_file_is_not_created(tmp_path: Path) -> None:
+    with pytest.raises(sqlite3.OperationalError, match="unable to open"):
+        connect_existing(tmp_path / "a.db")
+    assert list(tmp_path.iterdir()) == []
+
+
+# ── network file systems ──────────────────────────────────────────────────────────────────────────────────────────────
+def test_a_network_file_system_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mounts").write_text(f"1 0 8:0 / / rw - ext4 /dev/a rw\n2 1 0:9 / {tmp_path} rw - nfs4 host:/home rw\n")
+    check_local(tmp_path / "a.db")
+    monkeypatch.setattr(mounts, "MOUNTS", tmp_path / "mounts")
+    said = rf"a\.db: is on a network file system \(nfs4 at {tmp_path}\), .* with --storage .* set {ALLOW_NETWORK}=1"
+    with pytest.raises(StorageError, match=said):
+        check_local(tmp_path / "a.db")
+    check_local(tmp_path.parent / "a.db")
+    monkeypatch.setenv(ALLOW_NETWORK, "1")
+    check_local(tmp_path / "a.db")

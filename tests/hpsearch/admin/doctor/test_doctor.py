@@ -69,7 +69,7 @@ def test_nothing_heavy_is_imported(done: Path) -> None:
 def test_packages_that_cannot_be_imported(done: Path) -> None:
     """The checks report a broken installation."""
     script = (
-        "import sys\nfor name in ('sqlalchemy', 'numpy', 'filelock', 'threadpoolctl', 'pydantic', 'packaging'):\n"
+        "import sys\nfor name in ('sqlalchemy', 'numpy', 'threadpoolctl', 'pydantic', 'packaging'):\n"
         "    sys.modules[name] = None\n"
         "from hpsearch.cli import main\nmain()\n"
     )

@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
@@ -14,6 +15,8 @@ import pytest
 from packaging.requirements import Requirement
 
 from hpsearch.admin.doctor import machine
+from hpsearch.core import mounts
+from hpsearch.core.temporary import OWNER, PREFIX
 from tests.hpsearch.admin.doctor.doctor_cases import bad, check, only
 
 
@@ -107,6 +110,26 @@ def test_room(here: Path, monkeypatch: pytest.MonkeyPatch, free: float, level: s
     assert {f.level for f in found} == {level}
     assert all("MB free" in f.text and f.remedy for f in bad(found))
     assert any(str(here) in f.text for f in found)
+
+
+def test_network_file_system(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found for databases that exist, and for the folder that a study would use."""
+    (here / "mounts").write_text(f"1 0 8:0 / / rw - ext4 /dev/a rw\n2 1 0:9 / {here} rw - nfs4 host:/home rw\n")
+    monkeypatch.setattr(mounts, "MOUNTS", here / "mounts")
+    for names, tracking in (((), "none"), (("a.db",), "none"), (("/a.db",), f"sqlite:///{here}/mlflow.db")):
+        found = list(machine.check_network(names, tracking))
+        only(found, "FAIL", f"{here} is on a network file system (nfs4 at {here})", "--storage", "set HPSEARCH_ALLOW")
+    assert list(machine.check_network(["/a.db", "postgresql://x/y"], "http://host")) == []
+
+
+def test_temporary_files_of_killed_processes(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(here))
+    assert list(machine.check_temporary_files()) == []
+    (left := here / f"{PREFIX}left").mkdir(mode=0o700)
+    (left / OWNER).touch()
+    (found,) = machine.check_temporary_files()
+    assert str(found) == f"ok    temporary files: 1 folder of killed processes removed in {here}"
+    assert list(here.iterdir()) == []
 
 
 def test_folder_that_cannot_be_written(here: Path) -> None:
