@@ -1,6 +1,7 @@
 """The commands. Each reads its options and calls one function; slow libraries are imported when needed."""
 
 import atexit
+import contextlib
 import gc
 import sys
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ import click
 from hpsearch.cli.files import check_command, init_command, predict_command, range_test_command, schema_command
 from hpsearch.cli.maintenance import db_group, doctor_command, sync_command, ui_command
 from hpsearch.cli.options import replace_unencodable, say
+from hpsearch.cli.output import guarded_output
 from hpsearch.cli.run import resume_command, run_command
 from hpsearch.cli.studies import export_command, report_command, show_command
 from hpsearch.core.resources import exhausted_resource
@@ -47,9 +49,12 @@ def main(executor: "str | ExecutorFactory" = "processes") -> None:
     atexit.register(gc.freeze)
     replace_unencodable()
     try:
-        sys.exit(commands.main(standalone_mode=False, obj=executor))
+        with guarded_output():
+            code = commands.main(standalone_mode=False, obj=executor)
+        sys.exit(code)
     except HpsearchError as error:
-        say(f"error: {error}", err=True)
+        with contextlib.suppress(OSError):  # standard error is closed
+            say(f"error: {error}", err=True)
         sys.exit(2)
     except click.ClickException as error:
         error.show()

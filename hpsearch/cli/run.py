@@ -22,6 +22,7 @@ from hpsearch.cli.options import (
     signals_recorded,
     tracking_or_default,
 )
+from hpsearch.cli.output import make_output_optional, output_warning
 from hpsearch.core.text import redacted
 from hpsearch.errors import Interrupted
 
@@ -52,6 +53,7 @@ def run_command(
     quiet: bool,
 ) -> None:
     """Start the study in the file STUDY, or resume it."""
+    make_output_optional()
     _start_forkserver()
     spec = load_study_file(study, overrides)
     from hpsearch.storage.database import forked_url
@@ -78,6 +80,7 @@ def resume_command(
     database: str, tracking_uri: str | None, workers: int | None, retry_failed: bool, quiet: bool
 ) -> None:
     """Resume the study in DATABASE, a file or a URL, without its study file."""
+    make_output_optional()
     _start_forkserver()
     from hpsearch.study.session import Options
 
@@ -115,6 +118,8 @@ def _run(spec: "Spec | None", url: str, options: "Options", given_uri: str | Non
             say(f"error: {error}; everything finished is saved. {resume}", err=True)
             sys.exit(1)
     _print_result(session, url, console, given_uri, quiet)
+    if warning := output_warning():
+        say(f"warning: {warning}", err=True)
 
 
 def _train(session: "Session", console: "Console", quiet: bool) -> None:
