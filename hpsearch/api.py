@@ -143,7 +143,7 @@ def run(
         for progress in session.run():
             notices += progress.notes
         result = session.summary()
-    return StudyResult(url, result, (*notices, *([session.untracked] if session.untracked else [])))
+    return StudyResult(url, result, (*notices, *filter(None, (session.tracking_note, session.untracked))))
 
 
 def load_study(database: str | os.PathLike[str]) -> StudyResult:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from hpsearch.core.temporary import private_folder
+from hpsearch.core.temporary import private_folder, private_umask
 from hpsearch.core.text import format_count
 from hpsearch.errors import DataError, Interrupted, OutputError, TrackingError
 from hpsearch.models.export import champion_model
@@ -60,7 +60,7 @@ def sync(url: str, tracking_uri: str, stop: Callable[[], bool] = lambda: False) 
         trackers.append(MlflowTracker(uri))
         return trackers[-1]
 
-    with private_folder() as folder, _locked(url) as storage:
+    with private_umask(), private_folder() as folder, _locked(url) as storage:
         study = summary(url)
         trials = [trial for stage in study.trials for trial in stage if trial.state in FINISHED]
         ranking, model, notices = _outcome(study, storage, folder)
@@ -75,6 +75,8 @@ def sync(url: str, tracking_uri: str, stop: Callable[[], bool] = lambda: False) 
     missing = missing_part(len(trials), sender.progress, finished=True)
     if missing is not None:
         raise TrackingError(f"MLflow: {missing} ({sender.progress.reason})")
+    if sender.progress.note:
+        notices.append(f"MLflow: {sender.progress.note}")
     return SyncReport(trackers[0].counts, tuple(notices))
 
 

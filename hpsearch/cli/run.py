@@ -149,6 +149,8 @@ def _print_result(session: "Session", url: str, console: "Console", given_uri: s
         if summary.ranking:
             console.print(best_trial_text(summary.ranking[0]), soft_wrap=True)
     say(f"Database: {database}   (hpsearch show {shlex.quote(database)})")
+    if session.tracking_note:
+        say(f"note: MLflow: {session.tracking_note}", err=True)
     if session.untracked:
         say(f"warning: {session.untracked}", err=True)
     elif given_uri is None:

@@ -35,6 +35,16 @@ def private_folder() -> Iterator[Path]:
         yield folder
 
 
+@contextlib.contextmanager
+def private_umask() -> Iterator[None]:
+    """Let all files and folders that this process creates belong to its user alone (0600, 0700)."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
 def remove_abandoned() -> int:
     """Remove the temporary folders of this user whose process has ended, and return their number."""
     count = 0

@@ -26,7 +26,7 @@ from hpsearch.study.loop import Study
 from hpsearch.study.progress import StudyProgress, halting_on_shortage
 from hpsearch.study.start import check_changes, resume_study, retry_failed, start_study, store_prepared
 from hpsearch.study.summary import RestoredStudy, Summary, count_reused, restore_study
-from hpsearch.tracking import TRACKERS, BackgroundTracker, NullTracker, StudyInfo, Tracker, TrackerFactory
+from hpsearch.tracking import TRACKERS, BackgroundTracker, NullTracker, StudyInfo, TrackerFactory
 from hpsearch.training.executors import EXECUTORS, Executor
 from hpsearch.training.network import check_fit
 from hpsearch.training.scores import positive_notice
@@ -116,6 +116,7 @@ class Session:
         self._context = StudyContext(spec, space, dataset, self._storage, self._executor, self._tracker, options.stop)
         self.study = Study(self._context)
         self.untracked: str | None = None
+        self.tracking_note: str | None = None
 
     def __enter__(self) -> "Session":
         return self
@@ -141,6 +142,7 @@ class Session:
             timeout = FLUSH_SECONDS
         finally:
             self.untracked = self._tracker.close(timeout)
+            self.tracking_note = self._tracker.note
 
     def summary(self) -> Summary:
         """Return the current state of the study."""
@@ -162,7 +164,7 @@ class Session:
         self._exit.callback(executor.close)
         return executor
 
-    def _open_tracker(self, options: Options) -> Tracker:
+    def _open_tracker(self, options: Options) -> BackgroundTracker | NullTracker:
         if options.tracking == "none":
             return NullTracker()
         factory = TRACKERS[options.tracker] if isinstance(options.tracker, str) else options.tracker

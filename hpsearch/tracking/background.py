@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, final
 
 from hpsearch.core.processes import init_worker, process_context, starting_children
 from hpsearch.core.resources import exiting_on_shortage
+from hpsearch.core.temporary import private_umask
 from hpsearch.core.text import masked
 from hpsearch.tracking.base import StudyInfo
 from hpsearch.tracking.sender import Message, RetryingSender, TrackerFactory, UploadProgress
@@ -56,6 +57,11 @@ class BackgroundTracker:
         receiver.close()  # the child process has its own copies
         reports.close()
         threading.Thread(target=_pass_on, args=(self._messages, sender), name=name, daemon=True).start()
+
+    @property
+    def note(self) -> str | None:
+        """The tracker's message for the user, once it has arrived."""
+        return masked(self.progress.note, self._uri) or None
 
     def start_study(self, study: StudyInfo) -> None:
         self._study = study
@@ -133,7 +139,7 @@ def _pass_on(messages: "SimpleQueue[Message | None]", pipe: Connection) -> None:
 
 def _run_sender(factory: TrackerFactory, uri: str, scratch: str, messages: Connection, reports: Connection) -> None:
     """Run the sender in the child process until no message can follow."""
-    with exiting_on_shortage():
+    with exiting_on_shortage(), private_umask():
         init_worker(scratch)
         sender = RetryingSender(factory, uri, reports.send)
         sender.open()

@@ -93,8 +93,8 @@ class StoreReplacedError(Exception):
 class Tracker(Protocol):
     """A view of a study outside its database, updated while the study runs."""
 
-    def start_study(self, study: StudyInfo) -> None:
-        """Set the study that all later calls belong to."""
+    def start_study(self, study: StudyInfo) -> str | None:
+        """Set the study that all later calls belong to; return a message for the user, if there is one."""
         ...
 
     def log_trial(self, trial: "Trial") -> None:
@@ -118,6 +118,8 @@ class Tracker(Protocol):
 @final
 class NullTracker:
     """A tracker that does nothing."""
+
+    note: str | None = None
 
     def start_study(self, study: StudyInfo) -> None:
         return

@@ -12,6 +12,7 @@ from hpsearch.tracking.base import StoreReplacedError, Tracker
 
 CLOSE_TIMEOUT = 5.0  # seconds for `Tracker.close` after the last message
 MAX_RETRY_WAIT = 2.0  # longest wait before a retry during `flush`, in seconds; all waits together: five times that
+MAX_REASON = 900  # characters
 TrackerFactory = Callable[[str], Tracker]  # tracking URI → tracker
 
 
@@ -29,11 +30,13 @@ class UploadProgress(NamedTuple):
         trials: number of trials.
         finished: `finish_study` succeeded.
         reason: reason of the last failure, in one line.
+        note: message for the user, in one line.
     """
 
     trials: int = 0
     finished: bool = False
     reason: str = ""
+    note: str = ""
 
 
 @final
@@ -147,8 +150,10 @@ class RetryingSender:
         if self._tracker is None:
             self._tracker = self._factory(self._uri)
         if not self._started and self._start is not None:
-            self._tracker.start_study(*self._start.arguments)
+            note = self._tracker.start_study(*self._start.arguments)
             self._started = True
+            if note is not None:
+                self._update(note=note)
 
     def _call(self, message: Message) -> None:
         self._prepare()
@@ -180,4 +185,4 @@ def failure_reason(error: BaseException, uri: str) -> str:
     for part, problem in _SERVER_PROBLEMS.items():
         if part in text:
             return problem
-    return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
+    return f"{type(error).__name__}: {text[:MAX_REASON]}" if text else type(error).__name__

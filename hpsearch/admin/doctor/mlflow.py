@@ -51,6 +51,8 @@ def check_store(tracking_uri: str, names: Sequence[str]) -> CheckResults:
             yield (result := check_schema(f"MLflow: {path or tracking_uri}", tracking_uri, connection))
             if result.level == "ok":
                 yield from check_runs(tracking_uri, connection, names)
+                if path is not None:
+                    yield from check_artifacts(tracking_uri, connection, path, names)
 
 
 def check_schema(where: str, tracking_uri: str, connection: "sa.Connection") -> CheckResult:
@@ -86,6 +88,18 @@ def check_runs(tracking_uri: str, connection: "sa.Connection", names: Sequence[s
         if not running:
             text = f"MLflow: {format_count(count, 'run')} of {name} RUNNING, but the study is not running"
             yield CheckResult("warn", text, f"hpsearch sync {shlex.quote(name)}{_option(tracking_uri)}")
+
+
+def check_artifacts(tracking_uri: str, connection: "sa.Connection", path: Path, names: Sequence[str]) -> CheckResults:
+    """Look for studies whose artifacts MLflow expects elsewhere, because the folder was moved or copied."""
+    from hpsearch.tracking.mlflow.database import artifact_root, moved_experiments
+
+    for database, location in moved_experiments(connection, artifact_root(path)):
+        stem = Path(database or "").name
+        name = next((name for name in names if Path(name).name == stem), database or "DATABASE")
+        text = f"MLflow: the artifacts of {name} are expected in {location}, not beside {path}: the folder was moved"
+        remedy = f"hpsearch sync {shlex.quote(name)}{_option(tracking_uri)}, which uploads runs and model anew"
+        yield CheckResult("warn", text, remedy)
 
 
 def check_server(tracking_uri: str) -> CheckResult:

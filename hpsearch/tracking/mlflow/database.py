@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from importlib import util
 from pathlib import Path
 from typing import Any, NamedTuple, Self, final
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import sqlalchemy as sa
 
@@ -130,6 +132,14 @@ def open_client(uri: str) -> tuple[Any, DatabaseFile | None]:
 def artifact_root(path: Path) -> Path:
     """Return the folder of all artifacts: `artifacts` in the folder of the database."""
     return path.parent.absolute() / "artifacts"
+
+
+def is_beside(location: str, artifacts: Path) -> bool:
+    """Return whether a folder of artifacts is in the folder of all artifacts; True for a location that is no folder."""
+    parts = urlsplit(location)
+    if parts.scheme not in ("", "file") or parts.netloc not in ("", "localhost"):
+        return True
+    return Path(url2pathname(parts.path)).parent.resolve() == artifacts.resolve()
 
 
 def _connect(path: Path, seconds: float = LOCK_TIMEOUT) -> sqlite3.Connection:
@@ -261,3 +271,14 @@ def unfinished_runs(connection: sa.Connection) -> list[UnfinishedRuns]:
         LEFT JOIN experiment_tags d ON d.experiment_id = r.experiment_id AND d.key = '{DATABASE_TAG}'
         WHERE r.status = 'RUNNING' AND r.lifecycle_stage = 'active' GROUP BY t.value"""
     return [UnfinishedRuns(*row) for row in connection.exec_driver_sql(query)]
+
+
+def moved_experiments(connection: sa.Connection, artifacts: Path) -> list[tuple[str | None, str]]:
+    """Return study database and artifact location of active experiments whose artifacts are not beside the database."""
+    query = f"""
+        SELECT d.value, e.artifact_location FROM experiments e
+        JOIN experiment_tags t ON t.experiment_id = e.experiment_id AND t.key = '{STUDY_TAG}'
+        LEFT JOIN experiment_tags d ON d.experiment_id = e.experiment_id AND d.key = '{DATABASE_TAG}'
+        WHERE e.lifecycle_stage = 'active' ORDER BY e.experiment_id"""
+    rows = connection.exec_driver_sql(query).all()
+    return [(database, location) for database, location in rows if location and not is_beside(location, artifacts)]

@@ -2,16 +2,21 @@
 
 import contextlib
 import re
+import shlex
+import sys
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self, final
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from hpsearch.config.references import search_space
 from hpsearch.config.spec import Spec
 from hpsearch.core.text import masked
 from hpsearch.storage.records import Trial
 from hpsearch.tracking.base import StudyInfo
+from hpsearch.tracking.mlflow.database import is_beside
 from hpsearch.tracking.mlflow.description import SIGNATURE, description
 from hpsearch.tracking.mlflow.saved_view import MAX_SCATTER_PLOTS, supports_views, view_tags
 from hpsearch.tracking.mlflow.tags import NOTE_TAG, STUDY_TAG
@@ -28,21 +33,31 @@ class Experiment:
         id: id of the experiment.
         name: name of the experiment: the study's name, with a part of its identity if another study has the name.
         tags: tags of the experiment.
+        note: message for the user, if the experiment was replaced.
     """
 
-    def __init__(self, client: Any, study: StudyInfo, id: str, name: str, tags: Mapping[str, str]) -> None:
+    def __init__(
+        self, client: Any, study: StudyInfo, id: str, name: str, tags: Mapping[str, str], note: str | None = None
+    ) -> None:
         self.id = id
         self.name = name
+        self.note = note
         self._client = client
         self._study = study
         self._tags = dict(tags)
         self._updated = 0.0  # monotonic time
 
     @classmethod
-    def open(cls, client: Any, study: StudyInfo, common_tags: Mapping[str, str], artifacts: Path | None) -> Self:
+    def open(
+        cls, client: Any, uri: str, study: StudyInfo, common_tags: Mapping[str, str], artifacts: Path | None
+    ) -> Self:
         """Find the study's experiment by its identity, or create it.
 
+        MLflow stores the folder of an experiment's artifacts as an absolute path and cannot change it. If the database
+        was moved or copied since, the experiment is put away, and the study gets a new one beside the database.
+
         Args:
+            uri: tracking URI.
             common_tags: tags that the experiment shares with its runs.
             artifacts: root folder of all artifacts; None for a server, which has its own.
 
@@ -52,18 +67,21 @@ class Experiment:
         tags = {f"hpsearch.{name}": masked(value) for name, value in study.properties.items()} | dict(common_tags)
         for name in (study.spec.name, f"{study.spec.name} {study.identity[:8]}"):
             experiment = client.get_experiment_by_name(name)
+            old_tags, note = {}, None
+            if experiment is not None and experiment.tags.get(STUDY_TAG) == study.identity:
+                if experiment.lifecycle_stage != "active":
+                    command = restore_command(uri, experiment.experiment_id)
+                    raise RuntimeError(f"its experiment was deleted; restore it: {command}")
+                if artifacts is None or is_beside(experiment.artifact_location, artifacts):
+                    return cls(client, study, str(experiment.experiment_id), name, tags)
+                old_tags, note = experiment.tags, _put_away(client, uri, experiment)
+                experiment = None
             if experiment is None:
                 folder = artifacts and artifacts / re.sub(r"[^A-Za-z0-9._-]+", "-", name)
                 location = folder.as_uri() if folder else None
-                id = client.create_experiment(
-                    name, artifact_location=location, tags={STUDY_TAG: study.identity, **tags}
-                )
-                return cls(client, study, str(id), name, tags)
-            if experiment.tags.get(STUDY_TAG) == study.identity:
-                if experiment.lifecycle_stage == "active":
-                    return cls(client, study, str(experiment.experiment_id), name, tags)
-                command = f"mlflow experiments restore -x {experiment.experiment_id}"
-                raise RuntimeError(f"its experiment was deleted; restore it: {command}")
+                all_tags = {**old_tags, STUDY_TAG: study.identity, **tags}
+                id = client.create_experiment(name, artifact_location=location, tags=all_tags)
+                return cls(client, study, str(id), name, tags, note)
         raise RuntimeError(f"two other studies have the experiments '{study.spec.name}' and '{name}'")
 
     @property
@@ -113,6 +131,23 @@ class Experiment:
 
             return importance(self._study.spec, space, trials)
         return ()
+
+
+def restore_command(uri: str, experiment: str) -> str:
+    """Return the command that restores a deleted experiment; without the URI MLflow looks in the current folder."""
+    variable = f"MLFLOW_TRACKING_URI={shlex.quote(masked(uri, uri))}"
+    return f"{variable} {shlex.quote(sys.executable)} -m mlflow experiments restore -x {experiment}"
+
+
+def _put_away(client: Any, uri: str, experiment: Any) -> str:
+    """Rename and delete an experiment, whose runs MLflow keeps; return a message for the user."""
+    id, folder = experiment.experiment_id, url2pathname(urlsplit(experiment.artifact_location).path)
+    client.rename_experiment(id, f"{experiment.name} (moved, {id})")
+    client.delete_experiment(id)
+    return (
+        f"the database was moved: its artifacts were in {folder}, so the study's runs and its model are uploaded anew; "
+        f"the old runs are kept in a deleted experiment: {restore_command(uri, id)}"
+    )
 
 
 def _score_metrics(spec: Spec, best: Trial | None, trials: Iterable[Trial]) -> list[str]:

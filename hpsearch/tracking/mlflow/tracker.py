@@ -62,11 +62,11 @@ class MlflowTracker:
             return UploadCounts()
         return UploadCounts(self._runs.uploaded, self._runs.closed, self._runs.unchanged)
 
-    def start_study(self, study: StudyInfo) -> None:
+    def start_study(self, study: StudyInfo) -> str | None:
         self._check_writable()
         common_tags, stages = _common_tags(study), study.spec.stages
         artifacts = artifact_root(self._file.path) if self._file else None
-        self._experiment = Experiment.open(self._client, study, common_tags, artifacts)
+        self._experiment = Experiment.open(self._client, self._uri, study, common_tags, artifacts)
         self._experiment.update(None, self._trials.values())
         counts = accumulate((stage.trials for stage in stages), initial=0)
         earlier = dict(zip((stage.name for stage in stages), counts, strict=False))
@@ -74,6 +74,7 @@ class MlflowTracker:
         self._runs = TrialRuns(self._client, self._uri, self._experiment.id, axes, earlier, common_tags, dataset)
         self._runs.load()
         self._study = study
+        return self._experiment.note
 
     def log_trial(self, trial: Trial) -> None:
         assert self._study is not None

@@ -96,4 +96,7 @@ def half(made: Made, here: Path) -> Path:
 @pytest.fixture
 def mlflow(tracked: Tracked, here: Path) -> Path:
     (here / "mlruns").mkdir()
-    return Path(shutil.copy(tracked.database, here / "mlruns"))
+    copy = Path(shutil.copy(tracked.database, here / "mlruns"))
+    location = (here / "mlruns" / "artifacts" / "small").as_uri()
+    ask(copy, f"UPDATE experiments SET artifact_location = '{location}' WHERE name = 'small'")
+    return copy

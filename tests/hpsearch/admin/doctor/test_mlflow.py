@@ -74,6 +74,22 @@ def test_runs_of_a_study_that_runs(mlflow: Path, half: Path) -> None:
     assert [f.level for f in bad(check(f"sqlite:///{half}", tracking=f"sqlite:///{mlflow}"))] == ["warn", "warn"]
 
 
+def test_moved_folder(mlflow: Path, done: Path) -> None:
+    """The artifacts are expected where the database was; a deleted experiment does not count."""
+    ask(mlflow, "UPDATE runs SET status = 'FINISHED'")
+    ask(mlflow, "UPDATE experiment_tags SET value = 'x/done.db' WHERE value = 'half.db'")
+    assert bad(check(done, tracking=f"sqlite:///{mlflow}")) == []
+    moved = done.parent / "there"
+    moved.mkdir()
+    (moved / "link").symlink_to(mlflow.parent)
+    assert bad(check(done, tracking=f"sqlite:///{moved}/link/mlflow.db")) == []
+    tracking = f"sqlite:///{mlflow.rename(moved / 'mlflow.db')}"
+    said = "done.db are expected in file:///", f"not beside {moved}/mlflow.db", f"hpsearch sync {done} --tracking-uri"
+    only(check(done, tracking=tracking), "warn", *said)
+    ask(moved / "mlflow.db", "UPDATE experiments SET lifecycle_stage = 'deleted'")
+    assert bad(check(done, tracking=tracking)) == []
+
+
 @pytest.mark.parametrize("stray", ["mlruns/meta.yaml", "mlruns/0/meta.yaml"])
 def test_stray_file_store(here: Path, stray: str) -> None:
     (here / stray).parent.mkdir(parents=True)

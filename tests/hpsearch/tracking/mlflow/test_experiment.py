@@ -2,8 +2,10 @@
 
 import base64
 import json
+import shlex
 import shutil
 import sqlite3
+import sys
 import zlib
 from contextlib import closing
 from pathlib import Path
@@ -13,8 +15,10 @@ import cases
 import pytest
 
 from hpsearch.storage.records import Trial
-from hpsearch.tracking import StudyInfo
+from hpsearch.tracking import TRACKERS, BackgroundTracker, StudyInfo
+from hpsearch.tracking.mlflow.database import is_beside
 from hpsearch.tracking.mlflow.tracker import MlflowTracker
+from hpsearch.tracking.sender import failure_reason
 from tests.hpsearch.tracking.mlflow.mlflow_cases import SCORED, STATES, STUDY, runs, trial, upload
 
 pytestmark = [
@@ -133,3 +137,103 @@ def test_description_of_a_user_stays(place: Path) -> None:
     client.set_experiment_tag(found.experiment_id, "mlflow.note.content", "mine")
     upload(place, [*STATES, trial(5, "complete", value=0.1)])
     assert client.get_experiment(found.experiment_id).tags["mlflow.note.content"] == "mine"
+
+
+# ── a folder that was moved ───────────────────────────────────────────────────────────────────────────────────────────
+def located(place: Path) -> tuple[list[str], list[str]]:
+    """Return the names of all experiments, and the artifacts in the folder of the database."""
+    with closing(sqlite3.connect(place)) as connection:
+        names = [name for (name,) in connection.execute("SELECT name FROM experiments ORDER BY experiment_id")]
+    root = place.parent / "artifacts"
+    return names, sorted({p.name for p in root.rglob("*") if p.is_file()})
+
+
+def test_a_moved_folder(fresh: Path, tmp_path: Path, models: list[Path]) -> None:
+    """Runs, artifacts and model are beside the database again, the user's description stays, and nothing is lost."""
+    from mlflow import MlflowClient
+
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    shutil.copy(fresh, here / "mlflow.db")
+    before = upload(here / "mlflow.db", STATES, STATES[:1], models[0])
+    client = MlflowClient(f"sqlite:///{here}/mlflow.db")
+    client.set_experiment_tag(before._experiment.id, "mlflow.note.content", "mine")
+    expected = runs(here / "mlflow.db")
+    here.rename(there)
+    here.write_text("in the way")
+    place = there / "mlflow.db"
+    after = upload(place, STATES, STATES[:1], models[0])
+    assert after.counts.uploaded == len(STATES) and runs(place) == expected
+    note = after._experiment.note
+    assert note is not None and f"its artifacts were in {here}/artifacts/small" in note
+    client = MlflowClient(f"sqlite:///{place}")
+    experiment = client.get_experiment_by_name("small")
+    assert experiment is not None and experiment.artifact_location == (there / "artifacts" / "small").as_uri()
+    assert experiment.tags["mlflow.note.content"] == "mine"
+    for run in client.search_runs([experiment.experiment_id]):
+        folder = Path(run.info.artifact_uri.removeprefix("file://"))
+        assert folder.is_relative_to(there) and (folder / "history.json").exists()
+    champion = client.get_model_version_by_alias("small", "champion")
+    assert (Path(champion.source.removeprefix("file://")) / "MLmodel").is_file() and int(champion.version) == 2
+    old = client.get_experiment(before._experiment.id)
+    assert old.lifecycle_stage == "deleted" and old.name == f"small (moved, {before._experiment.id})"
+    found = located(place)
+    again = upload(place, STATES, STATES[:1], models[0])
+    assert again._experiment.note is None and again.counts.unchanged == len(STATES) and located(place) == found
+
+
+def test_a_folder_under_another_name_is_not_moved(place: Path, tmp_path: Path) -> None:
+    upload(place, STATES)
+    (tmp_path.parent / f"{tmp_path.name}-link").symlink_to(tmp_path)
+    tracker = upload(tmp_path.parent / f"{tmp_path.name}-link" / place.name, STATES)
+    assert tracker._experiment.note is None and tracker.counts.unchanged == len(STATES)
+
+
+@pytest.mark.parametrize(
+    ("location", "beside"),
+    [
+        ("file:///x/artifacts/a", True),
+        ("/x/artifacts/a", True),
+        ("file:///x/artifacts/a%20b", True),
+        ("file:///y/artifacts/a", False),
+        ("file:///x/artifacts", False),
+        ("/y/mlruns/1", False),
+        ("s3://bucket/a", True),
+        ("mlflow-artifacts:/1", True),
+    ],
+)
+def test_where_artifacts_are(location: str, beside: bool) -> None:
+    assert is_beside(location, Path("/x/artifacts")) == beside
+
+
+def test_a_deleted_experiment_can_be_restored(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the command in the message, in any folder, where it leaves no file."""
+    from click.testing import CliRunner
+    from mlflow.cli import cli
+
+    first = upload(place, STATES)
+    first._client.delete_experiment(first._experiment.id)
+    with pytest.raises(RuntimeError, match="its experiment was deleted; restore it: ") as caught:
+        upload(place, STATES)
+    reason = failure_reason(caught.value, f"sqlite:///{place}")
+    variable, python, *arguments = shlex.split(reason.partition("restore it: ")[2])
+    assert (python, arguments[:2]) == (sys.executable, ["-m", "mlflow"])
+    (elsewhere := tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(elsewhere)
+    name, _, value = variable.partition("=")
+    result = CliRunner().invoke(cli, arguments[2:], env={name: value})
+    assert result.exit_code == 0 and list(elsewhere.iterdir()) == []
+    assert upload(place, STATES).counts.unchanged == len(STATES)
+
+
+@pytest.mark.crash
+def test_everything_is_private(tmp_path: Path) -> None:
+    """The database, its folder and all artifacts, as the tracker's process writes them."""
+    tracker = BackgroundTracker("MLflow", TRACKERS["mlflow"], f"sqlite:///{tmp_path}/a/mlflow.db", str(tmp_path), bool)
+    tracker.start_study(STUDY)
+    tracker.log_trial(STATES[0])
+    tracker.finish_study(STATES[:1], None)
+    assert tracker.close(60) is None and tracker.note is None
+    paths = [p for p in (tmp_path / "a").rglob("*") if p.suffix not in (".db-wal", ".db-shm")]
+    assert {p.name for p in paths} >= {"mlflow.db", "artifacts", "history.json", "loss.png"}
+    assert {p.name: oct(p.stat().st_mode & 0o077) for p in (tmp_path / "a", *paths) if p.stat().st_mode & 0o077} == {}
