@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from hpsearch.admin.doctor.mlflow import check_schema
 from hpsearch.admin.supervisor import error_line
 from hpsearch.admin.ui import tracking_file
-from hpsearch.core.file_lock import LockTakenError, locked
+from hpsearch.core.files.file_lock import LockTakenError, locked
 from hpsearch.errors import TrackingError
 from hpsearch.storage.sqlite_file import (
     checkpoint_log,

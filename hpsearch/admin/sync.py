@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from hpsearch.core.temporary import private_folder, private_umask
+from hpsearch.core.files.temporary import private_folder, private_umask
 from hpsearch.core.text import format_count
 from hpsearch.errors import DataError, Interrupted, OutputError, TrackingError
 from hpsearch.models.export import champion_model

@@ -103,7 +103,7 @@ def _guarded(name: str, label: str, *, optional: bool) -> Iterator[None]:
         yield
         return
     before.flush()
-    buffer = GuardedOutput(before.buffer, label, optional=optional)
+    buffer: Any = GuardedOutput(before.buffer, label, optional=optional)
     guarded = io.TextIOWrapper(
         buffer,
         before.encoding,

@@ -19,7 +19,7 @@ from multiprocessing.context import ForkServerContext, SpawnContext
 from pathlib import Path
 from typing import Any
 
-from hpsearch.core.temporary import private_folder
+from hpsearch.core.files.temporary import private_folder
 
 PRELOAD = ["hpsearch.training.trial"]  # modules that the fork server imports once for all children
 _STARTING = threading.RLock()  # held while a child starts: globals of this process change, and are restored

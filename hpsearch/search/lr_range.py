@@ -9,9 +9,9 @@ from engine.analysis.range_test import RangeTest, range_test
 from hpsearch.config.instantiate import hyperparameters
 from hpsearch.config.references import preprocessing_values, search_space
 from hpsearch.config.spec import Spec
+from hpsearch.core.files.temporary import private_folder
 from hpsearch.core.seeds import derive
 from hpsearch.core.space import Axis, Point, Value
-from hpsearch.core.temporary import private_folder
 from hpsearch.data.dataset import prepare
 from hpsearch.errors import DataError
 from hpsearch.training.network import build_network, check_fit

@@ -12,7 +12,7 @@ from typing import Any, Self, final
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
-from hpsearch.core.file_lock import FileId, begin_use, descriptor, end_use
+from hpsearch.core.files.file_lock import FileId, begin_use, descriptor, end_use
 from hpsearch.errors import StorageError
 from hpsearch.storage.database import display_name, engine_options, file_of, translate_errors
 from hpsearch.storage.sqlite_file import (
@@ -139,7 +139,8 @@ class Connection:
             create_private(path)
         file = None if path is None else OpenFile(path)
         with contextlib.ExitStack() as undo, translate_errors(url):
-            undo.callback(lambda: file and file.close())
+            if file is not None:
+                undo.callback(file.close)
             engine = sa.create_engine(url, **engine_options(url))
             undo.callback(engine.dispose)
             if engine.dialect.name == "sqlite":

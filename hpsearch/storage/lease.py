@@ -17,7 +17,7 @@ from typing import NamedTuple, Self, final
 
 import sqlalchemy as sa
 
-from hpsearch.core.file_lock import FileId, LockTakenError, locked
+from hpsearch.core.files.file_lock import FileId, LockTakenError, locked
 from hpsearch.core.processes import start_time
 from hpsearch.errors import StorageError
 from hpsearch.storage.connection import Connection

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from hpsearch.core.file_lock import FileId, begin_use, end_use
+from hpsearch.core.files.file_lock import FileId, begin_use, end_use
 from hpsearch.errors import StorageError
 from hpsearch.storage.connection import NO_STUDY, Connection, sqlite_engine
 from hpsearch.storage.database import display_name, file_of, translate_errors

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hpsearch.core.file_lock import descriptor
-from hpsearch.core.mounts import is_mounted_file, mount_of
-from hpsearch.core.temporary import private_folder
+from hpsearch.core.files.file_lock import descriptor
+from hpsearch.core.files.mounts import is_mounted_file, mount_of
+from hpsearch.core.files.temporary import private_folder
 from hpsearch.errors import StorageError
 
 BUSY_TIMEOUT = 75.0  # seconds to wait for another process that writes

@@ -10,7 +10,7 @@ from typing import NamedTuple, final
 from hpsearch.config.load import restore_spec
 from hpsearch.config.references import preprocessing_values, search_space
 from hpsearch.config.spec import Spec
-from hpsearch.core.temporary import private_folder, remove_abandoned
+from hpsearch.core.files.temporary import private_folder, remove_abandoned
 from hpsearch.core.version import versions
 from hpsearch.data.dataset import prepare
 from hpsearch.errors import OutputError, StorageError

@@ -10,9 +10,9 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, final
 
+from hpsearch.core.files.temporary import private_umask
 from hpsearch.core.processes import init_worker, process_context, starting_children
 from hpsearch.core.resources import exiting_on_shortage
-from hpsearch.core.temporary import private_umask
 from hpsearch.core.text import masked
 from hpsearch.tracking.base import StudyInfo
 from hpsearch.tracking.sender import Message, RetryingSender, TrackerFactory, UploadProgress

@@ -22,7 +22,7 @@ import cases
 import pytest
 
 from hpsearch.admin.sync import sync
-from hpsearch.core import file_lock
+from hpsearch.core.files import file_lock
 from hpsearch.data.dataset import prepare
 from hpsearch.errors import Interrupted, StorageError, TrackingError
 from hpsearch.storage.study_tables import StudyTable

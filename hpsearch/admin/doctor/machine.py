@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hpsearch.admin.doctor.base import PIP_INSTALL, CheckResult, CheckResults, sqlite_path
-from hpsearch.core.temporary import remove_abandoned
+from hpsearch.core.files.temporary import remove_abandoned
 from hpsearch.core.text import format_count
 
 LOW_SPACE, MIN_SPACE = 1e9, 50e6  # bytes: a warning below the first, a failure below the second

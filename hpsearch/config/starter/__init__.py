@@ -11,7 +11,7 @@ from hpsearch.config.schema import SCHEMA_FILE, TITLE, write_schema
 from hpsearch.config.starter.defaults import choose_split
 from hpsearch.config.starter.text import study_text, summary_lines
 from hpsearch.core.atomic import write_atomic
-from hpsearch.core.temporary import private_folder
+from hpsearch.core.files.temporary import private_folder
 from hpsearch.data.dataset import prepare
 from hpsearch.data.profile import TaskType, profile_table
 from hpsearch.data.sources import SOURCES

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, final
 
-from hpsearch.core.regular_file import open_regular
+from hpsearch.core.files.regular_file import open_regular
 from hpsearch.data.frame import CHUNK_ROWS
 from hpsearch.data.text_files.encodings import guess_encoding, resolve_encoding
 from hpsearch.data.text_files.layout import SAMPLE_CHARACTERS, SAMPLE_LINES, Layout, find_layout, split_lines

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, TextIO, final
 
-from hpsearch.core.regular_file import open_regular
+from hpsearch.core.files.regular_file import open_regular
 
 WHITESPACE = "whitespace"  # the separator of cells that are parted by any number of spaces and tabs
 MAX_LINE_BYTES = 64 << 20  # longer lines are refused, so that a file without lines does not fill the memory

@@ -16,7 +16,7 @@ from urllib.request import url2pathname
 
 import sqlalchemy as sa
 
-from hpsearch.core.file_lock import locked
+from hpsearch.core.files.file_lock import locked
 from hpsearch.storage.connection import sqlite_engine
 from hpsearch.storage.database import file_of, translate_errors
 from hpsearch.storage.sqlite_file import (

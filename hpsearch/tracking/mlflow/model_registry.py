@@ -12,7 +12,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from hpsearch.core.temporary import private_folder
+from hpsearch.core.files.temporary import private_folder
 from hpsearch.core.version import __version__
 from hpsearch.models.model import Model
 from hpsearch.tracking.base import StoreReplacedError

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple, Self, final
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from hpsearch.core.files.temporary import private_folder
 from hpsearch.core.space import Axis
-from hpsearch.core.temporary import private_folder
 from hpsearch.storage.records import Trial
 from hpsearch.tracking.mlflow.run import RUN_STATUS, InputDataset, RunContent, history_json, run_times
 from hpsearch.tracking.mlflow.tags import CHAMPION_TAG, ORPHAN_TAG, STATE_TAG, TRIAL_TAG

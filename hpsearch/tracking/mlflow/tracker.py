@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple, final
 
 from hpsearch.config.references import search_space
-from hpsearch.core.temporary import private_folder
+from hpsearch.core.files.temporary import private_folder
 from hpsearch.core.text import masked
 from hpsearch.storage.records import Trial, best_of
 from hpsearch.tracking.base import StudyInfo

@@ -7,7 +7,7 @@ import cases
 import pytest
 
 from hpsearch.admin.sync import SyncReport, sync
-from hpsearch.core.file_lock import locked
+from hpsearch.core.files.file_lock import locked
 from hpsearch.data.dataset import prepare
 from hpsearch.errors import Interrupted, StorageError, TrackingError
 from hpsearch.tracking.mlflow.tracker import UploadCounts

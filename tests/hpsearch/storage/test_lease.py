@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from hpsearch.core.file_lock import LockTakenError, locked
+from hpsearch.core.files.file_lock import LockTakenError, locked
 from hpsearch.errors import StorageError
 from hpsearch.storage import lease
 from hpsearch.storage.lease import EXPIRY, Holder

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from hpsearch.core import mounts
+from hpsearch.core.files import mounts
 from hpsearch.errors import StorageError
 from hpsearch.storage import sqlite_file
 from hpsearch.storage.database import display_name, file_of

@@ -15,8 +15,8 @@ import pytest
 from packaging.requirements import Requirement
 
 from hpsearch.admin.doctor import machine
-from hpsearch.core import mounts
-from hpsearch.core.temporary import OWNER, PREFIX
+from hpsearch.core.files import mounts
+from hpsearch.core.files.temporary import OWNER, PREFIX
 from tests.hpsearch.admin.doctor.doctor_cases import bad, check, only
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hpsearch.core.temporary import OWNER, PREFIX, private_folder, remove_abandoned
+from hpsearch.core.files.temporary import OWNER, PREFIX, private_folder, remove_abandoned
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_private_and_removed_at_the_end(place: Path) -> None:
 
 
 def test_a_killed_process_leaves_a_folder_that_is_removed(place: Path) -> None:
-    code = "import os, signal; from hpsearch.core.temporary import *; x = private_folder(); print(x.__enter__())"
+    code = "import os, signal; from hpsearch.core.files.temporary import *; x = private_folder(); print(x.__enter__())"
     command = [sys.executable, "-c", f"{code}; os.sys.stdout.flush(); os.kill(0, signal.SIGKILL)"]
     environment = {**os.environ, "TMPDIR": str(place)}
     ended = subprocess.run(command, capture_output=True, text=True, env=environment, start_new_session=True)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from hpsearch.core import file_lock
-from hpsearch.core.file_lock import FileId, LockTakenError, begin_use, descriptor, end_use, locked
+from hpsearch.core.files import file_lock
+from hpsearch.core.files.file_lock import FileId, LockTakenError, begin_use, descriptor, end_use, locked
 
 
 @pytest.fixture
@@ -43,10 +43,8 @@ def test_one_holder_for_all_names(file: Path, name: str) -> None:
 
 
 def test_a_lock_ends_with_its_process(file: Path) -> None:
-    code = (
-        f"from hpsearch.core.file_lock import *; x = locked(Path({str(file)!r})); x.__enter__(); print(1, flush=True)"
-    )
-    command = [sys.executable, "-c", f"{code}; input()"]
+    code = f"from hpsearch.core.files.file_lock import *; x = locked(Path({str(file)!r})); x.__enter__()"
+    command = [sys.executable, "-c", f"{code}; print(1, flush=True); input()"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None and process.stdout.readline()
         with pytest.raises(LockTakenError), locked(file):

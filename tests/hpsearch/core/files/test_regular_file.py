@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hpsearch.core.regular_file import open_regular
+from hpsearch.core.files.regular_file import open_regular
 
 
 def test_a_file_is_read(tmp_path: Path) -> None:

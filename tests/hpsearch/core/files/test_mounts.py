@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from hpsearch.core import mounts
-from hpsearch.core.mounts import is_mounted_file, mount_of
+from hpsearch.core.files import mounts
+from hpsearch.core.files.mounts import is_mounted_file, mount_of
 
 HEAD = "27 1 254:0 / / rw,relatime - ext4 /dev/vda rw"
 
@@ -78,7 +78,7 @@ def test_a_file_mounted_on_another(tmp_path: Path) -> None:
     for name in ("folder", "mounted"):
         (tmp_path / name).mkdir()
     (tmp_path / "folder" / "a.db").touch()
-    code = "import sys; from pathlib import Path; from hpsearch.core.mounts import *"
+    code = "import sys; from pathlib import Path; from hpsearch.core.files.mounts import *"
     code += "; print([is_mounted_file(Path(name)) for name in sys.argv[1:]])"
     script = f'mount --bind a.db b.db && mount --bind folder mounted && "{sys.executable}" -c "{code}" "$@"'
     names = ["a.db", "b.db", "folder/a.db", "mounted/a.db"]

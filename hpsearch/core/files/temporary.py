@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from hpsearch.core.file_lock import LockTakenError, locked
+from hpsearch.core.files.file_lock import LockTakenError, locked
 
 PREFIX = "hpsearch-"
 OWNER = "owner.lock"  # the file that the owner keeps locked
