@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from engine.npz import BROKEN_NPZ, read_npz
+from hpsearch.core.files.regular_file import open_regular
 from hpsearch.core.text import format_count
 from hpsearch.data.column_splits import Indices, folds_by_column, parts_by_column
 from hpsearch.data.frame import Frame
@@ -148,11 +149,12 @@ def parts_from_file(path: Path, rows: int) -> dict[Part, Indices]:
     where = f"data.split.file: {path}"
     try:
         if path.suffix == ".npz":
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 arrays = read_npz(file, PART_NAMES)
             indices_of: dict[Part, Any] = {part: arrays[part] for part in PART_NAMES if part in arrays}
         else:
-            words = [line.strip() for line in path.read_text("utf-8-sig").splitlines()]
+            with open_regular(path) as file:
+                words = [line.strip() for line in file.read().decode("utf-8-sig").splitlines()]
             return parts_from_words(words, rows, where)
     except BROKEN_NPZ as error:
         raise DataError(f"{where}: cannot be read: {getattr(error, 'strerror', None) or error}") from None

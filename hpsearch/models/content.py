@@ -52,6 +52,9 @@ class _FoldContent(StrictModel):
     categorical: dict[str, _EncodingContent]
 
 
+_Character = Annotated[str, Field(min_length=1, max_length=1)]
+
+
 class _InputFormat(StrictModel):
     model_config = ConfigDict(extra="allow")  # settings of single sources
 
@@ -59,8 +62,10 @@ class _InputFormat(StrictModel):
     columns: list[str] | None = None
     target: str | None = None
     header: bool | None = None
-    separator: str | None = None
-    decimal: str | None = None
+    separator: Annotated[str, Field(pattern=r"^(?s:.|whitespace)$")] | None = None
+    decimal: _Character | None = None
+    thousands: _Character | None = None
+    strip: Annotated[list[Annotated[str, Field(max_length=100)]], Field(max_length=100)] | None = None
     encoding: str | None = None
     example: list[list[float | str | None]] | None = None
 

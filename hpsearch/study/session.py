@@ -11,6 +11,7 @@ from hpsearch.config.load import restore_spec
 from hpsearch.config.references import preprocessing_values, search_space
 from hpsearch.config.spec import Spec
 from hpsearch.core.files.temporary import private_folder, remove_abandoned
+from hpsearch.core.reading.interruption import interrupted_at_once
 from hpsearch.core.version import versions
 from hpsearch.data.dataset import prepare
 from hpsearch.errors import OutputError, StorageError
@@ -98,7 +99,8 @@ class Session:
         self._folder = self._temporary_folder()
         self._executor = self._open_executor(options)
         self._tracker = self._open_tracker(options)  # opens in the background while the data are read
-        dataset, self._prepared = prepare(spec.data, spec.seed, self._folder, preprocessing_values(spec))
+        with interrupted_at_once():
+            dataset, self._prepared = prepare(spec.data, spec.seed, self._folder, preprocessing_values(spec))
         check_fit(spec, dataset)
         self.notices = [*dataset.notices, *filter(None, [positive_notice(spec, dataset)])]
         space = search_space(spec)

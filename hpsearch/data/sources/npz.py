@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from engine.npz import BROKEN_NPZ, NpzError, npz_names, read_npz
 from engine.registry import nearest
 from engine.types import Floats
+from hpsearch.core.files.regular_file import open_regular
 from hpsearch.core.text import printable
 from hpsearch.data.sources.base import Source, Table
 from hpsearch.data.sources.columns import MAX_GUESSED_CLASSES
@@ -117,7 +118,7 @@ class NpzSource(Source):
 
     def _read(self, names: list[str]) -> list[Array]:
         try:
-            with Path(self.path).open("rb") as file:
+            with open_regular(Path(self.path)) as file:
                 arrays = read_npz(file, names)
                 for name in names:
                     if name not in arrays:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, final
 
 from pydantic import Field
 
+from hpsearch.core.files.regular_file import open_regular
 from hpsearch.data.frame import CHUNK_ROWS
 from hpsearch.data.sources.tables import Chunk, ColumnName, TableSource, as_object_dtype, resolve_columns
 from hpsearch.errors import DataError
@@ -54,7 +55,7 @@ class ParquetFile:
         import pyarrow.parquet as pq
 
         try:
-            with self._path.open("rb") as opened, pq.ParquetFile(opened) as file:
+            with open_regular(self._path) as opened, pq.ParquetFile(opened) as file:
                 if not file.metadata.num_rows:
                     raise self._error("holds no rows")
                 for batch in file.iter_batches(batch_size=CHUNK_ROWS):
@@ -67,8 +68,11 @@ class ParquetFile:
         except FileNotFoundError:
             raise self._error("there is no such file; a relative path starts at the current folder") from None
         except (OSError, ValueError, pa.ArrowException) as error:
-            reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
-            raise self._error(f"is not a readable Parquet file: {reason}") from None
+            reason = getattr(error, "strerror", None)  # of the system; pyarrow's errors about the content have none
+            broken = str(error).partition("\n")[0]
+            raise self._error(
+                f"cannot be read: {reason}" if reason else f"is not a readable Parquet file: {broken}"
+            ) from None
 
     def _error(self, message: str) -> DataError:
         return DataError(f"data: parquet: {self._path}: {message}")

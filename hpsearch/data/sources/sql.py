@@ -5,12 +5,15 @@ import os
 import re
 import sqlite3
 from collections.abc import Iterator, Sequence
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, Self, final
 
 from pydantic import ConfigDict, Field, field_validator
 
 from engine.registry import nearest
+from hpsearch.core.reading.deadline import Deadline
+from hpsearch.core.reading.interruption import is_interrupted
 from hpsearch.core.text import without_secrets
 from hpsearch.data.frame import CHUNK_ROWS
 from hpsearch.data.sources.tables import Chunk, ColumnName, TableSource, resolve_columns
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import sqlalchemy as sa
 
-CONNECT_TIMEOUT = 10  # seconds
+SQLITE_STEPS = 50_000  # of its virtual machine between two looks at the time
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 _SECRET = re.compile(
     r"pass|pwd|secret|token|api_?key|odbc_connect", re.IGNORECASE
@@ -54,6 +57,12 @@ class SqlSource(TableSource):
     test_query: Annotated[str, Field(min_length=1)] | None = Field(
         None, description="Query of the test rows. Default: they are part of the rows of `query`."
     )
+    connect_timeout: Annotated[float, Field(gt=0, le=3600)] = Field(
+        10, description="Seconds to wait for a connection to the database."
+    )
+    query_timeout: Annotated[float, Field(gt=0, le=7 * 86400)] = Field(
+        600, description="Seconds that a query may take until all of its rows are read."
+    )
 
     @field_validator("url")
     @classmethod
@@ -83,13 +92,15 @@ class SqlSource(TableSource):
 
     def chunks(self, text: frozenset[ColumnName]) -> Iterator[Chunk]:
         try:
-            with _Database.of(self.url).connect() as connection:
+            database = _Database.of(self.url, (self.connect_timeout, self.query_timeout))
+            with database.connect() as connection:
                 first: list[str] | None = None
                 for query, test in ((self.query, False), (self.test_query, True)):
                     if query is not None:
-                        for cells in _chunks(connection, query, text, first):
-                            cells = self.align_columns(cells, first, "test_query")
-                            yield Chunk(cells, test)
+                        with database.limited(connection):
+                            for cells in _chunks(connection, query, text, first):
+                                cells = self.align_columns(cells, first, "test_query")
+                                yield Chunk(cells, test)
                         first = list(cells.columns)
         except DataError as error:
             raise self.error(str(error)) from None
@@ -102,16 +113,21 @@ class _Database:
     Args:
         secrets: parts of the URL that are never printed.
         name: how messages name the database; None for its file, or its server and name.
+        timeouts: seconds to wait for a connection, and for all rows of a query.
     """
 
-    def __init__(self, url: "sa.URL", secrets: Sequence[str] = (), name: str | None = None) -> None:
+    def __init__(self, url: "sa.URL", secrets: Sequence[str], name: str | None, timeouts: tuple[float, float]) -> None:
         self.url = url
+        self._connect_timeout, self._deadline = timeouts[0], Deadline(timeouts[1])
         self._hidden = secrets
         self._name = name
 
     @classmethod
-    def of(cls, url: str) -> Self:
+    def of(cls, url: str, timeouts: tuple[float, float]) -> Self:
         """Return the database of a URL in a study file.
+
+        Args:
+            timeouts: seconds to wait for a connection, and for all rows of a query.
 
         Raises:
             DataError: an environment variable is not set, or the URL is invalid.
@@ -122,7 +138,7 @@ class _Database:
                 parts = [
                     str(part) for part in (expanded.username, expanded.host, expanded.port, expanded.database) if part
                 ]
-                return cls(expanded, [*_secrets(expanded), *parts], whole[0])
+                return cls(expanded, [*_secrets(expanded), *parts], whole[0], timeouts)
             parsed = _parsed(url)
         except ValueError as error:
             raise DataError(f"url: {error}") from None
@@ -130,7 +146,7 @@ class _Database:
         query = {key: _expanded_option(key, value) for key, value in parsed.query.items()}
         expanded = parsed.set(username=user, password=password, query=query)
         logins = [user or "", *(value for key, v in query.items() if _holds_login(key) for value in _listed(v))]
-        return cls(expanded, [*_secrets(expanded), *(value for value in logins if value not in url)])
+        return cls(expanded, [*_secrets(expanded), *(value for value in logins if value not in url)], None, timeouts)
 
     @contextlib.contextmanager
     def connect(self) -> Iterator["sa.Connection"]:
@@ -161,11 +177,19 @@ class _Database:
         except (sa.exc.SQLAlchemyError, sqlite3.Error, OSError, ValueError, TypeError) as error:
             self._raise_data_error(error)
 
+    @contextlib.contextmanager
+    def limited(self, connection: "sa.Connection") -> Iterator[None]:
+        """Limit the time that a query may take until all of its rows are read."""
+        driver = connection.connection.dbapi_connection
+        fileno = getattr(driver, "fileno", None) or getattr(getattr(driver, "_sock", None), "fileno", None)
+        with self._deadline.limit(fileno() if fileno is not None else None):
+            yield
+
     def _engine(self) -> "sa.Engine":
         import sqlalchemy as sa
 
         if self.url.get_backend_name() != "sqlite":
-            timeout = {} if "connect_timeout" in self.url.query else {"connect_timeout": CONNECT_TIMEOUT}
+            timeout = {} if "connect_timeout" in self.url.query else {"connect_timeout": ceil(self._connect_timeout)}
             known = self.url.get_backend_name() in ("postgresql", "mysql", "mariadb")
             return sa.create_engine(self.url, connect_args=timeout if known else {}, poolclass=sa.NullPool)
         if self.url.database in (None, "", ":memory:"):
@@ -173,12 +197,30 @@ class _Database:
         path = Path(str(self.url.database))
         if not path.is_file():
             raise DataError(f"{self._location}: there is no such file; a relative path starts at the current folder")
-        return sa.create_engine("sqlite://", creator=lambda: _read_only(path), poolclass=sa.NullPool)
+        return sa.create_engine("sqlite://", creator=lambda: self._read_only(path), poolclass=sa.NullPool)
+
+    def _read_only(self, path: Path) -> sqlite3.Connection:
+        """Open a SQLite file read-only; ATTACH is denied, so that SQLite creates or writes no other file."""
+
+        def allowed(action: int, *_: str | None) -> int:
+            return sqlite3.SQLITE_DENY if action == sqlite3.SQLITE_ATTACH else sqlite3.SQLITE_OK
+
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", timeout=self._connect_timeout, uri=True)
+        connection.set_authorizer(allowed)
+        connection.set_progress_handler(self._deadline.check, SQLITE_STEPS)
+        return connection
 
     def _raise_data_error(self, error: Exception) -> NoReturn:
         """Raise a DataError with the first line of an error, whose text may contain the password."""
+        if self._deadline.passed:
+            raise DataError(
+                f"{self._location}: the query has taken longer than {self._deadline.seconds:,g} s; to wait longer, set"
+                " query_timeout"
+            ) from None
         text = str(getattr(error, "orig", None) or error).strip() or type(error).__name__
         reason = text.splitlines()[0]
+        if is_interrupted() or reason == "interrupted":  # SQLite's callback has swallowed the exception
+            raise KeyboardInterrupt from None
         no_table = _NO_TABLE.search(text)
         if no_table:
             reason += self._nearest_table(no_table[1] or no_table[2])
@@ -207,17 +249,6 @@ class _Database:
         port = f":{self.url.port}" if self.url.port else ""
         host = self.url.host or self.url.query.get("host") or "localhost"
         return f"{host}{port}/{self.url.database or ''}"
-
-
-def _read_only(path: Path) -> sqlite3.Connection:
-    """Open a SQLite file read-only; ATTACH is denied, so that SQLite creates or writes no other file."""
-
-    def allowed(action: int, *_: str | None) -> int:
-        return sqlite3.SQLITE_DENY if action == sqlite3.SQLITE_ATTACH else sqlite3.SQLITE_OK
-
-    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", timeout=CONNECT_TIMEOUT, uri=True)
-    connection.set_authorizer(allowed)
-    return connection
 
 
 def _chunks(

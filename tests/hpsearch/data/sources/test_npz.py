@@ -1,5 +1,6 @@
 """NPZ source: valid and invalid files."""
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -275,3 +276,10 @@ def test_a_guessed_regression_is_reported(tmp_path: Path) -> None:
     assert "task: classification" in notice
     chosen = NpzSource(source="npz", path=str(tmp_path / "a.npz"), task="classification").load()
     assert not chosen.notices and len(chosen.classes) == 10
+
+
+def test_only_regular_files_are_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.npz")
+    for path in (tmp_path / "pipe.npz", tmp_path, Path("/dev/zero")):
+        with pytest.raises(DataError, match="a regular file is needed"):
+            NpzSource.model_validate({"path": str(path)}).load()

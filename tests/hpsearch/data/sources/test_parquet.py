@@ -1,6 +1,7 @@
 """Parquet source: each type is numeric, categorical or rejected; files are read in chunks."""
 
 import datetime
+import os
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -119,7 +120,7 @@ def test_test_rows(tmp_path: Path) -> None:
 def test_unreadable_files(tmp_path: Path) -> None:
     path = Path(file(tmp_path, a=pa.array([1, 2, 3])))
     assert "there is no such file; a relative" in refusal("parquet", path=str(tmp_path / "none.parquet"))
-    assert "Is a directory" in refusal("parquet", path=str(tmp_path))
+    assert "it is a folder; a regular file is needed" in refusal("parquet", path=str(tmp_path))
     assert "target: there is no column 'yy'; did you mean 'y'?" in refusal("parquet", path=str(path), target="yy")
     whole = path.read_bytes()
     for content in (b"", b"hello", whole[: len(whole) // 2], whole[:4] + b"\xff" * 40 + whole[44:]):
@@ -135,3 +136,9 @@ def test_categories_that_are_numbers(tmp_path: Path) -> None:
     pd.DataFrame({1: [1.5, 2, 3], 2: ["u", "v", "u"]}).to_parquet(tmp_path / "t.parquet")
     read = table("parquet", path=str(tmp_path / "t.parquet"), target="2")
     assert read.features == ("1",) and targets(read) == ["u", "v", "u"]
+
+
+def test_only_regular_files_are_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.parquet")
+    for path in (tmp_path / "pipe.parquet", tmp_path, Path("/dev/zero")):
+        assert "a regular file is needed" in refusal("parquet", path=str(path))

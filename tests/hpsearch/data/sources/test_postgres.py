@@ -128,10 +128,15 @@ def test_wrong_password(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "password authentication failed" in message and "hunter2" not in message
 
 
-def test_server_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CONNECT_TIMEOUT", 2)
+def test_server_timeout() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         start = time.monotonic()
         url = f"postgresql://me@127.0.0.1:{server.getsockname()[1]}/d"
-        message = refusal("sql", url=url, query="SELECT 1")
+        message = refusal("sql", url=url, query="SELECT 1", connect_timeout=2)
         assert message.startswith("data: sql: 127.0.0.1:") and "timeout" in message and time.monotonic() - start < 6
+
+
+def test_a_query_that_takes_too_long() -> None:
+    start = time.monotonic()
+    message = refusal("sql", url=URL, query="SELECT pg_sleep(60), 1 AS y", query_timeout=0.5)
+    assert "taken longer than 0.5 s; to wait longer, set query_timeout" in message and time.monotonic() - start < 10

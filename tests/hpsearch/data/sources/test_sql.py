@@ -3,8 +3,12 @@
 import contextlib
 import json
 import logging
+import os
+import signal
 import sqlite3
 import sys
+import threading
+import time
 import traceback
 from pathlib import Path
 from typing import Any
@@ -17,6 +21,7 @@ from pydantic import ValidationError
 from table_cases import cells, column, people, refusal, table, targets, written
 
 from hpsearch.config.load import restore_spec
+from hpsearch.core.reading.interruption import interrupted_at_once
 from hpsearch.data.sources import sql as module
 from hpsearch.data.sources.sql import SqlSource
 from hpsearch.errors import DataError, SpecError
@@ -331,3 +336,35 @@ def test_missing_drivers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
     message = refusal("sql", url="postgresql+psycopg://h/d", query="SELECT 1")
     assert message == "data: sql: h/d: needs psycopg: pip install 'hpsearch[postgres]'"
+
+
+# --- time
+
+
+@pytest.mark.parametrize("what", ["max(k), 1 AS y", "k, k AS y"], ids=["rowless", "endless"])
+def test_endless_queries_end(what: str, database: Path) -> None:
+    start, query = (
+        time.monotonic(),
+        f"WITH RECURSIVE n(k) AS (SELECT 1 UNION ALL SELECT k + 1 FROM n) SELECT {what} FROM n",
+    )
+    message = refused(database, query, query_timeout=0.2)
+    assert message.endswith("the query has taken longer than 0.2 s; to wait longer, set query_timeout")
+    assert time.monotonic() - start < 10 and read(database, "SELECT a, y FROM people", query_timeout=0.2)
+
+
+def test_a_signal_ends_a_query(database: Path) -> None:
+    """Also where SQLite swallows the exception of the handler."""
+    query = "WITH RECURSIVE n(k) AS (SELECT 1 UNION ALL SELECT k + 1 FROM n) SELECT max(k), 1 AS y FROM n"
+    caught: list[int] = []
+    handlers = {signal.SIGTERM: lambda number, _: caught.append(number), signal.SIGINT: signal.default_int_handler}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        for context in (interrupted_at_once, contextlib.nullcontext):
+            number = signal.SIGTERM if context is interrupted_at_once else signal.SIGINT
+            threading.Timer(0.1, os.kill, [os.getpid(), number]).start()
+            with pytest.raises(KeyboardInterrupt), context():
+                read(database, query, query_timeout=20)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert caught == [signal.SIGTERM]

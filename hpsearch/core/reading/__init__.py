@@ -1,0 +1,1 @@
+"""Reading from files and servers that may have no end."""
