@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections.abc import Iterator
-from typing import final
+from typing import NamedTuple, final
 
 import click
 from rich.console import Console, Group, RenderableType
@@ -12,11 +12,29 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as ProgressBar
 from rich.text import Text
 
-from hpsearch.core.text import format_value
+from hpsearch.core.text import format_duration, format_value
 from hpsearch.report.tables import format_parameters
 from hpsearch.study.progress import StudyProgress
+from hpsearch.study.time_left import TimeLeft, format_span
 
-LINE_INTERVAL = 5.0  # seconds between plain lines
+LINE_INTERVAL = 5.0  # least number of seconds between plain lines
+MAX_PAUSE = 300.0  # seconds without a line while nothing changes; the pauses before that double
+
+
+class Printed(NamedTuple):
+    """The last plain line.
+
+    Attributes:
+        time: when it was printed.
+        changed: when its content was first printed.
+        pause: seconds until it is printed again if nothing changes.
+        content: what it says of the study.
+    """
+
+    time: float
+    changed: float
+    pause: float
+    content: tuple[object, ...]
 
 
 @final
@@ -31,9 +49,8 @@ class LiveDisplay:
         self._console = console
         self._quiet = quiet
         self._live: Live | None = None
-        self._started = time.monotonic()
-        self._trained = 0  # trials that have finished since the start
-        self._last_line = (0.0, "")  # time and stage
+        self._time_left = TimeLeft()
+        self._printed = Printed(0.0, 0.0, LINE_INTERVAL, ())
         self._bar = ProgressBar(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[status]}")
         )
@@ -63,10 +80,9 @@ class LiveDisplay:
         """
         if self._quiet:
             return
-        self._trained += len(progress.news)
         best = progress.best
         best_value = f"best {metric} {format_value(best.value or 0.0)} ({best.label})" if best else "no best yet"
-        status = f"{_counts(progress)}  {self._time_left(progress)}"
+        status = f"{_counts(progress)}  {self._left(progress)}"
         stage = f"{progress.stage} ({progress.stage_number}/{progress.stages})"
         if self._live is not None:
             self._bar.update(
@@ -75,19 +91,32 @@ class LiveDisplay:
             lines = Text(f"{best_value}\n  {format_parameters(best)}" if best else best_value)
             self._live.update(Group(self._bar, lines, *below))
             return
-        now = time.monotonic()
-        done = progress.finished == progress.total
-        last, last_stage = self._last_line
-        if progress.stage != last_stage or now - last > LINE_INTERVAL or (done and progress.news):
-            self._last_line = (now, progress.stage)
-            line = f"{stage}: {progress.finished}/{progress.total} finished, {status.strip()}; {best_value}"
-            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+        line = f"{stage}: {progress.finished}/{progress.total} finished, {status.strip()}; {best_value}"
+        content = (progress.stage, progress.finished, progress.total, _counts(progress), best_value)
+        self._print_line(line, content, at_once=bool(progress.finished == progress.total and progress.news))
 
-    def _time_left(self, progress: StudyProgress) -> str:
-        if not self._trained or progress.finished == progress.total:
-            return ""
-        seconds = (time.monotonic() - self._started) / self._trained * (progress.total - progress.finished)
-        return f"about {seconds:.0f} s left" if seconds < 120 else f"about {seconds / 60:.0f} min left"
+    def _print_line(self, line: str, content: tuple[object, ...], *, at_once: bool) -> None:
+        """Print a line of a new stage at once, other changes after `LINE_INTERVAL`, and no change after longer pauses.
+
+        Args:
+            content: what the line says of the study; its stage comes first.
+        """
+        now, last = time.monotonic(), self._printed
+        waited = now - last.time
+        if content != last.content:
+            if not (at_once or content[:1] != last.content[:1] or waited >= LINE_INTERVAL):
+                return
+            self._printed = Printed(now, now, LINE_INTERVAL, content)
+        elif waited >= last.pause:
+            self._printed = last._replace(time=now, pause=min(2 * last.pause, MAX_PAUSE))
+            line += f"; unchanged for {format_duration(now - last.changed)}"
+        else:
+            return
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def _left(self, progress: StudyProgress) -> str:
+        span = progress.workload and self._time_left.estimate(progress.workload, time.monotonic())
+        return f"{format_span(*span)} left" if span and progress.finished < progress.total else ""
 
 
 def _counts(progress: StudyProgress) -> str:

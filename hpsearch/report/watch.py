@@ -38,7 +38,7 @@ def watch(url: str, console: Console, wait: Callable[[float], None] = time.sleep
             news = [t for t in _finished(study) if t.label not in reported]
             reported |= {t.label for t in news}
             below = overview(study) if console.is_terminal else ()
-            progress = StudyProgress.of(study.spec, study.trials, sum(study.totals), study.champion, news)
+            progress = StudyProgress.of(study.spec, study.trials, study.totals, study.champion, news)
             display.update(progress, study.spec.metric.name, *below)
             if is_over(study):
                 return study

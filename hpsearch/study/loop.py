@@ -71,13 +71,13 @@ class Study:
             stage_run = StageRun(self._context, self._state, number)
             try:
                 for finished in stage_run.run():
-                    yield self._progress(finished)
+                    yield self._progress(finished, stage_run.unfinished)
             except (Interrupted, Halted):
                 stage_run.save_collected(0)
                 raise
         score_champion(self._context, self._state)
         yield self._progress(())
 
-    def _progress(self, finished: tuple[Trial, ...]) -> StudyProgress:
+    def _progress(self, finished: tuple[Trial, ...], unfinished: float = 0.0) -> StudyProgress:
         notes, self._state.notes = self._state.notes, []
-        return StudyProgress.of(self.spec, self.trials, sum(self.totals), self.best, finished, notes)
+        return StudyProgress.of(self.spec, self.trials, self.totals, self.best, finished, notes, unfinished)

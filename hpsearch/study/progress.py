@@ -9,6 +9,7 @@ from hpsearch.config.spec import Spec
 from hpsearch.core.resources import exhausted_resource
 from hpsearch.errors import Halted, HpsearchError
 from hpsearch.storage.records import FINISHED, Trial
+from hpsearch.study.time_left import Workload
 
 
 @contextlib.contextmanager
@@ -42,6 +43,7 @@ class StudyProgress(NamedTuple):
         best: the best trial so far.
         news: trials that have finished since the last report.
         notes: messages for the user, each reported once.
+        workload: what is trained and planned, for an estimate of the time left.
     """
 
     stage: str
@@ -56,21 +58,25 @@ class StudyProgress(NamedTuple):
     best: Trial | None
     news: tuple[Trial, ...]
     notes: tuple[str, ...] = ()
+    workload: Workload | None = None
 
     @classmethod
     def of(
         cls,
         spec: Spec,
         trials: Sequence[Sequence[Trial]],
-        total: int,
+        totals: Sequence[int],
         best: Trial | None,
         news: Sequence[Trial],
         notes: Sequence[str] = (),
+        unfinished: float = 0.0,
     ) -> Self:
         """Return the progress of a study.
 
         Args:
             trials: all trials of each stage that has begun; the last of them is the current stage.
+            totals: planned trials of each stage.
+            unfinished: seconds that running trials have trained, if their own `seconds` do not have them.
         """
         states = Counter(t.state for stage in trials for t in stage)
         number = max(1, len(trials))
@@ -83,8 +89,9 @@ class StudyProgress(NamedTuple):
             diverged=states["diverged"],
             failed=states["failed"],
             running=states["running"],
-            total=total,
+            total=sum(totals),
             best=best,
             news=tuple(news),
             notes=tuple(notes),
+            workload=Workload(spec, trials, totals, unfinished),
         )

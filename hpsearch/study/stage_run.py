@@ -68,6 +68,11 @@ class StageRun:
         """Planned trials of the stage."""
         return self._state.totals[self._number]
 
+    @property
+    def unfinished(self) -> float:
+        """Seconds that running trials have trained, as last stored."""
+        return sum(result.seconds for result in self._partial.values())
+
     def run(self) -> Iterator[tuple[Trial, ...]]:
         """Run the stage to its end; yield the trials that have finished since the last yield.
 
