@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple, final
@@ -147,6 +147,7 @@ class FrameBuilder:
 
     Args:
         missing: markers of missing cells, in addition to the cells that pandas marks as missing.
+        missing_of: column → markers in place of `missing`.
         verbatim: columns whose text is only stripped: "1.0" and "1" are different categories.
         rows: approximate total number of rows, 0 if unknown.
 
@@ -154,10 +155,15 @@ class FrameBuilder:
         declared: columns that are categorical by their dtype, regardless of their values.
     """
 
-    def __init__(self, missing: Sequence[str] = (), verbatim: frozenset[str] = frozenset(), rows: int = 0) -> None:
+    def __init__(
+        self,
+        missing: Sequence[str] = (),
+        verbatim: frozenset[str] = frozenset(),
+        rows: int = 0,
+        missing_of: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
         self._rows = rows
-        self._markers = frozenset(missing)
-        self._numeric_markers = [value for value in map(parse_number, missing) if not np.isnan(value)]
+        self._missing, self._missing_of = frozenset(missing), {k: frozenset(v) for k, v in (missing_of or {}).items()}
         self._verbatim = verbatim
         self._cells: dict[str, _GrowingArray | None] = {}
         self._codes: dict[str, dict[str, int]] = {}  # of the categorical columns: category → code
@@ -193,6 +199,9 @@ class FrameBuilder:
             {name: Column(c.values if c else np.empty(0), categories.get(name)) for name, c in self._cells.items()}
         )
 
+    def _markers(self, name: str) -> frozenset[str]:
+        return self._missing_of.get(name, self._missing)
+
     def _convert(self, name: str, cells: "pd.Series[Any]") -> Floats | Codes:
         import pandas as pd
 
@@ -201,7 +210,8 @@ class FrameBuilder:
             if kind.kind == "c":
                 raise DataError(f"column '{name}' holds complex numbers; it must hold numbers or text")
             values: Floats = np.array(cells.to_numpy(np.float64, na_value=np.nan))
-            values[np.isin(values, self._numeric_markers)] = np.nan
+            numbers = [value for value in map(parse_number, self._markers(name)) if not np.isnan(value)]
+            values[np.isin(values, numbers)] = np.nan
             has_numbers = not np.isnan(values).all()
             if has_numbers and name in self._codes:
                 self._mixed.add(name)
@@ -229,7 +239,7 @@ class FrameBuilder:
             return np.full(len(indices), np.nan)
         if name in self._numeric:
             self._mixed.add(name)
-        codes = self._codes.setdefault(name, {})
+        codes, markers = self._codes.setdefault(name, {}), self._markers(name)
         lookup = np.empty(len(uniques) + 1, np.int32)
         lookup[-1] = MISSING_CODE
         for place, cell in enumerate(uniques):
@@ -240,7 +250,7 @@ class FrameBuilder:
                 category = str(cell).strip() if name in self._verbatim else category_name(cell)
             except ValueError:  # Python limits the digits of an integer in text
                 raise DataError(f"column '{name}' holds a number of thousands of digits") from None
-            is_missing = not category or category in self._markers
+            is_missing = not category or category in markers
             lookup[place] = MISSING_CODE if is_missing else codes.setdefault(category, len(codes))
         return lookup[indices]
 
@@ -266,12 +276,13 @@ def parse_number(text: str) -> float:
 
 
 def frame_from_pandas(
-    data: "pd.DataFrame", missing: Sequence[str] = (), wanted: Collection[str] | None = None
+    data: "pd.DataFrame", missing: Sequence[str] = (), missing_of: Mapping[str, Sequence[str]] | None = None
 ) -> Frame:
-    """Convert a whole pandas frame, or its `wanted` columns.
+    """Convert a whole pandas frame.
 
     Args:
         missing: markers of missing cells, in addition to the cells that pandas marks as missing.
+        missing_of: column → markers in place of `missing`.
 
     Raises:
         DataError: a column holds cells that are neither numbers nor text, or two columns have the same name.
@@ -280,9 +291,7 @@ def frame_from_pandas(
     duplicate = first_duplicate(names)
     if duplicate is not None:
         raise DataError(f"two columns are named '{duplicate}'")
-    builder = FrameBuilder(missing)
-    if wanted is not None:
-        data = data.loc[:, [name in wanted for name in names]]
+    builder = FrameBuilder(missing, missing_of=missing_of)
     builder.add(data)
     return builder.frame()
 

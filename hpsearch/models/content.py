@@ -59,6 +59,7 @@ class _InputFormat(StrictModel):
     model_config = ConfigDict(extra="allow")  # settings of single sources
 
     missing: list[str] | None = None
+    missing_of: dict[str, list[str]] | None = None
     columns: list[str] | None = None
     target: str | None = None
     header: bool | None = None

@@ -43,7 +43,8 @@ def frame_of_features(data: "pd.DataFrame | Frame", folds: Sequence[Preprocessin
         cells = _as_written(cells, categories[name]) if name in categories else _as_numbers(cells)
         columns.append(cells.rename(name))
     converted = pd.concat(columns, axis=1) if columns else pd.DataFrame(index=data.index)
-    return frame_from_pandas(converted, folds[0].input_format.get("missing", ()))
+    input_format = folds[0].input_format
+    return frame_from_pandas(converted, input_format.get("missing", ()), input_format.get("missing_of"))
 
 
 def _as_numbers(cells: "pd.Series[Any]") -> "pd.Series[Any]":

@@ -65,11 +65,14 @@ def _chunks(model: Model, file: Path) -> Iterator["pd.DataFrame"]:
     categories = {
         name for fold in model.preprocessing for encoding in fold.categorical.values() for name in encoding.columns
     }
-    missing = [*input_format.get("missing", ()), *(mark for mark in MISSING_MARKERS if mark not in categories)]
+    missing = list(input_format.get("missing", ()))
+    if "separator" not in input_format:  # the training table was no text file
+        missing += [mark for mark in MISSING_MARKERS if mark not in categories]
     format = TextFormat.restore(input_format)
     if format.encoding == "utf-8":
         format = format._replace(encoding=None)  # a byte order mark says otherwise
-    source = CsvFile(file, format, tuple(dict.fromkeys(missing)))
+    by_column = {name: tuple(marks) for name, marks in input_format.get("missing_of", {}).items()}
+    source = CsvFile(file, format, tuple(dict.fromkeys(missing)), by_column)
     columns = {}
     if not source.format.header:
         known = [name for name in input_format.get("columns", model.features) if name != input_format.get("target")]

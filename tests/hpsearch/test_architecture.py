@@ -26,6 +26,7 @@ NOT_MEMBERS = {
     "__init__",
     "base",
     "columns",
+    "raw_table",
     "tables",
 }  # files of a family's folder that are not entries of its registry
 # Modules that import a slow library when they are imported; only what needs the library imports them.

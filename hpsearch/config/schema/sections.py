@@ -118,7 +118,9 @@ def _data(spec: Schema, definitions: dict[str, Schema]) -> None:
                 number = next(form for form in properties[key]["anyOf"] if form["type"] == "integer")
                 _replace(source, key, {"anyOf": [number, PARAMETER]})
         if "missing" in properties:
-            _replace(source, "missing", {"type": "array", "items": SCALAR})
+            markers: Schema = {"type": "array", "items": SCALAR}
+            by_column = {"type": "object", "additionalProperties": markers}
+            _replace(source, "missing", {"anyOf": [markers, by_column, {"type": "null"}]})
             _replace(source, "labels", {"type": "object", "additionalProperties": SCALAR})
     links = [{"$ref": f"#/$defs/{kind.__name__}"} for kind in SOURCES.values()]
     _replace(spec, "data", {"anyOf": links})

@@ -80,12 +80,13 @@ class ColumnConverter:
     decimal_hint: str
 
     def targets(
-        self, raw: RawTable, labels: Mapping[str, str]
+        self, raw: RawTable, labels: Mapping[str, str], missing_hint: str = ""
     ) -> tuple[npt.NDArray[np.int64] | npt.NDArray[np.float64], tuple[str, ...]]:
         """Return the targets `(rows,)` and the names of the classes, none for a regression.
 
         Args:
             labels: label in the table → name of the class.
+            missing_hint: advice about missing targets.
 
         Raises:
             DataError: a target is missing, is not a number in a regression, or is a class that only test rows have.
@@ -95,8 +96,7 @@ class ColumnConverter:
         if len(missing):
             raise self._error(
                 f"target '{name}' is missing in {len(missing)} of {len(column.values)} rows, first in row"
-                f" {missing[0] + 1}; rows without a target cannot be learned from or tested; to leave them out:"
-                " missing_target: drop"
+                f" {missing[0] + 1}; rows without a target cannot be learned from or tested{missing_hint}"
             )
         if raw.classification:
             return self._classes(raw, self._relabeled(column.as_categorical(), labels))

@@ -36,6 +36,7 @@ class CsvSource(TableSource):
     """
 
     decimal_hint: ClassVar[str] = "set {}"
+    standard_markers: ClassVar[tuple[str, ...]] = MISSING_MARKERS
 
     source: Literal["csv"] = Field("csv", description="Source.")
     path: Annotated[str, Field(min_length=1, description="File, relative to the current folder.")]
@@ -88,7 +89,7 @@ class CsvSource(TableSource):
         yield from self._file(self.path).notices
 
     def input_format(self) -> dict[str, Any]:
-        return {"missing": [*MISSING_MARKERS, *self.missing], **self._file(self.path).format.stored()}
+        return {**super().input_format(), **self._file(self.path).format.stored()}
 
     def missing_column_hint(self) -> str:
         file = self._file(self.path)
@@ -112,15 +113,24 @@ class CsvSource(TableSource):
         if path != self.path:
             like = self._file(self.path).format
             given = given._replace(header=like.header, separator=like.separator)
-        missing = (*MISSING_MARKERS, *self.missing)
+        general, by_column = self.all_markers()
+        missing = general or ()
         try:
             state = Path(path).stat()
         except (OSError, ValueError):
             return CsvFile(Path(path), given, missing)  # raises the error
-        return _opened(Path(path), given, missing, (state.st_ino, state.st_size, state.st_mtime_ns))
+        return _opened(
+            Path(path), given, missing, tuple(by_column.items()), (state.st_ino, state.st_size, state.st_mtime_ns)
+        )
 
 
 @lru_cache(maxsize=4)
-def _opened(path: Path, format: TextFormat, missing: tuple[str, ...], _state: tuple[int, ...]) -> CsvFile:
+def _opened(
+    path: Path,
+    format: TextFormat,
+    missing: tuple[str, ...],
+    missing_of: tuple[tuple[str, tuple[str, ...]], ...],
+    _state: tuple[int, ...],
+) -> CsvFile:
     """Return a file, whose layout is found once as long as the file does not change."""
-    return CsvFile(path, format, missing)
+    return CsvFile(path, format, missing, dict(missing_of))

@@ -1,8 +1,9 @@
 """Base of the sources of tables: named columns, numeric or categorical, one of which is the target."""
 
 import abc
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Self, final
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -10,17 +11,20 @@ from pydantic import Field, model_validator
 
 from engine.registry import nearest
 from hpsearch.core.schema import CellText, Listed
+from hpsearch.core.text import format_count
 from hpsearch.data.column_warnings import numeric_warnings, target_warnings
 from hpsearch.data.frame import Frame, FrameBuilder, MixedTypesError, first_duplicate
+from hpsearch.data.missing_markers import MissingMarkers
 from hpsearch.data.sources.base import Part, Source, Table
 from hpsearch.data.sources.columns import ColumnConverter, RawTable, guess_classification
-from hpsearch.data.split_column import SplitColumn, group_column, time_column, times_as_numbers
+from hpsearch.data.sources.raw_table import RawTableReader
 from hpsearch.errors import DataError
 
 if TYPE_CHECKING:
     import pandas as pd
 
 ColumnName = str | int  # or the position: from 0, or −1 for the last column
+Markers = Annotated[tuple[CellText, ...], Listed]
 
 
 class Chunk(NamedTuple):
@@ -56,6 +60,8 @@ class TableSource(Source, abc.ABC):
         "convert it to numbers"  # advice on numbers in another notation; {} stands for settings
     )
 
+    standard_markers: ClassVar[tuple[str, ...]] = ()  # of missing cells
+
     target: ColumnName = Field(
         description="Column to predict: its name, or its position (0 is the first, −1 the last)."
     )
@@ -69,8 +75,10 @@ class TableSource(Source, abc.ABC):
     categorical: Annotated[tuple[ColumnName, ...], Listed] = Field(
         (), description="Columns whose numbers are categories, read as text, as written: names or positions."
     )
-    missing: Annotated[tuple[CellText, ...], Listed] = Field(
-        (), description="Markers of missing cells, in addition to NA, NaN, null and the like."
+    missing: Markers | dict[CellText, Markers] | None = Field(
+        None,
+        description="Markers of missing cells, in addition to NA, None, null and the like; `[]`, or a list that"
+        " contains `''`, replaces these. Or column → list, with `*` for all other columns.",
     )
     missing_target: Literal["error", "drop"] = Field(
         "error", description="Rows without a target: an `error`, or `drop` to leave them out."
@@ -105,7 +113,36 @@ class TableSource(Source, abc.ABC):
 
     def input_format(self) -> dict[str, Any]:
         """Return how new rows are read, as in `Table.input_format`."""
-        return {"missing": list(self.missing)}
+        missing, missing_of = self.all_markers()
+        described = {"missing_of": {name: list(marks) for name, marks in missing_of.items()}} if missing_of else {}
+        return {"missing": list(missing or ()), **described}
+
+    def all_markers(self) -> MissingMarkers:
+        """Return the markers of missing cells, with the standard ones."""
+        return MissingMarkers.of_setting(self.missing).with_standard(self.standard_markers)
+
+    def frame_builder(self, names: Sequence[str], verbatim: frozenset[str], rows: int = 0) -> FrameBuilder:
+        """Return a builder of frames that knows the markers of the study file.
+
+        Raises:
+            DataError: a marker is for a column that does not exist.
+        """
+        general, by_column = MissingMarkers.of_setting(self.missing)
+        known = {self.resolve(name, "missing", names): marks for name, marks in by_column.items()}
+        return FrameBuilder(general or (), verbatim, rows, known)
+
+    def missing_target_hint(self, name: str) -> str:
+        """Return advice about missing targets: the markers that make them missing, and the settings that help."""
+        markers, counts = self.all_markers().of_column(name), Counter[str]()
+        for chunk in self.model_copy(update={"missing": {name: ()}}).chunks(frozenset({self.target})):
+            cells = chunk.cells.iloc[:, [str(column) for column in chunk.cells.columns].index(name)].dropna()
+            counts.update(text for cell in cells if (text := str(cell).strip()) in markers and text)
+        hint = "to leave these rows out: missing_target: drop"
+        if not counts:
+            return f"; {hint}"
+        found = ", ".join(f"{mark!r} in {format_count(count, 'row')}" for mark, count in counts.most_common(3))
+        advice = MissingMarkers.of_setting(self.missing).advice(name)
+        return f"; marked by {found}: if that is a class, set missing: {advice}; {hint}"
 
     def notices(self) -> Iterator[str]:
         """Yield messages for the user about how the rows are read."""
@@ -121,7 +158,8 @@ class TableSource(Source, abc.ABC):
         frame, names = raw.frame, raw.names
         notices += raw.left_out()
         split_column = self._split_column(raw)
-        y, classes = convert.targets(raw, self.labels)
+        unlabeled = raw.frame.columns[raw.target].missing.any()
+        y, classes = convert.targets(raw, self.labels, self.missing_target_hint(raw.target) if unlabeled else "")
         if raw.classification and raw.target not in raw.declared:
             notices += target_warnings(raw.target, frame.columns[raw.target], self.decimal_hint)
         categorical = {self.resolve(name, "categorical", names) for name in self.categorical}
@@ -203,7 +241,7 @@ class TableSource(Source, abc.ABC):
         while True:
             reader = None
             for chunk in self.chunks(text):
-                reader = reader or _RawTableReader(self, chunk, classification)
+                reader = reader or RawTableReader(self, chunk, classification)
                 reader.add(chunk)
             if reader is None:
                 raise self.error("there are no rows")
@@ -244,7 +282,7 @@ class TableSource(Source, abc.ABC):
         if first is None:
             raise self.error("there are no rows")
         names, target = self.column_names(first.cells)
-        builder = FrameBuilder(self.missing, frozenset({target}))
+        builder = self.frame_builder(names, frozenset({target}))
         try:
             builder.add(first.cells.iloc[:, [names.index(target)]])
         except DataError as error:
@@ -285,74 +323,6 @@ class TableSource(Source, abc.ABC):
         if raw.test:
             raise self.error(f"split.column '{name}' names the test rows, so there must be no separate test rows")
         return name
-
-
-@final
-class _RawTableReader:
-    """Collects the rows of a source, and beside them the column that the split follows."""
-
-    def __init__(self, source: TableSource, first: Chunk, classification: bool) -> None:
-        self._source, self._classification = source, classification
-        self._names, self._target = source.column_names(first.cells)
-        dropped = {source.resolve(name, "drop", self._names) for name in source.drop}
-        if self._target in dropped:
-            raise source.error(f"target '{self._target}' cannot be dropped")
-        self._order = source.order_column(self._names, self._target, dropped)
-        if self._order is not None and source.split is not None and not source.split.as_feature:
-            dropped.add(self._order)
-        self._kept = [position for position, name in enumerate(self._names) if name not in dropped]
-        self._builder = FrameBuilder(source.missing, frozenset({self._target} if classification else ()), first.rows)
-        self._order_builder = FrameBuilder(source.missing, frozenset(self._names))
-        self._dates = False
-        self._test = 0
-        self._row_filters: list[npt.NDArray[np.bool_]] = []
-
-    def add(self, chunk: Chunk) -> None:
-        """Add the rows of a chunk that have any cell."""
-        chunk, row_filter = chunk.without_empty_rows()
-        self._row_filters.append(row_filter)
-        try:
-            self._builder.add(chunk.cells.iloc[:, self._kept])
-            if self._order is not None:
-                cells, dates = times_as_numbers(chunk.cells.iloc[:, self._names.index(self._order)])
-                self._dates |= dates
-                self._order_builder.add(cells.to_frame(self._order))
-        except DataError as error:
-            raise self._source.error(str(error)) from None
-        self._test += chunk.test * len(chunk.cells)
-
-    def table(self) -> RawTable:
-        """Return all rows.
-
-        Raises:
-            MixedTypesError: columns are numeric in one chunk and text in another.
-            DataError: a time or group is missing, or a time cannot be read.
-        """
-        row_filter = np.concatenate(self._row_filters)
-        raw = RawTable(
-            self._builder.frame(),
-            self._test,
-            self._names,
-            self._target,
-            self._classification,
-            frozenset(self._builder.declared),
-            None,
-            int((~row_filter).sum()),
-            row_filter,
-        )
-        if self._source.missing_target == "drop":
-            raw = raw.with_targets()
-        return raw._replace(order=self._order_column(raw.row_filter[row_filter]))
-
-    def _order_column(self, rows: npt.NDArray[np.bool_]) -> SplitColumn | None:
-        """Return the column that the split follows, in these rows."""
-        name, split = self._order, self._source.split
-        if name is None or split is None:
-            return None
-        column = self._order_builder.frame().columns[name].take(np.flatnonzero(rows))
-        if split.groups is not None:
-            return group_column(name, column)
-        return time_column(name, column, split.date_format, dates=self._dates)
 
 
 def resolve_columns(text: Iterable[ColumnName], names: Sequence[str]) -> set[str]:

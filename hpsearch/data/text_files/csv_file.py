@@ -69,6 +69,7 @@ class CsvFile:
     Args:
         format: how it is read; what is None is found in the file.
         missing: markers of missing cells.
+        missing_of: column → markers in place of `missing`.
 
     Attributes:
         format: how it is read, with what was found.
@@ -79,8 +80,14 @@ class CsvFile:
         DataError: the file does not exist, is empty or cannot be read, or the encoding is unknown.
     """
 
-    def __init__(self, path: Path, format: TextFormat, missing: tuple[str, ...]) -> None:
-        self._path, self._missing, self._given = path, missing, format
+    def __init__(
+        self,
+        path: Path,
+        format: TextFormat,
+        missing: tuple[str, ...],
+        missing_of: Mapping[str, tuple[str, ...]] | None = None,
+    ) -> None:
+        self._path, self._missing, self._given, self._missing_of = path, missing, format, missing_of or {}
         try:
             self._encoding = resolve_encoding(path, format.encoding)
         except LookupError:
@@ -141,7 +148,9 @@ class CsvFile:
             decimal=self.format.decimal,
             index_col=False,
             dtype=dict.fromkeys(text, str),
-            na_values=list(self._missing),
+            na_values={name: list(self._missing_of.get(name, self._missing)) for name in self.names}
+            if self._missing_of
+            else list(self._missing),
             keep_default_na=False,
             skipinitialspace=True,
             low_memory=False,

@@ -113,7 +113,7 @@ def test_titanic(tmp_path: Path) -> None:
     spec = written(tmp_path, given_file("titanic.csv"), "survived")
     data = source(spec)
     assert (data.target, data.task, data.drop, data.categorical) == ("survived", "classification", ("alive",), ())
-    assert data.missing == () and data.split is not None and (data.split.folds, data.split.test) == (5, 0.2)
+    assert data.missing is None and data.split is not None and (data.split.folds, data.split.test) == (5, 0.2)
     assert spec.metric.name == "val/loss"
     assert "- alive  # equivalent to the target" in comments(tmp_path)
     assert "# categorical: [pclass, sibsp, parch]" in comments(tmp_path)
@@ -142,7 +142,7 @@ def test_adult(tmp_path: Path) -> None:
 def test_other_tables(name: str, target: str, task: str, metric: str, folds: int | None, tmp_path: Path) -> None:
     spec = written(tmp_path, given_file(f"{name}.csv"), target)
     data = source(spec)
-    assert (data.task, data.drop, data.missing, data.labels) == (task, (), (), {})
+    assert (data.task, data.drop, data.missing, data.labels) == (task, (), None, {})
     assert spec.metric.name == metric and data.split is not None and data.split.folds == folds
     assert len(prepared(spec, tmp_path).rows) == 3
 
@@ -184,7 +184,7 @@ def test_categories_of_other_columns_are_no_markers(tmp_path: Path) -> None:
         y=["+-"[k % 2] for k in range(60)],
     )
     spec = written(tmp_path, cells)
-    assert source(spec).missing == ()
+    assert source(spec).missing is None
     assert source(spec).categorical == ("dose", "size")
     assert prepared(spec, tmp_path).classes == ("+", "-")
 
