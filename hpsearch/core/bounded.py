@@ -10,7 +10,7 @@ from typing import Any
 
 MAX_TEXT, MAX_STREAM = 1 << 26, 1 << 27  # bytes of JSON; bytes of an unpacked stream
 MAX_NESTING = 60  # of nested lists and mappings
-MAX_WHOLE = 1 << 63  # magnitude of integers
+MAX_WHOLE = 10**300  # magnitude of integers, as in study files
 
 
 def decode_json(text: str | bytes, *, finite: bool = True, most: int = MAX_TEXT) -> Any:
@@ -39,6 +39,33 @@ def decode_mapping(text: str | bytes, *, finite: bool = True) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError("must be a mapping")
     return content
+
+
+def decode_scores(text: str | bytes) -> dict[str, float]:
+    """Return name → number from JSON text.
+
+    Raises:
+        ValueError: the text has another form.
+    """
+    scores = decode_mapping(text)
+    if not all(name.isprintable() and type(value) in (int, float) for name, value in scores.items()):
+        raise ValueError("must map names to numbers")
+    return scores
+
+
+def decode_curves(data: bytes) -> dict[str, list[float]]:
+    """Return name → curve from a zlib stream of JSON; all curves have the same length.
+
+    Raises:
+        ValueError: the content has another form.
+    """
+    curves = decode_mapping(unpack_stream(data), finite=False)
+    for name, values in curves.items():
+        if not (name.isprintable() and isinstance(values, list) and set(map(type, values)) <= {int, float}):
+            raise ValueError("must map names to lists of numbers")
+    if len(set(map(len, curves.values()))) > 1:
+        raise ValueError("has curves of different lengths")
+    return curves
 
 
 def unpack_stream(data: bytes, most: int = MAX_STREAM) -> bytes:
@@ -76,7 +103,7 @@ def _check_nodes(content: Any, finite: bool) -> None:
                 inner += node.values()
             elif kind is str:
                 node.encode()  # a UnicodeEncodeError is a ValueError
-            elif kind is int and abs(node) >= MAX_WHOLE:
+            elif kind is int and abs(node) > MAX_WHOLE:
                 raise ValueError("holds an integer out of bounds")
             elif kind is float and finite and not math.isfinite(node):
                 raise ValueError("holds a number that is not finite")

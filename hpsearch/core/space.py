@@ -145,11 +145,15 @@ class Axis:
         """Convert an internal value to a value.
 
         Raises:
-            ValueError: `internal` is not an internal value of this axis.
+            TypeError, ValueError: `internal` is not an internal value of this axis.
         """
+        if not isinstance(internal, str) and not abs(internal) <= MAX_MAGNITUDE:  # NaN compares false
+            raise ValueError(f"{self.key} cannot be {internal!r}")
         if not self.zoomable:
             return internal
-        if isinstance(internal, str) or (self.choices and not 0 <= internal < len(self.choices)):
+        if isinstance(internal, str) or (self.log and internal <= 0):
+            raise ValueError(f"{self.key} cannot be {internal!r}")
+        if self.choices and not 0 <= internal < len(self.choices):
             raise ValueError(f"{self.key} cannot be {internal!r}")
         if self.choices:
             return self.choices[int(internal)]

@@ -7,7 +7,7 @@ was loaded can predict.
 import math
 from collections.abc import Sequence
 from math import prod
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import ConfigDict, Field, JsonValue
@@ -27,7 +27,6 @@ MAX_ROW = 1 << 27  # numbers of one row in a layer
 MAX_SIZE = 1 << 31
 MAX_WIDTH = 1 << 22  # columns of a table
 
-_Parsed = TypeVar("_Parsed")
 _Count = Annotated[int, Field(ge=0, lt=MAX_SIZE)]
 _Place = Annotated[int, Field(ge=-1, lt=MAX_WIDTH)]  # index of a column; −1 for none
 
@@ -68,6 +67,8 @@ class _InputFormat(StrictModel):
     thousands: _Character | None = None
     strip: Annotated[list[Annotated[str, Field(max_length=100)]], Field(max_length=100)] | None = None
     encoding: str | None = None
+    skip_lines: Annotated[int, Field(ge=0, lt=MAX_SIZE)] | None = None
+    skip_footer: Annotated[int, Field(ge=0, lt=MAX_SIZE)] = 0
     example: list[list[float | str | None]] | None = None
 
 
@@ -147,8 +148,7 @@ def restored_network(description: Any, theta: Floats | None, folds: int, classes
     if theta is None or theta.shape != (folds, network.size):
         got = "missing" if theta is None else theta.shape
         raise ValueError(f"its weights are {got}, its network has {network.size} parameters")
-    if not np.isfinite(theta).all():
-        raise ValueError("its weights are not finite")
+    _check_numbers("theta", theta)
     outputs = {2: (Logistic, 1), 0: (SquaredError, 1)}.get(len(classes), (SoftmaxCrossEntropy, len(classes)))
     if (type(network.loss), network.outputs) != outputs:
         raise ValueError(f"network: must have {outputs[1]} outputs and {outputs[0].__name__} for its classes")
@@ -197,10 +197,16 @@ def check_preprocessing(folds: Sequence[Preprocessing], inputs: Shape) -> None:
 def _check_array(name: str, array: Floats, columns: int) -> None:
     if array.ndim not in (1, 2) or array.shape[-1] != columns or not array.size >= columns:
         raise ValueError(f"array '{name}' must have {columns} columns, got the shape {array.shape}")
-    if not np.isfinite(array).all():
-        raise ValueError(f"array '{name}' must be finite")
+    _check_numbers(name, array)
     if name.endswith(("deviation", "width", "spread")) and not (array > 0).all():
         raise ValueError(f"array '{name}' must be positive")
+
+
+def _check_numbers(name: str, array: Floats) -> None:
+    if array.dtype not in (np.float32, np.float64):
+        raise ValueError(f"array '{name}' must be float32 or float64, got {array.dtype}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"array '{name}' must hold finite numbers")
 
 
 def _check_encoding(name: str, encoding: CategoryEncoding) -> None:

@@ -16,6 +16,7 @@ from engine.network import Network
 from engine.types import EngineError, Floats
 from hpsearch.config.instantiate import hyperparameters
 from hpsearch.config.spec import Spec
+from hpsearch.core.bounded import decode_mapping, unpack_stream
 from hpsearch.core.space import Point
 from hpsearch.data.dataset import Dataset
 from hpsearch.data.preprocessing import DTYPE, Preprocessing
@@ -117,18 +118,32 @@ class Diagnostics(NamedTuple):
         """Return the diagnostics from the output of `to_bytes`; None if `data` is None or cannot be read."""
         if data is None:
             return None
+        from pydantic import TypeAdapter
+
         try:
-            content = json.loads(zlib.decompress(data))
-            return cls(
-                val=content["val"] and PartPredictions(**content["val"]),
-                test=content["test"] and PartPredictions(**content["test"]),
-                regions=content["regions"] and DecisionRegions(**content["regions"]),
-                activations=[LayerHistogram(**h) for h in content["activations"]],
-                gradients=[LayerHistogram(**h) for h in content["gradients"]],
-                weights=[LayerWeights(**w) for w in content["weights"]],
-            )
-        except (AttributeError, TypeError, KeyError, ValueError, zlib.error):
+            content = decode_mapping(unpack_stream(data))
+            read: Self = TypeAdapter(cls).validate_python(content)
+        except ValueError:
             return None
+        return read if read._is_consistent() else None
+
+    def _is_consistent(self) -> bool:
+        """Return whether the lists that belong together have matching lengths."""
+        parts = [part for part in (self.val, self.test) if part is not None]
+        counts = [(part.residuals, part.edges) for part in parts if part.edges or part.residuals]
+        counts += [(layer.counts, layer.edges) for layer in (*self.activations, *self.gradients)]
+        tables = [part.confusion for part in parts if part.confusion]
+        if (r := self.regions) is not None:
+            grids = [r.predicted, *([r.probability] if r.probability else [])]
+            if len(r.features) != 2 or not all(len(g) == len(r.y) > 0 for g in grids) or not r.x:
+                return False
+            if any(len(row) != len(r.x) for g in grids for row in g) or any(len(row) != 3 for row in r.training_rows):
+                return False
+        return (
+            all(len(edges) == len(values) + 1 >= 2 for values, edges in counts)
+            and all(len(part.targets) == len(part.predicted) for part in parts)
+            and all(len(row) == len(table) for table in tables for row in table)
+        )
 
 
 def diagnose(spec: Spec, dataset: Dataset, folds: Sequence[Preprocessing], point: Point, weights: bytes) -> Diagnostics:

@@ -85,15 +85,15 @@ def build_model(
     Raises:
         DataError: the number of weights differs from the number of parameters of the networks.
     """
-    network, theta = build_network(spec, dataset, trial.point), np.frombuffer(weights, DTYPE)
-    if len(theta) != len(folds) * network.size:
+    network, count = build_network(spec, dataset, trial.point), len(weights) / DTYPE.itemsize
+    if count != len(folds) * network.size:
         raise DataError(
-            f"{trial.label}: has {len(theta)} weights; {len(folds)} networks of {network.size} parameters need"
+            f"{trial.label}: has {count:g} weights; {len(folds)} networks of {network.size} parameters need"
             f" {len(folds) * network.size}"
         )
     return Model(
         network=network,
-        theta=theta.reshape(len(folds), -1),
+        theta=np.frombuffer(weights, DTYPE).reshape(len(folds), -1),
         preprocessing=tuple(folds),
         classes=dataset.classes,
         about={

@@ -20,6 +20,7 @@ from engine.registry import describe
 from engine.types import Floats
 from hpsearch.core.atomic import read_folder, recover_folder, replaced_folder
 from hpsearch.core.bounded import MAX_TEXT, decode_mapping
+from hpsearch.core.text import printable
 from hpsearch.data.frame import Frame, to_numeric
 from hpsearch.data.preprocessing import Preprocessing
 from hpsearch.errors import DataError, OutputError
@@ -74,7 +75,8 @@ class Model:
         """
         raw = self._raw_rows(x)
         folds = []
-        with threadpool_limits(1):  # as in training: more threads may change the last bits
+        # One thread as in training: more threads may change the last bits. Numbers beyond float32 become infinite.
+        with threadpool_limits(1), np.errstate(all="ignore"):
             for theta, preprocessing in zip(self.theta, self.preprocessing, strict=True):
                 inputs = preprocessing.inputs(raw, self.network.inputs)
                 outputs = self.network.predict(theta[None], inputs)[0]
@@ -188,7 +190,8 @@ class Model:
             check_preprocessing(folds, network.inputs)
             return cls(network, arrays["theta"], folds, classes, content["about"])
         except READ_ERRORS as error:
-            raise DataError(f"{folder}: contains no model that this version can read: {error}") from None
+            reason = printable(str(error))  # it may quote the content
+            raise DataError(f"{folder}: contains no model that this version can read: {reason}") from None
 
 
 def _complete_numbers(name: str, frame: Frame) -> Floats:

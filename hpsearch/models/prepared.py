@@ -14,7 +14,8 @@ from engine.types import Floats
 from hpsearch.config.references import preprocessing_values
 from hpsearch.config.spec import Spec
 from hpsearch.core.bounded import decode_mapping
-from hpsearch.core.space import Point
+from hpsearch.core.space import Point, Value
+from hpsearch.core.text import printable
 from hpsearch.data.dataset import Dataset
 from hpsearch.data.preprocessing import Preprocessing
 from hpsearch.errors import DataError
@@ -78,9 +79,17 @@ class PreparedData:
 
     @classmethod
     def at(cls, variants: Sequence[Self], spec: Spec, point: Point) -> Self:
-        """Return the variant for a point; `variants` are in the order of `of_variants`."""
-        values = tuple(point[name] for name in preprocessing_values(spec))
-        return variants[list(product(*preprocessing_values(spec).values())).index(values)]
+        """Return the variant for a point; `variants` are in the order of `of_variants`.
+
+        Raises:
+            DataError: there is no variant for the point.
+        """
+        choices = preprocessing_values(spec)
+        ways: list[tuple[Value | None, ...]] = list(product(*choices.values()))
+        values = tuple(point.get(name) for name in choices)
+        if len(variants) != len(ways) or values not in ways:
+            raise DataError(f"the stored preprocessing is not that of the study: {len(variants)} ways for {len(ways)}")
+        return variants[ways.index(values)]
 
     def to_bytes(self) -> bytes:
         """Return the content of an `.npz` file without pickle."""
@@ -109,4 +118,4 @@ class PreparedData:
             check_units(fields["units"], len(folds))
             return cls(Dataset(folder="", folds=len(folds), **fields), folds)
         except READ_ERRORS as error:
-            raise DataError(f"the stored preprocessing cannot be read: {error}") from None
+            raise DataError(f"the stored preprocessing cannot be read: {printable(str(error))}") from None

@@ -5,7 +5,7 @@ import os
 import shlex
 import sqlite3
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self, final
 
@@ -26,8 +26,9 @@ from hpsearch.storage.sqlite_file import (
     real_path,
     set_pragmas,
 )
-from hpsearch.storage.tables import check_tables, create_tables
+from hpsearch.storage.tables import check_tables, create_tables, is_valid
 
+_RAW = sa.types.NullType()
 NO_STUDY = "holds no study yet; start one with: hpsearch run STUDY.yaml"
 
 
@@ -164,10 +165,26 @@ class Connection:
                 with self.engine.connect() as connection:
                     yield connection
 
-    def rows(self, table: sa.Table, *where: sa.ColumnElement[bool]) -> "list[sa.Row[Any]]":
-        """Return rows of a table in the order of its keys."""
+    def rows(
+        self, table: sa.Table, *where: sa.ColumnElement[bool], columns: "Sequence[sa.Column[Any]]" = ()
+    ) -> "list[sa.Row[Any]]":
+        """Return rows of a table in the order of its keys.
+
+        Args:
+            columns: the columns to read; all by default.
+
+        Raises:
+            StorageError: a cell has another type than its column, or is out of bounds.
+        """
+        read = list(columns or table.columns)
+        raw = (sa.type_coerce(column, _RAW).label(column.name) for column in read)  # as the driver returns them
+        query = sa.select(*raw).where(*where).order_by(*table.primary_key.columns)
         with self.reading() as connection:
-            return list(connection.execute(table.select().where(*where).order_by(*table.primary_key.columns)))
+            rows = list[Any](connection.execute(query))
+        for place, column in enumerate(read):
+            if not all(is_valid(column, row[place]) for row in rows):
+                raise StorageError(f"{display_name(self.url)}: column {column.name} of table {table.name} {DAMAGED}")
+        return rows
 
     @contextlib.contextmanager
     def validated(self, what: str) -> Iterator[None]:

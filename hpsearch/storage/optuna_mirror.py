@@ -99,7 +99,7 @@ class OptunaMirror:
             joined = _STUDIES.outerjoin(_TRIALS, _STUDIES.c.study_id == _TRIALS.c.study_id)
             query = sa.select(_STUDIES.c.study_name, sa.func.count(_TRIALS.c.trial_id)).select_from(joined)
             rows = connection.execute(query.group_by(_STUDIES.c.study_name)).all()
-        return {name.removeprefix(prefix): count for name, count in rows if name.startswith(prefix)}
+        return {str(name).removeprefix(prefix): count for name, count in rows if str(name).startswith(prefix)}
 
     def close(self) -> None:
         """Close Optuna's connections."""

@@ -6,6 +6,7 @@ from typing import Any, final
 
 import sqlalchemy as sa
 
+from hpsearch.core.bounded import decode_mapping, decode_scores
 from hpsearch.core.space import Axis, Box, check_box
 from hpsearch.errors import StorageError
 from hpsearch.storage.connection import NO_STUDY, Connection
@@ -28,7 +29,7 @@ class StudyTable:
         """Return the study; None in a new database."""
         rows = self._connection.rows(STUDY)
         with self._connection.validated("its study"):
-            return StoredStudy(**{**rows[0]._mapping, "spec": json.loads(rows[0].spec)}) if rows else None
+            return StoredStudy(**{**rows[0]._mapping, "spec": decode_mapping(rows[0].spec)}) if rows else None
 
     def load(self) -> StoredStudy:
         """Return the study.
@@ -91,7 +92,7 @@ class StageTable:
         """
         rows = self._connection.rows(STAGE)
         with self._connection.validated("the box of a stage"):
-            stages = [StoredStage(**{**row._mapping, "box": json.loads(row.box)}) for row in rows]
+            stages = [StoredStage(**{**row._mapping, "box": decode_mapping(row.box)}) for row in rows]
             stages = [s._replace(box={key: (low, high) for key, (low, high) in s.box.items()}) for s in stages]
             for stage in stages:
                 check_box(axes, stage.box)
@@ -126,7 +127,7 @@ class WeightsTable:
         """Return all stored weights."""
         rows = self._connection.rows(CHAMPION)
         with self._connection.validated("its champion"):
-            stored = [StoredWeights(**{**r._mapping, "test": json.loads(r.test) if r.test else None}) for r in rows]
+            stored = [StoredWeights(**{**r._mapping, "test": decode_scores(r.test) if r.test else None}) for r in rows]
             return {(weights.stage, weights.number): weights for weights in stored}
 
     def find(self, trial: Trial | None) -> StoredWeights | None:

@@ -1,6 +1,8 @@
 """The tables of a study database."""
 
 import hashlib
+import math
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -80,6 +82,34 @@ LEASE = sa.Table(
     sa.Column("heartbeat", sa.Float, nullable=False),
     sa.Column("file", sa.String(40)),  # identity of the database file, which a copy does not share; NULL on a server
 )
+
+
+MAX_COUNT, MAX_SECONDS, MAX_TIME = 1 << 31, 1e9, 1e11  # of integers; of a duration; of Unix times
+MAX_LINE, MAX_CELL = 1000, 1 << 26  # characters of a name, and of other text
+_TIMES = ("created", "finished", "since", "heartbeat")
+_DOCUMENTS = ("spec", "internal_params", "box", "test", "error")  # text of any characters
+
+
+def is_valid(column: sa.Column[Any], cell: object) -> bool:
+    """Return whether a cell, as the driver returns it, has the type of its column and is within bounds.
+
+    SQLite stores a value of any type in any column, and the file may come from anywhere.
+    """
+    if cell is None:
+        return bool(column.nullable)
+    if isinstance(column.type, sa.Integer):
+        return type(cell) is int and 0 <= cell < MAX_COUNT
+    if isinstance(column.type, sa.Float):
+        most = MAX_TIME if column.name in _TIMES else MAX_SECONDS if column.name == "seconds" else math.inf
+        least = -math.inf if column.name == "value" else 0
+        return type(cell) in (int, float) and least <= cell <= most  # type: ignore[operator]  # NaN compares false
+    if isinstance(column.type, sa.LargeBinary):
+        return isinstance(cell, bytes)
+    if not isinstance(cell, str) or "\0" in cell:
+        return False
+    if column.name in _DOCUMENTS:
+        return len(cell) <= MAX_CELL
+    return len(cell) <= (getattr(column.type, "length", None) or MAX_LINE) and cell.isprintable()
 
 
 def check_tables(url: str, inspector: sa.Inspector) -> bool:

@@ -3,16 +3,18 @@
 import json
 import time
 import zlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, final
 
 import sqlalchemy as sa
 
+from hpsearch.core.bounded import decode_curves, decode_mapping
 from hpsearch.core.space import InternalValue, Space
 from hpsearch.errors import StorageError
 from hpsearch.storage.connection import Connection
 from hpsearch.storage.lease import Lease
-from hpsearch.storage.records import Trial, TrialKey, with_result
+from hpsearch.storage.records import FINISHED, Trial, TrialKey, with_result
 from hpsearch.storage.tables import CHAMPION, CHECKPOINT, STAGE, TRIAL
 from hpsearch.training.task import History, TrialResult
 
@@ -48,16 +50,14 @@ class TrialTable:
 
     def numbers(self, stage: str, state: str) -> list[int]:
         """Return the numbers of a stage's trials in a state."""
-        with self._connection.reading() as connection:
-            where = TRIAL.c.stage == stage, TRIAL.c.state == state
-            query = sa.select(TRIAL.c.number).where(*where).order_by(TRIAL.c.number)
-            return list(connection.execute(query).scalars())
+        where = TRIAL.c.stage == stage, TRIAL.c.state == state
+        return [row.number for row in self._connection.rows(TRIAL, *where, columns=[TRIAL.c.number])]
 
     def states(self) -> dict[tuple[str, str], int]:
         """Return stage and state → number of trials."""
-        query = sa.select(TRIAL.c.stage, TRIAL.c.state, sa.func.count()).group_by(TRIAL.c.stage, TRIAL.c.state)
-        with self._connection.reading() as connection:
-            return {(stage, state): count for stage, state, count in connection.execute(query)}
+        return dict(
+            Counter((r.stage, r.state) for r in self._connection.rows(TRIAL, columns=[TRIAL.c.stage, TRIAL.c.state]))
+        )
 
     def damaged(self) -> list[TrialKey]:
         """Return the trials whose parameters or curves cannot be decoded."""
@@ -65,7 +65,7 @@ class TrialTable:
         for row in self._connection.rows(TRIAL):
             try:
                 with self._connection.validated("a trial"):
-                    dict(json.loads(row.internal_params))
+                    _internal_params(row)
                     _ = row.state == "running" or unpacked(row.history)
             except StorageError:
                 damaged.append((row.stage, row.number))
@@ -84,9 +84,7 @@ class TrialTable:
         return {row.number: _progress(row, None) for row in self._checkpoints(stage, *columns)}
 
     def _checkpoints(self, stage: str, *columns: sa.Column[Any]) -> "Sequence[sa.Row[Any]]":
-        with self._connection.reading() as connection:
-            query = sa.select(*columns).where(CHECKPOINT.c.stage == stage).order_by(CHECKPOINT.c.number)
-            return connection.execute(query).all()
+        return self._connection.rows(CHECKPOINT, CHECKPOINT.c.stage == stage, columns=columns)
 
     def add(self, trials: Sequence[Trial]) -> None:
         """Store new trials in one transaction, copied outcomes included."""
@@ -184,20 +182,34 @@ def _checkpoint_row(stage: str, result: TrialResult) -> dict[str, Any]:
 def _trial(row: Any, number: int, space: Space) -> Trial:
     if row.number != number:
         raise LookupError(number)
-    internal_params: dict[str, InternalValue] = dict(json.loads(row.internal_params))
+    internal_params = _internal_params(row)
     point = space.point(internal_params)
     trial = Trial(row.stage, number, internal_params, point, "running", copied_from=row.copied_from)
     if row.state == "running":
         return trial
-    counts = row.value, row.epochs, row.best_epoch
-    result = TrialResult(number, row.state, *counts, unpacked(row.history), row.seconds, error=row.error)
+    if row.state not in FINISHED or (row.state == "complete") > (row.value is not None) or row.finished is None:
+        raise ValueError(row.state)
+    history, counts = unpacked(row.history), (row.value, row.epochs, row.best_epoch)
+    checks = max(map(len, history.values()), default=0)
+    if not max(checks, row.best_epoch) <= row.epochs:
+        raise ValueError(row.epochs)
+    result = TrialResult(number, row.state, *counts, history, row.seconds, error=row.error)
     return with_result(trial, result, row.finished)
+
+
+def _internal_params(row: Any) -> dict[str, InternalValue]:
+    internal_params = decode_mapping(row.internal_params)
+    if not all(isinstance(value, int | float | str) for value in internal_params.values()):
+        raise TypeError("internal values must be numbers or text")
+    return internal_params
 
 
 def _progress(row: Any, checkpoint: bytes | None) -> TrialResult:
     try:
         history = unpacked(row.history)
-    except (TypeError, ValueError, zlib.error):
+        if not max(map(len, history.values()), default=0) <= row.epochs:
+            raise ValueError(row.epochs)
+    except ValueError:
         return TrialResult(row.number, "running", None, 0, 0, {}, 0.0, b"")
     return TrialResult(row.number, "running", None, row.epochs, 0, history, row.seconds, checkpoint)
 
@@ -210,7 +222,6 @@ def unpacked(history: bytes) -> History:
     """Return curves from their stored form.
 
     Raises:
-        TypeError, ValueError, zlib.error: the curves are damaged.
+        ValueError: the curves are damaged.
     """
-    curves: History = json.loads(zlib.decompress(history))
-    return curves
+    return decode_curves(history or b"")

@@ -166,7 +166,8 @@ def _load_trials(space: Space, storage: StudyDatabase, stage: str, known: Sequen
     """Return the trials of a stage; running trials have their stored progress."""
     trials = [*known, *storage.trials.load(stage, space, len(known))]
     for result in storage.trials.progress(stage).values():
-        trials[result.number] = with_result(trials[result.number], result, 0.0)
+        if result.number < len(trials) and trials[result.number].state == "running":
+            trials[result.number] = with_result(trials[result.number], result, 0.0)
     return trials
 
 

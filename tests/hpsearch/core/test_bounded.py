@@ -6,10 +6,17 @@ from typing import Any
 
 import pytest
 
-from hpsearch.core.bounded import MAX_NESTING, decode_json, decode_mapping, unpack_stream
+from hpsearch.core.bounded import (
+    MAX_NESTING,
+    decode_curves,
+    decode_json,
+    decode_mapping,
+    decode_scores,
+    unpack_stream,
+)
 
 
-@pytest.mark.parametrize("content", [{}, {"a": [1, 2.5, None, "ü", True]}, [[]] * 5, {"a": {"b": {"c": -(2**62)}}}])
+@pytest.mark.parametrize("content", [{}, {"a": [1, 2.5, None, "ü", True]}, [[]] * 5, {"a": {"b": {"c": -(10**300)}}}])
 def test_plain_content(content: Any) -> None:
     assert decode_json(json.dumps(content)) == content
 
@@ -22,7 +29,7 @@ def test_plain_content(content: Any) -> None:
         ('{"a":' * 70 + "1" + "}" * 70, "nested too deeply"),
         ("[1e999]", "not finite"),
         ('{"a": NaN}', "not finite"),
-        ("[9223372036854775808]", "out of bounds"),
+        (f"[1{300 * '0'}1]", "out of bounds"),
         ("9" * 5000, "digits"),
         ('["\\ud800"]', "surrogates"),
         ('{"\\udfff": 1}', "surrogates"),
@@ -53,3 +60,17 @@ def test_streams() -> None:
     for broken in (data[:-1], data[:5], b"", b"no stream", data[:6] + b"?" + data[7:]):
         with pytest.raises(ValueError):
             unpack_stream(broken)
+
+
+def test_curves_and_scores() -> None:
+    def packed(content: Any) -> bytes:
+        return zlib.compress(json.dumps(content).encode())
+
+    assert decode_curves(packed({"val/loss": [1, float("inf")], "a": [0.5, float("nan")]}))["val/loss"][0] == 1
+    assert decode_curves(packed({})) == {} and decode_scores('{"a": 1, "b": 0.5}') == {"a": 1, "b": 0.5}
+    for content in ([], {"a": 1}, {"a": [None]}, {"a": [True]}, {"a": ["1"]}, {"a": [1], "b": []}, {"\x1b[2J": [1]}):
+        with pytest.raises(ValueError):
+            decode_curves(packed(content))
+    for text in ("[]", '{"a": "1"}', '{"a": NaN}', '{"\\u001b": 1}', '{"a": true}'):
+        with pytest.raises(ValueError):
+            decode_scores(text)
