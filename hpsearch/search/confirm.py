@@ -9,6 +9,7 @@ from typing import NamedTuple
 from hpsearch.config.spec import Spec
 from hpsearch.core.space import InternalValue, Point, Space, point_key
 from hpsearch.search.earlier import distinct_outcomes
+from hpsearch.search.student_t import two_sided_quantile
 from hpsearch.storage.records import FINISHED, Trial, best_of
 
 CONFIDENCE = 0.95  # of all intervals
@@ -123,9 +124,6 @@ def _compared(spec: Spec, winner: Finalist, other: Finalist) -> Finalist:
 
 def _half_width(values: Sequence[float]) -> float:
     """Return t · s / √n, two-sided; NaN for fewer than two values, or values that are not finite."""
-    from scipy.stats import t
-
     if not all(map(math.isfinite, values)) or len(values) < 2:
         return math.nan
-    quantile = float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
-    return quantile * stdev(values) / math.sqrt(len(values))
+    return two_sided_quantile(CONFIDENCE, len(values) - 1) * stdev(values) / math.sqrt(len(values))

@@ -1,19 +1,14 @@
 """Parameter importance: how much each parameter separates a study's best trials from all trials."""
 
-import warnings
 from collections.abc import Iterable, Sequence
 from itertools import compress
-from typing import TYPE_CHECKING, Any
 
 from hpsearch.config.spec import Spec
-from hpsearch.core.loggers import quiet_logger
-from hpsearch.core.space import Space
+from hpsearch.core.space import Axis, Space
 from hpsearch.search.earlier import distinct_outcomes, in_box
+from hpsearch.search.ped_anova import divergence
 from hpsearch.search.ranking import rank_trials
 from hpsearch.storage.records import Trial
-
-if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
 
 BEST_SHARE = 0.1  # share of trials that count as the best
 MIN_BEST = 5  # minimum number of best trials; densities of fewer are noise
@@ -47,49 +42,30 @@ def importance(spec: Spec, space: Space, trials: Iterable[Trial]) -> dict[str, f
     varied = [a for a in space.axes if len({p[a.key] for p in points if a.key in p}) > 1]
     if not varied:
         return {}
-    cutoff, distributions = ranks[best - 1][1], space.distributions(space.full_box())
-    groups: dict[tuple[bool, ...], list[str]] = {}  # parameters that the same trials have
+    cutoff = ranks[best - 1][1]
+    groups: dict[tuple[bool, ...], list[Axis]] = {}  # parameters that the same trials have
     for axis in varied:
-        groups.setdefault(tuple(axis.key in p for p in points), []).append(axis.key)
+        groups.setdefault(tuple(axis.key in p for p in points), []).append(axis)
     values: dict[str, float] = {}
-    for having, keys in groups.items():
+    for having, axes in groups.items():
         group = list(compress(ranks, having))
-        divergences = _divergences({key: distributions[key] for key in keys}, group, cutoff)
-        values |= {key: len(group) / len(ranks) * value for key, value in divergences.items()}
+        values |= {axis.name: len(group) / len(ranks) * _divergence(axis, group, cutoff) for axis in axes}
     total = sum(values.values())
-    shares = {a.name: values[a.key] / total if total else 1 / len(varied) for a in varied}
+    shares = {a.name: values[a.name] / total if total else 1 / len(varied) for a in varied}
     return dict(sorted(shares.items(), key=lambda share: -share[1]))
 
 
-def _divergences(
-    distributions: "dict[str, BaseDistribution]", ranks: Sequence[tuple[Trial, float]], cutoff: float
-) -> dict[str, float]:
-    """Return Pearson's divergence for each parameter, times the squared share of the best trials.
+def _divergence(axis: Axis, ranks: Sequence[tuple[Trial, float]], cutoff: float) -> float:
+    """Return Pearson's divergence for a parameter that all trials have, times the squared share of the best trials.
 
     Args:
-        distributions: of parameters that all trials have.
         cutoff: the last rank of the best trials.
     """
-    import optuna
-    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
-
-    best = sum(rank <= cutoff for _, rank in ranks)
+    values = [t.internal_params[axis.key] for t, _ in ranks]
+    best = [t.internal_params[axis.key] for t, rank in ranks if rank <= cutoff]
     if not best or len(ranks) < 2:
-        return dict.fromkeys(distributions, 0.0)
-    quantile, factor = (best - 0.5) / len(ranks), 1.0  # rounded up to `best` trials
-    with quiet_logger("optuna"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the best trials are few, or share one value: their importance is nearly 0
-        study = optuna.create_study()
-        for trial, rank in ranks:
-            params = {key: trial.internal_params[key] for key in distributions}
-            study.add_trial(optuna.trial.create_trial(value=rank, params=params, distributions=distributions))
-        try:
-            evaluator = PedAnovaImportanceEvaluator(target_quantile=quantile)
-        except TypeError:  # Optuna before 4.7, which does not square the share
-            earlier: Any = PedAnovaImportanceEvaluator
-            evaluator, factor = earlier(baseline_quantile=quantile), best / len(ranks)
-        values = get_param_importances(study, evaluator=evaluator, params=list(distributions), normalize=False)
-    return {key: factor * float(value) for key, value in values.items()}
+        return 0.0
+    return (len(best) / len(ranks)) ** 2 * divergence(axis, best, values)
 
 
 def _in_space(space: Space, trial: Trial) -> bool:
