@@ -29,7 +29,7 @@ def show_command(database: str, as_json: bool, as_csv: bool, raw: bool, all_tria
 
 @click.command("report")
 @click.argument("database")
-@click.option("--out", type=click.Path(path_type=Path), help="HTML file. [default: NAME-report.html beside DATABASE]")
+@click.option("--out", type=click.Path(path_type=Path), help="HTML file. [default: DATABASE-report.html beside it]")
 @click.option(
     "--png/--no-png",
     default=None,
@@ -41,6 +41,8 @@ def report_command(database: str, out: Path | None, png: bool | None) -> None:
 
     written = write_report(database_url(database), out, png=png)
     say(f"{written.page}: {written.page.stat().st_size / 1e6:.1f} MB, self-contained")
+    if written.replaced:
+        say(f"note: {written.page}: replaced the report of another study; name another file with --out", err=True)
     if written.images:
         say(f"{written.images[0].parent}: {len(written.images)} PNG files")
     if written.notice is not None:

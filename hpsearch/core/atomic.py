@@ -98,11 +98,16 @@ def replaced_folder(folder: Path, owned: Collection[str]) -> Iterator[Path]:
     with _locked(draft):
         try:
             yield draft
-            if target.is_dir():
-                draft.chmod(stat.S_IMODE(target.stat().st_mode))
+            _set_permissions(draft, target)
             _swap(draft, target)
         finally:
             _discard(draft, target, owned)
+
+
+def _set_permissions(draft: Path, target: Path) -> None:
+    """Give a folder and its files the permissions of what they replace; new ones belong to their user alone."""
+    for path, replaced, default in ((draft, target, 0o700), *((p, target / p.name, 0o600) for p in draft.iterdir())):
+        path.chmod(stat.S_IMODE(replaced.stat().st_mode) if replaced.exists() else default)
 
 
 def recover_folder(folder: Path, owned: Collection[str]) -> None:

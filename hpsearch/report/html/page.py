@@ -71,6 +71,7 @@ def render_page(content: ReportContent, search: Sequence[Chart], model: Sequence
     jinja = Environment(autoescape=True, loader=FileSystemLoader(FOLDER), undefined=StrictUndefined, trim_blocks=True)
     page = jinja.get_template("report.html").render(
         name=content.spec.name,
+        identity=content.study.identity,
         subtitle=_subtitle(content),
         status=content.status,
         sections=[s for s in sections if s.charts],

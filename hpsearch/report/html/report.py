@@ -1,5 +1,6 @@
 """The report of a study, from its database alone: one self-contained HTML file, and its charts as PNG files."""
 
+import re
 from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +11,7 @@ from hpsearch.report.html.content import ReportContent
 from hpsearch.storage.database import file_of
 
 FIRST = "<!doctype html>"  # the first characters of a report
+HEAD = 2000  # bytes, which include the identity of its study
 
 
 class ReportFiles(NamedTuple):
@@ -19,11 +21,13 @@ class ReportFiles(NamedTuple):
         page: the HTML file.
         images: PNG files, one for each chart.
         notice: the reason why PNG files are missing; None if they were written, or were not requested.
+        replaced: the page took the place of the report of another study.
     """
 
     page: Path
     images: tuple[Path, ...] = ()
     notice: str | None = None
+    replaced: bool = False
 
 
 def write_report(url: str, out: Path | None = None, *, png: bool | None = None) -> ReportFiles:
@@ -31,7 +35,7 @@ def write_report(url: str, out: Path | None = None, *, png: bool | None = None) 
 
     Args:
         url: URL of the study database, which is only read.
-        out: the HTML file; `NAME-report.html` beside the database when None. PNG files are written to a folder of
+        out: the HTML file; `DATABASE-report.html` beside the database when None. PNG files are written to a folder of
             the same name.
         png: True writes PNG files or raises an error, False does not, None writes them if kaleido and a browser are
             installed.
@@ -48,33 +52,46 @@ def write_report(url: str, out: Path | None = None, *, png: bool | None = None) 
         raise OutputError(missing)
     content = ReportContent.read(url)
     search, model = list(search_figures.search_charts(content)), list(model_figures.model_charts(content))
-    file = out or (file_of(url) or Path("study.db")).with_name(f"{content.spec.name}-report.html")
+    file = out or _default_file(url, content.spec.name)
     try:
         file = file.resolve() if file.is_symlink() else file
-        _write(file, render_page(content, search, model))
+        replaced = _write(file, render_page(content, search, model), content.study.identity)
         if png is False or missing is not None:
-            return ReportFiles(file, notice=missing)
+            return ReportFiles(file, notice=missing, replaced=replaced)
         folder = file.with_suffix("") if file.suffix else file.with_name(f"{file.name}-pictures")
         try:
-            return ReportFiles(file, tuple(images.write_images(folder, [*search, *model])))
+            return ReportFiles(file, tuple(images.write_images(folder, [*search, *model])), replaced=replaced)
         except OutputError as error:
             if png:
                 raise
-            return ReportFiles(file, notice=str(error))
+            return ReportFiles(file, notice=str(error), replaced=replaced)
     except OSError as error:
         raise OutputError(f"{file}: cannot be written: {error.strerror or error}") from None
 
 
-def _write(file: Path, text: str) -> None:
-    """Write the file completely or not at all.
+def _default_file(url: str, name: str) -> Path:
+    """Return the file of the report: named after the database's file, because several may hold studies of one name."""
+    database = file_of(url)
+    return Path(f"{name}-report.html") if database is None else database.with_name(f"{database.stem}-report.html")
+
+
+def _write(file: Path, text: str, identity: str) -> bool:
+    """Write the file completely or not at all; return whether it was the report of another study.
+
+    Args:
+        identity: identity of the study.
 
     Raises:
         OutputError: the path holds something other than a report.
     """
+    earlier = None
     if file.is_dir():
         raise OutputError(f"{file}: cannot be written: is a folder; name a file in it")
     if file.exists():
         with file.open("rb") if file.is_file() else nullcontext() as existing:
-            if existing is None or existing.read(len(FIRST)).decode("utf-8", "replace") != FIRST:
-                raise OutputError(f"{file}: exists and is not a report; name another file")
+            head = "" if existing is None else existing.read(HEAD).decode("utf-8", "replace")
+        if not head.startswith(FIRST):
+            raise OutputError(f"{file}: exists and is not a report; name another file")
+        earlier = re.search(r'<meta name="hpsearch-study" content="(\w*)">', head)
     write_atomic(file, text)
+    return earlier is not None and earlier[1] != identity

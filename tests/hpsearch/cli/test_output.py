@@ -19,8 +19,7 @@ from hpsearch.errors import OutputError
 SHORT: dict[str, Any] = {
     "data": {"source": "formula", "name": "moons", "rows": 60},
     "train.epochs": 2,
-    "stages.0.trials": 3,
-    "stages.1.trials": 1,
+    "stages": [{"name": "coarse", "trials": 4, "sampler": "random"}],
 }
 
 

@@ -75,19 +75,22 @@ def fill(folder: Path, text: str) -> None:
 
 @pytest.mark.parametrize("exchange", [True, False])
 def test_a_folder_is_replaced(exchange: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files of other names, the mode, and a link to the folder remain."""
+    """Files of other names, permissions, and a link to the folder remain."""
     if not exchange:
         monkeypatch.setattr(atomic, "_exchange", lambda *_: False)
     folder, link = tmp_path / ("model" * 40), tmp_path / "link"
     link.symlink_to(folder)
     fill(folder, "one")
     assert folder.stat().st_mode & 0o777 == 0o700
+    assert {(folder / name).stat().st_mode & 0o777 for name in OWNED} == {0o600}
     folder.chmod(0o755)
+    (folder / "a").chmod(0o644)
     (folder / "notes.txt").write_text("mine")
     (folder / "more").mkdir()
     fill(link, "two")
     assert [(folder / name).read_text() for name in OWNED] == ["two", "two"]
     assert (folder / "notes.txt").read_text() == "mine" and (folder / "more").is_dir()
+    assert [(folder / name).stat().st_mode & 0o777 for name in ("a", "b")] == [0o644, 0o600]
     assert folder.stat().st_mode & 0o777 == 0o755 and link.is_symlink() and len(names(tmp_path)) == 2
     with pytest.raises(RuntimeError), replaced_folder(folder, OWNED) as draft:
         (draft / "a").write_text("three")

@@ -59,7 +59,7 @@ def test_the_report_without_kaleido(call: test_cli.Call, no_kaleido: None, ran: 
     assert [p.name for p in tmp_path.iterdir()] == ["x.db"]
     said = call("report", "x.db")
     assert said.code == 0 and said.err == f"note: {images.INSTALL_KALEIDO}\n" and "PNG" not in said.out
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["small-report.html", "x.db"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["x-report.html", "x.db"]
     assert call("report", "x.db", "--no-png").err == ""
 
 

@@ -2,7 +2,9 @@
 
 import os
 import shutil
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +69,25 @@ def test_the_command(call: test_cli.Call, ran: Any, tmp_path: Path) -> None:
     database = tmp_path / "x.db"
     shutil.copyfile(ran("folds").removeprefix("sqlite:///"), database)
     said = call("report", database, "--no-png")
-    assert said.code == 0 and "small-report.html" in said.out and said.err == "", said
-    assert (tmp_path / "small-report.html").exists() and not (tmp_path / "small-report").exists()
+    assert said.code == 0 and "x-report.html" in said.out and said.err == "", said
+    assert (tmp_path / "x-report.html").exists() and not (tmp_path / "x-report").exists()
+
+
+def test_databases_with_studies_of_one_name(call: test_cli.Call, ran: Any, tmp_path: Path) -> None:
+    """Each has its report; the report of another study is not replaced without a note."""
+    for name in ("a.db", "b.db"):
+        shutil.copyfile(ran("folds").removeprefix("sqlite:///"), tmp_path / name)
+    with closing(sqlite3.connect(tmp_path / "b.db")) as connection:
+        connection.execute("UPDATE hpsearch_study SET identity = 'another'")
+        connection.commit()
+    for name in ("a.db", "b.db", "a.db"):
+        assert call("report", name, "--no-png").err == ""
+    pages = [(tmp_path / f"{name}-report.html").read_text() for name in ("a", "b")]
+    assert ['content="another"' in page[:1000] for page in pages] == [False, True]
+    said = call("report", "b.db", "--no-png", "--out", "a-report.html")
+    assert said.code == 0 and said.err == (
+        "note: a-report.html: replaced the report of another study; name another file with --out\n"
+    )
 
 
 @pytest.mark.parametrize(
