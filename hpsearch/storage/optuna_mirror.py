@@ -1,11 +1,14 @@
 """The mirror in Optuna's own tables: a study `<name>/<stage>` for each stage, which any Optuna tool can read.
 
-It holds finished trials in the order of their numbers and is written after our own tables.
+It holds finished trials in the order of their numbers and is written after our own tables, at the end of each stage.
+`Study.add_trial` would take 9 ms of CPU a trial, because it reads back what it writes; so the rows are built from
+Optuna's own classes and stored in one transaction. A test compares them with those of `Study.add_trial`.
 """
 
 import contextlib
+import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Any, final
 
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
@@ -60,19 +63,27 @@ class OptunaMirror:
                     direction="minimize" if sign > 0 else "maximize",
                     load_if_exists=True,
                 )
-        with translate_errors(self._url), self._connection.validated(_WHAT):
-            return len(self._studies[stage].get_trials(deepcopy=False))
+        return (self.counts() or {}).get(stage, 0)
 
     def add(self, stage: str, trials: "Sequence[FrozenTrial]") -> None:
-        """Add finished trials to a stage's study, after `count`.
+        """Add finished trials to a stage's study in one transaction, after `count`.
 
         Raises:
             StorageError: another process has taken over the study, or the database cannot be written.
         """
-        self._lease.renew()
-        with quiet_logger("optuna"), translate_errors(self._url):
-            for trial in trials:
-                self._studies[stage].add_trial(trial)
+        from sqlalchemy.orm import Session
+
+        first, study_id = (self.counts() or {})[stage], self._study_id(stage)
+        try:
+            rows = [trial_row(trial, study_id, number) for number, trial in enumerate(trials, first)]
+        except (ImportError, AttributeError, TypeError):  # a version of Optuna with other classes
+            self._lease.renew()
+            with quiet_logger("optuna"), translate_errors(self._url):
+                self._studies[stage].add_trials(trials)
+            return
+        with self._lease.transaction() as connection, Session(connection) as session:
+            session.add_all(rows)
+            session.flush()  # the transaction commits
 
     def delete(self, stage: str) -> None:
         """Delete a stage's study, if it exists.
@@ -122,3 +133,34 @@ class OptunaMirror:
 
     def _name(self, stage: str) -> str:
         return f"{self._study.load().name}/{stage}"
+
+    def _study_id(self, stage: str) -> int:
+        query = sa.select(_STUDIES.c.study_id).where(_STUDIES.c.study_name == self._name(stage))
+        with self._connection.reading() as connection:
+            return int(connection.execute(query).scalar_one())
+
+
+def trial_row(trial: "FrozenTrial", study_id: int, number: int) -> Any:
+    """Return a finished trial as a row of Optuna's tables, with its parameters, value, reports and attributes."""
+    from optuna.distributions import distribution_to_json
+    from optuna.storages._rdb import models
+
+    row: Any = models.TrialModel(
+        study_id=study_id,
+        number=number,
+        state=trial.state,
+        datetime_start=trial.datetime_start,
+        datetime_complete=trial.datetime_complete,
+    )
+    for name, distribution in trial.distributions.items():
+        internal, stored = distribution.to_internal_repr(trial.params[name]), distribution_to_json(distribution)
+        models.TrialParamModel(trial=row, param_name=name, param_value=internal, distribution_json=stored)
+    if trial.value is not None:
+        value, finite = models.TrialValueModel.value_to_stored_repr(trial.value)
+        models.TrialValueModel(trial=row, objective=0, value=value, value_type=finite)
+    for step, report in trial.intermediate_values.items():
+        value, kind = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr(report)
+        models.TrialIntermediateValueModel(trial=row, step=step, intermediate_value=value, intermediate_value_type=kind)
+    for key, attribute in trial.user_attrs.items():
+        models.TrialUserAttributeModel(trial=row, key=key, value_json=json.dumps(attribute))
+    return row

@@ -67,16 +67,23 @@ class Study:
             Halted: the study cannot continue; finished trials are stored.
             StorageError: the database cannot be written any more.
         """
+        unmirrored: list[StageRun] = []  # stages that have ended
         for number in range(len(self.spec.stages)):
             stage_run = StageRun(self._context, self._state, number)
             try:
                 for finished in stage_run.run():
                     yield self._progress(finished, stage_run.unfinished)
+                    if unmirrored and unmirrored[0].mirror():  # while the workers train the trials of this stage
+                        unmirrored.pop(0)
             except (Interrupted, Halted):
                 stage_run.save_collected(0)
                 raise
+            unmirrored.append(stage_run)
         score_champion(self._context, self._state)
         yield self._progress(())
+        while unmirrored:
+            if unmirrored[0].mirror():
+                unmirrored.pop(0)
 
     def _progress(self, finished: tuple[Trial, ...], unfinished: float = 0.0) -> StudyProgress:
         notes, self._state.notes = self._state.notes, []

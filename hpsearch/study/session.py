@@ -98,7 +98,7 @@ class Session:
         changes = [] if stored is None or old is None else check_changes(self._storage, stored, old, spec)
         self._folder = self._temporary_folder()
         self._executor = self._open_executor(options)
-        self._tracker = self._open_tracker(options)  # opens in the background while the data are read
+        self._tracker = self._open_tracker(options)
         with interrupted_at_once():
             dataset, self._prepared = prepare(spec.data, spec.seed, self._folder, preprocessing_values(spec))
         check_fit(spec, dataset)
@@ -113,8 +113,7 @@ class Session:
         store_prepared(self._storage, spec, PreparedData.of_variants(dataset, self._prepared))
         if options.retry_failed:
             self.notices += retry_failed(self._storage, spec)
-        if options.tracking != "none":
-            self._tracker.start_study(StudyInfo.from_stored(spec, stored, url, versions(), dataset))
+        self._stored = stored
         self._context = StudyContext(spec, space, dataset, self._storage, self._executor, self._tracker, options.stop)
         self.study = Study(self._context)
         self.untracked: str | None = None
@@ -134,9 +133,13 @@ class Session:
             Halted: the study cannot continue; finished trials are stored.
         """
         timeout = FLUSH_SECONDS_STOPPED
+        progress = self.study.run()
         try:
             with halting_on_shortage():
-                yield from self.study.run()
+                first = next(progress)  # the first wave is out: the tracker starts while the workers train
+                self._start_tracking()
+                yield first
+                yield from progress
                 self._executor.close()
                 store_diagnostics(self._context, self.study.best, self._prepared)
                 model = save_model(self._context, self.study.best, self._folder / "model")
@@ -145,6 +148,12 @@ class Session:
         finally:
             self.untracked = self._tracker.close(timeout)
             self.tracking_note = self._tracker.note
+
+    def _start_tracking(self) -> None:
+        if not isinstance(self._tracker, NullTracker):
+            context = self._context
+            info = StudyInfo.from_stored(context.spec, self._stored, self._storage.url, versions(), context.dataset)
+            self._tracker.start_study(info)
 
     def summary(self) -> Summary:
         """Return the current state of the study."""

@@ -30,6 +30,7 @@ from hpsearch.study.stage_clock import StageClock
 from hpsearch.training.grouping import group_trials
 from hpsearch.training.task import Task, TrialResult, TrialTask, pruned_result, resumed
 
+MIRRORED_AT_ONCE = 100  # trials written to Optuna's tables between two waits for outcomes, in about 0.1 s
 TIME_SLICE = 30.0  # seconds of training after which a group returns to have its checkpoints stored
 
 
@@ -99,13 +100,21 @@ class StageRun:
                     self._open_wave(wave + 1, size)
             while any(t.state == "running" for t in self._trials[:end]):
                 yield tuple(self._receive())
-            self._mirror(self._trials[:end])
             self._cohorts = [c for c in self._cohorts if c.wave > wave]
 
     def save_collected(self, seconds: float) -> tuple[list[Trial], BaseException | None]:
         """Store the outcomes that arrive within `seconds`; return finished trials and the error that ends the study."""
         collected, error = self._dispatcher.collect(seconds)
         return [trial for outcome in collected for trial in self._save(outcome)], error
+
+    def mirror(self) -> bool:
+        """Add trials of the stage, which has ended, to Optuna's tables; return whether they hold all of them now."""
+        if not self._trials:
+            return True
+        mirror, name = self._context.storage.mirror, self._stage.name
+        first = mirror.count(name, self._context.spec.metric.sign)
+        mirror.add(name, [self._suggester.frozen_trial(t) for t in self._trials[first : first + MIRRORED_AT_ONCE]])
+        return first + MIRRORED_AT_ONCE >= len(self._trials)
 
     def _total(self, stored: StoredStage) -> int:
         """Return the number of planned trials: fewer after a timeout, or if there are too few points to confirm."""
@@ -240,12 +249,6 @@ class StageRun:
             trials[r.number] = with_result(trials[r.number], r, finished)
             self._context.tracker.log_trial(trials[r.number])
         return [trials[r.number] for r in done]
-
-    def _mirror(self, trials: Sequence[Trial]) -> None:
-        """Add the finished trials that Optuna's study of the stage does not hold yet, in the order of their numbers."""
-        storage, name = self._context.storage, self._stage.name
-        mirrored = storage.mirror.count(name, self._context.spec.metric.sign)
-        storage.mirror.add(name, [self._suggester.frozen_trial(t) for t in trials[mirrored:]])
 
 
 def begin_stage(context: StudyContext, state: StudyState, number: int) -> StoredStage:

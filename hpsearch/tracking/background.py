@@ -26,7 +26,7 @@ STOP_TIMEOUT = 3.0  # seconds for the child process to end
 
 @final
 class BackgroundTracker:
-    """Passes all calls to a tracker in a child process.
+    """Passes all calls to a tracker in a child process, which `start_study` starts; earlier calls wait for it.
 
     Args:
         name: name of the tracker in messages.
@@ -44,6 +44,7 @@ class BackgroundTracker:
         self._labels: set[str] = set()  # labels of all trials passed on
         self._finished = False
         self._study: StudyInfo | None = None
+        self._early: list[Message] = []  # messages before `start_study`
         self.progress = UploadProgress()
         context = process_context()
         # A pipe and a thread, because multiprocessing's queue has semaphores that outlive a killed process group.
@@ -52,11 +53,8 @@ class BackgroundTracker:
         self._reports, reports = context.Pipe(duplex=False)
         arguments = (factory, uri, scratch, receiver, reports)
         self._process = context.Process(target=_run_sender, args=arguments, name=name, daemon=True)
-        with starting_children():
-            self._process.start()
-        receiver.close()  # the child process has its own copies
-        reports.close()
-        threading.Thread(target=_pass_on, args=(self._messages, sender), name=name, daemon=True).start()
+        self._child_ends = receiver, reports
+        self._sender = sender
 
     @property
     def note(self) -> str | None:
@@ -65,19 +63,24 @@ class BackgroundTracker:
 
     def start_study(self, study: StudyInfo) -> None:
         self._study = study
-        self._messages.put(Message("start_study", (study,)))
+        with starting_children():
+            self._process.start()
+        for end in self._child_ends:
+            end.close()  # the child process has its own copies
+        for message in (Message("start_study", (study,)), *self._early):
+            self._messages.put(message)
+        threading.Thread(target=_pass_on, args=(self._messages, self._sender), name=self._name, daemon=True).start()
 
     def log_trial(self, trial: "Trial") -> None:
         self._labels.add(trial.label)
-        self._messages.put(Message("log_trial", (trial,)))
-        self._poll(0)
+        self._send(Message("log_trial", (trial,)))
 
     def finish_study(self, ranking: "list[Trial]", model: Path | None) -> None:
         self._finished = True
-        self._messages.put(Message("finish_study", (ranking, model)))
+        self._send(Message("finish_study", (ranking, model)))
 
     def close(self, seconds: float) -> str | None:
-        if self._closed:
+        if self._closed or self._study is None:
             return None
         self._closed = True
         self._messages.put(None)
@@ -94,6 +97,13 @@ class BackgroundTracker:
         if self._process.exitcode and not reason:
             reason = f"its process ended with code {self._process.exitcode}"
         return self._warning(reason)
+
+    def _send(self, message: Message) -> None:
+        if self._study is None:
+            self._early.append(message)
+        else:
+            self._messages.put(message)
+            self._poll(0)
 
     def _poll(self, seconds: float) -> bool:
         """Receive reports, waiting at most `seconds` for the first; return False after the last one."""

@@ -435,6 +435,22 @@ def test_light_commands_import_nothing_heavy(study: Path, tmp_path: Path, argume
     assert process.stdout.splitlines()[-1] == "[]"
 
 
+def test_a_study_imports_what_it_needs(tmp_path: Path) -> None:
+    """No scikit-learn without columns to fit, and nothing of SciPy for Student's t."""
+    stages = [{"name": "coarse", "trials": 3}, {"name": "confirm", "top": 2, "seeds": 2}]
+    study = cases.write(tmp_path, **{"stages": stages, "train.epochs": 1})
+    code = (
+        "import sys\n"
+        "from hpsearch.cli import main\n"
+        "try:\n    main('inline')\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
+        "print([m for m in ('sklearn', 'scipy', 'mlflow', 'pandas') if m in sys.modules])"
+    )
+    command = [sys.executable, "-c", code, "run", study, "--tracking-uri", "none", "--quiet"]
+    process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert process.returncode == 0, process
+    assert process.stdout.splitlines()[-1] == "[]"
+
+
 def test_installed_command(study: Path, tmp_path: Path) -> None:
     """With its own processes and the default locations."""
     assert COMMAND.exists(), "install the package first"

@@ -1,7 +1,9 @@
 """The mirror: Optuna without hpsearch reads the same trials from a study database."""
 
+import datetime
 import json
 import logging
+import math
 import sqlite3
 import subprocess
 import sys
@@ -14,6 +16,7 @@ import optuna
 import pytest
 
 from hpsearch.data import dataset
+from hpsearch.errors import StorageError
 from hpsearch.report.export import as_json
 from hpsearch.storage.sqlite_file import url_of
 from hpsearch.storage.study_db import StudyDatabase
@@ -112,3 +115,69 @@ def test_existing_studies_are_opened_silently(file: Path, database: StudyDatabas
     finally:
         logger.removeHandler(handler)
     assert messages == []
+
+
+def finished_trials() -> list[optuna.trial.FrozenTrial]:
+    """Return trials with every kind of parameter, value, report and attribute that a mirrored trial may have."""
+    distributions: dict[str, optuna.distributions.BaseDistribution] = {
+        "rate": optuna.distributions.FloatDistribution(1e-4, 1.0, log=True),
+        "units": optuna.distributions.IntDistribution(16, 256, log=True),
+        "act": optuna.distributions.CategoricalDistribution(["tanh", "relu", None]),
+    }
+    params = {"rate": 0.1, "units": 32, "act": "relu"}
+    start, end = datetime.datetime(2026, 3, 1, 12), datetime.datetime(2026, 3, 1, 12, 0, 9, 5)
+    kinds: list[dict[str, Any]] = [
+        {"value": 0.25, "intermediate_values": {3: 0.5, 9: 0.25}},
+        {"value": math.inf, "params": {"rate": 0.2}},
+        {"state": optuna.trial.TrialState.PRUNED, "intermediate_values": {3: math.inf, 9: math.nan, 27: -math.inf}},
+        {"state": optuna.trial.TrialState.PRUNED, "user_attrs": {"state": "diverged"}},
+        {"state": optuna.trial.TrialState.FAIL},
+    ]
+    trials = []
+    for kind in kinds:
+        given = kind.pop("params", params)
+        trial = optuna.create_trial(params=given, distributions={key: distributions[key] for key in given}, **kind)
+        trial.datetime_start, trial.datetime_complete = start, end
+        trials.append(trial)
+    return trials
+
+
+def optuna_rows(file: Path) -> dict[str, list[tuple[Any, ...]]]:
+    """Return all rows of Optuna's tables of trials."""
+    tables = ("trials", "trial_params", "trial_values", "trial_intermediate_values")
+    tables += ("trial_user_attributes", "trial_system_attributes")
+    with closing(sqlite3.connect(file)) as connection:
+        return {table: connection.execute(f"SELECT * FROM {table}").fetchall() for table in tables}
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_rows_are_those_of_optuna(
+    database: StudyDatabase, file: Path, tmp_path: Path, known: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows added in one transaction equal those of `Study.add_trial`, which adds them for an unknown Optuna."""
+    if not known:
+        monkeypatch.setattr("hpsearch.storage.optuna_mirror.trial_row", other_classes)
+    trials = finished_trials()
+    database.mirror.count("coarse", 1)
+    database.mirror.add("coarse", trials[:2])
+    database.mirror.add("coarse", trials[2:])
+    with cases.optuna_storage(tmp_path / "optuna.db") as storage:
+        optuna.create_study(storage=storage).add_trials(trials)
+    assert optuna_rows(file) == optuna_rows(tmp_path / "optuna.db")
+    assert len(optuna_rows(file)["trials"]) == len(trials)
+
+
+def other_classes(*_: object) -> None:
+    raise AttributeError("a version of Optuna without this class")
+
+
+def test_mirrored_in_one_transaction(database: StudyDatabase, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kill leaves all trials of a call or none, and only the holder of the lease adds any."""
+    database.mirror.count("coarse", 1)
+    with database.lease.hold():
+        with closing(sqlite3.connect(file)) as connection:
+            connection.execute("UPDATE hpsearch_lease SET token = 'of another process'")
+            connection.commit()
+        with pytest.raises(StorageError, match="taken over"):
+            database.mirror.add("coarse", finished_trials())
+    assert database.mirror.counts() == {"coarse": 0}

@@ -13,10 +13,12 @@ from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.errors import Interrupted
 from hpsearch.search.earlier import reusable_trials
+from hpsearch.storage.optuna_mirror import OptunaMirror
 from hpsearch.storage.records import Trial
 from hpsearch.storage.sqlite_file import url_of
 from hpsearch.storage.study_db import StudyDatabase
 from hpsearch.study.loop import Study
+from hpsearch.study.stage_run import StageRun
 from hpsearch.training.executors import EXECUTORS
 
 WAVE = cases.CONTENT["wave"]
@@ -241,3 +243,27 @@ def test_conditional_study_stopped_repeatedly(
             cases.drive(study, executor)
     again = cases.run(conditional_spec, dataset, database)
     assert (cases.rows(again), cases.table(database)) == conditional_reference
+
+
+def test_mirrored_while_the_next_stage_trains(
+    spec: Spec, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Optuna's tables are written once the first wave of the next stage is out, at most some trials at a time."""
+    events: list[str] = []
+    add, open_wave = OptunaMirror.add, StageRun._open_wave
+
+    def noted_add(self: OptunaMirror, stage: str, trials: list[optuna.trial.FrozenTrial]) -> None:
+        events.append(f"mirror {len(trials)} of {stage}")
+        add(self, stage, trials)
+
+    def noted_wave(self: StageRun, wave: int, size: int) -> None:
+        events.append(f"{self._stage.name} wave {wave}")
+        open_wave(self, wave, size)
+
+    monkeypatch.setattr(OptunaMirror, "add", noted_add)
+    monkeypatch.setattr(StageRun, "_open_wave", noted_wave)
+    monkeypatch.setattr("hpsearch.study.stage_run.MIRRORED_AT_ONCE", 10)
+    cases.run(spec, dataset, tmp_path / "small.db")
+    first, second = events.index("mirror 10 of coarse"), events.index("mirror 5 of coarse")
+    assert events.index("fine wave 0") < first < second < events.index("mirror 9 of fine")
+    assert len([event for event in events if event.startswith("mirror")]) == 3

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from hpsearch.config.spec import Spec
 from hpsearch.storage.records import Trial
 from hpsearch.storage.sqlite_file import url_of
 from hpsearch.study.session import Options, Session
-from hpsearch.tracking import StudyInfo
+from hpsearch.tracking import BackgroundTracker, StudyInfo
 from hpsearch.training.executors import Inline
+from hpsearch.training.task import Outcome, Task
 
 SPEC = cases.small(**{"train.epochs": 2, "stages.0.trials": 4, "stages.1.trials": 3})
 INLINE = Options(None, "none", executor="inline")
@@ -66,6 +68,42 @@ def test_executor_and_tracker_are_handed_in(tmp_path: Path) -> None:
     assert calls == {"start_study": 1, "log_trial": 7, "finish_study": 1}
     run(SPEC, tmp_path / "b.db")
     assert cases.table(tmp_path / "a.db") == cases.table(tmp_path / "b.db")
+
+
+def test_tracker_starts_after_the_first_wave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The workers have tasks before the tracker's process starts, which would delay them; nothing is lost."""
+    events: list[str] = []
+
+    class Noted:
+        """Trains inline."""
+
+        workers = 2
+
+        def __init__(self) -> None:
+            self._inline = Inline()
+
+        def submit(self, task: Task) -> Future[Outcome]:
+            events.append("task")
+            return self._inline.submit(task)
+
+        def close(self) -> None:
+            return
+
+    start = BackgroundTracker.start_study
+
+    def noted(self: BackgroundTracker, study: StudyInfo) -> None:
+        events.append("tracker")
+        start(self, study)
+
+    monkeypatch.setattr(BackgroundTracker, "start_study", noted)
+    options = Options(1, str(tmp_path / "calls"), executor=lambda workers, folder: Noted(), tracker=Recorder)
+    run(SPEC, tmp_path / "a.db", options)
+    assert events[0] == "task" and events.count("tracker") == 1
+    events.clear()
+    run(SPEC, tmp_path / "a.db", options)  # all trials are finished: they are sent before the tracker starts
+    assert events == ["tracker"]
+    calls = (tmp_path / "calls").read_text().split()
+    assert calls == ["start_study", *["log_trial"] * 7, "finish_study"] * 2
 
 
 @pytest.fixture

@@ -152,14 +152,14 @@ def test_time_is_counted_over_restarts(
 def test_time_between_waves_counts(
     dataset: Dataset, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also time without training, while Optuna's database is written: resuming does not extend the stage."""
-    sound, delays = StageRun._mirror, [100.0]
+    """Also time without training, while a wave is suggested: resuming does not extend the stage."""
+    sound, delays = StageRun._open_wave, [100.0]
 
-    def slow(self: StageRun, records: list[Trial]) -> None:
-        sound(self, records)
-        clock.now += delays.pop() if delays else 0.0
+    def slow(self: StageRun, wave: int, size: int) -> None:
+        sound(self, wave, size)
+        clock.now += delays.pop() if wave and delays else 0.0
 
-    monkeypatch.setattr(StageRun, "_mirror", slow)
+    monkeypatch.setattr(StageRun, "_open_wave", slow)
     _, notes = watched(timed(20.0), dataset, tmp_path / "a.db", Single(clock))
     assert notes == ["coarse: time limit reached after 6 of 15 trials"]
     before = cases.table(tmp_path / "a.db")
