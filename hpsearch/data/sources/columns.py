@@ -1,69 +1,21 @@
 """Conversion of a table's raw columns to targets, features and parts."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, final, get_args
+from typing import final, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from engine.registry import nearest
-from hpsearch.core.text import format_count
 from hpsearch.data.column_warnings import MAJORITY, categorical_warnings, number_hint
-from hpsearch.data.frame import Column, Frame, category_name, to_numeric
+from hpsearch.data.frame import Column, category_name, to_numeric
 from hpsearch.data.sources.base import Part
-from hpsearch.data.split_column import SplitColumn
+from hpsearch.data.sources.raw_table import RawTable
 from hpsearch.errors import DataError
 
 MAX_GUESSED_CLASSES = 20  # distinct integers in a target up to which the task is guessed to be classification
 MAX_TARGET_CLASSES = 1000
-
-
-class RawTable(NamedTuple):
-    """A table before its columns are converted.
-
-    Attributes:
-        frame: all columns that are not dropped; the test rows are the last ones.
-        test: number of test rows.
-        names: names of all columns.
-        target: the column to predict.
-        classification: the target holds classes.
-        declared: columns that are categorical by their dtype, regardless of their values.
-        order: the column of `split.by` or `split.groups`; if it is not a feature, `frame` lacks it.
-        empty: number of rows without any cell, which are not in `frame`.
-        row_filter: `(rows of the source,)`, False for rows that are not in `frame`.
-    """
-
-    frame: Frame
-    test: int
-    names: Sequence[str]
-    target: str
-    classification: bool
-    declared: frozenset[str]
-    order: SplitColumn | None
-    empty: int
-    row_filter: npt.NDArray[np.bool_]
-
-    @property
-    def training_rows(self) -> slice:
-        """The rows that are not test rows."""
-        return slice(len(self.frame) - self.test)
-
-    def left_out(self) -> Iterator[str]:
-        """Yield notices about rows that were left out."""
-        if self.empty:
-            yield f"{format_count(self.empty, 'empty row')} skipped"
-        if unlabeled := int((~self.row_filter).sum()) - self.empty:
-            yield f"{format_count(unlabeled, 'row')} without a target left out (missing_target: drop)"
-
-    def with_targets(self) -> "RawTable":
-        """Return the table without the rows whose target is missing."""
-        present = ~self.frame.columns[self.target].missing
-        rows, row_filter = np.flatnonzero(present), self.row_filter.copy()
-        row_filter[row_filter] = present
-        test = int(present[len(present) - self.test :].sum())
-        order = None if self.order is None else self.order.take(rows)
-        return self._replace(frame=self.frame.take(rows), test=test, order=order, row_filter=row_filter)
 
 
 @final

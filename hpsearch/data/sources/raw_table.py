@@ -1,16 +1,67 @@
 """The rows of a table source, collected chunk by chunk."""
 
-from typing import TYPE_CHECKING, final
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple, final
 
 import numpy as np
 import numpy.typing as npt
 
-from hpsearch.data.sources.columns import RawTable
+from hpsearch.core.text import format_count
+from hpsearch.data.frame import Frame
+from hpsearch.data.missing_markers import MissingMarkers
 from hpsearch.data.split_column import SplitColumn, group_column, time_column, times_as_numbers
 from hpsearch.errors import DataError
 
 if TYPE_CHECKING:
     from hpsearch.data.sources.tables import Chunk, TableSource
+
+
+class RawTable(NamedTuple):
+    """A table before its columns are converted.
+
+    Attributes:
+        frame: all columns that are not dropped; the test rows are the last ones.
+        test: number of test rows.
+        names: names of all columns.
+        target: the column to predict.
+        classification: the target holds classes.
+        declared: columns that are categorical by their dtype, regardless of their values.
+        order: the column of `split.by` or `split.groups`; if it is not a feature, `frame` lacks it.
+        empty: number of rows without any cell, which are not in `frame`.
+        row_filter: `(rows of the source,)`, False for rows that are not in `frame`.
+    """
+
+    frame: Frame
+    test: int
+    names: Sequence[str]
+    target: str
+    classification: bool
+    declared: frozenset[str]
+    order: SplitColumn | None
+    empty: int
+    row_filter: npt.NDArray[np.bool_]
+
+    @property
+    def training_rows(self) -> slice:
+        """The rows that are not test rows."""
+        return slice(len(self.frame) - self.test)
+
+    def left_out(self) -> Iterator[str]:
+        """Yield notices about rows that were left out."""
+        if self.empty:
+            yield f"{format_count(self.empty, 'empty row')} skipped"
+        if unlabeled := int((~self.row_filter).sum()) - self.empty:
+            yield f"{format_count(unlabeled, 'row')} without a target left out (missing_target: drop)"
+
+    def with_targets(self) -> "RawTable":
+        """Return the table without the rows whose target is missing."""
+        present = ~self.frame.columns[self.target].missing
+        rows, row_filter = np.flatnonzero(present), self.row_filter.copy()
+        row_filter[row_filter] = present
+        test = int(present[len(present) - self.test :].sum())
+        order = None if self.order is None else self.order.take(rows)
+        return self._replace(frame=self.frame.take(rows), test=test, order=order, row_filter=row_filter)
 
 
 @final
@@ -23,7 +74,7 @@ class RawTableReader:
         dropped = {source.resolve(name, "drop", self._names) for name in source.drop}
         if self._target in dropped:
             raise source.error(f"target '{self._target}' cannot be dropped")
-        self._order = source.order_column(self._names, self._target, dropped)
+        self._order = self._find_order_column(dropped)
         if self._order is not None and source.split is not None and not source.split.as_feature:
             dropped.add(self._order)
         self._kept = [position for position, name in enumerate(self._names) if name not in dropped]
@@ -33,6 +84,23 @@ class RawTableReader:
         self._dates = False
         self._test = 0
         self._row_filters: list[npt.NDArray[np.bool_]] = []
+
+    def _find_order_column(self, dropped: Collection[str]) -> str | None:
+        """Return the name of the column of `split.by` or `split.groups`; None if there is none.
+
+        Raises:
+            DataError: there is no such column, or it is the target or dropped.
+        """
+        source, split = self._source, self._source.split
+        for column in source.order_columns:
+            where = "split.by" if split is not None and split.by is not None else "split.groups"
+            name = source.resolve(column, where, self._names)
+            if name == self._target:
+                raise source.error(f"target '{name}' cannot also be {where}")
+            if name in dropped and split is not None and split.as_feature:
+                raise source.error(f"{where} '{name}' is dropped, so it cannot be a feature; remove as_feature")
+            return name
+        return None
 
     def add(self, chunk: "Chunk") -> None:
         """Add the rows of a chunk that have any cell."""
@@ -80,3 +148,17 @@ class RawTableReader:
         if split.groups is not None:
             return group_column(name, column)
         return time_column(name, column, split.date_format, dates=self._dates)
+
+
+def missing_target_hint(source: "TableSource", name: str) -> str:
+    """Return advice about missing targets: the markers that make them missing, and the settings that help."""
+    markers, counts = source.all_markers().of_column(name), Counter[str]()
+    for chunk in source.model_copy(update={"missing": {name: ()}}).chunks(frozenset({source.target})):
+        cells = chunk.cells.iloc[:, [str(column) for column in chunk.cells.columns].index(name)].dropna()
+        counts.update(text for cell in cells if (text := str(cell).strip()) in markers and text)
+    hint = "to leave these rows out: missing_target: drop"
+    if not counts:
+        return f"; {hint}"
+    found = ", ".join(f"{mark!r} in {format_count(count, 'row')}" for mark, count in counts.most_common(3))
+    advice = MissingMarkers.of_setting(source.missing).advice(name)
+    return f"; marked by {found}: if that is a class, set missing: {advice}; {hint}"

@@ -1,8 +1,7 @@
 """Base of the sources of tables: named columns, numeric or categorical, one of which is the target."""
 
 import abc
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
@@ -11,13 +10,12 @@ from pydantic import Field, model_validator
 
 from engine.registry import nearest
 from hpsearch.core.schema import CellText, Listed
-from hpsearch.core.text import format_count
 from hpsearch.data.column_warnings import numeric_warnings, target_warnings
 from hpsearch.data.frame import Frame, FrameBuilder, MixedTypesError, first_duplicate
 from hpsearch.data.missing_markers import MissingMarkers
 from hpsearch.data.sources.base import Part, Source, Table
-from hpsearch.data.sources.columns import ColumnConverter, RawTable, guess_classification
-from hpsearch.data.sources.raw_table import RawTableReader
+from hpsearch.data.sources.columns import ColumnConverter, guess_classification
+from hpsearch.data.sources.raw_table import RawTable, RawTableReader, missing_target_hint
 from hpsearch.errors import DataError
 
 if TYPE_CHECKING:
@@ -131,19 +129,6 @@ class TableSource(Source, abc.ABC):
         known = {self.resolve(name, "missing", names): marks for name, marks in by_column.items()}
         return FrameBuilder(general or (), verbatim, rows, known)
 
-    def missing_target_hint(self, name: str) -> str:
-        """Return advice about missing targets: the markers that make them missing, and the settings that help."""
-        markers, counts = self.all_markers().of_column(name), Counter[str]()
-        for chunk in self.model_copy(update={"missing": {name: ()}}).chunks(frozenset({self.target})):
-            cells = chunk.cells.iloc[:, [str(column) for column in chunk.cells.columns].index(name)].dropna()
-            counts.update(text for cell in cells if (text := str(cell).strip()) in markers and text)
-        hint = "to leave these rows out: missing_target: drop"
-        if not counts:
-            return f"; {hint}"
-        found = ", ".join(f"{mark!r} in {format_count(count, 'row')}" for mark, count in counts.most_common(3))
-        advice = MissingMarkers.of_setting(self.missing).advice(name)
-        return f"; marked by {found}: if that is a class, set missing: {advice}; {hint}"
-
     def notices(self) -> Iterator[str]:
         """Yield messages for the user about how the rows are read."""
         yield from ()
@@ -159,7 +144,7 @@ class TableSource(Source, abc.ABC):
         notices += raw.left_out()
         split_column = self._split_column(raw)
         unlabeled = raw.frame.columns[raw.target].missing.any()
-        y, classes = convert.targets(raw, self.labels, self.missing_target_hint(raw.target) if unlabeled else "")
+        y, classes = convert.targets(raw, self.labels, missing_target_hint(self, raw.target) if unlabeled else "")
         if raw.classification and raw.target not in raw.declared:
             notices += target_warnings(raw.target, frame.columns[raw.target], self.decimal_hint)
         categorical = {self.resolve(name, "categorical", names) for name in self.categorical}
@@ -237,7 +222,7 @@ class TableSource(Source, abc.ABC):
 
     def _read(self, classification: bool) -> RawTable:
         """Read all rows; columns that are numeric in one chunk and text in another are read again, as text."""
-        text = frozenset({*self.categorical, *self._order_columns, *([self.target] if classification else ())})
+        text = frozenset({*self.categorical, *self.order_columns, *([self.target] if classification else ())})
         while True:
             reader = None
             for chunk in self.chunks(text):
@@ -255,26 +240,10 @@ class TableSource(Source, abc.ABC):
                 raise self.error(str(error)) from None
 
     @property
-    def _order_columns(self) -> tuple[ColumnName, ...]:
+    def order_columns(self) -> tuple[ColumnName, ...]:
         """The column of `split.by` or `split.groups`, if there is one."""
         given = () if self.split is None else (self.split.by, self.split.groups)
         return tuple(column for column in given if column is not None)
-
-    def order_column(self, names: Sequence[str], target: str, dropped: Collection[str]) -> str | None:
-        """Return the name of the column of `split.by` or `split.groups`; None if there is none.
-
-        Raises:
-            DataError: there is no such column, or it is the target or dropped.
-        """
-        for column in self._order_columns:
-            where = "split.by" if self.split is not None and self.split.by is not None else "split.groups"
-            name = self.resolve(column, where, names)
-            if name == target:
-                raise self.error(f"target '{name}' cannot also be {where}")
-            if name in dropped and self.split is not None and self.split.as_feature:
-                raise self.error(f"{where} '{name}' is dropped, so it cannot be a feature; remove as_feature")
-            return name
-        return None
 
     def _guess_from_first_chunk(self) -> bool:
         """Return True if the task seems to be classification."""
