@@ -14,6 +14,7 @@ from hpsearch.core.text import format_number, format_percent, printable
 from hpsearch.data.column_warnings import MAJORITY
 from hpsearch.data.file_format import detect_format
 from hpsearch.data.frame import Column, FrameBuilder, MixedTypesError, first_duplicate, to_numeric
+from hpsearch.data.missing_markers import OTHERS
 from hpsearch.data.recommendations import (
     MARKERS,
     drop_reason,
@@ -23,11 +24,13 @@ from hpsearch.data.recommendations import (
     named_like_codes,
     recommend_labels,
     recommend_missing,
+    recommend_split,
     without_markers,
 )
 from hpsearch.data.sources.columns import MAX_GUESSED_CLASSES
 from hpsearch.data.sources.csv import CsvSource
 from hpsearch.data.sources.parquet import ParquetSource
+from hpsearch.data.sources.raw_table import marked_targets
 from hpsearch.data.sources.tables import ColumnName, TableSource
 from hpsearch.data.text_files.numbers import NumberFormat, common_format, is_formatted_number, written_numbers
 from hpsearch.errors import DataError
@@ -53,6 +56,7 @@ class ColumnProfile:
         has_missing: it has missing cells.
         long_tail: it is numeric with a few values far from the others.
         categories: number of categories; 0 for numeric columns.
+        split: the setting of a split that the column looks like: of times, or of groups of rows.
     """
 
     name: str
@@ -64,6 +68,7 @@ class ColumnProfile:
     has_missing: bool = False
     long_tail: bool = False
     categories: int = 0
+    split: Literal["by", "groups"] | None = None
 
 
 @final
@@ -143,6 +148,8 @@ def profile_table(
     source, cells = _read_numbers(settings, name)
     if name in cells.unreadable:
         raise source.error(f"target {cells.unreadable[name]}")
+    if cells.columns[name].missing.any():
+        source, cells = _with_targets(source, cells, settings, name, task)
     wanted = cells.columns.pop(name)
     if not len(wanted.values):
         raise source.error("there are no rows")
@@ -155,11 +162,14 @@ def profile_table(
     elif (values := to_numeric(wanted))[1] is None:
         wanted = Column(values[0])
     _check_target(source, name, wanted, rows)
-    settings["missing"] = recommend_missing(cells.columns, cells.declared, wanted)
+    markers = recommend_missing(cells.columns, cells.declared, wanted)
+    if "missing" in settings:
+        settings["missing"] |= {OTHERS: markers} if markers else {}
+    else:
+        settings["missing"] = markers
     wanted = wanted.take(slice(rows))
     profiles = tuple(
-        _profile_column(position, column, cells, settings["missing"], wanted, name)
-        for position, column in enumerate(cells.names)
+        _profile_column(position, column, cells, markers, wanted, name) for position, column in enumerate(cells.names)
     )
     settings["drop"] = [c.name if by_name else c.position for c in profiles if c.drop_reason]
     settings["categorical"] = [
@@ -170,6 +180,26 @@ def profile_table(
     if classes:
         return TableProfile(settings, profiles, name, rows, cells.test, _class_counts(wanted), notices=notices)
     return TableProfile(settings, profiles, name, rows, cells.test, {}, _range(wanted), notices)
+
+
+def _with_targets(
+    source: TableSource, cells: _Cells, settings: dict[str, Any], target: str, task: TaskType | None
+) -> tuple[TableSource, _Cells]:
+    """Return the rows that have a target; the setting that leaves out the others is added.
+
+    If one word marks all missing targets and may be a class, such as None, it becomes one.
+    """
+    missing = cells.columns[target].missing
+    marked = marked_targets(source, target)
+    text = to_numeric(cells.columns[target])[1] is not None
+    if task != "regression" and text and marked == {"None": missing.sum()}:
+        settings["missing"] = {target: []}
+        return _read_numbers(settings, target)
+    settings["missing_target"] = "drop"
+    rows = np.flatnonzero(~missing)
+    columns = {name: column.take(rows) for name, column in cells.columns.items()}
+    test = int((rows >= len(missing) - cells.test).sum())
+    return source, cells._replace(columns=columns, test=test)
 
 
 def _read_numbers(settings: dict[str, Any], target: str) -> tuple[TableSource, _Cells]:
@@ -243,6 +273,7 @@ def _read(source: TableSource, target: str) -> _Cells:
         unreadable: dict[str, str] = {}
         test = 0
         for chunk in source.chunks(text):
+            chunk, _ = chunk.without_empty_rows()
             names = [str(name) for name in chunk.cells.columns]
             if (duplicate := first_duplicate(names)) is not None:
                 raise source.error(f"two columns are named '{duplicate}'")
@@ -311,7 +342,8 @@ def _profile_column(
         return ColumnProfile(name, position, "the target")
     if name in cells.unreadable:
         what = cells.unreadable[name].partition("holds ")[2].partition(";")[0] or "unreadable cells"
-        return ColumnProfile(name, position, what, drop_reason="neither numbers nor text")
+        split: Literal["by"] | None = "by" if what.startswith("times") else None
+        return ColumnProfile(name, position, what, drop_reason="neither numbers nor text", split=split)
     column = without_markers(cells.columns[name].take(slice(len(target.values))), markers)
     values, text = to_numeric(column)
     if column.categories is not None and text is None and name not in cells.declared:
@@ -332,7 +364,16 @@ def _profile_column(
             else:
                 description = f"{description}; {NONSTANDARD_NUMBERS}"
         reason = "numbers and words" if mixed else ""
-        return ColumnProfile(name, position, description, drop, reason, has_missing=missing > 0, categories=len(known))
+        return ColumnProfile(
+            name,
+            position,
+            description,
+            drop,
+            reason,
+            has_missing=missing > 0,
+            categories=len(known),
+            split=recommend_split(name, column),
+        )
     return ColumnProfile(
         name,
         position,
@@ -342,6 +383,7 @@ def _profile_column(
         maybe_codes(known, len(present)),
         missing > 0,
         len(known) > MAX_GUESSED_CLASSES and abs(_skewness(present)) > LONG_TAIL,
+        split=recommend_split(name, column),
     )
 
 

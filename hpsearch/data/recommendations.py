@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,8 @@ from engine.types import Floats
 from hpsearch.data.column_warnings import MAJORITY
 from hpsearch.data.frame import MISSING_CODE, Column, to_numeric
 from hpsearch.data.sources.columns import MAX_GUESSED_CLASSES
+from hpsearch.data.split_column import time_column
+from hpsearch.errors import DataError
 
 MIN_ROWS = 20  # with fewer rows, distinct or one-to-one values may be a coincidence
 IDENTIFIER_SHARE = 0.95  # a text column with a larger share of distinct values is an identifier
@@ -18,6 +20,13 @@ MAX_CODES = 10  # distinct integers up to which a column may hold category codes
 MAX_NAMED_CODES = 100  # the same for a column whose name suggests codes
 MAX_MARKERS = 5  # distinct words in a column of numbers up to which all of them may be markers
 MARKERS = {"?", "??", "-", "--", "---", ".", "..", "*", "**", "missing", "unknown", "n.a.", "na", "n/a", "nil", "none"}
+MIN_GROUPS = 3  # distinct times or groups below which a split by the column makes no sense
+_TIME_NAME = re.compile(r"(?:.*[\W_])?(?:date|datetime|timestamp|year)", re.IGNORECASE)
+_GROUP_NAME = re.compile(
+    r"(?:.*[\W_])?(?:patient|subject|user|customer|client|person|participant|student|household|session|speaker"
+    r"|device|machine|animal|donor|site|store|school|well|batch)(?:[\W_]?(?:id|no|nr|number|name|code))?",
+    re.IGNORECASE,
+)
 _ID_NAME = re.compile(
     r"(?i:(?:.*[\W_])?(?:id|uuid|guid|index|row|key|no|nr)|unnamed: 0|column 0)|.*[a-z]I[Dd]", re.DOTALL
 )
@@ -146,6 +155,27 @@ def _equivalent(column: Column, target: Column) -> str:
     order = np.diff((pairs % len(right)).astype(np.int64))  # the target's rank, in the order of the column's values
     monotonic = column.categories is None and target.categories is None and bool((order > 0).all() or (order < 0).all())
     return "equivalent to the target" if monotonic or 2 * len(left) <= len(ours) else ""
+
+
+def recommend_split(name: str, column: Column) -> Literal["by", "groups"] | None:
+    """Return `by` for a column that looks like times, `groups` for one that looks like groups of rows, else None."""
+    present = column.values[~column.missing]
+    distinct = len(np.unique(present))
+    if distinct < MIN_GROUPS or len(present) < len(column.values):
+        return None
+    text = column.categories is not None and to_numeric(column)[1] is not None
+    if (text or _TIME_NAME.fullmatch(name)) and _are_times(name, column):
+        return "by"
+    repeated = 2 * distinct <= len(present)
+    return "groups" if repeated and (_GROUP_NAME.fullmatch(name) or _ID_NAME.fullmatch(name)) else None
+
+
+def _are_times(name: str, column: Column) -> bool:
+    try:
+        times = time_column(name, column)
+    except DataError as error:
+        return "fit several formats" in str(error)
+    return times.dates or _integers(times.values)
 
 
 def named_like_codes(name: str, known: npt.NDArray[Any]) -> bool:

@@ -14,6 +14,10 @@ from hpsearch.data.profile import NONSTANDARD_NUMBERS, ColumnProfile, TableProfi
 
 MAX_COLUMNS = 30  # that the header describes
 UNGROUPED_CATEGORIES = 50  # with more categories in a column, rare ones share an input
+SPLIT_REASONS = {
+    "by": "times; to test on the latest rows",
+    "groups": "groups of rows; to keep each of them in one part",
+}
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
 _RESERVED = {"true", "false", "null", "yes", "no", "on", "off", "y", "n", "nan", "inf"}  # in some version of YAML
 
@@ -109,6 +113,9 @@ def _data(profile: TableProfile, dataset: Dataset, split: Mapping[str, Any]) -> 
     parts = ", ".join(f"{part} {number:,}" for part, number in rows.items() if number)
     what = f"{split['folds']} folds, so that every row is validated once" if "folds" in split else "rows"
     yield f"  split: {{{', '.join(f'{k}: {v}' for k, v in split.items())}}}  # {what}: {parts}"
+    for column in split_columns(profile):
+        reference = column.name if profile.settings.get("header", True) else column.position
+        yield f"  # split: {{{column.split}: {scalar(reference)}}}  # it looks like {SPLIT_REASONS[str(column.split)]}"
 
 
 def _source(profile: TableProfile) -> Iterator[str]:
@@ -126,6 +133,7 @@ def _source(profile: TableProfile) -> Iterator[str]:
         "target": _shown(profile.target) if profile.target != str(profile.settings["target"]) else "",
         "task": _task(profile),
         "missing": "markers of missing cells, in addition to empty ones, NA, NaN …",
+        "missing_target": "leaves out the rows without a target",
         "labels": "the test file spells them differently",
     }
     for key, value in profile.settings.items():
@@ -138,10 +146,13 @@ def _source(profile: TableProfile) -> Iterator[str]:
             named = zip(value, (c for c in profile.columns if c.categorical_reason and not c.drop_reason), strict=True)
             yield from (f"    - {scalar(v)}" + f"  # {_named(v, c)}{c.categorical_reason}" for v, c in named)
         elif isinstance(value, dict):
-            yield f"  {key}:  # {why[key]}"
-            yield from (f"    {scalar(a)}: {scalar(b)}" for a, b in value.items())
+            reason = (
+                "a word may be a class; [] for no markers, * for the other columns" if key == "missing" else why[key]
+            )
+            yield f"  {key}:  # {reason}"
+            yield from (f"    {scalar(a)}: {_value(b)}" for a, b in value.items())
         else:
-            text = f"[{', '.join(map(scalar, value))}]" if isinstance(value, list) else scalar(value)
+            text = _value(value)
             yield f"  {key}: {text}" + (f"  # {why[key]}" if why.get(key) else "")
     codes = [
         c.name if by_name else c.position
@@ -151,6 +162,16 @@ def _source(profile: TableProfile) -> Iterator[str]:
     if codes:
         some = ", ".join(map(scalar, codes[:8]))
         yield f"  # categorical: [{some}]  # few whole numbers; if they are codes, not amounts, add this line"
+
+
+def _value(value: Any) -> str:
+    return f"[{', '.join(map(scalar, value))}]" if isinstance(value, list) else scalar(value)
+
+
+def split_columns(profile: TableProfile) -> list[ColumnProfile]:
+    """Return the columns that look like times or groups, at most one of each kind."""
+    first = {column.split: column for column in reversed(profile.columns) if column.split}
+    return [column for column in profile.columns if column.split and column is first[column.split]]
 
 
 def _preprocessing(profile: TableProfile) -> Iterator[str]:
@@ -236,8 +257,16 @@ def summary_lines(profile: TableProfile, dataset: Dataset, split: Mapping[str, A
     if nonstandard:
         listed = ", ".join(nonstandard[:3]) + ", …" * (len(nonstandard) > 3)
         yield f"warning:  {listed}: {NONSTANDARD_NUMBERS}, read as categories"
-    if "missing" in profile.settings:
-        yield f"missing:  {' '.join(_shown(mark) for mark in profile.settings['missing'])}"
+    missing = profile.settings.get("missing", [])
+    if isinstance(missing, dict):
+        missing = [f"{name} {' '.join(marks) or 'without markers'}" for name, marks in missing.items()]
+    if missing:
+        yield f"missing:  {' '.join(map(_shown, missing))}"
+    if "missing_target" in profile.settings:
+        yield "targets:  rows without one are left out"
+    for column in split_columns(profile):
+        what = SPLIT_REASONS[str(column.split)]
+        yield f"warning:  {_shown(column.name)} looks like {what}: split: {{{column.split}: {_shown(column.name)}}}"
     notation = {key: profile.settings[key] for key in ("decimal", "thousands", "strip") if key in profile.settings}
     if notation:
         yield f"numbers:  {', '.join(f'{key} {_list(value)}' for key, value in notation.items())}"

@@ -150,15 +150,20 @@ class RawTableReader:
         return time_column(name, column, split.date_format, dates=self._dates)
 
 
-def missing_target_hint(source: "TableSource", name: str) -> str:
-    """Return advice about missing targets: the markers that make them missing, and the settings that help."""
+def marked_targets(source: "TableSource", name: str) -> dict[str, int]:
+    """Return marker → number of rows whose target it marks as missing, the most frequent first."""
     markers, counts = source.all_markers().of_column(name), Counter[str]()
     for chunk in source.model_copy(update={"missing": {name: ()}}).chunks(frozenset({source.target})):
         cells = chunk.cells.iloc[:, [str(column) for column in chunk.cells.columns].index(name)].dropna()
         counts.update(text for cell in cells if (text := str(cell).strip()) in markers and text)
-    hint = "to leave these rows out: missing_target: drop"
-    if not counts:
+    return dict(counts.most_common())
+
+
+def missing_target_hint(source: "TableSource", name: str) -> str:
+    """Return advice about missing targets: the markers that make them missing, and the settings that help."""
+    hint, marked = "to leave these rows out: missing_target: drop", marked_targets(source, name)
+    if not marked:
         return f"; {hint}"
-    found = ", ".join(f"{mark!r} in {format_count(count, 'row')}" for mark, count in counts.most_common(3))
+    found = ", ".join(f"{mark!r} in {format_count(count, 'row')}" for mark, count in list(marked.items())[:3])
     advice = MissingMarkers.of_setting(source.missing).advice(name)
     return f"; marked by {found}: if that is a class, set missing: {advice}; {hint}"

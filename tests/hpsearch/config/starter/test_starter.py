@@ -282,7 +282,6 @@ def test_output_is_printable(call: Call, tmp_path: Path) -> None:
         "all-dropped": ("a,y\n" + "1,p\n1,q\n" * 20, "y", ["no column to learn from", "'a' (the same in all rows)"]),
         "constant": ("a,y\n1,p\n2,p\n3,p\n", "y", ["target 'y' is 'p' in all 3 rows"]),
         "constant-number": ("a,y\n1,0.5\n2,0.5\n", "y", ["target 'y' is '0.5' in all 2 rows"]),
-        "missing": ("a,y\n" + "1,p\n2,q\n3,\n" * 20, "y", ["target 'y' is missing in 20 of 60 rows"]),
         "ragged": ("a,b,y\n1,2,p\n1,2\n", "y", ["line 3 has 2 cells, the first line 3"]),
         "few": ("a,y\n1,p\n2,q\n", "y", ["data"]),
     }.values(),
@@ -371,3 +370,63 @@ def test_only_schemas_of_hpsearch_are_replaced(call: Call, tmp_path: Path) -> No
         assert not (tmp_path / "t.yaml").exists()
     schema.write_text('{"title": "hpsearch study file"}', "utf-8")
     assert call("init", "t.csv", "--target", "y")[0] == 0 and len(schema.read_text("utf-8")) > 1000
+
+
+# --- rows without a target, classes called None, times and groups
+
+
+def test_rows_without_a_target_are_left_out(tmp_path: Path) -> None:
+    spec = written(
+        tmp_path, "a,b,y\n" + "".join(f"{k},{k * k % 7},{'pq'[k % 2] if k % 3 else ''}\n" for k in range(90))
+    )
+    assert source(spec).missing_target == "drop" and source(spec).missing is None
+    assert "  missing_target: drop  # leaves out the rows without a target" in comments(tmp_path)
+    assert sum(count for _, count in prepared(spec, tmp_path).rows) == 60
+    written(tmp_path, "a,b,y\n" + "".join(f"{k},{k % 7},{k / 3 if k % 3 else ''}\n" for k in range(90)))
+    assert "30 … " not in comments(tmp_path) and "missing_target: drop" in comments(tmp_path)
+
+
+def test_a_class_called_none_is_kept(tmp_path: Path) -> None:
+    rows = "".join(f"{k},{'?' if k % 9 == 0 else k % 4},{'None' if k % 3 else 'Apnea'}\n" for k in range(90))
+    spec = written(tmp_path, f"a,b,disorder\n{rows};;\n".replace(",", ";"), "disorder")
+    assert source(spec).missing == {"disorder": (), "*": ("?",)} and source(spec).missing_target == "error"
+    assert "disorder: []" in comments(tmp_path) and prepared(spec, tmp_path).classes == ("Apnea", "None")
+
+
+@pytest.mark.parametrize(
+    ("name", "cells", "split"),
+    [
+        ("when", [f"2021-0{1 + k % 9}-11" for k in range(90)], "by"),
+        ("sold", [f"{1 + k % 9}/{k % 28 + 1}/2021" for k in range(90)], "by"),
+        ("year", [1990 + k % 20 for k in range(90)], "by"),
+        ("patient", [f"p{k // 6}" for k in range(90)], "groups"),
+        ("Customer ID", [k // 6 for k in range(90)], "groups"),
+        ("size", [k // 6 for k in range(90)], None),
+        ("patient", list(range(90)), None),
+        ("patient", ["p", None, "q"] * 30, None),
+        ("city", [f"c{k // 6}" for k in range(90)], None),
+    ],
+)
+def test_columns_that_look_like_times_or_groups(name: str, cells: list[Any], split: str | None, tmp_path: Path) -> None:
+    data = table(90, **{name: cells})
+    spec = written(tmp_path, data)
+    lines = [line.strip() for line in comments(tmp_path).splitlines() if line.strip().startswith("# split: ")]
+    if split is None:
+        assert not lines
+        return
+    (line,) = lines
+    assert "it looks like" in line
+    text = comments(tmp_path).replace(f"  {line}", "").replace("  split: {folds", "  # split: {folds")
+    (tmp_path / "other.yaml").write_text(text.replace("model:\n", f"  {line[2:]}\nmodel:\n", 1))
+    other = load_spec(tmp_path / "other.yaml")[0]
+    assert source(other).split is not None and getattr(source(other).split, split) == name
+    assert sum(count for _, count in prepared(other, tmp_path).rows) == 90 and source(spec).split != source(other).split
+
+
+def test_the_summary_warns_of_times_and_groups(call: Call, tmp_path: Path) -> None:
+    table(90, patient=[f"p{k // 6}" for k in range(90)]).to_csv(tmp_path / "t.csv", index=False)
+    code, out, _ = call("init", "t.csv", "--target", "y")
+    assert code == 0
+    assert (
+        "warning:  patient looks like groups of rows; to keep each of them in one part: split: {groups: patient}" in out
+    )
