@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, final
 
 from ruamel.yaml import YAML
-from ruamel.yaml.composer import Composer, MaxDepthExceededError
+from ruamel.yaml.composer import Composer
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
@@ -121,16 +121,25 @@ class _TooLarge(Exception):
     pass
 
 
-class _Bounded(Composer):
-    """A composer that stops at `MAX_NODES`, because larger files take long to parse."""
+class _TooDeep(MarkedYAMLError):
+    pass
 
-    count = 0
+
+class _Bounded(Composer):
+    """A composer that stops at `MAX_NODES`, because larger files take long to parse, and at `MAX_DEPTH`."""
+
+    count = levels = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         self.count += 1
+        self.levels += 1
         if self.count > MAX_NODES:
             raise _TooLarge
-        return Composer.compose_node(self, parent, index)
+        if self.levels > MAX_DEPTH:  # ruamel checks this only since 0.19
+            raise _TooDeep(problem_mark=self.parser.peek_event().start_mark)
+        node = Composer.compose_node(self, parent, index)
+        self.levels -= 1
+        return node
 
 
 def _compose(name: str, text: str) -> Node | None:
@@ -141,7 +150,6 @@ def _compose(name: str, text: str) -> Node | None:
         )
     yaml = YAML(typ="safe", pure=True)
     yaml.version = (1, 2)
-    yaml.max_depth = MAX_DEPTH
     yaml.Composer = _Bounded
     yaml.composer.warn_double_anchors = False
     try:
@@ -149,7 +157,7 @@ def _compose(name: str, text: str) -> Node | None:
         return root
     except _TooLarge:
         raise _too_large(name) from None
-    except MaxDepthExceededError as error:
+    except _TooDeep as error:
         raise _malformed(name, error, f"nested more than {MAX_DEPTH} levels deep") from None
     except MarkedYAMLError as error:
         raise _malformed(name, error, error.problem or "unknown error") from None

@@ -6,6 +6,7 @@ which saves a third of the time. Until ten trials have finished, and for conditi
 sequence. Computation uses one thread, because the number of threads affects the last bits.
 """
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ MIN_FRACTION_STEPS = 16  # integer axes with at least this many steps are passed
 def gp(context: SamplerContext) -> "BaseSampler":
     """Sample unconditional axes from the model and the others from the Sobol' sequence; needs torch."""
     from optuna.distributions import FloatDistribution, IntDistribution
+    from optuna.exceptions import ExperimentalWarning
     from optuna.samplers import GPSampler
 
     from hpsearch.samplers.sobol import sobol_coordinates
@@ -39,7 +41,9 @@ def gp(context: SamplerContext) -> "BaseSampler":
         trials = study.get_trials(deepcopy=False)
         if sum(t.state.is_finished() for t in trials) < MIN_FINISHED:
             return {}
-        sampler = GPSampler(seed=context.seed % SEED_LIMIT, n_startup_trials=0, deterministic_objective=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)  # Optuna 4
+            sampler = GPSampler(seed=context.seed % SEED_LIMIT, n_startup_trials=0, deterministic_objective=False)
         with _one_thread():
             params = sampler.sample_relative(completed_study(study, space, fractions), trial, space)
         return params | {key: from_unit(d, params[key]) for key, d in fractions.items()}

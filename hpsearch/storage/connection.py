@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from hpsearch.core.files.file_lock import FileId, begin_use, descriptor, end_use
+from hpsearch.core.reading.urls import parse_database_url
 from hpsearch.errors import StorageError
 from hpsearch.storage.database import display_name, engine_options, file_of, translate_errors
 from hpsearch.storage.sqlite_file import (
@@ -142,7 +143,7 @@ class Connection:
         with contextlib.ExitStack() as undo, translate_errors(url):
             if file is not None:
                 undo.callback(file.close)
-            engine = sa.create_engine(url, **engine_options(url))
+            engine = sa.create_engine(parse_database_url(url), **engine_options(url))
             undo.callback(engine.dispose)
             if engine.dialect.name == "sqlite":
                 sa.event.listen(engine, "connect", set_pragmas)
@@ -250,7 +251,7 @@ def _has_study(url: str) -> bool:
         StorageError: the database holds other tables.
     """
     with translate_errors(url):
-        engine = sa.create_engine(url, **engine_options(url))
+        engine = sa.create_engine(parse_database_url(url), **engine_options(url))
         try:
             return check_tables(url, sa.inspect(engine))
         finally:

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from hpsearch.core.loggers import quiet_logger
+from hpsearch.core.reading.urls import parse_database_url
 from hpsearch.storage.connection import Connection
 from hpsearch.storage.database import engine_options, translate_errors
 from hpsearch.storage.lease import Lease
@@ -124,7 +125,9 @@ class OptunaMirror:
         import optuna
 
         if self._storage is None:
-            url = self._url.replace("{", "{{").replace("}", "}}")  # Optuna applies str.format to it
+            parsed = parse_database_url(self._url)
+            named = self._url if parsed.get_backend_name() == "sqlite" else parsed.render_as_string(hide_password=False)
+            url = named.replace("{", "{{").replace("}", "}}")  # Optuna applies str.format to it
             self._storage = optuna.storages.RDBStorage(url, engine_kwargs=engine_options(self._url))
             if self._connection.engine.dialect.name == "sqlite":
                 sa.event.listen(self._storage.engine, "connect", set_pragmas)

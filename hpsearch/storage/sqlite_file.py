@@ -305,8 +305,11 @@ def url_of(database: str) -> str:
     if "?" in database:
         raise StorageError(f"{database}: a path with a question mark cannot be used; rename the file or its folder")
     path = str(Path(database))
-    if re.search("%[0-9A-Fa-f]{2}", path):  # MLflow decodes %25 only if the URL names a driver
-        return f"sqlite+pysqlite:///{path.replace('%', '%25')}"
+    if re.search("%[0-9A-Fa-f]{2}", path):
+        import sqlalchemy as sa
+
+        if sa.make_url("sqlite:///%25").database == "%":  # since SQLAlchemy 2.1
+            return f"sqlite+pysqlite:///{path.replace('%', '%25')}"  # MLflow decodes it if the URL names a driver
     return f"sqlite:///{path}"
 
 

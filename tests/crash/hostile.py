@@ -178,7 +178,7 @@ def damage_npz(data: bytes, draw: np.random.Generator) -> bytes:
                         content = b"\x93NUMPY\1\0" + struct.pack("<H", len(header)) + header.encode() + zeros
                     archive.writestr(f"{key}.npy", content)
             return out.getvalue()
-    np.savez(out, allow_pickle=True, **arrays)
+    np.savez(out, **arrays)
     return out.getvalue()
 
 

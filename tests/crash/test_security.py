@@ -74,7 +74,7 @@ def test_data_with_objects(which: str, canary: Path, tmp_path: Path) -> None:
             archive.writestr("x.npy", pickle.dumps(Canary(canary)))
             archive.writestr("y.npy", pickle.dumps(Canary(canary)))
     else:
-        np.savez(path, allow_pickle=True, **(arrays | {which: objects(canary)}))
+        np.savez(path, **(arrays | {which: objects(canary)}))
     names = {"test_x": "test_x", "test_y": "test_y"} if which.startswith("test") else {}
     with pytest.raises(DataError) as caught:
         SOURCES["npz"].model_validate({"path": str(path), **names}).load()
@@ -114,7 +114,7 @@ def test_models_with_objects(which: str, saved: Path, canary: Path, tmp_path: Pa
         (folder / "model.json").write_text(json.dumps(content), "utf-8")
     else:
         assert which in arrays
-        np.savez(folder / "weights.npz", allow_pickle=True, **(arrays | {which: objects(canary)}))
+        np.savez(folder / "weights.npz", **(arrays | {which: objects(canary)}))
     with pytest.raises(DataError) as caught:
         Model.load(folder)
     assert str(caught.value).startswith(f"{folder}: contains no model that this version can read") and harmless(
@@ -147,7 +147,7 @@ def test_checkpoints_with_objects(which: str, canary: Path) -> None:
 def checkpoint(arrays: dict[str, np.ndarray[Any, Any]]) -> bytes:
     """Return a checkpoint of the arrays with a correct checksum."""
     file = io.BytesIO()
-    np.savez(file, allow_pickle=True, **arrays)
+    np.savez(file, **arrays)
     return file.getvalue() + zlib.crc32(file.getvalue()).to_bytes(4)
 
 

@@ -13,7 +13,7 @@ from engine.npz import BROKEN_NPZ, MAX_ARRAYS, NpzError, npz_names, read_npz, wr
 
 def packed(compress: bool = False, **arrays: Any) -> bytes:
     file = io.BytesIO()
-    (np.savez_compressed if compress else np.savez)(file, allow_pickle=True, **arrays)
+    (np.savez_compressed if compress else np.savez)(file, **arrays)
     return file.getvalue()
 
 

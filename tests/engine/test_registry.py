@@ -156,7 +156,7 @@ def test_another_process_predicts_the_same_bits(tmp_path: Path) -> None:
         data = rows(loss, outputs, 21, 5)
         run(net, trials, state, data, 2)
         path = tmp_path / f"{number}.npz"
-        np.savez(path, allow_pickle=False, network=json.dumps(describe(net)), theta=state.theta, x=data.x)
+        np.savez(path, network=json.dumps(describe(net)), theta=state.theta, x=data.x)
         command = [sys.executable, "-c", PREDICT, str(path)]
         done = subprocess.run(command, capture_output=True, check=True, cwd=FOLDER.parent)
         assert done.stdout == net.predict(state.theta, data.x).tobytes()

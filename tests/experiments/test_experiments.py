@@ -191,7 +191,7 @@ def test_mnist_memorized(seeds: int) -> None:
 def test_income(tmp_path: Path) -> None:
     """Adult without missing values. Published: .8432. Reproduced: .837-.842."""
     arrays = income()
-    np.savez(tmp_path / "income.npz", allow_pickle=False, **arrays)
+    np.savez(tmp_path / "income.npz", **arrays)
     assert (len(arrays["x"]), len(arrays["test_x"])) == (30162, 15060)
     trials = trained("income.yaml", f"data.path={tmp_path / 'income.npz'}")["seeds"]
     assert len(trials) == 16

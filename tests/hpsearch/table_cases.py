@@ -121,6 +121,7 @@ def answers(number: int = 77, *, targets: tuple[str, ...] = ("class",), status: 
         "description": "made for a test",
         "format": "ARFF",
         "status": status,
+        "file_id": f"{number}/small.arff",  # scikit-learn before 1.7 makes the URL from it
         "url": f"https://api.openml.org/data/v1/download/{number}/small.arff",
         "md5_checksum": hashlib.md5(arff, usedforsecurity=False).hexdigest(),
     }

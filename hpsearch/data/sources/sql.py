@@ -14,6 +14,7 @@ from pydantic import ConfigDict, Field, field_validator
 from engine.registry import nearest
 from hpsearch.core.reading.deadline import Deadline
 from hpsearch.core.reading.interruption import is_interrupted
+from hpsearch.core.reading.urls import parse_database_url
 from hpsearch.core.text import without_secrets
 from hpsearch.data.frame import CHUNK_ROWS
 from hpsearch.data.sources.tables import Chunk, ColumnName, TableSource, resolve_columns
@@ -295,7 +296,7 @@ def _parsed(url: str) -> "sa.URL":
     import sqlalchemy as sa
 
     try:
-        return sa.make_url(url)
+        return parse_database_url(url)
     except (sa.exc.SQLAlchemyError, ValueError):  # ValueError: the port is not a number
         raise ValueError("must be a database URL, such as sqlite:///FILE or postgresql://HOST/DATABASE") from None
 

@@ -155,6 +155,7 @@ class CsvFile:
             skipinitialspace=True,
             low_memory=False,
             chunksize=CHUNK_ROWS,
+            **_precision(pd.__version__),
         )
 
     @property
@@ -312,3 +313,9 @@ def _with_plain_numbers(chunk: "pd.DataFrame", numbers: NumberFormat, text: set[
                     cells = pd.to_numeric(cells)
             chunk.isetitem(position, cells)
     return chunk
+
+
+def _precision(version: str) -> dict[str, str]:
+    """Return the option of `read_csv` that reads every number exactly; pandas 3.1 always does, and deprecates it."""
+    release = tuple(int(part) for part in version.split(".")[:2])
+    return {"float_precision": "round_trip"} if release < (3, 1) else {}

@@ -17,6 +17,7 @@ from urllib.request import url2pathname
 import sqlalchemy as sa
 
 from hpsearch.core.files.file_lock import locked
+from hpsearch.core.reading.urls import parse_database_url
 from hpsearch.storage.connection import sqlite_engine
 from hpsearch.storage.database import file_of, translate_errors
 from hpsearch.storage.sqlite_file import (
@@ -211,7 +212,7 @@ def open_readonly(uri: str, timeout: float = LOCK_TIMEOUT) -> Iterator[sa.Connec
             check_file(path, create=False)
         address = stack.enter_context(readable(path)) if path else None
         stack.enter_context(translate_errors(url))
-        engine = sqlite_engine(address, timeout) if address else sa.create_engine(url)
+        engine = sqlite_engine(address, timeout) if address else sa.create_engine(parse_database_url(url))
         stack.callback(engine.dispose)
         yield stack.enter_context(engine.connect())
 

@@ -117,13 +117,13 @@ def test_unsupported_types(values: Any, words: str) -> None:
 
 def test_numbers_beyond_float64() -> None:
     """They are ordinary categories; as numbers they are infinite, which is rejected where numbers are used."""
-    found = column(np.array([10**400, "x"], object))
+    found = column(pd.Series([10**400, "x"], dtype=object))
     assert cells(found) == [f"1{'0' * 400}", "x"]
-    values, text = to_numeric(column(np.array([10**400, -(10**400), 1], object)))
+    values, text = to_numeric(column(pd.Series([10**400, -(10**400), 1], dtype=object)))
     assert text is None and values.tolist() == [np.inf, -np.inf, 1]
     for written in (frozenset[str](), frozenset({"a"})):
         with pytest.raises(DataError, match="column 'a' holds a number of thousands of digits"):
-            column(np.array([10**5000], object), verbatim=written)
+            column(pd.Series([10**5000], dtype=object), verbatim=written)
 
 
 def test_missing_markers() -> None:

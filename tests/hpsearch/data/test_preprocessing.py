@@ -231,7 +231,7 @@ def test_describe_and_restore(tmp_path: Path) -> None:
     for scale in (*SCALERS, "none"):
         ours = fitted(frame, [0, 1, 2, 3], PreprocessingConfig(scale=scale, min_frequency=2))
         content, arrays = ours.describe()
-        np.savez(tmp_path / "arrays.npz", allow_pickle=False, **arrays)
+        np.savez(tmp_path / "arrays.npz", **arrays)
         with np.load(tmp_path / "arrays.npz", allow_pickle=False) as read:
             again = Preprocessing.restore(json.loads(json.dumps(content)), dict(read), ours.features, ours.input_format)
         assert again.inputs(frame, ()).tobytes() == ours.inputs(frame, ()).tobytes()

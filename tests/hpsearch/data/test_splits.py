@@ -144,12 +144,12 @@ def test_words_in_a_file(tmp_path: Path) -> None:
 def test_indices_in_a_file(tmp_path: Path) -> None:
     """Without test indices there are no test rows; without val indices some training rows become validation rows."""
     path = tmp_path / "split.npz"
-    np.savez(path, allow_pickle=False, train=np.arange(12), val=np.arange(12, 18), test=np.array([19, 18], np.uint8))
+    np.savez(path, train=np.arange(12), val=np.arange(12, 18), test=np.array([19, 18], np.uint8))
     found = split_rows(table([0, 1] * 10), Split(file=str(path)), 1)
     assert found.train[0].tolist() == list(range(12)) and found.test.tolist() == [19, 18]
-    np.savez(path, allow_pickle=False, train=np.arange(12), val=np.arange(12, 20))
+    np.savez(path, train=np.arange(12), val=np.arange(12, 20))
     assert len(split_rows(table([0, 1] * 10), Split(file=str(path)), 1).test) == 0
-    np.savez(path, allow_pickle=False, train=np.arange(16), test=np.arange(16, 20))
+    np.savez(path, train=np.arange(16), test=np.arange(16, 20))
     found = split_rows(table([0, 1] * 10), Split(file=str(path)), 1)
     assert found.test.tolist() == [16, 17, 18, 19] and len(found.val[0]) == 4 and len(found.train[0]) == 12
 
@@ -173,7 +173,7 @@ def test_indices_in_a_file(tmp_path: Path) -> None:
 )
 def test_invalid_indices(arrays: dict[str, Any], words: str, tmp_path: Path) -> None:
     path = tmp_path / "split.npz"
-    np.savez(path, allow_pickle=False, **{name: np.array(value) for name, value in arrays.items()})
+    np.savez(path, **{name: np.array(value) for name, value in arrays.items()})
     with pytest.raises(DataError) as caught:
         split_rows(table([0, 1] * 10), Split(file=str(path)), 1)
     assert words in str(caught.value) and "\n" not in str(caught.value)
@@ -189,7 +189,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         return str(caught.value)
 
     np.save(tmp_path / "single.npy", np.arange(3), allow_pickle=False)
-    np.savez(tmp_path / "objects.npz", allow_pickle=True, train=np.array([{}], object))
+    np.savez(tmp_path / "objects.npz", train=np.array([{}], object))
     assert "cannot be read: No such file" in refused("none.txt", None)
     assert "cannot be read: No such file" in refused("none.npz", None)
     assert "cannot be read" in refused("torn.npz", b"PK\x03\x04 no zip file")

@@ -193,7 +193,7 @@ def test_bad_scaling(damage: str, tmp_path: Path) -> None:
     elif damage == "no scale":
         del content["preprocessing"][0]["scale"]
     else:
-        np.savez(folder / "weights.npz", allow_pickle=False, theta=model.theta)
+        np.savez(folder / "weights.npz", theta=model.theta)
     (folder / "model.json").write_text(json.dumps(content), "utf-8")
     with pytest.raises(DataError, match=message):
         Model.load(folder)

@@ -66,6 +66,7 @@ def test_the_most_important_parameter_is_first(goal: str, capfd: pytest.CaptureF
     assert capfd.readouterr() == ("", "") and optuna.logging.get_verbosity() == optuna.logging.INFO
 
 
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")  # Optuna 4
 def test_importance_of_complete_trials_equals_that_of_optuna() -> None:
     """Optuna computes it from the values: ranks do not change which trials are the best tenth."""
     spec = small()

@@ -36,11 +36,11 @@ def test_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metadata, "distributions", distributions)
     absent, others = set[str](), {"torch": "2.13.1"}
     assert bad(list(machine.check_packages())) == []
-    absent, others = {"torch"}, {"optuna": "4.1.0"}
+    absent, others = {"torch"}, {"optuna": "3.9.0"}
     only(
         list(machine.check_packages()),
         "FAIL",
-        "optuna 4.1.0",
+        "optuna 3.9.0",
         needed["optuna"],
         f"-m pip install 'optuna{needed['optuna']}'",
     )

@@ -27,7 +27,7 @@ EXAMPLES: dict[str, Callable[[Path], dict[str, Any]]] = {
 
 
 def written(folder: Path, **arrays: Any) -> str:
-    np.savez(folder / "rows.npz", allow_pickle=True, **arrays)
+    np.savez(folder / "rows.npz", **arrays)
     return str(folder / "rows.npz")
 
 

@@ -162,7 +162,8 @@ def test_invalid_files(tmp_path: Path) -> None:
         connection.execute("INSERT INTO t VALUES (1, 2)")
         connection.commit()
     assert "a b#c: there is no such file" in refused(strange, "SELECT * FROM t")
-    assert len(read(Path(quote(str(strange))), "SELECT * FROM t").y) == 1
+    if sa.make_url("sqlite:///%25").database == "%":  # since SQLAlchemy 2.1
+        assert len(read(Path(quote(str(strange))), "SELECT * FROM t").y) == 1
 
 
 def test_connections_are_closed(database: Path) -> None:

@@ -59,6 +59,12 @@ class RecordingClient:
         self._client.set_experiment_tag(experiment, key, value)
 
 
+@pytest.fixture(autouse=True)
+def recent_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Name a version that reads saved views, whichever is installed."""
+    monkeypatch.setattr("mlflow.__version__", "3.17.0")
+
+
 def tags_set(place: Path, trials: list[Trial], *, refuses: bool = False, study: StudyInfo = STUDY) -> list[list[str]]:
     """Return the tags set at the start of a study, while it runs and at its end."""
     tracker = MlflowTracker(f"sqlite:///{place}")
