@@ -56,6 +56,16 @@ def class_warnings(classes: Sequence[str]) -> Iterator[str]:
             yield (f"classes {listed} differ only in case or spaces; if they are the same class: labels: {{{merged}}}")
 
 
+def misread_numbers(column: Column, advice: str = "convert them to numbers") -> str:
+    """Return a description of numbers that are read as text, and a remedy; empty if most cells are no numbers."""
+    found = written_numbers((column.categories or ())[:SAMPLE_SIZE])
+    if found is None:
+        return ""
+    if found.format is None:
+        return f"text that looks like numbers in several units ({found.example!r}): convert them to one unit"
+    return f"text that looks like numbers ({found.example!r}): {advice.format(found.format.as_settings())}"
+
+
 def numeric_warnings(name: str, position: int, column: Column) -> Iterator[str]:
     """Yield warnings about a numeric column at a position from 0."""
     values = column.values

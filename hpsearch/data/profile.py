@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from engine.registry import nearest
 from hpsearch.core.text import format_number, format_percent, printable
-from hpsearch.data.column_warnings import MAJORITY
+from hpsearch.data.column_warnings import MAJORITY, misread_numbers
 from hpsearch.data.file_format import detect_format
 from hpsearch.data.frame import Column, FrameBuilder, MixedTypesError, first_duplicate, to_numeric
 from hpsearch.data.missing_markers import OTHERS
@@ -154,6 +154,8 @@ def profile_table(
     if not len(wanted.values):
         raise source.error("there are no rows")
     rows = len(wanted.values) - cells.test
+    if task is None and (description := misread_numbers(wanted)):
+        raise source.error(f"target {printable(repr(name), 50)} is {description}, or --task classification")
     classes = is_classification(wanted, name in cells.declared) if task is None else task == "classification"
     settings["task"] = "classification" if classes else "regression"
     if classes:
@@ -221,8 +223,10 @@ def _read_numbers(settings: dict[str, Any], target: str) -> tuple[TableSource, _
         )
         if notation == before:
             break
-        chosen = notation._asdict() | {"strip": list(notation.strip)}
-        settings |= {name: value for name, value in chosen.items() if value not in (None, [], ".")}
+        changed = {name for name in NumberFormat._fields if getattr(notation, name) != getattr(NumberFormat(), name)}
+        settings |= {name: value for name, value in notation._asdict().items() if name in changed}
+        if notation.strip:
+            settings["strip"] = list(notation.strip)
     return source, cells
 
 

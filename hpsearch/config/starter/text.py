@@ -256,7 +256,7 @@ def summary_lines(profile: TableProfile, dataset: Dataset, split: Mapping[str, A
     ]
     if nonstandard:
         listed = ", ".join(nonstandard[:3]) + ", …" * (len(nonstandard) > 3)
-        yield f"warning:  {listed}: {NONSTANDARD_NUMBERS}, read as categories"
+        yield f"warning:  {listed}: {NONSTANDARD_NUMBERS}, dropped or read as categories; write them in one unit"
     missing = profile.settings.get("missing", [])
     if isinstance(missing, dict):
         missing = [f"{name} {' '.join(marks) or 'without markers'}" for name, marks in missing.items()]

@@ -68,10 +68,11 @@ class CsvSource(TableSource):
     skip_footer: Annotated[int, Field(ge=0, le=1000)] = Field(0, description="Number of lines after the table.")
 
     @model_validator(mode="after")
-    def _separators_differ(self) -> Self:
-        if self.decimal in (self.thousands, self.separator) or (self.thousands and self.thousands.isalnum()):
-            other = "thousands" if self.decimal == self.thousands else "separator"
-            raise ValueError(f"decimal and {other} must differ, got {self.decimal!r}")
+    def _marks_differ(self) -> Self:
+        if self.decimal == self.thousands:
+            raise ValueError(f"decimal and thousands must differ, got {self.decimal!r}")
+        if any(mark is not None and mark.isalnum() for mark in (self.decimal, self.thousands)):
+            raise ValueError("decimal and thousands must not be letters or digits")
         if any(mark.isdigit() or mark == self.decimal for mark in self.strip):
             raise ValueError("strip: must hold marks around numbers, not digits or the decimal separator")
         return self

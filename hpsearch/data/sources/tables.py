@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from engine.registry import nearest
 from hpsearch.core.schema import CellText, Listed
-from hpsearch.data.column_warnings import numeric_warnings, target_warnings
+from hpsearch.data.column_warnings import misread_numbers, numeric_warnings, target_warnings
 from hpsearch.data.frame import Frame, FrameBuilder, MixedTypesError, first_duplicate
 from hpsearch.data.missing_markers import MissingMarkers
 from hpsearch.data.sources.base import Part, Source, Table
@@ -146,6 +146,7 @@ class TableSource(Source, abc.ABC):
         unlabeled = raw.frame.columns[raw.target].missing.any()
         y, classes = convert.targets(raw, self.labels, missing_target_hint(self, raw.target) if unlabeled else "")
         if raw.classification and raw.target not in raw.declared:
+            self._check_guess(raw, y)
             notices += target_warnings(raw.target, frame.columns[raw.target], self.decimal_hint)
         categorical = {self.resolve(name, "categorical", names) for name in self.categorical}
         features = {}
@@ -244,6 +245,13 @@ class TableSource(Source, abc.ABC):
         """The column of `split.by` or `split.groups`, if there is one."""
         given = () if self.split is None else (self.split.by, self.split.groups)
         return tuple(column for column in given if column is not None)
+
+    def _check_guess(self, raw: RawTable, y: npt.NDArray[Any]) -> None:
+        """Raise an error if numbers that are read as text were taken for classes, too rare to be learned."""
+        if self.task is not None or np.bincount(y[raw.training_rows]).min() > 1:
+            return
+        if description := misread_numbers(raw.frame.columns[raw.target], self.decimal_hint):
+            raise self.error(f"target '{raw.target}' is {description}, or task: classification")
 
     def _guess_from_first_chunk(self) -> bool:
         """Return True if the task seems to be classification."""

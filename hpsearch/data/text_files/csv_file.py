@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, final
 from hpsearch.core.files.regular_file import open_regular
 from hpsearch.data.frame import CHUNK_ROWS
 from hpsearch.data.text_files.encodings import guess_encoding, resolve_encoding
-from hpsearch.data.text_files.layout import SAMPLE_CHARACTERS, SAMPLE_LINES, Layout, find_layout, split_lines
+from hpsearch.data.text_files.layout import (
+    SAMPLE_CHARACTERS,
+    SAMPLE_LINES,
+    Layout,
+    find_layout,
+    split_lines,
+)
 from hpsearch.data.text_files.numbers import NumberFormat
 from hpsearch.data.text_files.opening import TEXT_ERRORS, WHITESPACE, compression, open_text, records, without_last
 from hpsearch.errors import DataError

@@ -121,7 +121,7 @@ def _until(lines: Iterator[bytes], length: int) -> Iterator[bytes]:
 def _first_words(text: str) -> str:
     """Return the first words that are not ASCII."""
     words = "".join(c if c.isalnum() else " " for c in text).split()
-    return " ".join([word for word in words if not word.isascii()][:3])[:40]
+    return " ".join([*dict.fromkeys(word for word in words if not word.isascii())][:3])[:40]
 
 
 # --- scores from 0 to 1: how plausible the characters of a text are, other than ASCII

@@ -174,6 +174,8 @@ def uneven_lines(lines: Sequence[str], separator: str) -> int:
     usual = Counter(widths).most_common(1)[0][0]
     first = next(place for place, width in enumerate(widths) if width == usual)
     row_names = first == 1 and widths[0] == usual - 1
+    while widths[-1] != usual and len(widths) > MAX_PREAMBLE:
+        widths.pop()  # of lines after the table
     even = all(width == usual or not width for width in widths[first:])
     return first if even and first <= MAX_PREAMBLE and not row_names and usual > 1 else 0
 

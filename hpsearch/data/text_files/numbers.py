@@ -149,7 +149,7 @@ def _pattern(format: NumberFormat) -> "re.Pattern[str]":
     digits = r"\d+"
     if format.thousands is not None:
         group = _group(format.thousands)
-        digits = rf"(?:\d{{1,3}}(?:{group}\d{{2,3}})*{group}\d{{3}}|\d+)"
+        digits = rf"(?:[1-9]\d{{0,2}}(?:{group}\d{{2,3}})*{group}\d{{3}}|\d+)"
     marks = "|".join(re.escape(m) for m in sorted(format.strip, key=len, reverse=True) if m != PARENTHESES)
     around = rf"(?:{marks}|\s)*" if marks else r"\s*"
     start, end = (r"(?P<open>\()?", r"(?(open)\))") if PARENTHESES in format.strip else ("(?P<open>(?!))?", "")

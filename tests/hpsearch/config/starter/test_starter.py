@@ -246,9 +246,82 @@ def test_parquet(tmp_path: Path) -> None:
     prepared(spec, tmp_path)
 
 
-def test_unreadable_numbers(tmp_path: Path) -> None:
-    written(tmp_path, table(price=[f"{k % 30},{k % 7}5" for k in range(60)]))
+NUMBERS = {
+    "dollars": ([f"${k * 5}.00" for k in range(60)], {"strip": ("$",)}),
+    "grouped": ([f"{k % 3},{k:03}" if k % 3 else str(k) for k in range(60)], {"thousands": ","}),
+    "euros": ([f"{k}.{k:03},50 €" for k in range(1, 61)], {"decimal": ",", "thousands": ".", "strip": ("€",)}),
+    "negative": ([f"({k}.5)" if k % 2 else f"{k}" for k in range(60)], {"strip": ("()",)}),
+    "percent": ([f"{k * 7 % 60} %" for k in range(60)], {"strip": ("%",)}),
+}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("target", ["y", "amount"])
+def test_numbers_in_other_notations(name: str, target: str, tmp_path: Path) -> None:
+    """Columns of any number of distinct values are read as numbers, features and targets alike."""
+    cells, expected = NUMBERS[name]
+    data = table(amount=cells)
+    if "decimal" in expected:
+        data = (100 * data[["a", "b"]]).astype(int).join(data[["amount", "y"]])  # no points in other columns
+    spec = written(tmp_path, data, target)
+    assert {key: getattr(spec.data, key) for key in expected} == expected and not source(spec).drop
+    assert source(spec).task == ("regression" if target == "amount" else "classification")
+    read = source(spec).load()
+    values = read.y if target == "amount" else read.x.columns["amount"].values  # type: ignore[union-attr]
+    assert values.dtype == float and len(np.unique(values)) == len(set(cells))
+
+
+def test_numbers_that_cannot_be_read(call: Call, tmp_path: Path) -> None:
+    """Several units are reported, and not taken for classes."""
+    data = table(weight=[f"{k}.5 {'kg' if k % 2 else 'lb'}" for k in range(60)])
+    written(tmp_path, data)
     assert "  # numbers in a format other than 1234.5\n" in comments(tmp_path)
+    data.to_csv(tmp_path / "t.csv", index=False)
+    code, _, err = call("init", "t.csv", "--target", "weight", "--force")
+    assert code == 2 and "looks like numbers in several units" in err and "--task classification" in err
+    assert call("init", "t.csv", "--target", "y", "--force")[1].count("warning:  weight: numbers in a format") == 1
+
+
+def test_the_header_is_given_or_guessed(call: Call, tmp_path: Path) -> None:
+    rows = "".join(f"{k % 7 / 7:.3f},{k % 5 / 5:.3f},{'oak' if k % 2 else 'elm'}\n" for k in range(60))
+    (tmp_path / "t.csv").write_text("900,905,species\n" + rows)
+    code, out, _ = call("init", "t.csv", "--target", "species")
+    assert code == 0 and "note:     the first line (900, 905, species) holds the names" in out and "--no-header" in out
+    assert call("init", "t.csv", "--target", "-1", "--no-header", "--force")[0] == 0
+    assert source(load_spec(tmp_path / "t.yaml")[0]).input_format()["header"] is False
+    (tmp_path / "u.csv").write_text("0.1,0.2,oak\n" + rows)
+    assert "if the first line holds the names of the columns: --header" in call("init", "u.csv", "--target", "y")[2]
+    assert call("init", "u.csv", "--target", "oak", "--header")[0] == 0
+
+
+def test_the_encoding_is_given_or_guessed(call: Call, tmp_path: Path) -> None:
+    rows = "".join(f"{k % 7},{'青绿' if k % 3 else '乌黑'},{'是' if k % 2 else '否'}\n" for k in range(60))
+    (tmp_path / "t.csv").write_bytes(f"编号,色泽,好瓜\n{rows}".encode("gbk"))
+    code, out, _ = call("init", "t.csv", "--target", "好瓜")
+    assert code == 0 and "the encoding is probably gb18030, which reads '编号 色泽 好瓜'" in out
+    (tmp_path / "u.csv").write_bytes(
+        f"a,b,y\n{rows}".replace("青绿", "é")
+        .replace("乌黑", "ü")
+        .replace("是", "1")
+        .replace("否", "0")
+        .encode("latin-1")
+    )
+    err = call("init", "u.csv", "--target", "y")[2]
+    assert "is not UTF-8 text; name its encoding with --encoding; these are plausible" in err and "latin-1 (ü é)" in err
+    assert call("init", "u.csv", "--target", "y", "--encoding", "latin-1")[0] == 0
+    assert (
+        "there is no encoding 'klingon'"
+        in call("init", "u.csv", "--target", "y", "--encoding", "klingon", "--force")[2]
+    )
+
+
+def test_lines_around_the_table_and_whitespace(tmp_path: Path) -> None:
+    rows = "".join(f" {k % 7 / 7:.3f}   {k % 5} {'uv'[k % 2]}{' ' * (k % 2)}\n" for k in range(60))
+    spec = written(tmp_path, f"% by me\n{rows}", "-1")
+    assert getattr(spec.data, "separator", "") == "whitespace" and source(spec).target == 2
+    rows = "".join(f"{k % 7 / 7:.3f},{k % 5},{'uv'[k % 2]}\n" for k in range(60))
+    spec = written(tmp_path, f"Trees of 2020\n\na,b,y\n{rows}Total: 60\n")
+    assert (getattr(spec.data, "skip_lines", 0), getattr(spec.data, "skip_footer", 0)) == (2, 1)
 
 
 # --- names

@@ -165,11 +165,21 @@ def test_numbers_in_other_notations(tmp_path: Path) -> None:
         "holds text", ""
     )
     assert table("csv", path=path, target="price", strip=["$"], drop=["income"]).y.tolist() == cells(read, "price")
-    plain = noticed(table("csv", path=path, target="price", drop=["income"]))
+    plain = noticed(table("csv", path=path, target="price", drop=["income"], task="classification"))
     assert "target 'price' is text that looks like numbers in another notation ('$0.50')" in plain
     assert "set strip: ['$']" in plain and "set strip: ['%']" in plain and "set strip: ['()']" in plain
     assert "set thousands: ','; if the comma is a decimal comma, set decimal: ','" in noticed(table("csv", path=path))
     assert read.input_format["strip"] == ("$", "%", "()") and read.input_format["thousands"] == ","
+
+
+def test_targets_that_look_like_numbers(tmp_path: Path) -> None:
+    """They are not taken for classes that are too rare to be learned; several units are named."""
+    rows = [f"{k},${k}.50,{k} {'kg' if k % 2 else 'lb'}\n" for k in range(40)]
+    path = file(tmp_path, "a,price,weight\n" + "".join(rows))
+    message = refusal("csv", path=path, target="price")
+    assert message.endswith("looks like numbers ('$0.50'): set strip: ['$'], or task: classification")
+    assert "several units ('0 lb'): convert them to one unit" in refusal("csv", path=path)
+    assert len(table("csv", path=path, target="price", task="classification").classes) == 40
 
 
 def test_codes_are_no_numbers(tmp_path: Path) -> None:
@@ -183,7 +193,7 @@ def test_codes_are_no_numbers(tmp_path: Path) -> None:
     ("settings", "words"),
     [
         ({"decimal": ",", "thousands": ","}, "decimal and thousands must differ"),
-        ({"decimal": ",", "separator": ","}, "decimal and separator must differ"),
+        ({"thousands": "0"}, "must not be letters or digits"),
         ({"strip": ["5"]}, "marks around numbers"),
         ({"separator": "ab"}, "must be one character, or whitespace, got 'ab'"),
     ],

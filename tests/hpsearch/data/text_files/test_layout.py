@@ -63,7 +63,8 @@ def test_lines_of_another_width_before_the_table() -> None:
     assert uneven_lines(["Trees of 2020\n", "\n", *rows], ",") == 2
     assert uneven_lines(rows, ",") == 0
     assert uneven_lines(["b,y\n", *rows[1:]], ",") == 0  # row names
-    assert uneven_lines(["title\n", *rows, "1,2\n"], ",") == 0
+    assert uneven_lines(["title\n", *rows, "1,2\n"], ",") == 1  # and one after it
+    assert uneven_lines(["title\n", *rows, "1,2\n", *rows], ",") == 0
 
 
 def test_row_names_without_a_name() -> None:

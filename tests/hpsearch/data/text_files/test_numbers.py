@@ -71,9 +71,9 @@ def test_one_notation_for_all_columns() -> None:
 
 def test_marks_are_removed_only_from_numbers() -> None:
     convert = NumberFormat(",", ".", ("$", "kg", "()")).converter()
-    cells = ["$ 1.234,5 kg", "(5)", "kg", "$", "1.23", "1,2,3", "5 lb", "(x)", "1" * 60, "-5", "(-5)"]
+    cells = ["$ 1.234,5 kg", "(5)", "kg", "$", "1.23", "1,2,3", "5 lb", "(x)", "1" * 60, "-5", "(-5)", "0.189"]
     assert [convert(cell) for cell in cells] == [
-        *("1234.5", "-5", "kg", "$", "1.23", "1,2,3", "5 lb", "(x)", "1" * 60, "-5", "5"),
+        *("1234.5", "-5", "kg", "$", "1.23", "1,2,3", "5 lb", "(x)", "1" * 60, "-5", "5", "0.189"),
     ]  # fmt: skip
     assert NumberFormat().converter()("(5)") == "(5)"
 
