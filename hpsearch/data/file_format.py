@@ -1,13 +1,17 @@
-"""Detection of a table file's format: the encoding, the lines around the table, the separator and the header."""
+"""Detection of a table file's format: encoding, lines around the table, separator, header, notation of numbers."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hpsearch.data.sources.csv import MISSING_MARKERS
+from hpsearch.data.frame import Column, FrameBuilder, MixedTypesError, first_duplicate
+from hpsearch.data.recommendations import MARKERS
+from hpsearch.data.sources.csv import MISSING_MARKERS, CsvSource
 from hpsearch.data.sources.parquet import ParquetSource
+from hpsearch.data.sources.tables import ColumnName, TableSource
 from hpsearch.data.text_files.csv_file import CsvFile, TextFormat
 from hpsearch.data.text_files.encodings import guess_encoding, resolve_encoding
 from hpsearch.data.text_files.layout import detect_separator, find_layout, uneven_lines
+from hpsearch.data.text_files.numbers import NumberFormat, common_format, written_numbers
 from hpsearch.data.text_files.opening import TEXT_ERRORS
 from hpsearch.errors import DataError
 
@@ -24,6 +28,24 @@ class FileFormat(NamedTuple):
     settings: dict[str, Any]
     columns: list[str]
     notices: tuple[str, ...] = ()
+
+
+class TableCells(NamedTuple):
+    """All rows, column by column.
+
+    Attributes:
+        names: all columns.
+        columns: the columns that can be read, by name.
+        unreadable: the other columns → why they cannot be read.
+        declared: columns that are categorical by their dtype.
+        test: number of test rows; these are the last ones.
+    """
+
+    names: list[str]
+    columns: dict[str, Column]
+    unreadable: dict[str, str]
+    declared: set[str]
+    test: int
 
 
 def detect_format(path: Path, test: Path | None, header: bool | None = None, encoding: str | None = None) -> FileFormat:
@@ -91,3 +113,81 @@ def _detect_encoding(path: Path) -> tuple[str | None, str]:
     words = guess.readings[guess.encoding]
     reads = f", which reads {words!r}" if words else ""
     return guess.encoding, f"the encoding is probably {guess.encoding}{reads}; if it is another: --encoding"
+
+
+# --- the cells
+
+
+def read_cells(settings: dict[str, Any], target: str) -> tuple[TableSource, TableCells]:
+    """Read all rows, with the notation of numbers that the text columns show; it is added to the settings."""
+    kind: type[TableSource] = ParquetSource if settings["source"] == "parquet" else CsvSource
+    for _ in range(3):  # what is text in one notation may be a number in another
+        source = kind.model_validate(settings)
+        cells = _read(source, target)
+        if settings["source"] != "csv":
+            break
+        notation = _notation(source, cells)
+        if notation.is_plain:
+            break
+        before = NumberFormat(*(getattr(source, name) for name in NumberFormat._fields))
+        notation = notation._replace(
+            decimal=before.decimal if notation.decimal == "." else notation.decimal,
+            thousands=notation.thousands or before.thousands,
+            strip=tuple(dict.fromkeys([*before.strip, *notation.strip])),
+        )
+        if notation == before:
+            break
+        changed = {name for name in NumberFormat._fields if getattr(notation, name) != getattr(NumberFormat(), name)}
+        settings |= {name: value for name, value in notation._asdict().items() if name in changed}
+        if notation.strip:
+            settings["strip"] = list(notation.strip)
+    return source, cells
+
+
+def _notation(source: TableSource, cells: TableCells) -> NumberFormat:
+    """Return the notation of the numbers in text columns; numbers with a point in other columns count too."""
+    assert isinstance(source, CsvSource)
+    shown = source.sample_cells()
+    found = []
+    for name, column in cells.columns.items():
+        raw = column.categories if column.categories is not None else shown.get(name, ())
+        words = [cell for cell in raw if cell.lower() not in MARKERS]
+        if column.categories is not None or any("." in cell for cell in words):
+            found += [notation] if (notation := written_numbers(words, plain=True)) is not None else []
+    return common_format(found) if any(notation.example for notation in found) else NumberFormat()
+
+
+def _read(source: TableSource, target: str) -> TableCells:
+    """Read all rows, each column separately, so that an unusable column does not affect the others."""
+    text: frozenset[ColumnName] = frozenset({target})
+    while True:
+        builders: dict[str, FrameBuilder] = {}
+        unreadable: dict[str, str] = {}
+        test = 0
+        for chunk in source.chunks(text):
+            chunk, _ = chunk.without_empty_rows()
+            names = [str(name) for name in chunk.cells.columns]
+            if (duplicate := first_duplicate(names)) is not None:
+                raise source.error(f"two columns are named '{duplicate}'")
+            builders = builders or {name: FrameBuilder(verbatim=frozenset({target})) for name in names}
+            for position, name in enumerate(names):
+                try:
+                    if name not in unreadable:
+                        builders[name].add(chunk.cells.iloc[:, [position]])
+                except DataError as error:
+                    unreadable[name] = str(error)
+            test += chunk.test * len(chunk.cells)
+        columns: dict[str, Column] = {}
+        mixed: set[str] = set()
+        for name, builder in builders.items():
+            try:
+                if name not in unreadable:
+                    columns |= builder.frame().columns
+            except MixedTypesError:
+                mixed.add(name)
+        if not mixed:
+            declared = {name for name, builder in builders.items() if name in builder.declared}
+            return TableCells(list(builders), columns, unreadable, declared, test)
+        if mixed <= text:
+            raise source.error(f"columns with both numbers and text: {', '.join(sorted(mixed))}")
+        text |= mixed

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, final
+from typing import Any, Literal, final
 
 import numpy as np
 import numpy.typing as npt
@@ -12,11 +12,10 @@ import numpy.typing as npt
 from engine.registry import nearest
 from hpsearch.core.text import format_number, format_percent, printable
 from hpsearch.data.column_warnings import MAJORITY, misread_numbers
-from hpsearch.data.file_format import detect_format
-from hpsearch.data.frame import Column, FrameBuilder, MixedTypesError, first_duplicate, to_numeric
+from hpsearch.data.file_format import TableCells, detect_format, read_cells
+from hpsearch.data.frame import Column, to_numeric
 from hpsearch.data.missing_markers import OTHERS
 from hpsearch.data.recommendations import (
-    MARKERS,
     drop_reason,
     is_classification,
     maybe_codes,
@@ -28,11 +27,9 @@ from hpsearch.data.recommendations import (
     without_markers,
 )
 from hpsearch.data.sources.columns import MAX_GUESSED_CLASSES
-from hpsearch.data.sources.csv import CsvSource
-from hpsearch.data.sources.parquet import ParquetSource
 from hpsearch.data.sources.raw_table import marked_targets
-from hpsearch.data.sources.tables import ColumnName, TableSource
-from hpsearch.data.text_files.numbers import NumberFormat, common_format, is_formatted_number, written_numbers
+from hpsearch.data.sources.tables import TableSource
+from hpsearch.data.text_files.numbers import is_formatted_number
 from hpsearch.errors import DataError
 
 TaskType = Literal["classification", "regression"]
@@ -102,24 +99,6 @@ class TableProfile:
         return min(self.classes.values()) / self.rows if self.classes else 1.0
 
 
-class _Cells(NamedTuple):
-    """All rows, column by column.
-
-    Attributes:
-        names: all columns.
-        columns: the columns that can be read, by name.
-        unreadable: the other columns → why they cannot be read.
-        declared: columns that are categorical by their dtype.
-        test: number of test rows; these are the last ones.
-    """
-
-    names: list[str]
-    columns: dict[str, Column]
-    unreadable: dict[str, str]
-    declared: set[str]
-    test: int
-
-
 def profile_table(
     path: Path,
     target: str | None,
@@ -145,7 +124,7 @@ def profile_table(
     name = _find_target(path, target, names, header)
     by_name = settings.get("header", True)
     settings["target"] = name if by_name else names.index(name)
-    source, cells = _read_numbers(settings, name)
+    source, cells = read_cells(settings, name)
     if name in cells.unreadable:
         raise source.error(f"target {cells.unreadable[name]}")
     if cells.columns[name].missing.any():
@@ -185,8 +164,8 @@ def profile_table(
 
 
 def _with_targets(
-    source: TableSource, cells: _Cells, settings: dict[str, Any], target: str, task: TaskType | None
-) -> tuple[TableSource, _Cells]:
+    source: TableSource, cells: TableCells, settings: dict[str, Any], target: str, task: TaskType | None
+) -> tuple[TableSource, TableCells]:
     """Return the rows that have a target; the setting that leaves out the others is added.
 
     If one word marks all missing targets and may be a class, such as None, it becomes one.
@@ -196,51 +175,12 @@ def _with_targets(
     text = to_numeric(cells.columns[target])[1] is not None
     if task != "regression" and text and marked == {"None": missing.sum()}:
         settings["missing"] = {target: []}
-        return _read_numbers(settings, target)
+        return read_cells(settings, target)
     settings["missing_target"] = "drop"
     rows = np.flatnonzero(~missing)
     columns = {name: column.take(rows) for name, column in cells.columns.items()}
     test = int((rows >= len(missing) - cells.test).sum())
     return source, cells._replace(columns=columns, test=test)
-
-
-def _read_numbers(settings: dict[str, Any], target: str) -> tuple[TableSource, _Cells]:
-    """Read all rows, with the notation of numbers that the text columns show; it is added to the settings."""
-    kind: type[TableSource] = ParquetSource if settings["source"] == "parquet" else CsvSource
-    for _ in range(3):  # what is text in one notation may be a number in another
-        source = kind.model_validate(settings)
-        cells = _read(source, target)
-        if settings["source"] != "csv":
-            break
-        notation = _notation(source, cells)
-        if notation.is_plain:
-            break
-        before = NumberFormat(*(getattr(source, name) for name in NumberFormat._fields))
-        notation = notation._replace(
-            decimal=before.decimal if notation.decimal == "." else notation.decimal,
-            thousands=notation.thousands or before.thousands,
-            strip=tuple(dict.fromkeys([*before.strip, *notation.strip])),
-        )
-        if notation == before:
-            break
-        changed = {name for name in NumberFormat._fields if getattr(notation, name) != getattr(NumberFormat(), name)}
-        settings |= {name: value for name, value in notation._asdict().items() if name in changed}
-        if notation.strip:
-            settings["strip"] = list(notation.strip)
-    return source, cells
-
-
-def _notation(source: TableSource, cells: _Cells) -> NumberFormat:
-    """Return the notation of the numbers in text columns; numbers with a point in other columns count too."""
-    assert isinstance(source, CsvSource)
-    shown = source.sample_cells()
-    found = []
-    for name, column in cells.columns.items():
-        raw = column.categories if column.categories is not None else shown.get(name, ())
-        words = [cell for cell in raw if cell.lower() not in MARKERS]
-        if column.categories is not None or any("." in cell for cell in words):
-            found += [notation] if (notation := written_numbers(words, plain=True)) is not None else []
-    return common_format(found) if any(notation.example for notation in found) else NumberFormat()
 
 
 def _find_target(path: Path, given: str | None, names: Sequence[str], header: bool | None) -> str:
@@ -267,42 +207,6 @@ def _find_target(path: Path, given: str | None, names: Sequence[str], header: bo
     if header is None and names == [str(place) for place in range(len(names))]:
         hint += "; if the first line holds the names of the columns: --header"
     raise DataError(f"{path}: --target: there is no column {given!r}{hint}")
-
-
-def _read(source: TableSource, target: str) -> _Cells:
-    """Read all rows, each column separately, so that an unusable column does not affect the others."""
-    text: frozenset[ColumnName] = frozenset({target})
-    while True:
-        builders: dict[str, FrameBuilder] = {}
-        unreadable: dict[str, str] = {}
-        test = 0
-        for chunk in source.chunks(text):
-            chunk, _ = chunk.without_empty_rows()
-            names = [str(name) for name in chunk.cells.columns]
-            if (duplicate := first_duplicate(names)) is not None:
-                raise source.error(f"two columns are named '{duplicate}'")
-            builders = builders or {name: FrameBuilder(verbatim=frozenset({target})) for name in names}
-            for position, name in enumerate(names):
-                try:
-                    if name not in unreadable:
-                        builders[name].add(chunk.cells.iloc[:, [position]])
-                except DataError as error:
-                    unreadable[name] = str(error)
-            test += chunk.test * len(chunk.cells)
-        columns: dict[str, Column] = {}
-        mixed: set[str] = set()
-        for name, builder in builders.items():
-            try:
-                if name not in unreadable:
-                    columns |= builder.frame().columns
-            except MixedTypesError:
-                mixed.add(name)
-        if not mixed:
-            declared = {name for name, builder in builders.items() if name in builder.declared}
-            return _Cells(list(builders), columns, unreadable, declared, test)
-        if mixed <= text:
-            raise source.error(f"columns with both numbers and text: {', '.join(sorted(mixed))}")
-        text |= mixed
 
 
 # --- the target
@@ -339,7 +243,7 @@ def _range(target: Column) -> tuple[float, float]:
 
 
 def _profile_column(
-    position: int, name: str, cells: _Cells, markers: Sequence[str], target: Column, target_name: str
+    position: int, name: str, cells: TableCells, markers: Sequence[str], target: Column, target_name: str
 ) -> ColumnProfile:
     """Profile a column as the recommended settings read it."""
     if name == target_name:
