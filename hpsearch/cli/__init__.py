@@ -14,7 +14,7 @@ from hpsearch.cli.options import replace_unencodable, say
 from hpsearch.cli.output import guarded_output
 from hpsearch.cli.run import resume_command, run_command
 from hpsearch.cli.studies import export_command, report_command, show_command
-from hpsearch.core.resources import exhausted_resource
+from hpsearch.core.resources import check_address_space, exhausted_resource
 from hpsearch.core.version import __version__
 from hpsearch.errors import HpsearchError, Interrupted
 
@@ -29,6 +29,7 @@ def commands() -> None:
 
     A study file describes the data, the model and the search; the result is a tracked study and its best model.
     """
+    check_address_space()
 
 
 for command in (

@@ -21,7 +21,8 @@ from typing import Any
 
 from hpsearch.core.files.temporary import private_folder
 
-PRELOAD = ["hpsearch.training.trial"]  # modules that the fork server imports once for all children
+# Modules that the fork server imports once for all children.
+PRELOAD = ["hpsearch.core.child_errors", "hpsearch.training.trial"]
 _STARTING = threading.RLock()  # held while a child starts: globals of this process change, and are restored
 LONGEST_TEMPORARY = 57  # characters of the folder for temporary files; the address of a socket in it has 50 more
 

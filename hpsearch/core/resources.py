@@ -9,6 +9,8 @@ from typing import Final, final
 
 EXIT_EXHAUSTED: Final = 75  # exit code of a child process that a shortage ends: EX_TEMPFAIL of sysexits.h
 
+MIN_ADDRESS_SPACE = 512 * 2**20  # bytes of virtual memory; with less, OpenBLAS may never return from its start
+
 _CODES = {  # error number → what has run out
     errno.ENOMEM: "out of memory",
     errno.EMFILE: "too many open files; raise the limit with: ulimit -n",
@@ -21,6 +23,7 @@ _TEXTS = {  # part of a message of an exception of another type → what has run
     "failed to map segment from shared object": _CODES[errno.ENOMEM],
     "annot allocate memory": _CODES[errno.ENOMEM],
     "Too many open files": _CODES[errno.EMFILE],
+    "items of ancdata": _CODES[errno.EMFILE],  # multiprocessing, when received files cannot be opened
 }
 
 
@@ -52,6 +55,25 @@ def exhausted_resource(error: BaseException | None) -> str | None:
 
 def _with_detail(text: str, detail: str) -> str:
     return f"{text} ({detail.splitlines()[0]})" if detail.strip() else text
+
+
+def check_address_space() -> None:
+    """Check that the limit on virtual memory (`ulimit -v`) lets numeric libraries start.
+
+    Raises:
+        ResourceExhausted: it does not.
+    """
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit not in (-1, resource.RLIM_INFINITY) and limit < MIN_ADDRESS_SPACE:
+        needed = MIN_ADDRESS_SPACE // 2**20
+        raise ResourceExhausted(
+            f"out of memory: the limit is {limit // 2**20} MB, and at least {needed} MB are needed to start;"
+            " raise it with: ulimit -v"
+        )
 
 
 def check_open_files() -> None:

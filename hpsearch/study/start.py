@@ -1,8 +1,11 @@
 """Start or resume a study in its database, and check the changes of its file."""
 
+from collections.abc import Hashable
+
 from hpsearch.config.diff import changed_sections, compare_specs
+from hpsearch.config.references import search_space
 from hpsearch.config.spec import Spec
-from hpsearch.core.space import Space
+from hpsearch.core.space import Space, Value
 from hpsearch.core.text import format_count
 from hpsearch.core.version import versions
 from hpsearch.data.dataset import Dataset
@@ -31,6 +34,8 @@ def check_changes(storage: StudyDatabase, stored: StoredStudy, old: Spec, new: S
     changes = compare_specs(old, new, proposed)
     if not proposed and storage.trials.count(PRIOR) and (differing := changed_sections(old, new)):
         raise StorageError(f"{where}: was forked with another {', '.join(differing)}, which its trials depend on")
+    if not proposed and storage.trials.count(PRIOR) and _kinds(search_space(old)) != _kinds(search_space(new)):
+        raise StorageError(f"{where}: was forked with parameters of other kinds, which its trials depend on")
     if changes.refused:
         raise StorageError(
             f"{where}: holds study '{stored.name}', which cannot continue with these changes of its file:\n"
@@ -38,6 +43,11 @@ def check_changes(storage: StudyDatabase, stored: StoredStudy, old: Spec, new: S
             + "\nStart a new study that reuses its trials where possible: hpsearch run STUDY.yaml --fork NEWNAME"
         )
     return [f"changed since the study began: {change}" for change in changes.changes]
+
+
+def _kinds(space: Space) -> tuple[dict[str, Hashable], dict[str, Value]]:
+    """Return what the internal values of trials depend on, which excludes the ends of ranges."""
+    return {a.key: (a.integer, a.zoomable, a.choices, a.when) for a in space.axes}, dict(space.fixed)
 
 
 def start_study(

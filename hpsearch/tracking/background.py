@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, final
 
 from hpsearch.core.files.temporary import private_umask
 from hpsearch.core.processes import init_worker, process_context, starting_children
-from hpsearch.core.resources import exiting_on_shortage
-from hpsearch.core.text import masked
+from hpsearch.core.resources import ResourceExhausted, exhausted_resource, exiting_on_shortage
+from hpsearch.core.text import first_line, masked
 from hpsearch.tracking.base import StudyInfo
 from hpsearch.tracking.sender import Message, RetryingSender, TrackerFactory, UploadProgress
 
@@ -34,6 +34,9 @@ class BackgroundTracker:
         uri: tracking URI.
         scratch: the coordinator's temporary folder.
         stop: checked while `close` waits; True shortens the wait to `STOP_TIMEOUT`.
+
+    Raises:
+        ResourceExhausted: in `start_study`: the child process cannot be started.
     """
 
     def __init__(self, name: str, factory: TrackerFactory, uri: str, scratch: str, stop: Callable[[], bool]) -> None:
@@ -63,8 +66,13 @@ class BackgroundTracker:
 
     def start_study(self, study: StudyInfo) -> None:
         self._study = study
-        with starting_children():
-            self._process.start()
+        try:
+            with starting_children():
+                self._process.start()
+        except (EOFError, OSError) as error:
+            self._closed = True
+            reason = exhausted_resource(error) or first_line(error)
+            raise ResourceExhausted(f"the process for {self._name} cannot be started: {reason}") from error
         for end in self._child_ends:
             end.close()  # the child process has its own copies
         for message in (Message("start_study", (study,)), *self._early):

@@ -20,6 +20,7 @@ from hpsearch.storage.records import StoredWeights, Trial
 from hpsearch.storage.sqlite_file import url_of
 from hpsearch.storage.study_db import StudyDatabase
 from hpsearch.study.fork import converted
+from hpsearch.study.session import Options, Session
 from tests.hpsearch import test_cli
 from tests.hpsearch.study import test_start
 
@@ -262,6 +263,25 @@ def test_a_stopped_fork_resumes(place: Any, tmp_path: Path) -> None:
     said = place.run("--set", "name=large", storage="large.db", stages=[COARSE, FINE])
     assert said.code == 0 and len(place.trained) <= 4
     same(place.show("large.db"), place.show("whole.db"))
+
+
+def test_parameters_changed_before_a_fork_begins(place: Any, tmp_path: Path) -> None:
+    """Ends of ranges may change; the trials that it starts with have no value on axes of another kind."""
+    assert place.run(stages=[COARSE]).code == 0
+    url, parent = url_of(str(tmp_path / "large.db")), url_of(str(tmp_path / "small.db"))
+    with Session(
+        cases.small(**{**test_start.BASE, "stages": [COARSE]}, name="large"),
+        url,
+        Options(None, "none", parent=parent, executor="inline"),
+    ):
+        pass  # stopped before its first stage
+    again: dict[str, Any] = {"storage": "large.db", "stages": [COARSE, {**CONFIRM, "top": 9}]}
+    for other in ({"type": "int", "min": 1, "max": 2}, {"values": [0.01, 0.1]}, 0.1):
+        said = place.run("--set", "name=large", **again, **{"parameters.learning_rate": other})
+        assert said.code == 2 and "was forked with parameters of other kinds" in said.err, said
+    said = place.run("--set", "name=large", **again, **{"parameters.learning_rate.max": 0.01})
+    assert said.code == 0
+    assert max(t["params"]["learning_rate"] for t in place.show("large.db")["trials"][6:]) > 0.01
 
 
 def test_refused(place: Any, tmp_path: Path) -> None:
