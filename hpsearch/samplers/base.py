@@ -108,8 +108,13 @@ def from_unit(distribution: "BaseDistribution", unit: float) -> Any:
 
 
 def to_unit(distribution: "FloatDistribution | IntDistribution", value: float) -> float:
-    """Map a value to [0, 1]: the inverse of `from_unit`; an integer maps to about the middle of its interval."""
+    """Map a value to [0, 1]: the inverse of `from_unit`; an integer maps to about the middle of its interval.
+
+    A zoom on a single point leaves bounds that differ by a bit and whose logarithms are equal: they map to 0.5.
+    """
     low, high = _scaled_bounds(distribution)
+    if low == high:
+        return 0.5
     scaled = math.log(value) if distribution.log else value
     return min(max((scaled - low) / (high - low), 0.0), 1.0)
 

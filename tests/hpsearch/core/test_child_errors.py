@@ -1,6 +1,5 @@
 """The fork server's errors: a traceback, unless a resource has run out."""
 
-
 import pytest
 
 from hpsearch.core import child_errors

@@ -1,5 +1,6 @@
 """The sampler contract, for every sampler in the registry, and the functions that samplers share."""
 
+import math
 import os
 import subprocess
 import sys
@@ -196,3 +197,13 @@ def test_samplers_repeat_by_seed(name: str) -> None:
 
     assert asked(2**64 - 1) == asked(2**64 - 1)
     assert asked(1) != asked(2)
+
+
+def test_bounds_that_differ_by_a_bit() -> None:
+    """As after a zoom on one point without a margin: their logarithms may be equal."""
+    low = 0.8386123456
+    high = math.nextafter(low, 1.0)
+    distribution = FloatDistribution(low, high, log=True)
+    assert not distribution.single() and math.log(low) == math.log(high)
+    assert to_unit(distribution, low) == to_unit(distribution, high) == 0.5
+    assert low <= from_unit(distribution, 0.5) <= high
