@@ -94,7 +94,7 @@ SECTION_KEYS = {
         "min_frequency": "rare",
         "max_categories": "categories",
     },
-    "data.split": {"val": "validation valid dev", "column": "by"},
+    "data.split": {"val": "validation valid dev"},
     "model": {"hidden": "units neurons", "hidden.activation": "nonlinearity"},
     "model.hidden": {"units": "size nodes features out_features", "dropout": "p rate"},
     "train": {"schedule": "scheduler", "row_sampling": "draw", "penalty_divisor": "penalty"},

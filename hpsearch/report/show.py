@@ -9,7 +9,6 @@ from rich.console import Console
 from hpsearch.core.text import printable
 from hpsearch.report.export import as_csv, as_json
 from hpsearch.report.text import as_text, output_console
-from hpsearch.report.watch import watch
 from hpsearch.study.summary import status_line, summary
 
 OutputFormat = Literal["text", "json", "csv", "raw csv"]
@@ -29,6 +28,9 @@ def print_study(url: str, output: OutputFormat = "text", *, all_trials: bool = F
     """
     console = Console()
     try:
+        if follow:
+            from hpsearch.report.watch import watch
+
         study = watch(url, console) if follow else summary(url)
     except KeyboardInterrupt:
         if follow:

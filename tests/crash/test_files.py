@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from hpsearch.config import document
+from hpsearch.config import yaml_text
 from hpsearch.config.load import load_spec, restore_spec
 from hpsearch.config.spec import Spec
 from hpsearch.errors import HpsearchError, SpecError
@@ -64,7 +64,7 @@ def in_time() -> Iterator[None]:
 
 def library() -> float:
     """Return the CPU seconds of any reader for a file with as many values as are allowed."""
-    text = json.dumps([f"value{n}" for n in range(document.MAX_NODES)])
+    text = json.dumps([f"value{n}" for n in range(yaml_text.MAX_NODES)])
     begun = time.process_time()
     YAML(typ="safe", pure=True).load(text)
     return time.process_time() - begun

@@ -8,11 +8,11 @@ from engine.activations import ALL_LAYERS, HIDDEN_ACTIVATIONS
 from engine.initializers import INITIALIZERS
 from engine.optimizers import OPTIMIZERS
 from engine.training.schedules import SCHEDULES
-from hpsearch.config.document import _compose, _Reader
 from hpsearch.config.hints import _normalized, _parts, _places
 from hpsearch.config.load import SECTION_NAMES, spec_from_mapping
 from hpsearch.config.spec import Metric, Pruning, Stage
 from hpsearch.config.vocabulary import FOREIGN_KEYS, FOREIGN_VALUES, SECTION_KEYS
+from hpsearch.config.yaml_text import YamlReader, compose_yaml
 from hpsearch.core.space import Fixed, Range, Values
 from hpsearch.data.preprocessing import IMPUTES, SCALES
 from hpsearch.data.sources import SOURCES
@@ -73,7 +73,7 @@ def valid(text: str) -> None:
         "parameters": {},
         "stages": [{"name": "a", "trials": 3}],
     }
-    content[section] = {**content.get(section, {}), key: _Reader("", "").value(_compose("", value), ())}
+    content[section] = {**content.get(section, {}), key: YamlReader("", "").value(compose_yaml("", value), ())}
     assert spec_from_mapping(content, "here")[1] == []
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from hpsearch.config import document
+from hpsearch.config import yaml_text
 from hpsearch.config.starter.text import scalar
 from hpsearch.data.text_files.csv_file import CsvFile, TextFormat
 from hpsearch.errors import DataError, HpsearchError
@@ -33,8 +33,8 @@ def test_only_text(tmp_path: Path) -> None:
 @given(st.text())
 def test_any_text_survives(text: str) -> None:
     word = scalar(text)
-    content: Any = document._Reader("", "").value(
-        document._compose("", f"k: [{word}, x]\nm:\n  {word}: {word}  # c\n"), ()
+    content: Any = yaml_text.YamlReader("", "").value(
+        yaml_text.compose_yaml("", f"k: [{word}, x]\nm:\n  {word}: {word}  # c\n"), ()
     )
     assert content == {"k": [text, "x"], "m": {text: text}}
     assert word.isprintable()
