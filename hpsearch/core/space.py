@@ -262,9 +262,14 @@ def _axis(name: str, parameter: Range | Values) -> Axis:
 
 
 def box_contains(axis: Axis, box: Box, internal: InternalValue | None) -> bool:
-    """Return whether the box holds an internal value of the axis; None (an inactive axis) is in every box."""
-    if internal is None or isinstance(internal, str) or not axis.zoomable:
+    """Return whether the box holds an internal value of the axis; None (an inactive axis) is in every box.
+
+    A box holds all values of an axis that are not ordered.
+    """
+    if internal is None:
         return True
+    if not axis.zoomable or isinstance(internal, str):
+        return internal in axis.choices
     low, high = box[axis.key]
     return low <= internal <= high
 

@@ -70,7 +70,4 @@ def _divergence(axis: Axis, ranks: Sequence[tuple[Trial, float]], cutoff: float)
 
 def _in_space(space: Space, trial: Trial) -> bool:
     """Return whether a trial's point lies in the current ranges, which may have changed since the trial."""
-    categorical = (a for a in space.axes if not a.zoomable and a.key in trial.internal_params)
-    return in_box(space, space.full_box(), trial) and all(
-        trial.internal_params[a.key] in a.choices for a in categorical
-    )
+    return in_box(space, space.full_box(), trial)

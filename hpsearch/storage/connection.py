@@ -167,21 +167,28 @@ class Connection:
                     yield connection
 
     def rows(
-        self, table: sa.Table, *where: sa.ColumnElement[bool], columns: "Sequence[sa.Column[Any]]" = ()
+        self,
+        table: sa.Table,
+        *where: sa.ColumnElement[bool],
+        columns: "Sequence[sa.Column[Any]]" = (),
+        skip: bool = False,
     ) -> "list[sa.Row[Any]]":
         """Return rows of a table in the order of its keys.
 
         Args:
             columns: the columns to read; all by default.
+            skip: leave out rows with invalid cells.
 
         Raises:
-            StorageError: a cell has another type than its column, or is out of bounds.
+            StorageError: without `skip`, a cell has another type than its column, or is out of bounds.
         """
         read = list(columns or table.columns)
         raw = (sa.type_coerce(column, _RAW).label(column.name) for column in read)  # as the driver returns them
         query = sa.select(*raw).where(*where).order_by(*table.primary_key.columns)
         with self.reading() as connection:
             rows = list[Any](connection.execute(query))
+        if skip:
+            return [row for row in rows if all(map(is_valid, read, row))]
         for place, column in enumerate(read):
             if not all(is_valid(column, row[place]) for row in rows):
                 raise StorageError(f"{display_name(self.url)}: column {column.name} of table {table.name} {DAMAGED}")

@@ -74,9 +74,12 @@ class TrialTable:
     def checkpoints(self, stage: str) -> dict[int, TrialResult]:
         """Return a stage's stored checkpoints, by the number of the trial.
 
-        If the curves of a trial cannot be read, its checkpoint is empty, so that the trial starts over.
+        If a cell or the curves of a trial cannot be read, its checkpoint is empty, so that the trial starts over.
         """
-        return {row.number: _progress(row, row.state) for row in self._checkpoints(stage, *CHECKPOINT.columns)}
+        read = {row.number: _progress(row, row.state) for row in self._checkpoints(stage, *CHECKPOINT.columns)}
+        where = CHECKPOINT.c.stage == stage
+        stored = self._connection.rows(CHECKPOINT, where, columns=[CHECKPOINT.c.number], skip=True)
+        return {row.number: read.get(row.number, _unreadable(row.number)) for row in stored}
 
     def progress(self, stage: str) -> dict[int, TrialResult]:
         """Return the same as `checkpoints` without the checkpoints themselves, which only training needs."""
@@ -84,7 +87,7 @@ class TrialTable:
         return {row.number: _progress(row, None) for row in self._checkpoints(stage, *columns)}
 
     def _checkpoints(self, stage: str, *columns: sa.Column[Any]) -> "Sequence[sa.Row[Any]]":
-        return self._connection.rows(CHECKPOINT, CHECKPOINT.c.stage == stage, columns=columns)
+        return self._connection.rows(CHECKPOINT, CHECKPOINT.c.stage == stage, columns=columns, skip=True)
 
     def add(self, trials: Sequence[Trial]) -> None:
         """Store new trials in one transaction, copied outcomes included."""
@@ -210,8 +213,12 @@ def _progress(row: Any, checkpoint: bytes | None) -> TrialResult:
         if not max(map(len, history.values()), default=0) <= row.epochs:
             raise ValueError(row.epochs)
     except ValueError:
-        return TrialResult(row.number, "running", None, 0, 0, {}, 0.0, b"")
+        return _unreadable(row.number)
     return TrialResult(row.number, "running", None, row.epochs, 0, history, row.seconds, checkpoint)
+
+
+def _unreadable(number: int) -> TrialResult:
+    return TrialResult(number, "running", None, 0, 0, {}, 0.0, b"")
 
 
 def _packed(history: Mapping[str, list[float]]) -> bytes:

@@ -52,6 +52,10 @@ class StageRun:
         self._suggester = Suggester(spec, space, number, stored.box, known, state.transferred)
         self._earlier = [t for t in distinct_outcomes(earlier) if t.state in FINISHED and in_box(space, stored.box, t)]
         self._trials = context.storage.trials.load(stage.name, space)
+        for trial in self._trials:
+            with context.storage.connection.validated(f"the point of {trial.label}, or the box of its stage,"):
+                if not in_box(space, stored.box, trial):
+                    raise ValueError(trial.internal_params)
         if not self._trials and (notice := startup_notice(spec, space, number, stored.box, len(known))):
             self._note(notice)
         partial = context.storage.trials.checkpoints(stage.name)
