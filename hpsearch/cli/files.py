@@ -20,7 +20,8 @@ def check_command(study: Path, overrides: tuple[str, ...]) -> None:
     for notice in startup_notices(spec):
         say(f"note: {notice}", err=True)
     stages = ", ".join(f"{s.name} {s.trials}: {s.how}" for s in spec.stages)
-    say(f"{study}: ok: study '{spec.name}', {spec.metric.described}; {stages}")
+    split = "" if spec.data.split is None else f"; rows split {spec.data.split.described}"
+    say(f"{study}: ok: study '{spec.name}', {spec.metric.described}; {stages}{split}")
 
 
 @click.command("schema")

@@ -1,5 +1,6 @@
 """The column that a split follows: times, which order the rows, or groups, whose rows stay together."""
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
@@ -181,9 +182,11 @@ def _parse_dates(name: str, texts: tuple[str, ...], date_format: str | None) -> 
 
 def _formats(text: str) -> Iterator[str]:
     """Yield the known formats that a text fits."""
+    import datetime
+
     for date, clock in product(_DATES, _CLOCKS):
-        found = _parsed((text,), date + clock)
-        if found is not None and not np.isnan(found).any():
+        with contextlib.suppress(ValueError):
+            datetime.datetime.strptime(text, date + clock)
             yield date + clock
 
 

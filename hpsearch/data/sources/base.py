@@ -68,6 +68,24 @@ class Split(StrictModel):
         description="Text file with train, val or test in each line, or .npz file with these arrays of row indices.",
     )
 
+    @property
+    def described(self) -> str:
+        """How the rows are split, in words."""
+        ways = {
+            f"in the order of '{self.by}'": self.by,
+            f"by groups of '{self.groups}'": self.groups,
+            f"by column '{self.column}'": self.column,
+            f"by file {self.file}": self.file,
+        }
+        how = next((words for words, given in ways.items() if given is not None), "at random")
+        if self.column is not None or self.file is not None:
+            return how
+        windows = "sliding windows" if self.by is not None else "folds"
+        shares = {"train": self.train, "val": self.val, "test": self.test}
+        parts = [] if self.folds is None else [f"{self.folds} {windows}"]
+        parts += [f"{share:.4g} {part}" for part, share in shares.items() if share and (not parts or part == "test")]
+        return f"{how}: {', '.join(parts)}"
+
     @model_validator(mode="before")
     @classmethod
     def _rest(cls, data: Any) -> Any:

@@ -132,7 +132,10 @@ def _data(content: ReportContent) -> Iterator[str]:
         folds = f" in each of {dataset.folds} folds" if dataset.folds > 1 else ""
         inputs = f"{'×'.join(map(str, dataset.inputs))} inputs"
         kind = f"{len(dataset.classes)} classes" if dataset.classes else "regression"
-        yield f"{parts} rows{folds}, {inputs}, {kind}"
+        split = content.spec.data.split
+        by_column = split is not None and (split.by is not None or split.groups is not None)
+        how = f", split {split.described.partition(':')[0]}" if split is not None and by_column else ""
+        yield f"{parts} rows{folds}, {inputs}, {kind}{how}"
 
 
 def _best(content: ReportContent) -> dict[str, Any] | None:
