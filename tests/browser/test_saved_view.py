@@ -129,8 +129,8 @@ def test_files(page: Any, served: str, study: FinishedStudy, screenshot: Screens
     page.get_by_text("history.json", exact=True).click()
     shown = page.locator("pre").filter(has_text="val/loss").inner_text()
     assert json.loads(shown) == {name: list(values) for name, values in study.ranked[0].history.items()}
-    page.get_by_text("loss.png", exact=True).click()
-    drawn = page.get_by_alt_text("loss.png").element_handle()
+    page.get_by_text("loss.svg", exact=True).click()
+    drawn = page.get_by_alt_text("loss.svg").element_handle()
     page.wait_for_function("image => image.complete && image.naturalWidth === 600", arg=drawn)
     screenshot(page, "mlflow-files")
 

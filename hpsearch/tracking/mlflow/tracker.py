@@ -13,7 +13,7 @@ from hpsearch.storage.records import Trial, best_of
 from hpsearch.tracking.base import StudyInfo
 from hpsearch.tracking.mlflow.database import artifact_root, open_client
 from hpsearch.tracking.mlflow.experiment import Experiment
-from hpsearch.tracking.mlflow.loss_plot import LossPlot
+from hpsearch.tracking.mlflow.loss_plot import loss_plot
 from hpsearch.tracking.mlflow.model_registry import MODEL_FOLDER, NotRegisteredError, register, registered_name
 from hpsearch.tracking.mlflow.run import CHAMPION_METRICS, InputDataset, run_times
 from hpsearch.tracking.mlflow.runs import TrialRuns
@@ -123,11 +123,11 @@ class MlflowTracker:
         if not trials:
             return
         with private_folder() as folder:
-            plot, file = LossPlot(), folder / "loss.png"
+            file = folder / "loss.svg"
             for trial in trials:
                 run = self._runs.run_id(trial.label)
                 if run is not None:
-                    plot.save(trial, file)
+                    file.write_text(loss_plot(trial), "utf-8")
                     self._client.log_artifact(run, str(file))
                     self._runs.log_dataset(run)
 

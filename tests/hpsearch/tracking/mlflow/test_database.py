@@ -6,8 +6,10 @@ from typing import Any
 import cases
 import numpy as np
 import pytest
+import sqlalchemy as sa
 
 from hpsearch.tracking import StudyInfo
+from hpsearch.tracking.mlflow.database import open_client
 from hpsearch.tracking.mlflow.tracker import MlflowTracker
 from tests.hpsearch.tracking.mlflow.mlflow_cases import trial
 
@@ -34,3 +36,23 @@ def test_size_of_a_trial(place: Path) -> None:
         tracker.close(9)
         size.append(place.stat().st_size)
     assert 10_000 < (size[1] - size[0]) / 20 <= 35_000
+
+
+def test_the_disk_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not for the statements that create a database, which is renamed when it is complete, nor for every commit."""
+    levels = list[int]()
+
+    class Store:
+        """Makes one connection, as MLflow's store."""
+
+        def __init__(self, url: str, *_: Any) -> None:
+            self.engine = sa.create_engine(url)
+            with self.engine.connect() as connection:
+                levels.append(connection.exec_driver_sql("PRAGMA synchronous").scalar_one())
+            self.engine.dispose()
+
+    monkeypatch.setattr("mlflow.store.tracking.sqlalchemy_store.SqlAlchemyStore", Store)
+    open_client(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    Store(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    off, normal = 0, 1
+    assert levels[0] == off and len(levels) > 1 and set(levels[1:]) == {normal}

@@ -25,6 +25,7 @@ from hpsearch.storage.records import Trial
 from hpsearch.storage.sqlite_file import url_of
 from hpsearch.storage.study_db import StudyDatabase
 from hpsearch.study.summary import summary
+from hpsearch.tracking.mlflow.loss_plot import loss_plot
 from hpsearch.tracking.mlflow.run import CURVE_POINTS
 from hpsearch.tracking.mlflow.tracker import BEST_TRIALS
 from tests.hpsearch.tracking.mlflow.mlflow_cases import counts
@@ -202,10 +203,10 @@ def test_history_is_whole(tracked: Tracked) -> None:
 
 def test_loss_plots_of_the_best(tracked: Tracked) -> None:
     complete = sorted((r for r in tracked.trials.values() if r.state == "complete"), key=lambda r: r.value or 0)
-    have = {label for label in tracked.trials if artifact(tracked, label, "loss.png").exists()}
+    have = {label for label in tracked.trials if artifact(tracked, label, "loss.svg").exists()}
     assert have == {r.label for r in complete[:BEST_TRIALS]}
     for label in have:
-        assert artifact(tracked, label, "loss.png").read_bytes().startswith(b"\x89PNG")
+        assert artifact(tracked, label, "loss.svg").read_text("utf-8") == loss_plot(tracked.trials[label])
 
 
 def test_champion(tracked: Tracked) -> None:
