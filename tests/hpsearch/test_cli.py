@@ -482,3 +482,12 @@ def test_show_prints_one_format(options: tuple[str, str]) -> None:
     result = CliRunner().invoke(cli.commands, ["show", "small.db", *options])
     assert result.exit_code == 2
     assert "--json, --csv and --watch exclude each other" in result.output
+
+
+def test_check_says_how_rows_are_split_and_which_class_counts(call: Call, study: Path) -> None:
+    content = json.loads(study.read_text())
+    content["data"] |= {"split": {"folds": 3}}
+    content["metric"] = {"name": "val/f1", "positive": "yes"}
+    study.write_text(json.dumps(content))
+    said = call("check", study).out
+    assert "val/f1 of class 'yes'" in said and "rows split at random: 3 folds, 0.2 test" in said

@@ -5,6 +5,7 @@ import json
 import re
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -192,3 +193,13 @@ def test_names_are_escaped(ran: Any, tmp_path: Path) -> None:
     tags = {tag for s in every for tag in re.findall(r"<[^>]*>", s)}
     assert tags <= {"<br>", "<extra>", "</extra>"}, tags
     assert "<" not in figures[1]
+
+
+def test_the_subtitle_names_the_class_of_f1_and_the_split() -> None:
+    content = handmade_content(metric={"name": "val/f1"}, **{"data.split": {"groups": "patient"}})
+    assert content.dataset is not None
+    binary = content._replace(dataset=replace(content.dataset, classes=("fraud", "genuine"), rarer=0))
+    assert "metric: val/f1 of class 'fraud' (higher is better)" in page._subtitle(binary)
+    assert "split by groups of 'patient'" in page._subtitle(binary)
+    assert "metric: val/f1 (higher is better)" in page._subtitle(content)
+    assert "split" not in page._subtitle(handmade_content())
