@@ -201,7 +201,7 @@ def test_samplers_repeat_by_seed(name: str) -> None:
 
 def test_bounds_that_differ_by_a_bit() -> None:
     """As after a zoom on one point without a margin: their logarithms may be equal."""
-    low = 1.2e-3
+    low = 0.005
     high = math.nextafter(low, 1.0)
     distribution = FloatDistribution(low, high, log=True)
     assert not distribution.single() and math.log(low) == math.log(high)
