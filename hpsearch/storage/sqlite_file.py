@@ -231,17 +231,14 @@ def create_private(path: Path) -> None:
         raise StorageError(f"{path}: {problem} ({error.strerror})") from None
 
 
-def connect_existing(path: Path, timeout: float = BUSY_TIMEOUT) -> sqlite3.Connection:
+def connect_existing(path: Path) -> sqlite3.Connection:
     """Connect to an existing file for writing; a file that is missing is not created.
-
-    Args:
-        timeout: seconds to wait for another process that writes.
 
     Raises:
         sqlite3.OperationalError: the file does not exist or cannot be opened.
     """
     address = f"{path.absolute().as_uri()}?mode=rw"
-    return sqlite3.connect(address, timeout=timeout, uri=True, check_same_thread=False)
+    return sqlite3.connect(address, timeout=BUSY_TIMEOUT, uri=True, check_same_thread=False)
 
 
 def set_pragmas(connection: Any, _record: Any) -> None:

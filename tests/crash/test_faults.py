@@ -24,7 +24,7 @@ import sqlalchemy as sa
 
 from hpsearch.data.dataset import prepare
 from hpsearch.errors import Interrupted
-from hpsearch.storage import database, sqlite_file
+from hpsearch.storage import sqlite_file
 from hpsearch.storage.sqlite_file import url_of
 from hpsearch.storage.study_db import StudyDatabase
 from tests.crash import test_crash
@@ -338,7 +338,6 @@ def test_locked_for_too_long(
     if number == 1:
         stopped.put(file)
     with closing(sqlite3.connect(file, isolation_level=None)) as other, monkeypatch.context() as patch:
-        patch.setattr(database, "BUSY_TIMEOUT", 0.2)
         patch.setattr(sqlite_file, "BUSY_TIMEOUT", 0.2)
         with at(number, lambda _: other.execute("BEGIN IMMEDIATE")):
             begun = time.monotonic()
