@@ -9,7 +9,7 @@ from typing import NamedTuple
 from hpsearch.config.spec import Spec
 from hpsearch.core.space import InternalValue, Point, Space, point_key
 from hpsearch.search.earlier import distinct_outcomes
-from hpsearch.search.student_t import two_sided_quantile
+from hpsearch.search.statistics.student_t import two_sided_quantile
 from hpsearch.storage.records import FINISHED, Trial, best_of
 
 CONFIDENCE = 0.95  # of all intervals

@@ -6,8 +6,8 @@ from itertools import compress
 from hpsearch.config.spec import Spec
 from hpsearch.core.space import Axis, Space
 from hpsearch.search.earlier import distinct_outcomes, in_box
-from hpsearch.search.ped_anova import divergence
 from hpsearch.search.ranking import rank_trials
+from hpsearch.search.statistics.ped_anova import divergence
 from hpsearch.storage.records import Trial
 
 BEST_SHARE = 0.1  # share of trials that count as the best

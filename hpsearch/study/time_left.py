@@ -19,7 +19,7 @@ OTHER_STAGE = 0.3  # relative error of a mean that comes from another stage
 
 
 class Workload(NamedTuple):
-    """What a study has trained and has planned.
+    """The work of a study, trained and planned.
 
     Attributes:
         trials: trials of each stage that has begun, by number.

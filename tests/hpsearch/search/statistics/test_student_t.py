@@ -3,7 +3,7 @@
 import pytest
 from scipy.stats import t
 
-from hpsearch.search.student_t import two_sided_quantile
+from hpsearch.search.statistics.student_t import two_sided_quantile
 
 
 @pytest.mark.parametrize("degrees", [*range(1, 40), 99, 100, 999, 1000])

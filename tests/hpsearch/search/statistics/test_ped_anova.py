@@ -10,7 +10,7 @@ from optuna.importance import PedAnovaImportanceEvaluator
 
 from hpsearch.core.space import Axis, InternalValue
 from hpsearch.samplers.base import from_unit
-from hpsearch.search.ped_anova import divergence
+from hpsearch.search.statistics.ped_anova import divergence
 
 AXES = [
     Axis("x", "x", 0.5, 3.0),

@@ -1,0 +1,1 @@
+"""Statistics whose usual libraries take long to import."""
