@@ -28,6 +28,7 @@ from hpsearch.study.context import StudyContext, StudyState, train_seed
 from hpsearch.study.dispatcher import COLLECT_TIMEOUT, Dispatcher
 from hpsearch.study.stage_clock import StageClock
 from hpsearch.training.grouping import group_trials
+from hpsearch.training.network import build_network
 from hpsearch.training.task import Task, TrialResult, TrialTask, pruned_result, resumed
 
 MIRRORED_AT_ONCE = 100  # trials written to Optuna's tables between two waits for outcomes, in about 0.1 s
@@ -59,7 +60,8 @@ class StageRun:
         if not self._trials and (notice := startup_notice(spec, space, number, stored.box, len(known))):
             self._note(notice)
         partial = context.storage.trials.checkpoints(stage.name)
-        self._partial = {n: r for n, r in partial.items() if self._is_readable(r)}  # running trials, as last stored
+        running = (r for n, r in partial.items() if n < len(self._trials) and self._trials[n].state == "running")
+        self._partial = {r.number: r for r in running if self._is_readable(r)}  # running trials, as last stored
         self._points = confirm.points_to_confirm(spec, self._trials, earlier) if stage.confirms else []
         state.boxes.append(stored.box)
         state.trials.append(self._trials)
@@ -139,7 +141,10 @@ class StageRun:
         try:
             if not partial.checkpoint:
                 raise EngineError("not a checkpoint: its curves cannot be read")
-            State.from_bytes(partial.checkpoint)
+            state = State.from_bytes(partial.checkpoint)
+            network = build_network(self._context.spec, self._context.dataset, self._trials[partial.number].point)
+            if (state.epoch, state.theta.shape) != (partial.epochs, (self._context.dataset.folds, network.size)):
+                raise EngineError("not a checkpoint: it is that of another epoch or network")
         except EngineError as error:
             self._state.notes.append(f"{self._stage.name}/{partial.number}: {error}; the trial starts over")
             return False
