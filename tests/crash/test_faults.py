@@ -457,6 +457,8 @@ DAMAGES: dict[str, str] = {
     "history empty": "history = x''",
     "history of random bytes": "history = randomblob(length(history))",
     "no history": "history = NULL",
+    "another epoch": "epochs = epochs + 100",
+    "text for a number": "epochs = 'two'",
 }
 
 

@@ -4,6 +4,7 @@ import sqlite3
 import threading
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -11,7 +12,7 @@ import sqlalchemy as sa
 from hpsearch.errors import StorageError
 from hpsearch.storage.sqlite_file import url_of
 from hpsearch.storage.study_db import StudyDatabase
-from hpsearch.storage.tables import METADATA, check_tables, create_tables, spec_hash
+from hpsearch.storage.tables import LEASE, METADATA, STUDY, TRIAL, check_tables, create_tables, is_valid, spec_hash
 
 
 def test_check_tables(tmp_path: Path) -> None:
@@ -77,3 +78,25 @@ def test_two_processes_create_the_tables(tmp_path: Path) -> None:
 
 def test_spec_hash() -> None:
     assert spec_hash("{}") == spec_hash("{}") != spec_hash("{ }")
+
+
+@pytest.mark.parametrize(
+    ("column", "good", "bad"),
+    [
+        (TRIAL.c.number, [0, 7], [None, -1, "1", 1.5, 2**31, b"1", True]),
+        (TRIAL.c.seconds, [0, 0.5], [None, "1", -1.0, 1e300, float("nan"), b""]),
+        (TRIAL.c.value, [None, -3.5, float("inf")], ["low", b"", float("nan")]),
+        (TRIAL.c.history, [None, b"", b"x"], ["text", 3, 0.5]),
+        (TRIAL.c.state, ["complete"], [None, "x" * 21, "\x1b[31m", "a\nb", "\u202e", 1, b"complete"]),
+        (TRIAL.c.error, [None, "two\nlines\t\x1b[31m"], [3, b"", "zero \0 byte"]),
+        (TRIAL.c.internal_params, ["{}"], [None, 1, b"{}"]),
+        (STUDY.c.created, [1.7e9], [None, -1.0, 1e300, "now"]),
+        (LEASE.c.heartbeat, [0.0], [1e12, "1"]),
+        (LEASE.c.pid, [1], [-1, 2**40, "1"]),
+    ],
+    ids=str,
+)
+def test_cells_have_the_types_of_their_columns(column: Any, good: list[Any], bad: list[Any]) -> None:
+    """SQLite stores anything in any column."""
+    assert all(is_valid(column, cell) for cell in good)
+    assert [cell for cell in bad if is_valid(column, cell)] == []
