@@ -55,7 +55,8 @@ class StageRun:
         self._trials = context.storage.trials.load(stage.name, space)
         for trial in self._trials:
             with context.storage.connection.validated(f"the point of {trial.label}, or the box of its stage,"):
-                if not in_box(space, stored.box, trial):
+                known_keys = trial.internal_params.keys() <= stored.box.keys()
+                if not known_keys or not in_box(space, stored.box, trial):
                     raise ValueError(trial.internal_params)
         if not self._trials and (notice := startup_notice(spec, space, number, stored.box, len(known))):
             self._note(notice)
