@@ -22,7 +22,7 @@ from typing import Any
 from hpsearch.core.files.temporary import private_folder
 
 # Modules that the fork server imports once for all children.
-PRELOAD = ["hpsearch.core.child_errors", "hpsearch.training.trial"]
+PRELOAD = ["hpsearch.core.resources.child_errors", "hpsearch.training.trial"]
 _STARTING = threading.RLock()  # held while a child starts: globals of this process change, and are restored
 LONGEST_TEMPORARY = 57  # characters of the folder for temporary files; the address of a socket in it has 50 more
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from hpsearch.core import child_errors
-from hpsearch.core.child_errors import report_error
 from hpsearch.core.processes import PRELOAD
+from hpsearch.core.resources import child_errors
+from hpsearch.core.resources.child_errors import report_error
 
 
 def test_the_fork_server_imports_it_first() -> None:
