@@ -9,6 +9,7 @@ import numpy as np
 from engine.registry import nearest
 from hpsearch.data.frame import Frame, category_name, frame_from_pandas, parse_number
 from hpsearch.data.preprocessing import Preprocessing
+from hpsearch.data.text_files.csv_file import TextFormat, with_plain_numbers
 from hpsearch.errors import DataError
 
 if TYPE_CHECKING:
@@ -44,6 +45,9 @@ def frame_of_features(data: "pd.DataFrame | Frame", folds: Sequence[Preprocessin
         columns.append(cells.rename(name))
     converted = pd.concat(columns, axis=1) if columns else pd.DataFrame(index=data.index)
     input_format = folds[0].input_format
+    numbers = TextFormat.restore(input_format).numbers
+    if not numbers.is_plain:
+        converted = with_plain_numbers(converted, numbers, set(categories))
     return frame_from_pandas(converted, input_format.get("missing", ()), input_format.get("missing_of"))
 
 

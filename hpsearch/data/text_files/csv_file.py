@@ -129,7 +129,7 @@ class CsvFile:
                         self._check_lengths()  # pandas pads rows that are too short
                         checked = True
                     has_rows = has_rows or len(chunk) > 0
-                    yield chunk if numbers.is_plain else _with_plain_numbers(chunk, numbers, text)
+                    yield chunk if numbers.is_plain else with_plain_numbers(chunk, numbers, text)
         except pd.errors.ParserWarning:
             self._check_lengths()
             raise self._error("has rows of unequal length") from None
@@ -297,7 +297,7 @@ def _next_chunk(reader: Iterator["pd.DataFrame"]) -> "pd.DataFrame | None":
         return next(reader, None)
 
 
-def _with_plain_numbers(chunk: "pd.DataFrame", numbers: NumberFormat, text: set[str]) -> "pd.DataFrame":
+def with_plain_numbers(chunk: "pd.DataFrame", numbers: NumberFormat, text: set[str]) -> "pd.DataFrame":
     """Write numbers as 1234.5 in columns that pandas read as text; a column of such numbers becomes numeric.
 
     Args:

@@ -59,7 +59,7 @@ class NumberFormat(NamedTuple):
             found = pattern.fullmatch(cell) if len(cell) <= MAX_NUMBER_LENGTH else None
             if found is None:
                 return cell
-            negative = (found["open"] is not None) != bool({found["sign"], found["sign2"]} & set("-−–"))
+            negative = (found["open"] is not None) != (found["sign"] is not None and found["sign"] in "-−–")
             digits = "".join(c for c in found["body"] if c.isdigit() or c == self.decimal).translate(translation)
             return f"{'-' * negative}{digits}{found['exponent'] or ''}"
 
@@ -154,7 +154,7 @@ def _pattern(format: NumberFormat) -> "re.Pattern[str]":
     around = rf"(?:{marks}|\s)*" if marks else r"\s*"
     start, end = (r"(?P<open>\()?", r"(?(open)\))") if PARENTHESES in format.strip else ("(?P<open>(?!))?", "")
     return re.compile(
-        rf"\s*{start}{around}(?P<sign>[+\-−–])?{around}(?P<sign2>(?<![+\-−–])[+\-−–])?"
+        rf"\s*{start}{around}(?P<sign>[+\-−–])?{around}"
         rf"(?P<body>{digits}(?:{point}\d*)?|{point}\d+)(?P<exponent>[eE][+-]?\d+)?{around}{end}\s*"
     )
 

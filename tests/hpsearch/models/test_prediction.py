@@ -43,6 +43,21 @@ def test_files_without_a_header(call: Call, tmp_path: Path) -> None:
     assert said.code == 2 and "rows must have the column '3'" in said.err and not Path("few.said").exists()
 
 
+def test_numbers_in_another_notation(call: Call, tmp_path: Path) -> None:
+    """A model reads them in a file and in a frame as `read_csv` gives it."""
+    rows = "".join(f'"${k % 7 * 700:,}.50",{k % 5},{"uv"[k % 2]}\n' for k in range(60))
+    Path("prices.csv").write_text(f"price,a,y\n{rows}")
+    data = {"source": "csv", "path": "prices.csv", "target": "y", "thousands": ",", "strip": ["$"]}
+    ran = hpsearch.run(
+        cases.content(**{"data": data, "train.epochs": 2}), storage="a.db", tracking_uri="none", workers=1
+    )
+    ran.model.save(Path("model"))
+    assert call("predict", "model", "prices.csv", "--out", "said.csv").code == 0
+    found = hpsearch.load_model("model").predictions(pd.read_csv("prices.csv"))
+    said = pd.read_csv("said.csv")
+    assert (said["prediction"] == found["prediction"]).all() and len(set(said["probability of u"])) > 7
+
+
 def test_parquet_and_pieces(
     ran: tuple[Path, hpsearch.StudyResult], call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
