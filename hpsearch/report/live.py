@@ -14,8 +14,8 @@ from rich.text import Text
 
 from hpsearch.core.text import format_duration, format_value
 from hpsearch.report.tables import format_parameters
+from hpsearch.report.time_left import TimeLeft, format_span
 from hpsearch.study.progress import StudyProgress
-from hpsearch.study.time_left import TimeLeft, format_span
 
 LINE_INTERVAL = 5.0  # least number of seconds between plain lines
 MAX_PAUSE = 300.0  # seconds without a line while nothing changes; the pauses before that double

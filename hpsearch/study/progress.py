@@ -9,7 +9,6 @@ from hpsearch.config.spec import Spec
 from hpsearch.core.resources import exhausted_resource
 from hpsearch.errors import Halted, HpsearchError
 from hpsearch.storage.records import FINISHED, Trial
-from hpsearch.study.time_left import Workload
 
 
 @contextlib.contextmanager
@@ -28,6 +27,26 @@ def halting_on_shortage() -> Iterator[None]:
         if reason is None:
             raise
         raise Halted(reason) from error
+
+
+class Workload(NamedTuple):
+    """The work of a study, trained and planned.
+
+    Attributes:
+        trials: trials of each stage that has begun, by number.
+        totals: planned trials of each stage.
+        unfinished: seconds that running trials have trained, if their own `seconds` do not have them.
+    """
+
+    spec: Spec
+    trials: Sequence[Sequence[Trial]]
+    totals: Sequence[int]
+    unfinished: float = 0.0
+
+    @property
+    def done(self) -> float:
+        """Seconds of training so far."""
+        return sum(t.seconds for stage in self.trials for t in stage) + self.unfinished
 
 
 class StudyProgress(NamedTuple):

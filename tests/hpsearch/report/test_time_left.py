@@ -10,8 +10,9 @@ import cases
 import pytest
 
 from hpsearch.config.spec import Spec
+from hpsearch.report.time_left import TimeLeft, format_span
 from hpsearch.storage.records import Trial
-from hpsearch.study.time_left import TimeLeft, Workload, format_span
+from hpsearch.study.progress import Workload
 
 # Stages, share of the trials of a searching stage that end at a tenth of their length, spread of the length.
 STUDIES: dict[str, tuple[list[dict[str, Any]], float, float]] = {

@@ -9,33 +9,13 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple, final
 
-from hpsearch.config.spec import Spec
 from hpsearch.storage.records import FINISHED, Trial
+from hpsearch.study.progress import Workload
 
 STANDARD_ERRORS = 2.0  # half of the range
 MIN_DEVIATION = 0.3  # of a mean, while fewer than MIN_SAMPLE trials tell how much trials differ
 MIN_SAMPLE = 8
 OTHER_STAGE = 0.3  # relative error of a mean that comes from another stage
-
-
-class Workload(NamedTuple):
-    """The work of a study, trained and planned.
-
-    Attributes:
-        trials: trials of each stage that has begun, by number.
-        totals: planned trials of each stage.
-        unfinished: seconds that running trials have trained, if their own `seconds` do not have them.
-    """
-
-    spec: Spec
-    trials: Sequence[Sequence[Trial]]
-    totals: Sequence[int]
-    unfinished: float = 0.0
-
-    @property
-    def done(self) -> float:
-        """Seconds of training so far."""
-        return sum(t.seconds for stage in self.trials for t in stage) + self.unfinished
 
 
 class Mean(NamedTuple):
