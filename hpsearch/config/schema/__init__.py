@@ -26,7 +26,7 @@ def json_schema() -> dict[str, Any]:
     """Return the JSON Schema of study files."""
     models = [(model, "validation") for model in (Spec, *SOURCES.values())]
     _, generated = models_json_schema(models, ref_template="#/$defs/{model}")  # type: ignore[arg-type]
-    definitions: dict[str, Any] = _without_titles(generated["$defs"])
+    definitions: dict[str, Any] = _simplified(generated["$defs"])
     for name in ("Choice", "JsonValue", "Source"):
         definitions.pop(name, None)
     definitions |= {name: choice_schema(menu) for name, menu in MENUS.items()}
@@ -57,14 +57,20 @@ def write_schema(path: Path) -> None:
         raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
-def _without_titles(node: Any) -> Any:
-    """Remove pydantic's titles, which repeat the keys, and defaults of null."""
+def _simplified(node: Any) -> Any:
+    """Remove pydantic's titles, which repeat the keys, and defaults of null.
+
+    A reference that pydantic before 2.9 puts into a list of its own is moved out of it.
+    """
     if isinstance(node, list):
-        return [_without_titles(item) for item in node]
+        return [_simplified(item) for item in node]
     if not isinstance(node, dict):
         return node
+    match node.get("allOf"):
+        case [{"$ref": _, **others} as reference] if not others:
+            node = {**reference, **{key: value for key, value in node.items() if key != "allOf"}}
     return {
-        key: _without_titles(value)
+        key: _simplified(value)
         for key, value in node.items()
         if not (key == "title" and isinstance(value, str)) and not (key == "default" and value is None)
     }

@@ -212,6 +212,7 @@ def test_where_artifacts_are(location: str, beside: bool) -> None:
     assert is_beside(location, Path("/x/artifacts")) == beside
 
 
+@pytest.mark.filterwarnings("ignore:Support for class-based")  # in the command line of MLflow 3.0
 def test_a_deleted_experiment_can_be_restored(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the command in the message, in any folder, where it leaves no file."""
     from click.testing import CliRunner
