@@ -79,7 +79,7 @@ class CsvSource(TableSource):
 
     def chunks(self, text: frozenset[ColumnName]) -> Iterator[Chunk]:
         first: list[str] | None = None
-        files = [(self._file(path), path, path == self.test_path) for path in self._paths()]
+        files = [(self._file(path), path, number > 0) for number, path in enumerate(self._paths())]
         rows = sum(file.rows for file, _, _ in files)
         for file, path, test in files:
             for cells in file.chunks(resolve_columns(text, first or file.names)):
