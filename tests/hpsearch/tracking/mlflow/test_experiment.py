@@ -242,5 +242,5 @@ def test_everything_is_private(tmp_path: Path) -> None:
     tracker.finish_study(STATES[:1], None)
     assert tracker.close(60) is None and tracker.note is None
     paths = [p for p in (tmp_path / "a").rglob("*") if p.suffix not in (".db-wal", ".db-shm")]
-    assert {p.name for p in paths} >= {"mlflow.db", "artifacts", "history.json", "loss.png"}
+    assert {p.name for p in paths} >= {"mlflow.db", "artifacts", "history.json", "loss.svg"}
     assert {p.name: oct(p.stat().st_mode & 0o077) for p in (tmp_path / "a", *paths) if p.stat().st_mode & 0o077} == {}
