@@ -53,13 +53,13 @@ def exits(memory: Path, step: int, *study: str) -> int:
 
 
 @pytest.mark.crash
-@pytest.mark.parametrize("step", [7, pytest.param(1, marks=pytest.mark.soak)], ids=["seventh", "single"])
+@pytest.mark.parametrize("step", [3, pytest.param(1, marks=pytest.mark.soak)], ids=["third", "single"])
 def test_exits_at_every_commit(memory: Path, step: int) -> None:
     assert exits(memory, step, "full") >= COMMITS
 
 
 @pytest.mark.crash
-@pytest.mark.parametrize("step", [101, pytest.param(1, marks=pytest.mark.soak)], ids=["some", "every"])
+@pytest.mark.parametrize("step", [41, pytest.param(1, marks=pytest.mark.soak)], ids=["some", "every"])
 def test_exits_with_mlflow(memory: Path, step: int) -> None:
     """The commits of MLflow's client count too, about ten per run, and the runs are compared too."""
     assert exits(memory, step, "mlflow") >= 2 * COMMITS
