@@ -7,7 +7,7 @@ from math import ceil, floor, isfinite, log10
 from hpsearch.core.text import printable
 from hpsearch.storage.records import Trial, checked_every
 
-WIDTH, HEIGHT = 600, 400
+_WIDTH, _HEIGHT = 600, 400
 LEFT, RIGHT, TOP, BOTTOM = 80, 580, 36, 350  # sides of the axes, in pixels
 MARGIN = 0.05  # above and below the curves, as a share of their range
 MAX_TICKS = 8
@@ -31,8 +31,8 @@ def loss_plot(trial: Trial) -> str:
         return BOTTOM - (BOTTOM - TOP) * (value - low) / (high - low)
 
     middle = (LEFT + RIGHT) / 2
-    parts = [_text(middle, TOP - 14, trial.label), _text(middle, HEIGHT - 10, "epoch")]
-    parts.append(_text(18, HEIGHT / 2, "loss", f'transform="rotate(-90 18 {HEIGHT / 2:.1f})"'))
+    parts = [_text(middle, TOP - 14, trial.label), _text(middle, _HEIGHT - 10, "epoch")]
+    parts.append(_text(18, _HEIGHT / 2, "loss", f'transform="rotate(-90 18 {_HEIGHT / 2:.1f})"'))
     for epoch in epoch_ticks(last):
         parts += [_line(x(epoch), TOP, x(epoch), BOTTOM, "#ddd"), _text(x(epoch), BOTTOM + 18, str(epoch))]
     for value in loss_ticks(low, high):
@@ -48,7 +48,9 @@ def loss_plot(trial: Trial) -> str:
     for row, (name, color) in enumerate(legend.items()):
         parts.append(_text(RIGHT - 8, TOP + 18 + 16 * row, name, f'text-anchor="end" fill="{color}"'))
     frame = f'<rect x="{LEFT}" y="{TOP}" width="{RIGHT - LEFT}" height="{BOTTOM - TOP}" fill="none" stroke="#444"/>'
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}"'
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{_HEIGHT}" viewBox="0 0 {_WIDTH} {_HEIGHT}"'
+    )
     style = 'font-family="sans-serif" font-size="12" text-anchor="middle"'
     return "\n".join([f"{head} {style}>", '<rect width="100%" height="100%" fill="#fff"/>', *parts, frame, "</svg>\n"])
 
