@@ -57,14 +57,18 @@ def key_hint(section: str, key: str, names: Sequence[str], value: Any = None, si
     counterpart = _key_counterparts(section).get(word) or _key_counterparts(None).get(word)
     if counterpart is not None:
         return _did_you_mean(counterpart.removeprefix(f"{section}."))
-    if difflib.get_close_matches(key[:MAX_NAME_LENGTH], names, n=1, cutoff=TYPING_ERROR):
-        return hint(key, names)
+    elsewhere = _hint_elsewhere(section, key, value, siblings)
+    if elsewhere and not difflib.get_close_matches(key[:MAX_NAME_LENGTH], names, n=1, cutoff=TYPING_ERROR):
+        return elsewhere
+    return hint(key, names)
+
+
+def _hint_elsewhere(section: str, key: str, value: Any, siblings: Any) -> str | None:
+    """Return the hint for a key that belongs elsewhere in a study file; None if no other section has it."""
     if section == "train" and (setting := _setting_of_choice(key, value, siblings)):
         return _did_you_mean(setting)
     places = [place.path for place in _places().get(_normalized(key), ())]
-    if 0 < len(places) <= MAX_PLACES:
-        return f"; did you mean {' or '.join(map(repr, places))}?"
-    return hint(key, names)
+    return f"; did you mean {' or '.join(map(repr, places))}?" if 0 < len(places) <= MAX_PLACES else None
 
 
 def value_hint(kind: str, word: str, names: Sequence[str]) -> str:
@@ -126,6 +130,7 @@ def _did_you_mean(counterpart: str) -> str:
     return f"; did you mean '{word}' ({remark})?" if remark else f"; did you mean '{word}'?"
 
 
+@functools.lru_cache(maxsize=4096)
 def _normalized(word: str) -> str:
     return re.sub(r"[\W_]", "", word[:MAX_NAME_LENGTH].lower())
 

@@ -30,7 +30,7 @@ from tests.crash.test_files import harmless
 from tests.hpsearch.models.test_model import build
 
 HANGS = 60  # seconds
-FEW, SOME, MANY = 10, 150, 5000  # by default, in CI and by hand
+FEW, SOME, MANY = 20, 150, 5000  # by default, in CI and by hand
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ FAMILY = [kind for kind in vars(errors).values() if isinstance(kind, type) and i
 
 def test_the_docstring_lists_the_family() -> None:
     listed = re.findall(r"^(?:├── |└── |)(\w+)  +", errors.__doc__ or "", re.MULTILINE)
-    assert listed == [*(kind.__name__ for kind in FAMILY), "Interrupted"]
+    assert listed == [*(kind.__name__ for kind in FAMILY), "Interrupted", "Halted"]
 
 
 def test_interrupts_are_no_failures() -> None:

@@ -39,10 +39,10 @@ class Mount(NamedTuple):
 
 def mount_of(path: Path) -> Mount | None:
     """Return the file system that holds a path, which need not exist; None if the system does not list it."""
-    path = path.resolve()
     try:
+        path = path.resolve()
         lines = MOUNTS.read_text("utf-8", "surrogateescape").splitlines()
-    except OSError:  # not Linux
+    except (OSError, ValueError):  # not Linux, or no file can have such a name
         return None
     mounts = [mount for mount in map(_parse, lines) if mount is not None and path.is_relative_to(mount.point)]
     # The innermost holds the path; of several at one point, the latest hides the others.

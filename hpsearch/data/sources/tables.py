@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple,
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from engine.registry import nearest
 from hpsearch.core.schema import CellText, Listed
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 ColumnName = str | int  # or the position: from 0, or −1 for the last column
 Markers = Annotated[tuple[CellText, ...], Listed]
+MarkersSetting = Annotated[
+    Annotated[Markers, Tag("<list>")] | Annotated[dict[CellText, Markers], Tag("<columns>")],
+    Discriminator(lambda value: "<columns>" if isinstance(value, dict) else "<list>"),
+]
 
 
 class Chunk(NamedTuple):
@@ -73,7 +77,7 @@ class TableSource(Source, abc.ABC):
     categorical: Annotated[tuple[ColumnName, ...], Listed] = Field(
         (), description="Columns whose numbers are categories, read as text, as written: names or positions."
     )
-    missing: Markers | dict[CellText, Markers] | None = Field(
+    missing: MarkersSetting | None = Field(
         None,
         description="Markers of missing cells, in addition to NA, None, null and the like; `[]`, or a list that"
         " contains `''`, replaces these. Or column → list, with `*` for all other columns.",

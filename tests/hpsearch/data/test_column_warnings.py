@@ -78,7 +78,8 @@ def test_decimal_commas(tmp_path: Path) -> None:
     content = "a;b;y\n" + "".join(f"-{k},13;{k},5;{k},25\n" for k in range(60))
     path = file(tmp_path, content)
     settings: dict[str, Any] = {"path": path, "separator": ";"}
-    notices = warnings_of("csv", **settings)
+    assert refusal("csv", **settings).endswith("('0,25'): set decimal: ',', or task: classification")
+    notices = warnings_of("csv", **settings, task="classification")
     assert len(notices) == 3 and all(n.endswith("set decimal: ','") for n in notices)
     assert notices[0].startswith("target 'y'") and "decimal comma ('0,25')" in notices[0]
     settings["decimal"] = ","
@@ -87,7 +88,8 @@ def test_decimal_commas(tmp_path: Path) -> None:
     assert cells(read, "a") == [float(f"-{k}.13") for k in range(60)] and read.y.tolist() == [
         k + 0.25 for k in range(60)
     ]
-    assert read.input_format["decimal"] == "," and table("csv", path=path, separator=";").input_format["decimal"] == "."
+    as_text = table("csv", path=path, separator=";", task="classification")
+    assert read.input_format["decimal"] == "," and as_text.input_format["decimal"] == "."
     bare = table("csv", **{**settings, "path": file(tmp_path, content.partition("\n")[2])})
     assert bare.features == ("0", "1") and len(bare.y) == 60
     gaps = file(tmp_path, content + "?;1,5;2,5\n")
@@ -108,7 +110,7 @@ def test_decimal_commas_across_chunks(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_errors_mention_decimal_commas(tmp_path: Path) -> None:
     """Errors about text among numbers mention decimal commas."""
     path = file(tmp_path, "a;y\n" + "1;2\n" * 9 + "1,5;2,5\n")
-    assert refusal("csv", path=path, separator=";").endswith("a decimal comma, set decimal: ','")
+    assert refusal("csv", path=path, separator=";").endswith("('2,5'): set decimal: ',', or task: classification")
     message = refusal("csv", path=path, separator=";", task="regression", drop=["a"])
     assert "got '2,5' in row 10; if the comma is a decimal comma, set decimal: ','" in message
     many = file(tmp_path, "a;y\n" + "".join(f"1;{k},5\n" for k in range(1001)))

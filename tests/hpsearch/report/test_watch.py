@@ -1,7 +1,6 @@
 """Following a study from its database while it runs: database reads, output, and the end."""
 
 import io
-import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.errors import StorageError
 from hpsearch.report import watch as module
 from hpsearch.report.watch import StudyPoller, is_over, watch
+from hpsearch.storage import lease
 from hpsearch.storage.sqlite_file import url_of
 from hpsearch.storage.study_db import StudyDatabase
 from hpsearch.storage.trials import TrialTable
@@ -193,7 +193,7 @@ def test_it_ends_when_the_process_that_ran_it_is_gone(
         if left[0]:
             step(seconds)
         else:
-            monkeypatch.setattr(os, "kill", lambda pid, signal: (_ for _ in ()).throw(ProcessLookupError))
+            monkeypatch.setattr(lease, "start_time", lambda pid: None)
 
     found = watch(url, Console(file=io.StringIO()), wait)
     assert left == [0] and not found.trained

@@ -84,8 +84,14 @@ def test_images_need_no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     """MathJax, which kaleido loads from a CDN, is off; the folder has one file for each chart."""
     kaleido = pytest.importorskip("kaleido")
     given: list[Any] = []
-    monkeypatch.setattr(kaleido, "write_fig_from_object_sync", lambda specs, kopts: given.append((specs, kopts)))
+
+    def write(specs: list[dict[str, Any]], kopts: dict[str, Any]) -> None:
+        given.append((specs, kopts))
+        for spec in specs:
+            Path(spec["path"]).touch()
+
+    monkeypatch.setattr(kaleido, "write_fig_from_object_sync", write)
     files = images.write_images(tmp_path / "r", all_charts())
     ((specs, options),) = given
-    assert options == {"mathjax": False} and [spec["path"] for spec in specs] == files
+    assert options == {"mathjax": False} and [Path(spec["path"]).name for spec in specs] == [f.name for f in files]
     assert files == [tmp_path / "r" / f"{chart.name}.png" for chart in all_charts()]
