@@ -354,7 +354,7 @@ def test_locked_for_too_long(
 def killed(tmp_path_factory: pytest.TempPathFactory) -> Begun:
     """Return a study with a log whose content is not in the file yet."""
     begun = unfinished(tmp_path_factory.mktemp("killed"), TRIALS, 40)
-    assert 0 < begun.finished < TRIALS and min(map(len, begun.files.values())) > 20 * 4096
+    assert 0 < begun.finished < TRIALS and min(map(len, begun.files.values())) > 12 * 4096
     return begun
 
 

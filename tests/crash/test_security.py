@@ -130,8 +130,8 @@ def test_checkpoints_with_objects(which: str, canary: Path) -> None:
     counts = np.ones(1, np.int64)
     generators = [np.random.default_rng(0)]
     state = State(ones, {"velocity": ones}, generators, 1, 1, ones, ones[:, 0], counts, ones[:, 0], counts)
-    with np.load(io.BytesIO(state.to_bytes())) as file:
-        arrays = dict(file)
+    file = io.BytesIO(state.to_bytes())
+    arrays = {name: np.load(file) for name in ("meta", "matrices", "values", "counts")}
     assert State.from_bytes(checkpoint(arrays)).epoch == state.epoch
     if which == "raw pickle":
         data = pickle.dumps(Canary(canary))
