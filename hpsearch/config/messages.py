@@ -11,6 +11,7 @@ from hpsearch.config.document import KeyPath
 from hpsearch.config.hints import key_hint, value_hint
 from hpsearch.core.schema import StrictModel
 from hpsearch.core.space import Fixed, Range, Values
+from hpsearch.core.text import format_count
 
 Errors = list[tuple[KeyPath, str]]
 
@@ -73,6 +74,9 @@ def _reworded(path: KeyPath, error: Mapping[str, Any], kind: Any, data: Any) -> 
         return location, f"unknown '{got}'{value_hint(section_of(location), got, words)}"
     if error["type"] == "model_type":
         return location, f"must be a mapping with keys from {', '.join(sorted(_keys(kind, within)))}, got {got!r}"
+    if error["type"] == "too_short":
+        got = list(got) if isinstance(got, tuple) else got  # of Pydantic before 2.9
+        return location, f"must have at least {format_count(error['ctx']['min_length'], 'item')}, got {got!r}"
     if error["type"] != "value_error":
         message = f"{message[0].lower()}{message[1:]}".replace("input should", "must").split(" or instance of ")[0]
         message = message.replace("valid tuple", "list").replace("valid dictionary", "mapping") + f", got {got!r}"

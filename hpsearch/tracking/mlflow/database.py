@@ -190,10 +190,13 @@ def _create(path: Path) -> None:
     create_private(draft)
     root = artifact_root(path).as_uri()
     sa.event.listen(sa.engine.Engine, "connect", _never_sync)  # 400 statements, each of which would wait for the disk
+    disabled = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)  # older MLflow lets Alembic print every migration
     try:
         store: Any = sqlalchemy_store.SqlAlchemyStore(url_of(str(draft)), root)  # type: ignore[no-untyped-call]
         store.engine.dispose()
     finally:
+        logging.disable(disabled)
         sa.event.remove(sa.engine.Engine, "connect", _never_sync)
     with contextlib.closing(_connect(draft)) as connection:
         set_pragmas(connection, None)  # the write-ahead log, which MLflow does not turn on
