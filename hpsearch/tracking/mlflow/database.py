@@ -105,8 +105,7 @@ def open_client(uri: str) -> tuple[Any, DatabaseFile | None]:
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     os.environ.update(_FIXED_ENVIRONMENT)
-    for name in ("alembic", "sqlalchemy", "urllib3"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    _silence_loggers()
     if not sa.event.contains(sa.engine.Engine, "connect", _sync_rarely):
         sa.event.listen(sa.engine.Engine, "connect", _sync_rarely)
     with _uncollected():
@@ -125,6 +124,11 @@ def open_client(uri: str) -> tuple[Any, DatabaseFile | None]:
             else:
                 _create(path)
             return MlflowClient(uri, uri), DatabaseFile.of(path)  # the registry too, whatever MLFLOW_REGISTRY_URI names
+
+
+def _silence_loggers() -> None:
+    for name in ("alembic", "sqlalchemy", "urllib3"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 @contextlib.contextmanager
@@ -197,6 +201,7 @@ def _create(path: Path) -> None:
         store.engine.dispose()
     finally:
         logging.disable(disabled)
+        _silence_loggers()  # Alembic's configuration file has reset them
         sa.event.remove(sa.engine.Engine, "connect", _never_sync)
     with contextlib.closing(_connect(draft)) as connection:
         set_pragmas(connection, None)  # the write-ahead log, which MLflow does not turn on
