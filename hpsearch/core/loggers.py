@@ -18,3 +18,14 @@ def quiet_logger(name: str, level: int = logging.ERROR) -> Iterator[None]:
         yield
     finally:
         logger.setLevel(before)
+
+
+@contextlib.contextmanager
+def quiet_logging() -> Iterator[None]:
+    """Provide a context in which no logger prints, also those whose level a library sets meanwhile, as Alembic does."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, final
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
-from hpsearch.core.loggers import quiet_logger
+from hpsearch.core.loggers import quiet_logger, quiet_logging
 from hpsearch.core.reading.urls import parse_database_url
 from hpsearch.storage.connection import Connection
 from hpsearch.storage.database import engine_options, translate_errors
@@ -128,7 +128,8 @@ class OptunaMirror:
             parsed = parse_database_url(self._url)
             named = self._url if parsed.get_backend_name() == "sqlite" else parsed.render_as_string(hide_password=False)
             url = named.replace("{", "{{").replace("}", "}}")  # Optuna applies str.format to it
-            self._storage = optuna.storages.RDBStorage(url, engine_kwargs=engine_options(self._url))
+            with quiet_logging():  # of the migrations
+                self._storage = optuna.storages.RDBStorage(url, engine_kwargs=engine_options(self._url))
             if self._connection.engine.dialect.name == "sqlite":
                 sa.event.listen(self._storage.engine, "connect", set_pragmas)
                 self._storage.engine.dispose()  # its first connection was made before the listener

@@ -119,6 +119,7 @@ def gone(pids: set[int], seconds: float = 60) -> bool:
     return True
 
 
+@pytest.mark.crash
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_stopped_by_a_signal(tmp_path: Path, number: signal.Signals) -> None:
     study, database = cases.write(tmp_path, **{"train.epochs": 300, "workers": 2}), tmp_path / "small.db"

@@ -22,7 +22,7 @@ from tests.hpsearch import test_cli
 call = test_cli.call  # a fixture
 Call, Said = test_cli.Call, test_cli.Said
 
-SHORT, CRASH, SOAK = 3, 16, 300
+SHORT, CRASH, SOAK = 1, 16, 300
 SEEDS = [
     *range(SHORT),
     *(pytest.param(seed, marks=pytest.mark.crash) for seed in range(SHORT, CRASH)),

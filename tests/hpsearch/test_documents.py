@@ -86,6 +86,7 @@ def test_study_files_in_the_readme(tmp_path: Path) -> None:
 SNIPPETS = [(path, number) for path in DOCUMENTS for number, _ in enumerate(fenced(path, "python"))]
 
 
+@pytest.mark.experiments
 @pytest.mark.parametrize(("path", "number"), SNIPPETS, ids=lambda value: name(value) if isinstance(value, Path) else "")
 def test_python_snippets_run(path: Path, number: int, tmp_path: Path) -> None:
     """In a folder with a small study of the same name, in a process of their own."""
@@ -114,6 +115,7 @@ def without_numbers(text: str) -> list[str]:
     return [" ".join(line.split()) for line in text.splitlines() if line.strip()]
 
 
+@pytest.mark.experiments
 def test_the_output_of_a_run(tmp_path: Path) -> None:
     """The README shows what its first command prints."""
     printed = hpsearch("run", str(STUDIES / "digits.yaml"), "--storage", "studies/digits.db", cwd=prepared(tmp_path))

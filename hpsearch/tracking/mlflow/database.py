@@ -129,6 +129,12 @@ def open_client(uri: str) -> tuple[Any, DatabaseFile | None]:
 def _silence_loggers() -> None:
     for name in ("alembic", "sqlalchemy", "urllib3"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    # Older MLflow runs its migrations whenever it opens a file, and sets the level again; a filter stays.
+    logging.getLogger("alembic.runtime.migration").addFilter(_nothing)
+
+
+def _nothing(_record: logging.LogRecord) -> bool:
+    return False
 
 
 @contextlib.contextmanager
@@ -194,14 +200,10 @@ def _create(path: Path) -> None:
     create_private(draft)
     root = artifact_root(path).as_uri()
     sa.event.listen(sa.engine.Engine, "connect", _never_sync)  # 400 statements, each of which would wait for the disk
-    disabled = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)  # older MLflow lets Alembic print every migration
     try:
         store: Any = sqlalchemy_store.SqlAlchemyStore(url_of(str(draft)), root)  # type: ignore[no-untyped-call]
         store.engine.dispose()
     finally:
-        logging.disable(disabled)
-        _silence_loggers()  # Alembic's configuration file has reset them
         sa.event.remove(sa.engine.Engine, "connect", _never_sync)
     with contextlib.closing(_connect(draft)) as connection:
         set_pragmas(connection, None)  # the write-ahead log, which MLflow does not turn on

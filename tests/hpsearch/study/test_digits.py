@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import paths
+import pytest
 
 STUDY = paths.STUDIES / "digits.yaml"
 
@@ -25,6 +26,7 @@ def table(folder: Path, workers: int) -> Any:
     return content
 
 
+@pytest.mark.experiments
 def test_digits(tmp_path: Path) -> None:
     one, two = table(tmp_path, 1), table(tmp_path, 2)
     assert one == two

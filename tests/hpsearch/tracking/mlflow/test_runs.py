@@ -60,7 +60,8 @@ class DyingClient:
         return call
 
 
-@pytest.mark.parametrize("after", [False, pytest.param(True, marks=pytest.mark.crash)])
+@pytest.mark.crash
+@pytest.mark.parametrize("after", [False, True])
 def test_killed_at_any_change(fresh: Path, tmp_path: Path, models: list[Path], after: bool) -> None:
     """A second upload makes the runs those of a tracker that was never killed; the champion is registered once."""
     trials, ranking, model = STATES[:2], [STATES[0]], models[0]
