@@ -17,6 +17,7 @@ from urllib.request import url2pathname
 import sqlalchemy as sa
 
 from hpsearch.core.files.file_lock import locked
+from hpsearch.core.loggers import quiet_logging
 from hpsearch.core.reading.urls import parse_database_url
 from hpsearch.storage.connection import sqlite_engine
 from hpsearch.storage.database import file_of, translate_errors
@@ -201,7 +202,8 @@ def _create(path: Path) -> None:
     root = artifact_root(path).as_uri()
     sa.event.listen(sa.engine.Engine, "connect", _never_sync)  # 400 statements, each of which would wait for the disk
     try:
-        store: Any = sqlalchemy_store.SqlAlchemyStore(url_of(str(draft)), root)  # type: ignore[no-untyped-call]
+        with quiet_logging():  # of the migrations
+            store: Any = sqlalchemy_store.SqlAlchemyStore(url_of(str(draft)), root)  # type: ignore[no-untyped-call]
         store.engine.dispose()
     finally:
         sa.event.remove(sa.engine.Engine, "connect", _never_sync)
