@@ -143,6 +143,19 @@ def _array(array: Any, draw: np.random.Generator) -> Any:
                 return np.array("x\x1b[31m")
 
 
+def _damage_checkpoint(data: bytes, draw: np.random.Generator) -> bytes:
+    """Return arrays that follow one another with a damaged array or damaged bytes."""
+    if draw.random() < 0.3:
+        return damage_bytes(data, draw)
+    file, out = io.BytesIO(data), io.BytesIO()
+    arrays = [np.load(file, allow_pickle=False) for _ in range(4)]
+    number = draw.integers(len(arrays))
+    arrays[number] = _array(arrays[number], draw)
+    for array in arrays:
+        np.save(out, array, allow_pickle=True)
+    return out.getvalue()
+
+
 def damage_npz(data: bytes, draw: np.random.Generator) -> bytes:
     """Return an `.npz` file with a damaged array, header, directory or content."""
     with np.load(io.BytesIO(data), allow_pickle=False) as file:
@@ -225,7 +238,7 @@ def damaged_cell(column: str, cell: Any, draw: np.random.Generator) -> Any:
         if column == "content":
             return damage_npz(cell, draw)
         if column == "state":
-            content = damage_npz(cell[:-4], draw)
+            content = _damage_checkpoint(cell[:-4], draw)
             return content + zlib.crc32(content).to_bytes(4)
         return damage_bytes(cell, draw)
     if isinstance(cell, str):
