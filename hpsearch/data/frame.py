@@ -224,7 +224,8 @@ class FrameBuilder:
             self.declared.add(name)
             cells = cells.astype(object)
         try:
-            indices, uniques = pd.factorize(cells)
+            # As an array: pandas before 3 cannot hold integers beyond float64 in an index.
+            indices, uniques = pd.factorize(cells.to_numpy() if cells.dtype == object else cells)
         except TypeError:  # lists and mappings are not hashable
             raise DataError(f"column '{name}' holds lists or mappings; it must hold numbers or text: drop it") from None
         return self._encode(name, indices, uniques)
