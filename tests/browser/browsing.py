@@ -26,7 +26,7 @@ STUDY: dict[str, Any] = {
     },
     "stages": [
         {"name": "coarse", "trials": 16, "sampler": "random"},
-        {"name": "fine", "trials": 8, "sampler": "tpe", "zoom": {"keep_top": 0.3, "margin": 0.1}},
+        {"name": "fine", "trials": 8, "sampler": "random", "zoom": {"keep_top": 0.3, "margin": 0.1}},
     ],
     "pruning": "none",
     "wave": 8,

@@ -67,7 +67,7 @@ def test_exits_with_mlflow(memory: Path, step: int) -> None:
 
 @pytest.mark.crash
 def test_exits_of_a_study_with_conditional_parameters(memory: Path) -> None:
-    assert exits(memory, 5, "rich") >= COMMITS / 3
+    assert exits(memory, 5, "rich") >= COMMITS / 2
 
 
 def start(*arguments: str | Path, folder: Path) -> subprocess.Popen[str]:

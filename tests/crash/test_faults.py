@@ -161,7 +161,7 @@ class Begun(NamedTuple):
 
 def unfinished(folder: Path, count: int, killed: int = 0) -> Begun:
     """Return a study stopped after this number of trials; or, with `killed`, one killed when a later transaction
-    begins, whose content is half in the log and half in the file."""
+    begins, whose content is partly in the log and partly in the file."""
     spec, file, limit = cases.small(**SHORT), folder / "small.db", cases.LimitTracker(count)
     data, _ = prepare(spec.data, spec.seed, folder)
     kept: list[Begun] = []
@@ -181,7 +181,7 @@ def unfinished(folder: Path, count: int, killed: int = 0) -> Begun:
     opened = cases.opened(spec, data, file, tracker=limit, stop=limit.stop)
     with pytest.raises(Interrupted), opened as study, contextlib.ExitStack() as stack:
         if killed:
-            stack.enter_context(at(killed // 2, fold))
+            stack.enter_context(at(killed * 5 // 6, fold))
             stack.enter_context(at(killed, keep))
         for _ in study.run():
             pass
@@ -353,8 +353,8 @@ def test_locked_for_too_long(
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> Begun:
     """Return a study with a log whose content is not in the file yet."""
-    begun = unfinished(tmp_path_factory.mktemp("killed"), TRIALS, 40)
-    assert 0 < begun.finished < TRIALS and min(map(len, begun.files.values())) > 12 * 4096
+    begun = unfinished(tmp_path_factory.mktemp("killed"), TRIALS, 48)
+    assert 0 < begun.finished < TRIALS and min(map(len, begun.files.values())) > 20 * 4096
     return begun
 
 

@@ -94,7 +94,7 @@ def test_ranges_are_narrow_in_the_second_half(name: str) -> None:
 
 
 def test_a_resumed_study() -> None:
-    """What was trained before the session does not count as trained in it."""
+    """Epochs trained before the session do not count as trained in it."""
     stages, pruned, spread = STUDIES["unequal trials"]
     spec, time_left, checked = spec_of(stages), TimeLeft(), 0
     end = max(now for now, _ in simulated(spec, pruned, spread, 3, 2))
