@@ -16,6 +16,7 @@ import pytest
 import sqlalchemy as sa
 from table_cases import cells, people, refusal, table, targets, written
 
+from hpsearch.core.reading.urls import parse_database_url
 from hpsearch.data.dataset import fingerprint
 from hpsearch.data.sources import sql as module
 from hpsearch.data.sources.sql import SqlSource
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.skipif(not URL, reason="HPSEARCH_TEST_POSTGRES holds no
 @pytest.fixture
 def engine() -> Iterator[sa.Engine]:
     """Yield an engine that may write."""
-    made = sa.make_url(URL)
+    made = parse_database_url(URL)  # SQLAlchemy 2.0 takes psycopg2 for a URL that names no driver
     made = made.set(password=os.environ[str(made.password)[2:-1]])
     engine = sa.create_engine(made, poolclass=sa.NullPool)
     yield engine
