@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from hpsearch.core.files.temporary import private_folder
+from hpsearch.core.garbage import collect_rarely
 
 # Modules that the fork server imports once for all children.
 PRELOAD = ["hpsearch.core.resources.child_errors", "hpsearch.training.trial"]
@@ -110,6 +111,7 @@ def init_worker(scratch: str) -> threading.Thread:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     warnings.simplefilter("ignore")
+    collect_rarely()
     parent = multiprocessing.parent_process()
     assert parent is not None
 

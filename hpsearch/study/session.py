@@ -27,7 +27,7 @@ from hpsearch.study.loop import Study
 from hpsearch.study.progress import StudyProgress, halting_on_shortage
 from hpsearch.study.start import check_changes, resume_study, retry_failed, start_study, store_prepared
 from hpsearch.study.summary import RestoredStudy, Summary, count_reused, restore_study
-from hpsearch.tracking import TRACKERS, BackgroundTracker, NullTracker, StudyInfo, TrackerFactory
+from hpsearch.tracking import PREPARATIONS, TRACKERS, BackgroundTracker, NullTracker, StudyInfo, TrackerFactory
 from hpsearch.training.executors import EXECUTORS, Executor
 from hpsearch.training.network import check_fit
 from hpsearch.training.scores import positive_notice
@@ -178,9 +178,12 @@ class Session:
     def _open_tracker(self, options: Options) -> BackgroundTracker | NullTracker:
         if options.tracking == "none":
             return NullTracker()
-        factory = TRACKERS[options.tracker] if isinstance(options.tracker, str) else options.tracker
-        tracker = BackgroundTracker("MLflow", factory, options.tracking, str(self._folder), options.stop)
+        chosen = options.tracker
+        factory = TRACKERS[chosen] if isinstance(chosen, str) else chosen
+        prepare = PREPARATIONS.get(chosen) if isinstance(chosen, str) else None
+        tracker = BackgroundTracker("MLflow", factory, options.tracking, str(self._folder), options.stop, prepare)
         self._exit.callback(tracker.close, FLUSH_SECONDS_STOPPED)
+        tracker.open()
         return tracker
 
 

@@ -2,7 +2,7 @@
 
 from hpsearch.tracking.background import BackgroundTracker
 from hpsearch.tracking.base import NullTracker, StudyInfo, Tracker
-from hpsearch.tracking.sender import TrackerFactory
+from hpsearch.tracking.sender import Preparation, TrackerFactory, no_preparation
 
 
 def _mlflow(uri: str) -> Tracker:
@@ -11,8 +11,26 @@ def _mlflow(uri: str) -> Tracker:
     return MlflowTracker(uri)
 
 
+def _import_mlflow(uri: str) -> None:
+    from hpsearch.tracking.mlflow.database import import_client
+
+    import_client(uri)
+
+
 TRACKERS: dict[str, TrackerFactory] = {
     "mlflow": _mlflow,
 }
+PREPARATIONS: dict[str, Preparation] = {
+    "mlflow": _import_mlflow,
+}
 
-__all__ = ["TRACKERS", "BackgroundTracker", "NullTracker", "StudyInfo", "Tracker", "TrackerFactory"]
+__all__ = [
+    "PREPARATIONS",
+    "TRACKERS",
+    "BackgroundTracker",
+    "NullTracker",
+    "StudyInfo",
+    "Tracker",
+    "TrackerFactory",
+    "no_preparation",
+]

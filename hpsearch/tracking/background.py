@@ -15,7 +15,7 @@ from hpsearch.core.processes import init_worker, process_context, starting_child
 from hpsearch.core.resources import ResourceExhausted, exhausted_resource, exiting_on_shortage
 from hpsearch.core.text import first_line, masked
 from hpsearch.tracking.base import StudyInfo
-from hpsearch.tracking.sender import Message, RetryingSender, TrackerFactory, UploadProgress
+from hpsearch.tracking.sender import Message, Preparation, RetryingSender, TrackerFactory, UploadProgress
 
 if TYPE_CHECKING:
     from hpsearch.storage.records import Trial
@@ -26,7 +26,7 @@ STOP_TIMEOUT = 3.0  # seconds for the child process to end
 
 @final
 class BackgroundTracker:
-    """Passes all calls to a tracker in a child process, which `start_study` starts; earlier calls wait for it.
+    """Passes all calls to a tracker in a child process; calls before `start_study` wait for it.
 
     Args:
         name: name of the tracker in messages.
@@ -34,12 +34,21 @@ class BackgroundTracker:
         uri: tracking URI.
         scratch: the coordinator's temporary folder.
         stop: checked while `close` waits; True shortens the wait to `STOP_TIMEOUT`.
+        prepare: called in the child process before `start_study`; imports what the tracker needs and writes nothing.
 
     Raises:
         ResourceExhausted: in `start_study`: the child process cannot be started.
     """
 
-    def __init__(self, name: str, factory: TrackerFactory, uri: str, scratch: str, stop: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        name: str,
+        factory: TrackerFactory,
+        uri: str,
+        scratch: str,
+        stop: Callable[[], bool],
+        prepare: Preparation | None = None,
+    ) -> None:
         self._stop = stop
         self._name = name
         self._uri = uri
@@ -54,30 +63,37 @@ class BackgroundTracker:
         self._messages: SimpleQueue[Message | None] = SimpleQueue()
         receiver, sender = context.Pipe(duplex=False)
         self._reports, reports = context.Pipe(duplex=False)
-        arguments = (factory, uri, scratch, receiver, reports)
+        arguments = (factory, prepare, uri, scratch, receiver, reports)
         self._process = context.Process(target=_run_sender, args=arguments, name=name, daemon=True)
         self._child_ends = receiver, reports
         self._sender = sender
+        self._thread: threading.Thread | None = None
+        self._started = threading.Event()  # the child process is started, or cannot be started
+        self._failure: Exception | None = None  # why it cannot be started
 
     @property
     def note(self) -> str | None:
         """The tracker's message for the user, once it has arrived."""
         return masked(self.progress.note, self._uri) or None
 
+    def open(self) -> None:
+        """Start the child process, which prepares itself; a thread does it, because the fork server may be busy."""
+        self._thread = threading.Thread(target=self._start, name=self._name, daemon=True)
+        self._thread.start()
+
     def start_study(self, study: StudyInfo) -> None:
         self._study = study
-        try:
-            with starting_children():
-                self._process.start()
-        except (EOFError, OSError) as error:
+        if self._thread is None:
+            self.open()
+        self._started.wait()
+        if (error := self._failure) is not None:
             self._closed = True
+            if not isinstance(error, (EOFError, OSError, MemoryError)):
+                raise error
             reason = exhausted_resource(error) or first_line(error)
             raise ResourceExhausted(f"the process for {self._name} cannot be started: {reason}") from error
-        for end in self._child_ends:
-            end.close()  # the child process has its own copies
         for message in (Message("start_study", (study,)), *self._early):
             self._messages.put(message)
-        threading.Thread(target=_pass_on, args=(self._messages, self._sender), name=self._name, daemon=True).start()
 
     def log_trial(self, trial: "Trial") -> None:
         self._labels.add(trial.label)
@@ -88,9 +104,12 @@ class BackgroundTracker:
         self._send(Message("finish_study", (ranking, model)))
 
     def close(self, seconds: float) -> str | None:
-        if self._closed or self._study is None:
+        if self._closed:
             return None
         self._closed = True
+        if self._study is None:
+            self._discard()
+            return None
         self._messages.put(None)
         end = time.monotonic() + seconds
         while self._poll(REPORT_INTERVAL) and time.monotonic() < end:
@@ -105,6 +124,31 @@ class BackgroundTracker:
         if self._process.exitcode and not reason:
             reason = f"its process ended with code {self._process.exitcode}"
         return self._warning(reason)
+
+    def _start(self) -> None:
+        """Start the child process, then pass messages on to it; runs in a thread."""
+        try:
+            with starting_children():
+                self._process.start()
+        except Exception as error:
+            self._failure = error
+            return
+        finally:
+            for end in self._child_ends:
+                end.close()  # the child process has its own copies
+            self._started.set()
+        _pass_on(self._messages, self._sender)
+
+    def _discard(self) -> None:
+        """End the child process of a study that never started."""
+        if self._thread is None:
+            return
+        self._started.wait()
+        if self._failure is None:
+            self._messages.put(None)
+            self._process.kill()
+            self._process.join(STOP_TIMEOUT)
+        self._reports.close()
 
     def _send(self, message: Message) -> None:
         if self._study is None:
@@ -149,18 +193,27 @@ def missing_part(trials: int, progress: UploadProgress, finished: bool) -> str |
 
 
 def _pass_on(messages: "SimpleQueue[Message | None]", pipe: Connection) -> None:
-    """Write messages to a pipe until None, or until its other end is closed; runs in a thread, because it may wait."""
+    """Write messages to a pipe until None, or until its other end is closed."""
     with contextlib.suppress(OSError), pipe:
         while (message := messages.get()) is not None:
             pipe.send(message)
 
 
-def _run_sender(factory: TrackerFactory, uri: str, scratch: str, messages: Connection, reports: Connection) -> None:
+def _run_sender(
+    factory: TrackerFactory,
+    prepare: Preparation | None,
+    uri: str,
+    scratch: str,
+    messages: Connection,
+    reports: Connection,
+) -> None:
     """Run the sender in the child process until no message can follow."""
     with exiting_on_shortage(), private_umask():
         init_worker(scratch)
+        if prepare is not None:
+            with contextlib.suppress(Exception):  # the tracker fails in the same way, which is then reported
+                prepare(uri)
         sender = RetryingSender(factory, uri, reports.send)
-        sender.open()
         with contextlib.suppress(EOFError):
             while True:
                 if messages.poll(sender.pause):

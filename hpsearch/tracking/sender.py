@@ -14,6 +14,11 @@ CLOSE_TIMEOUT = 5.0  # seconds for `Tracker.close` after the last message
 MAX_RETRY_WAIT = 2.0  # longest wait before a retry during `flush`, in seconds; all waits together: five times that
 MAX_REASON = 900  # characters
 TrackerFactory = Callable[[str], Tracker]  # tracking URI → tracker
+Preparation = Callable[[str], None]  # takes the tracking URI
+
+
+def no_preparation(_uri: str) -> None:
+    """Do nothing."""
 
 
 class Message(NamedTuple):
@@ -84,10 +89,6 @@ class RetryingSender:
             self._trials.append(message)
         else:
             self._finish = message
-
-    def open(self) -> None:
-        """Open the tracker before the first message arrives."""
-        self._attempt(self._prepare)
 
     def send_next(self) -> None:
         """Send one message, unless the pause after a failure has not ended."""

@@ -8,7 +8,7 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import util
+from importlib import import_module, util
 from pathlib import Path
 from typing import Any, NamedTuple, Self, final
 from urllib.parse import urlsplit
@@ -103,10 +103,7 @@ def open_client(uri: str) -> tuple[Any, DatabaseFile | None]:
         RuntimeError: the file is a database of another program.
         StorageError: the file has a second name, or is on a network file system.
     """
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    os.environ.update(_FIXED_ENVIRONMENT)
-    _silence_loggers()
+    import_client(uri)
     if not sa.event.contains(sa.engine.Engine, "connect", _sync_rarely):
         sa.event.listen(sa.engine.Engine, "connect", _sync_rarely)
     with _uncollected():
@@ -125,6 +122,18 @@ def open_client(uri: str) -> tuple[Any, DatabaseFile | None]:
             else:
                 _create(path)
             return MlflowClient(uri, uri), DatabaseFile.of(path)  # the registry too, whatever MLFLOW_REGISTRY_URI names
+
+
+def import_client(uri: str) -> None:
+    """Import what MLflow's client needs for a tracking store, without opening the store."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    os.environ.update(_FIXED_ENVIRONMENT)
+    _silence_loggers()
+    with _uncollected():
+        import_module("mlflow")
+        if uri.startswith("sqlite"):
+            import_module("mlflow.store.tracking.sqlalchemy_store")
 
 
 def _silence_loggers() -> None:

@@ -71,7 +71,7 @@ def test_executor_and_tracker_are_handed_in(tmp_path: Path) -> None:
 
 
 def test_tracker_starts_after_the_first_wave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The workers have tasks before the tracker's process starts, which would delay them; nothing is lost."""
+    """The workers have tasks before the tracker opens its store, which would delay them; nothing is lost."""
     events: list[str] = []
 
     class Noted:

@@ -75,7 +75,6 @@ class FailingTracker:
 def send_all(tracker: FailingTracker) -> RetryingSender:
     """Send a whole study."""
     sender = RetryingSender(tracker, "http://me:hunter-22@host")
-    sender.open()
     for message in [Message("start_study", (STUDY,)), *(Message("log_trial", (t,)) for t in STATES)]:
         sender.add(message)
         sender.send_next()
