@@ -3,6 +3,7 @@
 python -m pytest -n 0 -m bench -s tests/benchmarks/test_tracking_cost.py
 """
 
+import gc
 import os
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import pytest
 from hpsearch.config.load import load_spec
 from hpsearch.config.references import search_space
 from hpsearch.config.spec import Spec
+from hpsearch.core.garbage import collect_rarely
 from hpsearch.storage.trials import Trial
 from hpsearch.tracking import StudyInfo
 from hpsearch.tracking.mlflow.tracker import MlflowTracker
@@ -74,6 +76,8 @@ def study_info(spec: Spec) -> StudyInfo:
 def test_cost_of_a_trial(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """A run with tags, parameters, curves, dataset and artifact; CPU time is the least of ten batches of 20 trials."""
     monkeypatch.delenv("PYTEST_CURRENT_TEST")  # with it MLflow checks more
+    before = gc.get_threshold()
+    collect_rarely()  # as in the tracker's process
     (spec, _), database = load_spec(STUDY), tmp_path / "mlflow.db"
     tracker = MlflowTracker(f"sqlite:///{database}")
     tracker.start_study(study_info(spec))
@@ -90,6 +94,7 @@ def test_cost_of_a_trial(tmp_path: Path, capsys: pytest.CaptureFixture[str], mon
         cpu.append((time.process_time() - start[0]) / BATCH)
         wall.append((time.perf_counter() - start[1]) / BATCH)
     tracker.close(9)
+    gc.set_threshold(*before)
     grown = (database.stat().st_size - size) / (BATCHES * BATCH)
     load = os.getloadavg()[0]
     with capsys.disabled():

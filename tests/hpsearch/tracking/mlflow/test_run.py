@@ -1,10 +1,10 @@
 """The contents of a run."""
 
 import math
+from itertools import pairwise
 from pathlib import Path
 
 import cases
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -58,7 +58,7 @@ def test_values_that_are_not_finite_are_counted(tmp_path: Path) -> None:
 
 @given(st.integers(0, 2000), st.integers(-1, 2000))
 def test_thinned(length: int, best: int) -> None:
-    """Indices are sorted and unique, with both ends and the best, and evenly spaced."""
+    """Indices are sorted and unique, with both ends and the best, and their epochs evenly spaced on a log scale."""
     indices = thinned(length, best)
     assert len(indices) == min(length, CURVE_POINTS)
     assert indices == sorted(set(indices)) and all(0 <= i < length for i in indices)
@@ -66,5 +66,13 @@ def test_thinned(length: int, best: int) -> None:
         assert indices[0] == 0 and indices[-1] == length - 1
     if 0 <= best < length:
         assert best in indices
-    if len(indices) > 1:
-        assert max(np.diff(indices)) <= 2 * math.ceil((length - 1) / (len(indices) - 1))
+    ratio = length ** (1 / (CURVE_POINTS - 1))
+    for first, second in pairwise(index + 1 for index in indices):
+        # the best may have taken the place of one between
+        assert second <= first + 2 or second / first <= 1.2 * ratio**2
+
+
+def test_thinned_curve_of_100_epochs() -> None:
+    """Every epoch at first, then ever fewer."""
+    epochs = [index + 1 for index in thinned(100, 99)]
+    assert epochs[:9] == list(range(1, 10)) and epochs[-3:] == [71, 84, 100], epochs
