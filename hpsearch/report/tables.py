@@ -7,7 +7,7 @@ from itertools import count, product
 from statistics import median
 from string import ascii_uppercase
 
-from engine.analysis.diagnostics import diagnose
+from engine.analysis.diagnosis import diagnose
 from hpsearch.config.spec import Spec
 from hpsearch.core.space import Value, value_bounds
 from hpsearch.core.text import format_value

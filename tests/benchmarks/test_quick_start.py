@@ -1,4 +1,4 @@
-"""How soon the first trial of a study trains, and the CPU time of a trial in the coordinator.
+"""How soon the first trial of a study trains, and the CPU time of `hpsearch show` and of a trial in the coordinator.
 
 python -m pytest -n 0 -m bench -s tests/benchmarks/test_quick_start.py
 """
@@ -15,19 +15,23 @@ import pytest
 
 pytestmark = pytest.mark.bench
 STUDY = paths.STUDIES / "digits.yaml"
-MAX_START, MAX_CPU = 2.5, 0.8  # times those of the libraries alone
+MAX_START, MAX_SHOW, MAX_CPU = 2.5, 1.7, 0.8  # times those of the libraries alone
 
 LIBRARIES = "import numpy, pydantic, ruamel.yaml, click, sqlalchemy, optuna"
 RUN = "import noted_task; from hpsearch.cli import main; main(noted_task.executor)"
-COST = """
-import resource, sys
+SHOW_LIBRARIES = "import numpy, pydantic, sqlalchemy, click, rich.console, rich.table"
+USED = """
+import resource
+used = resource.getrusage(resource.RUSAGE_SELF)
+print(used.ru_utime + used.ru_stime)
+"""
+COST = f"""
 from hpsearch.cli import main
 try:
     main()
 except SystemExit as end:
     assert not end.code
-used = resource.getrusage(resource.RUSAGE_SELF)
-print(used.ru_utime + used.ru_stime)
+{USED}
 """
 OPTUNA = """
 import sys, time
@@ -82,6 +86,22 @@ def test_first_trial(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         text = f"the first trial trains after {median(first):.2f} s (least {min(first):.2f}; goal 0.9)"
         print(f"\n{text}, {median(first) / median(alone):.2f} times the imports of its libraries; load {load:.1f}")
     assert median(first) <= MAX_START * median(alone)
+
+
+def test_show(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """CPU of `hpsearch show` for a study of 95 trials, against imports of its libraries alone, in turn."""
+    database = tmp_path / "digits.db"
+    arguments = ["--storage", database, "--tracking-uri", "none", "--quiet", "--set", "train.epochs=2"]
+    python(COST, "run", STUDY, *arguments, folder=tmp_path)
+    shown, alone = list[float](), list[float]()
+    for _ in range(9):
+        alone.append(float(python(f"{SHOW_LIBRARIES}\n{USED}", folder=tmp_path)))
+        shown.append(float(python(COST, "show", database, folder=tmp_path).splitlines()[-1]))
+    load = os.getloadavg()[0]
+    with capsys.disabled():
+        text = f"`hpsearch show` takes {median(shown):.2f} s of CPU (least {min(shown):.2f}; goal 0.5)"
+        print(f"\n{text}, {median(shown) / median(alone):.2f} times the imports of its libraries; load {load:.1f}")
+    assert median(shown) <= MAX_SHOW * median(alone)
 
 
 def test_coordinator(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
