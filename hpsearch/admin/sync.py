@@ -10,6 +10,7 @@ from hpsearch.core.text import format_count
 from hpsearch.errors import DataError, Interrupted, OutputError, TrackingError
 from hpsearch.models.export import champion_model
 from hpsearch.models.prepared import PreparedData
+from hpsearch.storage.database import check_separate
 from hpsearch.storage.lease import study_lock
 from hpsearch.storage.records import FINISHED, Trial
 from hpsearch.storage.study_db import StudyDatabase
@@ -48,12 +49,13 @@ def sync(url: str, tracking_uri: str, stop: Callable[[], bool] = lambda: False) 
         stop: checked between trials; True ends the upload.
 
     Raises:
-        StorageError: the database contains no study, or the study is running.
+        StorageError: the database contains no study, the study is running, or MLflow has the same database.
         TrackingError: not all runs could be uploaded; uploaded runs remain.
         Interrupted: `stop` returned True; uploaded runs remain.
     """
     if tracking_uri == "none":
         raise TrackingError("--tracking-uri: 'none' disables tracking; name the store to upload to")
+    check_separate(url, tracking_uri)
     trackers: list[MlflowTracker] = []
 
     def factory(uri: str) -> MlflowTracker:

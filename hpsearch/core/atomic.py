@@ -1,13 +1,15 @@
 """Files and folders that are written completely or not at all: a draft beside the target takes its place in one step.
 
 Drafts have random names and are created exclusively (`O_EXCL`), so that no symbolic link is followed. A process that is
-killed while it replaces a folder leaves a draft, which the next `replaced_folder` or `recover_folder` clears.
+killed leaves a draft. The next `atomic_file` in the folder clears those of files, the next `replaced_folder` or
+`recover_folder` those of the replaced folder. The writer of a draft keeps it locked, and the system releases the lock.
 """
 
 import contextlib
 import errno
 import hashlib
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -16,6 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 _EXCLUSIVE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+_DRAFT = re.compile(r"\.hpsearch-[0-9a-f]{16}\.part")  # of a file
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # of Linux's renameat2
 _CANNOT_EXCHANGE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
 _NEW, _OLD = ".new", ".old"  # a draft of a folder, or after the exchange the replaced folder; a folder renamed aside
@@ -35,14 +38,21 @@ def atomic_file(target: Path, *, replace: bool = True) -> Iterator[BinaryIO]:
     _check_target(target)
     if not replace and os.path.lexists(target):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
-    draft = target.with_name(f".hpsearch-{secrets.token_hex(8)}.part")
+    _remove_drafts(target.parent)
+    draft, descriptor = _new_draft(target)
+    lock = os.dup(descriptor)  # keeps the lock until the draft has its name
     try:
-        with open(os.open(draft, _EXCLUSIVE, 0o666), "wb") as file:
+        with open(descriptor, "wb") as file:
             yield file
+        if os.name == "nt":  # an open file cannot be renamed
+            os.close(lock)
+            lock = -1
         if replace or not _link(draft, target):
             os.replace(draft, target)
     finally:
         draft.unlink(missing_ok=True)
+        if lock >= 0:
+            os.close(lock)
 
 
 def write_atomic(target: Path, text: str, *, replace: bool = True) -> None:
@@ -62,6 +72,27 @@ def _check_target(target: Path) -> None:
         raise IsADirectoryError(errno.EISDIR, "is a folder; name a file in it")
     if status is not None and not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, "is not a regular file")
+
+
+def _new_draft(target: Path) -> tuple[Path, int]:
+    """Create a draft beside a file, and lock it; return its path and its descriptor."""
+    while True:
+        draft = target.with_name(f".hpsearch-{secrets.token_hex(8)}.part")
+        descriptor = os.open(draft, _EXCLUSIVE, 0o666)
+        # Before it was locked, another process may have taken it for a leftover.
+        if not _lock(descriptor, wait=True) or os.fstat(descriptor).st_nlink:
+            return draft, descriptor
+        os.close(descriptor)
+
+
+def _remove_drafts(folder: Path) -> None:
+    """Remove drafts of files that killed processes of this user have left in a folder."""
+    with contextlib.suppress(OSError):
+        for name in [entry.name for entry in os.scandir(folder) if _DRAFT.fullmatch(entry.name)]:
+            with contextlib.suppress(OSError), _locked(folder / name, 0) as locked:
+                status = (folder / name).lstat()
+                if locked and stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid():
+                    os.unlink(folder / name)
 
 
 def _link(draft: Path, target: Path) -> bool:
@@ -160,7 +191,7 @@ def _read_at(folder: int, name: str, most: int) -> bytes:
             raise ValueError(f"{name} is not a regular file")
         if status.st_size > most:
             raise ValueError(f"{name} has {status.st_size:,} bytes, at most {most:,} are allowed")
-        return file.read(most)
+        return file.read(status.st_size)  # a larger number would reserve as much memory
 
 
 def _prefix(target: Path) -> str:
@@ -205,22 +236,30 @@ def _discard(folder: Path, target: Path, owned: Collection[str]) -> None:
 
 
 @contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[bool]:
-    """Hold a lock on a folder, which its process loses when it ends; yield False if another process has it."""
-    try:
-        import fcntl
+def _locked(path: Path, flags: int = getattr(os, "O_DIRECTORY", 0)) -> Iterator[bool]:
+    """Hold a lock on a folder or file, which its process loses when it ends; yield False if another process has it.
 
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(folder, flags)
-    except (ImportError, OSError):
+    Args:
+        flags: further flags to open it.
+    """
+    flags |= os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+    try:
+        descriptor = os.open(path, flags)
+    except OSError:
         yield False
         return
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            yield False
-        else:
-            yield True
+        yield _lock(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _lock(descriptor: int, *, wait: bool = False) -> bool:
+    """Lock an open file or folder; return False if the system has no such locks or, without `wait`, it is locked."""
+    try:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except (ImportError, OSError):
+        return False
+    return True

@@ -9,10 +9,14 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from hpsearch.core.files.file_lock import FileId
+from hpsearch.core.reading.urls import parse_database_url
 from hpsearch.core.resources import check_open_files
 from hpsearch.core.text import redacted
 from hpsearch.errors import StorageError
-from hpsearch.storage.sqlite_file import connect_existing, sqlite_problem, url_of
+from hpsearch.storage.sqlite_file import connect_existing, real_path, sqlite_problem, url_of
+
+CONNECT_TIMEOUT = 10  # seconds to wait for a server; `?connect_timeout=…` in the URL sets another
 
 
 def file_of(url: str) -> Path | None:
@@ -73,9 +77,42 @@ def _reason(error: BaseException) -> str:
 
 
 def engine_options(url: str) -> dict[str, Any]:
-    """Return the arguments of `create_engine` for a URL: how to connect to an existing SQLite file."""
+    """Return the arguments of `create_engine` for a URL: how to connect to an existing SQLite file, or a time limit."""
     path = file_of(url)
-    return {} if path is None else {"creator": lambda: connect_existing(path)}
+    if path is not None:
+        return {"creator": lambda: connect_existing(path)}
+    parsed = sa.make_url(url)
+    if parsed.get_backend_name() not in ("postgresql", "mysql", "mariadb") or "connect_timeout" in parsed.query:
+        return {}
+    return {"connect_args": {"connect_timeout": CONNECT_TIMEOUT}}
+
+
+def check_separate(url: str, tracking_uri: str) -> None:
+    """Check that a study and MLflow have databases of their own.
+
+    In one SQLite file, each would wait for the other's lock. On a server, Optuna and MLflow would share the table
+    `alembic_version`.
+
+    Raises:
+        StorageError: both have the same database.
+    """
+    if "://" not in tracking_uri or tracking_uri.startswith(("http://", "https://", "file://")):
+        return
+    if _identity(url) == _identity(tracking_uri):
+        raise StorageError(
+            f"{display_name(url)}: cannot hold both the study and MLflow's runs; name two databases with --storage and"
+            " --tracking-uri"
+        )
+
+
+def _identity(url: str) -> object:
+    """Return what is the same for all URLs of a database."""
+    path = file_of(url)
+    if path is not None:
+        file = real_path(path)
+        return FileId.of(file) or file
+    parsed = parse_database_url(url)
+    return parsed.get_backend_name(), parsed.host, parsed.port, parsed.database, parsed.query.get("host")
 
 
 def forked_url(url: str, name: str) -> str:

@@ -10,7 +10,7 @@ from hpsearch.core.files.file_lock import FileId, begin_use, end_use
 from hpsearch.core.reading.urls import parse_database_url
 from hpsearch.errors import StorageError
 from hpsearch.storage.connection import NO_STUDY, Connection, sqlite_engine
-from hpsearch.storage.database import display_name, file_of, translate_errors
+from hpsearch.storage.database import display_name, engine_options, file_of, translate_errors
 from hpsearch.storage.sqlite_file import BUSY_TIMEOUT, readable, real_path
 from hpsearch.storage.tables import check_tables
 
@@ -43,7 +43,10 @@ def open_snapshot(url: str, timeout: float = BUSY_TIMEOUT) -> Iterator[Snapshot]
             begin_use(file)
             stack.callback(end_use, file)
         with translate_errors(url):
-            engine = sa.create_engine(parse_database_url(url)) if address is None else sqlite_engine(address, timeout)
+            if address is None:
+                engine = sa.create_engine(parse_database_url(url), **engine_options(url))
+            else:
+                engine = sqlite_engine(address, timeout)
             stack.callback(engine.dispose)
             connection = stack.enter_context(engine.connect())
             _begin_transaction(connection)

@@ -17,7 +17,7 @@ from hpsearch.data.dataset import prepare
 from hpsearch.errors import OutputError, StorageError
 from hpsearch.models.prepared import PreparedData
 from hpsearch.storage.connection import NO_STUDY
-from hpsearch.storage.database import display_name
+from hpsearch.storage.database import check_separate, display_name
 from hpsearch.storage.records import StoredStudy
 from hpsearch.storage.study_db import StudyDatabase, read
 from hpsearch.study.champion import save_model, store_diagnostics
@@ -86,6 +86,8 @@ class Session:
             raise
 
     def _open(self, file_spec: Spec | None, url: str, options: Options) -> None:
+        if options.tracking != "none":
+            check_separate(url, options.tracking)
         # Read first: opening the database for writing creates files in its folder.
         parent = None if options.parent is None else read_parent(options.parent)
         restored = read(url, restore_study) if file_spec is None else None

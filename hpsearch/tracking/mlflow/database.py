@@ -20,7 +20,7 @@ from hpsearch.core.files.file_lock import locked
 from hpsearch.core.loggers import quiet_logging
 from hpsearch.core.reading.urls import parse_database_url
 from hpsearch.storage.connection import sqlite_engine
-from hpsearch.storage.database import file_of, translate_errors
+from hpsearch.storage.database import engine_options, file_of, translate_errors
 from hpsearch.storage.sqlite_file import (
     check_file,
     check_local,
@@ -258,7 +258,11 @@ def open_readonly(uri: str, timeout: float = LOCK_TIMEOUT) -> Iterator[sa.Connec
             check_file(path, create=False)
         address = stack.enter_context(readable(path)) if path else None
         stack.enter_context(translate_errors(url))
-        engine = sqlite_engine(address, timeout) if address else sa.create_engine(parse_database_url(url))
+        engine = (
+            sqlite_engine(address, timeout)
+            if address
+            else sa.create_engine(parse_database_url(url), **engine_options(url))
+        )
         stack.callback(engine.dispose)
         yield stack.enter_context(engine.connect())
 

@@ -46,6 +46,8 @@ def test_refused(interrupted: str, tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     with pytest.raises(TrackingError, match="'none' disables tracking"):
         sync(interrupted, "none")
+    with pytest.raises(StorageError, match="name two databases"):
+        sync(interrupted, interrupted)
     with locked(tmp_path / "small.db"), pytest.raises(StorageError, match="run"):
         sync(interrupted, uri)
     with pytest.raises(Interrupted):

@@ -28,6 +28,50 @@ def test_a_file_is_complete_or_unchanged(tmp_path: Path) -> None:
     assert file.read_text() == "new" and names(tmp_path) == ["out.csv"]
 
 
+WRITER = """
+import sys, time
+from pathlib import Path
+from hpsearch.core.atomic import atomic_file
+
+with atomic_file(Path(sys.argv[1])) as draft:
+    draft.write(b"rows")
+    draft.flush()
+    print(flush=True)
+    time.sleep(60)
+"""
+
+
+def test_drafts_of_killed_processes_are_cleared(tmp_path: Path) -> None:
+    """Those of running processes, and other files, are kept."""
+    (tmp_path / ".hpsearch-mine.part").touch()
+    command = [sys.executable, "-c", WRITER, tmp_path / "out.csv"]
+    writers = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(2)]
+    for writer in writers:
+        assert writer.stdout is not None and writer.stdout.readline()
+    write_atomic(tmp_path / "other", "text")
+    assert len(names(tmp_path)) == 4
+    for count, writer in zip((3, 2), writers, strict=True):
+        writer.kill()
+        writer.communicate()
+        write_atomic(tmp_path / "other", "text")
+        assert len(names(tmp_path)) == count
+    assert names(tmp_path) == [".hpsearch-mine.part", "other"]
+
+
+def test_a_draft_that_is_cleared_before_it_is_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock, cleared = atomic._lock, list[str]()
+
+    def slow(descriptor: int, *, wait: bool = False) -> bool:
+        if wait and not cleared:
+            cleared.extend(names(tmp_path))
+            atomic._remove_drafts(tmp_path)
+        return lock(descriptor, wait=wait)
+
+    monkeypatch.setattr(atomic, "_lock", slow)
+    write_atomic(tmp_path / "out", "text")
+    assert len(cleared) == 1 and names(tmp_path) == ["out"]
+
+
 def test_drafts_follow_no_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A name that is guessed before the draft is created is refused; usual names cannot be guessed."""
     victim = tmp_path / "victim"
@@ -122,6 +166,12 @@ def test_what_is_read_is_bounded(tmp_path: Path) -> None:
         read_folder(tmp_path, {"pipe": 10})
     with pytest.raises(FileNotFoundError):
         read_folder(tmp_path, {"none": 10})
+
+
+def test_reading_takes_memory_for_the_file_and_not_for_the_limit(tmp_path: Path) -> None:
+    """Where the memory is limited (`ulimit -v`), a buffer of the limit's size could not be allocated."""
+    (tmp_path / "small").write_text("text")
+    assert read_folder(tmp_path, {"small": 1 << 60}) == {"small": b"text"}
 
 
 def test_drafts_in_use_and_of_others_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,12 +1,23 @@
 """Databases in general: URLs in messages, and translated errors without passwords."""
 
+import socket
 import sqlite3
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
 from hpsearch.errors import StorageError
-from hpsearch.storage.database import display_name, engine_options, file_of, forked_url, translate_errors
+from hpsearch.storage import database
+from hpsearch.storage.database import (
+    check_separate,
+    display_name,
+    engine_options,
+    file_of,
+    forked_url,
+    translate_errors,
+)
+from hpsearch.storage.study_db import StudyDatabase
 
 SERVER = "postgresql://me:sec/ret@part@host:5432/studies"
 
@@ -29,9 +40,43 @@ def test_a_study_on_a_server_is_not_forked_by_name() -> None:
         forked_url("postgresql://host/studies", "b")
 
 
-def test_only_sqlite_gets_our_timeout() -> None:
+def test_every_database_gets_a_timeout_unless_its_url_has_one() -> None:
     assert list(engine_options("sqlite:///a.db")) == ["creator"]
-    assert engine_options("postgresql://host/studies") == {}
+    assert engine_options("postgresql://host/studies") == {"connect_args": {"connect_timeout": 10}}
+    assert engine_options("postgresql://host/studies?connect_timeout=60") == {}
+    assert engine_options("mssql://host/studies") == {}
+
+
+def test_a_server_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("psycopg")
+    monkeypatch.setattr(database, "CONNECT_TIMEOUT", 2)
+    with socket.socket() as mute:
+        mute.bind(("127.0.0.1", 0))
+        mute.listen()
+        url = f"postgresql://127.0.0.1:{mute.getsockname()[1]}/studies"
+        with pytest.raises(StorageError, match="timeout"), StudyDatabase.snapshot(url):
+            pass
+        with pytest.raises(StorageError, match="timeout"):
+            StudyDatabase.open(url, create=True)
+
+
+def test_a_study_and_mlflow_have_databases_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one file each would wait for the other's lock; on a server both have a table of one name."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link.db").symlink_to("new.db")
+    same = [
+        *((f"sqlite:///{name}", f"sqlite:///{tmp_path}/new.db") for name in ("new.db", "./new.db", "link.db")),
+        ("postgresql://me:a@host:1/x", "postgresql+psycopg://you:b@host:1/x?connect_timeout=3"),
+    ]
+    for url, tracking in same:
+        with pytest.raises(StorageError, match="name two databases"):
+            check_separate(url, tracking)
+    (tmp_path / "new.db").touch()
+    with pytest.raises(StorageError, match="name two databases"):
+        check_separate("sqlite:///link.db", "sqlite:///new.db")
+    for tracking in ("http://host", "mlruns", "sqlite:///other.db", "postgresql://host/x", "databricks"):
+        check_separate("sqlite:///new.db", tracking)
+    check_separate("postgresql://host/x", "postgresql://host/y")
 
 
 def test_errors_of_sqlite_have_a_remedy() -> None:

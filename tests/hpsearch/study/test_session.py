@@ -11,6 +11,7 @@ import pytest
 
 from hpsearch.config import load, references
 from hpsearch.config.spec import Spec
+from hpsearch.errors import StorageError
 from hpsearch.storage.records import Trial
 from hpsearch.storage.sqlite_file import url_of
 from hpsearch.study.session import Options, Session
@@ -52,6 +53,13 @@ class Recorder:
 
     def close(self, seconds: float) -> str | None:
         return None
+
+
+def test_mlflow_s_file_is_not_the_study_s(tmp_path: Path) -> None:
+    database = tmp_path / "small.db"
+    with pytest.raises(StorageError, match="name two databases"):
+        run(SPEC, database, INLINE._replace(tracking=url_of(str(database))))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_executor_and_tracker_are_handed_in(tmp_path: Path) -> None:
