@@ -7,7 +7,7 @@ HpsearchError          exit code 2; the message has the location, what must hold
 ├── TrackingError      MLflow cannot be used, or has not recorded all of a study
 └── OutputError        a file or folder that cannot be written
 
-Interrupted            exit code 130: Ctrl-C or SIGTERM; finished trials are saved
+Interrupted            exit code 130: Ctrl-C, SIGTERM or SIGHUP; finished trials are saved
 Halted                 exit code 1: the study cannot continue on this machine now; finished trials are saved
 """
 

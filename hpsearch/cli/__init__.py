@@ -11,7 +11,7 @@ import click
 
 from hpsearch.cli.files import check_command, init_command, predict_command, range_test_command, schema_command
 from hpsearch.cli.maintenance import db_group, doctor_command, sync_command, ui_command
-from hpsearch.cli.options import replace_unencodable, say
+from hpsearch.cli.options import ended_by_signals, replace_unencodable, say
 from hpsearch.cli.output import guarded_output
 from hpsearch.cli.run import resume_command, run_command
 from hpsearch.cli.studies import export_command, report_command, show_command
@@ -54,7 +54,7 @@ def main(executor: "str | ExecutorFactory" = "processes") -> None:
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # looking for some takes 15 ms
     replace_unencodable()
     try:
-        with guarded_output():
+        with ended_by_signals(), guarded_output():
             code = commands.main(standalone_mode=False, obj=executor)
         sys.exit(code)
     except HpsearchError as error:
@@ -64,7 +64,7 @@ def main(executor: "str | ExecutorFactory" = "processes") -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except (Interrupted, click.Abort):
+    except (Interrupted, KeyboardInterrupt, click.Abort):
         sys.exit(130)
     except Exception as error:
         reason = exhausted_resource(error)

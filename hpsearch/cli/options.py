@@ -5,6 +5,7 @@ import io
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from hpsearch.core.text import printable
 if TYPE_CHECKING:
     from hpsearch.config.spec import Spec
 
+_HANGUP = [signal.SIGHUP] if hasattr(signal, "SIGHUP") else []  # the terminal was closed
 PRINTED_LENGTH = 5000  # maximum length of a line, in characters
 
 WORKERS = click.option("--workers", type=click.IntRange(1), help="Number of worker processes; does not affect results.")
@@ -70,7 +72,7 @@ def load_study_file(study: Path, overrides: tuple[str, ...]) -> "Spec":
 
 @contextlib.contextmanager
 def signals_recorded() -> Iterator[list[int]]:
-    """Yield a list that collects SIGINT and SIGTERM, to be checked between steps; a second signal exits at once."""
+    """Yield a list that collects SIGINT, SIGTERM and SIGHUP, to be checked between steps; a second exits at once."""
     caught: list[int] = []
 
     def record(number: int, _frame: Any) -> None:
@@ -78,9 +80,25 @@ def signals_recorded() -> Iterator[list[int]]:
             os._exit(130)  # at once, without cleanup, which may wait for MLflow
         caught.append(number)
 
-    handlers = {number: signal.signal(number, record) for number in (signal.SIGINT, signal.SIGTERM)}
+    hangup = [number for number in _HANGUP if signal.getsignal(number) is not signal.SIG_IGN]  # not under `nohup`
+    handlers = {number: signal.signal(number, record) for number in (signal.SIGINT, signal.SIGTERM, *hangup)}
     try:
         yield caught
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Raise KeyboardInterrupt on SIGTERM and SIGHUP as on Ctrl-C, so that drafts are removed; kept if ignored."""
+    handlers: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, *_HANGUP):
+            if signal.getsignal(number) is signal.SIG_DFL:
+                handlers[number] = signal.signal(number, signal.default_int_handler)
+    try:
+        yield
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)

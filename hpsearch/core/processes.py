@@ -77,7 +77,7 @@ def starting_children() -> Iterator[None]:
         main, sys.modules["__main__"] = sys.modules["__main__"], types.ModuleType("__main__")
         chosen = default._actual_context
         try:
-            with sigint_blocked():
+            with signals_blocked():
                 yield
         finally:
             sys.modules["__main__"] = main
@@ -85,14 +85,18 @@ def starting_children() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def sigint_blocked() -> Iterator[None]:
-    """Block SIGINT in this thread and in the children it starts; a Ctrl-C is delivered here at the end."""
+def signals_blocked() -> Iterator[None]:
+    """Block SIGINT and SIGHUP in this thread and in the children it starts; they are delivered here at the end.
+
+    A terminal sends both to all processes; the coordinator stops the study, and the children end with it.
+    """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    resource_tracker.ensure_running()  # starting it later would unblock SIGINT on Python 3.11
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     try:
+        resource_tracker.ensure_running()  # starting it later would unblock SIGINT on Python 3.11
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -11,7 +11,7 @@ _received: list[int] = []  # signals during `interrupted_at_once`
 
 @contextlib.contextmanager
 def interrupted_at_once() -> Iterator[None]:
-    """Raise KeyboardInterrupt on SIGINT and SIGTERM, after the handlers that are installed for them have run.
+    """Raise KeyboardInterrupt on SIGINT, SIGTERM and SIGHUP, after the handlers installed for them have run.
 
     Signals without a handler of Python keep their effect. Only the main thread can change handlers.
     """
@@ -19,10 +19,10 @@ def interrupted_at_once() -> Iterator[None]:
         yield
         return
     before: dict[int, Any] = {}
-    for name in (signal.SIGINT, signal.SIGTERM):
-        handler = signal.getsignal(name)
+    for number in (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])):
+        handler = signal.getsignal(number)
         if callable(handler) and handler is not signal.default_int_handler:
-            before[name] = handler
+            before[number] = handler
 
     def interrupt(number: int, frame: Any) -> None:
         before[number](number, frame)

@@ -2,6 +2,7 @@
 
 import io
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ import cases
 import pytest
 
 from hpsearch import cli
+from hpsearch.cli.options import ended_by_signals, signals_recorded
+from hpsearch.config import schema
 from tests.hpsearch import test_cli
 
 call = test_cli.call
@@ -56,3 +59,42 @@ def test_commands_in_the_c_locale(tmp_path: Path) -> None:
             [test_cli.COMMAND, *command], cwd=tmp_path, capture_output=True, env=env, timeout=120, check=False
         )
         assert done.returncode == 0 and b"Traceback" not in done.stderr, (command, done)
+
+
+ENDING = [signal.SIGTERM, signal.SIGHUP]
+
+
+@pytest.mark.parametrize("number", ENDING)
+def test_a_signal_ends_any_command_as_ctrl_c_does(
+    number: signal.Signals, call: test_cli.Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Drafts are removed on the way; without a handler the process would end at once."""
+    reached: list[str] = []
+
+    def interrupted() -> str:
+        try:
+            signal.raise_signal(number)
+        finally:
+            reached.append("removed")
+        return ""
+
+    monkeypatch.setattr(schema, "schema_text", interrupted)
+    assert call("schema").code == 130 and reached == ["removed"]
+    assert signal.getsignal(number) is signal.SIG_DFL
+
+
+def test_a_signal_that_is_ignored_stays_so() -> None:
+    """As SIGHUP is under `nohup`."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with ended_by_signals(), signals_recorded() as caught:
+            signal.raise_signal(signal.SIGHUP)
+            assert not caught
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_closed_terminal_is_recorded() -> None:
+    with ended_by_signals(), signals_recorded() as caught:
+        signal.raise_signal(signal.SIGHUP)
+    assert caught == [signal.SIGHUP]

@@ -15,7 +15,7 @@ from hpsearch.core.processes import (
     PRELOAD,
     kill_process,
     process_context,
-    sigint_blocked,
+    signals_blocked,
     start_forkserver,
     starting_children,
 )
@@ -53,16 +53,17 @@ def test_main_module_is_restored() -> None:
 
 
 @needs_posix
-def test_ctrl_c_is_delivered_after_the_block() -> None:
-    reached = False
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell ignores it
+@pytest.mark.parametrize("name", ["SIGINT", "SIGHUP"])
+def test_signals_of_a_terminal_are_delivered_after_the_block(name: str) -> None:
+    reached, number = False, getattr(signal, name)
+    before = signal.signal(number, signal.default_int_handler)  # a background job of a shell ignores Ctrl-C
     try:
-        with pytest.raises(KeyboardInterrupt), sigint_blocked():
-            signal.pthread_kill(threading.get_ident(), signal.SIGINT)  # other threads do not block it
+        with pytest.raises(KeyboardInterrupt), signals_blocked():
+            signal.pthread_kill(threading.get_ident(), number)  # other threads do not block it
             reached = True
     finally:
-        signal.signal(signal.SIGINT, before)
-    assert reached and signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        signal.signal(number, before)
+    assert reached and number not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 def test_preloaded_modules_exist() -> None:
