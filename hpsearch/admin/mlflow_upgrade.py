@@ -20,6 +20,7 @@ from hpsearch.storage.sqlite_file import (
     checkpoint_log,
     exclusive_connection,
     integrity_error,
+    real_path,
     set_pragmas,
     url_of,
 )
@@ -58,7 +59,7 @@ def upgrade(tracking_uri: str) -> UpgradeResult:
             cannot upgrade it.
         StorageError: the database cannot be read.
     """
-    path = tracking_file(tracking_uri).resolve()  # a symbolic link remains one
+    path = real_path(tracking_file(tracking_uri))  # a symbolic link remains one
     try:
         with locked(Path(f"{path}.lock"), OPEN_TIMEOUT, create=True):  # the tracker's lock
             before, after = _upgradable_revision(path), installed_revisions()[0]

@@ -18,7 +18,7 @@ from hpsearch.cli.studies import export_command, report_command, show_command
 from hpsearch.core.garbage import collect_rarely
 from hpsearch.core.resources import check_address_space, exhausted_resource
 from hpsearch.core.version import __version__
-from hpsearch.errors import HpsearchError, Interrupted
+from hpsearch.errors import HpsearchError, Interrupted, OutputError
 
 if TYPE_CHECKING:
     from hpsearch.study.session import ExecutorFactory
@@ -32,6 +32,10 @@ def commands() -> None:
     A study file describes the data, the model and the search; the result is a tracked study and its best model.
     """
     check_address_space()
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise OutputError("the current folder was deleted; change to another one: cd FOLDER") from None
 
 
 for command in (

@@ -1,12 +1,15 @@
 """A study file as a document: its content as plain values, and the line of each key."""
 
+import os
 from pathlib import Path
 from typing import Any, final
 
+from hpsearch.core.files.regular_file import open_regular
 from hpsearch.errors import Mistake, SpecError
 
 KeyPath = tuple[str | int, ...]
 MAX_BYTES = 1_000_000
+MAX_DEPTH = 50  # of nested lists and mappings
 
 
 @final
@@ -48,6 +51,8 @@ class Document:
         path: KeyPath = ()
         inner: Any = self.content
         *outer, last = key.split(".")
+        if len(outer) > MAX_DEPTH:
+            raise SpecError([Mistake("--set", "", f"must have at most {MAX_DEPTH} words in KEY, got {len(outer) + 1}")])
         for word in outer:
             step = _step(inner, word, key)
             inner = inner.setdefault(step, {}) if isinstance(inner, dict) else inner[step]
@@ -77,13 +82,12 @@ def read_document(path: Path) -> Document:
         SpecError: it cannot be read, is not YAML, repeats a key, or is not a mapping.
     """
     try:
-        if not path.is_file() and path.exists():
-            raise SpecError([Mistake(str(path), "", f"cannot be read: it is {_kind(path)}")])
-        if path.stat().st_size > MAX_BYTES:
-            raise SpecError(
-                [Mistake(str(path), "", f"must have at most {MAX_BYTES:,} bytes, got {path.stat().st_size:,}")]
-            )
-        text = path.read_text("utf-8")
+        with open_regular(path) as file:
+            content = file.read(MAX_BYTES + 1)
+            size = max(len(content), os.fstat(file.fileno()).st_size)
+        if size > MAX_BYTES:
+            raise SpecError([Mistake(str(path), "", f"must have at most {MAX_BYTES:,} bytes, got {size:,}")])
+        text = content.decode().replace("\r\n", "\n").replace("\r", "\n")
     except OSError as error:
         raise SpecError([Mistake(str(path), "", f"cannot be read: {error.strerror or error}")]) from None
     except UnicodeDecodeError as error:
@@ -94,12 +98,8 @@ def read_document(path: Path) -> Document:
 
     tree = compose_yaml(str(path), text)
     reader = YamlReader(str(path), "")
-    content = reader.value(tree, ())
-    if not isinstance(content, dict):
-        got = "nothing" if content is None else "a list" if isinstance(content, list) else "a single value"
+    value = reader.value(tree, ())
+    if not isinstance(value, dict):
+        got = "nothing" if value is None else "a list" if isinstance(value, list) else "a single value"
         raise SpecError([Mistake(str(path), "", f"must have 'key: value' lines at the top level, got {got}")])
-    return Document(str(path), content, reader.lines)
-
-
-def _kind(path: Path) -> str:
-    return "a folder" if path.is_dir() else "a device or a pipe"
+    return Document(str(path), value, reader.lines)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from hpsearch.config.aliases import translate
-from hpsearch.config.document import Document, KeyPath, read_document
+from hpsearch.config.document import MAX_DEPTH, Document, KeyPath, read_document
 from hpsearch.config.hints import MAX_NAME_LENGTH, key_hint, value_hint
 from hpsearch.config.messages import Errors, validate_part
 from hpsearch.config.references import Parameters
@@ -51,7 +51,7 @@ def spec_from_mapping(content: Mapping[str, Any], name: str) -> tuple[Spec, list
     Raises:
         SpecError: the study has mistakes; the error lists all of them.
     """
-    return _checked(Document(name, _plain(content), {}))
+    return _checked(Document(name, _plain(content, name), {}))
 
 
 def restore_spec(content: dict[str, Any], origin: str) -> Spec:
@@ -69,15 +69,21 @@ def restore_spec(content: dict[str, Any], origin: str) -> Spec:
     return spec
 
 
-def _plain(value: Any) -> Any:
-    """Return a copy that contains only YAML's types."""
+def _plain(value: Any, name: str, depth: int = 0) -> Any:
+    """Return a copy that contains only YAML's types.
+
+    Raises:
+        SpecError: it is nested too deeply.
+    """
+    if depth > MAX_DEPTH:
+        raise SpecError([Mistake(name, "", f"nested more than {MAX_DEPTH} levels deep, or contains itself")])
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: _plain(item, name, depth + 1) for key, item in value.items()}
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+    return [_plain(item, name, depth + 1) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _checked(document: Document) -> tuple[Spec, list[str]]:

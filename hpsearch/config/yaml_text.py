@@ -13,11 +13,10 @@ from ruamel.yaml.composer import Composer
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from hpsearch.config.document import KeyPath
+from hpsearch.config.document import MAX_DEPTH, KeyPath
 from hpsearch.errors import Mistake, SpecError
 
 MAX_NODES = 15_000  # keys and values, with aliases expanded: a small file can expand to millions
-MAX_DEPTH = 50
 MAX_DIGITS = 1000  # of an integer: parsing takes quadratic time
 _TAG = "tag:yaml.org,2002:"
 _BASES = {"0b": 2, "0o": 8, "0x": 16}

@@ -68,7 +68,7 @@ class _InputFormat(StrictModel):
     strip: Annotated[list[Annotated[str, Field(max_length=100)]], Field(max_length=100)] | None = None
     encoding: str | None = None
     skip_lines: Annotated[int, Field(ge=0, lt=MAX_SIZE)] | None = None
-    skip_footer: Annotated[int, Field(ge=0, lt=MAX_SIZE)] = 0
+    skip_footer: Annotated[int, Field(ge=0, le=1000)] = 0
     example: list[list[float | str | None]] | None = None
 
 

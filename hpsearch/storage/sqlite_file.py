@@ -22,6 +22,9 @@ DAMAGED = f"is damaged; {RESTORE}"
 ALLOW_NETWORK = "HPSEARCH_ALLOW_NETWORK_FILES"  # environment variable
 
 
+_COMPANIONS = ("-wal", "-shm", "-journal", ".db.lock")  # ends of the names of the files beside a database
+
+
 class SqliteProblem(NamedTuple):
     """The meaning of an error: `problem` continues a sentence that begins with the file's name."""
 
@@ -89,6 +92,10 @@ def check_file(path: Path, create: bool) -> None:
         check_single_name(given)
         if path.is_dir():
             raise StorageError(f"{given}: is a folder, not a database")
+        if path.exists() and not path.is_file():
+            raise StorageError(f"{given}: is a device or a pipe, not a database")
+        if path.name.endswith(_COMPANIONS):
+            raise StorageError(f"{given}: such names are those of files that belong to another database")
         has_log = _size(log) > 0
         if _size(path) == 0:
             if has_log:  # SQLite would delete the log and the data in it

@@ -1,6 +1,7 @@
 """A first study file for a table (`hpsearch init`): an expert's first choices, with the reason for each."""
 
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -88,7 +89,7 @@ def study_name(out: Path) -> str:
 
 def _check_out(out: Path, inputs: Sequence[Path | None], force: bool) -> None:
     try:
-        same = any(other is not None and out.resolve() == other.resolve() for other in inputs)
+        same = any(other is not None and os.path.realpath(out) == os.path.realpath(other) for other in inputs)
         exists = out.exists()
     except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
         raise OutputError(f"{out}: cannot be written: {error}") from None

@@ -1,5 +1,6 @@
 """Mounted file systems, as Linux lists them: network file systems, and files that are mounted under a second name."""
 
+import os
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -40,7 +41,7 @@ class Mount(NamedTuple):
 def mount_of(path: Path) -> Mount | None:
     """Return the file system that holds a path, which need not exist; None if the system does not list it."""
     try:
-        path = path.resolve()
+        path = Path(os.path.realpath(path))
         lines = MOUNTS.read_text("utf-8", "surrogateescape").splitlines()
     except (OSError, ValueError):  # not Linux, or no file can have such a name
         return None
@@ -52,7 +53,7 @@ def mount_of(path: Path) -> Mount | None:
 def is_mounted_file(path: Path) -> bool:
     """Return whether a file is itself a mount point, so that it has another name elsewhere."""
     mount = mount_of(path)
-    return mount is not None and mount.point == path.resolve() and path.is_file()
+    return mount is not None and mount.point == Path(os.path.realpath(path)) and path.is_file()
 
 
 def _parse(line: str) -> Mount | None:

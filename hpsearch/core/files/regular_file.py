@@ -27,6 +27,10 @@ def open_regular(path: Path) -> BinaryIO:
         if not stat.S_ISREG(mode):
             kind = _KINDS.get(stat.S_IFMT(mode), "not a file")
             raise OSError(errno.EINVAL, f"it is {kind}; a regular file is needed", str(path))
+        os.read(opened, 1)  # an error for a file of the system that waits for its content, as in /proc
+        os.lseek(opened, 0, os.SEEK_SET)
+        if hasattr(os, "set_blocking"):
+            os.set_blocking(opened, True)
         return os.fdopen(opened, "rb")
     except BaseException:
         os.close(opened)

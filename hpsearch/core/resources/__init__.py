@@ -21,6 +21,7 @@ _CODES = {  # error number → what has run out
 _TEXTS = {  # part of a message of an exception of another type → what has run out
     "can't start new thread": "no more threads can be started: the memory or the number of processes is limited",
     "failed to map segment from shared object": _CODES[errno.ENOMEM],
+    "No usable temporary directory": "no folder for temporary files can be written; name one in TMPDIR",
     "annot allocate memory": _CODES[errno.ENOMEM],
     "Too many open files": _CODES[errno.EMFILE],
     "items of ancdata": _CODES[errno.EMFILE],  # multiprocessing, when received files cannot be opened
@@ -45,7 +46,7 @@ def exhausted_resource(error: BaseException | None) -> str | None:
             return _with_detail(_CODES[errno.ENOMEM], str(error))
         if isinstance(error, OSError) and error.errno in _CODES:
             return _with_detail(_CODES[error.errno], str(error.filename or ""))
-        if isinstance(error, ImportError | RuntimeError) and not isinstance(error, RecursionError):
+        if isinstance(error, ImportError | RuntimeError | FileNotFoundError) and not isinstance(error, RecursionError):
             text = next((meaning for part, meaning in _TEXTS.items() if part in str(error)), None)
             if text is not None:
                 return text

@@ -57,7 +57,9 @@ class CsvSource(TableSource):
         None, description="Separator of groups of digits: `,` in 1,234.5. Default: digits are not grouped."
     )
     strip: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Listed] = Field(
-        (), description="Marks to remove from numbers, such as `$`, `%` or `kg`; `()` reads (1.5) as −1.5."
+        (),
+        description="Marks to remove from numbers, such as `$`, `%` or `kg`; `()` reads (1.5) as −1.5, `-` reads 1.5-"
+        " so, and `−` is a minus.",
     )
     encoding: str | None = Field(
         None, description="Encoding of the text. Default: that of the byte order mark, otherwise utf-8."

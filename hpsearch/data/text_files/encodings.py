@@ -1,6 +1,7 @@
 """The encoding of a text file: its byte order mark, or a guess from the characters that each encoding gives."""
 
 import codecs
+import io
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -53,6 +54,7 @@ def resolve_encoding(path: Path, given: str | None) -> str:
         OSError, ValueError: the file cannot be read.
     """
     if given is not None and codecs.lookup(given).name != "utf-8":
+        io.TextIOWrapper(io.BytesIO(), given)  # refuses codecs that are no encodings of text, as "rot13" and "zip"
         return given
     with open_bytes(path) as file:
         start = file.read(4096)

@@ -1,4 +1,4 @@
-"""Numbers in other notations than 1234.5: decimal commas, digit groups, currency signs, units, (1.5) for −1.5."""
+"""Numbers in other notations than 1234.5: decimal commas, digit groups, currency signs, units, (1.5) and 1.5-."""
 
 import re
 from collections import Counter
@@ -7,6 +7,9 @@ from functools import cache
 from typing import NamedTuple
 
 PARENTHESES = "()"  # the mark of negative numbers that are written in parentheses
+TRAILING_MINUS = "-"  # the mark of negative numbers whose minus is behind them
+_MINUS_SIGNS = "−–"  # a minus sign and a dash, which stand for the minus of the keyboard
+_SIGNS = (PARENTHESES, TRAILING_MINUS, *_MINUS_SIGNS)  # marks that are read, not removed
 MAX_NUMBER_LENGTH = 50  # longer cells are not numbers; matching them would take time quadratic in their length
 MIN_SHARE = 0.8  # of the distinct cells that must be numbers
 MIN_UNIT_NUMBERS = 3  # distinct numbers from which on a word behind them is a unit
@@ -20,7 +23,7 @@ _UNIT = (
 _WRITTEN = re.compile(
     rf"(?P<open>\()?(?P<sign>[+\-−–])?\s*(?P<prefix>{_CURRENCY})?\s*(?P<sign2>[+\-−–])?"
     rf"(?P<body>\d[\d.,'’{_SPACES}]*(?<=[\d.,])|[.,]\d+)(?P<exponent>[eE][+-]?\d+)?"
-    rf"(?P<suffix>{_UNIT})?(?(open)\))"
+    rf"(?P<after>(?(sign)(?!)|(?(sign2)(?!)|(?(open)(?!)|-))))?(?P<suffix>{_UNIT})?(?(open)\))"
 )
 _PLAIN = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?")
 _MULTIPLES = re.compile(r"\s*(?:[kKMBT]|[KMG]B|bn|mn|mio|thousand|million|billion)", re.IGNORECASE)
@@ -32,7 +35,8 @@ class NumberFormat(NamedTuple):
     Attributes:
         decimal: decimal separator.
         thousands: separator of digit groups; None if digits are not grouped.
-        strip: marks that are removed from numbers; `()` stands for negative numbers in parentheses.
+        strip: marks that are removed from numbers; `()` stands for negative numbers in parentheses, `-` for those with
+            the minus behind them, and a typographic minus for itself.
     """
 
     decimal: str = "."
@@ -60,6 +64,7 @@ class NumberFormat(NamedTuple):
             if found is None:
                 return cell
             negative = (found["open"] is not None) != (found["sign"] is not None and found["sign"] in "-−–")
+            negative = negative != (found["after"] is not None)
             digits = "".join(c for c in found["body"] if c.isdigit() or c == self.decimal).translate(translation)
             return f"{'-' * negative}{digits}{found['exponent'] or ''}"
 
@@ -109,8 +114,14 @@ def written_numbers(cells: Iterable[str], *, plain: bool = False) -> WrittenNumb
         return None
     several = len(prefixes) > 1 or len(suffixes) > 1
     multiples = sum(suffixes.values()) < len(matches) and any(map(_MULTIPLES.fullmatch, units))  # 20K among 300
-    parentheses = (PARENTHESES,) * any(m["open"] for m in matches)
-    strip = None if several or multiples else (*prefixes, *suffixes, *parentheses)
+    signs = (PARENTHESES,) * any(m["open"] for m in matches)
+    if any(m["after"] for m in matches):
+        if not any(c in body for body in bodies for c in ".,"):  # grades: 1, 2-, 3
+            return None
+        signs += (TRAILING_MINUS,)
+    strip = None if several or multiples else (*prefixes, *suffixes, *signs)
+    if strip == () and separators[0] == (".", None):  # another notation reads them anyway
+        strip = tuple(minus for minus in _MINUS_SIGNS if any(minus in m[0] for m in matches))
     return WrittenNumbers(others[0][0] if others else "", separators, strip)
 
 
@@ -150,12 +161,13 @@ def _pattern(format: NumberFormat) -> "re.Pattern[str]":
     if format.thousands is not None:
         group = _group(format.thousands)
         digits = rf"(?:[1-9]\d{{0,2}}(?:{group}\d{{2,3}})*{group}\d{{3}}|\d+)"
-    marks = "|".join(re.escape(m) for m in sorted(format.strip, key=len, reverse=True) if m != PARENTHESES)
+    marks = "|".join(re.escape(m) for m in sorted(format.strip, key=len, reverse=True) if m not in _SIGNS)
     around = rf"(?:{marks}|\s)*" if marks else r"\s*"
     start, end = (r"(?P<open>\()?", r"(?(open)\))") if PARENTHESES in format.strip else ("(?P<open>(?!))?", "")
+    after = r"(?P<after>(?(sign)(?!)|(?(open)(?!)|-)))?" if TRAILING_MINUS in format.strip else "(?P<after>(?!))?"
     return re.compile(
         rf"\s*{start}{around}(?P<sign>[+\-−–])?{around}"
-        rf"(?P<body>{digits}(?:{point}\d*)?|{point}\d+)(?P<exponent>[eE][+-]?\d+)?{around}{end}\s*"
+        rf"(?P<body>{digits}(?:{point}\d*)?|{point}\d+)(?P<exponent>[eE][+-]?\d+)?{after}{around}{end}\s*"
     )
 
 

@@ -33,6 +33,7 @@ _FOREIGN = {
     b"\xfd7zXZ": "is compressed by xz; decompress it, or compress it with gzip or zip",
     b"\x28\xb5\x2f\xfd": "is compressed by zstd; decompress it, or compress it with gzip or zip",
 }
+_BREAKS = re.compile(r"[\r\n]+")
 _CELL = re.compile(r'"((?:[^"]|"")*)"(?=\s|$)|(\S+)')  # of a file separated by whitespace
 
 
@@ -93,11 +94,11 @@ class WithoutFooter(io.TextIOBase):
 
     def read(self, size: int | None = -1) -> str:
         """Return some characters, `size` or more; none at the end."""
-        while block := self._file.read(max(size or 0, _BUFFER_BYTES)):
+        while block := self._file.read(max(size or 0, _BUFFER_BYTES, len(self._pending))):
             self._pending += block
             text = self._pending.rstrip("\r\n")
-            for _ in range(self._lines):
-                text = text[: max(text.rfind("\n"), text.rfind("\r"), 0)].rstrip("\r\n")
+            ends = [found.start() for found in _BREAKS.finditer(text)]
+            text = text[: ends[-self._lines] if len(ends) >= self._lines else 0]
             if text:
                 self._pending = self._pending[len(text) :]
                 return text

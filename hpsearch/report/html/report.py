@@ -1,11 +1,13 @@
 """The report of a study, from its database alone: one self-contained HTML file, and its charts as PNG files."""
 
+import os
 import re
 from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
 from hpsearch.core.atomic import write_atomic
+from hpsearch.core.files.regular_file import open_regular
 from hpsearch.errors import OutputError
 from hpsearch.report.html.content import ReportContent
 from hpsearch.storage.database import file_of
@@ -54,7 +56,7 @@ def write_report(url: str, out: Path | None = None, *, png: bool | None = None) 
     search, model = list(search_figures.search_charts(content)), list(model_figures.model_charts(content))
     file = out or _default_file(url, content.spec.name)
     try:
-        file = file.resolve() if file.is_symlink() else file
+        file = Path(os.path.realpath(file)) if file.is_symlink() else file
         replaced = _write(file, render_page(content, search, model), content.study.identity)
         if png is False or missing is not None:
             return ReportFiles(file, notice=missing, replaced=replaced)
@@ -88,7 +90,7 @@ def _write(file: Path, text: str, identity: str) -> bool:
     if file.is_dir():
         raise OutputError(f"{file}: cannot be written: is a folder; name a file in it")
     if file.exists():
-        with file.open("rb") if file.is_file() else nullcontext() as existing:
+        with open_regular(file) if file.is_file() else nullcontext() as existing:
             head = "" if existing is None else existing.read(HEAD).decode("utf-8", "replace")
         if not head.startswith(FIRST):
             raise OutputError(f"{file}: exists and is not a report; name another file")

@@ -179,7 +179,7 @@ def is_beside(location: str, artifacts: Path) -> bool:
     parts = urlsplit(location)
     if parts.scheme not in ("", "file") or parts.netloc not in ("", "localhost"):
         return True
-    return Path(url2pathname(parts.path)).parent.resolve() == artifacts.resolve()
+    return os.path.realpath(Path(url2pathname(parts.path)).parent) == os.path.realpath(artifacts)
 
 
 def _connect(path: Path, seconds: float = LOCK_TIMEOUT) -> sqlite3.Connection:
@@ -214,6 +214,9 @@ def _create(path: Path) -> None:
         with quiet_logging():  # of the migrations
             store: Any = sqlalchemy_store.SqlAlchemyStore(url_of(str(draft)), root)  # type: ignore[no-untyped-call]
         store.engine.dispose()
+    except BaseException:
+        draft.unlink(missing_ok=True)  # on a full disk it would take the space that was left
+        raise
     finally:
         sa.event.remove(sa.engine.Engine, "connect", _never_sync)
     with contextlib.closing(_connect(draft)) as connection:

@@ -83,6 +83,14 @@ def test_a_signal_ends_any_command_as_ctrl_c_does(
     assert signal.getsignal(number) is signal.SIG_DFL
 
 
+def test_the_current_folder_was_deleted(call: test_cli.Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    said = call("doctor")
+    assert said.code == 2 and said.err.startswith("error: the current folder was deleted")
+
+
 def test_a_signal_that_is_ignored_stays_so() -> None:
     """As SIGHUP is under `nohup`."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)

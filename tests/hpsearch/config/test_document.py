@@ -134,6 +134,7 @@ def test_set(study: Path) -> None:
         "sed=3",
         "seed=&a [*a]",
         "seed=" + "[" * 60 + "]" * 60,
+        "parameters." + "a." * 3000 + "b=3",
         "seed=",
         "seed=many",
         "a..b=3",

@@ -3,13 +3,14 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import paths
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpsearch.config.load import load_spec, restore_spec
+from hpsearch.config.load import load_spec, restore_spec, spec_from_mapping
 from hpsearch.config.spec import Spec
 from hpsearch.errors import SpecError
 
@@ -361,3 +362,15 @@ def test_frozen(study: Path) -> None:
 
 def test_conditional_specs_survive_json(conditional_spec: Spec) -> None:
     assert restore_spec(conditional_spec.model_dump(mode="json"), "json") == conditional_spec
+
+
+def test_mappings_that_are_nested_too_deeply() -> None:
+    """From Python; one may also contain itself."""
+    deep: dict[str, Any] = {}
+    for _ in range(5000):
+        deep = {"data": deep}
+    around: dict[str, Any] = {"stages": []}
+    around["stages"].append(around)
+    for content in (deep, around):
+        with pytest.raises(SpecError, match="nested more than 50 levels deep, or contains itself"):
+            spec_from_mapping(content, "study")

@@ -55,6 +55,7 @@ def refused(folder: Path, content: Any, **arrays: Any) -> str:
         ("preprocessing.0.missing_indicators", [-1], "missing_indicators.0: "),
         ("preprocessing.0.categorical", {"a": {"columns": {"x": 5}, "other": -1, "missing": -1, "width": 2}}, "column"),
         ("input_format", {"separator": "ab"}, "input_format.separator: "),
+        ("input_format", {"skip_footer": 1 << 30}, "input_format.skip_footer: "),
         ("about", {"metrics": {"val/loss": "low"}}, "about.metrics.val/loss: "),
         ("about", [[[[[[]]]]]] * 70, "about: "),
     ],

@@ -74,6 +74,7 @@ def made(path: Path) -> Path:
         (b"", "is empty; restore a copy"),
         (b"This is text and no database.", "is not a database"),
         ("folder", "is a folder"),
+        ("pipe", "is a device or a pipe"),
         ("cut", "is damaged"),
     ],
 )
@@ -81,12 +82,22 @@ def test_check_file(tmp_path: Path, content: bytes | str | None, message: str) -
     path = tmp_path / "a.db"
     if content == "folder":
         path.mkdir()
+    elif content == "pipe":
+        os.mkfifo(path)
     elif content == "cut":
         path.write_bytes(made(tmp_path / "whole.db").read_bytes()[:-100])
     elif isinstance(content, bytes):
         path.write_bytes(content)
     with pytest.raises(StorageError, match=f"a.db: {message}"):
         check_file(path, create=False)
+
+
+@pytest.mark.parametrize("end", ["-wal", "-shm", "-journal", ".lock"])
+def test_names_of_the_files_beside_a_database_are_refused(tmp_path: Path, end: str) -> None:
+    """A database `a.db-wal` would become the log of `a.db`."""
+    with pytest.raises(StorageError, match="belong to another database"):
+        check_file(tmp_path / f"a.db{end}", create=True)
+    check_file(tmp_path / "wal.db", create=True)
 
 
 def test_a_log_without_its_file_is_kept(tmp_path: Path) -> None:

@@ -315,6 +315,14 @@ def test_the_encoding_is_given_or_guessed(call: Call, tmp_path: Path) -> None:
     )
 
 
+def test_links_in_a_circle(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,y\n1,2\n")
+    (tmp_path / "loop").symlink_to("loop")
+    for data, out in (("loop", "x.yaml"), ("t.csv", "loop")):
+        code, _, err = call("init", data, "--target", "y", "--out", out)
+        assert code == 2 and err.startswith("error: ") and len(err.splitlines()) == 1
+
+
 def test_lines_around_the_table_and_whitespace(tmp_path: Path) -> None:
     rows = "".join(f" {k % 7 / 7:.3f}   {k % 5} {'uv'[k % 2]}{' ' * (k % 2)}\n" for k in range(60))
     spec = written(tmp_path, f"% by me\n{rows}", "-1")

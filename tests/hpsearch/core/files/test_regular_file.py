@@ -1,5 +1,6 @@
 """Opening of regular files; whatever may have no end is refused without waiting for it."""
 
+import errno
 import os
 import socket
 from pathlib import Path
@@ -14,6 +15,20 @@ def test_a_file_is_read(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("a")
     with open_regular(tmp_path / "link") as file:
         assert file.read() == b"xy"
+
+
+def test_a_file_that_waits_for_its_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `/proc/kmsg`, which is no device for the system; other reads wait, but never return None."""
+    (tmp_path / "a").write_bytes(b"xy")
+    with open_regular(tmp_path / "a") as file:
+        assert os.get_blocking(file.fileno())
+
+    def unready(_number: int, _size: int) -> bytes:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(os, "read", unready)
+    with pytest.raises(OSError, match="unavailable"):
+        open_regular(tmp_path / "a")
 
 
 def test_pipes_devices_and_folders_are_refused(tmp_path: Path) -> None:

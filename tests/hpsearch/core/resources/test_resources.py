@@ -45,6 +45,7 @@ FILES = "too many open files; raise the limit with: ulimit -n"
         (oserror(errno.ENOSPC, "/tmp/x"), "no space left on the disk (/tmp/x)"),
         (ImportError("libm.so: failed to map segment from shared object"), "out of memory"),
         (ImportError("libm.so: cannot open shared object file: Too many open files"), FILES),
+        (FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']"), "no folder for temporary"),
         (RuntimeError("can't start new thread"), "no more threads can be started"),
         (ResourceExhausted("out of memory"), "out of memory"),
         (raised(ValueError("odd"), MemoryError()), "out of memory"),

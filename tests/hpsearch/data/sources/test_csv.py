@@ -132,7 +132,8 @@ def test_unreadable_files(tmp_path: Path) -> None:
     assert "ended before" in refusal("csv", path=file(tmp_path, packed[: len(packed) // 2], "t.csv.gz"))
     torn = packed[:10] + b"\xff\xff\xff" + packed[13:]
     assert "cannot be read: Error -3" in refusal("csv", path=file(tmp_path, torn, "t.csv.gz"))
-    assert "no encoding 'latn'" in refusal("csv", path=file(tmp_path, SMALL), encoding="latn")
+    for encoding in ("latn", "rot13", "zip", "hex"):  # Python has codecs of these names that are not for text
+        assert f"no encoding '{encoding}'" in refusal("csv", path=file(tmp_path, SMALL), encoding=encoding)
 
 
 def test_files_are_closed(tmp_path: Path) -> None:

@@ -22,6 +22,11 @@ NOTATIONS: dict[str, tuple[list[str], NumberFormat, list[float]]] = {
     "negative": (["(1.5)", "2.0"], NumberFormat(strip=("()",)), [-1.5, 2]),
     "accounting": (["($1,200)", "$3", "−4"], NumberFormat(thousands=",", strip=("$", "()")), [-1200, 3, -4]),
     "units": (["18.6 kmpl", "19 kmpl", "20.1 kmpl"], NumberFormat(strip=("kmpl",)), [18.6, 19, 20.1]),
+    "minus sign": (["−1.5", "2", "3.25"], NumberFormat(strip=("−",)), [-1.5, 2, 3.25]),
+    "dash": (["–1.5", "2"], NumberFormat(strip=("–",)), [-1.5, 2]),
+    "minus behind": (["1.50-", "2.25", "-3.5"], NumberFormat(strip=("-",)), [-1.5, 2.25, -3.5]),
+    "minus behind, grouped": (["1.234,50-", "2,5"], NumberFormat(",", ".", ("-",)), [-1234.5, 2.5]),
+    "minus behind, currency": (["1.50- €", "2 €"], NumberFormat(strip=("€", "-")), [-1.5, 2]),
     "code": (["USD 5", "USD 6.5"], NumberFormat(strip=("USD",)), [5, 6.5]),
 }
 
@@ -38,7 +43,8 @@ def test_notations(name: str) -> None:
 
 @pytest.mark.parametrize(
     "cells",
-    [["1.5", "2"], ["A12", "B13"], ["12A", "13C", "14F"], ["2020-01-31"], ["192.168.1.1"], ["12:30"],
+    [["1.5", "2"], ["1", "1-", "2", "3"], ["10-20-"], ["A12", "B13"],
+     ["12A", "13C", "14F"], ["2020-01-31"], ["192.168.1.1"], ["12:30"],
      ["1st", "2nd", "3rd"], ["36 months", "60 months"], ["1 5", "2 3"], ["10-20"], ["555-1234"], ["1.2.3", "1.2.4"],
      ["x", "y", "$5"], []],
     ids=str,

@@ -84,6 +84,7 @@ def test_footers(size: int, end: str, monkeypatch: pytest.MonkeyPatch) -> None:
     found = "".join(iter(lambda: file.read(size), ""))
     assert found.split(end) == rows
     assert WithoutFooter(io.StringIO("a\n"), 3).read() == ""
+    assert WithoutFooter(io.StringIO("a\nb\n" * 1000), 1 << 31).read() == ""
 
 
 def test_skipped_lines_and_line_breaks(tmp_path: Path) -> None:

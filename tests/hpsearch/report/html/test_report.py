@@ -95,6 +95,7 @@ def test_databases_with_studies_of_one_name(call: test_cli.Call, ran: Any, tmp_p
     [
         (["none.db"], "there is no such database"),
         (["x.db", "--out", "."], "cannot be written"),
+        (["x.db", "--out", "loop"], "cannot be written"),
         (["x.db", "--out", "no/such/folder/r.html"], "cannot be written"),
         (["text.db"], "is not a database"),
     ],
@@ -102,6 +103,7 @@ def test_databases_with_studies_of_one_name(call: test_cli.Call, ran: Any, tmp_p
 def test_mistakes(call: test_cli.Call, ran: Any, tmp_path: Path, arguments: list[str], words: str) -> None:
     shutil.copyfile(ran("folds").removeprefix("sqlite:///"), tmp_path / "x.db")
     (tmp_path / "text.db").write_text("no database at all, but text of some length")
+    (tmp_path / "loop").symlink_to("loop")
     said = call("report", *arguments)
     assert said.code == 2 and words in said.err and "Traceback" not in said.err, said
 
