@@ -17,7 +17,7 @@ from hpsearch.core.text import printable
 if TYPE_CHECKING:
     from hpsearch.config.spec import Spec
 
-_HANGUP = [signal.SIGHUP] if hasattr(signal, "SIGHUP") else []  # the terminal was closed
+_HANGUP: list[int] = [signal.SIGHUP] if hasattr(signal, "SIGHUP") else []  # the terminal was closed
 PRINTED_LENGTH = 5000  # maximum length of a line, in characters
 
 WORKERS = click.option("--workers", type=click.IntRange(1), help="Number of worker processes; does not affect results.")
