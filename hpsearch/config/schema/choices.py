@@ -96,7 +96,7 @@ def _settings(name: str, kind: Any, derived: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _setting(name: str, kind: Any, field: "dataclasses.Field[Any]") -> dict[str, Any]:
-    attribute = re.search(rf"^ +{field.name}: (.+(?:\n {{12,}}.+)*)", kind.__doc__ or "", re.MULTILINE)
+    attribute = re.search(rf"^ +{field.name}: (.+(?:\n {{8,}}.+)*)", _documentation(kind), re.MULTILINE)
     about = re.sub(r"\s+", " ", attribute[1]) if attribute else f"setting of {name}: {_summary(kind)}"
     result: dict[str, Any] = {"description": f"{about[0].upper()}{about[1:]}", **_type(field)}
     default = field.default
@@ -122,4 +122,9 @@ def _type(field: "dataclasses.Field[Any]") -> dict[str, Any]:
 
 def _summary(kind: Any) -> str:
     """Return the first paragraph of a class's docstring, which has its formula."""
-    return (inspect.getdoc(kind) or "").split("\n\n")[0].replace("\n", " ")
+    return _documentation(kind).split("\n\n")[0].replace("\n", " ")
+
+
+def _documentation(kind: Any) -> str:
+    """Return a class's docstring without common indentation, which Python 3.13 removes but 3.12 keeps in `__doc__`."""
+    return inspect.getdoc(kind) or ""

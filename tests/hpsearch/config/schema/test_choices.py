@@ -1,6 +1,7 @@
 """The schema of a choice from a menu."""
 
 import dataclasses
+import inspect
 from typing import Any
 
 import jsonschema
@@ -32,8 +33,8 @@ class Flat:
     """y = 0."""
 
 
-SCHEMA = choice_schema(Menu("Curves", "curve", {"wave": Wave, "flat": Flat}, ("units",)))
-VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
+MENU = Menu("Curves", "curve", {"wave": Wave, "flat": Flat}, ("units",))
+VALIDATOR = jsonschema.Draft202012Validator(choice_schema(MENU))
 
 
 @pytest.mark.parametrize(
@@ -71,11 +72,18 @@ def test_refused(written: Any) -> None:
     assert not VALIDATOR.is_valid(written)
 
 
-def test_descriptions_and_defaults() -> None:
-    """They are those of the class: its first sentence, its documented attributes and its defaults."""
-    by_name = {form.get("const"): form for form in SCHEMA["anyOf"]}
+@pytest.mark.parametrize("indented", [True, False], ids=["3.12", "3.13"])
+def test_descriptions_and_defaults(monkeypatch: pytest.MonkeyPatch, indented: bool) -> None:
+    """They are those of the class: its first sentence, its documented attributes and its defaults.
+
+    Python's compiler removes the common indentation of docstrings from 3.13 on.
+    """
+    text = inspect.cleandoc(Wave.__doc__ or "")
+    monkeypatch.setattr(Wave, "__doc__", text.replace("\n", "\n    ") if indented else text)
+    schema = choice_schema(MENU)
+    by_name = {form.get("const"): form for form in schema["anyOf"]}
     assert by_name["wave"]["description"] == "y = sin(fx)."
-    (full,) = [f for f in SCHEMA["anyOf"] if f.get("properties", {}).get("name", {}).get("const") == "wave"]
+    (full,) = [f for f in schema["anyOf"] if f.get("properties", {}).get("name", {}).get("const") == "wave"]
     assert full["properties"]["frequency"] == {
         "description": "Waves in a unit, on two lines.",
         "type": ["number", "string", "null"],
