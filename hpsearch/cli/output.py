@@ -38,6 +38,9 @@ class GuardedOutput(io.BufferedIOBase):
     def flush(self) -> None:
         self._attempt(self._stream.flush)
 
+    def close(self) -> None:
+        """Do nothing: the stream belongs to another owner, and a finalizer that fails prints a traceback."""
+
     def writable(self) -> bool:
         return True
 
@@ -117,5 +120,5 @@ def _guarded(name: str, label: str, *, optional: bool) -> Iterator[None]:
         guarded.flush()
     finally:
         setattr(sys, name, before)
-        with contextlib.suppress(OutputError):
-            guarded.detach()
+        buffer.optional = True  # the error was raised where the output was written
+        guarded.detach()

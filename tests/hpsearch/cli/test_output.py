@@ -66,6 +66,18 @@ def test_a_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     assert output_warning() is None
 
 
+def test_no_error_comes_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The guard is finalized at any time after its end; Python 3.13 prints what a finalizer raises."""
+    stream = broken(monkeypatch, "stdout", errno.ENOSPC)
+    with pytest.raises(OutputError), guarded_output():
+        guard, buffer = sys.stdout, sys.stdout.buffer
+        say("result")
+    with pytest.raises(ValueError, match="detached"):
+        guard.flush()
+    stream.close()
+    buffer.close()
+
+
 def test_standard_error_is_always_optional(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     broken(monkeypatch, "stderr", errno.ENOSPC)
     with guarded_output():
