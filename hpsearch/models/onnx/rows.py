@@ -70,11 +70,10 @@ def _frame(nodes: Nodes, fold: Preprocessing, raw: str, missing: str) -> str:
 def _one_hot(nodes: Nodes, name: str, encoding: CategoryEncoding) -> str:
     """One-hot encode a categorical column `(rows, 1)`; return `(rows, width)`."""
     columns = {**encoding.columns, "": encoding.missing}
-    no_column = encoding.width  # OneHot returns all zeros for an index beyond the last; −1 would select the last
-    values = [index if index >= 0 else no_column for index in (*columns.values(), encoding.other)]
-    code = nodes("LabelEncoder", name, keys_strings=list(columns), values_int64s=values[:-1], default_int64=values[-1])
-    index = nodes("Squeeze", code, np.array([1]))
-    return nodes("OneHot", index, np.array(encoding.width), np.array([0, 1], DTYPE), axis=-1)
+    values = list(columns.values())
+    code = nodes("LabelEncoder", name, keys_strings=list(columns), values_int64s=values, default_int64=encoding.other)
+    # Not OneHot, which divides by zero in onnxruntime 1.20 where there are no rows, and so ends the process.
+    return nodes.cast(nodes("Equal", code, np.arange(encoding.width)), DTYPE)
 
 
 class ScalerConverter(NamedTuple):
