@@ -19,13 +19,13 @@ from multiprocessing.context import ForkServerContext, SpawnContext
 from pathlib import Path
 from typing import Any
 
-from hpsearch.core.files.temporary import private_folder
+from hpsearch.core.files.temporary import LONGEST_FOR_SOCKETS, folder_for_sockets, private_folder
 from hpsearch.core.garbage import collect_rarely
+from hpsearch.core.resources import ResourceExhausted
 
 # Modules that the fork server imports once for all children.
 PRELOAD = ["hpsearch.core.resources.child_errors", "hpsearch.training.trial"]
 _STARTING = threading.RLock()  # held while a child starts: globals of this process change, and are restored
-LONGEST_TEMPORARY = 57  # characters of the folder for temporary files; the address of a socket in it has 50 more
 
 
 def process_context() -> ForkServerContext | SpawnContext:
@@ -41,12 +41,22 @@ def process_context() -> ForkServerContext | SpawnContext:
 
 @functools.cache
 def _use_private_sockets() -> None:
-    """Put the folder of multiprocessing's sockets into a private folder, which a later command removes after a kill."""
-    if multiprocessing.parent_process() is not None or len(tempfile.gettempdir()) > LONGEST_TEMPORARY:
+    """Put the folder of multiprocessing's sockets into a private folder, which a later command removes after a kill.
+
+    Raises:
+        ResourceExhausted: the path of the folder for temporary files is too long for sockets, and there is no other.
+    """
+    if multiprocessing.parent_process() is not None:
         return
+    parent = folder_for_sockets()
+    if parent is None:
+        raise ResourceExhausted(
+            f"worker processes cannot be reached: the path {tempfile.gettempdir()} is longer than"
+            f" {LONGEST_FOR_SOCKETS} characters; name a shorter folder for temporary files in TMPDIR"
+        )
     stack = contextlib.ExitStack()
     util.Finalize(None, stack.close, exitpriority=-101)  # multiprocessing empties its folder at -100
-    folder = stack.enter_context(private_folder())
+    folder = stack.enter_context(private_folder(parent))
     before, tempfile.tempdir = tempfile.tempdir, str(folder)
     try:
         util.get_temp_dir()  # made once, and kept by multiprocessing

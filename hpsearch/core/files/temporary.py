@@ -16,18 +16,30 @@ from pathlib import Path
 from hpsearch.core.files.file_lock import LockTakenError, locked
 
 PREFIX = "hpsearch-"
+LONGEST_FOR_SOCKETS = 57  # characters of the folder; the address of a socket in it has 50 more, at most 107 in all
+_SHORT = tuple(map(Path, ("/tmp", "/var/tmp", "/dev/shm")))  # folders that systems have for temporary files
 OWNER = "owner.lock"  # the file that the owner keeps locked
 
 
+def folder_for_sockets() -> Path | None:
+    """Return the folder for temporary files or, if its path is too long for sockets, another; None if there is none."""
+    folders = (Path(tempfile.gettempdir()), *_SHORT)
+    short = (folder for folder in folders if len(str(folder)) <= LONGEST_FOR_SOCKETS)
+    return next((folder for folder in short if os.access(folder, os.W_OK | os.X_OK)), None)
+
+
 @contextlib.contextmanager
-def private_folder() -> Iterator[Path]:
+def private_folder(parent: Path | None = None) -> Iterator[Path]:
     """Make a temporary folder and remove it at the end; if the process is killed, `remove_abandoned` does.
+
+    Args:
+        parent: the folder that holds it; None for that of temporary files.
 
     Raises:
         OSError: the folder for temporary files cannot be written.
     """
     with contextlib.ExitStack() as stack:
-        folder = Path(tempfile.mkdtemp(prefix=PREFIX))  # 0700
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))  # 0700
         stack.callback(shutil.rmtree, folder, ignore_errors=True)  # after the lock is released
         draft = folder / f"{OWNER}.part"  # renamed once it is locked, so that a free lock always means no owner
         stack.enter_context(locked(draft, create=True))
@@ -47,8 +59,8 @@ def private_umask() -> Iterator[None]:
 
 def remove_abandoned() -> int:
     """Remove the temporary folders of this user whose process has ended, and return their number."""
-    count = 0
-    for folder in sorted(Path(tempfile.gettempdir()).glob(f"{PREFIX}*")):
+    count, parents = 0, filter(None, {Path(tempfile.gettempdir()), folder_for_sockets()})
+    for folder in sorted(folder for parent in parents for folder in parent.glob(f"{PREFIX}*")):
         with contextlib.suppress(OSError, LockTakenError):
             count += _is_mine(folder) and _remove_if_abandoned(folder)
     return count

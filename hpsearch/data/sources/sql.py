@@ -163,6 +163,7 @@ class _Database:
             try:
                 options = {"stream_results": True, "no_parameters": True, "postgresql_readonly": True}
                 with engine.connect().execution_options(**options) as connection:
+                    sa.event.listen(engine, "handle_error", _close_cursor)
                     yield connection
             finally:
                 engine.dispose()
@@ -250,6 +251,12 @@ class _Database:
         port = f":{self.url.port}" if self.url.port else ""
         host = self.url.host or self.url.query.get("host") or "localhost"
         return f"{host}{port}/{self.url.database or ''}"
+
+
+def _close_cursor(context: "sa.engine.ExceptionContext") -> None:
+    """Close the cursor of a statement that failed; SQLAlchemy leaves that of a cut connection open."""
+    with contextlib.suppress(Exception):
+        context.execution_context.cursor.close()  # type: ignore[union-attr]
 
 
 def _chunks(

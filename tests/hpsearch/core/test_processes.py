@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from hpsearch.core import processes
 from hpsearch.core.processes import (
     PRELOAD,
     kill_process,
@@ -19,6 +20,7 @@ from hpsearch.core.processes import (
     start_forkserver,
     starting_children,
 )
+from hpsearch.core.resources import ResourceExhausted
 
 needs_posix = pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="needs POSIX signals")
 
@@ -93,3 +95,32 @@ def test_kill() -> None:
     process.join(20)
     assert process.exitcode == -signal.SIGKILL
     kill_process(process.pid)
+
+
+CHILD = """
+from hpsearch.core import processes
+
+processes.PRELOAD.clear()
+with processes.starting_children():
+    child = processes.process_context().Process(target=print)
+    child.start()
+child.join()
+raise SystemExit(child.exitcode)
+"""
+
+
+@needs_posix
+def test_a_long_path_of_temporary_files(tmp_path: Path) -> None:
+    """Addresses of sockets have at most 107 characters."""
+    folder = tmp_path / ("x" * 100)
+    folder.mkdir()
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "TMPDIR": str(folder)}
+    ended = subprocess.run([sys.executable, "-c", CHILD], env=environment)
+    assert ended.returncode == 0 and list(folder.iterdir()) == []
+
+
+@needs_posix
+def test_no_folder_is_short_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "folder_for_sockets", lambda: None)
+    with pytest.raises(ResourceExhausted, match="name a shorter folder for temporary files in TMPDIR"):
+        processes._use_private_sockets.__wrapped__()

@@ -15,7 +15,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from hpsearch.admin.doctor import machine
-from hpsearch.core.files import mounts
+from hpsearch.core.files import mounts, temporary
 from hpsearch.core.files.temporary import OWNER, PREFIX
 from tests.hpsearch.admin.doctor.doctor_cases import bad, check, only
 
@@ -124,6 +124,7 @@ def test_network_file_system(here: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_temporary_files_of_killed_processes(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(here))
+    monkeypatch.setattr(temporary, "_SHORT", ())
     assert list(machine.check_temporary_files()) == []
     (left := here / f"{PREFIX}left").mkdir(mode=0o700)
     (left / OWNER).touch()

@@ -10,13 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from hpsearch.core.files.temporary import OWNER, PREFIX, private_folder, remove_abandoned
+from hpsearch.core.files import temporary
+from hpsearch.core.files.temporary import OWNER, PREFIX, folder_for_sockets, private_folder, remove_abandoned
 
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return an empty folder for temporary files."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(temporary, "_SHORT", ())
     return tmp_path
 
 
@@ -86,3 +88,22 @@ def test_without_locks_nothing_is_removed(place: Path, monkeypatch: pytest.Monke
     with private_folder():
         assert remove_abandoned() == 0
     assert list(place.iterdir()) == [folder]
+
+
+def test_sockets_need_a_short_path(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the folder for temporary files has a long path, theirs is elsewhere, and cleared too."""
+    long, short = tmp_path / "longer", tmp_path / "s"
+    for folder in (long, short):
+        folder.mkdir()
+    monkeypatch.setattr(temporary, "LONGEST_FOR_SOCKETS", len(str(short)))
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    assert folder_for_sockets() is None
+    monkeypatch.setattr(temporary, "_SHORT", (tmp_path / "n", short))
+    assert folder_for_sockets() == short
+    with private_folder(short) as folder:
+        assert folder.parent == short
+    for folder in (long, short):
+        abandoned(folder)
+    assert remove_abandoned() == 2 and list(short.iterdir()) == []
+    monkeypatch.setattr(tempfile, "tempdir", str(short))
+    assert folder_for_sockets() == short
