@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import closing
@@ -85,8 +86,10 @@ def die_before_training(folder: str, seeds: dict[int, int], task: Task) -> Outco
     return advance(task)
 
 
-def fail_after_training(seeds: tuple[int, ...], task: Task) -> Outcome:
-    """Task function: the training of trials with these seeds raises at its end."""
+def fail_after_training(seeds: tuple[int, ...], task: Task, endless: int | None = None) -> Outcome:
+    """Task function: the training of trials with these seeds raises at its end, and that with one seed never ends."""
+    while any(t.seed == endless for t in task.trials):
+        time.sleep(1)
     original = trial._train
 
     def train(task: Task) -> list[TrialResult]:

@@ -167,7 +167,7 @@ def test_too_many_failures_end_the_study(plain: StudyCase, call: Call, tmp_path:
     study, database = cases.write(tmp_path, max_failed=1), tmp_path / "small.db"
     seeds = tuple(seed_of(plain.spec, ("coarse", n)) for n in (0, 4, 5))
     work = partial(fail_after_training, seeds)
-    said = call("run", study, work=work)
+    said = call("run", study, work=partial(work, endless=seed_of(plain.spec, ("coarse", 3))))
     assert said.code == 1 and said.out == ""
     assert " trials have failed, and max_failed is 1 (coarse/0: ArithmeticError: no such number); raise it" in said.err
     assert said.err.startswith("error: ") and f"hpsearch resume {database}" in said.err
@@ -215,7 +215,7 @@ def test_killed_during_a_retry(plain: StudyCase, tmp_path: Path) -> None:
     seeds = tuple(seed_of(spec, ("fine", n)) for n in (0, 2))
     cases.run(spec, plain.dataset, tmp_path / "failed.db", DyingExecutor(work=partial(fail_after_training, seeds)))
     want = finished_table(tmp_path / "sound.db")
-    database, left = tmp_path, 0
+    database, left, opened = tmp_path, 0, list[Any]()
 
     def commit(_connection: Any) -> None:
         nonlocal left
@@ -233,7 +233,11 @@ def test_killed_during_a_retry(plain: StudyCase, tmp_path: Path) -> None:
             storage.close()
         return True
 
+    def connect(connection: Any, _record: Any) -> None:
+        opened.append(connection)  # a kill leaves connections open
+
     sa.event.listen(sa.Engine, "commit", commit)
+    sa.event.listen(sa.Pool, "connect", connect)
     try:
         limit, through = 0, False
         while not through:
@@ -249,9 +253,9 @@ def test_killed_during_a_retry(plain: StudyCase, tmp_path: Path) -> None:
             assert finished_table(database) == want, f"commit {limit}"
     finally:
         sa.event.remove(sa.Engine, "commit", commit)
-        with warnings.catch_warnings():  # a kill leaves connections open
-            warnings.simplefilter("ignore", ResourceWarning)
-            gc.collect()
+        sa.event.remove(sa.Pool, "connect", connect)
+        for connection in opened:
+            connection.close()
     assert limit == 7  # five commits of Optuna and one of ours
 
 
