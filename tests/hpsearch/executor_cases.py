@@ -1,10 +1,12 @@
 """Helpers of the executor tests. Worker processes import this module, so it imports neither Optuna nor fixtures."""
 
 import contextlib
+import itertools
 import os
 import select
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -19,7 +21,8 @@ from hpsearch.config.spec import Spec
 from hpsearch.training.task import Outcome, TrialResult
 
 EPOCHS = 200
-SECONDS = 20  # timeout of a test that fails
+SECONDS = 20  # after which a test fails, counted while all of its processes are asleep
+STEP, STEPS = 0.002, 50  # seconds between two looks at what is waited for, and looks between two at the processes
 needs_proc = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")
 OpenExecutor = Callable[..., Any]
 
@@ -123,8 +126,14 @@ def run_order(order: Any) -> Any:
     return None
 
 
+def result_of(future: "Future[Any]") -> Any:
+    wait_until(future.done)
+    return future.result(0)
+
+
 def exception_of(future: "Future[Any]") -> BaseException | None:
-    return future.exception(SECONDS)
+    wait_until(future.done)
+    return future.exception(0)
 
 
 def children_of(pid: int) -> set[int]:
@@ -147,19 +156,40 @@ def wait_for_workers(count: int) -> set[int]:
 
 
 def wait_until(true: Callable[[], object]) -> None:
-    end = time.monotonic() + SECONDS
-    while not true():
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.002)
+    """Wait until something is true.
+
+    Time in which a process works, or waits for a CPU or a disk of a busy machine, counts a twentieth.
+
+    Raises:
+        AssertionError: the test waited too long.
+    """
+    waited = 0.0
+    for step in itertools.count(1):
+        if true():
+            return
+        time.sleep(STEP)
+        if step % STEPS == 0:
+            waited += STEP * STEPS * (1 / 20 if works() else 1)
+        assert waited < SECONDS, "waited too long"
 
 
-def all_ended(pids: set[int]) -> bool:
-    """Wait until all processes have ended; return False after a timeout."""
+def works() -> bool:
+    """Return whether a thread of this process's descendants, or another thread of its own, runs or could run."""
+    pids, states, own = [os.getpid()], list[str](), str(threading.get_native_id())
+    for pid in pids:
+        pids += children_of(pid)
+        for thread in Path(f"/proc/{pid}/task").glob("*/stat"):
+            with contextlib.suppress(OSError):
+                states += [thread.read_text().rpartition(")")[2].split()[0]] * (thread.parent.name != own)
+    return not {"R", "D"}.isdisjoint(states)
+
+
+def wait_for_end(pids: set[int]) -> None:
+    """Wait until all processes have ended."""
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             handle = os.pidfd_open(pid)  # readable once the process has ended
-            ready = select.select([handle], [], [], SECONDS)[0]
-            os.close(handle)
-            if not ready:
-                return False
-    return True
+            try:
+                wait_until(lambda handle=handle: select.select([handle], [], [], 0)[0])
+            finally:
+                os.close(handle)

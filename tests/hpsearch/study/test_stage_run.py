@@ -1,11 +1,9 @@
 """One stage of a study: checkpoints, failed trials, and studies that cannot continue."""
 
-import gc
 import json
 import random
 import shutil
 import sys
-import warnings
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future

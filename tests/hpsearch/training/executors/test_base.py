@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 from executor_cases import (
-    SECONDS,
     OpenExecutor,
     exception_of,
+    result_of,
     run_order,
     without_seconds,
 )
@@ -22,7 +22,7 @@ def test_outcomes(open_executor: OpenExecutor, tasks: list[Task], expected: list
     executor = open_executor(name, 2)
     assert executor.workers == 2
     futures = [executor.submit(t) for t in tasks[:6]]
-    assert [without_seconds(f.result(SECONDS)) for f in futures] == expected[:6]
+    assert [without_seconds(result_of(f)) for f in futures] == expected[:6]
 
 
 @pytest.mark.parametrize("name", EXECUTORS)
@@ -39,7 +39,7 @@ def test_exceptions_pass_through(open_executor: OpenExecutor, name: str) -> None
     error = exception_of(executor.submit(("raise", FileNotFoundError(2, "no such file", "rows.npy"))))
     assert type(error) is FileNotFoundError and (error.errno, error.filename) == (2, "rows.npy")
     assert str(exception_of(executor.submit(("raise", MemoryError("much"))))) == "much"
-    assert executor.submit(("give", 5)).result(SECONDS) == 5
+    assert result_of(executor.submit(("give", 5))) == 5
 
 
 @pytest.mark.parametrize("name", EXECUTORS)
@@ -55,7 +55,7 @@ def test_rows_that_cannot_be_read(open_executor: OpenExecutor, spec: Spec, tmp_p
 
 @pytest.mark.parametrize("name", EXECUTORS)
 def test_one_thread(open_executor: OpenExecutor, name: str) -> None:
-    assert set(open_executor(name, 1, run_order).submit(("threads",)).result(SECONDS)) == {1}
+    assert set(result_of(open_executor(name, 1, run_order).submit(("threads",)))) == {1}
 
 
 @pytest.mark.parametrize("name", EXECUTORS)

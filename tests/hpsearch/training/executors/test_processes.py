@@ -15,16 +15,16 @@ from typing import Any
 
 import pytest
 from executor_cases import (
-    SECONDS,
     ExitsWhenRead,
     OpenExecutor,
     UnreadableValue,
-    all_ended,
     children_of,
     exception_of,
     needs_proc,
+    result_of,
     run_order,
     spec_of,
+    wait_for_end,
     wait_for_workers,
     wait_until,
     without_seconds,
@@ -58,7 +58,7 @@ def test_death_costs_one_task(open_executor: OpenExecutor, order: Any, text: str
     """With a single worker, which must be replaced; tasks before and after have their outcomes."""
     executor = open_executor("processes", 1, run_order)
     futures = [executor.submit(("give", 1)), executor.submit(order), executor.submit(("give", 2))]
-    assert futures[0].result(SECONDS) == 1 and futures[2].result(SECONDS) == 2
+    assert result_of(futures[0]) == 1 and result_of(futures[2]) == 2
     error = exception_of(futures[1])
     assert type(error) is (WorkerKilled if "SIGKILL" in text else WorkerDied) and str(error) == text
 
@@ -67,9 +67,9 @@ def test_death_costs_one_task(open_executor: OpenExecutor, order: Any, text: str
 def test_answer_sent_before_death_counts(open_executor: OpenExecutor) -> None:
     executor = open_executor("processes", 1, run_order)
     pids = wait_for_workers(1)
-    assert executor.submit(("send", 10**6, 9)).result(SECONDS) == b"x" * 10_000
-    assert all_ended(pids)  # a task that is handed to a dying worker would die with it
-    assert executor.submit(("give", 3)).result(SECONDS) == 3
+    assert result_of(executor.submit(("send", 10**6, 9))) == b"x" * 10_000
+    wait_for_end(pids)  # a task that is handed to a dying worker would die with it
+    assert result_of(executor.submit(("give", 3))) == 3
 
 
 @needs_proc
@@ -79,11 +79,11 @@ def test_killed_while_idle(open_executor: OpenExecutor, tmp_path: Path) -> None:
     one, other = tmp_path / "one", tmp_path / "other"
     for number in range(3):
         pair = [executor.submit(("wait for", *p)) for p in [(one, other), (other, one)]]
-        pids = {f.result(SECONDS) for f in pair}
+        pids = {result_of(f) for f in pair}
         assert len(pids) == 2  # at the same time
         victim = random.Random(number).choice(sorted(pids))
         os.kill(victim, signal.SIGKILL)
-        assert all_ended({victim})
+        wait_for_end({victim})
         wait_until(lambda victim=victim: len(workers_of(os.getpid()) - {victim}) == 2)
         one.unlink()
         other.unlink()
@@ -99,14 +99,14 @@ def test_killed_while_training(
     endless = executor.submit(Task(spec_of(10**6), dataset, (start,), 10**6))
     futures = [executor.submit(t) for t in tasks[:4]]
     assert isinstance(executor, Processes)
-    futures[0].result(SECONDS)  # by the other worker
+    result_of(futures[0])  # by the other worker
     (victim,) = [w._pid for w in executor._workers if w.future is endless]
     assert not endless.done()
     more = [executor.submit(t) for t in tasks[4:8]]
     os.kill(victim, signal.SIGKILL)
     error = exception_of(endless)
     assert type(error) is WorkerKilled and str(error) == "killed by signal 9 (SIGKILL)"
-    assert [without_seconds(f.result(SECONDS)) for f in futures + more] == expected[:8]
+    assert [without_seconds(result_of(f)) for f in futures + more] == expected[:8]
     assert before - wait_for_workers(2) == {victim}
 
 
@@ -140,7 +140,7 @@ def test_large_messages(open_executor: OpenExecutor) -> None:
     executor = open_executor("processes", 2, run_order)
     contents = [bytes([n]) * 12_000_000 + b"end" for n in range(4)]
     futures = [executor.submit(("size", c)) for c in contents]
-    assert [f.result(SECONDS) == (len(c), c[::-1]) for f, c in zip(futures, contents, strict=True)] == [True] * 4
+    assert [result_of(f) == (len(c), c[::-1]) for f, c in zip(futures, contents, strict=True)] == [True] * 4
 
 
 @pytest.mark.parametrize("order", [("raise by name", "unreadable"), ("raise by name", "unpicklable")], ids=str)
@@ -148,7 +148,7 @@ def test_exceptions_that_cannot_be_sent(open_executor: OpenExecutor, order: Any)
     executor = open_executor("processes", 1, run_order)
     error = exception_of(executor.submit(order))
     assert type(error) is RuntimeError and str(error) in ("UnreadableError: a b", "UnpicklableError: c")
-    assert executor.submit(("give", 5)).result(SECONDS) == 5
+    assert result_of(executor.submit(("give", 5))) == 5
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_messages_that_cannot_be_sent(open_executor: OpenExecutor, order: Any) -
     executor = open_executor("processes", 1, run_order)
     error = exception_of(executor.submit(order))
     assert error is not None and not isinstance(error, WorkerDied)
-    assert executor.submit(("give", 5)).result(SECONDS) == 5
+    assert result_of(executor.submit(("give", 5))) == 5
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_shortages_of_memory(
     executor = open_executor("processes", 1, run_order)
     error = exception_of(executor.submit(order))
     assert type(error) is ResourceExhausted and str(error) == text
-    assert executor.submit(("give", 5)).result(SECONDS) == 5
+    assert result_of(executor.submit(("give", 5))) == 5
     executor.close()
     assert capfd.readouterr().err == ""
 
@@ -202,7 +202,7 @@ def test_ctrl_c_is_ignored(open_executor: OpenExecutor) -> None:
         for pid in pids:
             os.kill(pid, signal.SIGINT)
         time.sleep(0.01)
-    assert executor.submit(("sigint",)).result(SECONDS) == "ignored"
+    assert result_of(executor.submit(("sigint",))) == "ignored"
     assert wait_for_workers(2) == pids
 
 
@@ -228,11 +228,12 @@ def test_fork_server_killed(open_executor: OpenExecutor, tmp_path: Path) -> None
     pids = wait_for_workers(2)
     os.kill(server(), signal.SIGKILL)
     assert str(exception_of(executor.submit(("exit", 3)))).startswith("exit code")
-    assert executor.submit(("give", 5)).result(SECONDS) == 5
+    assert result_of(executor.submit(("give", 5))) == 5
     go.touch()
-    assert future.result(SECONDS) in pids
+    assert result_of(future) in pids
     executor.close()
-    assert all_ended(pids) and not workers_of(os.getpid())
+    wait_for_end(pids)
+    assert not workers_of(os.getpid())
 
 
 def server() -> int:
@@ -243,7 +244,7 @@ def server() -> int:
 
 def test_fork_server_cannot_be_started(open_executor: OpenExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
     executor = open_executor("processes", 1, run_order)
-    assert executor.submit(("give", 5)).result(SECONDS) == 5
+    assert result_of(executor.submit(("give", 5))) == 5
 
     def ensure_running() -> None:
         raise OSError("no more processes")
@@ -265,7 +266,7 @@ def test_close_leaves_nothing(tmp_path: Path, how: str) -> None:
     executor = Processes(2, str(tmp_path / "scratch"), run_order)
     futures: list[Future[Any]] = []
     if how != "starting":
-        assert executor.submit(("give", 5)).result(SECONDS) == 5
+        assert result_of(executor.submit(("give", 5))) == 5
         pids = wait_for_workers(2)
     if how == "busy":
         futures = [executor.submit(("wait for", tmp_path / str(n), tmp_path / "never")) for n in range(4)]
@@ -319,6 +320,7 @@ def test_coordinator_ends(tmp_path: Path, how: str) -> None:
         if how != "left":
             assert len(below) >= 4  # a server, its tracker, two workers
             process.kill()
-        assert process.wait(SECONDS) == (0 if how == "left" else -9)
-    assert all_ended(below)
+        wait_until(lambda: process.poll() is not None)
+        assert process.returncode == (0 if how == "left" else -9)
+    wait_for_end(below)
     assert scratch.exists() == (how == "left")
