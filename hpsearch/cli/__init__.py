@@ -15,7 +15,7 @@ from hpsearch.cli.options import ended_by_signals, replace_unencodable, say
 from hpsearch.cli.output import guarded_output
 from hpsearch.cli.run import resume_command, run_command
 from hpsearch.cli.studies import export_command, report_command, show_command
-from hpsearch.core.garbage import collect_rarely
+from hpsearch.core.interpreter import collect_rarely
 from hpsearch.core.resources import check_address_space, exhausted_resource
 from hpsearch.core.version import __version__
 from hpsearch.errors import HpsearchError, Interrupted, OutputError

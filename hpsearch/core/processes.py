@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from hpsearch.core.files.temporary import LONGEST_FOR_SOCKETS, folder_for_sockets, private_folder
-from hpsearch.core.garbage import collect_rarely
+from hpsearch.core.interpreter import collect_rarely
 from hpsearch.core.resources import ResourceExhausted
 
 # Modules that the fork server imports once for all children.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, final
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
+from hpsearch.core.interpreter import BackgroundImports
 from hpsearch.core.loggers import quiet_logger, quiet_logging
 from hpsearch.core.reading.urls import parse_database_url
 from hpsearch.storage.connection import Connection
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from hpsearch.storage.study_tables import StudyTable
 
+_MODULES = ("sqlalchemy.orm", "alembic.command", "optuna.storages._rdb.models")
 _WHAT = "its copy for Optuna"
 _STUDIES = sa.table("studies", sa.column("study_id"), sa.column("study_name"))
 _TRIALS = sa.table("trials", sa.column("study_id"), sa.column("trial_id"))
@@ -33,13 +35,18 @@ _TRIALS = sa.table("trials", sa.column("study_id"), sa.column("trial_id"))
 
 @final
 class OptunaMirror:
-    """Optuna's tables in a study database. Optuna does not check the lease, so each write renews it first."""
+    """Optuna's tables in a study database. Optuna does not check the lease, so each write renews it first.
+
+    Attributes:
+        imports: modules that the first write imports, in 0.15 s.
+    """
 
     def __init__(self, connection: Connection, lease: Lease, study: "StudyTable") -> None:
         self._connection = connection
         self._url = connection.url
         self._lease = lease
         self._study = study
+        self.imports = BackgroundImports(*_MODULES)
         self._storage: optuna.storages.RDBStorage | None = None
         self._studies: dict[str, optuna.Study] = {}  # by stage
 

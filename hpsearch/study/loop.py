@@ -68,12 +68,15 @@ class Study:
             StorageError: the database cannot be written any more.
         """
         unmirrored: list[StageRun] = []  # stages that have ended
+        imports = self._context.storage.mirror.imports
         for number in range(len(self.spec.stages)):
             stage_run = StageRun(self._context, self._state, number)
             try:
                 for finished in stage_run.run():
                     yield self._progress(finished, stage_run.unfinished)
-                    if unmirrored and unmirrored[0].mirror():  # while the workers train the trials of this stage
+                    imports.start()
+                    # While the workers train the trials of this stage.
+                    if unmirrored and imports.done and unmirrored[0].mirror():
                         unmirrored.pop(0)
             except (Interrupted, Halted):
                 stage_run.save_collected(0)
@@ -81,6 +84,7 @@ class Study:
             unmirrored.append(stage_run)
         score_champion(self._context, self._state)
         yield self._progress(())
+        imports.wait()
         while unmirrored:
             if unmirrored[0].mirror():
                 unmirrored.pop(0)

@@ -18,7 +18,7 @@ import pytest
 from hpsearch.config.load import load_spec
 from hpsearch.config.references import search_space
 from hpsearch.config.spec import Spec
-from hpsearch.core.garbage import collect_rarely
+from hpsearch.core.interpreter import collect_rarely
 from hpsearch.storage.trials import Trial
 from hpsearch.tracking import StudyInfo
 from hpsearch.tracking.mlflow.tracker import MlflowTracker

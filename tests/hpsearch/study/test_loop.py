@@ -267,3 +267,35 @@ def test_mirrored_while_the_next_stage_trains(
     first, second = events.index("mirror 10 of coarse"), events.index("mirror 5 of coarse")
     assert events.index("fine wave 0") < first < second < events.index("mirror 9 of fine")
     assert len([event for event in events if event.startswith("mirror")]) == 3
+
+
+def test_mirrored_once_imports_are_done(
+    spec: Spec, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The coordinator never waits for imports while the workers train: they begin with the first wave."""
+    events: list[str] = []
+    add, open_wave = OptunaMirror.add, StageRun._open_wave
+
+    class Slow:
+        done = False
+
+        def start(self) -> None:
+            events.append("imports start")
+
+        def wait(self) -> None:
+            events.append("imports end")
+
+    def noted_add(self: OptunaMirror, stage: str, trials: list[optuna.trial.FrozenTrial]) -> None:
+        events.append(f"mirror {stage}")
+        add(self, stage, trials)
+
+    def noted_wave(self: StageRun, wave: int, size: int) -> None:
+        events.append(f"{self._stage.name} wave {wave}")
+        open_wave(self, wave, size)
+
+    monkeypatch.setattr("hpsearch.storage.optuna_mirror.BackgroundImports", lambda *names: Slow())
+    monkeypatch.setattr(OptunaMirror, "add", noted_add)
+    monkeypatch.setattr(StageRun, "_open_wave", noted_wave)
+    cases.run(spec, dataset, tmp_path / "small.db")
+    assert events[:2] == ["coarse wave 0", "imports start"]
+    assert events[-3:] == ["imports end", "mirror coarse", "mirror fine"]

@@ -1,15 +1,16 @@
-"""Garbage collection in processes of our own."""
+"""Garbage collection in processes of our own, and modules that a thread imports before they are needed."""
 
 import gc
 import multiprocessing.connection
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from hpsearch.core.garbage import collect_rarely
+from hpsearch.core.interpreter import BackgroundImports, collect_rarely
 from hpsearch.core.processes import init_worker, process_context
 
 
@@ -55,3 +56,31 @@ def test_in_commands() -> None:
     assert int(done.stdout.split()[-1]) >= 100_000, done
     code = "import gc; before = gc.get_threshold(); import hpsearch.api; assert gc.get_threshold() == before"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_modules_are_imported_while_the_main_thread_continues(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is missing or fails does not keep the others from being imported."""
+    monkeypatch.syspath_prepend(tmp_path)
+    names = ("background_slow", "background_absent", "background_wrong", "background_last")
+    (tmp_path / "background_slow.py").write_text("import time\ntime.sleep(0.3)\n")
+    (tmp_path / "background_wrong.py").write_text("raise ValueError\n")
+    (tmp_path / "background_last.py").write_text("")
+    imports = BackgroundImports(*names)
+    assert not imports.done
+    start = time.monotonic()
+    imports.start()
+    imports.start()
+    assert time.monotonic() - start < 0.3 and not imports.done
+    imports.wait()
+    assert imports.done and {"background_slow", "background_last"} <= sys.modules.keys()
+    for name in ("background_slow", "background_last"):
+        monkeypatch.delitem(sys.modules, name)
+
+
+def test_imported_modules_need_no_thread() -> None:
+    """Before and after the start."""
+    imports = BackgroundImports("sys", "time")
+    assert imports.done
+    imports.start()
+    imports.wait()
+    assert imports.done and imports._thread is None
