@@ -38,6 +38,10 @@ class ParquetSource(TableSource):
                     yield Chunk(as_object_dtype(cells, resolve_columns(text, first)), test)
 
 
+# What reading a damaged file raises; pandas' part of the schema is any JSON, and read without checks.
+_DAMAGED = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
+
+
 @final
 class ParquetFile:
     """A Parquet file, read chunk by chunk."""
@@ -67,7 +71,7 @@ class ParquetFile:
                         yield batch.to_pandas().rename(columns=str)
         except FileNotFoundError:
             raise self._error("there is no such file; a relative path starts at the current folder") from None
-        except (OSError, ValueError, pa.ArrowException) as error:
+        except (*_DAMAGED, pa.ArrowException) as error:
             reason = getattr(error, "strerror", None)  # of the system; pyarrow's errors about the content have none
             broken = str(error).partition("\n")[0]
             raise self._error(

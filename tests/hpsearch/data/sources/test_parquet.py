@@ -15,7 +15,8 @@ from table_cases import cells, refusal, table, targets
 
 from hpsearch.data.dataset import fingerprint
 from hpsearch.data.frame import CHUNK_ROWS
-from hpsearch.data.sources.parquet import ParquetSource
+from hpsearch.data.sources.parquet import ParquetFile, ParquetSource
+from hpsearch.errors import DataError
 
 Y = pa.array(["u", "v", "u"])
 
@@ -142,3 +143,20 @@ def test_only_regular_files_are_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.parquet")
     for path in (tmp_path / "pipe.parquet", tmp_path, Path("/dev/zero")):
         assert "a regular file is needed" in refusal("parquet", path=str(path))
+
+
+@pytest.mark.parametrize(
+    "pandas",
+    [
+        *("{", "[]", "7", "[" * 5000, '{"columns": [{}]}', '{"columns": 7}', '{"index_columns": [{"kind": "range"}]}'),
+        '{"columns": [{"name": "a", "field_name": "a", "pandas_type": 7}], "index_columns": ["a"]}',
+    ],
+)
+def test_hostile_metadata_of_pandas(pandas: str, tmp_path: Path) -> None:
+    """A part of the schema that only pandas reads: the file is read without it, or refused in one line."""
+    rows = pa.table({"a": [1.0, 2.0, 3.0], "y": [1.5, 2.5, 3.5]}).replace_schema_metadata({"pandas": pandas})
+    pq.write_table(rows, tmp_path / "t.parquet")
+    try:
+        assert sum(map(len, ParquetFile(tmp_path / "t.parquet").chunks())) == 3
+    except DataError as error:
+        assert "\n" not in str(error)
