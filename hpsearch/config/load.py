@@ -73,17 +73,23 @@ def _plain(value: Any, name: str, depth: int = 0) -> Any:
     """Return a copy that contains only YAML's types.
 
     Raises:
-        SpecError: it is nested too deeply.
+        SpecError: it is nested too deeply, or a key is not text.
     """
     if depth > MAX_DEPTH:
         raise SpecError([Mistake(name, "", f"nested more than {MAX_DEPTH} levels deep, or contains itself")])
     if isinstance(value, Mapping):
-        return {key: _plain(item, name, depth + 1) for key, item in value.items()}
+        return {_plain_key(key, name): _plain(item, name, depth + 1) for key, item in value.items()}
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
     return [_plain(item, name, depth + 1) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _plain_key(key: Any, name: str) -> str:
+    if not isinstance(key, str | int) or isinstance(key, bool):
+        raise SpecError([Mistake(name, "", f"a key must be text, got {key!r}")])
+    return str(key)
 
 
 def _checked(document: Document) -> tuple[Spec, list[str]]:

@@ -27,7 +27,9 @@ def file_of(url: str) -> Path | None:
     """
     try:
         parsed = sa.make_url(url)
-    except (SQLAlchemyError, ValueError):  # ValueError: the port is not a number
+        if parsed.get_backend_name() != "sqlite":
+            url.encode()
+    except (SQLAlchemyError, ValueError):  # ValueError: the port is not a number, or the URL is not valid Unicode
         raise StorageError(f"'{url}' is not a database URL; write sqlite:///FILE, for example") from None
     if parsed.get_backend_name() != "sqlite" or parsed.database in (None, "", ":memory:"):
         return None

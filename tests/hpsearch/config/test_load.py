@@ -364,6 +364,15 @@ def test_conditional_specs_survive_json(conditional_spec: Spec) -> None:
     assert restore_spec(conditional_spec.model_dump(mode="json"), "json") == conditional_spec
 
 
+@pytest.mark.parametrize("key", [("a",), None, True, 1.5])
+def test_keys_of_mappings_are_text(key: Any) -> None:
+    for content in ({key: 1}, {"parameters": {key: 1}}):
+        with pytest.raises(SpecError, match="a key must be text, got"):
+            spec_from_mapping(content, "study")
+    with pytest.raises(SpecError, match="unknown key '1'"):
+        spec_from_mapping({1: 2}, "study")  # type: ignore[dict-item]
+
+
 def test_mappings_that_are_nested_too_deeply() -> None:
     """From Python; one may also contain itself."""
     deep: dict[str, Any] = {}

@@ -28,7 +28,7 @@ def test_a_server_has_no_file() -> None:
     assert "pw" not in display_name("postgresql://me:pw@host/studies")
 
 
-@pytest.mark.parametrize("text", ["no url", "postgresql://host:port/x"])
+@pytest.mark.parametrize("text", ["no url", "postgresql://host:port/x", "postgresql://\udcff@host/x"])
 def test_an_invalid_url(text: str) -> None:
     with pytest.raises(StorageError, match="is not a database URL"):
         file_of(text)
