@@ -3,6 +3,16 @@
 import os
 
 
+def pytest_configure() -> None:
+    """Let generated inputs take any time: on a busy machine it depends on what else runs there."""
+    try:
+        from hypothesis import HealthCheck, settings
+    except ImportError:  # the extra `bench` alone
+        return
+    settings.register_profile("any time", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("any time")
+
+
 def pytest_xdist_auto_num_workers() -> int:
     """Return one process more than CPUs, because many tests wait for other processes."""
     return len(os.sched_getaffinity(0)) + 1 if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
