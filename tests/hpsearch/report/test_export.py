@@ -12,6 +12,7 @@ import cases
 import pandas as pd
 
 import hpsearch
+from hpsearch.data.text_files.csv_file import _precision
 from hpsearch.report.export import as_csv
 from hpsearch.study.summary import COLUMNS
 from tests.hpsearch.report.report_summary import summary
@@ -27,7 +28,7 @@ def test_csv_equals_the_data_frame(call: Callable[..., Any], database: Path) -> 
     assert lines.pop() == "" and "\n" not in "".join(lines)
     frame = hpsearch.load_study(database).trials
     assert {"diverged", "complete"} <= set(frame.state) and frame["params/more_units"].isna().any()
-    read = pd.read_csv(io.StringIO(said.out))
+    read = pd.read_csv(io.StringIO(said.out), **_precision(pd.__version__))
     pd.testing.assert_frame_equal(read, frame, check_dtype=False, check_exact=True)
     rows = list(csv.DictReader(io.StringIO(said.out)))
     words = (text for row in rows for text in row.values() if text and not re.fullmatch(r"-?[\d.]+(e[+-]?\d+)?", text))
