@@ -2,6 +2,7 @@
 
 import codecs
 import io
+import re
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -13,6 +14,7 @@ JUDGED_CHARACTERS = 4000  # beyond ASCII, that are judged
 BLOCK_BYTES = 1 << 22
 MIN_SCORE = 0.6  # of a guess, from 0 to 1
 MIN_LEAD = 0.15  # of a guess before the second best
+MIN_LANGUAGE, LANGUAGE_LEAD = 0.8, 0.2  # share of the words of a language, and its lead before Western ones
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),  # begins like UTF-16's
@@ -30,6 +32,16 @@ _SCRIPTS = {
 }
 
 
+# Letters beyond ASCII of groups of languages; other Latin encodings than the Western ones differ in these letters only.
+_WESTERN_LANGUAGES = ("àáâãäçèéêëìíîïñòóôõöùúûüßœ", "åäöæøéü")
+_CENTRAL_EUROPEAN = ("áäąćčďđéęěíĺľłňńóôöőřŕśšťúůüűýźżž", "ăâîşţ")  # from Czech to Croatian, and Romanian
+_OTHER_LATIN = {
+    "cp1250": _CENTRAL_EUROPEAN,
+    "iso8859-2": _CENTRAL_EUROPEAN,
+    "cp1254": ("çğıi̇öşüâîû",),
+    "cp1257": ("ąčęėįšųūž", "āčēģīķļņšūž", "äöõüšž"),
+}
+_WORD = re.compile(r"[\w\x80-\x9f]+")  # with control characters, which no text has
 _SIGNS = "°²³µ€£§–—‘’“”…½¼\xa0"
 _WESTERN_LETTERS = {*map(chr, range(0xC0, 0x100)), *"ŠšŽžŒœŸ"} - {"×", "÷"}
 
@@ -77,7 +89,7 @@ def guess_encoding(path: Path) -> EncodingGuess | None:
     """
     if resolve_encoding(path, None) != "utf-8-sig":
         return None
-    strict = {name: codecs.getincrementaldecoder(name)() for name in ("utf-8", *_SCORES)}
+    strict = {name: codecs.getincrementaldecoder(name)() for name in ("utf-8", *_SCORES, *_OTHER_LATIN)}
     sample = b""
     with open_bytes(path) as file:
         while block := file.read(BLOCK_BYTES):
@@ -88,7 +100,8 @@ def guess_encoding(path: Path) -> EncodingGuess | None:
     if "utf-8" in strict and _accepts(strict.pop("utf-8"), b"", final=True):
         return None
     texts = {name: sample.decode(name, "replace") for name in strict}
-    scores = {name: _SCORES[name](text) for name, text in texts.items()}
+    scores = {name: _SCORES[name](text) for name, text in texts.items() if name in _SCORES}
+    scores |= _other_latin_scores(texts)
     ranking = sorted((name for name in scores if scores[name] > 0), key=lambda name: -scores[name])
     readings = {name: _first_words(texts[name]) for name in ranking[:4]}
     clear = ranking and scores[ranking[0]] >= MIN_SCORE
@@ -126,6 +139,29 @@ def _first_words(text: str) -> str:
     return " ".join([*dict.fromkeys(word for word in words if not word.isascii())][:3])[:40]
 
 
+def _other_latin_scores(texts: dict[str, str]) -> dict[str, float]:
+    """Return scores of other Latin encodings if most words are those of one of their languages, and not Western."""
+    names = [name for name in ("latin-1", "cp1252") if name in texts]
+    western = max((_language_share(texts[name], _WESTERN_LANGUAGES) for name in names), default=0.0)
+    scores: dict[str, float] = {}
+    for name in [name for name in _OTHER_LATIN if name in texts]:
+        share = _language_share(texts[name], _OTHER_LATIN[name])
+        same = any(texts[name] == texts[other] for other in scores)
+        if share >= MIN_LANGUAGE and share - western >= LANGUAGE_LEAD and not same:
+            scores[name] = 1 + share  # before the Western reading, which accepts any letter
+    return scores
+
+
+def _language_share(text: str, languages: tuple[str, ...]) -> float:
+    """Return the share of the words with accented letters that one of the languages can write."""
+    words = {word for word in _WORD.findall(text.lower()) if not word.isascii()}
+    written = (
+        sum(any("a" <= c <= "z" for c in w) and all(c.isascii() or c in letters for c in w) for w in words)
+        for letters in languages
+    )
+    return max(written) / max(len(words), 1)
+
+
 # --- scores from 0 to 1: how plausible the characters of a text are, other than ASCII
 
 
@@ -151,12 +187,13 @@ def _alphabet(name: str) -> Callable[[str], float]:
     frequent, first, last = _SCRIPTS[name]
 
     def score(text: str) -> float:
-        """Return a score from the share of frequent letters, and of capitals that begin a word."""
+        """Return a score from the shares of frequent letters, of capitals inside words, and of ASCII inside words."""
         letters = [c for c in _foreign(text) if c.isalpha()]
         ours = [c for c in letters if first <= c <= last]
         if not ours:
             return 0.0
         inside = sum(b.islower() and c.isupper() for b, c in pairwise(text) if not c.isascii())
+        inside += sum(b.isalpha() and c.isalpha() and b.isascii() != c.isascii() for b, c in pairwise(text))
         frequency = sum(c.lower() in frequent for c in ours) / len(ours)
         return max(0.0, len(ours) / len(_foreign(text)) * min(1.0, frequency / 0.6) - inside / len(ours))
 

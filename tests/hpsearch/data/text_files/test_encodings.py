@@ -16,9 +16,28 @@ TEXTS = {
     "cp1251": "город,цена,класс\nМосква,5,да\nКазань,3,нет\n",
     "koi8-r": "город,цена,класс\nМосква,5,да\nКазань,3,нет\n",
     "cp1253": "πόλη,τιμή\nΑθήνα,1\nΠάτρα,2\nΘεσσαλονίκη,3\n",
+    "cp1250": "město,y\nPlzeň,1\nDěčín,2\nŽďár,3\nŘíčany,4\nŁódź,5\n",
+    "iso8859-2": "miasto,y\nŁódź,1\nKraków,2\nGdańsk,3\nŚwidnica,4\nPoznań,5\n",
+    "cp1254": "şehir,y\nDiyarbakır,hayır\nMuğla,evet\nŞanlıurfa,1\n",
+    "cp1257": "miestas,y\nŠiauliai,1\nKlaipėda,2\nPanevėžys,3\nTauragė,4\n",
     "latin-1": "town,y\nKöln,1\nGenève,2\nMálaga,3\n",
     "cp1252": "price,y\n“5 €”,1\n6 €,2\nKöln,3\n",
 }
+
+
+WESTERN = {  # as other Latin encodings read them, most of their letters are those of a language too
+    "towns": "town,y\nGenève,1\nMálaga,2\nMérida,3\nForlì,4\n",
+    "Italian": "voce,y\nperché,1\ncosì,2\npuò,3\npiù,4\ncittà,5\n",
+    "Spanish": "año,y\nsí,1\nEspaña,2\nPerú,3\n",
+    "Danish": "by,y\nKøbenhavn,1\nÅrhus,2\nNæstved,3\n",
+}
+
+
+@pytest.mark.parametrize("name", WESTERN)
+def test_western_text_stays_western(name: str, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes(WESTERN[name].encode("latin-1"))
+    guess = guess_encoding(tmp_path / "t.csv")
+    assert guess is not None and guess.encoding == "latin-1", guess
 
 
 @pytest.mark.parametrize("encoding", TEXTS)
@@ -39,9 +58,10 @@ def test_no_guess_is_needed(tmp_path: Path) -> None:
 
 def test_an_unclear_encoding(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
-    path.write_bytes("a,y\né,ü\nb,v\n".encode("latin-1"))
-    guess = guess_encoding(path)
-    assert guess is not None and guess.encoding is None and guess.readings["latin-1"] == "é ü"
+    for text, words in (("a,y\né,ü\nb,v\n", "é ü"), ("x,y\né,sí\nê,no\n", "é sí ê")):
+        path.write_bytes(text.encode("latin-1"))
+        guess = guess_encoding(path)
+        assert guess is not None and guess.encoding is None and guess.readings["latin-1"] == words
 
 
 @pytest.mark.parametrize(
