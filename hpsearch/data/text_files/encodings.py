@@ -154,9 +154,10 @@ def _other_latin_scores(texts: dict[str, str]) -> dict[str, float]:
 
 def _language_share(text: str, languages: tuple[str, ...]) -> float:
     """Return the share of the words with accented letters that one of the languages can write."""
-    words = {word for word in _WORD.findall(text.lower()) if not word.isascii()}
+    words = {word for word in _WORD.findall(text) if not word.isascii()}
+    spelled = [w.lower() for w in words if not any(b.islower() and c.isupper() for b, c in pairwise(w))]
     written = (
-        sum(any("a" <= c <= "z" for c in w) and all(c.isascii() or c in letters for c in w) for w in words)
+        sum(any("a" <= c <= "z" for c in w) and all(c.isascii() or c in letters for c in w) for w in spelled)
         for letters in languages
     )
     return max(written) / max(len(words), 1)
