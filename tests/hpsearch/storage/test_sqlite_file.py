@@ -2,10 +2,8 @@
 
 import os
 import sqlite3
-import threading
-import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -168,35 +166,39 @@ def test_file_stamp_changes_with_the_log(tmp_path: Path) -> None:
     assert file_stamp(tmp_path / "none.db") == []
 
 
-def test_the_log_is_turned_on_after_another_writer_is_done(tmp_path: Path) -> None:
+def test_the_log_is_turned_on_after_another_writer_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """SQLite itself does not wait here, whatever its timeout."""
-    with pytest.raises(sqlite3.OperationalError, match="locked"):
-        seconds_beside_a_writer(tmp_path / "a.db", lambda c: c.execute("PRAGMA journal_mode=WAL"))
-    assert seconds_beside_a_writer(tmp_path / "b.db", lambda c: set_pragmas(c, None)) >= 0.2
+    with beside_a_writer(tmp_path / "a.db") as (other, _), pytest.raises(sqlite3.OperationalError, match="locked"):
+        other.execute("PRAGMA journal_mode=WAL")
+    waits: list[float] = []
+    with beside_a_writer(tmp_path / "b.db") as (other, writer):
+
+        def sleep(seconds: float) -> None:
+            waits.append(seconds)
+            if len(waits) == 3:
+                writer.execute("COMMIT")
+
+        monkeypatch.setattr(sqlite_file.time, "sleep", sleep)
+        set_pragmas(other, None)
+    assert len(waits) == 3
 
 
 def test_the_log_is_not_waited_for_forever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite_file, "BUSY_TIMEOUT", 0.05)
-    with pytest.raises(sqlite3.OperationalError, match="locked"):
-        seconds_beside_a_writer(tmp_path / "a.db", lambda c: set_pragmas(c, None))
+    with beside_a_writer(tmp_path / "a.db") as (other, _), pytest.raises(sqlite3.OperationalError, match="locked"):
+        set_pragmas(other, None)
 
 
-def seconds_beside_a_writer(file: Path, begin: Callable[[sqlite3.Connection], object]) -> float:
-    """Return the seconds that `begin` takes while another connection makes a table for a quarter of a second."""
-    writer = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
-    writer.execute("BEGIN IMMEDIATE")
-    writer.execute("CREATE TABLE made (x)")
-    timer = threading.Timer(0.25, lambda: writer.execute("COMMIT"))
-    timer.start()
-    other = sqlite3.connect(file, timeout=5)
-    start = time.monotonic()
-    try:
-        begin(other)
-        return time.monotonic() - start
-    finally:
-        timer.join()
-        other.close()
-        writer.close()
+@contextmanager
+def beside_a_writer(file: Path) -> Iterator[tuple[sqlite3.Connection, sqlite3.Connection]]:
+    """Yield a connection, and another one that makes a table and has not committed it."""
+    with (
+        closing(sqlite3.connect(file, isolation_level=None)) as writer,
+        closing(sqlite3.connect(file, timeout=5)) as other,
+    ):
+        writer.execute("BEGIN IMMEDIATE")
+        writer.execute("CREATE TABLE made (x)")
+        yield other, writer
 
 
 # ── names ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
