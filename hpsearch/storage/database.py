@@ -16,6 +16,7 @@ from hpsearch.core.text import redacted
 from hpsearch.errors import StorageError
 from hpsearch.storage.sqlite_file import connect_existing, real_path, sqlite_problem, url_of
 
+_TIMED_DRIVERS = ("psycopg", "psycopg2", "mysqldb", "pymysql")  # whose connections take `connect_timeout`
 CONNECT_TIMEOUT = 10  # seconds to wait for a server; `?connect_timeout=…` in the URL sets another
 
 
@@ -83,8 +84,8 @@ def engine_options(url: str) -> dict[str, Any]:
     path = file_of(url)
     if path is not None:
         return {"creator": lambda: connect_existing(path)}
-    parsed = sa.make_url(url)
-    if parsed.get_backend_name() not in ("postgresql", "mysql", "mariadb") or "connect_timeout" in parsed.query:
+    parsed = parse_database_url(url)
+    if "connect_timeout" in parsed.query or parsed.get_driver_name() not in _TIMED_DRIVERS:
         return {}
     return {"connect_args": {"connect_timeout": CONNECT_TIMEOUT}}
 

@@ -44,6 +44,7 @@ _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
+_SERVERS = ("postgresql", "mysql", "mssql")  # databases on servers that MLflow can use
 # Replaced even if the user has set them: for notebooks and training scripts, not for this process.
 _FIXED_ENVIRONMENT = {
     "MPLBACKEND": "agg",
@@ -101,7 +102,7 @@ def open_client(uri: str) -> tuple[Any, DatabaseFile | None]:
 
     Raises:
         RuntimeError: the file is a database of another program.
-        StorageError: the file has a second name, or is on a network file system.
+        StorageError: the file has a second name, or is on a network file system; or a server does not answer.
     """
     import_client(uri)
     if not sa.event.contains(sa.engine.Engine, "connect", _sync_rarely):
@@ -111,6 +112,8 @@ def open_client(uri: str) -> tuple[Any, DatabaseFile | None]:
 
         path = file_of(uri) if uri.startswith("sqlite") else None
         if path is None:
+            if uri.startswith(_SERVERS):
+                _check_answer(uri)
             return MlflowClient(uri), None
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         check_single_name(path)
@@ -134,6 +137,20 @@ def import_client(uri: str) -> None:
         import_module("mlflow")
         if uri.startswith("sqlite"):
             import_module("mlflow.store.tracking.sqlalchemy_store")
+
+
+def _check_answer(uri: str) -> None:
+    """Check that a database server answers; MLflow would try for minutes.
+
+    Raises:
+        StorageError: it does not, or refuses the connection.
+    """
+    with translate_errors(uri):
+        engine = sa.create_engine(uri, **engine_options(uri))
+        try:
+            engine.connect().close()
+        finally:
+            engine.dispose()
 
 
 def _silence_loggers() -> None:

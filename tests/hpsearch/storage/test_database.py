@@ -44,7 +44,7 @@ def test_every_database_gets_a_timeout_unless_its_url_has_one() -> None:
     assert list(engine_options("sqlite:///a.db")) == ["creator"]
     assert engine_options("postgresql://host/studies") == {"connect_args": {"connect_timeout": 10}}
     assert engine_options("postgresql://host/studies?connect_timeout=60") == {}
-    assert engine_options("mssql://host/studies") == {}
+    assert engine_options("mssql://host/studies") == engine_options("mysql+mysqlconnector://host/studies") == {}
 
 
 def test_a_server_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,8 +56,6 @@ def test_a_server_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
         url = f"postgresql://127.0.0.1:{mute.getsockname()[1]}/studies"
         with pytest.raises(StorageError, match="timeout"), StudyDatabase.snapshot(url):
             pass
-        with pytest.raises(StorageError, match="timeout"):
-            StudyDatabase.open(url, create=True)
 
 
 def test_a_study_and_mlflow_have_databases_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,7 @@
 """MLflow's database file."""
 
+import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,8 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
+from hpsearch.errors import StorageError
+from hpsearch.storage import database
 from hpsearch.tracking import StudyInfo
 from hpsearch.tracking.mlflow.database import open_client
 from hpsearch.tracking.mlflow.tracker import MlflowTracker
@@ -56,3 +60,16 @@ def test_the_disk_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     Store(f"sqlite:///{tmp_path / 'mlflow.db'}")
     off, normal = 0, 1
     assert levels[0] == off and len(levels) > 1 and set(levels[1:]) == {normal}
+
+
+def test_a_database_server_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow alone would try for minutes."""
+    pytest.importorskip("psycopg")
+    monkeypatch.setattr(database, "CONNECT_TIMEOUT", 2)
+    with socket.socket() as mute:
+        mute.bind(("127.0.0.1", 0))
+        mute.listen()
+        start = time.monotonic()
+        with pytest.raises(StorageError, match="timeout"):
+            open_client(f"postgresql+psycopg://127.0.0.1:{mute.getsockname()[1]}/mlflow")
+        assert time.monotonic() - start < 30
