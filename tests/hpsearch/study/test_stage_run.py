@@ -165,7 +165,7 @@ def test_too_many_failures_end_the_study(plain: StudyCase, call: Call, tmp_path:
     study, database = cases.write(tmp_path, max_failed=1), tmp_path / "small.db"
     seeds = tuple(seed_of(plain.spec, ("coarse", n)) for n in (0, 4, 5))
     work = partial(fail_after_training, seeds)
-    said = call("run", study, work=partial(work, endless=seed_of(plain.spec, ("coarse", 3))))
+    said = call("run", study, work=partial(work, endless=seed_of(plain.spec, ("coarse", 1))))
     assert said.code == 1 and said.out == ""
     assert " trials have failed, and max_failed is 1 (coarse/0: ArithmeticError: no such number); raise it" in said.err
     assert said.err.startswith("error: ") and f"hpsearch resume {database}" in said.err
