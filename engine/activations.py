@@ -6,6 +6,7 @@ from typing import ClassVar, NamedTuple, final
 
 import numpy as np
 
+from engine.kernels.program import Operation, Program, Tensor
 from engine.layers import LAYERS
 from engine.layers.base import Bound, Layer, Parameter, Place
 from engine.registry import Registry
@@ -38,6 +39,10 @@ class Activation(Layer):
     def parameters(self, inputs: Shape) -> tuple[Parameter, ...]:
         return ()
 
+    @abc.abstractmethod
+    def compile(self, program: Program, x: Tensor) -> Tensor:
+        """Append the activation to a program of the compiled kernel, as all activations can."""
+
     def bind(self, place: Place) -> Bound:
         memory = Memory(place.zeros(place.inputs), place.empty(place.inputs))
         y = memory.scratch if place.overwrite else place.empty(place.inputs)
@@ -69,6 +74,9 @@ class Identity(Activation):
     def backward(self, y: Floats, dy: Floats, memory: Memory) -> None:
         return
 
+    def compile(self, program: Program, x: Tensor) -> Tensor:
+        return x
+
 
 @final
 @dataclass(frozen=True)
@@ -86,6 +94,9 @@ class Sigmoid(Activation):
         np.subtract(1, y, out=memory.scratch)
         dy *= memory.scratch
 
+    def compile(self, program: Program, x: Tensor) -> Tensor:
+        return program.elementwise(Operation.SIGMOID, x, needs_output=True)
+
 
 @final
 @dataclass(frozen=True)
@@ -100,6 +111,9 @@ class Tanh(Activation):
         np.subtract(1, memory.scratch, out=memory.scratch)
         dy *= memory.scratch
 
+    def compile(self, program: Program, x: Tensor) -> Tensor:
+        return program.elementwise(Operation.TANH, x, needs_output=True)
+
 
 @final
 @dataclass(frozen=True)
@@ -111,6 +125,9 @@ class ReLU(Activation):
 
     def backward(self, y: Floats, dy: Floats, memory: Memory) -> None:
         np.multiply(dy, y > memory.zeros, dy)
+
+    def compile(self, program: Program, x: Tensor) -> Tensor:
+        return program.elementwise(Operation.RELU, x, needs_output=True)
 
 
 @final
@@ -136,6 +153,9 @@ class LeakyReLU(Activation):
         np.greater(y, memory.zeros, out=memory.scratch)
         np.maximum(memory.scratch, self.slope, out=memory.scratch)  # 4 times faster than `where=y <= 0`
         dy *= memory.scratch
+
+    def compile(self, program: Program, x: Tensor) -> Tensor:
+        return program.elementwise(Operation.LEAKY_RELU, x, self.slope, needs_output=True)
 
 
 @final
@@ -168,6 +188,9 @@ class ELU(Activation):
             np.add(memory.scratch, (y > memory.zeros) * y.dtype.type(1 - self.alpha), out=memory.scratch)
         dy *= memory.scratch
 
+    def compile(self, program: Program, x: Tensor) -> Tensor:
+        return program.elementwise(Operation.ELU, x, self.alpha, needs_output=True)
+
 
 @final
 @dataclass(frozen=True)
@@ -188,6 +211,9 @@ class Softplus(Activation):
         dy *= memory.scratch
         np.negative(dy, out=dy)
 
+    def compile(self, program: Program, x: Tensor) -> Tensor:
+        return program.elementwise(Operation.SOFTPLUS, x, needs_output=True)
+
 
 @final
 @dataclass(frozen=True)
@@ -206,6 +232,9 @@ class Softmax(Activation):
         np.multiply(dy, y, out=memory.scratch)
         dy -= np.add.reduce(memory.scratch, axis=2, keepdims=True)
         dy *= y
+
+    def compile(self, program: Program, x: Tensor) -> Tensor:
+        return program.elementwise(Operation.SOFTMAX, x, needs_output=True)
 
 
 def hardmax(scores: Floats) -> Floats:

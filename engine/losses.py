@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.data.rows import rows_adjacent
+from engine.kernels.rules import LossKind
 from engine.registry import Registry
 from engine.types import Booleans, DType, EngineError, Floats, Integers, Shape
 
@@ -25,9 +26,11 @@ class Loss(Protocol):
 
     Attributes:
         classifies: True if labels are class indices, False if they are values.
+        kind: the loss of the compiled kernel.
     """
 
     classifies: ClassVar[bool]
+    kind: ClassVar[LossKind]
 
     def targets(self, labels: Floats | Integers, outputs: int, dtype: DType) -> Floats:
         """Return targets `(rows, outputs)` for labels `(rows,)`, or for values `(rows,)` or `(rows, outputs)`.
@@ -66,6 +69,7 @@ class SquaredError:
     """½ Σ (a − y)² per row, with an identity output; for regression."""
 
     classifies: ClassVar[bool] = False
+    kind: ClassVar[LossKind] = LossKind.SQUARED_ERROR
 
     def targets(self, labels: Floats | Integers, outputs: int, dtype: DType) -> Floats:
         y = np.asarray(labels, dtype)
@@ -101,6 +105,7 @@ class Logistic:
     """−y ln a − (1 − y) ln(1 − a) with a = sigmoid(z), as max(z, 0) − zy + ln(1 + e^−|z|); for two classes."""
 
     classifies: ClassVar[bool] = True
+    kind: ClassVar[LossKind] = LossKind.LOGISTIC
 
     def targets(self, labels: Floats | Integers, outputs: int, dtype: DType) -> Floats:
         _check_labels("logistic", labels, 2)
@@ -137,6 +142,7 @@ class SoftmaxCrossEntropy:
     """ln Σ e^z − z_y: cross-entropy over a softmax of the logits z; for two or more classes."""
 
     classifies: ClassVar[bool] = True
+    kind: ClassVar[LossKind] = LossKind.SOFTMAX_CROSS_ENTROPY
 
     def targets(self, labels: Floats | Integers, outputs: int, dtype: DType) -> Floats:
         _check_labels("softmax_cross_entropy", labels, outputs)

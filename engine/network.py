@@ -9,7 +9,8 @@ from typing import final
 import numpy as np
 
 from engine.data.rows import rows_adjacent
-from engine.layers.base import Bound, Layer, Place
+from engine.kernels.program import Program, Tensor
+from engine.layers.base import Bound, Layer, NotCompiled, Place
 from engine.layers.chain import Chain, Slice
 from engine.layers.dropout import without_rates
 from engine.losses import Loss
@@ -137,6 +138,16 @@ class Network:
             overwrite=False,
         )
         return self._chain.bind(place, [n.layers for n in peers or [self] * len(theta)])
+
+    def compile(self, program: Program) -> Tensor:
+        """Append all layers to a program of the compiled kernel; return the logits.
+
+        Raises:
+            NotCompiled: the kernel does not have one of the layers.
+        """
+        if len(self.inputs) != 1:
+            raise NotCompiled("images are trained by NumPy")
+        return self._chain.compile(program, program.inputs)
 
     def forward(self, theta: Floats, x: Floats) -> Floats:
         """Return the logits at inference.

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 
-from engine.types import DType, Floats, Shape, allocate
+from engine.kernels.program import Program, Tensor
+from engine.types import DType, EngineError, Floats, Shape, allocate
 
 if TYPE_CHECKING:
     from engine.initializers import Initializer
@@ -84,6 +85,10 @@ class Place:
         return allocate(self.trials, self.rows, shape, self.dtype, zero=True)
 
 
+class NotCompiled(EngineError):
+    """The compiled kernel does not have a layer."""
+
+
 class Bound(NamedTuple):
     """The functions of a bound layer, from and to `(trials, rows, …)`; their results are valid until the next call.
 
@@ -121,3 +126,13 @@ class Layer(abc.ABC):
     @abc.abstractmethod
     def bind(self, place: Place) -> Bound:
         """Allocate the layer's arrays and return its functions."""
+
+    def compile(self, program: Program, x: Tensor) -> Tensor:
+        """Append the layer to a program of the compiled kernel, after the input x, and return its output.
+
+        A layer without this method is trained by NumPy only.
+
+        Raises:
+            NotCompiled: the kernel does not have the layer.
+        """
+        raise NotCompiled(f"{type(self).__name__} is trained by NumPy")

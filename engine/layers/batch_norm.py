@@ -8,6 +8,7 @@ from typing import ClassVar, final
 import numpy as np
 
 from engine.initializers import Zero
+from engine.kernels.program import Program, Tensor
 from engine.layers.base import Bound, Layer, Parameter, Place
 from engine.types import EngineError, Floats, Shape
 
@@ -54,6 +55,9 @@ class BatchNorm(Layer):
 
     def bind(self, place: Place) -> Bound:
         return self._bind_training(place) if place.training else self._bind_inference(place)
+
+    def compile(self, program: Program, x: Tensor) -> Tensor:
+        return program.batch_norm(x, self.momentum, self.epsilon)
 
     def _bind_inference(self, place: Place) -> Bound:
         gamma, beta, mean, variance = (across(place.theta[name], place) for name in STATISTICS)

@@ -6,6 +6,7 @@ from functools import cached_property
 from math import prod
 from typing import NamedTuple, final
 
+from engine.kernels.program import Program, Tensor
 from engine.layers.base import Bound, Layer, Parameter, Place
 from engine.types import EngineError, Floats, Shape
 
@@ -86,6 +87,16 @@ class Chain:
             )
             bound.append(layer.bind(inner))
         return bound
+
+    def compile(self, program: Program, x: Tensor) -> Tensor:
+        """Append all layers to a program; return the output of the last.
+
+        Raises:
+            NotCompiled: the compiled kernel does not have one of the layers.
+        """
+        for layer in self.layers:
+            x = layer.compile(program, x)
+        return x
 
 
 def view(matrix: Floats, s: Slice) -> Floats:

@@ -7,6 +7,7 @@ from typing import final
 import numpy as np
 
 from engine.initializers import HeNormal, Initializer, Zero
+from engine.kernels.program import Program, Tensor
 from engine.layers.base import Bound, Layer, Parameter, Place
 from engine.types import EngineError, Floats, Shape
 
@@ -48,6 +49,9 @@ class Dense(Layer):
         if place.rows * prod(place.inputs) <= SMALL:
             return self._bind_joined(place)
         return self._bind_separate(place)
+
+    def compile(self, program: Program, x: Tensor) -> Tensor:
+        return program.dense(x, self.units)
 
     def _bind_inference(self, place: Place) -> Bound:
         weights, bias = place.theta["W"], place.theta["b"][:, None]

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, final
 
 import numpy as np
 
+from engine.kernels.program import Operation, Program, Tensor
 from engine.layers.base import Bound, Layer, Parameter, Place
 from engine.types import EngineError, Floats, Integers, Shape
 
@@ -37,6 +38,9 @@ class Dropout(Layer):
 
     def parameters(self, inputs: Shape) -> tuple[Parameter, ...]:
         return ()
+
+    def compile(self, program: Program, x: Tensor) -> Tensor:
+        return program.elementwise(Operation.DROPOUT, x, count=_dropped_steps(self), draws=True)
 
     def bind(self, place: Place) -> Bound:
         if not place.training:

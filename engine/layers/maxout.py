@@ -7,6 +7,7 @@ from typing import ClassVar, final
 import numpy as np
 
 from engine.initializers import HeNormal, Initializer, Zero
+from engine.kernels.program import Program, Tensor
 from engine.layers.base import Bound, Layer, Parameter, Place
 from engine.layers.dense import Dense
 from engine.types import EngineError, Floats, Shape
@@ -46,6 +47,9 @@ class Maxout(Layer):
             Parameter("W", (fan_in, columns), self.initializer, fan_in, self.units),
             Parameter("b", (columns,), Zero(), regularized=False),
         )
+
+    def compile(self, program: Program, x: Tensor) -> Tensor:
+        return program.maxout(x, self.units, self.pieces)
 
     def bind(self, place: Place) -> Bound:
         affine = Dense(self.pieces * self.units).bind(place)

@@ -6,6 +6,7 @@ from typing import final
 
 import numpy as np
 
+from engine.kernels.program import Operation, Program, Tensor
 from engine.layers.base import Bound, Layer, Parameter, Place
 from engine.layers.batch_norm import across, by_channel, by_row, check_shape, sums
 from engine.types import EngineError, Floats, Shape
@@ -37,6 +38,9 @@ class PReLU(Layer):
 
     def parameters(self, inputs: Shape) -> tuple[Parameter, ...]:
         return (Parameter("slope", inputs[:1], self._initialize, regularized=False),)
+
+    def compile(self, program: Program, x: Tensor) -> Tensor:
+        return program.elementwise(Operation.PRELU, x, needs_input=True, parameters=x.width)
 
     def bind(self, place: Place) -> Bound:
         slope, first = across(place.theta["slope"], place), place.first

@@ -6,6 +6,7 @@ from typing import final
 
 import numpy as np
 
+from engine.kernels.program import Program, Tensor
 from engine.layers.base import Bound, Layer, Parameter, Place
 from engine.layers.chain import Chain
 from engine.types import EngineError, Floats, Shape
@@ -70,6 +71,11 @@ class Residual(Layer):
             return dx if first else np.add(dx_f, dx_s, dx)
 
         return Bound(forward, backward)
+
+    def compile(self, program: Program, x: Tensor) -> Tensor:
+        f, s = self._chains((x.width,))
+        left, right = program.fork(x)
+        return program.add(f.compile(program, left), s.compile(program, right))
 
     def _chains(self, inputs: Shape) -> tuple[Chain, Chain]:
         """Return the chains of the layers and of the shortcut, with valid shapes."""

@@ -6,6 +6,7 @@ from typing import ClassVar, final
 
 import numpy as np
 
+from engine.kernels.program import Operation, Program, Tensor
 from engine.layers.base import Bound, Layer, Parameter, Place
 from engine.layers.dropout import STEPS, in_memory_order, random_bits
 from engine.types import EngineError, Floats, Shape
@@ -33,6 +34,11 @@ class RReLU(Layer):
 
     def parameters(self, inputs: Shape) -> tuple[Parameter, ...]:
         return ()
+
+    def compile(self, program: Program, x: Tensor) -> Tensor:
+        step = (self.high - self.low) / STEPS
+        numbers = (self.low + step / 2, step, (self.low + self.high) / 2)
+        return program.elementwise(Operation.RRELU, x, *numbers, draws=True, needs_output=True)
 
     def bind(self, place: Place) -> Bound:
         y, slopes = place.empty(place.inputs), place.empty(place.inputs)

@@ -6,6 +6,7 @@ from typing import ClassVar, Self, final
 
 import numpy as np
 
+from engine.kernels.rules import UpdateKind, UpdateRule
 from engine.optimizers.base import Matrices, check_decay, check_positive
 from engine.types import column
 
@@ -29,6 +30,9 @@ class Adadelta:
     def __post_init__(self) -> None:
         check_decay("adadelta", rho=self.rho)
         check_positive("adadelta", epsilon=self.epsilon)
+
+    def update_rule(self, rate: float) -> UpdateRule:
+        return UpdateRule(UpdateKind.ADADELTA, (self.rho, self.epsilon / (1 - self.rho)))
 
     @classmethod
     def bind(cls, trials: Sequence[Self], rates: Sequence[float], matrices: Matrices) -> Callable[[int], None]:

@@ -6,6 +6,7 @@ from typing import ClassVar, Self, final
 
 import numpy as np
 
+from engine.kernels.rules import UpdateKind, UpdateRule
 from engine.optimizers.base import Matrices, check_positive
 from engine.types import column
 
@@ -24,6 +25,9 @@ class Adagrad:
 
     def __post_init__(self) -> None:
         check_positive("adagrad", epsilon=self.epsilon)
+
+    def update_rule(self, rate: float) -> UpdateRule:
+        return UpdateRule(UpdateKind.ADAGRAD, (rate, self.epsilon))
 
     @classmethod
     def bind(cls, trials: Sequence[Self], rates: Sequence[float], matrices: Matrices) -> Callable[[int], None]:

@@ -7,6 +7,7 @@ from typing import ClassVar, Self, final
 
 import numpy as np
 
+from engine.kernels.rules import UpdateKind, UpdateRule
 from engine.optimizers.base import Matrices, check_decay, check_positive
 from engine.types import column
 
@@ -28,6 +29,9 @@ class Adam:
     def __post_init__(self) -> None:
         check_decay("adam", beta1=self.beta1, beta2=self.beta2)
         check_positive("adam", epsilon=self.epsilon)
+
+    def update_rule(self, rate: float) -> UpdateRule:
+        return UpdateRule(UpdateKind.ADAM, (rate, self.beta1, self.beta2, self.epsilon))
 
     @classmethod
     def bind(cls, trials: Sequence[Self], rates: Sequence[float], matrices: Matrices) -> Callable[[int], None]:

@@ -6,6 +6,7 @@ from typing import ClassVar, Self, final
 
 import numpy as np
 
+from engine.kernels.rules import UpdateKind, UpdateRule
 from engine.optimizers.adam import Adam
 from engine.optimizers.base import Matrices, check_decay, check_positive
 from engine.types import EngineError, column
@@ -34,6 +35,10 @@ class AdamW:
         check_positive("adamw", epsilon=self.epsilon)
         if not self.weight_decay >= 0:
             raise EngineError(f"adamw: weight_decay must be at least 0, got {self.weight_decay}")
+
+    def update_rule(self, rate: float) -> UpdateRule:
+        numbers = (rate, self.beta1, self.beta2, self.epsilon)
+        return UpdateRule(UpdateKind.ADAM, numbers, kept=1 - rate * self.weight_decay)
 
     @classmethod
     def bind(cls, trials: Sequence[Self], rates: Sequence[float], matrices: Matrices) -> Callable[[int], None]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol, Self
 
+from engine.kernels.rules import UpdateRule
 from engine.types import Booleans, EngineError, Floats
 
 
@@ -30,6 +31,10 @@ class Optimizer(Protocol):
     """Configuration of one trial's optimizer; a frozen dataclass in the registry of `engine.optimizers`."""
 
     slots: ClassVar[tuple[str, ...]]
+
+    def update_rule(self, rate: float) -> UpdateRule:
+        """Return what the compiled kernel does in the steps of an epoch with this learning rate."""
+        ...
 
     @classmethod
     def bind(cls, trials: Sequence[Self], rates: Sequence[float], matrices: Matrices) -> Callable[[int], None]:

@@ -6,6 +6,7 @@ from typing import ClassVar, Self, final
 
 import numpy as np
 
+from engine.kernels.rules import UpdateKind, UpdateRule
 from engine.optimizers.base import Matrices, check_decay, check_rate_inside
 from engine.types import column
 
@@ -31,6 +32,11 @@ class Momentum:
     def __post_init__(self) -> None:
         check_decay("momentum", beta=self.beta)
         check_rate_inside("momentum", self.classical, self.rate_inside)
+
+    def update_rule(self, rate: float) -> UpdateRule:
+        scaled = rate if self.classical else rate * (1 - self.beta)
+        inside, outside = (scaled, 1.0) if self.rate_inside else (1.0, scaled)
+        return UpdateRule(UpdateKind.MOMENTUM, (self.beta, inside, outside))
 
     @classmethod
     def bind(cls, trials: Sequence[Self], rates: Sequence[float], matrices: Matrices) -> Callable[[int], None]:

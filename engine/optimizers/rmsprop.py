@@ -7,6 +7,7 @@ from typing import ClassVar, Self, final
 
 import numpy as np
 
+from engine.kernels.rules import UpdateKind, UpdateRule
 from engine.optimizers.base import Matrices, check_decay, check_positive
 from engine.types import column
 
@@ -29,6 +30,10 @@ class RMSprop:
     def __post_init__(self) -> None:
         check_decay("rmsprop", beta=self.beta)
         check_positive("rmsprop", epsilon=self.epsilon)
+
+    def update_rule(self, rate: float) -> UpdateRule:
+        root = sqrt(1 - self.beta)
+        return UpdateRule(UpdateKind.RMSPROP, (rate / root, self.beta, self.epsilon / root))
 
     @classmethod
     def bind(cls, trials: Sequence[Self], rates: Sequence[float], matrices: Matrices) -> Callable[[int], None]:

@@ -6,6 +6,7 @@ from typing import ClassVar, Self, final
 
 import numpy as np
 
+from engine.kernels.rules import UpdateKind, UpdateRule
 from engine.optimizers.base import Matrices
 from engine.types import column
 
@@ -16,6 +17,9 @@ class SGD:
     """w −= αg. Robbins and Monro 1951."""
 
     slots: ClassVar[tuple[str, ...]] = ()
+
+    def update_rule(self, rate: float) -> UpdateRule:
+        return UpdateRule(UpdateKind.SGD, (rate,))
 
     @classmethod
     def bind(cls, trials: Sequence[Self], rates: Sequence[float], matrices: Matrices) -> Callable[[int], None]:

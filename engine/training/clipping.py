@@ -3,16 +3,27 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isfinite
-from typing import Protocol, Self, final
+from typing import ClassVar, Protocol, Self, final
 
 import numpy as np
 
+from engine.kernels.rules import ClipKind
 from engine.registry import Registry
 from engine.types import EngineError, Floats, column
 
 
 class Clip(Protocol):
-    """Configuration of one trial's clipping; a frozen dataclass in the registry."""
+    """Configuration of one trial's clipping; a frozen dataclass in the registry.
+
+    Attributes:
+        kind: the clipping of the compiled kernel.
+        limit: the limit that the gradient is clipped to.
+    """
+
+    kind: ClassVar[ClipKind]
+
+    @property
+    def limit(self) -> float: ...
 
     @classmethod
     def bind(cls, trials: Sequence[Self], grad: Floats) -> Callable[[], None]:
@@ -29,6 +40,7 @@ class ClipNorm:
         EngineError: a limit not above 0.
     """
 
+    kind: ClassVar[ClipKind] = ClipKind.NORM
     limit: float = 1.0
 
     def __post_init__(self) -> None:
@@ -73,6 +85,7 @@ class ClipValue:
         EngineError: a limit not above 0.
     """
 
+    kind: ClassVar[ClipKind] = ClipKind.VALUE
     limit: float = 1.0
 
     def __post_init__(self) -> None:

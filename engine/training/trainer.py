@@ -1,19 +1,18 @@
 """Training as a generator: it yields an epoch and receives the trials that continue."""
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
-import numpy as np
-
-from engine.data.augmentation import augment
-from engine.data.rows import Batches, Block, Rows, rows_adjacent
+from engine.data.rows import Rows
+from engine.kernels.choice import Kernel, compiled_steps, is_covered
 from engine.network import Network
-from engine.optimizers import Matrices, Optimizer
-from engine.training.accumulator import MetricAccumulator, Scores
-from engine.training.gradient import bind_gradient
+from engine.optimizers import Optimizer
+from engine.training.accumulator import Scores
 from engine.training.hyperparameters import Hyperparameters
+from engine.training.numpy_steps import NumpySteps, measure
 from engine.training.state import State
+from engine.training.steps import Steps
 from engine.types import Booleans, EngineError, Floats
 
 if TYPE_CHECKING:
@@ -46,6 +45,7 @@ def train(
     val: Rows | None = None,
     every: int = 1,
     metrics: "Mapping[str, Metric] | None" = None,
+    kernel: Kernel = "numpy",
 ) -> Generator[Epoch, Booleans | None, None]:
     """Train while any trial continues; the caller stops training by closing the generator.
 
@@ -59,6 +59,7 @@ def train(
         val: validation rows, scored after each epoch.
         every: score and yield every n-th epoch only.
         metrics: metrics of the validation rows in addition to loss and accuracy, by name.
+        kernel: "compiled" trains networks that the compiled kernel covers by it, faster and with other last bits.
 
     Yields:
         An epoch. The caller sends a mask `(trials,)` of the trials that continue, or None for all. With several sets of
@@ -66,14 +67,16 @@ def train(
 
     Raises:
         EngineError: the trials cannot train together, or the rows do not fit the network.
+        KernelUnavailable: the compiled kernel cannot be loaded.
     """
     trials = list(trials)
     networks = [network] * len(trials) if isinstance(network, Network) else list(network)
     if every < 1:
         raise EngineError(f"every must be at least 1, got {every}")
     _check(networks, trials, state, rows)
+    bind = compiled_steps() if kernel == "compiled" and is_covered(networks[0]) else NumpySteps
     while trials:
-        epochs = _epochs(networks, trials, state, rows, val, every, metrics or {})
+        epochs = _epochs(bind(networks, trials, state, rows), trials, state, val, every, metrics or {})
         active = None
         while active is None or active.all():
             active = yield next(epochs)
@@ -87,61 +90,22 @@ def evaluate(network: Network, theta: Floats, rows: Rows) -> Scores:
     return measure(network, theta, rows, {})[0]
 
 
-def measure(
-    network: Network, theta: Floats, rows: Rows, metrics: "Mapping[str, Metric]"
-) -> tuple[Scores, dict[str, Floats]]:
-    """Return loss and accuracy, and the other metrics in their order, `(trials,)` each."""
-    x, targets = (array.reshape(rows.sets, len(rows), *array.shape[1:]) for array in (rows.x, rows.y))
-    y = rows_adjacent(targets.shape, targets.dtype)  # the memory layout of the logits; else losses take twice as long
-    y[...] = targets
-    accumulator = MetricAccumulator(network.loss, len(theta), targets)
-    with np.errstate(all="ignore"):
-        logits = network.forward(theta, x)
-        accumulator.add(logits, y if rows.sets in (1, len(theta)) else np.concatenate([y] * (len(theta) // rows.sets)))
-        predicted = network.loss.predict(logits) if metrics else logits
-    others = {
-        name: np.array([metric.of(trial, y[t % rows.sets]) for t, trial in enumerate(predicted)])
-        for name, metric in metrics.items()
-    }
-    return accumulator.scores(), others
-
-
 def _epochs(
-    networks: Sequence[Network],
+    steps: Steps,
     trials: Sequence[Hyperparameters],
     state: State,
-    rows: Rows,
     val: Rows | None,
     every: int,
     metrics: "Mapping[str, Metric]",
 ) -> Generator[Epoch, None, None]:
-    """Yield the epochs of a fixed set of trials; all memory is allocated once, at the start."""
-    network, common, theta = networks[0], trials[0], state.theta
-    batches = Batches(rows, len(trials), min(common.batch_size, len(rows)), common.row_sampling, network.least_rows)
-    matrices = Matrices(theta, np.empty_like(theta), state.slots, np.empty_like(theta), network.regularized)
-    gradients = {
-        size: bind_gradient(networks, trials, state.generators, theta, matrices.grad, matrices.scratch, size)
-        for size in batches.sizes
-    }
+    """Yield the epochs of a fixed set of trials."""
     while True:
-        accumulator = MetricAccumulator(network.loss, len(trials), rows.y.reshape(rows.sets, -1, network.outputs))
         measured = (state.epoch + 1) % every == 0
-        optimizers, rates, first = _phase(trials, state, batches.steps)
-        update = type(optimizers[0]).bind(optimizers, rates, matrices)
-        with np.errstate(all="ignore"):
-            for block in _blocks(batches, state, common):
-                gradient = gradients[block.x.shape[2]]
-                # For each batch: x (trials, batch, …), y and logits (trials, batch, outputs).
-                for x, y, logits in zip(*(array.swapaxes(0, 1) for array in block), strict=True):
-                    gradient(x, y, logits)
-                    state.step += 1
-                    update(state.step - first)
-                if measured:
-                    accumulator.add(block.logits, block.y)
+        scores = steps.train_epoch(*_phase(trials, state, steps.number), measured)
         state.epoch += 1
-        if measured:
-            scores, others = measure(network, theta, val, metrics) if val else (None, {})
-            yield Epoch(state.epoch, accumulator.scores(), scores, others)
+        if measured and scores is not None:
+            val_scores, others = steps.measure(val, metrics) if val else (None, {})
+            yield Epoch(state.epoch, scores, val_scores, others)
 
 
 def _phase(trials: Sequence[Hyperparameters], state: State, steps: int) -> tuple[list[Optimizer], list[float], int]:
@@ -160,13 +124,6 @@ def _phase(trials: Sequence[Hyperparameters], state: State, steps: int) -> tuple
         for t, s, factor in zip(trials, later, factors, strict=True)
     ]
     return [s.optimizer for s in later], rates, switch.epoch * steps
-
-
-def _blocks(batches: Batches, state: State, common: Hyperparameters) -> Iterator[Block]:
-    """Yield the epoch's blocks of augmented rows."""
-    for block in batches.epoch(state.generators):
-        augment(common.augment, block.x, state.generators)
-        yield block
 
 
 def _keep(state: State, rows: Booleans) -> None:

@@ -1,0 +1,168 @@
+"""The forward and the backward pass of a program, compiled."""
+
+import numpy as np
+
+from engine.kernels.jit import compiled
+from engine.kernels.operations import (
+    activate,
+    activate_backward,
+    add_bias,
+    batch_norm,
+    batch_norm_backward,
+    batch_norm_inference,
+    copy,
+    drop,
+    leak,
+    leak_backward,
+    leak_mean,
+    maxout,
+    maxout_backward,
+    prelu,
+    prelu_backward,
+    product,
+    softmax,
+    softmax_backward,
+    sum_rows,
+)
+from engine.kernels.program import NO_GRADIENT, Code, Column, Operation
+from engine.kernels.rules import Mode
+from engine.types import Floats, Integers
+
+
+@compiled
+def matrix(memory: Floats, place: int, capacity: int, rows: int, width: int) -> Floats:
+    """Return a view of a tensor, `(rows, width)`."""
+    return memory[place * capacity : place * capacity + rows * width].reshape(rows, width)
+
+
+@compiled
+def drawn_bits(code: Code, rows: int) -> int:
+    """Return how many random numbers of 16 bits a step of this many rows draws: whole words of 64 bits a layer."""
+    drawn = 0
+    for k in range(len(code.random)):
+        drawn += (rows * code.random[k] + 3) // 4 * 4
+    return drawn
+
+
+@compiled
+def forward(code: Code, theta: Floats, values: Floats, capacity: int, rows: int, mode: Mode, bits: Integers) -> None:
+    """Run the forward pass of all instructions.
+
+    Args:
+        values: memory of `capacity` rows; the inputs are in its first place.
+        rows: number of rows.
+        bits: random bits for the step, for each instruction that draws `4⌈rows · width / 4⌉` of them.
+    """
+    drawn = 0
+    for k in range(len(code.instructions)):
+        c, number = code.instructions[k], code.numbers[k]
+        operation, inputs, outputs, first = c[Column.OPERATION], c[Column.INPUTS], c[Column.OUTPUTS], c[Column.THETA]
+        x = matrix(values, c[Column.X], capacity, rows, inputs)
+        y = matrix(values, c[Column.Y], capacity, rows, outputs)
+        numbers = rows * outputs
+        flat = y.reshape(numbers)
+        if operation == Operation.DENSE:
+            weights = theta[first : first + inputs * outputs].reshape(inputs, outputs)
+            product(x, weights, y)
+            add_bias(y, theta[first + inputs * outputs : first + inputs * outputs + outputs])
+            continue
+        if operation == Operation.MAXOUT:
+            maxout(x, y, c[Column.COUNT])
+            continue
+        if operation == Operation.PRELU:
+            prelu(x, y, theta[first : first + outputs])
+            continue
+        if operation == Operation.ADD:
+            other = matrix(values, c[Column.OTHER], capacity, rows, outputs)
+            for i in range(rows):
+                for j in range(outputs):
+                    y[i, j] = x[i, j] + other[i, j]
+            continue
+        if operation == Operation.BATCH_NORM:
+            own = values[c[Column.OTHER] * capacity : (c[Column.OTHER] + 2 * outputs) * capacity]
+            statistics = theta[first : first + 4 * outputs]
+            if mode == Mode.TRAINING:
+                batch_norm(x, y, own, statistics, number[0], number[1])
+            else:
+                batch_norm_inference(x, y, own, statistics, number[1])
+            continue
+        if c[Column.X] != c[Column.Y]:
+            copy(x.reshape(numbers), flat)
+        if operation <= Operation.SOFTPLUS:
+            activate(operation, flat, number[0])
+        elif operation == Operation.SOFTMAX:
+            softmax(y)
+        elif operation == Operation.DROPOUT and mode == Mode.TRAINING:
+            drop(flat, bits[drawn : drawn + numbers], c[Column.COUNT])
+            drawn += (numbers + 3) // 4 * 4
+        elif operation == Operation.RRELU and mode == Mode.TRAINING:
+            leak(flat, bits[drawn : drawn + numbers], number[0], number[1])
+            drawn += (numbers + 3) // 4 * 4
+        elif operation == Operation.RRELU:
+            leak_mean(flat, number[2])
+
+
+@compiled
+def backward(
+    code: Code,
+    theta: Floats,
+    grad: Floats,
+    values: Floats,
+    gradients: Floats,
+    capacity: int,
+    rows: int,
+    bits: Integers,
+    drawn: int,
+) -> None:
+    """Run the backward pass of all instructions; dL/dlogits is in its place.
+
+    Args:
+        gradients: memory of `capacity` rows.
+        drawn: number of random bits that the forward pass read.
+    """
+    for k in range(len(code.instructions) - 1, -1, -1):
+        c, number = code.instructions[k], code.numbers[k]
+        operation, inputs, outputs, first = c[Column.OPERATION], c[Column.INPUTS], c[Column.OUTPUTS], c[Column.THETA]
+        numbers, needed = rows * outputs, c[Column.DX] != NO_GRADIENT
+        if operation == Operation.DROPOUT or operation == Operation.RRELU:
+            drawn -= (numbers + 3) // 4 * 4
+        if c[Column.DY] == NO_GRADIENT:
+            continue
+        x = matrix(values, c[Column.X], capacity, rows, inputs)
+        y = matrix(values, c[Column.Y], capacity, rows, outputs)
+        dy = matrix(gradients, c[Column.DY], capacity, rows, outputs)
+        dx = matrix(gradients, c[Column.DX], capacity, rows, inputs) if needed else dy
+        flat_y, flat_dy = y.reshape(numbers), dy.reshape(numbers)
+        if operation == Operation.DENSE:
+            last = first + inputs * outputs
+            np.dot(x.T, dy, grad[first:last].reshape(inputs, outputs))  # dW = xᵀ dy
+            sum_rows(dy, grad[last : last + outputs])  # db = Σ dy
+            if needed:
+                product(dy, theta[first:last].reshape(inputs, outputs).T, dx)  # dx = dy Wᵀ
+        elif operation <= Operation.SOFTPLUS:
+            activate_backward(operation, flat_y, flat_dy, number[0])
+        elif operation == Operation.SOFTMAX:
+            softmax_backward(y, dy)
+        elif operation == Operation.DROPOUT:
+            drop(flat_dy, bits[drawn : drawn + numbers], c[Column.COUNT])
+        elif operation == Operation.RRELU:
+            leak_backward(flat_y, flat_dy, bits[drawn : drawn + numbers], number[0], number[1])
+        elif operation == Operation.PRELU:
+            prelu_backward(x, dy, theta[first : first + outputs], grad[first : first + outputs])
+            if needed:
+                copy(flat_dy, dx.reshape(numbers))
+        elif operation == Operation.MAXOUT:
+            maxout_backward(x, y, dx, dy, c[Column.COUNT])
+        elif operation == Operation.BATCH_NORM:
+            own = values[c[Column.OTHER] * capacity : (c[Column.OTHER] + 2 * outputs) * capacity]
+            batch_norm_backward(own, dy, theta[first : first + 4 * outputs], grad[first : first + 2 * outputs])
+        elif operation == Operation.FORK and needed:
+            other = matrix(gradients, c[Column.OTHER_GRADIENT], capacity, rows, outputs)
+            for i in range(rows):
+                for j in range(outputs):
+                    dx[i, j] = dy[i, j] + other[i, j]
+        elif operation == Operation.ADD:
+            if needed:
+                copy(flat_dy, dx.reshape(numbers))
+            if c[Column.OTHER_GRADIENT] != NO_GRADIENT:
+                copy(flat_dy, matrix(gradients, c[Column.OTHER_GRADIENT], capacity, rows, outputs).reshape(numbers))
