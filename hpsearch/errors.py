@@ -4,6 +4,7 @@ HpsearchError          exit code 2; the message has the location, what must hold
 ├── SpecError          an invalid study file: all its mistakes at once, each with its line
 ├── DataError          data that cannot be read or learned from
 ├── StorageError       a study database that is missing, belongs to another study, is locked, full or read-only
+├── KernelError        the kernel that a study trains with cannot be loaded
 ├── TrackingError      MLflow cannot be used, or has not recorded all of a study
 └── OutputError        a file or folder that cannot be written
 
@@ -67,6 +68,10 @@ class DataError(HpsearchError):
 
 class StorageError(HpsearchError):
     """A study database that cannot be used."""
+
+
+class KernelError(HpsearchError):
+    """The kernel that a study trains with cannot be loaded."""
 
 
 class TrackingError(HpsearchError):

@@ -1,15 +1,14 @@
 """The compiled kernel: its two functions for one dtype, compiled once per installation."""
 
-import hashlib
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numba
 import numpy as np
 from numba import types as _types
 
+from engine.kernels.choice import source_digest
 from engine.kernels.entry import entries
 from engine.kernels.program import Code
 from engine.kernels.rules import StepSettings
@@ -35,7 +34,7 @@ def kernel(dtype: DType) -> Kernel:
     Raises:
         RuntimeError: no folder for the cache can be written.
     """
-    train_steps, score_rows = entries(_digest())
+    train_steps, score_rows = entries(source_digest())
     real = numba.from_dtype(np.dtype(dtype))
     code, settings, memory = _struct(Code), _struct(StepSettings), types.Array(real, 1, "C")
     rows = types.Array(real, 2, "C", readonly=True)  # also takes arrays that can be written
@@ -66,9 +65,3 @@ def _struct(kind: Any) -> Any:
     }
     plain = {bool: types.boolean, int: types.int64, float: types.float64}
     return types.NamedTuple([fields.get(name) or plain[hint] for name, hint in kind.__annotations__.items()], kind)
-
-
-def _digest() -> str:
-    """Return a digest of the sources of this package, and of what their numbers mean."""
-    sources = sorted(Path(__file__).parent.glob("*.py"))
-    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()

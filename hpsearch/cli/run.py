@@ -101,12 +101,15 @@ def _run(spec: "Spec | None", url: str, options: "Options", given_uri: str | Non
     from hpsearch.errors import Halted
     from hpsearch.storage.database import display_name
     from hpsearch.study.session import Session
+    from hpsearch.training.kernel import compilation_notice
 
     console = Console()
     options = options._replace(executor=click.get_current_context().obj or options.executor)
     resume = f"Resume with: hpsearch resume {shlex.quote(display_name(url))}"
     if given_uri and redacted(given_uri) == given_uri:  # a URI that contains a password is not repeated
         resume += f" --tracking-uri {shlex.quote(given_uri)}"
+    if notice := compilation_notice():
+        say(f"note: {notice}", err=True)
     with signals_recorded() as caught:
         try:
             with Session(spec, url, options._replace(stop=lambda: bool(caught))) as session:

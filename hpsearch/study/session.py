@@ -29,6 +29,7 @@ from hpsearch.study.start import check_changes, resume_study, retry_failed, star
 from hpsearch.study.summary import RestoredStudy, Summary, count_reused, restore_study
 from hpsearch.tracking import PREPARATIONS, TRACKERS, BackgroundTracker, NullTracker, StudyInfo, TrackerFactory
 from hpsearch.training.executors import EXECUTORS, Executor
+from hpsearch.training.kernel import keep_kernel, settle_kernel
 from hpsearch.training.network import check_fit
 from hpsearch.training.scores import positive_notice
 
@@ -73,6 +74,7 @@ class Session:
     Raises:
         StorageError: the database cannot be used for this study.
         DataError: the data cannot be read, or the model does not fit them.
+        KernelError: the kernel that the study trains with cannot be loaded.
         Halted: the machine has not enough memory, open files or disk space.
     """
 
@@ -96,15 +98,17 @@ class Session:
         self._exit.enter_context(self._storage.lease.hold())
         stored = self._storage.study.find()
         old = None if stored is None else _spec_of(stored, restored, url)
-        self.spec = spec = file_spec or _required_spec(old, url)
+        spec = keep_kernel(file_spec or _required_spec(old, url), old or (parent.spec if parent else None))
         changes = [] if stored is None or old is None else check_changes(self._storage, stored, old, spec)
         self._folder = self._temporary_folder()
-        self._executor = self._open_executor(options)
+        self._executor = self._open_executor(spec, options)
         self._tracker = self._open_tracker(options)
         with interrupted_at_once():
             dataset, self._prepared = prepare(spec.data, spec.seed, self._folder, preprocessing_values(spec))
         check_fit(spec, dataset)
-        self.notices = [*dataset.notices, *filter(None, [positive_notice(spec, dataset)])]
+        spec, kernel_notices = settle_kernel(spec, dataset)
+        self.spec = spec
+        self.notices = [*dataset.notices, *kernel_notices, *filter(None, [positive_notice(spec, dataset)])]
         space = search_space(spec)
         if stored is None:
             stored, notices = start_study(self._storage, spec, space, dataset, parent)
@@ -171,9 +175,9 @@ class Session:
         except OSError as error:
             raise OutputError(f"{tempfile.gettempdir()}: cannot be written: {error.strerror}") from None
 
-    def _open_executor(self, options: Options) -> Executor:
+    def _open_executor(self, spec: Spec, options: Options) -> Executor:
         factory = EXECUTORS[options.executor] if isinstance(options.executor, str) else options.executor
-        executor = factory(options.workers or _workers(self.spec), str(self._folder))
+        executor = factory(options.workers or _workers(spec), str(self._folder))
         self._exit.callback(executor.close)
         return executor
 

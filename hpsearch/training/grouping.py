@@ -3,6 +3,7 @@
 from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
+from engine.kernels.choice import is_covered
 from engine.network import Network
 from engine.types import EngineError
 from hpsearch.config.instantiate import hyperparameters
@@ -37,7 +38,7 @@ def group_trials(
     """Group trials of equal shape at the same epoch, and return the groups with the longest first.
 
     Grouping affects no result, only the duration. Groups are small enough to keep all workers busy, and trials of large
-    networks train alone, because batched training does not make them faster.
+    networks train alone, because batched training does not make them faster, as do those of the compiled kernel.
     """
     max_size = -(-len(trials) // (2 * workers)) or 1
     by_key: dict[Hashable, list[_Plan]] = {}
@@ -61,7 +62,8 @@ def _plan(spec: Spec, dataset: Dataset, trial: TrialTask) -> _Plan:
     key = (network.shape_key, hyper.kind, dataset.at(trial.point).number)
     rows = dict(dataset.rows)["train"] * dataset.folds
     cost = _epoch_cost(network, rows, min(hyper.batch_size, rows))
-    return _Plan(trial, key, network.work <= MAX_BATCHED_WORK, cost)
+    alone = spec.train.kernel == "compiled" and is_covered(network)
+    return _Plan(trial, key, network.work <= MAX_BATCHED_WORK and not alone, cost)
 
 
 def _epoch_cost(network: Network, rows: int, batch_size: int) -> float:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from engine.kernels.choice import Kernel, KernelUnavailable
 from engine.network import Network
 from engine.training.hyperparameters import Hyperparameters
 from engine.training.state import State
@@ -18,6 +19,7 @@ from hpsearch.core.text import first_line
 from hpsearch.data.dataset import Dataset
 from hpsearch.data.preprocessing import DTYPE
 from hpsearch.errors import DataError
+from hpsearch.training.kernel import prepare_worker
 from hpsearch.training.network import build_network
 from hpsearch.training.scores import epoch_scores, extra_metrics
 from hpsearch.training.stopping import Stopping, Verdict
@@ -30,10 +32,13 @@ def advance(task: Task) -> Outcome:
     Raises:
         ResourceExhausted: the machine has run out of memory, for example.
         OSError: the rows cannot be read.
-            No trial caused either of them, so they are not stored as a result.
+        KernelUnavailable: the compiled kernel cannot be loaded.
+            No trial caused any of them, so they are not stored as a result.
     """
     try:
         return tuple(_train(task))
+    except KernelUnavailable:
+        raise
     except Exception as error:
         if (reason := exhausted_resource(error)) is not None:
             raise ResourceExhausted(reason) from error
@@ -51,8 +56,10 @@ def _train(task: Task) -> list[TrialResult]:
     rows, val, folds = dataset.part("train"), dataset.part("val"), dataset.folds
     if rows is None:
         raise DataError("data.split: there are no training rows")
+    kernel: Kernel = "compiled" if spec.train.kernel == "compiled" else "numpy"
+    prepare_worker(kernel)
     networks, hypers, state = _batch(spec, dataset, task.trials)
-    epochs = train(networks, hypers, state, rows, val, spec.train.check_every, extra_metrics(spec, dataset))
+    epochs = train(networks, hypers, state, rows, val, spec.train.check_every, extra_metrics(spec, dataset), kernel)
     stopping = Stopping.of(spec, folds)
     histories = [{name: list(curve) for name, curve in (t.history or {}).items()} for t in task.trials]
     seconds = [t.seconds for t in task.trials]

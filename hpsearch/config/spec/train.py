@@ -93,6 +93,11 @@ class Train(StrictModel):
     stop: Stop | None = Field(
         None, description="Stop a trial when the metric reaches a value or a plateau. Default: never."
     )
+    kernel: Literal["auto", "numpy", "compiled"] = Field(
+        "auto",
+        description="What trains networks of dense layers: `compiled` code, which needs the extra `fast`, or `numpy`;"
+        " their results differ in the last bits. `auto` is `compiled` where it works. A study keeps its kernel.",
+    )
     keep: Literal["best", "last"] = Field(
         "best",
         description="Check whose weights and scores are the result of a trial: `best` by the metric, or `last`.",
