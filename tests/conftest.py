@@ -1,6 +1,20 @@
 """Settings of all tests."""
 
+import contextlib
 import os
+
+import numpy as np
+import pytest
+
+from engine.kernels.choice import KernelUnavailable, load_kernel
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile the kernel once, before the processes that share the tests load it."""
+    if not hasattr(config, "workerinput") and not config.option.collectonly:
+        with contextlib.suppress(KernelUnavailable):
+            for dtype in (np.float32, np.float64):
+                load_kernel(np.dtype(dtype))
 
 
 def pytest_configure() -> None:

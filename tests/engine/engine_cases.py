@@ -1,7 +1,7 @@
 """Cases of the contract tests, taken from the registries, so that new entries are tested automatically."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +10,19 @@ import numpy as np
 from engine.activations import ACTIVATIONS
 from engine.data.rows import Rows
 from engine.initializers import XavierNormal
+from engine.kernels.choice import Kernel
 from engine.layers import Dense
 from engine.losses import LOSSES, Loss
 from engine.network import Network
 from engine.optimizers import OPTIMIZERS
+from engine.training import trainer
 from engine.training.hyperparameters import Hyperparameters
 from engine.training.schedules import SCHEDULES
 from engine.training.state import State
-from engine.training.trainer import Epoch, train
+from engine.training.trainer import Epoch
 from engine.types import EngineError
 
+KERNEL: Kernel = "numpy"  # the fixture `kernel` changes it
 REFERENCES_FOLDER = Path(__file__).parent / "references"
 F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
 
@@ -79,6 +82,11 @@ def hyperparameters(count: int, optimizer: str, schedule: str = "constant", batc
 def start(net: Network, trials: Sequence[Hyperparameters], dtype: np.dtype[Any] = F32, seed: int = 0) -> State:
     generators = [np.random.default_rng([seed, k]) for k in range(len(trials))]
     return State.start(net, trials[0].optimizer.slots, generators, dtype)
+
+
+def train(*args: Any, **settings: Any) -> Generator[Epoch, np.ndarray | None, None]:
+    """Train as the engine does, by the kernel of the running test."""
+    return trainer.train(*args, **({"kernel": KERNEL} | settings))
 
 
 def run(net: Network, trials: Sequence[Hyperparameters], state: State, data: Rows, epochs: int) -> list[Epoch]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from engine_cases import F32, F64, bits, run, start
+from engine_cases import F32, F64, bits, run, start, train
 from scipy import ndimage
 
 from engine.data.augmentation import AUGMENTATIONS, Augmentation, Flip, Noise, Rotate, Scale, Shift
@@ -14,8 +14,9 @@ from engine.layers import BatchNorm, Dense, Flatten
 from engine.losses import SoftmaxCrossEntropy
 from engine.network import Network
 from engine.training.hyperparameters import Hyperparameters
-from engine.training.trainer import train
 from engine.types import EngineError, Floats
+
+pytestmark = pytest.mark.usefixtures("kernel")
 
 ON_IMAGES = [Flip(), Flip(vertical=True), Rotate(30), Scale(0.7, 1.4), Shift(2)]
 NET = Network((2, 5, 6), (BatchNorm(), Flatten(), Dense(3)), SoftmaxCrossEntropy())

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from engine_cases import F32
+from engine_cases import F32, train
 
 from engine.activations import ACTIVATIONS
 from engine.data.row_sampling import ROW_SAMPLINGS
@@ -14,8 +14,10 @@ from engine.network import Network
 from engine.optimizers import OPTIMIZERS
 from engine.training.hyperparameters import Hyperparameters
 from engine.training.state import State
-from engine.training.trainer import evaluate, measure, train
+from engine.training.trainer import evaluate, measure
 from engine.types import EngineError
+
+pytestmark = pytest.mark.usefixtures("kernel")
 
 SETS, ROWS = 3, 23
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from engine_cases import F32, F64, REFERENCES_FOLDER, bits, hyperparameters, plain, scores_bits, start
+from engine_cases import F32, F64, REFERENCES_FOLDER, bits, hyperparameters, plain, scores_bits, start, train
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from layer_cases import LAYER_CASES, Pixels, of_features, of_images
@@ -44,9 +44,11 @@ from engine.registry import describe, restore
 from engine.training.gradient import bind_gradient
 from engine.training.hyperparameters import Hyperparameters
 from engine.training.state import State
-from engine.training.trainer import Epoch, train
+from engine.training.trainer import Epoch
 from engine.types import EngineError, Floats, Shape, allocate
 from tests.engine.training.test_float32 import watched, watched_memory  # noqa: F401  # a fixture
+
+pytestmark = pytest.mark.usefixtures("kernel")
 
 CASES = [pytest.param(net, id=f"{name}-{k}") for name, nets in LAYER_CASES.items() for k, net in enumerate(nets)]
 # The contracts also hold for activations on images, in the memory layout of images.

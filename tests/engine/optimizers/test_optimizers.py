@@ -43,6 +43,8 @@ from engine.optimizers import (
 )
 from engine.types import EngineError
 
+pytestmark = pytest.mark.usefixtures("kernel")
+
 START = (-0.5, 0.8, 0.3)
 Reference = tuple[Optimizer, float, list[tuple[float, float, float]]]
 REFERENCES: dict[str, Reference] = {

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from engine_cases import LOSS_CASES, bits, hyperparameters, network, plain, rows, run, scores_bits, start
+from engine_cases import LOSS_CASES, bits, hyperparameters, network, plain, rows, run, scores_bits, start, train
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,7 +18,9 @@ from engine.network import Network
 from engine.optimizers import OPTIMIZERS
 from engine.training.hyperparameters import Hyperparameters
 from engine.training.schedules import SCHEDULES
-from engine.training.trainer import evaluate, train
+from engine.training.trainer import evaluate
+
+pytestmark = pytest.mark.usefixtures("kernel")
 
 
 def assert_batching_changes_nothing(

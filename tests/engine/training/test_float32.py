@@ -13,6 +13,8 @@ from engine.optimizers import OPTIMIZERS, Matrices
 from engine.training.gradient import bind_gradient
 from engine.training.hyperparameters import Hyperparameters
 
+pytestmark = pytest.mark.usefixtures("kernel")
+
 
 class Watched(np.ndarray):
     """An array that checks the dtypes of every ufunc call it takes part in."""

@@ -5,7 +5,7 @@ from collections.abc import Generator
 
 import numpy as np
 import pytest
-from engine_cases import hyperparameters, network, rows, start
+from engine_cases import hyperparameters, network, rows, start, train
 
 from engine.activations import ReLU
 from engine.data.rows import BLOCK, Rows
@@ -14,8 +14,10 @@ from engine.losses import SoftmaxCrossEntropy
 from engine.network import Network
 from engine.optimizers import OPTIMIZERS, Momentum
 from engine.training.hyperparameters import Hyperparameters
-from engine.training.trainer import Epoch, train
+from engine.training.trainer import Epoch
 from engine.types import Booleans
+
+pytestmark = pytest.mark.usefixtures("kernel")
 
 MB = 1 << 20
 

@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 import pytest
-from engine_cases import F64, bits, hyperparameters, network, rows, run, scores_bits, start
+from engine_cases import F64, bits, hyperparameters, network, rows, run, scores_bits, start, train
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,8 +12,9 @@ from engine.network import Network
 from engine.optimizers import OPTIMIZERS
 from engine.training.state import State
 from engine.training.stopping import EarlyStopping
-from engine.training.trainer import train
 from engine.types import EngineError
+
+pytestmark = pytest.mark.usefixtures("kernel")
 
 DATA = rows("softmax_cross_entropy", 3, 21, 5)
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from engine_cases import F64, LOSS_CASES, bits, hyperparameters, network, rows, run, start
+from engine_cases import F64, LOSS_CASES, bits, hyperparameters, network, rows, run, start, train
 
 from engine.activations import ACTIVATIONS, LeakyReLU
 from engine.data.rows import Rows
@@ -17,8 +17,10 @@ from engine.optimizers import OPTIMIZERS, SGD, Adam, Momentum
 from engine.training.gradient import bind_gradient
 from engine.training.hyperparameters import Hyperparameters
 from engine.training.stopping import EarlyStopping
-from engine.training.trainer import evaluate, train
+from engine.training.trainer import evaluate
 from engine.types import EngineError
+
+pytestmark = pytest.mark.usefixtures("kernel")
 
 NET = network("softmax_cross_entropy", 3, "relu", inputs=5)
 DATA = rows("softmax_cross_entropy", 3, 21, 5)

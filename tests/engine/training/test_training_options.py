@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from engine_cases import F32, F64, LOSS_CASES, REFERENCES_FOLDER, bits, network, plain, rows, scores_bits
+from engine_cases import F32, F64, LOSS_CASES, REFERENCES_FOLDER, bits, network, plain, rows, scores_bits, train
 
 from engine.analysis.gradcheck import check_gradient
 from engine.data.row_sampling import ROW_SAMPLINGS, Balanced, Bootstrap, Shuffle
@@ -24,8 +24,10 @@ from engine.training.hyperparameters import Hyperparameters, Switch
 from engine.training.schedules import Exponential
 from engine.training.state import State
 from engine.training.stopping import Plateau, TargetReached
-from engine.training.trainer import Epoch, train
+from engine.training.trainer import Epoch
 from engine.types import EngineError, Floats
+
+pytestmark = pytest.mark.usefixtures("kernel")
 
 NET = network("softmax_cross_entropy", 3, "tanh", inputs=5)
 DATA = rows("softmax_cross_entropy", 3, 21, 5)
