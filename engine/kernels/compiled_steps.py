@@ -104,7 +104,7 @@ class CompiledSteps:
             loss, correct = self._kernel.train_steps(
                 code,
                 self._settings[t],
-                (int(rule.kind), numbers, rule.kept, steps),
+                (int(rule.kind), numbers, float(rule.kept), steps),
                 int(self._network.loss.kind),
                 state.theta[t],
                 slots,
@@ -155,11 +155,11 @@ def _words(code: Code, rows: int) -> int:
 def _settings(trial: Hyperparameters, outputs: int) -> StepSettings:
     clip, s = trial.clip, trial.label_smoothing
     return StepSettings(
-        l2=trial.l2,
-        l1=trial.l1,
+        l2=float(trial.l2),
+        l1=float(trial.l1),
         divide_by_batch=trial.divide_by_batch,
         clip=int(clip.kind if clip else ClipKind.NONE),
-        limit=clip.limit if clip else 0.0,
-        keep=1 - s,
+        limit=float(clip.limit) if clip else 0.0,
+        keep=1.0 - s,
         share=s / max(outputs, 2),
     )

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from engine.kernels import program
 from engine.kernels.jit import compiled
 from engine.kernels.operations import (
     activate,
@@ -24,7 +25,7 @@ from engine.kernels.operations import (
     softmax_backward,
     sum_rows,
 )
-from engine.kernels.program import NO_GRADIENT, Code, Column, Operation
+from engine.kernels.program import NO_GRADIENT, Code, Operation
 from engine.kernels.rules import Mode
 from engine.types import Floats, Integers
 
@@ -56,9 +57,14 @@ def forward(code: Code, theta: Floats, values: Floats, capacity: int, rows: int,
     drawn = 0
     for k in range(len(code.instructions)):
         c, number = code.instructions[k], code.numbers[k]
-        operation, inputs, outputs, first = c[Column.OPERATION], c[Column.INPUTS], c[Column.OUTPUTS], c[Column.THETA]
-        x = matrix(values, c[Column.X], capacity, rows, inputs)
-        y = matrix(values, c[Column.Y], capacity, rows, outputs)
+        operation, inputs, outputs, first = (
+            c[program.OPERATION],
+            c[program.INPUTS],
+            c[program.OUTPUTS],
+            c[program.THETA],
+        )
+        x = matrix(values, c[program.X], capacity, rows, inputs)
+        y = matrix(values, c[program.Y], capacity, rows, outputs)
         numbers = rows * outputs
         flat = y.reshape(numbers)
         if operation == Operation.DENSE:
@@ -67,33 +73,33 @@ def forward(code: Code, theta: Floats, values: Floats, capacity: int, rows: int,
             add_bias(y, theta[first + inputs * outputs : first + inputs * outputs + outputs])
             continue
         if operation == Operation.MAXOUT:
-            maxout(x, y, c[Column.COUNT])
+            maxout(x, y, c[program.COUNT])
             continue
         if operation == Operation.PRELU:
             prelu(x, y, theta[first : first + outputs])
             continue
         if operation == Operation.ADD:
-            other = matrix(values, c[Column.OTHER], capacity, rows, outputs)
+            other = matrix(values, c[program.OTHER], capacity, rows, outputs)
             for i in range(rows):
                 for j in range(outputs):
                     y[i, j] = x[i, j] + other[i, j]
             continue
         if operation == Operation.BATCH_NORM:
-            own = values[c[Column.OTHER] * capacity : (c[Column.OTHER] + 2 * outputs) * capacity]
+            own = values[c[program.OTHER] * capacity : (c[program.OTHER] + 2 * outputs) * capacity]
             statistics = theta[first : first + 4 * outputs]
             if mode == Mode.TRAINING:
                 batch_norm(x, y, own, statistics, number[0], number[1])
             else:
                 batch_norm_inference(x, y, own, statistics, number[1])
             continue
-        if c[Column.X] != c[Column.Y]:
+        if c[program.X] != c[program.Y]:
             copy(x.reshape(numbers), flat)
         if operation <= Operation.SOFTPLUS:
             activate(operation, flat, number[0])
         elif operation == Operation.SOFTMAX:
             softmax(y)
         elif operation == Operation.DROPOUT and mode == Mode.TRAINING:
-            drop(flat, bits[drawn : drawn + numbers], c[Column.COUNT])
+            drop(flat, bits[drawn : drawn + numbers], c[program.COUNT])
             drawn += (numbers + 3) // 4 * 4
         elif operation == Operation.RRELU and mode == Mode.TRAINING:
             leak(flat, bits[drawn : drawn + numbers], number[0], number[1])
@@ -122,16 +128,21 @@ def backward(
     """
     for k in range(len(code.instructions) - 1, -1, -1):
         c, number = code.instructions[k], code.numbers[k]
-        operation, inputs, outputs, first = c[Column.OPERATION], c[Column.INPUTS], c[Column.OUTPUTS], c[Column.THETA]
-        numbers, needed = rows * outputs, c[Column.DX] != NO_GRADIENT
+        operation, inputs, outputs, first = (
+            c[program.OPERATION],
+            c[program.INPUTS],
+            c[program.OUTPUTS],
+            c[program.THETA],
+        )
+        numbers, needed = rows * outputs, c[program.DX] != NO_GRADIENT
         if operation == Operation.DROPOUT or operation == Operation.RRELU:
             drawn -= (numbers + 3) // 4 * 4
-        if c[Column.DY] == NO_GRADIENT:
+        if c[program.DY] == NO_GRADIENT:
             continue
-        x = matrix(values, c[Column.X], capacity, rows, inputs)
-        y = matrix(values, c[Column.Y], capacity, rows, outputs)
-        dy = matrix(gradients, c[Column.DY], capacity, rows, outputs)
-        dx = matrix(gradients, c[Column.DX], capacity, rows, inputs) if needed else dy
+        x = matrix(values, c[program.X], capacity, rows, inputs)
+        y = matrix(values, c[program.Y], capacity, rows, outputs)
+        dy = matrix(gradients, c[program.DY], capacity, rows, outputs)
+        dx = matrix(gradients, c[program.DX], capacity, rows, inputs) if needed else dy
         flat_y, flat_dy = y.reshape(numbers), dy.reshape(numbers)
         if operation == Operation.DENSE:
             last = first + inputs * outputs
@@ -144,7 +155,7 @@ def backward(
         elif operation == Operation.SOFTMAX:
             softmax_backward(y, dy)
         elif operation == Operation.DROPOUT:
-            drop(flat_dy, bits[drawn : drawn + numbers], c[Column.COUNT])
+            drop(flat_dy, bits[drawn : drawn + numbers], c[program.COUNT])
         elif operation == Operation.RRELU:
             leak_backward(flat_y, flat_dy, bits[drawn : drawn + numbers], number[0], number[1])
         elif operation == Operation.PRELU:
@@ -152,17 +163,17 @@ def backward(
             if needed:
                 copy(flat_dy, dx.reshape(numbers))
         elif operation == Operation.MAXOUT:
-            maxout_backward(x, y, dx, dy, c[Column.COUNT])
+            maxout_backward(x, y, dx, dy, c[program.COUNT])
         elif operation == Operation.BATCH_NORM:
-            own = values[c[Column.OTHER] * capacity : (c[Column.OTHER] + 2 * outputs) * capacity]
+            own = values[c[program.OTHER] * capacity : (c[program.OTHER] + 2 * outputs) * capacity]
             batch_norm_backward(own, dy, theta[first : first + 4 * outputs], grad[first : first + 2 * outputs])
         elif operation == Operation.FORK and needed:
-            other = matrix(gradients, c[Column.OTHER_GRADIENT], capacity, rows, outputs)
+            other = matrix(gradients, c[program.OTHER_GRADIENT], capacity, rows, outputs)
             for i in range(rows):
                 for j in range(outputs):
                     dx[i, j] = dy[i, j] + other[i, j]
         elif operation == Operation.ADD:
             if needed:
                 copy(flat_dy, dx.reshape(numbers))
-            if c[Column.OTHER_GRADIENT] != NO_GRADIENT:
-                copy(flat_dy, matrix(gradients, c[Column.OTHER_GRADIENT], capacity, rows, outputs).reshape(numbers))
+            if c[program.OTHER_GRADIENT] != NO_GRADIENT:
+                copy(flat_dy, matrix(gradients, c[program.OTHER_GRADIENT], capacity, rows, outputs).reshape(numbers))

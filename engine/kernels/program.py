@@ -36,20 +36,20 @@ class Operation(IntEnum):
     ADD = 14
 
 
-class Column(IntEnum):
-    """The columns of an instruction. Places are sums of widths, to be multiplied by the rows that memory is for."""
-
-    OPERATION = 0
-    INPUTS = 1  # width of the input
-    OUTPUTS = 2  # width of the output
-    X = 3  # place of the input's values
-    Y = 4  # place of the output's values
-    DX = 5  # place of the input's gradient, or NO_GRADIENT
-    DY = 6  # place of the output's gradient, or NO_GRADIENT
-    THETA = 7  # first parameter
-    OTHER = 8  # place of the layer's own memory, or of the second input's values
-    OTHER_GRADIENT = 9  # place of the second input's or output's gradient, or NO_GRADIENT
-    COUNT = 10  # a whole number: pieces of maxout, steps of dropout
+# The columns of an instruction; Numba reads constants of a module. Places are sums of widths, to be multiplied by the
+# rows that memory is for.
+OPERATION = 0
+INPUTS = 1  # width of the input
+OUTPUTS = 2  # width of the output
+X = 3  # place of the input's values
+Y = 4  # place of the output's values
+DX = 5  # place of the input's gradient, or NO_GRADIENT
+DY = 6  # place of the output's gradient, or NO_GRADIENT
+THETA = 7  # first parameter
+OTHER = 8  # place of the layer's own memory, or of the second input's values
+OTHER_GRADIENT = 9  # place of the second input's or output's gradient, or NO_GRADIENT
+COUNT = 10  # a whole number: pieces of maxout, steps of dropout
+COLUMNS = 11
 
 
 @final
@@ -185,7 +185,7 @@ class Program:
             logits: the last output.
         """
         return Code(
-            instructions=np.array(self._instructions, np.int64).reshape(-1, len(Column)),
+            instructions=np.array(self._instructions, np.int64).reshape(-1, COLUMNS),
             numbers=np.array([(*n, 0.0, 0.0, 0.0)[:3] for n in self._numbers]).reshape(-1, 3),
             segments=np.array(self._segments, np.int64).reshape(-1, 3),
             logits=np.array([logits.values, logits.gradient, logits.width], np.int64),

@@ -24,7 +24,7 @@ from hpsearch.core.interpreter import collect_rarely
 from hpsearch.core.resources import ResourceExhausted
 
 # Modules that the fork server imports once for all children.
-PRELOAD = ["hpsearch.core.resources.child_errors", "hpsearch.training.trial", "engine.kernels.preload"]
+PRELOAD = ["hpsearch.core.resources.child_errors", "hpsearch.training.preload"]
 _STARTING = threading.RLock()  # held while a child starts: globals of this process change, and are restored
 
 

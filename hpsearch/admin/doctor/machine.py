@@ -16,7 +16,12 @@ from hpsearch.core.files.temporary import remove_abandoned
 from hpsearch.core.text import format_count
 
 LOW_SPACE, MIN_SPACE = 1e9, 50e6  # bytes: a warning below the first, a failure below the second
-EXTRAS = {"gp": "sampler gp", "onnx": "hpsearch export --onnx", "postgres": "a table in PostgreSQL"}  # extra → use
+EXTRAS = {  # extra → use
+    "fast": "training by compiled code",
+    "gp": "sampler gp",
+    "onnx": "hpsearch export --onnx",
+    "postgres": "a table in PostgreSQL",
+}
 
 
 def check_python() -> CheckResults:

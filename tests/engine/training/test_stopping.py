@@ -6,6 +6,7 @@ from engine_cases import F64, hyperparameters, network, rows, start, train
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.kernels.choice import Kernel
 from engine.training.state import State
 from engine.training.stopping import EarlyStopping
 from engine.training.trainer import evaluate
