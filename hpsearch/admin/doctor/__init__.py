@@ -22,6 +22,7 @@ def examine(databases: Sequence[str], tracking_uri: str) -> CheckResults:
     yield from run_check("Python", machine.check_python)
     yield from run_check("packages", machine.check_packages)
     yield from run_check("BLAS", machine.check_blas)
+    yield from run_check("kernel", machine.check_kernel)
     yield from run_check("CPUs", machine.check_cpus)
     names = list(databases) or studies.find_databases()
     yield from run_check("disk", machine.check_disks, names, tracking_uri)

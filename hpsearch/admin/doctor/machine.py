@@ -84,6 +84,20 @@ def check_blas() -> CheckResults:
         )
 
 
+def check_kernel() -> CheckResults:
+    """Check that the compiled kernel can be loaded; this compiles it if it is not."""
+    from engine.kernels.choice import KernelUnavailable, is_compiled, load_kernel
+    from hpsearch.data.preprocessing import DTYPE
+
+    had = is_compiled()
+    try:
+        load_kernel(DTYPE)
+    except KernelUnavailable as error:
+        yield CheckResult("warn", f"compiled kernel: {error}; NumPy trains instead", f"{PIP_INSTALL} 'hpsearch[fast]'")
+    else:
+        yield CheckResult("ok", f"compiled kernel: {'compiled' if had else 'compiled now'}")
+
+
 def check_cpus() -> CheckResults:
     """Check the number of CPUs that workers can use."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
