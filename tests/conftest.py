@@ -10,15 +10,14 @@ from engine.kernels.choice import KernelUnavailable, load_kernel
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Compile the kernel once, before the processes that share the tests load it."""
+    """Compile the kernel once, before the processes that share the tests load it.
+
+    Generated inputs may take any time: on a busy machine it depends on what else runs there.
+    """
     if not hasattr(config, "workerinput") and not config.option.collectonly:
         with contextlib.suppress(KernelUnavailable):
             for dtype in (np.float32, np.float64):
                 load_kernel(np.dtype(dtype))
-
-
-def pytest_configure() -> None:
-    """Let generated inputs take any time: on a busy machine it depends on what else runs there."""
     try:
         from hypothesis import HealthCheck, settings
     except ImportError:  # the extra `bench` alone

@@ -136,20 +136,13 @@ def _entries(sources: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
             memory: values of `chunk` rows, and predictions of as many.
         """
         _ = sources
-        values, predicted = memory
-        outputs = code.logits[2]
-        loss, correct, order, bits = 0.0, 0, np.arange(len(x)), np.zeros(0, np.uint16)
+        loss, correct, order = 0.0, 0, np.arange(len(x))
         for start in range(0, len(x), chunk):
-            rows = min(chunk, len(x) - start)
-            copy(x[start : start + rows].reshape(rows * x.shape[1]), values)
-            forward(code, theta, values, chunk, rows, Mode.INFERENCE, bits)
-            z = matrix(values, code.logits[0], chunk, rows, outputs)
-            p = predicted[: rows * outputs].reshape(rows, outputs)
-            chunk_loss, chunk_correct = score(kind, z, y, order[start : start + rows], p)
+            chunk_loss, chunk_correct = _score(
+                code, kind, theta, x, y, logits, chunk, order[start : start + chunk], memory
+            )
             loss += chunk_loss
             correct += chunk_correct
-            if len(logits):
-                copy(z.reshape(rows * outputs), logits[start : start + rows].reshape(rows * outputs))
         return loss, correct
 
     return train_steps, score_rows
@@ -182,3 +175,26 @@ def _gradient(
     loss_gradient(delta, y, picked, settings.keep, settings.share)
     backward(code, theta, grad, values, gradients, batch, rows, bits, len(bits))
     return loss, correct
+
+
+@compiled
+def _score(
+    code: Code,
+    kind: int,
+    theta: Floats,
+    x: Floats,
+    y: Floats,
+    logits: Floats,
+    capacity: int,
+    picked: Integers,
+    memory: tuple[Floats, Floats],
+) -> tuple[float, int]:
+    """Score adjacent rows at inference; the arguments are those of `score_rows`."""
+    values, predicted = memory
+    rows, inputs, outputs, first = len(picked), x.shape[1], code.logits[2], picked[0]
+    copy(x[first : first + rows].reshape(rows * inputs), values)
+    forward(code, theta, values, capacity, rows, Mode.INFERENCE, np.zeros(0, np.uint16))
+    z = matrix(values, code.logits[0], capacity, rows, outputs)
+    if len(logits):
+        copy(z.reshape(rows * outputs), logits[first : first + rows].reshape(rows * outputs))
+    return score(kind, z, y, picked, predicted[: rows * outputs].reshape(rows, outputs))

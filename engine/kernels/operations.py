@@ -31,6 +31,14 @@ def product(a: Floats, b: Floats, out: Floats) -> None:
 
 
 @compiled
+def add(a: Floats, b: Floats, out: Floats) -> None:
+    """Compute out = a + b."""
+    for i in range(a.shape[0]):
+        for j in range(a.shape[1]):
+            out[i, j] = a[i, j] + b[i, j]
+
+
+@compiled
 def add_bias(y: Floats, bias: Floats) -> None:
     """Compute y += b for each row."""
     for i in range(y.shape[0]):

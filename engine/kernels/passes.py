@@ -7,6 +7,7 @@ from engine.kernels.jit import compiled
 from engine.kernels.operations import (
     activate,
     activate_backward,
+    add,
     add_bias,
     batch_norm,
     batch_norm_backward,
@@ -79,10 +80,7 @@ def forward(code: Code, theta: Floats, values: Floats, capacity: int, rows: int,
             prelu(x, y, theta[first : first + outputs])
             continue
         if operation == Operation.ADD:
-            other = matrix(values, c[program.OTHER], capacity, rows, outputs)
-            for i in range(rows):
-                for j in range(outputs):
-                    y[i, j] = x[i, j] + other[i, j]
+            add(x, matrix(values, c[program.OTHER], capacity, rows, outputs), y)
             continue
         if operation == Operation.BATCH_NORM:
             own = values[c[program.OTHER] * capacity : (c[program.OTHER] + 2 * outputs) * capacity]
@@ -168,10 +166,7 @@ def backward(
             own = values[c[program.OTHER] * capacity : (c[program.OTHER] + 2 * outputs) * capacity]
             batch_norm_backward(own, dy, theta[first : first + 4 * outputs], grad[first : first + 2 * outputs])
         elif operation == Operation.FORK and needed:
-            other = matrix(gradients, c[program.OTHER_GRADIENT], capacity, rows, outputs)
-            for i in range(rows):
-                for j in range(outputs):
-                    dx[i, j] = dy[i, j] + other[i, j]
+            add(dy, matrix(gradients, c[program.OTHER_GRADIENT], capacity, rows, outputs), dx)
         elif operation == Operation.ADD:
             if needed:
                 copy(flat_dy, dx.reshape(numbers))

@@ -1,11 +1,8 @@
 """The kernel of a study: compiled code or NumPy, settled when the study begins."""
 
 import importlib.util
-from functools import cache
 
-from threadpoolctl import threadpool_limits
-
-from engine.kernels.choice import KernelUnavailable, is_compiled, is_covered, is_loaded, load_kernel
+from engine.kernels.choice import KernelUnavailable, is_compiled, is_covered, load_kernel
 from engine.types import EngineError
 from hpsearch.config.spec import Spec
 from hpsearch.core.space import build_space
@@ -55,18 +52,6 @@ def settle_kernel(spec: Spec, dataset: Dataset) -> tuple[Spec, list[str]]:
             ) from None
         return with_kernel(spec, "numpy"), [f"training by NumPy, which is slower for small networks: {error}"]
     return with_kernel(spec, "compiled"), []
-
-
-@cache
-def prepare_worker(kernel: str) -> None:
-    """Load what a task of this kernel needs, and limit the BLAS that comes with it to one thread.
-
-    Raises:
-        KernelUnavailable: the compiled kernel cannot be loaded.
-    """
-    if kernel == "compiled" and not is_loaded():
-        load_kernel(DTYPE)
-        threadpool_limits(1)
 
 
 def _some_covered(spec: Spec, dataset: Dataset) -> bool:

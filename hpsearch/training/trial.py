@@ -3,11 +3,13 @@
 import dataclasses
 import math
 import time
+from functools import cache
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
-from engine.kernels.choice import Kernel, KernelUnavailable
+from engine.kernels.choice import Kernel, KernelUnavailable, is_loaded, load_kernel
 from engine.network import Network
 from engine.training.hyperparameters import Hyperparameters
 from engine.training.state import State
@@ -19,7 +21,6 @@ from hpsearch.core.text import first_line
 from hpsearch.data.dataset import Dataset
 from hpsearch.data.preprocessing import DTYPE
 from hpsearch.errors import DataError
-from hpsearch.training.kernel import prepare_worker
 from hpsearch.training.network import build_network
 from hpsearch.training.scores import epoch_scores, extra_metrics
 from hpsearch.training.stopping import Stopping, Verdict
@@ -49,6 +50,18 @@ def advance(task: Task) -> Outcome:
         return tuple(failed_result(t, first_line(error)) for t in task.trials)
 
 
+@cache
+def _prepare_kernel(kernel: str) -> None:
+    """Load what a task of this kernel needs, and limit the BLAS that comes with it to one thread.
+
+    Raises:
+        KernelUnavailable: the compiled kernel cannot be loaded.
+    """
+    if kernel == "compiled" and not is_loaded():
+        load_kernel(DTYPE)
+        threadpool_limits(1)
+
+
 def _train(task: Task) -> list[TrialResult]:
     clock = time.monotonic()
     deadline = math.inf if task.seconds is None else clock + task.seconds
@@ -57,7 +70,7 @@ def _train(task: Task) -> list[TrialResult]:
     if rows is None:
         raise DataError("data.split: there are no training rows")
     kernel: Kernel = "compiled" if spec.train.kernel == "compiled" else "numpy"
-    prepare_worker(kernel)
+    _prepare_kernel(kernel)
     networks, hypers, state = _batch(spec, dataset, task.trials)
     epochs = train(networks, hypers, state, rows, val, spec.train.check_every, extra_metrics(spec, dataset), kernel)
     stopping = Stopping.of(spec, folds)

@@ -78,7 +78,7 @@ def test_a_worker_without_the_kernel_ends_the_study(tmp_path: Path, monkeypatch:
 
     pytest.importorskip("numba", reason="needs the fast extra")
     with monkeypatch.context() as patched:
-        patched.setattr(trial, "prepare_worker", fail)
+        patched.setattr(trial, "_prepare_kernel", fail)
         with pytest.raises(Halted, match="No module named 'numba'"):
             run(SPEC, tmp_path / "a.db")
     assert values(run(SPEC, tmp_path / "a.db")) == values(run(SPEC, tmp_path / "b.db"))
