@@ -39,14 +39,6 @@ def add(a: Floats, b: Floats, out: Floats) -> None:
 
 
 @compiled
-def add_bias(y: Floats, bias: Floats) -> None:
-    """Compute y += b for each row."""
-    for i in range(y.shape[0]):
-        for j in range(y.shape[1]):
-            y[i, j] += bias[j]
-
-
-@compiled
 def copy(x: Floats, y: Floats) -> None:
     """Copy an array of one dimension: a slice assignment takes longer to compile."""
     for i in range(x.size):
@@ -61,6 +53,27 @@ def sum_rows(x: Floats, out: Floats) -> None:
     for i in range(1, x.shape[0]):
         for j in range(x.shape[1]):
             out[j] += x[i, j]
+
+
+@compiled
+def dense(x: Floats, y: Floats, theta: Floats) -> None:
+    """Compute y = xW + b; `theta` has W, then b."""
+    inputs, units = x.shape[1], y.shape[1]
+    bias = theta[inputs * units :]
+    product(x, theta[: inputs * units].reshape(inputs, units), y)
+    for i in range(y.shape[0]):
+        for j in range(units):
+            y[i, j] += bias[j]
+
+
+@compiled
+def dense_backward(x: Floats, dy: Floats, dx: Floats, theta: Floats, grad: Floats, needed: bool) -> None:
+    """Compute dW = xᵀ dy and db = Σ dy, and dx = dy Wᵀ if it is needed."""
+    inputs, units = x.shape[1], dy.shape[1]
+    np.dot(x.T, dy, grad[: inputs * units].reshape(inputs, units))
+    sum_rows(dy, grad[inputs * units :])
+    if needed:
+        product(dy, theta[: inputs * units].reshape(inputs, units).T, dx)
 
 
 @compiled

@@ -1,18 +1,17 @@
 """The forward and the backward pass of a program, compiled."""
 
-import numpy as np
-
 from engine.kernels import program
 from engine.kernels.jit import compiled
 from engine.kernels.operations import (
     activate,
     activate_backward,
     add,
-    add_bias,
     batch_norm,
     batch_norm_backward,
     batch_norm_inference,
     copy,
+    dense,
+    dense_backward,
     drop,
     leak,
     leak_backward,
@@ -21,10 +20,8 @@ from engine.kernels.operations import (
     maxout_backward,
     prelu,
     prelu_backward,
-    product,
     softmax,
     softmax_backward,
-    sum_rows,
 )
 from engine.kernels.program import NO_GRADIENT, Code, Operation
 from engine.kernels.rules import Mode
@@ -69,9 +66,7 @@ def forward(code: Code, theta: Floats, values: Floats, capacity: int, rows: int,
         numbers = rows * outputs
         flat = y.reshape(numbers)
         if operation == Operation.DENSE:
-            weights = theta[first : first + inputs * outputs].reshape(inputs, outputs)
-            product(x, weights, y)
-            add_bias(y, theta[first + inputs * outputs : first + inputs * outputs + outputs])
+            dense(x, y, theta[first : first + (inputs + 1) * outputs])
             continue
         if operation == Operation.MAXOUT:
             maxout(x, y, c[program.COUNT])
@@ -104,6 +99,20 @@ def forward(code: Code, theta: Floats, values: Floats, capacity: int, rows: int,
             drawn += (numbers + 3) // 4 * 4
         elif operation == Operation.RRELU:
             leak_mean(flat, number[2])
+
+
+@compiled
+def _in_place_backward(operation: int, y: Floats, dy: Floats, number: Floats, bits: Integers, count: int) -> None:
+    """Run the backward pass of an elementwise operation, whose dx takes the place of dy."""
+    flat_y, flat_dy = y.reshape(y.size), dy.reshape(y.size)
+    if operation <= Operation.SOFTPLUS:
+        activate_backward(operation, flat_y, flat_dy, number[0])
+    elif operation == Operation.SOFTMAX:
+        softmax_backward(y, dy)
+    elif operation == Operation.DROPOUT:
+        drop(flat_dy, bits, count)
+    else:
+        leak_backward(flat_y, flat_dy, bits, number[0], number[1])
 
 
 @compiled
@@ -141,21 +150,12 @@ def backward(
         y = matrix(values, c[program.Y], capacity, rows, outputs)
         dy = matrix(gradients, c[program.DY], capacity, rows, outputs)
         dx = matrix(gradients, c[program.DX], capacity, rows, inputs) if needed else dy
-        flat_y, flat_dy = y.reshape(numbers), dy.reshape(numbers)
+        flat_dy = dy.reshape(numbers)
         if operation == Operation.DENSE:
-            last = first + inputs * outputs
-            np.dot(x.T, dy, grad[first:last].reshape(inputs, outputs))  # dW = xᵀ dy
-            sum_rows(dy, grad[last : last + outputs])  # db = Σ dy
-            if needed:
-                product(dy, theta[first:last].reshape(inputs, outputs).T, dx)  # dx = dy Wᵀ
-        elif operation <= Operation.SOFTPLUS:
-            activate_backward(operation, flat_y, flat_dy, number[0])
-        elif operation == Operation.SOFTMAX:
-            softmax_backward(y, dy)
-        elif operation == Operation.DROPOUT:
-            drop(flat_dy, bits[drawn : drawn + numbers], c[program.COUNT])
-        elif operation == Operation.RRELU:
-            leak_backward(flat_y, flat_dy, bits[drawn : drawn + numbers], number[0], number[1])
+            last = first + (inputs + 1) * outputs
+            dense_backward(x, dy, dx, theta[first:last], grad[first:last], needed)
+        elif operation <= Operation.RRELU:
+            _in_place_backward(operation, y, dy, number, bits[drawn:], c[program.COUNT])
         elif operation == Operation.PRELU:
             prelu_backward(x, dy, theta[first : first + outputs], grad[first : first + outputs])
             if needed:

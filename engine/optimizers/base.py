@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 
-from engine.kernels.rules import UpdateRule
 from engine.types import Booleans, EngineError, Floats
+
+if TYPE_CHECKING:
+    from engine.kernels.rules import UpdateRule
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +34,7 @@ class Optimizer(Protocol):
 
     slots: ClassVar[tuple[str, ...]]
 
-    def update_rule(self, rate: float) -> UpdateRule:
+    def update_rule(self, rate: float) -> "UpdateRule":
         """Return what the compiled kernel does in the steps of an epoch with this learning rate."""
         ...
 

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from engine.data.rows import rows_adjacent
-from engine.training.hyperparameters import Hyperparameters
 from engine.types import Floats, column
 
 if TYPE_CHECKING:
     from engine.network import Network
+    from engine.training.hyperparameters import Hyperparameters
 
 
 def bind_gradient(
     networks: "Sequence[Network]",
-    trials: Sequence[Hyperparameters],
+    trials: "Sequence[Hyperparameters]",
     generators: Sequence[np.random.Generator],
     theta: Floats,
     grad: Floats,
@@ -81,7 +81,7 @@ def _bind_smoothing(
 
 
 def _bind_penalty(
-    network: "Network", trials: Sequence[Hyperparameters], theta: Floats, grad: Floats, scratch: Floats, batch: int
+    network: "Network", trials: "Sequence[Hyperparameters]", theta: Floats, grad: Floats, scratch: Floats, batch: int
 ) -> Callable[[], None]:
     """Return a function that adds λw + λ₁ sign(w) to the weights' gradient and clears the one of running statistics."""
     dtype, rows = theta.dtype, batch if trials[0].divide_by_batch else 1

@@ -2,8 +2,9 @@
 
 import dataclasses
 import math
+import multiprocessing
 import time
-from functools import cache
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,9 @@ def advance(task: Task) -> Outcome:
             No trial caused any of them, so they are not stored as a result.
     """
     try:
-        return tuple(_train(task))
+        kernel: Kernel = "compiled" if task.spec.train.kernel == "compiled" else "numpy"
+        with _prepare_kernel(kernel):
+            return tuple(_train(task, kernel))
     except KernelUnavailable:
         raise
     except Exception as error:
@@ -50,27 +53,29 @@ def advance(task: Task) -> Outcome:
         return tuple(failed_result(t, first_line(error)) for t in task.trials)
 
 
-@cache
-def _prepare_kernel(kernel: str) -> None:
-    """Load what a task of this kernel needs, and limit the BLAS that comes with it to one thread.
+def _prepare_kernel(kernel: str) -> AbstractContextManager[object]:
+    """Load what a task of this kernel needs; return a context in which the BLAS that comes with it has one thread.
+
+    The limit is for the first task of a process that is not a worker, because an executor limits what is loaded when
+    a later task begins. A worker keeps it.
 
     Raises:
         KernelUnavailable: the compiled kernel cannot be loaded.
     """
-    if kernel == "compiled" and not is_loaded():
-        load_kernel(DTYPE)
-        threadpool_limits(1)
+    if kernel != "compiled" or is_loaded():
+        return nullcontext()
+    load_kernel(DTYPE)
+    limit = threadpool_limits(1)
+    return limit if multiprocessing.parent_process() is None else nullcontext()
 
 
-def _train(task: Task) -> list[TrialResult]:
+def _train(task: Task, kernel: Kernel) -> list[TrialResult]:
     clock = time.monotonic()
     deadline = math.inf if task.seconds is None else clock + task.seconds
     spec, dataset = task.spec, task.dataset.at(task.trials[0].point)
     rows, val, folds = dataset.part("train"), dataset.part("val"), dataset.folds
     if rows is None:
         raise DataError("data.split: there are no training rows")
-    kernel: Kernel = "compiled" if spec.train.kernel == "compiled" else "numpy"
-    _prepare_kernel(kernel)
     networks, hypers, state = _batch(spec, dataset, task.trials)
     epochs = train(networks, hypers, state, rows, val, spec.train.check_every, extra_metrics(spec, dataset), kernel)
     stopping = Stopping.of(spec, folds)

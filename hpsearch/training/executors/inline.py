@@ -6,8 +6,6 @@ from typing import final
 
 from threadpoolctl import threadpool_limits
 
-from engine.kernels.choice import load_kernel
-from hpsearch.data.preprocessing import DTYPE
 from hpsearch.training.task import Outcome, Task, TaskFunction
 from hpsearch.training.trial import advance
 
@@ -25,8 +23,6 @@ class Inline:
         """Run a task; an exception becomes the future's exception."""
         future: Future[Outcome] = Future()
         try:
-            if task.spec.train.kernel == "compiled":
-                load_kernel(DTYPE)  # first, so that its BLAS is limited, too, and as before afterwards
             with threadpool_limits(1):
                 future.set_result(self.run_task(task))
         except Exception as error:
