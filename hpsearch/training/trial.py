@@ -38,9 +38,8 @@ def advance(task: Task) -> Outcome:
             No trial caused any of them, so they are not stored as a result.
     """
     try:
-        kernel: Kernel = "compiled" if task.spec.train.kernel == "compiled" else "numpy"
-        with _prepare_kernel(kernel):
-            return tuple(_train(task, kernel))
+        with _prepare_kernel(task.spec.train.kernel):
+            return tuple(_train(task))
     except KernelUnavailable:
         raise
     except Exception as error:
@@ -69,13 +68,14 @@ def _prepare_kernel(kernel: str) -> AbstractContextManager[object]:
     return limit if multiprocessing.parent_process() is None else nullcontext()
 
 
-def _train(task: Task, kernel: Kernel) -> list[TrialResult]:
+def _train(task: Task) -> list[TrialResult]:
     clock = time.monotonic()
     deadline = math.inf if task.seconds is None else clock + task.seconds
     spec, dataset = task.spec, task.dataset.at(task.trials[0].point)
     rows, val, folds = dataset.part("train"), dataset.part("val"), dataset.folds
     if rows is None:
         raise DataError("data.split: there are no training rows")
+    kernel: Kernel = "compiled" if spec.train.kernel == "compiled" else "numpy"
     networks, hypers, state = _batch(spec, dataset, task.trials)
     epochs = train(networks, hypers, state, rows, val, spec.train.check_every, extra_metrics(spec, dataset), kernel)
     stopping = Stopping.of(spec, folds)

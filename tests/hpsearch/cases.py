@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import closing, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,9 @@ from hpsearch.tracking import NullTracker, StudyInfo, Tracker
 from hpsearch.training.executors import Executor, Inline
 from hpsearch.training.task import Outcome, Task
 from hpsearch.training.trial import advance
+
+# A session settles the kernel; tests without one need a settled kernel.
+KERNEL = "compiled" if find_spec("numba") else "numpy"
 
 # Two stages, the second of three waves, so that the last is proposed while the one before is partly trained, and with
 # more reused trials than TPE's ten start-up trials; shapes that repeat.
@@ -119,6 +123,7 @@ def content(**changes: Any) -> dict[str, Any]:
         for key in outer:
             inner = inner[int(key)] if isinstance(inner, list) else inner[key]
         inner[last] = copy.deepcopy(value)
+    result["train"].setdefault("kernel", KERNEL)
     return result
 
 

@@ -13,7 +13,7 @@ from hpsearch.study.session import Options, Session
 from hpsearch.training import kernel as module
 from hpsearch.training.kernel import compilation_notice, with_kernel
 
-SPEC = cases.small(**{"train.epochs": 2, "stages.0.trials": 4, "stages.1.trials": 3})
+SPEC = cases.small(**{"train.kernel": "auto", "train.epochs": 2, "stages.0.trials": 4, "stages.1.trials": 3})
 INLINE = Options(None, "none", executor="inline")
 
 
