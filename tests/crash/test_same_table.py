@@ -19,6 +19,7 @@ from hpsearch.training.executors import EXECUTORS, Inline
 KINDS: dict[str, Any] = {
     "halving": cases.FULL,
     "hyperband": {**cases.FULL, "pruning": {"kind": "hyperband", "min_epochs": 1, "reduction": 2}},
+    "compiled": {**cases.FULL, "train.kernel": "compiled"},
     "median": {**cases.FULL, "pruning": {"kind": "median", "min_epochs": 1, "n_startup_trials": 3}},
     "folds": {  # with two ways of preprocessing
         **cases.FULL,

@@ -438,7 +438,7 @@ def test_light_commands_import_nothing_heavy(study: Path, tmp_path: Path, argume
 def test_a_study_imports_what_it_needs(tmp_path: Path) -> None:
     """No scikit-learn without columns to fit, and nothing of SciPy for Student's t."""
     stages = [{"name": "coarse", "trials": 3}, {"name": "confirm", "top": 2, "seeds": 2}]
-    study = cases.write(tmp_path, **{"stages": stages, "train.epochs": 1, "train.kernel": "numpy"})
+    study = cases.write(tmp_path, **{"stages": stages, "train.epochs": 1})
     code = (
         "import sys\n"
         "from hpsearch.cli import main\n"
