@@ -11,7 +11,7 @@ from packaging.version import Version
 project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))["project"]
 extras = project["optional-dependencies"]
 newer = []
-for text in [*project["dependencies"], *extras["onnx"], *extras["png"], *extras["postgres"]]:
+for text in [*project["dependencies"], *extras["fast"], *extras["onnx"], *extras["png"], *extras["postgres"]]:
     requirement = Requirement(text)
     lowest = next(s.version for s in requirement.specifier if s.operator == ">=")
     if Version(version(requirement.name)) > Version(lowest):

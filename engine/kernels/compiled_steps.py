@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 CHUNK = 256  # rows at a time at inference
 BITS = 1 << 22  # bytes of random bits drawn at a time
-_NO_SLOT = np.zeros(0)
 
 
 @final
@@ -43,6 +42,9 @@ class CompiledSteps:
         whole, rest = divmod(len(rows), self._batch)
         left = rest if rest >= self._network.least_rows else 0
         self._used, self.number = whole * self._batch + left, whole + bool(left)
+        own = [rows.of(t) for t in range(len(trials))]
+        self._each = [Rows(np.ascontiguousarray(r.x), np.ascontiguousarray(r.y)) for r in own]
+        self._unused = np.zeros(0, dtype)  # in place of a slot
         values, gradients = self._codes[0].widths
         self._memory = (
             np.zeros(self._batch * values, dtype),
@@ -61,9 +63,7 @@ class CompiledSteps:
         state.step += self.number
         if not measured:
             return None
-        accumulator = self._accumulator(rows)
-        accumulator.add_sums(self._used, losses, correct)
-        return accumulator.scores()
+        return self._scores(rows, self._used, losses, correct)
 
     def measure(self, rows: Rows, metrics: "Mapping[str, Metric]") -> tuple[Scores, dict[str, Floats]]:
         loss, theta = self._network.loss, self._state.theta
@@ -80,13 +80,17 @@ class CompiledSteps:
                 predicted = loss.predict(logits) if metrics else logits
             for name, metric in metrics.items():
                 others[name][t] = metric.of(predicted, y)
-        accumulator = self._accumulator(rows)
-        accumulator.add_sums(len(rows), losses, correct)
-        return accumulator.scores(), others
+        return self._scores(rows, len(rows), losses, correct), others
 
-    def _accumulator(self, rows: Rows) -> MetricAccumulator:
-        targets = rows.y.reshape(rows.sets, -1, self._network.outputs)
-        return MetricAccumulator(self._network.loss, len(self._state), targets)
+    def _scores(self, rows: Rows, count: int, losses: Floats, correct: Floats) -> Scores:
+        """Return the mean scores of `count` rows from their sums."""
+        if self._network.loss.classifies:
+            return Scores(losses / count, correct / count)
+        accumulator = MetricAccumulator(
+            self._network.loss, len(losses), rows.y.reshape(rows.sets, -1, self._network.outputs)
+        )
+        accumulator.add_sums(count, losses)
+        return accumulator.scores()
 
     def _train_trial(self, t: int, optimizer: Optimizer, rate: float, steps: int) -> tuple[float, float]:
         """Train an epoch of one trial; return the sum of the losses and the number of correct rows.
@@ -96,8 +100,6 @@ class CompiledSteps:
         """
         code, rule, state = self._codes[t], optimizer.update_rule(rate), self._state
         numbers = np.array([*rule.numbers, 0.0, 0.0, 0.0][:4])
-        unused = _NO_SLOT.astype(state.theta.dtype)
-        slots = (*(state.slots[name][t] for name in optimizer.slots), unused, unused)[:2]
         total_loss, total_correct = 0.0, 0.0
         for x, y, order in self._parts(t):
             bits = _draw(code, len(order), self._batch, state.generators[t])
@@ -107,7 +109,7 @@ class CompiledSteps:
                 (int(rule.kind), numbers, float(rule.kept), steps),
                 int(self._network.loss.kind),
                 state.theta[t],
-                slots,
+                self._slots(t, optimizer.slots),
                 x,
                 y,
                 order,
@@ -120,12 +122,17 @@ class CompiledSteps:
             total_correct += correct
         return total_loss, total_correct
 
+    def _slots(self, t: int, names: tuple[str, ...]) -> tuple[Floats, Floats]:
+        """Return the two slots of a trial's optimizer, each `(parameters,)`; empty in place of one that it has not."""
+        first, second = [*(self._state.slots[name][t] for name in names), self._unused, self._unused][:2]
+        return first, second
+
     def _parts(self, t: int) -> Iterator[tuple[Floats, Floats, npt.NDArray[np.int64]]]:
         """Yield inputs, targets and the numbers of rows to train on, for some steps at a time.
 
         The random numbers are drawn in the order of the NumPy steps.
         """
-        common, rows, generator = self._trials[0], self._rows.of(t), self._state.generators[t]
+        common, rows, generator = self._trials[0], self._each[t], self._state.generators[t]
         if common.augment:
             batches = Batches(rows, 1, self._batch, common.row_sampling, self._network.least_rows)
             for block in batches.epoch([generator]):
@@ -133,12 +140,11 @@ class CompiledSteps:
                 x, y = (a.reshape(-1, a.shape[-1]) for a in (block.x, block.y))
                 yield x, np.ascontiguousarray(y), np.arange(len(x))
             return
-        x, y = np.ascontiguousarray(rows.x), np.ascontiguousarray(rows.y)
         order = common.row_sampling.order(rows, generator)[: self._used].astype(np.int64, copy=False)
         words = _words(self._codes[t], self._batch)
         size = self._batch * max(1, BITS // (8 * words)) if words else len(order)
         for start in range(0, len(order), size):
-            yield x, y, order[start : start + size]
+            yield rows.x, rows.y, order[start : start + size]
 
 
 def _draw(code: Code, rows: int, batch: int, generator: np.random.Generator) -> Integers:

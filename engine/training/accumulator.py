@@ -47,16 +47,16 @@ class MetricAccumulator:
         correct = self._loss.correct(logits, targets)
         self._correct = None if correct is None or self._correct is None else self._correct + _sums(correct)
 
-    def add_sums(self, rows: int, values: Floats, correct: Floats) -> None:
-        """Add the sums of rows that were scored elsewhere.
+    def add_sums(self, rows: int, values: Floats) -> None:
+        """Add the sums of rows of a regression that were scored elsewhere.
 
         Args:
             rows: number of rows.
-            values, correct: `(trials,)`, sums of the losses, and numbers of correct rows, which a regression ignores.
+            values: `(trials,)`, sums of the losses.
         """
         self._rows += rows
         self._values += values
-        self._correct = self._correct + correct if self._correct is not None and self._loss.classifies else None
+        self._correct = None
 
     def scores(self) -> Scores:
         """Return the scores of all rows so far."""

@@ -163,8 +163,8 @@ def test_merge_keys(tmp_path: Path) -> None:
     ("kind", "message"),
     [
         ("folder", "it is a folder"),
-        ("pipe", "a device or a pipe"),
-        ("device", "a device or a pipe"),
+        ("pipe", "a pipe"),
+        ("device", "a device"),
         ("link to itself", "cannot be read"),
         ("link to nothing", "cannot be read"),
         ("zero byte", "cannot be read"),

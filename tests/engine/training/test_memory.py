@@ -9,6 +9,7 @@ from engine_cases import hyperparameters, network, rows, start, train
 
 from engine.activations import ReLU
 from engine.data.rows import BLOCK, Rows
+from engine.kernels.choice import Kernel
 from engine.layers import Dense
 from engine.losses import SoftmaxCrossEntropy
 from engine.network import Network
@@ -58,8 +59,13 @@ def test_a_network_of_mnist_size(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_memory_does_not_grow_with_the_steps(optimizer: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """50 steps of one epoch, 500 of ten, and 500 of one, which need a longer order and nothing else."""
+def test_memory_does_not_grow_with_the_steps(optimizer: str, kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """50 steps of one epoch, 500 of ten, and 500 of one, which need a longer order and nothing else.
+
+    The interpreter keeps up to 20 kB of freed tuples of the compiled kernel's calls. So these are 20 times as many: one
+    lost view of an array for each trial and epoch would be 40 kB.
+    """
+    few, slack = (1, 5_000) if kernel == "numpy" else (20, 25_000)
     monkeypatch.setattr("engine.data.rows.BLOCK", 2000)
     net = network("softmax_cross_entropy", 3, "relu", inputs=5, hidden=(64,))
     trials = hyperparameters(2, optimizer)
@@ -69,7 +75,7 @@ def test_memory_does_not_grow_with_the_steps(optimizer: str, monkeypatch: pytest
         next(training)  # allocates
         return highest(training, epochs)
 
-    peak(400, 1)  # everything that is imported or cached
-    once = peak(400, 1)
+    peak(400, 10 * few)  # everything that is imported or cached
+    once = peak(400, few)
     order = 8 * 2 * 2 * 3600  # of each trial, and both in one array
-    assert peak(400, 10) <= once + 5000 and peak(4000, 1) <= once + order + 5000
+    assert peak(400, 10 * few) <= once + slack and peak(4000, few) <= once + order + slack
