@@ -18,6 +18,7 @@ import pytest
 from threadpoolctl import threadpool_info
 
 from hpsearch.config.spec import Spec
+from hpsearch.core.processes import start_time
 from hpsearch.training.task import Outcome, TrialResult
 
 EPOCHS = 200
@@ -145,8 +146,8 @@ def children_of(pid: int) -> set[int]:
 
 
 def workers_of(pid: int) -> set[int]:
-    """Return the children of the fork server of a process."""
-    return {worker for child in children_of(pid) for worker in children_of(child)}
+    """Return the living children of the fork server of a process; those that it has not reaped yet are not counted."""
+    return {w for child in children_of(pid) for w in children_of(child) if start_time(w) is not None}
 
 
 def wait_for_workers(count: int) -> set[int]:
