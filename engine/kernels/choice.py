@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import importlib.util
 import os
 import sys
 from functools import cache, lru_cache
@@ -100,7 +101,11 @@ def _markers() -> tuple[Path, ...]:
         installed = " ".join(metadata.version(name) for name in ("numba", "llvmlite", "numpy", "scipy"))
     except metadata.PackageNotFoundError:
         return ()
-    key = f"{source_digest()} {installed} {os.environ.get('NUMBA_CACHE_DIR')}"
+    spec = importlib.util.find_spec("numba")
+    if spec is None or spec.origin is None:
+        return ()
+    found = f"{spec.origin} {os.stat(spec.origin).st_mtime_ns}"  # another Numba than the one that compiled the kernel
+    key = f"{source_digest()} {installed} {found} {os.environ.get('NUMBA_CACHE_DIR')}"
     name = f"kernel.{sys.implementation.cache_tag}.{hashlib.sha256(key.encode()).hexdigest()[:16]}"
     user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return Path(__file__).parent / "__pycache__" / name, user / "hpsearch" / name

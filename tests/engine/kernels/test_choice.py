@@ -65,6 +65,8 @@ def test_numba_that_cannot_be_imported(tmp_path: Path) -> None:
     (tmp_path / "numba.py").write_text('raise ImportError("Numba needs NumPy 2.4 or less. Got NumPy 2.9.")')
     expected = "Numba cannot be imported: Numba needs NumPy 2.4 or less. Got NumPy 2.9."
     assert python(LOAD, tmp_path) == expected
+    other = "import engine.kernels.choice as c\nprint(c.is_compiled(), len(c._markers()))"
+    assert python(other, tmp_path) == "False 2"  # even where the kernel was compiled by another Numba
 
 
 def test_missing_numba(monkeypatch: pytest.MonkeyPatch) -> None:
