@@ -22,6 +22,7 @@ from hpsearch.storage.sqlite_file import (
     RESTORE,
     check_file,
     check_local,
+    connect_existing,
     create_private,
     integrity_error,
     real_path,
@@ -83,6 +84,20 @@ class OpenFile:
         what = "replaced by another file" if self.path.exists() else "deleted, or moved to another disk,"
         raise StorageError(f"{self._given}: was {what} while the study ran; {RESTORE}")
 
+    def connect(self) -> sqlite3.Connection:
+        """Connect to the file for writing.
+
+        Raises:
+            StorageError: the file was moved, deleted or replaced.
+            sqlite3.OperationalError: the file cannot be opened.
+        """
+        self.check_present()
+        try:
+            return connect_existing(self._given)
+        except sqlite3.OperationalError:
+            self.check_present()  # moved since
+            raise
+
     def close(self) -> None:
         """Close the file after all connections to it; a log that is of no more use is removed with it."""
         log, index = (Path(f"{self.path}{end}") for end in ("-wal", "-shm"))
@@ -143,7 +158,8 @@ class Connection:
         with contextlib.ExitStack() as undo, translate_errors(url):
             if file is not None:
                 undo.callback(file.close)
-            engine = sa.create_engine(parse_database_url(url), **engine_options(url))
+            options = engine_options(url) if file is None else {"creator": file.connect}
+            engine = sa.create_engine(parse_database_url(url), **options)
             undo.callback(engine.dispose)
             if engine.dialect.name == "sqlite":
                 sa.event.listen(engine, "connect", set_pragmas)

@@ -1,5 +1,6 @@
 """The connection: opened and created, checked, and damaged content."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,20 @@ def test_open_does_not_create(file: Path) -> None:
 def test_an_in_memory_database_is_refused() -> None:
     with pytest.raises(StorageError, match="needs a database file"):
         checked_file("sqlite:///:memory:", create=True)
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_new_connection_to_a_moved_file(database: StudyDatabase, file: Path, replaced: bool) -> None:
+    """Every connection of the pool is opened by name, which may no longer lead to the file."""
+    moved = file.rename(file.with_name("moved.db"))
+    if replaced:
+        shutil.copyfile(moved, file)
+    with (
+        pytest.raises(StorageError, match=f"{file}: was moved to {moved} while the study ran"),
+        database.connection.engine.connect(),  # the pool's only connection
+        database.connection.engine.connect(),
+    ):
+        pass
 
 
 def test_closing_merges_the_log_into_the_file(database: StudyDatabase, file: Path) -> None:
