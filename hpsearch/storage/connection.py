@@ -243,7 +243,7 @@ class Connection:
 
     def close(self) -> None:
         """Close every connection, which merges SQLite's write-ahead log into the file."""
-        with contextlib.suppress(SQLAlchemyError, sqlite3.Error):
+        with contextlib.suppress(SQLAlchemyError, sqlite3.Error, StorageError):
             if self.file is not None and not self.file.is_present:  # SQLite merges only into a file in its place
                 with self.engine.connect() as connection:
                     connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
