@@ -114,7 +114,7 @@ def _refusal(files: _Files, path: _Path) -> str | None:
     if not files.started:
         return None
     match path:
-        case ("workers" | "max_failed",):
+        case ("workers" | "max_failed" | "budget" | "timeout",):  # of the stages that share them
             return None
         case ("data", place) if place in LOCATIONS:
             return None
@@ -158,15 +158,11 @@ def _of_started(files: _Files, name: str, field: _Path) -> str | None:
     old, new = _stage(files.old, name), _stage(files.new, name)
     if old.confirms and field in (("seeds",), ("trials",)):
         return None if new.seeds >= old.seeds else "seeds can be added, not removed"
-    if field not in (("trials",), ("timeout",)):
+    if field not in (("trials",), ("timeout",), ("budget",)):
         return DIFFER
-    proposed, wave = files.proposed[name], files.new.wave
-    if field == ("timeout",):
-        return None
-    if new.trials < proposed:
+    proposed = files.proposed[name]
+    if field == ("trials",) and new.trials is not None and new.trials < proposed:
         return f"{proposed} trials have been proposed already"
-    if (new.pruning or files.new.pruning).kind != "none" and proposed % wave and proposed == old.trials:
-        return f"its last wave had {proposed % wave} trials when it was pruned; in a longer stage it has {wave}"
     return None
 
 

@@ -30,7 +30,8 @@ def cross_section_errors(sections: Mapping[str, Any]) -> Errors:
     train: Train | None = sections.get("train")
     data: Source | None = sections.get("data")
     parameters: Parameters | None = sections.get("parameters")
-    errors: Errors = [*_stages(stages), *_metric(sections.get("metric"), train)]
+    shared = sections.get("budget") is not None or sections.get("timeout") is not None
+    errors: Errors = [*_stages(stages, shared), *_metric(sections.get("metric"), train)]
     if parameters is None:
         return errors
     all_references = list(references(model, train, data, parameters))
@@ -165,9 +166,16 @@ def _point(point: Point, axes: dict[str, Axis], fixed: Point) -> Iterator[tuple[
             yield name, "inactive here: no setting uses it"
 
 
-def _stages(stages: tuple[Stage, ...]) -> Iterator[tuple[KeyPath, str]]:
+def _stages(stages: tuple[Stage, ...], shared: bool) -> Iterator[tuple[KeyPath, str]]:
+    """Yield errors of the stages.
+
+    Args:
+        shared: the study has a budget or a timeout.
+    """
     names = [s.name for s in stages]
     for number, stage in enumerate(stages):
+        if not stage.limited and not shared:
+            yield ("stages", number), "a stage must have trials, budget or timeout, or the study a budget or timeout"
         if stage.name in names[:number]:
             yield ("stages", number, "name"), f"names of stages must differ, got '{stage.name}' twice"
         if message := missing_extra(stage.sampler):

@@ -24,7 +24,7 @@ FOREIGN_KEYS = {
     "max_failed": "max_failed_trial_count",
     # Stages and pruning.
     "stages.trials": "n_trials num_trials max_trials max_trial_number max_trial_count total_trials num_samples"
-    " max_evals n_iter n_calls run_cap budget",
+    " max_evals n_iter n_calls run_cap",
     "stages.sampler": "algorithm algorithm_name method search_alg search_algorithm tuner strategy",
     "stages.timeout": "max_experiment_duration max_duration time_budget time_budget_s time_limit max_time max_runtime",
     "stages.points": "initial_points initial_params points_to_evaluate enqueue enqueue_trial starting_points",
@@ -128,7 +128,7 @@ SECTION_KEYS = {
         "pruning": "scheduler early_stopping",
         "timeout": "duration",
     },
-    "stages.zoom": {"keep_top": "top keep share fraction"},
+    "stages.zoom": {"keep_top": "top share fraction", "keep": "best", "every": "renew interval"},
     "pruning": {
         "kind": "type name algorithm method",
         "train.epochs": "max_iter max_resource max_t max_epochs",
@@ -136,7 +136,11 @@ SECTION_KEYS = {
         "n_startup_trials": "startup",
     },
     # Keys of earlier versions.
-    "": {"pruning": "scheduler", "duplicates": "repeats"},
+    "": {
+        "pruning": "scheduler",
+        "duplicates": "repeats",
+        "parallel (so many trials train at the same time, without knowing each other's outcomes)": "wave wave_size",
+    },
 }
 
 # Values by key, and names by the kind of their menu.
@@ -147,14 +151,14 @@ FOREIGN_VALUES = {
         "tpe (with pruning: hyperband)": "bohb tpe_hyperband",
         "gp": "gpsampler gaussian_process gp_minimize skopt botorch botorchsampler",
         "random": "randomsampler random_search randomized randomized_search uniform",
-        "random (with pruning: successive_halving)": "asha sha hyperband successive_halving",
+        "random (with pruning: promote)": "asha sha hyperband successive_halving",
         "sobol": "qmc qmcsampler quasi_random lhs latin_hypercube halton",
         "sobol (or list the grid as points)": "grid gridsampler grid_search brute_force bruteforcesampler",
         "cmaes": "cma cma_es cmaessampler evolution evolutionary genetic nsgaii nsgaiisampler differential_evolution"
         " pso anneal",
     },
     "pruning.kind": {
-        "successive_halving": "asha sha halving successivehalvingpruner async_hyperband",
+        "promote": "asha sha halving successive_halving successivehalvingpruner async_hyperband",
         "hyperband": "bohb hyperbandpruner",
         "median": "medianpruner median_stop median_stopping medianstoppingrule percentile percentilepruner",
         "none": "nop noppruner off no",

@@ -2,6 +2,8 @@
 
 import hashlib
 
+SEEDS = 2**64  # number of different seeds
+
 
 def derive(seed: int, *words: str | int) -> int:
     """Return a 64-bit seed for a path such as `derive(7, "coarse", 12, "train")`: BLAKE2b of the joined words."""

@@ -123,6 +123,7 @@ def _counts(progress: StudyProgress) -> str:
     """Format the numbers of trials by state; states without trials are left out, except running and diverged."""
     counts = {
         "running": progress.running,
+        "paused": progress.paused,
         "pruned": progress.pruned,
         "diverged": progress.diverged,
         "failed": progress.failed,

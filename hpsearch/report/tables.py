@@ -9,7 +9,7 @@ from string import ascii_uppercase
 
 from engine.analysis.diagnosis import diagnose
 from hpsearch.config.spec import Spec
-from hpsearch.core.space import Value, value_bounds
+from hpsearch.core.space import Box, Value, value_bounds
 from hpsearch.core.text import format_value
 from hpsearch.samplers import MEMORYLESS
 from hpsearch.search.confirm import CONFIDENCE, Finalist
@@ -72,6 +72,28 @@ def seed_tables(summary: Summary) -> Iterator[tuple[str, list[list[str]]]]:
             rows.append([*cells, f"{len(values)}/{stage.seeds}", *spread])
         if len(rows) > 1:
             yield f"{stage.name}: over {stage.seeds} seeds", rows
+
+
+def renewed_boxes(trials: Sequence[Trial]) -> list[tuple[int, Box]]:
+    """Return the boxes of a stage with a renewed zoom, each with the number of the first trial sampled in it."""
+    boxes: list[tuple[int, Box]] = []
+    for t in trials:
+        if t.box is not None and (not boxes or boxes[-1][1] != t.box):
+            boxes.append((t.number, t.box))
+    return boxes
+
+
+def box_tables(summary: Summary) -> Iterator[tuple[str, list[list[str]]]]:
+    """Yield title and rows of a table for each stage whose box was renewed: the ranges, from which trial on."""
+    axes = [axis for axis in summary.space.axes if axis.zoomable]
+    for stage, box, trials in zip(summary.spec.stages, summary.boxes, summary.trials, strict=False):
+        boxes = renewed_boxes(trials)
+        if not boxes or not axes:
+            continue
+        rows = [["from trial", *(axis.name for axis in axes)]]
+        for number, one in [(0, box), *boxes] if boxes[0][0] else boxes:
+            rows.append([str(number), *(format_range(value_bounds(axis, one), True) for axis in axes)])
+        yield f"{stage.name}: the ranges around its best trials", rows
 
 
 def format_range(bounds: Sequence[Value], zoomable: bool) -> str:

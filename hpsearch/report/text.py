@@ -14,6 +14,7 @@ from hpsearch.config.spec import Spec
 from hpsearch.core.text import format_value, printable
 from hpsearch.report.tables import (
     MISSING,
+    box_tables,
     diagnosis,
     format_parameters,
     format_scores,
@@ -140,7 +141,7 @@ def _stages(summary: Summary) -> Table:
 
 
 def _seeds(summary: Summary) -> Iterator[Table]:
-    for title, (heading, *rows) in seed_tables(summary):
+    for title, (heading, *rows) in (*seed_tables(summary), *box_tables(summary)):
         table = Table(title=escape(title), box=SIMPLE_HEAD, title_justify="left")
         for column in heading:
             table.add_column(escape(column), justify="right", overflow="fold")

@@ -62,14 +62,15 @@ def time_range(workload: Workload, rate: float) -> tuple[float, float] | None:
     searched: Mean | None = None
     for number, (stage, planned) in enumerate(zip(spec.stages, workload.totals, strict=True)):
         trials = workload.trials[number] if number < len(workload.trials) else ()
-        running = sum(t.state == "running" for t in trials)
+        current = number == len(workload.trials) - 1
+        running = sum(t.state == "running" for t in trials) - workload.paused * current
         active = min(rate, running)
-        mean = _stage_mean(trials, workload.unfinished if number == len(workload.trials) - 1 else 0.0, active)
+        mean = _stage_mean(trials, workload.unfinished * current, active)
         if mean is None:
             prior = _whole_trials(workload.trials) if stage.confirms else searched
             mean = prior and prior._replace(error=max(prior.error, OTHER_STAGE * prior.seconds))
         searched = searched if stage.confirms else mean or searched
-        left = planned - len(trials) + running
+        left = max(0, planned - len(trials)) + running
         if left == 0:
             continue
         if mean is None:

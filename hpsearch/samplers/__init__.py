@@ -38,14 +38,14 @@ def missing_extra(name: str) -> str | None:
     return f"sampler {name} needs {module}: pip install 'hpsearch[{name}]'"
 
 
-def startup_trials(name: str, dimensions: int, wave: int) -> int:
+def startup_trials(name: str, dimensions: int, parallel: int) -> int:
     """Return the number of finished trials from which a sampler that learns chooses points.
 
     Args:
         dimensions: number of numeric axes that are always active.
-        wave: number of trials in a wave.
+        parallel: number of virtual workers.
     """
-    return {"tpe": TPE_STARTUP, "gp": MIN_FINISHED, "cmaes": population_size(max(1, dimensions), wave)}[name]
+    return {"tpe": TPE_STARTUP, "gp": MIN_FINISHED, "cmaes": population_size(max(1, dimensions), parallel)}[name]
 
 
 __all__ = [

@@ -28,10 +28,9 @@ class SamplerContext(NamedTuple):
         stage_seed: the same for all trials of the stage.
         seed: this trial's own seed.
         number: the trial's number in its stage, from 0.
-        wave: the number of trials in a wave; trial n belongs to wave n // wave.
+        parallel: the number of virtual workers, so many trials are sampled without knowing each other's outcomes.
         known: the number of trials of earlier stages, which come first in the in-memory study. This stage's trials
-            follow in the order of their numbers; for a trial of wave k, trials of waves up to k−2 are finished there
-            and later ones are running.
+            follow in the order of their numbers; those that have not reached a rung yet are running there.
         distributions: of all axes, in the order of the space.
         conditional: keys of axes that are active at some points only.
     """
@@ -39,7 +38,7 @@ class SamplerContext(NamedTuple):
     stage_seed: int
     seed: int
     number: int
-    wave: int
+    parallel: int
     known: int
     distributions: Distributions
     conditional: frozenset[str]

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean, stdev
 from typing import NamedTuple
 
-from hpsearch.config.spec import Spec
+from hpsearch.config.spec import Spec, Stage
+from hpsearch.core.seeds import derive
 from hpsearch.core.space import InternalValue, Point, Space, point_key
 from hpsearch.search.earlier import distinct_outcomes
 from hpsearch.search.statistics.student_t import two_sided_quantile
@@ -85,6 +86,18 @@ def trials_to_confirm(
     """
     chosen = [(number, points[number % len(points)]) for number in numbers]
     return [Trial(spec.stages[-1].name, number, p, space.point(p), "running") for number, p in chosen]
+
+
+def train_seed(spec: Spec, stage: Stage, number: int, proposed: int) -> int:
+    """Return the training seed of a trial.
+
+    It depends on the trial's number; in a confirming stage, all points share the same seeds.
+
+    Args:
+        proposed: number of trials of the stage.
+    """
+    seed = number // (proposed // stage.seeds) if stage.confirms else number
+    return derive(spec.seed, stage.name, seed, "train")
 
 
 def compare_points(spec: Spec, trials: Sequence[Trial]) -> list[Finalist]:

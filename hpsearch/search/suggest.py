@@ -1,7 +1,12 @@
-"""Suggestions: the points of a stage's next trials, sampled by Optuna on a study in memory."""
+"""Suggestions: the point of a stage's next trial, sampled by Optuna on a study in memory.
 
-from collections.abc import Sequence
+Paused, pruned and complete trials are told to the sampler as complete ones, by how they stand among all trials: Optuna
+would put every pruned trial behind every complete one.
+"""
+
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from statistics import NormalDist
 from typing import TYPE_CHECKING, final
 
 from hpsearch.config.spec import Spec
@@ -9,11 +14,15 @@ from hpsearch.core.loggers import quiet_logger
 from hpsearch.core.seeds import derive
 from hpsearch.core.space import Box, InternalValue, Space, point_key
 from hpsearch.samplers import MEMORYLESS, SAMPLERS, SamplerContext, suggest_parameter
-from hpsearch.search import pruning
+from hpsearch.search.earlier import in_box
+from hpsearch.search.ranking import rank_trials
+from hpsearch.search.schedule import pruning
+from hpsearch.search.zoom import trial_box
 from hpsearch.storage.records import Trial
 
 if TYPE_CHECKING:
     from optuna import Study as OptunaStudy
+    from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial
 
 # A diverged trial is worse than all others; Optuna's samplers treat a pruned trial without reports that way.
@@ -28,7 +37,7 @@ OPTUNA_STATES = {
 
 @final
 class Suggester:
-    """Suggests the trials of one stage, wave by wave. Suggestions depend only on the arguments and on earlier trials.
+    """Suggests the trials of one stage, one by one. Suggestions depend only on the arguments and on earlier trials.
 
     Args:
         number: index of the stage in `spec.stages`.
@@ -47,45 +56,81 @@ class Suggester:
         transferred: Sequence[Trial],
     ) -> None:
         self._spec = spec
+        self._number = number
         self._stage = spec.stages[number]
         self._space = space
+        self._box = box
         self._distributions = space.distributions(box)
         self._known = known
         self._transferred = {
             ((t.copied_from or "").partition(":")[2], point_key(t.internal_params)): t for t in transferred
         }
 
-    def visible(self, wave: int) -> int:
-        """Return the number of the stage's trials that wave k sees as finished: those of the waves up to k − 2."""
-        return max(0, (wave - 1) * self._spec.wave)
+    @property
+    def looks_back(self) -> bool:
+        """Return whether suggestions depend on outcomes of this stage; otherwise trials may train ahead."""
+        renewed = self._stage.zoom is not None and self._stage.zoom.renewed
+        return self._stage.sampler not in MEMORYLESS or renewed or self._spec.duplicates == "reuse"
 
-    def suggest(self, wave: int, trials: Sequence[Trial], total: int) -> list[Trial]:
-        """Return the missing trials of a wave; trials whose outcome is copied are finished.
+    def suggest(self, trials: Sequence[Trial], told: Sequence[Trial]) -> Trial:
+        """Return the next trial of the stage; one whose outcome is copied is finished.
 
         Args:
-            trials: the trials of the stage so far.
-            total: planned trials of the stage.
+            trials: the trials of the stage so far; only their points and boxes are used.
+            told: those of them that have begun, as they are known now; `finished` is 0 for a paused trial.
         """
-        last = min((wave + 1) * self._spec.wave, total)
-        if len(trials) >= last:
-            return []
+        number = len(trials)
+        if not self.looks_back or number < self._stage.repeated:
+            return self._sampled(number, self._box, [], [], {})
+        copied = {t.copied_from for t in told}
+        known = [t for t in self._known if (t.copied_from or t.label) not in copied]
+        box = trial_box(self._spec, self._space, self._number, self._box, trials, [*known, *told])
+        ended = [*known, *(t for t in told if t.finished and t.state != "failed")]
+        finished = {point_key(t.internal_params): t for t in reversed(ended)}
+        return self._sampled(number, box, known, told, finished)
+
+    def _sampled(
+        self, number: int, box: Box, known: Sequence[Trial], told: Sequence[Trial], finished: dict[str, Trial]
+    ) -> Trial:
+        """Return the trial that the stage's sampler chooses in a box from what is known."""
         import optuna
 
-        seen, running = trials[: self.visible(wave)], trials[self.visible(wave) :]
-        copied = {t.copied_from for t in seen}
-        known = [t for t in self._known if (t.copied_from or t.label) not in copied]
-        finished = {point_key(t.internal_params): t for t in reversed([*known, *seen]) if t.state != "failed"}
-        new = []
+        distributions = self._distributions if box is self._box else self._space.distributions(box)
+        if self._stage.sampler in MEMORYLESS:
+            known, told = [], []
+        known, told = ([t for t in trials if in_box(self._space, box, t)] for trials in (known, told))
         with quiet_logger("optuna"):
-            memory = optuna.create_study(direction="minimize" if self._spec.metric.sign > 0 else "maximize")
-            if self._stage.sampler not in MEMORYLESS:
-                memory.add_trials([self.frozen_trial(t) for t in [*known, *seen]])
-                # The previous wave counts as running, even if its trials have finished in the meantime.
-                memory.add_trials([self.frozen_trial(t._replace(state="running", value=None)) for t in running])
-            for number in range(len(trials), last):
-                memory.sampler = SAMPLERS[self._stage.sampler](self._context(number, len(known)))
-                new.append(self._new_trial(number, self._sample(memory, number), finished))
-        return new
+            memory = optuna.create_study(sampler=optuna.samplers.RandomSampler(0))
+            memory.add_trials(self._memories(known, told, distributions))
+            memory.sampler = SAMPLERS[self._stage.sampler](self._context(number, len(known), distributions))
+            internal_params = self._sample(memory, number, distributions)
+        trial = self._new_trial(number, internal_params, finished)
+        return trial if box is self._box else trial._replace(box=box)
+
+    def _memories(
+        self, known: Sequence[Trial], told: Sequence[Trial], distributions: "Mapping[str, BaseDistribution]"
+    ) -> "list[FrozenTrial]":
+        """Return trials as the sampler sees them: those of earlier stages, then those of this stage by number.
+
+        The value of a trial is a normal score of its standing. Diverged trials are pruned ones without a report, which
+        samplers rank last.
+        """
+        from optuna.trial import TrialState, create_trial
+
+        trials = [*known, *told]
+        ranking = rank_trials(self._spec, trials)
+        normal = NormalDist()
+        values = {id(t): normal.inv_cdf((n + 0.5) / len(ranking)) for n, (t, _) in enumerate(ranking)}
+        states = OPTUNA_STATES | {"pruned": "COMPLETE"}
+        return [
+            create_trial(
+                state=TrialState[states[t.state]],
+                value=values.get(id(t)),
+                params=dict(t.internal_params),
+                distributions={key: distributions[key] for key in t.internal_params},
+            )
+            for t in trials
+        ]
 
     def frozen_trial(self, trial: Trial) -> "FrozenTrial":
         """Return a trial as Optuna stores it, with its best values at the rungs that it reached."""
@@ -104,31 +149,33 @@ class Suggester:
             frozen.datetime_complete = datetime.fromtimestamp(trial.finished)
         return frozen
 
-    def _context(self, number: int, known: int) -> SamplerContext:
+    def _context(self, number: int, known: int, distributions: "Mapping[str, BaseDistribution]") -> SamplerContext:
         name, spec = self._stage.name, self._spec
         return SamplerContext(
             stage_seed=derive(spec.seed, name, "ask"),
             seed=derive(spec.seed, name, number, "ask"),
             number=number,
-            wave=spec.wave,
+            parallel=spec.parallel,
             known=known,
-            distributions=self._distributions,
+            distributions=distributions,
             conditional=frozenset(a.key for a in self._space.axes if a.when),
         )
 
-    def _sample(self, memory: "OptunaStudy", number: int) -> dict[str, InternalValue]:
+    def _sample(
+        self, memory: "OptunaStudy", number: int, distributions: "Mapping[str, BaseDistribution]"
+    ) -> dict[str, InternalValue]:
         """Return the internal parameters of a listed point, whose missing values are sampled, or of a sampled point.
 
         A conditional axis is sampled after the axes that it depends on.
         """
         axes, stage = self._space.axes, self._stage
-        if number < len(stage.points) * stage.seeds:
+        if number < stage.repeated:
             point = stage.points[number % len(stage.points)]
             memory.enqueue_trial({a.key: a.to_internal(point[a.name]) for a in axes if a.name in point})
-        trial = memory.ask({a.key: self._distributions[a.key] for a in axes if not a.when})
+        trial = memory.ask({a.key: distributions[a.key] for a in axes if not a.when})
         waiting = [a for a in axes if a.when]
         while active := [a for a in waiting if a.is_active(self._space.point(trial.params))]:
-            suggest_parameter(trial, active[0].key, self._distributions[active[0].key])
+            suggest_parameter(trial, active[0].key, distributions[active[0].key])
             waiting.remove(active[0])
         return trial.params
 
@@ -143,11 +190,7 @@ class Suggester:
         original = self._transferred.get((f"{self._stage.name}/{number}", key))
         if original is not None and original.state == "pruned":  # compared with other trials by other rules
             original = None
-        if (
-            original is None
-            and self._spec.duplicates == "reuse"
-            and number >= len(self._stage.points) * self._stage.seeds
-        ):
+        if original is None and self._spec.duplicates == "reuse" and number >= self._stage.repeated:
             original = finished.get(key)
         if original is None:
             return trial

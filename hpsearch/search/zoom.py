@@ -1,4 +1,6 @@
-"""Coarse to fine: a stage that zooms searches a smaller box around the best trials of the stages before it.
+"""Coarse to fine: a stage that zooms searches a smaller box around the best trials so far.
+
+With `keep` the box is found anew every few trials; with `keep_top` it is found once, when the stage begins.
 
 A confirming stage searches nothing: its box only has to hold the points of the stages before it.
 """
@@ -7,11 +9,13 @@ import math
 from collections.abc import Sequence
 
 from hpsearch.config.spec import Spec, Zoom
+from hpsearch.core.seeds import SEEDS, derive
 from hpsearch.core.space import Axis, Box, Space
 from hpsearch.search.earlier import distinct_outcomes, in_box
 from hpsearch.search.ranking import rank_trials
 from hpsearch.storage.records import Trial
 
+MIN_RANKED = 5  # trials from which a renewed box is found
 ROUNDING = 1e-9  # relative error of log followed by exp, with a margin
 
 
@@ -28,9 +32,32 @@ def stage_box(
     result = space.full_box()
     for index in range(stage + 1):
         zoom = spec.stages[index].zoom
-        if zoom is not None:
-            result = _narrowed(spec, space, result, distinct_outcomes((transferred, *earlier[:index])), zoom)
+        if zoom is None or (zoom.renewed and index == stage):  # the trials of this stage have boxes of their own
+            continue
+        seen = earlier[: index + zoom.renewed]  # a renewed box ends around the best of its own stage too
+        result = narrowed_box(spec, space, result, distinct_outcomes((transferred, *seen)), zoom)
     return result
+
+
+def trial_box(spec: Spec, space: Space, stage: int, outer: Box, trials: Sequence[Trial], known: Sequence[Trial]) -> Box:
+    """Return the box from which the next trial of a stage with a renewed zoom is sampled.
+
+    It is the outer box with probability `outside`. Otherwise it is the box of the trials before it in the same run of
+    `every` trials or, for the first of them, the box of the best trials known by then.
+
+    Args:
+        stage: its index in `spec.stages`.
+        outer: the box of the stage.
+        trials: the trials of the stage before this one.
+        known: all trials that are known, as they are known.
+    """
+    name, zoom, number = spec.stages[stage].name, spec.stages[stage].zoom, len(trials)
+    if zoom is None or not zoom.renewed or zoom.every is None or number < spec.stages[stage].repeated:
+        return outer
+    if derive(spec.seed, name, number, "outside") / SEEDS < (zoom.outside or 0.0):
+        return outer
+    run = (t.box for t in reversed(trials[number // zoom.every * zoom.every :]))
+    return next((box for box in run if box and box != outer), None) or narrowed_box(spec, space, outer, known, zoom)
 
 
 def confirming_box(space: Space, boxes: Sequence[Box], transferred: Sequence[Trial] = ()) -> Box:
@@ -52,17 +79,20 @@ def confirming_box(space: Space, boxes: Sequence[Box], transferred: Sequence[Tri
     return result
 
 
-def _narrowed(spec: Spec, space: Space, outer: Box, trials: Sequence[Trial], zoom: Zoom) -> Box:
-    """Return the box around the best share of the trials in the outer box; without trials, the outer box."""
-    best = [trial for trial, _ in rank_trials(spec, (t for t in trials if in_box(space, outer, t)))]
-    best = best[: max(1, math.ceil(zoom.keep_top * len(best)))]
+def narrowed_box(spec: Spec, space: Space, outer: Box, trials: Sequence[Trial], zoom: Zoom) -> Box:
+    """Return the box around the best of the trials in the outer box; without enough trials, the outer box."""
+    ranking = [trial for trial, _ in rank_trials(spec, (t for t in trials if in_box(space, outer, t)))]
+    if zoom.keep_top is not None:
+        best = ranking[: max(1, math.ceil(zoom.keep_top * len(ranking)))]
+    else:
+        best = ranking[: zoom.keep] if len(ranking) >= MIN_RANKED else []
     box = dict(outer)
     for axis in space.axes:
         values = [float(t.internal_params[axis.key]) for t in best if axis.zoomable and axis.key in t.internal_params]
         if values and 2 * len(values) >= len(
             best
         ):  # an axis that is inactive in most of the best trials is not narrowed
-            box[axis.key] = _narrowed_axis(axis, outer[axis.key], values, zoom.margin)
+            box[axis.key] = _narrowed_axis(axis, outer[axis.key], values, zoom.margin or 0.0)
     return box
 
 

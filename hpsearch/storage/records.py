@@ -39,7 +39,7 @@ class StoredStage(NamedTuple):
 
     Attributes:
         seconds: how long it has run, over all restarts.
-        ended: the number of trials at which its timeout ended it; None for a stage that no timeout has ended.
+        ended: the number of trials at which its budget or timeout ended it; None before, and for other limits.
     """
 
     stage: str
@@ -75,6 +75,7 @@ class Trial(NamedTuple):
         seconds: training time; in batched training, the trial's share.
         finished: Unix time; 0 while it runs.
         copied_from: label of the finished trial whose result it has; None for a trial that was trained.
+        box: the box that it was sampled in; None for that of its stage.
     """
 
     stage: str
@@ -91,6 +92,7 @@ class Trial(NamedTuple):
     history: History = {}  # noqa: RUF012 (read only)
     error: str | None = None
     copied_from: str | None = None
+    box: Box | None = None
 
     @property
     def label(self) -> str:

@@ -1,6 +1,6 @@
 """The study database: one study, its stages, its trials, and the weights of its best trials.
 
-The new trials of a wave are stored in one transaction. The results that a worker returns are stored in one transaction
+New trials are stored in one transaction. The results that a worker returns are stored in one transaction
 as soon as they arrive. Only the coordinator that holds the lease writes. Optuna's tables mirror the finished trials.
 """
 

@@ -105,7 +105,7 @@ class StageTable:
         return StoredStage(stage, box, 0.0, None)
 
     def end(self, stage: str, trials: int | None, seconds: float = 0.0) -> None:
-        """Store the number of trials at which a timeout ends a stage; None for a stage that continues.
+        """Store the number of trials at which a budget or timeout ends a stage; None for a stage that continues.
 
         Args:
             seconds: running time of the stage since its running time was last stored.

@@ -28,7 +28,7 @@ STAGE = sa.Table(
     sa.Column("stage", sa.String(50), primary_key=True),
     sa.Column("box", sa.Text, nullable=False),  # internal values
     sa.Column("seconds", sa.Float, nullable=False),  # running time, over all sessions
-    sa.Column("ended", sa.Integer),  # number of trials at which the timeout ended the stage
+    sa.Column("ended", sa.Integer),  # number of trials at which its budget or timeout ended the stage
 )
 TRIAL = sa.Table(
     "hpsearch_trial",
@@ -44,6 +44,7 @@ TRIAL = sa.Table(
     sa.Column("finished", sa.Float),  # Unix time
     sa.Column("history", sa.LargeBinary),
     sa.Column("error", sa.Text),
+    sa.Column("box", sa.Text),  # that it was sampled in, as internal values; NULL for the box of its stage
     sa.Column("copied_from", sa.Text),  # label of the trial whose outcome it copies; NULL for a trained trial
 )
 CHECKPOINT = sa.Table(

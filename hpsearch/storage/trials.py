@@ -10,7 +10,7 @@ from typing import Any, final
 import sqlalchemy as sa
 
 from hpsearch.core.bounded import decode_curves, decode_mapping
-from hpsearch.core.space import InternalValue, Space
+from hpsearch.core.space import Box, InternalValue, Space, check_box
 from hpsearch.errors import StorageError
 from hpsearch.storage.connection import Connection
 from hpsearch.storage.lease import Lease
@@ -70,6 +70,12 @@ class TrialTable:
             except StorageError:
                 damaged.append((row.stage, row.number))
         return damaged
+
+    def checkpoint(self, stage: str, number: int) -> TrialResult | None:
+        """Return the stored checkpoint of a trial; None if there is none. One that cannot be read is empty."""
+        where = CHECKPOINT.c.stage == stage, CHECKPOINT.c.number == number
+        rows = self._connection.rows(CHECKPOINT, *where, columns=list(CHECKPOINT.columns), skip=True)
+        return _progress(rows[0], rows[0].state) if rows else None
 
     def checkpoints(self, stage: str) -> dict[int, TrialResult]:
         """Return a stage's stored checkpoints, by the number of the trial.
@@ -155,6 +161,7 @@ def _trial_row(trial: Trial) -> dict[str, Any]:
         "stage": trial.stage,
         "number": trial.number,
         "internal_params": json.dumps(dict(trial.internal_params)),
+        "box": None if trial.box is None else json.dumps(trial.box),
         "copied_from": trial.copied_from,
     }
     if trial.state == "running":
@@ -187,7 +194,8 @@ def _trial(row: Any, number: int, space: Space) -> Trial:
         raise LookupError(number)
     internal_params = _internal_params(row)
     point = space.point(internal_params)
-    trial = Trial(row.stage, number, internal_params, point, "running", copied_from=row.copied_from)
+    box = _box(row, space)
+    trial = Trial(row.stage, number, internal_params, point, "running", copied_from=row.copied_from, box=box)
     if row.state == "running":
         return trial
     if row.state not in FINISHED or (row.state == "complete") > (row.value is not None) or row.finished is None:
@@ -205,6 +213,14 @@ def _internal_params(row: Any) -> dict[str, InternalValue]:
     if not all(isinstance(value, int | float | str) for value in internal_params.values()):
         raise TypeError("internal values must be numbers or text")
     return internal_params
+
+
+def _box(row: Any, space: Space) -> Box | None:
+    if row.box is None:
+        return None
+    box = {key: (low, high) for key, (low, high) in decode_mapping(row.box).items()}
+    check_box(space.axes, box)
+    return box
 
 
 def _progress(row: Any, checkpoint: bytes | None) -> TrialResult:

@@ -8,8 +8,9 @@ from hpsearch.data.preprocessing import Preprocessing
 from hpsearch.models.diagnostics import Diagnostics, diagnose
 from hpsearch.models.export import champion_model
 from hpsearch.search.champion import with_test_scores
+from hpsearch.search.confirm import train_seed
 from hpsearch.storage.records import StoredWeights, Trial
-from hpsearch.study.context import StudyContext, StudyState, train_seed
+from hpsearch.study.context import StudyContext, StudyState
 from hpsearch.study.dispatcher import COLLECT_TIMEOUT, Dispatcher
 from hpsearch.training.scores import final_scores
 from hpsearch.training.task import Outcome, Task, TrialTask

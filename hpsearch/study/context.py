@@ -4,8 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple, final
 
-from hpsearch.config.spec import Spec, Stage
-from hpsearch.core.seeds import derive
+from hpsearch.config.spec import Spec
 from hpsearch.core.space import Box, Space
 from hpsearch.data.dataset import Dataset
 from hpsearch.search.champion import find_champion
@@ -58,15 +57,3 @@ class StudyState:
     def champion(self) -> Trial | None:
         """The champion so far."""
         return find_champion(self.spec, self.trials)
-
-
-def train_seed(spec: Spec, stage: Stage, number: int, proposed: int) -> int:
-    """Return the training seed of a trial.
-
-    It depends on the trial's number; in a confirming stage, all points share the same seeds.
-
-    Args:
-        proposed: number of trials of the stage.
-    """
-    seed = number // (proposed // stage.seeds) if stage.confirms else number
-    return derive(spec.seed, stage.name, seed, "train")

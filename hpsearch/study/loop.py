@@ -1,6 +1,6 @@
 """The loop over the stages of a study: each runs to its end, then the champion is scored on the test rows.
 
-Resuming runs the same loop: stages and waves that are complete in the database are not trained again.
+Resuming runs the same loop: what is complete in the database is not trained again.
 """
 
 from collections.abc import Iterator
@@ -9,11 +9,12 @@ from typing import final
 from hpsearch.config.spec import Spec
 from hpsearch.core.space import Box, Space
 from hpsearch.errors import Halted, Interrupted
+from hpsearch.search.schedule.limits import planned_trials
 from hpsearch.storage.records import PRIOR, Trial
 from hpsearch.study.champion import score_champion
 from hpsearch.study.context import StudyContext, StudyState
 from hpsearch.study.progress import StudyProgress
-from hpsearch.study.stage_run import StageRun
+from hpsearch.study.stages.run import StageRun
 
 
 @final
@@ -24,7 +25,8 @@ class Study:
         self._context = context
         spec, space, storage = context.spec, context.space, context.storage
         transferred = storage.trials.load(PRIOR, space)
-        self._state = StudyState(spec, [s.trials for s in spec.stages], transferred, set(storage.weights.load()))
+        totals = [planned_trials(spec, number) for number in range(len(spec.stages))]
+        self._state = StudyState(spec, totals, transferred, set(storage.weights.load()))
 
     @property
     def spec(self) -> Spec:
@@ -73,7 +75,7 @@ class Study:
             stage_run = StageRun(self._context, self._state, number)
             try:
                 for finished in stage_run.run():
-                    yield self._progress(finished, stage_run.unfinished)
+                    yield self._progress(finished, stage_run.unfinished, stage_run.paused)
                     imports.start()
                     # While the workers train the trials of this stage.
                     if unmirrored and imports.done and unmirrored[0].mirror():
@@ -89,6 +91,6 @@ class Study:
             if unmirrored[0].mirror():
                 unmirrored.pop(0)
 
-    def _progress(self, finished: tuple[Trial, ...], unfinished: float = 0.0) -> StudyProgress:
+    def _progress(self, finished: tuple[Trial, ...], unfinished: float = 0.0, paused: int = 0) -> StudyProgress:
         notes, self._state.notes = self._state.notes, []
-        return StudyProgress.of(self.spec, self.trials, self.totals, self.best, finished, notes, unfinished)
+        return StudyProgress.of(self.spec, self.trials, self.totals, self.best, finished, notes, unfinished, paused)

@@ -36,12 +36,14 @@ class Workload(NamedTuple):
         trials: trials of each stage that has begun, by number.
         totals: planned trials of each stage.
         unfinished: seconds that running trials have trained, if their own `seconds` do not have them.
+        paused: running trials of the current stage that wait at a rung; most of them will not continue.
     """
 
     spec: Spec
     trials: Sequence[Sequence[Trial]]
     totals: Sequence[int]
     unfinished: float = 0.0
+    paused: int = 0
 
     @property
     def done(self) -> float:
@@ -57,7 +59,8 @@ class StudyProgress(NamedTuple):
         stage_number: its number, from 1.
         stages: number of stages.
         finished: finished trials of the whole study, including pruned, diverged and failed ones.
-        pruned, diverged, failed, running: trials of the whole study in each state.
+        pruned, diverged, failed, running: trials of the whole study in each state, without those that are paused.
+        paused: trials that wait at a rung.
         total: planned trials of all stages.
         best: the best trial so far.
         news: trials that have finished since the last report.
@@ -78,6 +81,7 @@ class StudyProgress(NamedTuple):
     news: tuple[Trial, ...]
     notes: tuple[str, ...] = ()
     workload: Workload | None = None
+    paused: int = 0
 
     @classmethod
     def of(
@@ -89,6 +93,7 @@ class StudyProgress(NamedTuple):
         news: Sequence[Trial],
         notes: Sequence[str] = (),
         unfinished: float = 0.0,
+        paused: int = 0,
     ) -> Self:
         """Return the progress of a study.
 
@@ -96,6 +101,7 @@ class StudyProgress(NamedTuple):
             trials: all trials of each stage that has begun; the last of them is the current stage.
             totals: planned trials of each stage.
             unfinished: seconds that running trials have trained, if their own `seconds` do not have them.
+            paused: trials of the current stage that wait at a rung.
         """
         states = Counter(t.state for stage in trials for t in stage)
         number = max(1, len(trials))
@@ -107,10 +113,11 @@ class StudyProgress(NamedTuple):
             pruned=states["pruned"],
             diverged=states["diverged"],
             failed=states["failed"],
-            running=states["running"],
+            running=states["running"] - paused,
             total=sum(totals),
             best=best,
             news=tuple(news),
             notes=tuple(notes),
-            workload=Workload(spec, trials, totals, unfinished),
+            workload=Workload(spec, trials, totals, unfinished, paused),
+            paused=paused,
         )

@@ -142,7 +142,7 @@ class Session:
         progress = self.study.run()
         try:
             with halting_on_shortage():
-                first = next(progress)  # the first wave is out: the tracker starts while the workers train
+                first = next(progress)  # the first trials train: the tracker starts while the workers train
                 self._start_tracking()
                 yield first
                 yield from progress

@@ -12,6 +12,7 @@ from hpsearch.search.champion import find_champion, with_test_scores
 from hpsearch.search.confirm import Finalist, compare_points
 from hpsearch.search.earlier import reusable_trials
 from hpsearch.search.range_edges import RangeEdge, range_edges
+from hpsearch.search.schedule.limits import planned_trials
 from hpsearch.search.zoom import stage_box
 from hpsearch.storage.database import display_name
 from hpsearch.storage.lease import Holder
@@ -135,7 +136,7 @@ def summarize(storage: StudyDatabase, known: Sequence[Sequence[Trial]] = ()) -> 
     transferred = storage.trials.load(PRIOR, space)
     trials: list[list[Trial]] = []
     boxes: list[Box] = []
-    totals = [s.trials for s in spec.stages]
+    totals = [planned_trials(spec, number) for number in range(len(spec.stages))]
     for number, stage in enumerate(spec.stages):
         stored = stored_stages.get(stage.name)
         stage_trials = _load_trials(space, storage, stage.name, known[number] if number < len(known) else ())
@@ -143,7 +144,8 @@ def summarize(storage: StudyDatabase, known: Sequence[Sequence[Trial]] = ()) -> 
             break
         boxes.append(stored.box if stored else stage_box(spec, space, number, trials, transferred))
         trials.append(stage_trials)
-        totals[number] = len(stage_trials) if stage.confirms else (stored and stored.ended) or stage.trials
+        ended = len(stage_trials) if stage.confirms else stored and stored.ended
+        totals[number] = planned_trials(spec, number, len(stage_trials), ended)
     champion = find_champion(spec, trials)
     weights = storage.weights.find(champion)
     if champion and weights and weights.test:

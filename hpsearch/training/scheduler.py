@@ -21,16 +21,16 @@ PREFETCH = 2  # tasks in flight per worker, so that a worker has its next task w
 MAX_DEATHS = 3  # worker deaths without progress of a trial, after which the trial has failed
 MAX_SHORTAGES = 3  # shortages without progress of a trial, after which the study ends
 SHORTAGE_PAUSE = 0.5  # seconds without new tasks after a trial's first shortage; twice as long after the second
-RETRY_WAVE = -1  # the wave of trials that are trained again after a shortage: before all others
+RETRY_PRIORITY = -1  # of trials that are trained again after a shortage: before all others
 
 
 @final
 class TaskScheduler:
-    """The tasks of one stage. Tasks of earlier waves start first; tasks of one wave start in the order of `add`."""
+    """The tasks of one stage. Those with the lowest `priority` start first, equal ones in the order of `add`."""
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
-        self._queue: list[tuple[int, int, Task]] = []  # a heap of (wave, order, task)
+        self._queue: list[tuple[int, int, Task]] = []  # a heap of (priority, order, task)
         self._order = count()
         self._submitted: dict[Future[Outcome], tuple[int, Task]] = {}
         self._in_flight: set[int] = set()  # numbers of trials, queued or submitted
@@ -42,11 +42,11 @@ class TaskScheduler:
         """Return whether a trial is queued or in training."""
         return number in self._in_flight
 
-    def add(self, wave: int, tasks: Sequence[Task]) -> None:
+    def add(self, priority: int, tasks: Sequence[Task]) -> None:
         """Queue tasks; `dispatch` submits them."""
         for task in tasks:
             self._in_flight |= {t.number for t in task.trials}
-            heapq.heappush(self._queue, (wave, next(self._order), task))
+            heapq.heappush(self._queue, (priority, next(self._order), task))
 
     def dispatch(self) -> None:
         """Submit queued tasks, as many as the workers need next.
@@ -60,8 +60,8 @@ class TaskScheduler:
             return
         most = 1 if self._shortages else PREFETCH * self._executor.workers
         while self._queue and len(self._submitted) < most:
-            wave, _, task = heapq.heappop(self._queue)
-            self._submitted[self._executor.submit(task)] = wave, task
+            priority, _, task = heapq.heappop(self._queue)
+            self._submitted[self._executor.submit(task)] = priority, task
 
     def collect(self, seconds: float) -> tuple[list[Outcome], BaseException | None]:
         """Wait at most `seconds` for tasks to end; return their outcomes, and an exception that must end the study.
@@ -77,34 +77,34 @@ class TaskScheduler:
         outcomes: list[Outcome] = []
         error: BaseException | None = None
         for future in done:
-            wave, task = self._submitted.pop(future)
+            priority, task = self._submitted.pop(future)
             self._in_flight -= {t.number for t in task.trials}
             exception = future.exception()
             if (shortage := _shortage(exception)) is not None:
                 error = self._wait_for_resources(task, shortage) or error
             elif isinstance(exception, WorkerDied):
-                failed = self._retry(wave, task, exception)
+                failed = self._retry(priority, task, exception)
                 outcomes += [failed] if failed else []
             elif exception is not None:
                 error = exception
             else:
                 outcomes.append(future.result())
-                self._resume(wave, task, outcomes[-1])
+                self._resume(priority, task, outcomes[-1])
         return outcomes, error
 
-    def _resume(self, wave: int, task: Task, outcome: Outcome) -> None:
+    def _resume(self, priority: int, task: Task, outcome: Outcome) -> None:
         """Queue again the trials that have not reached the task's epoch."""
         unfinished = {r.number: r for r in outcome if r.state == "running" and r.epochs < task.epochs}
         for r in outcome:
             del self._deaths[r.number], self._shortages[r.number]
         trials = tuple(resumed(t, unfinished[t.number]) for t in task.trials if t.number in unfinished)
-        self.add(wave, [dataclasses.replace(task, trials=trials)] if trials else [])
+        self.add(priority, [dataclasses.replace(task, trials=trials)] if trials else [])
 
-    def _retry(self, wave: int, task: Task, died: WorkerDied) -> Outcome:
+    def _retry(self, priority: int, task: Task, died: WorkerDied) -> Outcome:
         """Queue the trials of a dead worker again, each alone; return the results of those that have failed."""
         self._deaths.update(t.number for t in task.trials)
         failed = [t for t in task.trials if self._deaths[t.number] >= MAX_DEATHS]
-        self.add(wave, [dataclasses.replace(task, trials=(t,)) for t in task.trials if t not in failed])
+        self.add(priority, [dataclasses.replace(task, trials=(t,)) for t in task.trials if t not in failed])
         for t in failed:
             del self._shortages[t.number]
         return tuple(failed_result(t, f"its worker process ended {MAX_DEATHS} times: {died}") for t in failed)
@@ -112,7 +112,7 @@ class TaskScheduler:
     def _wait_for_resources(self, task: Task, shortage: str) -> ResourceExhausted | None:
         """Queue the trials again, each alone, after a pause; return an exception when the shortage persists."""
         self._shortages.update(t.number for t in task.trials)
-        self.add(RETRY_WAVE, [dataclasses.replace(task, trials=(t,)) for t in task.trials])
+        self.add(RETRY_PRIORITY, [dataclasses.replace(task, trials=(t,)) for t in task.trials])
         count = max(self._shortages[t.number] for t in task.trials)
         self._pause_end = time.monotonic() + SHORTAGE_PAUSE * count
         return ResourceExhausted(f"{shortage}, {count} times in a row") if count >= MAX_SHORTAGES else None

@@ -29,7 +29,7 @@ STUDY: dict[str, Any] = {
         {"name": "fine", "trials": 8, "sampler": "random", "zoom": {"keep_top": 0.3, "margin": 0.1}},
     ],
     "pruning": "none",
-    "wave": 8,
+    "parallel": 8,
     "workers": 2,
 }
 # MLflow's page requests the current user, which only a server with accounts knows. Its assistant would cover the page.

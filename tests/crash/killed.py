@@ -39,12 +39,16 @@ from hpsearch.search.earlier import reusable_trials
 from hpsearch.storage.records import Trial
 from hpsearch.storage.sqlite_file import url_of
 from hpsearch.storage.study_db import StudyDatabase
-from hpsearch.study import stage_run
 from hpsearch.study.loop import Study
+from hpsearch.study.stages import run as stage_run
 from hpsearch.study.summary import summary
 from hpsearch.tracking import TRACKERS, NullTracker, StudyInfo, Tracker
 
-STUDIES: dict[str, dict[str, Any]] = {"full": cases.FULL, "rich": cases.RICH, "mlflow": cases.FULL}
+STUDIES: dict[str, dict[str, Any]] = {
+    "full": cases.FULL,
+    "rich": {**cases.RICH, "stages.1.trials": 12},
+    "mlflow": cases.FULL,
+}
 Prepared = tuple[Dataset, tuple[tuple[Preprocessing, ...], ...]]
 Stops = Callable[[sa.Connection], None]  # called before a commit is written
 CLOCKS = ("identity", "created", "seconds", "finished", "datetime_start", "datetime_complete")  # columns

@@ -19,7 +19,7 @@ def random_study(draw: Random, folder: Path) -> Content:
         "train": _train(draw, epochs),
         "stages": _stages(draw, epochs),
         "duplicates": draw.choice(["new_seed", "reuse"]),
-        "wave": draw.choice([1, 2, 3, 5, 16]),
+        "parallel": draw.choice([1, 2, 3, 5, 16]),
         "workers": 1,
     }
     if draw.random() < 0.6:
@@ -58,11 +58,11 @@ def _train(draw: Random, epochs: int) -> Content:
 
 
 def _pruning(draw: Random, epochs: int) -> Content:
-    kind = draw.choice(["none", "successive_halving", "hyperband", "median"])
+    kind = draw.choice(["none", "promote", "hyperband", "median"])
     result: Content = {"kind": kind}
     if kind != "none" and draw.random() < 0.7:
         result["min_epochs"] = draw.randint(1, epochs)
-    if kind in ("successive_halving", "hyperband") and draw.random() < 0.7:
+    if kind in ("promote", "hyperband") and draw.random() < 0.7:
         result["reduction"] = draw.choice([2, 3, 4])
     if kind == "median" and draw.random() < 0.5:
         result["n_startup_trials"] = draw.choice([1, 2])

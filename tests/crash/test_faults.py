@@ -43,8 +43,8 @@ SHORT: dict[str, Any] = {
         {"name": "coarse", "trials": 8, "sampler": "random"},
         {"name": "fine", "trials": 4, "sampler": "tpe", "zoom": {"keep_top": 0.9, "margin": 0.2}},
     ],
-    "pruning": {"kind": "successive_halving", "min_epochs": 1, "reduction": 2},
-    "wave": 4,
+    "pruning": {"kind": "promote", "min_epochs": 1, "reduction": 2},
+    "parallel": 4,
 }
 TRIALS = 12
 LONG: dict[str, Any] = {

@@ -111,8 +111,8 @@ REASONS = {
     "timestamp": ":1: name: must not be a date",
     "duplicate_keys": ":2: name: given twice, first in line 1",
     "duplicate_numbers": ":2: 1: given twice",
-    "int_huge": ":4: wave: must lie within ±1e300",
-    "int_300": ":4: wave: must lie within ±1e300",
+    "int_huge": ":4: parallel: must lie within ±1e300",
+    "int_300": ":4: parallel: must lie within ±1e300",
     "float_overflow": ":4: train.l2: ",
     "merge_itself": "data: contains itself",
     "alias_itself": "contains itself",
@@ -271,8 +271,8 @@ ODD: list[Any] = [
     *({"kind": "hyperband"}, {"kind": "median", "reduction": 3}, {"epoch": 1, "optimizer": "sgd"}),
 ]  # fmt: skip
 KEYS = [
-    *("pruning", "duplicates", "max_failed", "wave", "workers", "seed", "timeout", "top", "seeds", "points"),
-    *("zoom", "name", "min", "max", "kind", "units", "value", "values", "depth", "hidden", "layers", "clip"),
+    *("pruning", "duplicates", "max_failed", "parallel", "budget", "workers", "seed", "timeout", "top", "seeds"),
+    *("points", "zoom", "name", "min", "max", "kind", "units", "value", "values", "depth", "hidden", "layers", "clip"),
     *("switch", "stop", "augment", "initializer", "shortcut", "log", "distribution", "low", "settings"),
     *("n_startup_trials", "row_sampling"),
     *("l1", "metric", "train", "model", "\x1b[2J", "../x", "<<", "", "x" * 500, "a b"),

@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.crash, pytest.mark.skipif(not Path("/proc/self/task").
 CHANGES: dict[str, Any] = {
     **cases.FULL,
     "train": {"optimizer": "momentum", "epochs": 200, "early_stopping": {"patience": 80, "min_delta": 1e-3}},
-    "pruning": {"kind": "successive_halving", "min_epochs": 25, "reduction": 2},
+    "pruning": {"kind": "promote", "min_epochs": 25, "reduction": 2},
 }
 PATIENCE = 2  # workers killed per coordinator: a trial that costs three has failed, which changes the table
 EACH = 40  # kills per study

@@ -215,7 +215,7 @@ def test_taken_over(
 
 
 @pytest.mark.parametrize(
-    "moment", ["stage_run.StageRun._advance", "stage_run.StageRun._receive", "loop.score_champion"]
+    "moment", ["stages.run.StageRun._advance", "stages.run.StageRun._receive", "loop.score_champion"]
 )
 def test_no_lease_after_an_error(
     call: Call, study: Path, file: Path, short: str, moment: str, monkeypatch: pytest.MonkeyPatch

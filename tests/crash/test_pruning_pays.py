@@ -40,8 +40,7 @@ def found(folder: Path, seed: int, pruning: str) -> Found:
 @pytest.mark.parametrize("seeds", [1, pytest.param(10, marks=pytest.mark.soak)])
 def test_pruning_pays(tmp_path: Path, seeds: int) -> None:
     pairs = [
-        tuple(found(tmp_path / f"{seed}-{kind}", seed, kind) for kind in ("none", "successive_halving"))
-        for seed in range(seeds)
+        tuple(found(tmp_path / f"{seed}-{kind}", seed, kind) for kind in ("none", "promote")) for seed in range(seeds)
     ]
     shares = [pruned.epochs / whole.epochs for whole, pruned in pairs]
     losses = [median(each[kind].loss for each in pairs) for kind in (0, 1)]

@@ -13,7 +13,7 @@ from hpsearch.config.references import preprocessing_values
 from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.errors import Interrupted
-from hpsearch.study import stage_run
+from hpsearch.study.stages import training
 from hpsearch.training.executors import EXECUTORS, Inline
 
 KINDS: dict[str, Any] = {
@@ -25,6 +25,7 @@ KINDS: dict[str, Any] = {
         **cases.FULL,
         "data": {"source": "sklearn", "name": "iris", "split": {"folds": 3}, "scale": "scaling"},
         "parameters.scaling": {"values": ["standard", "minmax"]},
+        "pruning": {"kind": "stop", "min_epochs": 2, "reduction": 2},
     },
 }
 
@@ -83,7 +84,7 @@ def test_order_of_results(spec: Spec, dataset: Dataset, table: str, tmp_path: Pa
 
 def test_slices(spec: Spec, dataset: Dataset, table: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every trial returns after every epoch, and its checkpoint is stored."""
-    monkeypatch.setattr(stage_run, "TIME_SLICE", 0.0)
+    monkeypatch.setattr(training, "TIME_SLICE", 0.0)
     cases.run(spec, dataset, tmp_path / "small.db", Inline())
     assert cases.table(tmp_path / "small.db") == table
 

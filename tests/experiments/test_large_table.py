@@ -26,7 +26,7 @@ model: {hidden: [{units: 16}]}
 train: {epochs: 1, batch_size: 1024, learning_rate: 0.05}
 parameters: {l2: {min: 1e-6, max: 1e-3, scale: log}}
 stages: [{name: coarse, trials: 4}]
-wave: 4
+parallel: 4
 workers: 2
 """
 

@@ -11,7 +11,7 @@ from engine.metrics import METRICS
 
 STUDIES = paths.STUDIES
 DATA = paths.DATA
-FEW = ["stages.0.trials=8", "stages.1.trials=4", "stages.2.top=2", "stages.2.seeds=2", "wave=4"]
+FEW = ["stages.0.trials=8", "stages.1.trials=4", "stages.2.top=2", "stages.2.seeds=2", "parallel=4"]
 # Study → its files, the test metric, and the value to reach with few trials.
 STUDIED = {
     "adult": (("adult-train", "adult-test"), "roc_auc", 0.9),

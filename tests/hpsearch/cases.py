@@ -29,7 +29,7 @@ from hpsearch.training.trial import advance
 # settled kernel.
 KERNEL = "numpy"
 
-# Two stages, the second of three waves, so that the last is proposed while the one before is partly trained, and with
+# Two stages, the second with several times as many trials as virtual workers, and with
 # more reused trials than TPE's ten start-up trials; shapes that repeat.
 CONTENT: dict[str, Any] = {
     "name": "small",
@@ -48,7 +48,7 @@ CONTENT: dict[str, Any] = {
         {"name": "coarse", "trials": 15, "sampler": "random"},
         {"name": "fine", "trials": 9, "sampler": "tpe", "zoom": {"keep_top": 0.5, "margin": 0.2}},
     ],
-    "wave": 3,
+    "parallel": 3,
     "workers": 1,
 }
 
@@ -100,17 +100,22 @@ RICH: dict[str, Any] = {
 
 
 # Everything that the loop does: trials that diverge, are pruned at two rungs and carried forward, TPE beyond its ten
-# start-up trials, waves that are not full, and a confirming stage.
+# start-up trials, boxes that are renewed, and a confirming stage.
 FULL: dict[str, Any] = {
     "train": {"optimizer": "momentum", "epochs": 8, "early_stopping": {"patience": 3, "min_delta": 1e-3}},
     "parameters.learning_rate": {"min": 1e-3, "max": 1e16, "scale": "log"},
     "stages": [
         {"name": "coarse", "trials": 18, "sampler": "random"},
-        {"name": "fine", "trials": 11, "sampler": "tpe", "zoom": {"keep_top": 0.9, "margin": 0.2}},
+        {
+            "name": "fine",
+            "trials": 13,
+            "sampler": "tpe",
+            "zoom": {"keep": 5, "every": 3, "outside": 0.2, "margin": 0.2},
+        },
         {"name": "confirm", "top": 3, "seeds": 2},
     ],
-    "pruning": {"kind": "successive_halving", "min_epochs": 2, "reduction": 2},
-    "wave": 4,
+    "pruning": {"kind": "promote", "min_epochs": 2, "reduction": 2},
+    "parallel": 4,
 }
 
 

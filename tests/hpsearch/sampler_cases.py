@@ -48,9 +48,9 @@ def members(*names: str) -> list[Any]:
     return [pytest.param(n, marks=pytest.mark.skipif(lacks[n] is not None, reason=str(lacks[n]))) for n in names]
 
 
-def context(number: int, *, seed: int = 5, wave: int = 8, known: int = 0, box: Box = BOX) -> SamplerContext:
+def context(number: int, *, seed: int = 5, parallel: int = 8, known: int = 0, box: Box = BOX) -> SamplerContext:
     conditional = frozenset(WHEN.keys() & box.keys())
-    return SamplerContext(derive(seed, "ask"), derive(seed, number, "ask"), number, wave, known, box, conditional)
+    return SamplerContext(derive(seed, "ask"), derive(seed, number, "ask"), number, parallel, known, box, conditional)
 
 
 def frozen(params: Params, outcome: Outcome | None, box: Box = BOX) -> FrozenTrial:
@@ -78,20 +78,20 @@ def searched(
     trials: int,
     *,
     seed: int = 5,
-    wave: int = 8,
+    parallel: int = 8,
     direction: str = "minimize",
     known: Sequence[FrozenTrial] = (),
     box: Box = BOX,
 ) -> list[tuple[Params, Outcome]]:
-    """Run a stage as the loop does: wave k sees the outcomes of waves up to k−2, and wave k−1 as running."""
+    """Run a stage in waves: wave k sees the outcomes of waves up to k−2, and wave k−1 as running."""
     done: list[tuple[Params, Outcome]] = []
-    for first in range(0, trials, wave):
+    for first in range(0, trials, parallel):
         memory = optuna.create_study(direction=direction)
         memory.add_trials(known)
-        visible = max(0, first - wave)
+        visible = max(0, first - parallel)
         memory.add_trials([frozen(p, o if n < visible else None, box) for n, (p, o) in enumerate(done)])
-        for number in range(first, min(first + wave, trials)):
-            about = context(number, seed=seed, wave=wave, known=len(known), box=box)
+        for number in range(first, min(first + parallel, trials)):
+            about = context(number, seed=seed, parallel=parallel, known=len(known), box=box)
             done.append((asked(memory, name, about), (TrialState.RUNNING, None, {})))
         done[first:] = [(p, outcome(n, p)) for n, (p, _) in enumerate(done[first:], first)]
     return done

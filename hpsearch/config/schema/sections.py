@@ -162,12 +162,15 @@ def _search(spec: Schema, definitions: dict[str, Schema]) -> None:
     _replace(spec, "stages", {"type": "array", "items": {"$ref": "#/$defs/Stage"}, "minItems": 1})
     stage = definitions["Stage"]
     stage["required"] = ["name"]
-    stage["anyOf"] = [{"required": [key]} for key in ("trials", "points", "seeds", "top")]
     duration = {"type": "string", "pattern": f"^{DURATION}$", "maxLength": MAX_DURATION_LENGTH}
-    _replace(stage, "timeout", {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, duration, {"type": "null"}]})
+    for section in (spec, stage):
+        _replace(section, "timeout", {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, duration, {"type": "null"}]})
+    limits = [_given(key) for key in ("trials", "budget", "timeout", "points", "seeds", "top")]
+    limited = {"properties": {"stages": {"items": {"anyOf": limits}}}}
+    spec["allOf"] = [{"anyOf": [_given("budget"), _given("timeout"), limited]}]
     point = {"type": "object", "additionalProperties": SCALAR}
     _replace(stage, "points", {"type": "array", "items": point})
-    excluded = {key: {"type": "null"} for key in ("zoom", "pruning", "timeout")} | {"points": {"maxItems": 0}}
+    excluded = {key: {"type": "null"} for key in ("zoom", "pruning", "timeout", "budget")} | {"points": {"maxItems": 0}}
     stage["allOf"] = [
         {
             "if": {"properties": {"top": {"type": "integer"}}, "required": ["top"]},
@@ -175,8 +178,9 @@ def _search(spec: Schema, definitions: dict[str, Schema]) -> None:
         }
     ]
     of_kind = {
-        "none": ("min_epochs", "reduction", "n_startup_trials"),
-        "successive_halving": ("n_startup_trials",),
+        "none": ("rungs", "min_epochs", "reduction", "n_startup_trials"),
+        "promote": ("n_startup_trials",),
+        "stop": ("n_startup_trials",),
         "hyperband": ("n_startup_trials",),
         "median": ("reduction",),
     }
@@ -185,10 +189,18 @@ def _search(spec: Schema, definitions: dict[str, Schema]) -> None:
         _when("kind", kind, {key: {"type": "null"} for key in keys}, default=kind == "none")
         for kind, keys in of_kind.items()
     ]
+    pruning["allOf"].append({"if": _given("rungs"), "then": {"properties": {"min_epochs": {"type": "null"}}}})
+    once = {key: {"type": "null"} for key in ("keep", "every", "outside")}
+    definitions["Zoom"]["allOf"] = [{"if": _given("keep_top"), "then": {"properties": once}}]
     _replace(definitions["Metric"], "positive", {"type": [*SCALAR["type"], "null"]})
     maximized = [name for name in get_args(MetricName) if Metric(name=name).sign < 0]
     condition = {"properties": {"name": {"enum": maximized}}, "required": ["name"]}
     definitions["Metric"]["allOf"] = [{"if": condition, "then": _goal("maximize"), "else": _goal("minimize")}]
+
+
+def _given(key: str) -> Schema:
+    """Return the condition that a key is given and not null."""
+    return {"properties": {key: {"not": {"type": "null"}}}, "required": [key]}
 
 
 def _goal(goal: str) -> Schema:

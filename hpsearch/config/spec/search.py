@@ -85,21 +85,25 @@ class Metric(StrictModel):
 class Pruning(StrictModel):
     """End trials that perform worse than others before their last epoch, at rungs (numbers of epochs).
 
-    Trials of a wave are pruned together once all of them reach the rung.
+    A decision at a rung follows from the trials that have ended there on the stage's virtual clock.
     """
 
-    kind: Literal["none", "successive_halving", "hyperband", "median"] = Field(
+    kind: Literal["none", "promote", "stop", "hyperband", "median"] = Field(
         "none",
-        description="`successive_halving` continues one of `reduction` trials at a rung, and the next rung is"
-        " `reduction` times as far; `hyperband` does so in brackets that begin at different rungs; `median` continues"
-        " trials that are not worse than the median, every `min_epochs`.",
+        description="`promote` pauses a trial at each rung and continues the best paused trial while it is among the"
+        " best of `reduction` trials there; `stop` decides once, when a trial arrives; `hyperband` does so in brackets"
+        " that begin at different rungs; `median` continues trials that are not worse than the median.",
+    )
+    rungs: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Listed] | None = Field(
+        None, description="Rungs, in epochs, increasing. Default: from `min_epochs` and `reduction`."
     )
     min_epochs: Annotated[int, Field(ge=1)] | None = Field(
         None,
-        description="First rung, in epochs. Default: 1/27 of the epochs when `reduction` is 3, 1/10 for `median`.",
+        description="First rung, in epochs; the next is `reduction` times as far, or for `median` as far again."
+        " Default: 1/27 of the epochs when `reduction` is 3, 1/10 for `median`.",
     )
     reduction: Annotated[int, Field(ge=2, le=100)] | None = Field(
-        None, description="Reduction factor of `successive_halving` and `hyperband`. Default: 3."
+        None, description="One of so many trials continues at a rung. Default: 3."
     )
     n_startup_trials: Annotated[int, Field(ge=1)] | None = Field(
         None, description="Trials that must have reached a rung before `median` ends one there. Default: 4."
@@ -113,13 +117,18 @@ class Pruning(StrictModel):
     @model_validator(mode="after")
     def _of_this_kind(self) -> Self:
         kinds_of = {
-            "min_epochs": ("successive_halving", "hyperband", "median"),
-            "reduction": ("successive_halving", "hyperband"),
+            "rungs": ("promote", "stop", "hyperband", "median"),
+            "min_epochs": ("promote", "stop", "hyperband", "median"),
+            "reduction": ("promote", "stop", "hyperband"),
             "n_startup_trials": ("median",),
         }
         for name, kinds in kinds_of.items():
             if getattr(self, name) is not None and self.kind not in kinds:
                 raise ValueError(f"{name} is for {' and '.join(kinds)}, not for {self.kind}")
+        if self.rungs is not None and self.min_epochs is not None:
+            raise ValueError("rungs lists every rung, so min_epochs is not allowed with it")
+        if self.rungs is not None and (not self.rungs or list(self.rungs) != sorted(set(self.rungs))):
+            raise ValueError(f"rungs must be increasing epochs, got {list(self.rungs)}")
         return self
 
 
@@ -128,7 +137,8 @@ DURATION = r"(?:\d+(?:\.\d+)?[smhd])+"
 MAX_DURATION_LENGTH = 50  # characters
 
 
-def _seconds(value: Any) -> Any:
+def seconds_of(value: Any) -> Any:
+    """Return a duration in seconds; other values than text are left to later checks."""
     if not isinstance(value, str):
         return value
     if len(value) > MAX_DURATION_LENGTH or not re.fullmatch(DURATION, value, re.ASCII):
@@ -138,12 +148,49 @@ def _seconds(value: Any) -> Any:
 
 @final
 class Zoom(StrictModel):
-    """Narrow each range to the box of the best trials so far, widened by a margin."""
+    """Narrow each range to the box of the best trials so far, widened by a margin.
 
-    keep_top: Annotated[float, Field(gt=0, le=1)] = Field(0.2, description="Share of the trials whose box is kept.")
-    margin: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.1, description="Share of the previous width that is added on each side."
+    The box is renewed during the stage, or found once, before the stage, with `keep_top`.
+    """
+
+    keep: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="Number of best trials whose box is kept. Default: 6."
     )
+    every: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="Number of trials after which the box is found anew. Default: 8."
+    )
+    outside: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        None, description="Probability that a trial is sampled from the whole range instead. Default: 0.1."
+    )
+    keep_top: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None,
+        description="Share of the trials whose box is kept for the whole stage; excludes `keep`, `every`, `outside`.",
+    )
+    margin: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        None,
+        description="Share of the previous width that is added on each side. Default: 0.05, or 0.1 with `keep_top`.",
+    )
+
+    @property
+    def renewed(self) -> bool:
+        """Return whether the box is renewed during the stage."""
+        return self.keep_top is None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        once = data.get("keep_top") is not None
+        defaults: dict[str, Any] = {"margin": 0.1} if once else {"keep": 6, "every": 8, "outside": 0.1, "margin": 0.05}
+        return data | {name: value for name, value in defaults.items() if data.get(name) is None}
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Self:
+        for name in ("keep", "every", "outside"):
+            if self.keep_top is not None and getattr(self, name) is not None:
+                raise ValueError(f"keep_top finds one box for the stage, so {name} is not allowed with it")
+        return self
 
 
 @final
@@ -157,8 +204,15 @@ class Stage(StrictModel):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$", max_length=50)] = Field(
         description="Name: letters, digits, _ and -, at most 50 characters, unique in the study."
     )
-    trials: Annotated[int, Field(ge=1)] = Field(
-        description="Total number of trials, over all restarts. Default: points times seeds, or top times seeds."
+    trials: Annotated[int, Field(ge=1)] | None = Field(
+        None,
+        description="Total number of trials, over all restarts. Default: points times seeds, top times seeds, or as"
+        " many as `budget` and `timeout` allow.",
+    )
+    budget: Annotated[float, Field(gt=0, le=1e6)] | None = Field(
+        None,
+        description="Epochs that the stage trains, in trainings of `train.epochs` epochs. Default: the stage's share of"
+        " the study's budget, if it has no other limit.",
     )
     points: Annotated[tuple[dict[str, Value], ...], Listed] = Field(
         (), description="Points to begin with: the values of some or all searched parameters."
@@ -170,9 +224,9 @@ class Stage(StrictModel):
         description="Narrow the box before the stage. Default: the box of the stage before, at first the whole ranges.",
     )
     pruning: Pruning | None = Field(None, description="Pruning of this stage. Default: that of the study.")
-    timeout: Annotated[float, BeforeValidator(_seconds), Field(gt=0)] | None = Field(
+    timeout: Annotated[float, BeforeValidator(seconds_of), Field(gt=0)] | None = Field(
         None,
-        description="Time after which no new wave begins, over all restarts: seconds, or a duration such as 20m or"
+        description="Time after which no new trial begins, over all restarts: seconds, or a duration such as 20m or"
         " 1h30m. Default: none.",
     )
     top: Annotated[int, Field(ge=1)] | None = Field(
@@ -185,6 +239,23 @@ class Stage(StrictModel):
         return self.top is not None
 
     @property
+    def limited(self) -> bool:
+        """Return whether the stage has a limit of its own."""
+        return self.trials is not None or self.budget is not None or self.timeout is not None
+
+    @property
+    def repeated(self) -> int:
+        """The number of trials of listed points."""
+        return len(self.points) * self.seeds
+
+    @property
+    def size(self) -> str:
+        """Its limits: `48 trials`, `budget 5` or `timeout 600 s`."""
+        limits = {"budget": self.budget, "timeout": self.timeout}
+        texts = [f"{name} {value:g}{' s' * (name == 'timeout')}" for name, value in limits.items() if value is not None]
+        return ", ".join([f"{self.trials} trials"] if self.trials is not None else texts)
+
+    @property
     def how(self) -> str:
         """The sampler, or for a confirming stage `top 3 × 5 seeds`."""
         return f"top {self.top} × {self.seeds} seeds" if self.confirms else str(self.sampler)
@@ -192,7 +263,7 @@ class Stage(StrictModel):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.top is not None:
-            for name in ("points", "zoom", "pruning", "timeout"):
+            for name in ("points", "zoom", "pruning", "timeout", "budget"):
                 if getattr(self, name) not in (None, ()):
                     raise ValueError(f"top and seeds determine what is trained, so {name} is not allowed with them")
             if self.seeds < 2:
@@ -201,7 +272,7 @@ class Stage(StrictModel):
                 raise ValueError(
                     f"trials must be top times seeds, {self.top} times {self.seeds}, got {self.trials}; remove trials"
                 )
-        if self.trials < len(self.points) * self.seeds:
+        if self.trials is not None and self.trials < self.repeated:
             raise ValueError(
                 f"trials must be at least points times seeds, {len(self.points)} times {self.seeds}, got {self.trials}"
             )
@@ -211,9 +282,11 @@ class Stage(StrictModel):
     @classmethod
     def _default_trials(cls, data: Any) -> Any:
         """Derive the number of trials from points and seeds, or from top and seeds."""
-        if not isinstance(data, dict) or "trials" in data or not data.keys() & {"points", "seeds", "top"}:
+        if not isinstance(data, dict) or data.get("trials") is not None or not data.keys() & {"points", "seeds", "top"}:
             return data
-        if "top" in data:
+        if data.get("top") is None and (data.get("budget") or data.get("timeout")):
+            return data
+        if data.get("top") is not None:
             top, seeds = data["top"], data.get("seeds", 1)
             valid = all(isinstance(n, int) and n > 0 for n in (top, seeds))
             return data | {"trials": top * seeds if valid else 1}

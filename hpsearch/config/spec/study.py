@@ -1,14 +1,24 @@
 """The spec of a whole study file."""
 
-from typing import Annotated, Literal, final
+from typing import Annotated, Any, Literal, final
 
-from pydantic import Field, SerializeAsAny
+from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
 from hpsearch.config.spec.model import ModelSpec
-from hpsearch.config.spec.search import AnyParameter, Metric, Pruning, Stage
+from hpsearch.config.spec.search import AnyParameter, Metric, Pruning, Stage, seconds_of
 from hpsearch.config.spec.train import Train
 from hpsearch.core.schema import Listed, Name, StrictModel
 from hpsearch.data.sources.base import Source
+
+FIRST_SHARE = 0.2  # of the study's budget, for the first of several stages
+CONFIRM_SHARE = 0.1  # of the study's timeout
+
+
+def _shares(count: int) -> list[float]:
+    """Return the shares of `count` stages in a budget."""
+    if count < 2:
+        return [1.0] * count
+    return [FIRST_SHARE, *[(1 - FIRST_SHARE) / (count - 1)] * (count - 1)]
 
 
 @final
@@ -39,13 +49,40 @@ class Spec(StrictModel):
     max_failed: Annotated[int, Field(ge=0)] | None = Field(
         None, description="Number of failed trials beyond which the study ends. Default: unlimited."
     )
-    wave: Annotated[int, Field(ge=1)] = Field(
-        16,
-        description="Number of trials proposed together, without knowing each other's outcomes; affects the results.",
+    parallel: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        4,
+        description="Number of virtual workers: trials that train at the same time on the virtual clock and so do not"
+        " know each other's outcomes. Unlike `workers`, it affects the results.",
+    )
+    budget: Annotated[float, Field(gt=0, le=1e6)] | None = Field(
+        None,
+        description="Epochs that the searching stages without a limit of their own share, in trainings of"
+        " `train.epochs` epochs: 20 % for the first of several. Default: none.",
+    )
+    timeout: Annotated[float, BeforeValidator(seconds_of), Field(gt=0)] | None = Field(
+        None,
+        description="Time that the searching stages without a limit of their own share in the same way; a tenth is"
+        " left for a confirming stage: seconds, or a duration such as 20m. Default: none.",
     )
     workers: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
         "auto", description="Number of worker processes; does not affect the results."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _shared_limits(cls, data: Any) -> Any:
+        """Give stages without a limit their shares of the study's budget and timeout."""
+        stages = data.get("stages") if isinstance(data, dict) else None
+        if not isinstance(stages, tuple | list) or not all(isinstance(stage, Stage) for stage in stages):
+            return data
+        rest = 1 - CONFIRM_SHARE * any(stage.confirms for stage in stages)
+        waiting = [n for n, stage in enumerate(stages) if not stage.limited]
+        shared = list(stages)
+        for number, share in zip(waiting, _shares(len(waiting)), strict=True):
+            budget, timeout = data.get("budget"), data.get("timeout")
+            limits = {"budget": budget and share * budget, "timeout": timeout and share * rest * timeout}
+            shared[number] = shared[number].model_copy(update=limits)
+        return data | {"stages": tuple(shared)}
 
     @property
     def stage_names(self) -> list[str]:

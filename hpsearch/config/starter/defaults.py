@@ -1,5 +1,6 @@
 """Defaults for a table: split, sizes of the network and the search, and the metric."""
 
+import os
 from typing import Any, NamedTuple
 
 from hpsearch.core.text import format_percent
@@ -11,6 +12,7 @@ CROSS_VALIDATION_ROWS = 2000  # with fewer rows a validation part is too small, 
 FOLDS = 5
 IMBALANCED = 0.2  # share of the rarer of two classes, below which accuracy is misleading
 ACCURACY_ROWS = 2000  # validation rows below which accuracy is too coarse
+TRIALS_A_TRAINING = 3.2  # trials that a full training's worth of epochs is used for
 WIDE_INPUTS = 500  # inputs above which wide layers would be slow
 
 
@@ -20,7 +22,8 @@ class StudySize(NamedTuple):
     Attributes:
         batches, units: values to choose from.
         depth: largest number of hidden layers.
-        coarse, fine: trials of the two stages.
+        coarse, fine: epochs of the two stages, in full trainings.
+        parallel: number of virtual workers.
         duration: about how long the study takes on two cores, in words.
     """
 
@@ -30,7 +33,18 @@ class StudySize(NamedTuple):
     depth: int
     coarse: int
     fine: int
+    parallel: int
     duration: str
+
+    @property
+    def first_rung(self) -> int:
+        """The first rung of the coarse stage, in epochs."""
+        return max(1, round(self.epochs / 25))
+
+    @property
+    def late_rungs(self) -> list[int]:
+        """The rungs of the fine stage, in epochs."""
+        return sorted({max(1, round(self.epochs / part)) for part in (8, 4, 2)})
 
 
 def choose_split(profile: TableProfile) -> dict[str, Any]:
@@ -58,10 +72,11 @@ def choose_size(dataset: Dataset) -> StudySize:
     passes = epochs * rows
     # Duration of one trial in about milliseconds: arithmetic, plus the overhead of the steps.
     load = passes * dataset.folds * (inputs + 2 * max(units)) / 1e6 + passes / smallest / 20
-    coarse, fine = next(t for most, t in ((900, (48, 32)), (2000, (32, 16)), (1e18, (16, 16))) if load <= most)
-    minutes = (5 + load * (coarse + fine) / 1000) / 60
+    coarse, fine = next(t for most, t in ((900, (5, 20)), (2000, (3, 12)), (1e18, (2, 8))) if load <= most)
+    minutes = (5 + load * TRIALS_A_TRAINING * (coarse + fine) / 1000) / 60
     duration = "about a minute" if minutes < 1.75 else f"about {minutes:.0f} minutes" if minutes < 100 else "hours"
-    return StudySize(epochs, tuple(batches), units, depth, coarse, fine, duration)
+    parallel = 2 if (os.cpu_count() or 1) <= 2 else 4
+    return StudySize(epochs, tuple(batches), units, depth, coarse, fine, parallel, duration)
 
 
 def choose_metric(profile: TableProfile, dataset: Dataset) -> tuple[str, str]:

@@ -222,12 +222,17 @@ def _parameters(profile: TableProfile, size: StudySize) -> Iterator[str]:
 
 def _stages(size: StudySize) -> Iterator[str]:
     yield "stages:"
-    yield f"  - {{name: coarse, trials: {size.coarse}, sampler: random}}  # the whole space"
-    zoom = "zoom: {keep_top: 0.25, margin: 0.1}"
-    yield f"  - {{name: fine, trials: {size.fine}, sampler: tpe, {zoom}}}  # the box of the best quarter"
+    yield "  - name: coarse  # the whole space"
+    yield f"    budget: {size.coarse}  # as many epochs as {size.coarse} full trainings, most of them short"
+    yield "    sampler: random"
+    yield f"    pruning: {{kind: promote, min_epochs: {size.first_rung}}}  # one of three trials continues at each rung"
+    yield "  - name: fine"
+    yield f"    budget: {size.fine}"
+    yield "    sampler: tpe"
+    yield "    zoom: {keep: 6, every: 8}  # the box around the best six trials, renewed every eight trials"
+    yield f"    pruning: {{kind: promote, rungs: [{', '.join(map(str, size.late_rungs))}]}}"
     yield "  - {name: confirm, top: 3, seeds: 5}  # the best three again, to rule out luck"
-    first = max(1, size.epochs // 9)
-    yield f"pruning: {{kind: successive_halving, min_epochs: {first}}}  # one of three trials continues"
+    yield f"parallel: {size.parallel}  # trials that train at the same time; unlike workers, it affects the results"
 
 
 def _task(profile: TableProfile) -> str:
@@ -272,7 +277,8 @@ def summary_lines(profile: TableProfile, dataset: Dataset, split: Mapping[str, A
         yield f"numbers:  {', '.join(f'{key} {_list(value)}' for key, value in notation.items())}"
     yield f"rows:     {parts}" + (f", in {split['folds']} folds" if "folds" in split else "")
     yield from (f"note:     {printable(notice)}" for notice in profile.notices)
-    yield f"search:   {size.coarse} + {size.fine} trials and 15 to confirm, by {metric}: {size.duration} on two cores"
+    epochs = f"epochs of {size.coarse} + {size.fine} full trainings"
+    yield f"search:   {epochs} and 15 trials to confirm, by {metric}: {size.duration} on two cores"
 
 
 def _list(value: str | list[str]) -> str:

@@ -15,7 +15,7 @@ from hpsearch.core.space import Axis, value_bounds
 from hpsearch.core.text import format_count, format_duration, format_value, printable, without_controls
 from hpsearch.report.html.content import ReportContent
 from hpsearch.report.html.figures import Chart
-from hpsearch.report.tables import MISSING, format_range, seed_tables, stage_table
+from hpsearch.report.tables import MISSING, box_tables, format_range, seed_tables, stage_table
 from hpsearch.storage.records import FINISHED, Trial
 from hpsearch.training.scores import positive_class
 
@@ -76,7 +76,7 @@ def render_page(content: ReportContent, search: Sequence[Chart], model: Sequence
         status=content.status,
         sections=[s for s in sections if s.charts],
         captions={chart.name: printable(chart.caption, MAX_CAPTION_LENGTH) for chart in (*search, *model)},
-        seed_tables=list(seed_tables(content.summary)),
+        seed_tables=[*seed_tables(content.summary), *box_tables(content.summary)],
         best=_best(content),
         certainty=list(content.certainty()),
         diagnosis=content.diagnosis(),

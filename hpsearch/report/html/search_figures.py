@@ -26,7 +26,7 @@ from hpsearch.report.html.figures import (
     stage_color,
     thinned_curve,
 )
-from hpsearch.report.tables import format_parameters, point_letters
+from hpsearch.report.tables import format_parameters, point_letters, renewed_boxes
 from hpsearch.search.confirm import CONFIDENCE, Finalist
 from hpsearch.search.importance import MIN_BEST
 from hpsearch.storage.records import Trial
@@ -37,6 +37,7 @@ MAX_EPOCH_BINS = 50
 STATE_MARKERS = {"complete": {}, "pruned": {"symbol": "circle-open", "opacity": 0.6}}
 PRUNED_NOTE = " A pruned trial is drawn at its best value before pruning."
 STRIP_GAP = 50  # pixels between the strips of two parameters
+BOX_SPREAD = 0.7  # height of the bars of all renewed boxes of a stage, in rows
 
 
 def search_charts(content: ReportContent) -> Iterator[Chart]:
@@ -108,8 +109,8 @@ def _stages(content: ReportContent, axes: Sequence[Axis]) -> Chart:
         ticks = {"tickvals": list(range(len(searching))), "ticktext": [plotly_text(name) for name in searching]}
         figure.update_yaxes(range=[len(searching) - 0.5, -0.5], showgrid=False, **ticks, row=number, col=1)
     caption = (
-        "Each strip is a parameter on its sampling scale: the thin line is its full range, the bar is the range that "
-        "the stage searched, the dots are trials, and the star is the best trial."
+        "Each strip is a parameter on its sampling scale: the thin line is its full range, the bar is the range the "
+        "stage searched (if renewed, one bar each, from top to bottom), dots are trials, the star is the best trial."
     )
     return Chart("stages", "Stages", caption, figure)
 
@@ -119,10 +120,14 @@ def _stage_traces(content: ReportContent, axis: Axis, stage: str, row: int) -> I
     names = content.spec.stage_names
     number = names.index(stage)
     full = [chart_axes.coordinate(axis, end) for end in (axis.low, axis.high)] if axis.zoomable else [0, axis.high]
-    low, high = content.summary.boxes[number][axis.key] if axis.zoomable else full
     yield _bar(full, row, PALE_COLOR, 3, "")
-    label = f"{plotly_text(stage)}: {_bounds(axis, low, high)}"
-    yield _bar(chart_axes.visible_bounds(axis, low, high), row, stage_color(names, stage), 15, label)
+    renewed = renewed_boxes(content.summary.trials[number]) if axis.zoomable else []
+    for place, (first, box) in enumerate(renewed or [(0, content.summary.boxes[number])]):
+        low, high = box[axis.key] if axis.zoomable else full
+        height = row + BOX_SPREAD * ((place + 0.5) / max(1, len(renewed)) - 0.5)  # the first on top
+        label = f"{plotly_text(stage)}{f', from trial {first}' * bool(renewed)}: {_bounds(axis, low, high)}"
+        width = max(1, 12 // len(renewed)) if renewed else 15
+        yield _bar(chart_axes.visible_bounds(axis, low, high), height, stage_color(names, stage), width, label)
     trials = [t for t in content.summary.trials[number] if axis.key in t.internal_params]
     at = [chart_axes.coordinate(axis, t.internal_params[axis.key]) for t in trials]
     rows = [row + chart_axes.jitter(t.number) for t in trials]
@@ -131,7 +136,7 @@ def _stage_traces(content: ReportContent, axis: Axis, stage: str, row: int) -> I
     yield points("", TEXT_COLOR, at, rows, marker=marker, text=text, hoverinfo="text", showlegend=False)
 
 
-def _bar(bounds: Sequence[float], row: int, color: str, width: int, text: str) -> go.Scatter:
+def _bar(bounds: Sequence[float], row: float, color: str, width: int, text: str) -> go.Scatter:
     hover = {"hoverinfo": "text", "text": [text, text]} if text else {"hoverinfo": "skip"}
     style = {"line": {"color": color, "width": width}, "opacity": 0.45 if text else 1.0}
     return go.Scatter(x=list(bounds), y=[row, row], mode="lines", showlegend=False, **style, **hover)

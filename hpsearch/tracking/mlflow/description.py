@@ -51,7 +51,7 @@ def _search(study: StudyInfo) -> Iterator[str]:
     yield f"- Model: {code(_model(spec.model))}"
     yield f"- Training: {code(_choice(spec.train.optimizer))}, up to {spec.train.epochs} epochs"
     for stage in spec.stages:
-        how = stage.how if stage.confirms else f"{stage.trials} trials, {stage.how}"
+        how = stage.how if stage.confirms else f"{stage.size}, {stage.how}"
         yield f"- Stage {code(stage.name)}: {how}{', in a narrowed range' if stage.zoom else ''}"
     if spec.parameters:
         yield from ("", "| parameter | range | scale |", "|---|---|---|")

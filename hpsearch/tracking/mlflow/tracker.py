@@ -9,6 +9,7 @@ from typing import NamedTuple, final
 from hpsearch.config.references import search_space
 from hpsearch.core.files.temporary import private_folder
 from hpsearch.core.text import masked
+from hpsearch.search.schedule.limits import planned_trials
 from hpsearch.storage.records import Trial, best_of
 from hpsearch.tracking.base import StudyInfo
 from hpsearch.tracking.mlflow.database import artifact_root, open_client
@@ -68,7 +69,7 @@ class MlflowTracker:
         artifacts = artifact_root(self._file.path) if self._file else None
         self._experiment = Experiment.open(self._client, self._uri, study, common_tags, artifacts)
         self._experiment.update(None, self._trials.values())
-        counts = accumulate((stage.trials for stage in stages), initial=0)
+        counts = accumulate((planned_trials(study.spec, n) for n in range(len(stages))), initial=0)
         earlier = dict(zip((stage.name for stage in stages), counts, strict=False))
         axes, dataset = search_space(study.spec).axes, InputDataset.of(study)
         self._runs = TrialRuns(self._client, self._uri, self._experiment.id, axes, earlier, common_tags, dataset)

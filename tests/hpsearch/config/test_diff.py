@@ -300,7 +300,7 @@ EDITS: dict[str, tuple[list[dict[str, Any]], Mapping[str, int], dict[str, Any], 
     "train": (SEARCH, FIRST, {"train.epochs": 5}, "train.epochs: 4 → 5", DIFFER),
     "metric": (SEARCH, FIRST, {"metric": {"name": "train/loss"}}, "metric.name: val/loss → train/loss", DIFFER),
     "seed": (SEARCH, FIRST, {"seed": 6}, "seed: 5 → 6", DIFFER),
-    "wave": (SEARCH, FIRST, {"wave": 4}, "wave: 3 → 4", DIFFER),
+    "parallel": (SEARCH, FIRST, {"parallel": 4}, "parallel: 3 → 4", DIFFER),
     "pruning": (SEARCH, FIRST, {"pruning": "median"}, "pruning.kind: none → median", DIFFER),
     "duplicates": (SEARCH, FIRST, {"duplicates": "reuse"}, "duplicates: new_seed → reuse", DIFFER),
 }
@@ -491,7 +491,7 @@ FORKS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {
             "name": "other",
             "stages": [MORE],
-            "wave": 4,
+            "parallel": 4,
             "workers": 2,
             "pruning": "median",
             "duplicates": "reuse",

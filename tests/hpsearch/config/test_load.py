@@ -44,7 +44,7 @@ parameters:
 stages:
   - {name: coarse, trials: 48, sampler: random}
   - {name: fine, trials: 32, sampler: tpe, zoom: {keep_top: 0.2, margin: 0.1}}
-wave: 16
+parallel: 16
 workers: auto
 """
 
@@ -79,14 +79,19 @@ def edited(old: str, new: str) -> tuple[str, int]:
 def test_base_is_valid(study: Path) -> None:
     spec, notices = load(study, BASE)
     assert notices == []
-    assert (spec.name, spec.seed, spec.wave, spec.workers) == ("digits", 7, 16, "auto")
+    assert (spec.name, spec.seed, spec.parallel, spec.workers) == ("digits", 7, 16, "auto")
     assert [s.trials for s in spec.stages] == [48, 32]
 
 
 # Original text, replacement, the path in the message, and other text of the message.
 MISTAKES: dict[str, tuple[str, str, str, list[str]]] = {
     # Unknown keys, at each level.
-    "key at top": ("wave: 16", "waves: 16", "waves", ["unknown key 'waves'", "did you mean 'wave'?"]),
+    "key at top": (
+        "parallel: 16",
+        "parallels: 16",
+        "parallels",
+        ["unknown key 'parallels'", "did you mean 'parallel'?"],
+    ),
     "key in data": ("  scale: standard", "  scaling: standard", "data.scaling", ["did you mean 'scale'?"]),
     "key in split": ("test: 0.2}", "test: 0.2, tset: 0}", "data.split.tset", ["did you mean 'test'?"]),
     "key in model": ("  hidden:\n", "  hiden: []\n  hidden:\n", "model.hiden", ["did you mean 'hidden'?"]),
@@ -183,7 +188,7 @@ MISTAKES: dict[str, tuple[str, str, str, list[str]]] = {
         ["first", "earlier"],
     ),
     "stages of one name": ("name: fine", "name: coarse", "stages.1.name", ["'coarse'"]),
-    "no stage": (BASE[BASE.index("stages:") : BASE.index("wave")], "stages: []\n", "stages", ["1"]),
+    "no stage": (BASE[BASE.index("stages:") : BASE.index("parallel")], "stages: []\n", "stages", ["1"]),
     # Wrong types.
     "text for a number": ("epochs: 50", "epochs: fifty", "train.epochs", ["'fifty'"]),
     "quoted number": ("epochs: 50", "epochs: '50'", "train.epochs", ["'50'"]),
@@ -194,7 +199,7 @@ MISTAKES: dict[str, tuple[str, str, str, list[str]]] = {
     "parts of a trial": ("trials: 48", "trials: 4.5", "stages.0.trials", ["4.5"]),
     "nothing": ("epochs: 50", "epochs:", "train.epochs", ["None"]),
     "negative seed": ("seed: 7", "seed: -7", "seed", ["0", "-7"]),
-    "no wave": ("wave: 16", "wave: 0", "wave", ["1", "got 0"]),
+    "no virtual worker": ("parallel: 16", "parallel: 0", "parallel", ["1", "got 0"]),
     "no epochs": ("epochs: 50", "epochs: 0", "train.epochs", ["got 0"]),
     "no patience": ("patience: 8", "patience: 0", "train.early_stopping.patience", ["got 0"]),
     "workers": ("workers: auto", "workers: all", "workers", ["'all'"]),

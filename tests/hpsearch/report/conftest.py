@@ -10,7 +10,7 @@ import pytest
 from hpsearch.data.dataset import prepare
 from tests.hpsearch.test_cli import call, strict  # noqa: F401 (a fixture)
 
-SHORT = {"train.epochs": 4, "stages.0.trials": 21, "stages.1.trials": 4, "wave": 7}
+SHORT = {"train.epochs": 4, "stages.0.trials": 21, "stages.1.trials": 4, "parallel": 7}
 
 
 @pytest.fixture(scope="module")

@@ -12,12 +12,14 @@ import hpsearch
 from hpsearch.cli import commands
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.report.tables import (
+    box_tables,
     diagnosis,
     epochs_saved,
     format_range,
     format_scores,
     point_letters,
     pruning_line,
+    renewed_boxes,
     seed_tables,
     stage_table,
     winner_line,
@@ -130,3 +132,22 @@ def test_partial_points_are_not_counted_as_repeated(dataset: Dataset, tmp_path: 
     result = CliRunner().invoke(commands, ["show", str(tmp_path / "small.db")], catch_exceptions=False)
     assert result.exit_code == 0
     assert not any("over 2 seeds" in line for line in result.output.splitlines())
+
+
+def test_boxes_of_a_renewed_zoom() -> None:
+    """One row for each box, from which trial on; the trials outside and those of other stages are left out."""
+    spec = cases.small()
+    records = [complete(r, 0.1) for r in sampled(spec, 6)]
+    study = summary(spec, records, records[0])
+    axes = [axis for axis in study.space.axes if axis.zoomable]
+    assert list(box_tables(study)) == []
+    whole = study.boxes[0]
+    small_box = {key: (low, low) if low == high else (low, (low + high) / 2) for key, (low, high) in whole.items()}
+    small_box |= {a.key: (a.low, a.low + 1) for a in axes if a.integer}
+    boxes = [None, small_box, None, small_box, *[None] * (len(study.trials[0]) - 4)]
+    trials = [t._replace(box=box) for t, box in zip(study.trials[0], boxes, strict=True)]
+    assert renewed_boxes(trials) == [(1, small_box)]
+    ((title, rows),) = box_tables(study._replace(trials=[trials, *study.trials[1:]]))
+    assert title.startswith(f"{study.spec.stages[0].name}: ")
+    assert [row[0] for row in rows] == ["from trial", "0", "1"] and rows[0][1:] == [a.name for a in axes]
+    assert rows[1][1] != rows[2][1] and all(" … " in cell for row in rows[1:] for cell in row[1:])

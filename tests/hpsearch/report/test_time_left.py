@@ -25,7 +25,7 @@ STUDIES: dict[str, tuple[list[dict[str, Any]], float, float]] = {
 
 
 def spec_of(stages: list[dict[str, Any]]) -> Spec:
-    return cases.small(stages=stages, wave=8)
+    return cases.small(stages=stages, parallel=8)
 
 
 def simulated(spec: Spec, pruned: float, spread: float, seed: int, workers: int) -> Iterator[tuple[float, Workload]]:

@@ -25,7 +25,14 @@ from hpsearch.study.summary import Summary, summary
 from hpsearch.training.task import TrialResult
 from tests.hpsearch.test_cli import call  # noqa: F401 (a fixture)
 
-SHORT = {**cases.FULL, "train.epochs": 4, "stages.0.trials": 9, "stages.1.trials": 5, "stages.2.seeds": 2, "wave": 3}
+SHORT = {
+    **cases.FULL,
+    "train.epochs": 4,
+    "stages.0.trials": 9,
+    "stages.1.trials": 5,
+    "stages.2.seeds": 2,
+    "parallel": 3,
+}
 
 
 @pytest.fixture(scope="module")

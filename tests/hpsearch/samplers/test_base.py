@@ -74,8 +74,8 @@ def test_points_lie_in_the_box(name: str) -> None:
 @pytest.mark.parametrize("name", ALL)
 def test_maximizing_is_minimizing_negated_values(name: str) -> None:
     trials = 18 if name == "gp" else 32
-    ups = searched(name, turned, trials, wave=4, direction="maximize")
-    assert [p for p, _ in ups] == [p for p, _ in searched(name, mixed, trials, wave=4)]
+    ups = searched(name, turned, trials, parallel=4, direction="maximize")
+    assert [p for p, _ in ups] == [p for p, _ in searched(name, mixed, trials, parallel=4)]
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -142,18 +142,21 @@ def test_nothing_to_search(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "axes", "trials", "wave", "seeds", "times"),
+    ("name", "axes", "trials", "parallel", "seeds", "times"),
     [
         pytest.param("tpe", 4, 64, 8, range(5), 2, id="tpe"),
         pytest.param("gp", 2, 20, 2, range(3), 3, id="gp", marks=members("gp")[0].marks),
         pytest.param("cmaes", 4, 144, 8, range(5), 4, id="cmaes"),
-        pytest.param("cmaes", 4, 99, 3, range(5), 4, id="cmaes, population above wave", marks=pytest.mark.soak),
-        pytest.param("cmaes", 4, 144, 20, range(5), 2, id="cmaes, wave above population", marks=pytest.mark.soak),
+        pytest.param("cmaes", 4, 99, 3, range(5), 4, id="cmaes, population above parallel", marks=pytest.mark.soak),
+        pytest.param("cmaes", 4, 144, 20, range(5), 2, id="cmaes, parallel above population", marks=pytest.mark.soak),
     ],
 )
-def test_better_than_random(name: str, axes: int, trials: int, wave: int, seeds: range, times: float) -> None:
+def test_better_than_random(name: str, axes: int, trials: int, parallel: int, seeds: range, times: float) -> None:
     box = dict(list(SCALES.items())[:axes])
-    found, chance = best(name, trials, seeds, box, wave=wave), best("random", trials, range(15), box, wave=32)
+    found, chance = (
+        best(name, trials, seeds, box, parallel=parallel),
+        best("random", trials, range(15), box, parallel=32),
+    )
     print(f"{name}: {found:.2e}, random {chance:.2e}, {chance / found:.1f} times")
     assert found * times < chance
 

@@ -13,10 +13,12 @@ def test_start_at_the_best_known_trial() -> None:
     for direction, sign in (("minimize", 1.0), ("maximize", -1.0)):
         known = [frozen(p, complete(sign), SCALES) for p in others] + [frozen(close, complete(-sign), SCALES)]
         known += [frozen(others[0], (TrialState.PRUNED, None, {}), SCALES)]
-        first = searched("cmaes", lambda n, p: complete(0.0), 64, direction=direction, known=known, box=SCALES, wave=64)
+        first = searched(
+            "cmaes", lambda n, p: complete(0.0), 64, direction=direction, known=known, box=SCALES, parallel=64
+        )
         shares = np.array([p["share"] for p, _ in first])
         assert abs(shares.mean() - 3.6) < 0.4 and 0.7 < shares.std() < 1.3
-    alone = np.array([p["share"] for p, _ in searched("cmaes", mixed_nothing, 64, box=SCALES, wave=64)])
+    alone = np.array([p["share"] for p, _ in searched("cmaes", mixed_nothing, 64, box=SCALES, parallel=64)])
     assert abs(alone.mean() - 2) < 0.5 and 1.0 < alone.std() < 1.6
 
 
@@ -52,9 +54,9 @@ def test_trials_without_a_value_rank_last() -> None:
 
 def test_population_without_values_is_left_out() -> None:
     """A population without any value is not ranked by trial number."""
-    failed = searched("cmaes", lambda n, p: (TrialState.FAIL, None, {}), 64, box=SCALES, wave=16)
+    failed = searched("cmaes", lambda n, p: (TrialState.FAIL, None, {}), 64, box=SCALES, parallel=16)
     shares = np.array([p["share"] for p, _ in failed[48:]])
-    again = [after([], "cmaes", context(n, wave=16, box=SCALES)) for n in range(48, 64)]
+    again = [after([], "cmaes", context(n, parallel=16, box=SCALES)) for n in range(48, 64)]
     assert [p for p, _ in failed[48:]] == again and shares.std() > 0.5
 
 

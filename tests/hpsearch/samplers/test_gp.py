@@ -18,7 +18,7 @@ def test_avoids_diverged_regions(name: str) -> None:
         far = params["x"] > 0.5
         return (TrialState.PRUNED, None, {}) if far else complete(1 - params["x"] + (params["y"] - 0.5) ** 2)
 
-    done = searched(name, outcome, 24, box=box, wave=5)
+    done = searched(name, outcome, 24, box=box, parallel=5)
     assert sum(p["x"] > 0.6 for p, _ in done[15:]) <= 3
 
 
@@ -27,7 +27,7 @@ def test_number_of_threads_has_no_effect(name: str) -> None:
     """Sums over many rows would depend on how threads split them."""
     import torch
 
-    trials = [p for p, _ in searched("random", lambda n, p: complete(0.0), 116, wave=58, box=SCALES)]
+    trials = [p for p, _ in searched("random", lambda n, p: complete(0.0), 116, parallel=58, box=SCALES)]
     past = [frozen(p, complete(bowl(p)) if n < 100 else None, SCALES) for n, p in enumerate(trials)]
     before, drawn = torch.get_num_threads(), []
     try:

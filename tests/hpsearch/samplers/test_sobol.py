@@ -15,7 +15,7 @@ def test_sobol_is_the_sequence() -> None:
     generator = np.random.default_rng(context(0).stage_seed)
     keyword = "rng" if "rng" in inspect.signature(qmc.Sobol).parameters else "seed"  # since SciPy 1.15
     sequence = qmc.Sobol(len(BOX), scramble=True, **{keyword: generator}).random(32)
-    for (params, _), row in zip(searched("sobol", mixed, 32, wave=5), sequence, strict=True):
+    for (params, _), row in zip(searched("sobol", mixed, 32, parallel=5), sequence, strict=True):
         at = dict(zip(BOX, row.tolist(), strict=True))
         assert params["rate"] == pytest.approx(1e-4 ** (1 - at["rate"]), rel=1e-12)
         assert params["share"] == 2 * at["share"] - 1

@@ -24,12 +24,11 @@ from hpsearch.models.export import build_model
 from hpsearch.models.model import Model
 from hpsearch.report.tables import winner_line
 from hpsearch.search.champion import find_champion
-from hpsearch.search.confirm import Finalist, best_points, compare_points, find_winner
+from hpsearch.search.confirm import Finalist, best_points, compare_points, find_winner, train_seed
 from hpsearch.storage.records import Trial
 from hpsearch.storage.sqlite_file import url_of
 from hpsearch.storage.study_db import StudyDatabase
 from hpsearch.study import champion as ending
-from hpsearch.study.context import train_seed
 from hpsearch.study.loop import Study
 from hpsearch.training.executors import Inline
 from hpsearch.training.scores import final_scores
@@ -211,7 +210,7 @@ def test_without_a_winner() -> None:
 # Whole studies.
 
 STAGES = [{"name": "coarse", "trials": 9}, {"name": "confirm", "top": 3, "seeds": 3}]
-CHANGES: dict[str, Any] = {"stages": STAGES, "wave": 4, "seed": 1}  # the best trial is not the winner's
+CHANGES: dict[str, Any] = {"stages": STAGES, "parallel": 4, "seed": 1}  # the best trial is not the winner's
 
 
 @pytest.fixture(scope="module")
@@ -471,3 +470,26 @@ def test_weights_of_the_search_champion_are_kept(rows: Prepared, tmp_path: Path,
     storage = StudyDatabase.open(url_of(str(tmp_path / "a.db")), create=False)
     assert [label for label, c in storage.weights.load().items() if c.test] == [("coarse", best.number)]
     storage.close()
+
+
+SEEDED = [{"name": "coarse", "trials": 4}, {"name": "confirm", "top": 2, "seeds": 3}]
+
+
+def test_seeds_of_a_searching_stage_differ() -> None:
+    spec = cases.small(stages=SEEDED)
+    seeds = [train_seed(spec, spec.stages[0], number, 4) for number in range(4)]
+    assert len(set(seeds)) == 4
+    assert seeds == [train_seed(spec, spec.stages[0], number, 2) for number in range(4)]
+
+
+def test_points_of_a_confirming_stage_share_seeds() -> None:
+    """Trials 2k and 2k + 1 train the two points with seed k; other stages have other seeds."""
+    spec = cases.small(stages=SEEDED)
+    seeds = [train_seed(spec, spec.stages[1], number, 6) for number in range(6)]
+    assert seeds[0::2] == seeds[1::2] and len(set(seeds)) == 3
+    assert not set(seeds) & {train_seed(spec, spec.stages[0], number, 4) for number in range(6)}
+
+
+def test_seeds_depend_on_the_seed_of_the_study() -> None:
+    spec, other = cases.small(stages=SEEDED), cases.small(stages=SEEDED, seed=6)
+    assert train_seed(spec, spec.stages[0], 0, 4) != train_seed(other, other.stages[0], 0, 4)

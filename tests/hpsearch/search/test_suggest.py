@@ -35,9 +35,8 @@ GRID: dict[str, Any] = {
         {"name": "coarse", "trials": 30, "sampler": "tpe"},
         {"name": "fine", "trials": 6, "sampler": "random"},
     ],
-    "wave": 6,
+    "parallel": 8,
 }
-WAVE = 6
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +70,9 @@ def reuse(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     database, executor = tmp_path_factory.mktemp("reuse") / "small.db", Counted()
     study = cases.run(grid(duplicates="reuse"), dataset, database, executor)
     yield study, executor, cases.table(database)
+
+
+PARALLEL = 8
 
 
 def flat(study: Study) -> list[Trial]:
@@ -126,7 +128,7 @@ def test_reuse(reuse: tuple[Study, Counted, str]) -> None:
     kinds = Counter()  # type: Counter[str]
     for stage, records in enumerate(study.trials):
         for r in records:
-            visible = records[: max(0, (r.number // WAVE - 1) * WAVE)]
+            visible = records[: max(0, r.number - PARALLEL + 1) if r.number >= PARALLEL else 0]
             like = [x for x in [*(x for each in study.trials[:stage] for x in each), *visible] if key(x) == key(r)]
             if not like:
                 assert r.copied_from is None
@@ -158,7 +160,7 @@ def test_optuna_has_reused_outcomes(reuse: tuple[Study, Counted, str]) -> None:
 
 @pytest.mark.parametrize("order", ["last", "random"])
 def test_reuse_in_any_order(dataset: Dataset, reuse: tuple[Study, Counted, str], tmp_path: Path, order: str) -> None:
-    """The visible outcomes depend on the wave, not on the order of results."""
+    """The visible outcomes depend on the clock, not on the order of results."""
     picks: dict[str, Any] = {"last": lambda n: n - 1, "random": lambda n: (7 * n) // 11}
     executor = cases.HeldExecutor(picks[order], single=order == "last")
     with cases.opened(grid(duplicates="reuse"), dataset, tmp_path / "small.db", executor) as study:
@@ -207,7 +209,7 @@ def test_given_points_are_always_trained(dataset: Dataset, tmp_path: Path) -> No
     point = {"learning_rate": 0.3, "hidden_units": 8, "batch_size": 16}
     stages = [{"name": "coarse", "trials": 14, "points": [point], "seeds": 12}]
     executor = Counted()
-    study = cases.run(grid(duplicates="reuse", stages=stages, wave=2), dataset, tmp_path / "a.db", executor)
+    study = cases.run(grid(duplicates="reuse", stages=stages, parallel=2), dataset, tmp_path / "a.db", executor)
     assert all(r.copied_from is None for r in study.trials[0][:12])
     assert len({r.value for r in study.trials[0][:12]}) > 6 and len({s for _, s in executor.trials}) >= 12
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hpsearch.config.spec import Spec
 from hpsearch.core.space import Box, InternalValue, Space, box_contains, build_space
 from hpsearch.search.earlier import reusable_trials
-from hpsearch.search.zoom import stage_box
+from hpsearch.search.zoom import stage_box, trial_box
 from hpsearch.storage.records import Trial, ranked
 from hpsearch.training.task import TrialState
 
@@ -260,3 +260,59 @@ def test_a_box_includes_pruned_trials() -> None:
     found = stage_box(spec, axes, 1, [first])
     assert close(found["learning_rate"], 1e-2, 1e-1)
     assert numbers(reusable_trials(axes, found, [first])) == [0, 1, 4]
+
+
+RENEWED = [
+    {"name": "coarse", "trials": 4},
+    {"name": "fine", "trials": 40, "zoom": {"keep": 2, "every": 4, "outside": 0.3, "margin": 0.0}},
+    {"name": "finer", "trials": 4},
+]
+
+
+def renewed() -> tuple[Spec, Space]:
+    spec = small(
+        parameters=PARAMETERS,
+        stages=RENEWED,
+        **{"model.hidden": [{"units": "hidden_units", "activation": "activation"}]},
+    )
+    return spec, build_space(spec.parameters)
+
+
+def known(axes: Space, count: int, stage: str = "coarse") -> list[Trial]:
+    """Return trials of which the first are the best."""
+    return [record(axes, n, internal_params(0.01 * (n + 1), 0.01, 1.0, 8, 1), 0.1 * n, stage) for n in range(count)]
+
+
+def test_a_renewed_box_stays_for_a_run_of_trials() -> None:
+    """The box of the best two is found at every fourth trial; three of ten trials see the whole range."""
+    spec, axes = renewed()
+    outer, trials, boxes = axes.full_box(), list[Trial](), list[Box]()
+    for number in range(40):
+        seen = known(axes, 5 + number)[number:]  # the best two differ each time
+        box = trial_box(spec, axes, 1, outer, trials, seen)
+        boxes.append(box)
+        trials.append(Trial("fine", number, {}, {}, "running", box=None if box == outer else box))
+    outside = [box == outer for box in boxes]
+    assert 4 <= sum(outside) <= 20
+    for first in range(0, 40, 4):
+        inside = [box for box, out in zip(boxes[first : first + 4], outside[first : first + 4], strict=True) if not out]
+        assert all(box == inside[0] for box in inside)
+        if inside:
+            at = first + next(n for n, out in enumerate(outside[first : first + 4]) if not out)
+            assert close(inside[0]["learning_rate"], 0.01 * (at + 1), 0.01 * (at + 2))
+
+
+def test_a_renewed_box_needs_five_trials() -> None:
+    spec, axes = renewed()
+    boxes = [trial_box(spec, axes, 1, axes.full_box(), known(axes, n, "fine"), known(axes, 4)) for n in range(9)]
+    assert all(box == axes.full_box() for box in boxes)
+    boxes = [trial_box(spec, axes, 1, axes.full_box(), known(axes, n, "fine"), known(axes, 5)) for n in range(9)]
+    assert any(box != axes.full_box() for box in boxes)
+
+
+def test_stages_with_and_after_a_renewed_zoom() -> None:
+    """Its stage searches the outer box; the next one begins around its best trials."""
+    spec, axes = renewed()
+    coarse, fine = known(axes, 6), known(axes, 6, "fine")
+    assert stage_box(spec, axes, 1, [coarse]) == axes.full_box()
+    assert close(stage_box(spec, axes, 2, [coarse, fine])["learning_rate"], 0.01, 0.01)

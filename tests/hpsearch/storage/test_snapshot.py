@@ -24,7 +24,7 @@ from hpsearch.study.fork import read_parent
 from hpsearch.study.summary import status_line, summary
 from tests.hpsearch.test_cli import call, strict  # noqa: F401 (a fixture)
 
-SHORT = {"train.epochs": 2, "stages.0.trials": 5, "stages.1.trials": 3, "wave": 2}
+SHORT = {"train.epochs": 2, "stages.0.trials": 5, "stages.1.trials": 3, "parallel": 2}
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,7 @@ def killed(database: Path, left: tuple[str, ...]) -> list[int]:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute(
             "INSERT INTO hpsearch_trial SELECT stage, 5, internal_params, state, value, epochs, best_epoch, seconds, "
-            "finished, history, error, copied_from FROM hpsearch_trial WHERE stage = 'coarse' AND number = 4"
+            "finished, history, error, box, copied_from FROM hpsearch_trial WHERE stage = 'coarse' AND number = 4"
         )
         connection.commit()
         for end in ("", *left):
@@ -191,7 +191,7 @@ def test_one_moment(made: tuple[Spec, Dataset, Path], tmp_path: Path) -> None:
                 with closing(sqlite3.connect(tmp_path / "small.db")) as other:
                     other.execute(
                         "INSERT INTO hpsearch_trial SELECT 'else', number, internal_params, state, value, epochs, "
-                        "best_epoch, seconds, finished, history, error, copied_from FROM hpsearch_trial"
+                        "best_epoch, seconds, finished, history, error, box, copied_from FROM hpsearch_trial"
                     )
                     other.commit()
                     assert (storage.change_token(), storage.trials.load("coarse", space)) == before

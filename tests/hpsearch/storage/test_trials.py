@@ -27,7 +27,7 @@ def change(file: Path, statement: str) -> None:
 
 def test_stored_trials_are_loaded_unchanged(database: StudyDatabase) -> None:
     copied = with_result(trial(2), RESULT._replace(number=2, weights=None), 7.0)._replace(copied_from="old:coarse/1")
-    new = [trial(0), trial(1, 0.25), copied]
+    new = [trial(0), trial(1, 0.25)._replace(box={"x": (0.1, 1 / 3)}), copied]
     database.trials.add(new)
     assert database.trials.load("coarse", SPACE) == new
     assert database.trials.load("coarse", SPACE, 2) == new[2:]
@@ -117,3 +117,23 @@ def test_a_box_or_point_outside_the_space(call: Call, tmp_path: Path) -> None:  
         what = "the box of a stage" if "box" in name else "trial coarse/1"
         for command in (["show"], ["show", "--json"], ["report"], ["resume", "--tracking-uri", "none"]):
             refused(call(*command, file), f"{file}: {what} is damaged")
+
+
+def test_one_checkpoint(database: StudyDatabase) -> None:
+    """Read alone, with its state; one whose curves are damaged is empty."""
+    database.trials.add([trial(0), trial(1)])
+    database.trials.save("coarse", [RUNNING])
+    assert database.trials.checkpoint("coarse", 0) == RUNNING
+    assert database.trials.checkpoint("coarse", 1) is None
+
+
+@pytest.mark.parametrize("box", ["[]", "{}", '{"x": 1}', '{"x": [1, 0]}', '{"x": [0, 1', '{"x": ["a", "b"]}'])
+def test_damaged_box(database: StudyDatabase, box: str) -> None:
+    """It is named, like any other damage of a trial."""
+    import sqlalchemy as sa
+
+    database.trials.add([trial(0)])
+    with database.lease.transaction() as connection:
+        connection.execute(sa.text("UPDATE hpsearch_trial SET box = :box"), {"box": box})
+    with pytest.raises(StorageError, match="coarse/0"):
+        database.trials.load("coarse", SPACE)

@@ -79,8 +79,8 @@ FORKS: dict[str, tuple[dict[str, Any], dict[str, Any], list[str]]] = {
         [f"coarse/{n}" for n in range(6)],
     ),
     "fewer of all": (
-        {"stages": [COARSE, RANDOM], "wave": 2},
-        {"stages": [{**COARSE, "trials": 4}, {**RANDOM, "trials": 2}], "wave": 3},
+        {"stages": [COARSE, RANDOM], "parallel": 2},
+        {"stages": [{**COARSE, "trials": 4}, {**RANDOM, "trials": 2}], "parallel": 3},
         [*(f"coarse/{n}" for n in range(4)), "fine/0", "fine/1"],
     ),
     "diverged ones too": (
@@ -89,8 +89,8 @@ FORKS: dict[str, tuple[dict[str, Any], dict[str, Any], list[str]]] = {
         [f"coarse/{n}" for n in range(6)],
     ),
     "a repeat of the study it is from": (
-        {"stages": [{**COARSE, "trials": 12}], "duplicates": "reuse", "wave": 2},
-        {"stages": [{**COARSE, "trials": 12}], "duplicates": "new_seed", "wave": 2},
+        {"stages": [{**COARSE, "trials": 12}], "duplicates": "reuse", "parallel": 2},
+        {"stages": [{**COARSE, "trials": 12}], "duplicates": "new_seed", "parallel": 2},
         [],
     ),
 }
@@ -203,7 +203,7 @@ def test_changed_range(place: Any) -> None:
 def test_pruned_trials_are_trained_again(place: Any) -> None:
     """They ended by rules and in comparison with trials that differ; complete ones are copied."""
     changes = {"train": {"optimizer": "momentum", "epochs": 4}, "stages": [{**COARSE, "trials": 12}]}
-    pruning = {"kind": "successive_halving", "min_epochs": 1, "reduction": 2}
+    pruning = {"kind": "promote", "min_epochs": 1, "reduction": 2}
     assert place.run(pruning=pruning, **changes).code == 0
     states = {f"coarse/{t['number']}": t["state"] for t in place.show()["trials"]}
     assert set(states.values()) == {"complete", "pruned"}
@@ -219,7 +219,7 @@ def test_compared_trials_count_once(place: Any) -> None:
     train = {"train": {"optimizer": "momentum", "epochs": 4}}
     coarse = {**COARSE, "pruning": "none"}
     assert place.run(stages=[coarse], **train).code == 0
-    pruning = {"kind": "successive_halving", "min_epochs": 1, "reduction": 2}
+    pruning = {"kind": "promote", "min_epochs": 1, "reduction": 2}
     after = {"stages": [coarse, {**RANDOM, "trials": 9, "pruning": pruning}], **train}
     assert place.run("--fork", "large", **after).code == 0
     assert place.run("--set", "name=large", storage="fresh.db", **after).code == 0

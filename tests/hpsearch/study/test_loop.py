@@ -18,10 +18,10 @@ from hpsearch.storage.records import Trial
 from hpsearch.storage.sqlite_file import url_of
 from hpsearch.storage.study_db import StudyDatabase
 from hpsearch.study.loop import Study
-from hpsearch.study.stage_run import StageRun
+from hpsearch.study.stages.run import StageRun
 from hpsearch.training.executors import EXECUTORS
 
-WAVE = cases.CONTENT["wave"]
+PARALLEL = cases.CONTENT["parallel"]
 TRIALS = sum(stage["trials"] for stage in cases.CONTENT["stages"])
 
 
@@ -57,7 +57,7 @@ def test_reference_is_complete(spec: Spec, reference: tuple[list[Trial], str]) -
     assert len({tuple(r.internal_params.values()) for r in records}) == len(records)
     assert {r.state for r in records} == {"complete"}
     assert len({r.value for r in records}) > 15
-    assert spec.stages[1].sampler == "tpe" and spec.stages[1].trials > 2 * WAVE
+    assert spec.stages[1].sampler == "tpe" and spec.stages[1].trials > 2 * PARALLEL
     assert all(len(r.history["val/loss"]) == r.epochs > 0 for r in records)
 
 
@@ -225,7 +225,7 @@ def test_time_slices_do_not_matter(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A checkpoint at every check includes batch norm statistics, the optimizer switch and stopping counts."""
-    monkeypatch.setattr("hpsearch.study.stage_run.TIME_SLICE", 0.0)
+    monkeypatch.setattr("hpsearch.study.stages.training.TIME_SLICE", 0.0)
     study = cases.run(conditional_spec, dataset, tmp_path / "small.db")
     assert (cases.rows(study), cases.table(tmp_path / "small.db")) == conditional_reference
 
@@ -248,33 +248,33 @@ def test_conditional_study_stopped_repeatedly(
 def test_mirrored_while_the_next_stage_trains(
     spec: Spec, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Optuna's tables are written once the first wave of the next stage is out, at most some trials at a time."""
+    """Optuna's tables are written once the first trials of the next stage train, at most some trials at a time."""
     events: list[str] = []
-    add, open_wave = OptunaMirror.add, StageRun._open_wave
+    add, advance = OptunaMirror.add, StageRun._advance
 
     def noted_add(self: OptunaMirror, stage: str, trials: list[optuna.trial.FrozenTrial]) -> None:
         events.append(f"mirror {len(trials)} of {stage}")
         add(self, stage, trials)
 
-    def noted_wave(self: StageRun, wave: int, size: int) -> None:
-        events.append(f"{self._stage.name} wave {wave}")
-        open_wave(self, wave, size)
+    def noted_advance(self: StageRun) -> list[Trial]:
+        events.append(f"{self._stage.name} advances")
+        return advance(self)
 
     monkeypatch.setattr(OptunaMirror, "add", noted_add)
-    monkeypatch.setattr(StageRun, "_open_wave", noted_wave)
-    monkeypatch.setattr("hpsearch.study.stage_run.MIRRORED_AT_ONCE", 10)
+    monkeypatch.setattr(StageRun, "_advance", noted_advance)
+    monkeypatch.setattr("hpsearch.study.stages.run.MIRRORED_AT_ONCE", 10)
     cases.run(spec, dataset, tmp_path / "small.db")
     first, second = events.index("mirror 10 of coarse"), events.index("mirror 5 of coarse")
-    assert events.index("fine wave 0") < first < second < events.index("mirror 9 of fine")
+    assert events.index("fine advances") < first < second < events.index("mirror 9 of fine")
     assert len([event for event in events if event.startswith("mirror")]) == 3
 
 
 def test_mirrored_once_imports_are_done(
     spec: Spec, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The coordinator never waits for imports while the workers train: they begin with the first wave."""
+    """The coordinator never waits for imports while the workers train: they begin with the first trials."""
     events: list[str] = []
-    add, open_wave = OptunaMirror.add, StageRun._open_wave
+    add, advance = OptunaMirror.add, StageRun._advance
 
     class Slow:
         done = False
@@ -289,13 +289,13 @@ def test_mirrored_once_imports_are_done(
         events.append(f"mirror {stage}")
         add(self, stage, trials)
 
-    def noted_wave(self: StageRun, wave: int, size: int) -> None:
-        events.append(f"{self._stage.name} wave {wave}")
-        open_wave(self, wave, size)
+    def noted_advance(self: StageRun) -> list[Trial]:
+        events.append(f"{self._stage.name} advances")
+        return advance(self)
 
     monkeypatch.setattr("hpsearch.storage.optuna_mirror.BackgroundImports", lambda *names: Slow())
     monkeypatch.setattr(OptunaMirror, "add", noted_add)
-    monkeypatch.setattr(StageRun, "_open_wave", noted_wave)
+    monkeypatch.setattr(StageRun, "_advance", noted_advance)
     cases.run(spec, dataset, tmp_path / "small.db")
-    assert events[:2] == ["coarse wave 0", "imports start"]
+    assert events[:2] == ["coarse advances", "imports start"]
     assert events[-3:] == ["imports end", "mirror coarse", "mirror fine"]

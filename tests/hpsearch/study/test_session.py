@@ -78,7 +78,7 @@ def test_executor_and_tracker_are_handed_in(tmp_path: Path) -> None:
     assert cases.table(tmp_path / "a.db") == cases.table(tmp_path / "b.db")
 
 
-def test_tracker_starts_after_the_first_wave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tracker_starts_after_the_first_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The workers have tasks before the tracker opens its store, which would delay them; nothing is lost."""
     events: list[str] = []
 

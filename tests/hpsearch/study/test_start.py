@@ -83,7 +83,7 @@ GROWN: dict[str, tuple[dict[str, Any], dict[str, Any], str, int]] = {
         "stages.fine.trials: 3 → 9",
         6,
     ),
-    "more trials after an incomplete wave": (
+    "fewer trials added": (
         {"stages": fine(trials=4)},
         {"stages": fine(trials=8)},
         "stages.fine.trials: 4 → 8",
@@ -177,7 +177,7 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "model": ({}, {"model.hidden.0.activation": "relu"}, "model.hidden.0.activation.name: tanh → relu"),
     "epochs": ({}, {"train.epochs": 3}, "train.epochs: 2 → 3"),
     "metric": ({}, {"metric": {"name": "val/accuracy"}}, "metric.name: val/loss → val/accuracy"),
-    "wave": ({}, {"wave": 4}, "wave: 3 → 4"),
+    "parallel": ({}, {"parallel": 4}, "parallel: 3 → 4"),
     "pruning": ({}, {"pruning": "median"}, "pruning.kind: none → median"),
     "duplicates": ({}, {"duplicates": "reuse"}, "duplicates: new_seed → reuse"),
     "a range after all stages have begun": (
@@ -261,9 +261,13 @@ def test_all_at_once(place: Place, finished: dict[str, tuple[Path, str]]) -> Non
     """Every refused change is named, an allowed one is not; none of them is applied."""
     (place.folder / "small.db").write_bytes(finished[repr({})][0].read_bytes())
     stored = place.stored()
-    said = place.run(seed=6, wave=4, workers=2, **{"train.epochs": 3})
+    said = place.run(seed=6, parallel=4, workers=2, **{"train.epochs": 3})
     assert said.code == 2
-    assert [x.split(":")[0].strip() for x in said.err.splitlines() if " → " in x] == ["seed", "train.epochs", "wave"]
+    assert [x.split(":")[0].strip() for x in said.err.splitlines() if " → " in x] == [
+        "seed",
+        "train.epochs",
+        "parallel",
+    ]
     assert place.stored() == stored
 
 

@@ -83,7 +83,7 @@ def test_progress_resets_the_count_of_deaths(full: StudyCase, tmp_path: Path, mo
         deaths.update(places)
         return any(deaths[place] <= 2 for place in places)
 
-    monkeypatch.setattr("hpsearch.study.stage_run.TIME_SLICE", 0.0)
+    monkeypatch.setattr("hpsearch.study.stages.training.TIME_SLICE", 0.0)
     executor = DyingExecutor(dies)
     cases.run(full.spec, full.dataset, tmp_path / "small.db", executor)
     died = Counter(t.seed for task, outcome in executor.tasks if outcome is None for t in task.trials)
@@ -112,7 +112,7 @@ def test_retries_resume_from_checkpoints(full: StudyCase, tmp_path: Path, monkey
                 found = True
         return found
 
-    monkeypatch.setattr("hpsearch.study.stage_run.TIME_SLICE", 0.0)
+    monkeypatch.setattr("hpsearch.study.stages.training.TIME_SLICE", 0.0)
     executor = DyingExecutor(dies)
     cases.run(full.spec, full.dataset, tmp_path / "small.db", executor)
     assert set(seeds.values()) == {0}

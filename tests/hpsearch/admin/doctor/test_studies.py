@@ -70,7 +70,7 @@ def test_settings(done: Path) -> None:
     ask(done, "UPDATE hpsearch_study SET hash = 'f00'")
     only(check(done), "FAIL", "hash differs", "restore a copy")
     change_spec(done, "replace(spec, '\"wave\": 3', '\"wave\": 0')")
-    only(check(done), "FAIL", "settings cannot be read (wave: ", "resume with test")
+    only(check(done), "FAIL", "settings cannot be read (parallel: ", "resume with test")
     change_spec(done, "'{'")
     only(check(done), "FAIL", "settings cannot be read")
     ask(done, "DELETE FROM hpsearch_study", "DELETE FROM hpsearch_trial")

@@ -67,13 +67,13 @@ def test_mistakes_under_an_alias_keep_their_line(study: Path) -> None:
 
 # Text of a study file with an old key, its path, its new name.
 RENAMED: dict[str, tuple[str, str, str]] = {
-    "repeats": (BASE.replace("wave: 16", "repeats: reuse"), "repeats", "duplicates"),
+    "repeats": (BASE.replace("parallel: 16", "repeats: reuse"), "repeats", "duplicates"),
     "draw": (BASE.replace("  epochs: 50", "  draw: balanced"), "train.draw", "row_sampling"),
     "penalty": (BASE.replace("  epochs: 50", "  penalty: batch_size"), "train.penalty", "penalty_divisor"),
     "rare": (of_table("  rare: 10\n"), "data.rare", "min_frequency"),
     "categories": (of_table("  categories: 10\n"), "data.categories", "max_categories"),
     "startup": (
-        BASE.replace("wave: 16", "pruning: {kind: median, startup: 3}"),
+        BASE.replace("parallel: 16", "pruning: {kind: median, startup: 3}"),
         "pruning.startup",
         "n_startup_trials",
     ),
@@ -99,7 +99,7 @@ def test_old_key_of_a_stage(study: Path) -> None:
 
 @pytest.mark.parametrize(("key", "old", "new"), [("duplicates", "seed", "new_seed"), ("goal", "minimise", "minimize")])
 def test_old_values(study: Path, key: str, old: str, new: str) -> None:
-    text = BASE.replace("wave: 16", f"{key}: {old}") if key == "duplicates" else BASE.replace("minimize", old)
+    text = BASE.replace("parallel: 16", f"{key}: {old}") if key == "duplicates" else BASE.replace("minimize", old)
     assert any(f"unknown '{old}'; did you mean '{new}'?" in x for x in refused(study, text))
 
 

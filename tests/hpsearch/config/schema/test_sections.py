@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import cases
 import jsonschema
 import pytest
 
@@ -35,7 +36,11 @@ def accepts(section: str, value: Any) -> bool:
         ("ModelSpec", {"depth": 2, "hidden": [3]}, {"depth": 2}),
         ("Metric", {"name": "val/loss", "goal": "minimize"}, {"name": "val/loss", "goal": "maximize"}),
         ("Metric", {"name": "val/f1", "goal": "maximize"}, {"name": "val/f1", "goal": "minimize"}),
-        ("Stage", {"name": "a", "trials": 3}, {"name": "a"}),
+        ("Stage", {"name": "a", "trials": 3}, {"trials": 3}),
+        ("Stage", {"name": "a", "top": 3, "seeds": 2}, {"name": "a", "top": 3, "seeds": 2, "budget": 1}),
+        ("Zoom", {"keep_top": 0.2}, {"keep_top": 0.2, "every": 3}),
+        ("Pruning", {"kind": "stop", "rungs": [2]}, {"kind": "stop", "rungs": [2], "min_epochs": 2}),
+        ("Pruning", {"kind": "promote", "reduction": 2}, {"kind": "none", "reduction": 2}),
         ("Stage", {"name": "a", "top": 3, "seeds": 2}, {"name": "a", "top": 3, "seeds": 1}),
         ("Stage", {"name": "a", "top": 3, "seeds": 2}, {"name": "a", "top": 3, "seeds": 2, "zoom": {}}),
         ("Stage", {"name": "a", "trials": 3, "timeout": "1h30m"}, {"name": "a", "trials": 3, "timeout": "1x"}),
@@ -49,6 +54,23 @@ def accepts(section: str, value: Any) -> bool:
 def test_each_condition(section: str, accepted: Any, refused: Any) -> None:
     assert accepts(section, accepted)
     assert not accepts(section, refused)
+
+
+@pytest.mark.parametrize(
+    ("stage", "study", "valid"),
+    [
+        ({}, {}, False),
+        ({"trials": None}, {"budget": None}, False),
+        ({"trials": 3}, {}, True),
+        ({"budget": 2.5}, {}, True),
+        ({}, {"budget": 25}, True),
+        ({}, {"timeout": "20m"}, True),
+    ],
+)
+def test_a_stage_has_a_limit(stage: Any, study: Any, valid: bool) -> None:
+    """Of its own, or a share of that of the study."""
+    content = cases.content(stages=[{"name": "a", **stage}]) | study
+    assert jsonschema.Draft202012Validator(SCHEMA).is_valid(content) == valid
 
 
 @pytest.mark.parametrize("name", [0, "", ".a", "a" * 300])

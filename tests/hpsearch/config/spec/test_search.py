@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from hpsearch.config.spec.search import Metric, Pruning, Stage
+from hpsearch.config.spec.search import Metric, Pruning, Stage, Zoom
 
 
 def stage(**settings: Any) -> Stage:
@@ -91,7 +91,7 @@ def test_short_form_of_pruning() -> None:
         ("none", set()),
         ("median", {"min_epochs", "n_startup_trials"}),
         ("hyperband", {"min_epochs", "reduction"}),
-        ("successive_halving", {"min_epochs", "reduction"}),
+        ("promote", {"min_epochs", "reduction"}),
     ],
 )
 def test_settings_of_each_kind_of_pruning(kind: str, allowed: set[str]) -> None:
@@ -101,3 +101,46 @@ def test_settings_of_each_kind_of_pruning(kind: str, allowed: set[str]) -> None:
         else:
             with pytest.raises(ValidationError, match=f"{name} is for .*, not for {kind}"):
                 Pruning.model_validate({"kind": kind, name: 2})
+
+
+def test_limits_of_a_stage() -> None:
+    """With a budget or a timeout, the number of trials may be open; a confirming stage has no budget."""
+    assert stage(budget=5).trials is None and stage(budget=5).size == "budget 5"
+    assert stage(budget=5, points=[{"a": 1}]).trials is None and stage(timeout="1m", seeds=2).trials is None
+    assert (
+        stage(trials=4, budget=5).size == "4 trials"
+        and stage(budget=0.5, timeout=60).size == "budget 0.5, timeout 60 s"
+    )
+    assert not stage().limited and stage(timeout=1).limited
+    with pytest.raises(ValidationError, match="budget is not allowed"):
+        stage(top=2, seeds=3, budget=4)
+
+
+@pytest.mark.parametrize(
+    ("written", "keep_top", "keep", "every", "outside", "margin"),
+    [
+        ({}, None, 6, 8, 0.1, 0.05),
+        ({"keep": 3, "every": 2}, None, 3, 2, 0.1, 0.05),
+        ({"outside": 0.0, "margin": 0.0}, None, 6, 8, 0.0, 0.0),
+        ({"keep_top": 0.25}, 0.25, None, None, None, 0.1),
+    ],
+)
+def test_zoom(written: Any, keep_top: Any, keep: Any, every: Any, outside: Any, margin: float) -> None:
+    """Renewed by default, or once; what is stored is read back unchanged."""
+    zoom = Zoom.model_validate(written)
+    assert (zoom.keep_top, zoom.keep, zoom.every, zoom.outside, zoom.margin) == (keep_top, keep, every, outside, margin)
+    assert zoom.renewed == (keep_top is None) and Zoom.model_validate(zoom.model_dump(mode="json")) == zoom
+
+
+@pytest.mark.parametrize("name", ["keep", "every", "outside"])
+def test_forms_of_zoom_exclude_each_other(name: str) -> None:
+    with pytest.raises(ValidationError, match=f"so {name} is not allowed"):
+        Zoom.model_validate({"keep_top": 0.2, name: 1})
+
+
+@pytest.mark.parametrize("rungs", [[], [3, 2], [2, 2], [0]])
+def test_rungs_increase(rungs: list[int]) -> None:
+    with pytest.raises(ValidationError):
+        Pruning.model_validate({"kind": "promote", "rungs": rungs})
+    with pytest.raises(ValidationError, match="min_epochs is not allowed"):
+        Pruning.model_validate({"kind": "promote", "rungs": [2, 4], "min_epochs": 2})

@@ -11,6 +11,7 @@ import pytest
 from hpsearch.config.references import search_space
 from hpsearch.core.space import value_bounds
 from hpsearch.report.html import search_figures
+from hpsearch.report.tables import renewed_boxes
 from tests.hpsearch import test_cli
 from tests.hpsearch.report.html.handmade import (
     COARSE,
@@ -216,19 +217,24 @@ def test_stages_are_drawn_as_they_were_searched(ran: Any) -> None:
         layout = made.layout[f"xaxis{'' if number == 1 else number}"]
         assert layout.title.text == (f"1 − {parameter.name}" if parameter.complement else parameter.name)
         assert (layout.type == "log") == parameter.log
-        bars = [t for t in made.data if t.xaxis == side and t.mode == "lines" and t.line.width == 15]
-        thin = [t for t in made.data if t.xaxis == side and t.mode == "lines" and t.line.width == 3]
-        assert len(bars) == len(thin) == 2  # the confirming stage searches nothing
-        for bar, line, box in zip(bars, thin, content.summary.boxes, strict=False):
+        drawn = [t for t in made.data if t.xaxis == side and t.mode == "lines"]
+        bars = [t for t in drawn if t.hoverinfo == "text"]
+        thin = [t for t in drawn if t.hoverinfo == "skip"]
+        renewed = [box for _, box in renewed_boxes(content.summary.trials[1])]
+        assert len(thin) == 2 and len(renewed) >= 1  # the confirming stage searches nothing
+        boxes = [content.summary.boxes[0], *(renewed if parameter.zoomable else [content.summary.boxes[1]])]
+        assert [t.y[0] for t in bars] == sorted(t.y[0] for t in bars), "from top to bottom"
+        for bar, box in zip(bars, boxes, strict=True):
             ends = box[parameter.key] if parameter.zoomable else (0, len(parameter.choices) - 1)
-            assert tuple(bar.x) == pytest.approx(ends) and min(line.x) <= ends[0] <= ends[1] <= max(line.x)
+            assert tuple(bar.x) == pytest.approx(ends)
+            assert min(thin[0].x) <= ends[0] <= ends[1] <= max(thin[0].x)
         dots = [t for t in made.data if t.xaxis == side and t.mode == "markers" and t.marker.symbol is None]
         for records, points in zip(content.summary.trials, dots, strict=False):
             internal_params = [r.internal_params[parameter.key] for r in records]
             assert list(points.x) == [
                 parameter.choices.index(r) if not parameter.zoomable else r for r in internal_params
             ]
-    zoomed = [a for a in axes if a.zoomable and content.summary.boxes[1][a.key] != content.summary.boxes[0][a.key]]
+    zoomed = [a for a in axes if a.zoomable and renewed[0][a.key] != content.summary.boxes[0][a.key]]
     assert zoomed, "the second stage must zoom"
     low, high = value_bounds(next(a for a in axes if a.complement), content.summary.boxes[0])
     assert (low, high) == (0.5, 0.99)

@@ -30,7 +30,7 @@ def test_description() -> None:
         "`iris` (sklearn), 1,500 rows, 3 classes",
         "`hidden_units tanh`",
         "Stage `coarse`: 18 trials, random",
-        "Stage `fine`: 11 trials, tpe, in a narrowed range",
+        "Stage `fine`: 13 trials, tpe, in a narrowed range",
         "Stage `confirm`: top 3 × 2 seeds",
         "| `learning_rate` | 0.001 … 1 | `log` |",
         "| `hidden_units` | 4, 8 | ordered values |",

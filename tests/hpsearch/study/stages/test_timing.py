@@ -1,4 +1,4 @@
-"""Timeouts of stages: a stage ends with a wave; its table is the beginning of that without a timeout, and stays so."""
+"""Timeouts of stages: no trial begins any more; the table is the beginning of that without a timeout, and stays so."""
 
 import json
 from collections.abc import Callable
@@ -14,9 +14,9 @@ from hpsearch.errors import Interrupted
 from hpsearch.storage.records import StoredStage, Trial
 from hpsearch.storage.sqlite_file import url_of
 from hpsearch.storage.study_db import StudyDatabase
-from hpsearch.study import stage_clock
 from hpsearch.study.loop import Study
-from hpsearch.study.stage_run import StageRun
+from hpsearch.study.stages import timing
+from hpsearch.study.stages.run import StageRun
 from hpsearch.training.executors import Inline
 from hpsearch.training.task import Task
 from tests.hpsearch import test_cli
@@ -45,7 +45,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Replace the clock of the loop."""
     found = Clock()
-    monkeypatch.setattr(stage_clock, "time", found)
+    monkeypatch.setattr(timing, "time", found)
     return found
 
 
@@ -55,7 +55,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return prepare(small.data, small.seed, tmp_path_factory.mktemp("data"))[0]
 
 
-# The small study: the first stage has fifteen trials in waves of three; the second zooms on its finished trials.
+# The small study: the first stage has fifteen trials on three virtual workers; the second zooms on its finished trials.
 CHANGES: dict[str, Any] = {"train.epochs": 2, "stages.1.trials": 6}
 
 
@@ -97,9 +97,9 @@ def stages(database: Path) -> dict[str, StoredStage]:
         storage.close()
 
 
-# Wave k + 1 is proposed when wave k − 1 is done: timeout → trials of the stage at its end.
-@pytest.mark.parametrize(("seconds", "trials"), [(0.5, 3), (3.5, 6), (9.5, 12), (12.5, 15)])
-def test_a_stage_ends_with_a_wave(
+# A trial takes a second, and two are in flight at once: timeout → trials of the stage at its end.
+@pytest.mark.parametrize(("seconds", "trials"), [(0.5, 3), (3.5, 6), (9.5, 11), (14.5, 15)])
+def test_a_stage_ends_with_the_trials_that_have_begun(
     dataset: Dataset, untimed: Study, clock: Clock, tmp_path: Path, seconds: float, trials: int
 ) -> None:
     """Its table equals the beginning of that without a timeout to the bit, and the next stage uses it."""
@@ -149,17 +149,17 @@ def test_time_is_counted_over_restarts(
     assert 4.5 < stages(database)["coarse"].seconds < 15
 
 
-def test_time_between_waves_counts(
+def test_time_of_suggesting_counts(
     dataset: Dataset, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also time without training, while a wave is suggested: resuming does not extend the stage."""
-    sound, delays = StageRun._open_wave, [100.0]
+    """Also time without training, while trials are suggested: resuming does not extend the stage."""
+    sound, delays = StageRun._add_next, [100.0]
 
-    def slow(self: StageRun, wave: int, size: int) -> None:
-        sound(self, wave, size)
-        clock.now += delays.pop() if wave and delays else 0.0
+    def slow(self: StageRun) -> None:
+        sound(self)
+        clock.now += delays.pop() if len(self._trials) == 4 and delays else 0.0
 
-    monkeypatch.setattr(StageRun, "_open_wave", slow)
+    monkeypatch.setattr(StageRun, "_add_next", slow)
     _, notes = watched(timed(20.0), dataset, tmp_path / "a.db", Single(clock))
     assert notes == ["coarse: time limit reached after 6 of 15 trials"]
     before = cases.table(tmp_path / "a.db")
@@ -205,10 +205,10 @@ def test_through_the_commands(call: Any, clock: Clock, tmp_path: Path) -> None:
     assert trials() == whole[:6]
     said = run("9.5s")
     assert said.code == 0 and "stages.coarse.timeout: 3.5 → 9.5" in said.err
-    assert "time limit reached after 12 of 15 trials" in said.err
-    assert trials() == whole[:12]
+    assert "time limit reached after 11 of 15 trials" in said.err
+    assert trials() == whole[:11]
     said = run("1s")
     assert said.code == 0 and "stages.coarse.timeout: 9.5 → 1.0" in said.err
-    assert trials() == whole[:12]
+    assert trials() == whole[:11]
     assert run(None).code == 0 and trials() == whole
     assert stages(tmp_path / "small.db")["coarse"].ended is None

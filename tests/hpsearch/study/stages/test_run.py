@@ -29,12 +29,16 @@ from fault_cases import (
 )
 
 from engine.types import EngineError
+from hpsearch.config.load import restore_spec
 from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset
+from hpsearch.errors import Interrupted
 from hpsearch.storage.records import Trial
 from hpsearch.storage.sqlite_file import url_of
 from hpsearch.storage.study_db import StudyDatabase
-from hpsearch.study import stage_run
+from hpsearch.study.loop import Study
+from hpsearch.study.stages import training
+from hpsearch.study.summary import summary
 from hpsearch.training import trial
 from hpsearch.training.executors import Inline, Processes
 from hpsearch.training.task import Outcome, Task
@@ -42,7 +46,7 @@ from hpsearch.training.trial import advance
 from tests.hpsearch.study import test_loop
 
 spec, dataset, done, reference = test_loop.spec, test_loop.dataset, test_loop.done, test_loop.reference  # fixtures
-TRIALS, WAVE = test_loop.TRIALS, test_loop.WAVE
+TRIALS, PARALLEL = test_loop.TRIALS, test_loop.PARALLEL
 
 ORDERS: dict[str, Callable[[], Callable[[int], int]]] = {
     "first": lambda: lambda _: 0,
@@ -56,8 +60,8 @@ def test_trials_resume_from_checkpoints_after_the_coordinator(
     full: StudyCase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float
 ) -> None:
     """Each coordinator sees a few outcomes; only tasks that it submitted and did not collect are lost."""
-    monkeypatch.setattr("hpsearch.study.stage_run.TIME_SLICE", share)
-    monkeypatch.setattr("hpsearch.study.stage_run.COLLECT_TIMEOUT", 0.0)
+    monkeypatch.setattr("hpsearch.study.stages.training.TIME_SLICE", share)
+    monkeypatch.setattr("hpsearch.study.stages.run.COLLECT_TIMEOUT", 0.0)
     database, trained, going_on, lives, steps = tmp_path / "small.db", list[tuple[int, int, int]](), 0, 0, STEPS
     while steps == STEPS:
         executor, steps = DyingExecutor(checkpoints_match, held=True), 0
@@ -96,7 +100,7 @@ def test_checkpoints_are_stored_with_their_outcome(
     sa.event.listen(sa.Engine, "commit", look)
     try:
         for name, share in (("rungs", 30.0), ("slices", 0.0)):
-            monkeypatch.setattr("hpsearch.study.stage_run.TIME_SLICE", share)
+            monkeypatch.setattr("hpsearch.study.stages.training.TIME_SLICE", share)
             database = tmp_path / f"{name}.db"
             executors.append(cases.HeldExecutor(lambda _: 0))
             outcomes: list[Outcome] = []
@@ -188,7 +192,7 @@ def test_too_many_failures_end_the_study(plain: StudyCase, call: Call, tmp_path:
 
 
 def test_failed_trials_are_trained_again(plain: StudyCase, call: Call, tmp_path: Path) -> None:
-    """Failed trials of the last wave, retried, give the table without failures: nothing was suggested after them."""
+    """The last trials, failed and retried, give the table without failures: nothing was suggested after them."""
     study, database = cases.write(tmp_path), tmp_path / "small.db"
     seeds = tuple(seed_of(plain.spec, ("fine", n)) for n in (6, 8))
     assert call("run", study, work=partial(fail_after_training, seeds)).code == 0
@@ -279,15 +283,16 @@ def test_order_of_results_changes_nothing(
         assert any(executor.order)
 
 
-def test_waves_overlap_by_one(spec: Spec, dataset: Dataset, tmp_path: Path) -> None:
-    """While a wave is not done, the next one is queued, and never more."""
+def test_so_many_trials_run_as_there_are_virtual_workers(spec: Spec, dataset: Dataset, tmp_path: Path) -> None:
+    """A stage whose sampler learns; trials of a random stage train ahead."""
     executor = cases.HeldExecutor(lambda waiting: waiting - 1)
     most = 0
     with cases.opened(spec, dataset, tmp_path / "small.db", executor) as study:
         for progress in study.run():
-            most = max(most, progress.running)
+            if progress.stage == "fine":
+                most = max(most, progress.running)
             executor.release()
-    assert WAVE < most <= 2 * WAVE
+    assert most == PARALLEL
 
 
 @pytest.mark.parametrize("share", [0.0, None])
@@ -300,7 +305,7 @@ def test_time_slices(
     share: float | None,
 ) -> None:
     """A group that returns after every epoch continues as if it had not returned."""
-    monkeypatch.setattr(stage_run, "TIME_SLICE", share)
+    monkeypatch.setattr(training, "TIME_SLICE", share)
     tasks: list[Task] = []
 
     def counted(self: Inline, task: Task) -> Any:
@@ -390,11 +395,69 @@ def test_seconds_are_those_of_all_slices(
     """A trial's share of every slice, not only of the last one, by a clock that counts epochs."""
     ticks = iter(range(10**9))
     monkeypatch.setattr(trial.time, "monotonic", lambda: float(next(ticks)))
-    monkeypatch.setattr(stage_run, "TIME_SLICE", 0.0)
+    monkeypatch.setattr(training, "TIME_SLICE", 0.0)
     spec = cases.small(**{"train.epochs": 6, "train.early_stopping": None, "parameters.hidden_units": {"values": [4]}})
     study = cases.run(spec, dataset, tmp_path / "a.db")
     long = [r.seconds for records in study.trials for r in records]
-    monkeypatch.setattr(stage_run, "TIME_SLICE", 0.0)
+    monkeypatch.setattr(training, "TIME_SLICE", 0.0)
     spec = cases.small(**{"train.epochs": 1, "train.early_stopping": None, "parameters.hidden_units": {"values": [4]}})
     short = [r.seconds for records in cases.run(spec, dataset, tmp_path / "b.db").trials for r in records]
     assert sum(long) > 4 * sum(short)
+
+
+BUDGET: dict[str, Any] = {
+    **cases.FULL,
+    "stages": [
+        {"name": "coarse", "budget": 5, "sampler": "random"},
+        {"name": "fine", "budget": 6, "sampler": "tpe", "zoom": {"keep": 5, "every": 3}},
+        {"name": "confirm", "top": 3, "seeds": 2},
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def by_budget(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, Path]:
+    database = tmp_path_factory.mktemp("budget") / "small.db"
+    return cases.run(cases.small(**BUDGET), dataset, database), database
+
+
+def test_a_stage_ends_with_its_budget(by_budget: tuple[Study, Path]) -> None:
+    """Its epochs are used, and hardly more; the number of trials at which it ended is stored."""
+    study, database = by_budget
+    spec = study.spec
+    for trials, stage, total in zip(study.trials, spec.stages[:2], study.totals, strict=False):
+        epochs, allowed = sum(t.epochs for t in trials), (stage.budget or 0) * spec.train.epochs
+        assert allowed <= epochs < allowed + (spec.parallel + 3) * spec.train.epochs
+        assert total == len(trials) > 6 and {t.state for t in trials} >= {"complete", "pruned"}
+    shown = summary(url_of(str(database)))
+    assert shown.trained and shown.totals == study.totals
+    assert any(t.box for t in study.trials[1]) and not any(t.box for t in study.trials[0])
+
+
+@pytest.mark.parametrize("limit", [0, 3, 9, 14, 20])
+def test_a_stage_with_a_budget_resumes(
+    by_budget: tuple[Study, Path], dataset: Dataset, tmp_path: Path, limit: int
+) -> None:
+    """From the stored spec, in any order of outcomes."""
+    spec = restore_spec(cases.small(**BUDGET).model_dump(mode="json"), "here")
+    tracker, executor = cases.LimitTracker(limit), cases.HeldExecutor(lambda waiting: waiting - 1)
+    with (
+        pytest.raises(Interrupted),
+        cases.opened(spec, dataset, tmp_path / "a.db", executor, tracker=tracker, stop=tracker.stop) as study,
+    ):
+        cases.drive(study, executor)
+    cases.run(spec, dataset, tmp_path / "a.db")
+    assert cases.table(tmp_path / "a.db") == cases.table(by_budget[1])
+
+
+def test_a_larger_budget_continues_a_stage(dataset: Dataset, tmp_path: Path) -> None:
+    """Nothing that is finished is lost; trials that were pruned stay so."""
+    stages = [{"name": "coarse", "budget": 4, "sampler": "tpe"}]
+    first = cases.run(cases.small(**{**BUDGET, "stages": stages}), dataset, tmp_path / "a.db")
+    more = cases.run(cases.small(**{**BUDGET, "stages": [{**stages[0], "budget": 8}]}), dataset, tmp_path / "a.db")
+    before, after = cases.rows(first), cases.rows(more)
+    assert len(after) > len(before) + 2
+    for one, same in zip(before, after, strict=False):
+        assert repr(one._replace(metrics={})) == repr(same._replace(metrics={})), "NaN is NaN here"
+    again = cases.run(more.spec, dataset, tmp_path / "a.db", cases.HeldExecutor(lambda waiting: 0))
+    assert repr(cases.rows(again)) == repr(after)

@@ -5,7 +5,7 @@ from typing import final
 
 
 @final
-class StageClock:
+class StageTime:
     """Measures how long a stage has run and whether its time limit has passed.
 
     Args:

@@ -1,33 +1,20 @@
-"""Pruning: at rungs of epochs the trials of a wave are compared by their best values so far, and the worst are pruned.
+"""Pruning: the rungs of epochs at which trials are compared, and what the virtual clock decides by.
 
 Values are read from the stored curves up to the rung, so a decision does not depend on when it is made. A trial
 that stopped early keeps its best value at later rungs, so other trials are still compared with it.
 """
 
+import functools
 import math
-from collections.abc import Iterator, Sequence
-from statistics import median
-from typing import NamedTuple
+from collections.abc import Sequence
 
 from hpsearch.config.spec import Metric, Pruning, Spec, Stage
+from hpsearch.search.schedule.clock import Rules, Rung
 from hpsearch.storage.records import Trial
 
 INVERSE_GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
 UNPRUNED = -1  # the bracket of listed points with several seeds
 N_STARTUP_TRIALS = 4  # trials at a rung before the median prunes, by default
-
-
-class Cohort(NamedTuple):
-    """Trials that are compared with one another at each rung: those of one wave and bracket.
-
-    Attributes:
-        numbers: numbers of the trials, ascending.
-        peers: finished trials that they are also compared with.
-    """
-
-    wave: int
-    numbers: tuple[int, ...]
-    peers: tuple[Trial, ...]
 
 
 def pruning_of(spec: Spec, stage: Stage) -> Pruning:
@@ -67,37 +54,44 @@ def bracket(spec: Spec, stage: Stage, number: int) -> int:
     return next(b for b in range(s_max + 1) if position < sum(sizes[: b + 1]))
 
 
-def cohorts(spec: Spec, stage: Stage, wave: int, trials: Sequence[Trial], peers: Sequence[Trial]) -> Iterator[Cohort]:
-    """Yield the cohorts of a wave, one for each bracket.
+def stage_rules(spec: Spec, stage: Stage, least: int = 0) -> Rules:
+    """Return what the clock of a stage decides by.
 
     Args:
-        trials: the trials of the wave.
-        peers: trials of earlier stages and waves to compare with, of any bracket.
+        least: complete trials that the stage ends with, if it has as many trials.
     """
-    brackets: dict[int, list[int]] = {}
-    for t in trials:
-        brackets.setdefault(bracket(spec, stage, t.number), []).append(t.number)
-    for skipped, numbers in sorted(brackets.items()):
-        comparable = tuple(t for t in peers if bracket(spec, stage, t.number) == skipped)
-        yield Cohort(wave, tuple(numbers), comparable)
+    pruning = pruning_of(spec, stage)
+
+    def rungs_of(number: int) -> tuple[int, tuple[int, ...]]:
+        skipped = bracket(spec, stage, number)
+        return skipped, rungs(spec, stage, number)
+
+    return Rules(
+        kind=pruning.kind,
+        epochs=spec.train.epochs,
+        rungs=functools.cache(rungs_of),
+        reduction=_reduction(pruning),
+        n_startup=pruning.n_startup_trials or N_STARTUP_TRIALS,
+        parallel=spec.parallel,
+        budget=math.inf if stage.budget is None else stage.budget * spec.train.epochs,
+        least=least,
+    )
 
 
-def trials_to_prune(spec: Spec, stage: Stage, rung: int, trials: Sequence[Trial], peers: Sequence[Trial]) -> set[int]:
-    """Return the numbers of the trials of a cohort that are pruned at a rung.
+def peer_values(spec: Spec, stage: Stage, peers: Sequence[Trial]) -> dict[Rung, list[float]]:
+    """Return the values of the trials of earlier stages that those of a stage are compared with, by bracket and rung.
 
     Args:
-        trials: the trials of the cohort; all of them have reached the rung or ended before it.
-        peers: finished trials that they are compared with.
+        peers: finished trials. With Hyperband, each belongs to the bracket that a trial of this stage would have.
     """
-    pruning, every = pruning_of(spec, stage), spec.train.check_every
-    compared = [*peers, *trials]
-    if pruning.kind == "median":
-        values = [best_value(spec.metric, t, rung, every) for t in compared]
-        limit = median(values) if len(values) >= (pruning.n_startup_trials or N_STARTUP_TRIALS) else math.inf
-    else:
-        values = sorted(best_value(spec.metric, t, rung, every) for t in compared if _is_comparable(t, rung))
-        limit = values[math.ceil(len(values) / _reduction(pruning)) - 1]
-    return {t.number for t in trials if t.epochs >= rung and best_value(spec.metric, t, rung, every) > limit}
+    all_rungs = _rungs(pruning_of(spec, stage), spec.train.epochs, spec.train.check_every)
+    values: dict[Rung, list[float]] = {}
+    for t in peers:
+        skipped = bracket(spec, stage, t.number)
+        for rung in (r for r in all_rungs if _is_comparable(t, r)):
+            value = best_value(spec.metric, t, rung, spec.train.check_every)
+            values.setdefault((max(0, skipped), rung), []).append(value)
+    return values
 
 
 def best_value(metric: Metric, trial: Trial, epoch: int, every: int) -> float:
@@ -126,7 +120,9 @@ def _rungs(pruning: Pruning, epochs: int, every: int) -> tuple[int, ...]:
     """Return all rungs below the last epoch, as multiples of the epochs between two checks."""
     if pruning.kind == "none":
         return ()
-    if pruning.kind == "median":
+    if pruning.rungs is not None:
+        epochs_of_rungs = [float(e) for e in pruning.rungs]
+    elif pruning.kind == "median":
         first = pruning.min_epochs or max(1, round(epochs / 10))
         epochs_of_rungs = [float(e) for e in range(first, epochs, first)]
     else:

@@ -1,0 +1,1 @@
+"""The schedule of a stage: which trials train when, decided on a virtual clock."""
