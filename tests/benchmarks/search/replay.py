@@ -117,3 +117,30 @@ def rival(curve: Curve, budget: float, seed: int, pruner: optuna.pruners.BasePru
 def chosen(trials: list[Trial]) -> Trial | None:
     """Return the complete trial with the best value."""
     return min((t for t in trials if t.state == "complete"), key=lambda t: t.value or 0.0, default=None)
+
+
+def unit(point: Mapping[str, Value]) -> np.ndarray:
+    """Return a point of `PARAMETERS` in the unit cube of its scales."""
+    rate, beta, units, batch, l2 = (float(point[name]) for name in PARAMETERS)
+    place = PARAMETERS["batch_size"]["values"].index(int(batch))
+    logs = [(np.log10(rate) + 4) / 4, -(np.log10(1 - beta) + 1) / 2, np.log(units / 16) / np.log(16)]
+    return np.array([*logs, (place + 0.5) / 5, (np.log10(l2) + 7) / 6])
+
+
+def made_curve(world: int) -> Curve:
+    """Return curves that are made: a narrow valley in the learning rate, wider ones beside it, and the luck of a seed.
+
+    Networks with low learning rates learn slowly; those with high ones do not learn.
+    """
+    draw = np.random.default_rng(world)
+    center, width = draw.uniform(0.25, 0.75, 5), draw.uniform([0.1, 0.2, 0.2, 0.3, 0.3], [0.2, 0.5, 0.6, 0.8, 0.9])
+
+    def curve(point: Mapping[str, Value], seed: int) -> np.ndarray:
+        u = unit(point)
+        luck = np.exp(0.1 * np.random.default_rng(seed).normal())
+        final = 0.05 * luck * np.exp(np.minimum(3.5, np.square((u - center) / width).sum() / 2))
+        speed = 2.0 + 20.0 * max(0.0, center[0] - u[0])
+        falling = final + 2.0 * np.exp(-np.arange(1, EPOCHS + 1) / speed)
+        return np.minimum(2.3, falling)
+
+    return curve

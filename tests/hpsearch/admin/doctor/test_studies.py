@@ -69,7 +69,7 @@ def test_damaged_inside(done: Path) -> None:
 def test_settings(done: Path) -> None:
     ask(done, "UPDATE hpsearch_study SET hash = 'f00'")
     only(check(done), "FAIL", "hash differs", "restore a copy")
-    change_spec(done, "replace(spec, '\"wave\": 3', '\"wave\": 0')")
+    change_spec(done, "replace(spec, '\"parallel\": 3', '\"parallel\": 0')")
     only(check(done), "FAIL", "settings cannot be read (parallel: ", "resume with test")
     change_spec(done, "'{'")
     only(check(done), "FAIL", "settings cannot be read")
