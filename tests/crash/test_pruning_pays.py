@@ -14,6 +14,9 @@ from hpsearch.search import confirm
 from hpsearch.training.executors import EXECUTORS
 
 STUDY = paths.STUDIES / "digits.yaml"
+STAGES = (  # as many trials with pruning as without
+    "[{name: coarse, trials: 48}, {name: fine, trials: 32, sampler: tpe, zoom: {}}, {name: confirm, top: 3, seeds: 5}]"
+)
 
 
 class Found(NamedTuple):
@@ -24,7 +27,7 @@ class Found(NamedTuple):
 
 
 def found(folder: Path, seed: int, pruning: str) -> Found:
-    spec, _ = load_spec(STUDY, (f"seed={seed}", f"pruning={pruning}"))
+    spec, _ = load_spec(STUDY, (f"seed={seed}", f"pruning={pruning}", f"stages={STAGES}"))
     folder.mkdir()
     dataset, _ = prepare(spec.data, spec.seed, folder)
     executor = EXECUTORS["processes"](2, str(folder))
