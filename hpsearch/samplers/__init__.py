@@ -22,6 +22,7 @@ SAMPLERS: dict[str, "Callable[[SamplerContext], BaseSampler]"] = {
     "cmaes": cmaes,
 }
 MEMORYLESS = ("random", "sobol")  # samplers that ignore earlier trials
+REPLAYING = ("cmaes",)  # samplers that need every trial of the stage, in order
 STARTUP_SAMPLES = {  # sampler that learns → its samples until enough trials have finished
     "tpe": "random",
     "gp": "points of a Sobol' sequence",
@@ -50,6 +51,7 @@ def startup_trials(name: str, dimensions: int, parallel: int) -> int:
 
 __all__ = [
     "MEMORYLESS",
+    "REPLAYING",
     "SAMPLERS",
     "STARTUP_SAMPLES",
     "SamplerContext",

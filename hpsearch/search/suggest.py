@@ -13,9 +13,9 @@ from hpsearch.config.spec import Spec
 from hpsearch.core.loggers import quiet_logger
 from hpsearch.core.seeds import derive
 from hpsearch.core.space import Box, InternalValue, Space, point_key
-from hpsearch.samplers import MEMORYLESS, SAMPLERS, SamplerContext, suggest_parameter
+from hpsearch.samplers import MEMORYLESS, REPLAYING, SAMPLERS, SamplerContext, suggest_parameter
 from hpsearch.search.earlier import in_box
-from hpsearch.search.ranking import rank_trials
+from hpsearch.search.ranking import BestCurves, rank_trials
 from hpsearch.search.schedule import pruning
 from hpsearch.search.zoom import trial_box
 from hpsearch.storage.records import Trial
@@ -33,6 +33,10 @@ OPTUNA_STATES = {
     "diverged": "PRUNED",
     "failed": "FAIL",
 }
+
+
+# Samplers see this many of the best and of the newest trials of a larger number, so that a suggestion stays quick.
+BEST = NEWEST = 200
 
 
 @final
@@ -62,6 +66,7 @@ class Suggester:
         self._box = box
         self._distributions = space.distributions(box)
         self._known = known
+        self._curves = BestCurves(spec)
         self._transferred = {
             ((t.copied_from or "").partition(":")[2], point_key(t.internal_params)): t for t in transferred
         }
@@ -84,9 +89,11 @@ class Suggester:
             return self._sampled(number, self._box, [], [], {})
         copied = {t.copied_from for t in told}
         known = [t for t in self._known if (t.copied_from or t.label) not in copied]
-        box = trial_box(self._spec, self._space, self._number, self._box, trials, [*known, *told])
-        ended = [*known, *(t for t in told if t.finished and t.state != "failed")]
-        finished = {point_key(t.internal_params): t for t in reversed(ended)}
+        box = trial_box(self._spec, self._space, self._number, self._box, trials, [*known, *told], self._curves)
+        finished: dict[str, Trial] = {}
+        if self._spec.duplicates == "reuse":
+            ended = [*known, *(t for t in told if t.finished and t.state != "failed")]
+            finished = {point_key(t.internal_params): t for t in reversed(ended)}
         return self._sampled(number, box, known, told, finished)
 
     def _sampled(
@@ -98,19 +105,22 @@ class Suggester:
         distributions = self._distributions if box is self._box else self._space.distributions(box)
         if self._stage.sampler in MEMORYLESS:
             known, told = [], []
-        known, told = ([t for t in trials if in_box(self._space, box, t)] for trials in (known, told))
+        if box is not self._box:
+            known, told = ([t for t in trials if in_box(self._space, box, t)] for trials in (known, told))
         with quiet_logger("optuna"):
             memory = optuna.create_study(sampler=optuna.samplers.RandomSampler(0))
-            memory.add_trials(self._memories(known, told, distributions))
-            memory.sampler = SAMPLERS[self._stage.sampler](self._context(number, len(known), distributions))
+            n_known, trials = self._memories(known, told, distributions)
+            memory.add_trials(trials)
+            memory.sampler = SAMPLERS[self._stage.sampler](self._context(number, n_known, distributions))
             internal_params = self._sample(memory, number, distributions)
         trial = self._new_trial(number, internal_params, finished)
         return trial if box is self._box else trial._replace(box=box)
 
     def _memories(
         self, known: Sequence[Trial], told: Sequence[Trial], distributions: "Mapping[str, BaseDistribution]"
-    ) -> "list[FrozenTrial]":
-        """Return trials as the sampler sees them: those of earlier stages, then those of this stage by number.
+    ) -> "tuple[int, list[FrozenTrial]]":
+        """Return trials as the sampler sees them: those of earlier stages, whose number comes first, then those of this
+        stage by number.
 
         The value of a trial is a normal score of its standing. Diverged trials are pruned ones without a report, which
         samplers rank last.
@@ -118,18 +128,22 @@ class Suggester:
         from optuna.trial import TrialState, create_trial
 
         trials = [*known, *told]
-        ranking = rank_trials(self._spec, trials)
+        ranking = rank_trials(self._spec, trials, self._curves)
         normal = NormalDist()
         values = {id(t): normal.inv_cdf((n + 0.5) / len(ranking)) for n, (t, _) in enumerate(ranking)}
+        if self._stage.sampler not in REPLAYING and len(trials) > BEST + NEWEST:
+            seen = {id(t) for t, _ in ranking[:BEST]} | {id(t) for t in trials[-NEWEST:]}
+            seen |= {id(t) for t in trials if t.state == "running"}
+            known, told = ([t for t in group if id(t) in seen] for group in (known, told))
         states = OPTUNA_STATES | {"pruned": "COMPLETE"}
-        return [
+        return len(known), [
             create_trial(
                 state=TrialState[states[t.state]],
                 value=values.get(id(t)),
                 params=dict(t.internal_params),
                 distributions={key: distributions[key] for key in t.internal_params},
             )
-            for t in trials
+            for t in (*known, *told)
         ]
 
     def frozen_trial(self, trial: Trial) -> "FrozenTrial":
@@ -190,7 +204,7 @@ class Suggester:
         original = self._transferred.get((f"{self._stage.name}/{number}", key))
         if original is not None and original.state == "pruned":  # compared with other trials by other rules
             original = None
-        if original is None and self._spec.duplicates == "reuse" and number >= self._stage.repeated:
+        if original is None and number >= self._stage.repeated:
             original = finished.get(key)
         if original is None:
             return trial

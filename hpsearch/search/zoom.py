@@ -6,7 +6,7 @@ A confirming stage searches nothing: its box only has to hold the points of the 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from hpsearch.config.spec import Spec, Zoom
 from hpsearch.core.seeds import SEEDS, derive
@@ -35,11 +35,20 @@ def stage_box(
         if zoom is None or (zoom.renewed and index == stage):  # the trials of this stage have boxes of their own
             continue
         seen = earlier[: index + zoom.renewed]  # a renewed box ends around the best of its own stage too
-        result = narrowed_box(spec, space, result, distinct_outcomes((transferred, *seen)), zoom)
+        inside = (t for t in distinct_outcomes((transferred, *seen)) if in_box(space, result, t))
+        result = narrowed_box(space, result, rank_trials(spec, inside), zoom)
     return result
 
 
-def trial_box(spec: Spec, space: Space, stage: int, outer: Box, trials: Sequence[Trial], known: Sequence[Trial]) -> Box:
+def trial_box(
+    spec: Spec,
+    space: Space,
+    stage: int,
+    outer: Box,
+    trials: Sequence[Trial],
+    known: Sequence[Trial],
+    curves: Callable[[Trial], list[float]] | None = None,
+) -> Box:
     """Return the box from which the next trial of a stage with a renewed zoom is sampled.
 
     It is the outer box with probability `outside`. Otherwise it is the box of the trials before it in the same run of
@@ -49,7 +58,8 @@ def trial_box(spec: Spec, space: Space, stage: int, outer: Box, trials: Sequence
         stage: its index in `spec.stages`.
         outer: the box of the stage.
         trials: the trials of the stage before this one.
-        known: all trials that are known, as they are known.
+        known: all trials in the outer box that are known, as they are known.
+        curves: returns `best_so_far` of a trial.
     """
     name, zoom, number = spec.stages[stage].name, spec.stages[stage].zoom, len(trials)
     if zoom is None or not zoom.renewed or zoom.every is None or number < spec.stages[stage].repeated:
@@ -57,7 +67,9 @@ def trial_box(spec: Spec, space: Space, stage: int, outer: Box, trials: Sequence
     if derive(spec.seed, name, number, "outside") / SEEDS < (zoom.outside or 0.0):
         return outer
     run = (t.box for t in reversed(trials[number // zoom.every * zoom.every :]))
-    return next((box for box in run if box and box != outer), None) or narrowed_box(spec, space, outer, known, zoom)
+    return next((box for box in run if box and box != outer), None) or narrowed_box(
+        space, outer, rank_trials(spec, known, curves), zoom
+    )
 
 
 def confirming_box(space: Space, boxes: Sequence[Box], transferred: Sequence[Trial] = ()) -> Box:
@@ -79,13 +91,13 @@ def confirming_box(space: Space, boxes: Sequence[Box], transferred: Sequence[Tri
     return result
 
 
-def narrowed_box(spec: Spec, space: Space, outer: Box, trials: Sequence[Trial], zoom: Zoom) -> Box:
-    """Return the box around the best of the trials in the outer box; without enough trials, the outer box."""
-    ranking = [trial for trial, _ in rank_trials(spec, (t for t in trials if in_box(space, outer, t)))]
+def narrowed_box(space: Space, outer: Box, ranking: Sequence[tuple[Trial, int]], zoom: Zoom) -> Box:
+    """Return the box around the best of the ranked trials in the outer box; without enough, the outer box."""
     if zoom.keep_top is not None:
-        best = ranking[: max(1, math.ceil(zoom.keep_top * len(ranking)))]
+        kept = max(1, math.ceil(zoom.keep_top * len(ranking)))
     else:
-        best = ranking[: zoom.keep] if len(ranking) >= MIN_RANKED else []
+        kept = zoom.keep or 0 if len(ranking) >= MIN_RANKED else 0
+    best = [trial for trial, _ in ranking[:kept]]
     box = dict(outer)
     for axis in space.axes:
         values = [float(t.internal_params[axis.key]) for t in best if axis.zoomable and axis.key in t.internal_params]

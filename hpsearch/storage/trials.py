@@ -73,27 +73,30 @@ class TrialTable:
 
     def checkpoint(self, stage: str, number: int) -> TrialResult | None:
         """Return the stored checkpoint of a trial; None if there is none. One that cannot be read is empty."""
-        where = CHECKPOINT.c.stage == stage, CHECKPOINT.c.number == number
-        rows = self._connection.rows(CHECKPOINT, *where, columns=list(CHECKPOINT.columns), skip=True)
-        return _progress(rows[0], rows[0].state) if rows else None
+        found = self._checkpoints(
+            *CHECKPOINT.columns, where=(CHECKPOINT.c.stage == stage, CHECKPOINT.c.number == number)
+        )
+        return found.get(number)
 
     def checkpoints(self, stage: str) -> dict[int, TrialResult]:
         """Return a stage's stored checkpoints, by the number of the trial.
 
         If a cell or the curves of a trial cannot be read, its checkpoint is empty, so that the trial starts over.
         """
-        read = {row.number: _progress(row, row.state) for row in self._checkpoints(stage, *CHECKPOINT.columns)}
-        where = CHECKPOINT.c.stage == stage
-        stored = self._connection.rows(CHECKPOINT, where, columns=[CHECKPOINT.c.number], skip=True)
-        return {row.number: read.get(row.number, _unreadable(row.number)) for row in stored}
+        return self._checkpoints(*CHECKPOINT.columns, where=(CHECKPOINT.c.stage == stage,))
 
     def progress(self, stage: str) -> dict[int, TrialResult]:
         """Return the same as `checkpoints` without the checkpoints themselves, which only training needs."""
         columns = (c for c in CHECKPOINT.columns if c is not CHECKPOINT.c.state)
-        return {row.number: _progress(row, None) for row in self._checkpoints(stage, *columns)}
+        return self._checkpoints(*columns, where=(CHECKPOINT.c.stage == stage,))
 
-    def _checkpoints(self, stage: str, *columns: sa.Column[Any]) -> "Sequence[sa.Row[Any]]":
-        return self._connection.rows(CHECKPOINT, CHECKPOINT.c.stage == stage, columns=columns, skip=True)
+    def _checkpoints(
+        self, *columns: sa.Column[Any], where: "tuple[sa.ColumnElement[bool], ...]"
+    ) -> dict[int, TrialResult]:
+        rows = self._connection.rows(CHECKPOINT, *where, columns=columns, skip=True)
+        read = {row.number: _progress(row, getattr(row, "state", None)) for row in rows}
+        stored = self._connection.rows(CHECKPOINT, *where, columns=[CHECKPOINT.c.number], skip=True)
+        return {row.number: read.get(row.number, unreadable_result(row.number)) for row in stored}
 
     def add(self, trials: Sequence[Trial]) -> None:
         """Store new trials in one transaction, copied outcomes included."""
@@ -229,11 +232,12 @@ def _progress(row: Any, checkpoint: bytes | None) -> TrialResult:
         if not max(map(len, history.values()), default=0) <= row.epochs:
             raise ValueError(row.epochs)
     except ValueError:
-        return _unreadable(row.number)
+        return unreadable_result(row.number)
     return TrialResult(row.number, "running", None, row.epochs, 0, history, row.seconds, checkpoint)
 
 
-def _unreadable(number: int) -> TrialResult:
+def unreadable_result(number: int) -> TrialResult:
+    """Return the progress of a trial whose checkpoint cannot be read: nothing, with an empty checkpoint."""
     return TrialResult(number, "running", None, 0, 0, {}, 0.0, b"")
 
 

@@ -159,12 +159,28 @@ class Begun(NamedTuple):
                 Path(f"{file}{end}").write_bytes(content)
 
 
-def unfinished(folder: Path, count: int, killed: int = 0) -> Begun:
-    """Return a study stopped after this number of trials; or, with `killed`, one killed when a later transaction
-    begins, whose content is partly in the log and partly in the file."""
-    spec, file, limit = cases.small(**SHORT), folder / "small.db", cases.LimitTracker(count)
+def unfinished(folder: Path) -> Begun:
+    """Return a study stopped in its second stage, when two of its trials have checkpoints."""
+    spec, file = cases.small(**SHORT), folder / "small.db"
     data, _ = prepare(spec.data, spec.seed, folder)
-    kept: list[Begun] = []
+
+    def stop() -> bool:
+        with closing(sqlite3.connect(file)) as connection:
+            rows = connection.execute("SELECT number FROM hpsearch_checkpoint WHERE stage = 'fine'")
+            return len(rows.fetchall()) >= 2
+
+    opened = cases.opened(spec, data, file, stop=stop)
+    with pytest.raises(Interrupted), opened as study:
+        for _ in study.run():
+            pass
+    return Begun({"": file.read_bytes()}, finished(file), identity(file))
+
+
+def killed_at(folder: Path, commit: int) -> Begun:
+    """Return a study killed when its n-th transaction begins, whose content is partly in the log and partly in the
+    file."""
+    spec, file, kept = cases.small(**SHORT), folder / "small.db", list[Begun]()
+    data, _ = prepare(spec.data, spec.seed, folder)
 
     def fold(_connection: sa.Connection) -> None:
         with closing(sqlite3.connect(file)) as other:
@@ -178,19 +194,15 @@ def unfinished(folder: Path, count: int, killed: int = 0) -> Begun:
         files = {end: (folder / "copy" / f"{file.name}{end}").read_bytes() for end in ends}
         kept.append(Begun(files, finished(folder / "copy" / file.name), identity(folder / "copy" / file.name)))
 
-    opened = cases.opened(spec, data, file, tracker=limit, stop=limit.stop)
-    with pytest.raises(Interrupted), opened as study, contextlib.ExitStack() as stack:
-        if killed:
-            stack.enter_context(at(killed * 5 // 6, fold))
-            stack.enter_context(at(killed, keep))
+    with cases.opened(spec, data, file) as study, at(commit * 5 // 6, fold), at(commit, keep):
         for _ in study.run():
             pass
-    return kept[0] if kept else Begun({"": file.read_bytes()}, finished(file), identity(file))
+    return kept[0]
 
 
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory: pytest.TempPathFactory) -> Begun:
-    begun = unfinished(tmp_path_factory.mktemp("stopped"), 5)
+    begun = unfinished(tmp_path_factory.mktemp("stopped"))
     assert 5 <= begun.finished < TRIALS
     return begun
 
@@ -353,7 +365,7 @@ def test_locked_for_too_long(
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> Begun:
     """Return a study with a log whose content is not in the file yet."""
-    begun = unfinished(tmp_path_factory.mktemp("killed"), TRIALS, 48)
+    begun = killed_at(tmp_path_factory.mktemp("killed"), 36)
     assert 0 < begun.finished < TRIALS and min(map(len, begun.files.values())) > 20 * 4096
     return begun
 

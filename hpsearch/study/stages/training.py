@@ -1,11 +1,13 @@
 """The training of a stage's trials: which epoch each should reach, its progress, and the tasks sent to workers."""
 
+import math
 from typing import TYPE_CHECKING, final
 
 from engine.training.state import State
 from engine.types import EngineError
 from hpsearch.search.confirm import train_seed
 from hpsearch.storage.records import Trial, with_result
+from hpsearch.storage.trials import unreadable_result
 from hpsearch.study.dispatcher import Dispatcher
 from hpsearch.training.grouping import group_trials
 from hpsearch.training.network import build_network
@@ -33,7 +35,8 @@ class StageTraining:
         self.dispatcher = Dispatcher(context.executor, context.stop)
         self._wanted: dict[int, tuple[int, int]] = {}  # trial → epochs to reach, and priority
         stored = context.storage.trials.progress(self._stage.name)
-        self._partial = {n: r for n, r in stored.items() if n < len(trials) and trials[n].state == "running"}
+        running = {n: r for n, r in stored.items() if n < len(trials) and trials[n].state == "running"}
+        self._partial = {n: r if self._has_whole_curves(r) else unreadable_result(n) for n, r in running.items()}
         self._seen: dict[int, Trial] = {}  # running trials with their progress
 
     @property
@@ -91,6 +94,11 @@ class StageTraining:
             return task if partial is None else resumed(task, partial)
         stored = self._context.storage.trials.checkpoint(self._stage.name, number)
         return resumed(task, stored) if stored is not None and self._is_readable(stored) else task
+
+    def _has_whole_curves(self, partial: TrialResult) -> bool:
+        """Return whether curves have a value for each check up to the epoch of their checkpoint."""
+        checks = math.ceil(partial.epochs / self._context.spec.train.check_every)
+        return max(map(len, partial.history.values()), default=0) == checks
 
     def _is_readable(self, partial: TrialResult) -> bool:
         """Return whether a checkpoint can be read; without one, the trial starts over, with the same result."""

@@ -10,6 +10,7 @@ import pytest
 from hpsearch.errors import StorageError
 from hpsearch.storage.records import with_result
 from hpsearch.storage.study_db import StudyDatabase
+from hpsearch.storage.trials import unreadable_result
 from hpsearch.training.task import TrialResult
 from tests.hpsearch.storage.conftest import SPACE, trial
 from tests.hpsearch.test_cli import Call, call, refused  # noqa: F401
@@ -64,6 +65,15 @@ def test_curves_that_cannot_be_read_leave_an_empty_checkpoint(database: StudyDat
     database.trials.save("coarse", [RUNNING])
     change(file, "UPDATE hpsearch_checkpoint SET history = x'00'")
     assert database.trials.checkpoints("coarse")[0].checkpoint == b""
+
+
+def test_a_cell_that_cannot_be_read_leaves_an_empty_checkpoint(database: StudyDatabase, file: Path) -> None:
+    database.trials.add([trial(0)])
+    database.trials.save("coarse", [RUNNING])
+    change(file, "UPDATE hpsearch_checkpoint SET epochs = 'two'")
+    empty = {0: unreadable_result(0)}
+    assert database.trials.checkpoints("coarse") == database.trials.progress("coarse") == empty
+    assert database.trials.checkpoint("coarse", 0) == empty[0]
 
 
 @pytest.mark.parametrize(
