@@ -122,7 +122,8 @@ def gone(pids: set[int], seconds: float = 60) -> bool:
 @pytest.mark.crash
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_stopped_by_a_signal(tmp_path: Path, number: signal.Signals) -> None:
-    study, database = cases.write(tmp_path, **{"train.epochs": 300, "workers": 2}), tmp_path / "small.db"
+    train = {"optimizer": "momentum", "epochs": 3000}  # seconds after the first trials
+    study, database = cases.write(tmp_path, train=train, workers=2), tmp_path / "small.db"
     process = start("run", study, "--tracking-uri", "none", folder=tmp_path)
     assert await_trials(process, database, 3)
     count, workers = finished(database), descendants(process.pid)
