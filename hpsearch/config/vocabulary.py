@@ -147,8 +147,9 @@ SECTION_KEYS = {
 FOREIGN_VALUES = {
     "stages.sampler": {
         "tpe (or gp; both are Bayesian)": "bayes bayesian bayesian_optimization bayesopt bo",
-        "tpe": "tpesampler hyperopt optuna parzen multivariate_tpe smac",
+        "tpe": "tpesampler hyperopt optuna parzen multivariate_tpe",
         "tpe (with pruning: hyperband)": "bohb tpe_hyperband",
+        "forest": "random_forest rf smac smac3 rf_ei extra_trees regression_forest",
         "gp": "gpsampler gaussian_process gp_minimize skopt botorch botorchsampler",
         "random": "randomsampler random_search randomized randomized_search uniform",
         "random (with pruning: promote)": "asha sha hyperband successive_halving",

@@ -211,6 +211,24 @@ class Space:
         values = {a.name: a.to_value(internal_params[a.key]) for a in self.axes if a.key in internal_params}
         return values | dict(self.fixed)
 
+    def deciding_keys(self) -> frozenset[str]:
+        """Return the keys of the axes on whose values it depends which other axes are active."""
+        named = {clause.parameter for a in self.axes for condition in a.when for clause in condition}
+        return frozenset(a.key for a in self.axes if a.name in named)
+
+    def active_keys(self, internal_params: Mapping[str, InternalValue]) -> frozenset[str]:
+        """Return the keys of active axes; the value of a deciding axis counts only where that axis is active.
+
+        Args:
+            internal_params: of the deciding axes at least.
+        """
+        values, active, waiting = dict(self.fixed), set[str](), list(self.axes)
+        while found := [a for a in waiting if a.is_active(values)]:
+            active |= {a.key for a in found}
+            values |= {a.name: a.to_value(internal_params[a.key]) for a in found if a.key in internal_params}
+            waiting = [a for a in waiting if a.key not in active]
+        return frozenset(active)
+
     def full_box(self) -> Box:
         """Return the box that holds the full range of every axis."""
         return {a.key: (a.low, a.high) for a in self.axes}

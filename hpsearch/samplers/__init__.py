@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from hpsearch.samplers.base import SamplerContext, suggest_parameter
 from hpsearch.samplers.cmaes import cmaes, population_size
+from hpsearch.samplers.forest import FOREST_STARTUP, forest
 from hpsearch.samplers.gp import MIN_FINISHED, gp
 from hpsearch.samplers.random import random
 from hpsearch.samplers.sobol import sobol
@@ -18,6 +19,7 @@ SAMPLERS: dict[str, "Callable[[SamplerContext], BaseSampler]"] = {
     "random": random,
     "sobol": sobol,
     "tpe": tpe,
+    "forest": forest,
     "gp": gp,
     "cmaes": cmaes,
 }
@@ -25,6 +27,7 @@ MEMORYLESS = ("random", "sobol")  # samplers that ignore earlier trials
 REPLAYING = ("cmaes",)  # samplers that need every trial of the stage, in order
 STARTUP_SAMPLES = {  # sampler that learns → its samples until enough trials have finished
     "tpe": "random",
+    "forest": "random",
     "gp": "points of a Sobol' sequence",
     "cmaes": "from its first distribution",
 }
@@ -46,7 +49,8 @@ def startup_trials(name: str, dimensions: int, parallel: int) -> int:
         dimensions: number of numeric axes that are always active.
         parallel: number of virtual workers.
     """
-    return {"tpe": TPE_STARTUP, "gp": MIN_FINISHED, "cmaes": population_size(max(1, dimensions), parallel)}[name]
+    population = population_size(max(1, dimensions), parallel)
+    return {"tpe": TPE_STARTUP, "forest": FOREST_STARTUP, "gp": MIN_FINISHED, "cmaes": population}[name]
 
 
 __all__ = [

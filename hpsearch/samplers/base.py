@@ -33,6 +33,8 @@ class SamplerContext(NamedTuple):
             follow in the order of their numbers; those that have not reached a rung yet are running there.
         distributions: of all axes, in the order of the space.
         conditional: keys of axes that are active at some points only.
+        deciding: keys of axes on whose values it depends which conditional axes are active.
+        active_keys: returns the keys of active axes at values of the deciding ones.
     """
 
     stage_seed: int
@@ -42,6 +44,8 @@ class SamplerContext(NamedTuple):
     known: int
     distributions: Distributions
     conditional: frozenset[str]
+    deciding: frozenset[str]
+    active_keys: Callable[[Mapping[str, Any]], frozenset[str]]
 
     def joint(self) -> dict[str, "BaseDistribution"]:
         """Return the distributions that can be sampled jointly: always active, with more than one value."""
@@ -125,6 +129,23 @@ def _scaled_bounds(distribution: "FloatDistribution | IntDistribution") -> tuple
     half = 0.5 if isinstance(distribution, IntDistribution) else 0.0
     low, high = distribution.low - half, distribution.high + half
     return (math.log(low), math.log(high)) if distribution.log else (low, high)
+
+
+def standing(trial: "FrozenTrial", sign: float) -> tuple[float, ...]:
+    """Return a sort key: complete trials by value, pruned ones by their last report, then diverged and failed ones.
+
+    Samplers that use only ranks need no substitute value for trials without one.
+
+    Args:
+        sign: −1 if values are maximized, else 1.
+    """
+    from optuna.trial import TrialState
+
+    if trial.state == TrialState.COMPLETE and trial.value is not None:
+        return (0, sign * trial.value)
+    if trial.state == TrialState.PRUNED and trial.intermediate_values:
+        return (1, sign * trial.intermediate_values[max(trial.intermediate_values)])
+    return (2,)
 
 
 def suggest_parameter(trial: "Trial", key: str, distribution: "BaseDistribution") -> None:

@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hpsearch.core.seeds import derive
-from hpsearch.samplers.base import SEED_LIMIT, SamplerContext, from_unit, optuna_sampler, sample_uniform, to_unit
+from hpsearch.samplers.base import (
+    SEED_LIMIT,
+    SamplerContext,
+    from_unit,
+    optuna_sampler,
+    sample_uniform,
+    standing,
+    to_unit,
+)
 
 if TYPE_CHECKING:
     from cmaes import CMA
@@ -58,7 +66,7 @@ def _replay(context: SamplerContext, numeric: NumericDistributions, study: "Stud
 
     sign = 1.0 if study.direction == StudyDirection.MINIMIZE else -1.0
     trials = study.get_trials(deepcopy=False)
-    known = sorted((t for t in trials[: context.known] if _rank(t, sign) < (1,)), key=lambda t: _rank(t, sign))
+    known = sorted((t for t in trials[: context.known] if standing(t, sign) < (1,)), key=lambda t: standing(t, sign))
     finished = [t for t in trials[context.known :] if t.state.is_finished()]
     dimensions = len(numeric)
     population = population_size(dimensions, context.parallel)
@@ -70,24 +78,10 @@ def _replay(context: SamplerContext, numeric: NumericDistributions, study: "Stud
         population_size=population,
     )
     for first in range(0, len(finished) - population + 1, population):
-        ranked = sorted(finished[first : first + population], key=lambda t: _rank(t, sign))
-        if _rank(ranked[0], sign) < (2,):  # skip a generation in which no trial has a value
+        ranked = sorted(finished[first : first + population], key=lambda t: standing(t, sign))
+        if standing(ranked[0], sign) < (2,):  # skip a generation in which no trial has a value
             optimizer.tell([(_unit_vector(t, numeric), float(rank)) for rank, t in enumerate(ranked)])
     return optimizer
-
-
-def _rank(trial: "FrozenTrial", sign: float) -> tuple[float, ...]:
-    """Return a sort key: complete trials by value, pruned ones by their last report, then diverged and failed ones.
-
-    CMA-ES uses only ranks, so trials without a value need no substitute value.
-    """
-    from optuna.trial import TrialState
-
-    if trial.state == TrialState.COMPLETE and trial.value is not None:
-        return (0, sign * trial.value)
-    if trial.state == TrialState.PRUNED and trial.intermediate_values:
-        return (1, sign * trial.intermediate_values[max(trial.intermediate_values)])
-    return (2,)
 
 
 def _unit_vector(trial: "FrozenTrial", numeric: NumericDistributions) -> np.ndarray:

@@ -173,6 +173,8 @@ class Suggester:
             known=known,
             distributions=distributions,
             conditional=frozenset(a.key for a in self._space.axes if a.when),
+            deciding=self._space.deciding_keys(),
+            active_keys=self._space.active_keys,
         )
 
     def _sample(

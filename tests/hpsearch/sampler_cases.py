@@ -39,7 +39,11 @@ BOX: Box = {
 }
 
 
-WHEN: Mapping[str, Callable[[Params], bool]] = {"beta": lambda p: p["kind"] == "a", "more": lambda p: p["batch"] > 1}
+WHEN: Mapping[str, Callable[[Mapping[str, Any]], bool]] = {
+    "beta": lambda p: p["kind"] == "a",
+    "more": lambda p: p["batch"] > 1,
+}
+DECIDING = frozenset({"kind", "batch"})
 
 
 def members(*names: str) -> list[Any]:
@@ -50,7 +54,12 @@ def members(*names: str) -> list[Any]:
 
 def context(number: int, *, seed: int = 5, parallel: int = 8, known: int = 0, box: Box = BOX) -> SamplerContext:
     conditional = frozenset(WHEN.keys() & box.keys())
-    return SamplerContext(derive(seed, "ask"), derive(seed, number, "ask"), number, parallel, known, box, conditional)
+    seeds = derive(seed, "ask"), derive(seed, number, "ask")
+
+    def active_keys(params: Mapping[str, Any]) -> frozenset[str]:
+        return frozenset(key for key in box if key not in WHEN or WHEN[key](params))
+
+    return SamplerContext(*seeds, number, parallel, known, box, conditional, DECIDING & box.keys(), active_keys)
 
 
 def frozen(params: Params, outcome: Outcome | None, box: Box = BOX) -> FrozenTrial:

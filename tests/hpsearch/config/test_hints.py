@@ -16,6 +16,8 @@ HINTS: dict[tuple[str, str], str] = {
     # Samplers, metrics and menus.
     ("sampler: tpe", "sampler: bayes"): "unknown 'bayes'; did you mean 'tpe' (or gp; both are Bayesian)?",
     ("sampler: tpe", "sampler: TPESampler"): "did you mean 'tpe'?",
+    ("sampler: tpe", "sampler: SMAC"): "did you mean 'forest'?",
+    ("sampler: tpe", "sampler: random_forest"): "did you mean 'forest'?",
     ("sampler: tpe", "sampler: RandomSampler"): "did you mean 'random'?",
     ("sampler: tpe", "sampler: CMA-ES"): "did you mean 'cmaes'?",
     ("sampler: tpe", "sampler: BoTorchSampler"): "did you mean 'gp'?",

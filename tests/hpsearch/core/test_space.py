@@ -229,3 +229,18 @@ def test_invalid_ranges(content: dict[str, Any], message: str) -> None:
 def test_invalid_values(content: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         Values.model_validate(content)
+
+
+def test_active_keys() -> None:
+    """The value of a deciding axis counts only where that axis is active itself; other values are not needed."""
+    whole = {"depth": Range(type="int", min=0, max=3), "kind": Values(values=("a", "b")), "x": Range(min=0, max=1)}
+    deep = (Clause("depth", minimum=2),)
+    space = build_space(
+        {**whole, "force": Fixed(value=True)}, {"kind": (deep,), "x": ((Clause("kind", one_of=("a",)),),)}
+    )
+    assert space.deciding_keys() == {"depth", "kind"}
+    assert space.active_keys({"depth": 2, "kind": "a"}) == {"depth", "kind", "x"}
+    assert space.active_keys({"depth": 2, "kind": "b"}) == {"depth", "kind"}
+    assert space.active_keys({"depth": 1, "kind": "a"}) == {"depth"}
+    forced = build_space({**whole, "force": Fixed(value=True)}, {"x": ((Clause("force", one_of=(True,)),),)})
+    assert forced.active_keys({}) == {"depth", "kind", "x"} and not forced.deciding_keys()

@@ -99,7 +99,7 @@ def test_running_trials_are_ignored(name: str) -> None:
     assert after([*past, *running], name, context(40)) == after(past, name, context(40))
 
 
-@pytest.mark.parametrize("name", members("tpe", "gp", "cmaes"))
+@pytest.mark.parametrize("name", members("tpe", "forest", "gp", "cmaes"))
 def test_outcomes_matter(name: str) -> None:
     """Samplers with a model use the outcomes; the tests above would pass if they did not."""
     past = history()
@@ -145,6 +145,7 @@ def test_nothing_to_search(name: str) -> None:
     ("name", "axes", "trials", "parallel", "seeds", "times"),
     [
         pytest.param("tpe", 4, 64, 8, range(5), 2, id="tpe"),
+        pytest.param("forest", 2, 40, 4, range(3), 2, id="forest"),
         pytest.param("gp", 2, 20, 2, range(3), 3, id="gp", marks=members("gp")[0].marks),
         pytest.param("cmaes", 4, 144, 8, range(5), 4, id="cmaes"),
         pytest.param("cmaes", 4, 99, 3, range(5), 4, id="cmaes, population above parallel", marks=pytest.mark.soak),

@@ -20,7 +20,9 @@ PARAMETERS = {
 
 def context(seed: int, every: Space) -> SamplerContext:
     """Return the context of the thirteenth trial of a stage over the full space."""
-    return SamplerContext(seed, seed, 12, 4, 0, every.distributions(every.full_box()), frozenset())
+    return SamplerContext(
+        seed, seed, 12, 4, 0, every.distributions(every.full_box()), frozenset(), frozenset(), every.active_keys
+    )
 
 
 def sample(count: int) -> dict[str, list[object]]:

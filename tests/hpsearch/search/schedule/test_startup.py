@@ -54,7 +54,11 @@ SIZES = [(30, 16, 0, 0), (40, 16, 0, 0), (21, 4, 0, 18), (9, 3, 6, 0), (12, 4, 2
 
 @pytest.mark.parametrize(
     ("sampler", "size"),
-    [*product(("tpe", "cmaes"), SIZES), pytest.param("gp", (9, 3, 6, 0), marks=members("gp")[0].marks)],
+    [
+        *product(("tpe", "cmaes"), SIZES),
+        ("forest", (12, 4, 20, 3)),
+        pytest.param("gp", (9, 3, 6, 0), marks=members("gp")[0].marks),
+    ],
 )
 def test_the_number_of_chosen_trials(sampler: str, size: tuple[int, int, int, int]) -> None:
     trials, parallel, known, points = size
@@ -63,6 +67,8 @@ def test_the_number_of_chosen_trials(sampler: str, size: tuple[int, int, int, in
     found = suggested(spec, known)
     if sampler == "cmaes":
         uninformed = suggested(spec, known, "failed")
+    elif sampler == "forest":
+        uninformed = suggested(spec, 0, "failed")
     else:
         uninformed = suggested(spec_of("random" if sampler == "tpe" else "sobol", trials, parallel, points), known)
     listed = max(0, points)
