@@ -14,10 +14,11 @@ from hpsearch.cli.options import SET, load_study_file, say
 @SET
 def check_command(study: Path, overrides: tuple[str, ...]) -> None:
     """Check the study file STUDY and summarize its stages."""
+    from hpsearch.search.schedule.ahead import idle_notice, worker_count
     from hpsearch.search.schedule.startup import startup_notices
 
     spec = load_study_file(study, overrides)
-    for notice in startup_notices(spec):
+    for notice in filter(None, [*startup_notices(spec), idle_notice(spec, worker_count(spec))]):
         say(f"note: {notice}", err=True)
     stages = ", ".join(f"{s.name} {s.trials or s.size}: {s.how}" for s in spec.stages)
     split = "" if spec.data.split is None else f"; rows split {spec.data.split.described}"

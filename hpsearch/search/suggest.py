@@ -17,6 +17,7 @@ from hpsearch.samplers import MEMORYLESS, REPLAYING, SAMPLERS, SamplerContext, s
 from hpsearch.search.earlier import in_box
 from hpsearch.search.ranking import BestCurves, rank_trials
 from hpsearch.search.schedule import pruning
+from hpsearch.search.schedule.ahead import looks_back
 from hpsearch.search.zoom import trial_box
 from hpsearch.storage.records import Trial
 
@@ -71,12 +72,6 @@ class Suggester:
             ((t.copied_from or "").partition(":")[2], point_key(t.internal_params)): t for t in transferred
         }
 
-    @property
-    def looks_back(self) -> bool:
-        """Return whether suggestions depend on outcomes of this stage; otherwise trials may train ahead."""
-        renewed = self._stage.zoom is not None and self._stage.zoom.renewed
-        return self._stage.sampler not in MEMORYLESS or renewed or self._spec.duplicates == "reuse"
-
     def suggest(self, trials: Sequence[Trial], told: Sequence[Trial]) -> Trial:
         """Return the next trial of the stage; one whose outcome is copied is finished.
 
@@ -85,7 +80,7 @@ class Suggester:
             told: those of them that have begun, as they are known now; `finished` is 0 for a paused trial.
         """
         number = len(trials)
-        if not self.looks_back or number < self._stage.repeated:
+        if not looks_back(self._spec, self._stage) or number < self._stage.repeated:
             return self._sampled(number, self._box, [], [], {})
         copied = {t.copied_from for t in told}
         known = [t for t in self._known if (t.copied_from or t.label) not in copied]

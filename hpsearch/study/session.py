@@ -1,6 +1,5 @@
 """Sessions: open the database, data, executor and tracker of a study from its spec and the options of a command."""
 
-import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -16,6 +15,7 @@ from hpsearch.core.version import versions
 from hpsearch.data.dataset import prepare
 from hpsearch.errors import OutputError, StorageError
 from hpsearch.models.prepared import PreparedData
+from hpsearch.search.schedule.ahead import idle_notice, worker_count
 from hpsearch.storage.connection import NO_STUDY
 from hpsearch.storage.database import check_separate, display_name
 from hpsearch.storage.records import StoredStudy
@@ -108,7 +108,11 @@ class Session:
         check_fit(spec, dataset)
         spec, kernel_notices = settle_kernel(spec, dataset)
         self.spec = spec
-        self.notices = [*dataset.notices, *kernel_notices, *filter(None, [positive_notice(spec, dataset)])]
+        self.notices = [
+            *dataset.notices,
+            *kernel_notices,
+            *filter(None, [positive_notice(spec, dataset), idle_notice(spec, self._executor.workers)]),
+        ]
         space = search_space(spec)
         if stored is None:
             stored, notices = start_study(self._storage, spec, space, dataset, parent)
@@ -177,7 +181,7 @@ class Session:
 
     def _open_executor(self, spec: Spec, options: Options) -> Executor:
         factory = EXECUTORS[options.executor] if isinstance(options.executor, str) else options.executor
-        executor = factory(options.workers or _workers(spec), str(self._folder))
+        executor = factory(options.workers or worker_count(spec), str(self._folder))
         self._exit.callback(executor.close)
         return executor
 
@@ -210,11 +214,3 @@ def _check_not_forked(parent: ParentStudy | None, url: str) -> None:
     """Raise `StorageError` for a fork whose database already holds a study."""
     if parent is not None:
         raise StorageError(f"{display_name(url)}: already exists; resume it with: hpsearch resume {display_name(url)}")
-
-
-def _workers(spec: Spec) -> int:
-    """Return the number of workers in the study file; `auto` is the number of CPUs available to this process."""
-    if spec.workers != "auto":
-        return spec.workers
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return available or 1

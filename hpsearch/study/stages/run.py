@@ -17,6 +17,7 @@ from hpsearch.search.champion import weights_to_keep
 from hpsearch.search.earlier import distinct_outcomes, in_box, reusable_trials
 from hpsearch.search.range_edges import range_edges
 from hpsearch.search.schedule import pruning
+from hpsearch.search.schedule.ahead import trains_ahead
 from hpsearch.search.schedule.clock import Arrival, Clock, Job
 from hpsearch.search.schedule.limits import complete_trials_needed, planned_trials
 from hpsearch.search.schedule.startup import startup_notice
@@ -192,8 +193,7 @@ class StageRun:
     def _train_ahead(self) -> None:
         """Add trials before the clock asks for them, if their points follow from no outcome, in groups."""
         stage, clock = self._stage, self._clock
-        unlimited = stage.trials is None or stage.budget is not None or stage.timeout is not None
-        if unlimited or self._suggester.looks_back or len(self._trials) >= clock.asked + AHEAD // 2:
+        if not trains_ahead(self._context.spec, stage) or len(self._trials) >= clock.asked + AHEAD // 2:
             return
         while len(self._trials) < min(clock.asked + AHEAD, clock.total):
             number = len(self._trials)
