@@ -114,7 +114,7 @@ def _refusal(files: _Files, path: _Path) -> str | None:
     if not files.started:
         return None
     match path:
-        case ("workers" | "max_failed" | "budget" | "timeout",):  # of the stages that share them
+        case ("workers" | "baselines" | "max_failed" | "budget" | "timeout",):  # of the stages that share them
             return None
         case ("data", place) if place in LOCATIONS:
             return None

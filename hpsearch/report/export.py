@@ -11,7 +11,7 @@ from hpsearch.core.text import without_formula
 from hpsearch.report.tables import epochs_saved
 from hpsearch.search.confirm import Finalist
 from hpsearch.search.importance import importance
-from hpsearch.storage.records import FINISHED, Trial, repeats
+from hpsearch.storage.records import FINISHED, Baseline, Trial, repeats
 from hpsearch.study.summary import COLUMNS, Summary
 
 
@@ -47,6 +47,7 @@ def as_json(summary: Summary) -> dict[str, Any]:
         "confirmed": [_finalist(f) for f in summary.finalists],
         "importance": importance(spec, summary.space, trials),
         "best": _trial(summary.champion, repeated) if summary.champion else None,
+        "baselines": [_baseline(baseline) for baseline in summary.baselines],
     }
 
 
@@ -90,6 +91,16 @@ def _finalist(finalist: Finalist) -> dict[str, Any]:
         "behind": _finite(finalist.behind),
         "behind_half_width": _finite(finalist.behind_half_width),
         "tied": finalist.tied,
+    }
+
+
+def _baseline(baseline: Baseline) -> dict[str, Any]:
+    return {
+        "name": baseline.name,
+        "rows": baseline.rows,
+        "seconds": round(baseline.seconds, 6),
+        "metrics": {name: _finite(value) for name, value in baseline.scores.items()},
+        **({"error": baseline.error} if baseline.error else {}),
     }
 
 

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from hpsearch.config.spec import Spec
 from hpsearch.core.text import format_value, printable
+from hpsearch.report.baselines import baseline_lines, baseline_rows
 from hpsearch.report.tables import (
     MISSING,
     box_tables,
@@ -58,6 +59,7 @@ def as_text(summary: Summary, *, all_trials: bool = False, details: bool = False
         parts += [_confirmed(summary), Text(winner_line(summary.finalists))]
     if ranking:
         parts.append(_trials(summary, f"Best {min(TOP_TRIALS, len(ranking))}", ranking[:TOP_TRIALS]))
+    parts += _baselines(summary)
     if all_trials:
         parts.append(_trials(summary, "All trials", trials))
     if details:
@@ -165,6 +167,18 @@ def _confirmed(summary: Summary) -> Table:
         point = [format_value(f.point[name]) if name in f.point else MISSING for name in names]
         table.add_row(*map(escape, [letter, mean, behind, *point]))
     return table
+
+
+def _baselines(summary: Summary) -> Iterator[RenderableType]:
+    """Yield the table of the baselines and what the champion is worth, if they were fitted."""
+    if rows := baseline_rows(summary):
+        table = Table(title="Baselines on the same rows", box=SIMPLE_HEAD, title_justify="left", padding=(0, 1, 0, 0))
+        for number, column in enumerate(rows[0]):
+            table.add_column(escape(column), justify="right" if number and column else "left", overflow="fold")
+        for row in rows[1:]:
+            table.add_row(*map(escape, row))
+        yield table
+        yield from map(Text, baseline_lines(summary))
 
 
 def _interval(mean: float, half_width: float) -> str:

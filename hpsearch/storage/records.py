@@ -64,6 +64,28 @@ class StoredWeights(NamedTuple):
     diagnostics: bytes | None = None
 
 
+class Baseline(NamedTuple):
+    """A simple model that was fitted to the rows of the study, for comparison.
+
+    Attributes:
+        name: `constant`, `linear` or `boosting`.
+        variant: number of the preprocessing of its rows.
+        rows: number of training rows that it was fitted to, in each fold.
+        scores: `train/…`, `val/…` and `test/…`; empty without a model.
+        error: why there is no model; None if there is.
+        seconds: how long fitting and scoring took.
+        finished: Unix time.
+    """
+
+    name: str
+    variant: int
+    rows: int
+    scores: Mapping[str, float]
+    error: str | None
+    seconds: float
+    finished: float
+
+
 class Trial(NamedTuple):
     """One trial of one stage.
 

@@ -12,8 +12,8 @@ from hpsearch.errors import StorageError
 from hpsearch.storage.connection import NO_STUDY, Connection
 from hpsearch.storage.database import display_name
 from hpsearch.storage.lease import Lease
-from hpsearch.storage.records import StoredStage, StoredStudy, StoredWeights, Trial, TrialKey
-from hpsearch.storage.tables import CHAMPION, PREPARED, STAGE, STUDY, spec_hash
+from hpsearch.storage.records import Baseline, StoredStage, StoredStudy, StoredWeights, Trial, TrialKey
+from hpsearch.storage.tables import BASELINE, CHAMPION, PREPARED, STAGE, STUDY, spec_hash
 from hpsearch.storage.trials import insert_trials
 
 
@@ -152,6 +152,37 @@ class WeightsTable:
         """Return the number of trials with test scores: 1 for a finished study, else 0."""
         with self._connection.reading() as connection:
             return int(connection.execute(sa.select(sa.func.count(CHAMPION.c.test))).scalar_one())
+
+
+@final
+class BaselineTable:
+    """The table of the baselines."""
+
+    def __init__(self, connection: Connection, lease: Lease) -> None:
+        self._connection = connection
+        self._lease = lease
+
+    def load(self) -> dict[str, Baseline]:
+        """Return the stored baselines by name."""
+        rows = self._connection.rows(BASELINE)
+        with self._connection.validated("a baseline"):
+            baselines = [Baseline(**{**row._mapping, "scores": decode_scores(row.scores)}) for row in rows]
+            return {baseline.name: baseline for baseline in baselines}
+
+    def save(self, baseline: Baseline) -> None:
+        """Store a baseline in place of an earlier one of its name."""
+        row = baseline._asdict() | {"scores": json.dumps(baseline.scores)}
+        with self._lease.transaction() as connection:
+            connection.execute(BASELINE.delete().where(BASELINE.c.name == baseline.name))
+            connection.execute(BASELINE.insert().values(row))
+
+    def delete_failed(self) -> int:
+        """Delete the baselines without a model, so that they are fitted again; return their number."""
+        failed = [baseline.name for baseline in self.load().values() if baseline.error is not None]
+        if failed:
+            with self._lease.transaction() as connection:
+                connection.execute(BASELINE.delete().where(BASELINE.c.name.in_(failed)))
+        return len(failed)
 
 
 def _is(stage: str, number: int) -> sa.ColumnElement[bool]:

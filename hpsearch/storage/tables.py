@@ -72,6 +72,17 @@ PREPARED = sa.Table(
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),  # of the preprocessing variant
     sa.Column("content", sa.LargeBinary, nullable=False),  # `PreparedData.to_bytes`
 )
+BASELINE = sa.Table(
+    "hpsearch_baseline",
+    METADATA,
+    sa.Column("name", sa.String(20), primary_key=True),
+    sa.Column("variant", sa.Integer, nullable=False),  # of the preprocessing
+    sa.Column("rows", sa.Integer, nullable=False),  # training rows that it was fitted to, in each fold
+    sa.Column("scores", sa.Text, nullable=False),
+    sa.Column("error", sa.Text),  # why there are no scores
+    sa.Column("seconds", sa.Float, nullable=False),
+    sa.Column("finished", sa.Float, nullable=False),  # Unix time
+)
 LEASE = sa.Table(
     "hpsearch_lease",
     METADATA,
@@ -88,7 +99,7 @@ LEASE = sa.Table(
 MAX_COUNT, MAX_SECONDS, MAX_TIME = 1 << 31, 1e9, 1e11  # of integers; of a duration; of Unix times
 MAX_LINE, MAX_CELL = 1000, 1 << 26  # characters of a name, and of other text
 _TIMES = ("created", "finished", "since", "heartbeat")
-_DOCUMENTS = ("spec", "internal_params", "box", "test", "error")  # text of any characters
+_DOCUMENTS = ("spec", "internal_params", "box", "test", "scores", "error")  # text of any characters
 
 
 def is_valid(column: sa.Column[Any], cell: object) -> bool:

@@ -91,6 +91,11 @@ class Study:
             if unmirrored[0].mirror():
                 unmirrored.pop(0)
 
+    def progress(self, notes: tuple[str, ...]) -> StudyProgress:
+        """Return the progress of a study whose trials have ended, with messages for the user."""
+        self._state.notes += notes
+        return self._progress(())
+
     def _progress(self, finished: tuple[Trial, ...], unfinished: float = 0.0, paused: int = 0) -> StudyProgress:
         notes, self._state.notes = self._state.notes, []
         return StudyProgress.of(self.spec, self.trials, self.totals, self.best, finished, notes, unfinished, paused)

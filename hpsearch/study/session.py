@@ -20,13 +20,14 @@ from hpsearch.storage.connection import NO_STUDY
 from hpsearch.storage.database import check_separate, display_name
 from hpsearch.storage.records import StoredStudy
 from hpsearch.storage.study_db import StudyDatabase, read
+from hpsearch.study.baselines import missing_baselines, reduced_rows, store_baselines
 from hpsearch.study.champion import save_model, store_diagnostics
 from hpsearch.study.context import StudyContext
 from hpsearch.study.fork import ParentStudy, read_parent
 from hpsearch.study.loop import Study
 from hpsearch.study.progress import StudyProgress, halting_on_shortage
 from hpsearch.study.start import check_changes, resume_study, retry_failed, start_study, store_prepared
-from hpsearch.study.summary import RestoredStudy, Summary, count_reused, restore_study
+from hpsearch.study.summary import RestoredStudy, Summary, count_reused, load_baselines, restore_study
 from hpsearch.tracking import PREPARATIONS, TRACKERS, BackgroundTracker, NullTracker, StudyInfo, TrackerFactory
 from hpsearch.training.executors import EXECUTORS, Executor
 from hpsearch.training.kernel import keep_kernel, settle_kernel
@@ -151,6 +152,7 @@ class Session:
                 yield first
                 yield from progress
                 self._executor.close()
+                yield from self._fit_baselines()
                 store_diagnostics(self._context, self.study.best, self._prepared)
                 model = save_model(self._context, self.study.best, self._folder / "model")
                 self._tracker.finish_study(self.summary().ranking, model)
@@ -158,6 +160,13 @@ class Session:
         finally:
             self.untracked = self._tracker.close(timeout)
             self.tracking_note = self._tracker.note
+
+    def _fit_baselines(self) -> Iterator[StudyProgress]:
+        """Fit and store the baselines that are missing; yield a report if some are fitted to a part of the rows."""
+        missing = missing_baselines(self._context, self.study.best)
+        if notes := tuple(reduced_rows(missing)):
+            yield self.study.progress(notes)
+        store_baselines(self._context, missing, str(self._folder))
 
     def _start_tracking(self) -> None:
         if not isinstance(self._tracker, NullTracker):
@@ -169,7 +178,8 @@ class Session:
         """Return the current state of the study."""
         study = self.study
         reused = count_reused(study.space, study.boxes, [study.transferred, *study.trials])
-        return Summary(study.spec, study.space, study.trials, study.boxes, reused, study.totals, study.best)
+        parts = (study.spec, study.space, study.trials, study.boxes, reused, study.totals, study.best)
+        return Summary(*parts, baselines=load_baselines(self._storage))
 
     def _temporary_folder(self) -> Path:
         try:

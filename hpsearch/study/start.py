@@ -100,4 +100,5 @@ def store_prepared(storage: StudyDatabase, spec: Spec, prepared: list[PreparedDa
 def retry_failed(storage: StudyDatabase, spec: Spec) -> list[str]:
     """Set failed trials back to running, so that they are trained again; return messages for the user."""
     count = sum(storage.retry_failed(stage.name) for stage in spec.stages)
+    storage.baselines.delete_failed()
     return [f"{format_count(count, 'failed trial')} to train again"]

@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from hpsearch.config.load import restore_spec
 from hpsearch.config.references import search_space
@@ -16,8 +16,9 @@ from hpsearch.search.schedule.limits import planned_trials
 from hpsearch.search.zoom import stage_box
 from hpsearch.storage.database import display_name
 from hpsearch.storage.lease import Holder
-from hpsearch.storage.records import FINISHED, PRIOR, StoredStudy, Trial, best_of, ranked, with_result
+from hpsearch.storage.records import FINISHED, PRIOR, Baseline, StoredStudy, Trial, best_of, ranked, with_result
 from hpsearch.storage.study_db import StudyDatabase, read
+from hpsearch.training.task import BaselineName
 
 COLUMNS = (
     "stage",
@@ -40,6 +41,7 @@ class Summary(NamedTuple):
         totals: planned trials of each stage.
         champion: the champion so far, with its test scores once they are stored.
         holder: the process in the lease, which may have ended; None if the lease is free.
+        baselines: simple models that were fitted to the same rows, the simplest first.
     """
 
     spec: Spec
@@ -50,6 +52,7 @@ class Summary(NamedTuple):
     totals: list[int]
     champion: Trial | None
     holder: Holder | None = None
+    baselines: tuple[Baseline, ...] = ()
 
     @property
     def trained(self) -> bool:
@@ -152,7 +155,14 @@ def summarize(storage: StudyDatabase, known: Sequence[Sequence[Trial]] = ()) -> 
         champion = with_test_scores(champion, weights.test)
         trials[spec.stage_names.index(champion.stage)][champion.number] = champion
     reused = count_reused(space, boxes, [transferred, *trials])
-    return Summary(spec, space, trials, boxes, reused, totals, champion, storage.lease.holder())
+    baselines = load_baselines(storage)
+    return Summary(spec, space, trials, boxes, reused, totals, champion, storage.lease.holder(), baselines)
+
+
+def load_baselines(storage: StudyDatabase) -> tuple[Baseline, ...]:
+    """Return the stored baselines, the simplest first; unknown names are left out."""
+    stored = storage.baselines.load()
+    return tuple(stored[name] for name in get_args(BaselineName) if name in stored)
 
 
 def count_reused(space: Space, boxes: Sequence[Box], trials: Sequence[Sequence[Trial]]) -> list[int]:

@@ -1,6 +1,7 @@
 """Scores: the metrics of an epoch, and the final scores of the best model."""
 
 import math
+from collections.abc import Container
 from typing import Any
 
 import numpy as np
@@ -103,20 +104,56 @@ def _test_scores(spec: Spec, network: Network, theta: Floats, rows: Rows, datase
         logits = network.forward_by_row(theta, rows.x.reshape(rows.sets, len(rows), *network.inputs))
         predicted = network.loss.predict(logits)
     truth = rows.of(0).y
+    known: dict[str, float] = {}
     if dataset.folds == 1:
         accumulator = MetricAccumulator(network.loss, 1, truth)
         accumulator.add(logits, truth[None])
         test = accumulator.scores()
-        scores = {"loss": float(test.loss[0]), _accuracy_name(dataset): float(test.accuracy[0])}
+        known = {"loss": float(test.loss[0]), _accuracy_name(dataset): float(test.accuracy[0])}
+    return known | prediction_scores(spec, dataset, mean_prediction(dataset, predicted), truth, dataset.units[0], known)
+
+
+def mean_prediction(dataset: Dataset, predicted: Floats) -> Floats:
+    """Return the mean of the predictions of all folds, `(folds, rows, outputs)` → `(rows, outputs)`.
+
+    Each fold standardizes with its own center and unit, so the mean of a regression is taken in the target's unit, and
+    returned in that of the first fold.
+    """
+    mean: Floats
+    if len(predicted) == 1:
+        mean = predicted[0]
     elif dataset.classes:
-        predicted = predicted.mean(axis=0, dtype=np.float64)[None].astype(DTYPE)
-        scores = {"loss": METRICS["log_loss"]().of(predicted[0], truth)}
-    else:  # each fold standardizes with its own center and unit, so the mean is taken in the target's unit
+        mean = predicted.mean(axis=0, dtype=np.float64).astype(DTYPE)
+    else:
         center, unit = (np.array(numbers)[:, None, None] for numbers in zip(*dataset.units, strict=True))
         mean = (predicted.astype(np.float64) * unit + center).mean(axis=0)
-        predicted = ((mean - center[0]) / unit[0])[None]
-        scores = {"loss": float(np.square(predicted[0] - truth).mean() / 2)}
+        mean = (mean - center[0]) / unit[0]
+    return mean
+
+
+def prediction_scores(
+    spec: Spec,
+    dataset: Dataset,
+    predicted: Floats,
+    truth: Floats,
+    unit: tuple[float, float],
+    known: Container[str] = (),
+) -> dict[str, float]:
+    """Return the loss and all metrics for this kind of target of predictions `(rows, outputs)`.
+
+    Args:
+        unit: (offset, scale) of the targets.
+        known: names of scores that are left out.
+    """
+    scores = {}
+    if "loss" not in known:
+        loss = METRICS["log_loss"]().of if dataset.classes else _half_squared_error
+        scores["loss"] = loss(predicted, truth)
     for name, kind in METRICS.items():
-        if kind.classifies == network.loss.classifies and name not in scores:
-            scores[name] = _metric(name, spec, dataset).of(predicted[0], truth) * _unit(name, *dataset.units[0])
+        if kind.classifies == dataset.loss.classifies and name not in known:
+            scores[name] = _metric(name, spec, dataset).of(predicted, truth) * _unit(name, *unit)
     return scores
+
+
+def _half_squared_error(predicted: Floats, truth: Floats) -> float:
+    return float(np.square(predicted.astype(np.float64) - truth).mean() / 2)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from hpsearch.data.dataset import Dataset
 
 History = dict[str, list[float]]  # name, such as "val/loss" → curve, one value for each evaluated epoch
+BaselineName = Literal["constant", "linear", "boosting"]
 TrialState = Literal["running", "complete", "pruned", "diverged", "failed"]
 
 

@@ -1,4 +1,7 @@
-"""Studies whose workers die or whose trials fail. Worker processes import this module, so it imports no Optuna."""
+"""Studies whose workers die, or whose trials or baselines fail.
+
+Worker processes import this module, so it imports no Optuna.
+"""
 
 import os
 import sqlite3
@@ -6,6 +9,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import closing
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,6 +18,7 @@ from hpsearch.config.spec import Spec
 from hpsearch.core.seeds import derive
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.training import trial
+from hpsearch.training.baselines import BaselineResult
 from hpsearch.training.executors import WorkerDied
 from hpsearch.training.task import Outcome, Task, TrialResult
 from hpsearch.training.trial import advance
@@ -174,3 +179,18 @@ def checkpoints_match(task: Task) -> bool:
             assert t.checkpoint is not None and t.history is not None
             assert State.from_bytes(t.checkpoint).epoch == t.epochs == len(t.history["val/loss"])
     return False
+
+
+def baselines_at_once(tasks: Any, scratch: str, results: Connection) -> None:
+    """Send results at once, and end this process at the second one of a first call."""
+    for number, task in enumerate(tasks):
+        if number == 1 and not (mark := Path(os.environ["MARK"])).exists():
+            mark.touch()
+            os._exit(7)
+        results.send(BaselineResult(task.name, 5, {"val/loss": float(number)}))
+
+
+def baselines_too_slow(tasks: Any, scratch: str, results: Connection) -> None:
+    """Send one result, and no other for a minute."""
+    results.send(BaselineResult(tasks[0].name, 5, {"val/loss": 0.5}))
+    time.sleep(60)

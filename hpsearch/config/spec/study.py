@@ -64,6 +64,11 @@ class Spec(StrictModel):
         description="Time that the searching stages without a limit of their own share in the same way; a tenth is"
         " left for a confirming stage: seconds, or a duration such as 20m. Default: none.",
     )
+    baselines: bool = Field(
+        False,
+        description="Fit the constant, a linear model and scikit-learn's histogram gradient boosting to the same rows"
+        " when the study ends, for comparison; does not affect the trials.",
+    )
     workers: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
         "auto", description="Number of worker processes; does not affect the results."
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hpsearch.errors import StorageError
-from hpsearch.storage.records import PRIOR, StoredStage, StoredWeights, with_result
+from hpsearch.storage.records import PRIOR, Baseline, StoredStage, StoredWeights, with_result
 from hpsearch.storage.sqlite_file import url_of
 from hpsearch.storage.study_db import StudyDatabase
 from hpsearch.training.task import TrialResult
@@ -71,3 +71,20 @@ def test_only_the_champion_has_test_scores(database: StudyDatabase) -> None:
     assert database.weights.find(trial(0)) == first._replace(test=None)
     assert database.weights.find(trial(1)) == second and database.weights.tested() == 1
     assert database.weights.find(trial(2)) is None and database.weights.find(None) is None
+
+
+def test_baselines(database: StudyDatabase, file: Path) -> None:
+    """One of each name; those without a model can be deleted, to be fitted again; damaged cells are named."""
+    linear = Baseline("linear", 1, 50, {"val/loss": 0.25}, None, 0.5, 7.0)
+    boosting = Baseline("boosting", 0, 0, {}, "ValueError: it\nbroke", 0.25, 8.0)
+    for baseline in (linear._replace(rows=7), boosting, linear):
+        database.baselines.save(baseline)
+    assert database.baselines.load() == {"linear": linear, "boosting": boosting}
+    assert database.baselines.delete_failed() == 1
+    assert database.baselines.load() == {"linear": linear}
+    for scores in ("[1]", '{"val/loss": "a"}', '{"val/loss": NaN}', "{", b"{}"):
+        with closing(sqlite3.connect(file)) as connection:
+            connection.execute("UPDATE hpsearch_baseline SET scores = ?", (scores,))
+            connection.commit()
+        with pytest.raises(StorageError, match="damaged"):
+            database.baselines.load()
