@@ -30,7 +30,7 @@ MAX_FITTED_CELLS = 30_000_000  # numbers that a baseline is fitted to: 240 MB in
 MAX_LINEAR_WORK = 4e8  # rows · inputs · outputs · folds, about 30 s on one core
 # Trees · inputs · folds · (rows + `ROWS_OF_A_SPLIT`), about one minute on one core; the search for splits in histograms
 # takes as long whatever the number of rows.
-MAX_BOOSTING_WORK, TREES, ROWS_OF_A_SPLIT = 4e9, 100, 1500
+MAX_BOOSTING_WORK, BOOSTED_TREES, ROWS_OF_A_SPLIT = 4e9, 100, 1500
 MIN_FITTED_ROWS = 1000  # that a baseline of more rows is fitted to at least
 MAX_ITERATIONS = 300  # of logistic regression
 
@@ -131,7 +131,9 @@ def fitted_rows(name: BaselineName, dataset: Dataset) -> int:
     if name == "linear":
         most = min(most, int(MAX_LINEAR_WORK / (inputs * dataset.outputs * dataset.folds)))
     else:
-        most = min(most, int(MAX_BOOSTING_WORK / (TREES * inputs * dataset.outputs * dataset.folds)) - ROWS_OF_A_SPLIT)
+        most = min(
+            most, int(MAX_BOOSTING_WORK / (BOOSTED_TREES * inputs * dataset.outputs * dataset.folds)) - ROWS_OF_A_SPLIT
+        )
     if most < min(rows, MIN_FITTED_ROWS):
         size = f"{inputs:,} inputs" + (f" and {dataset.outputs} classes" if dataset.outputs > 1 else "")
         folds = f" in {dataset.folds} folds" if dataset.folds > 1 else ""
