@@ -127,6 +127,7 @@ class Session:
         self._stored = stored
         self._context = StudyContext(spec, space, dataset, self._storage, self._executor, self._tracker, options.stop)
         self.study = Study(self._context)
+        self._baselines = load_baselines(self._storage)  # kept, because a summary may be made when all is closed
         self.untracked: str | None = None
         self.tracking_note: str | None = None
 
@@ -167,6 +168,7 @@ class Session:
         if notes := tuple(reduced_rows(missing)):
             yield self.study.progress(notes)
         store_baselines(self._context, missing, str(self._folder))
+        self._baselines = load_baselines(self._storage)
 
     def _start_tracking(self) -> None:
         if not isinstance(self._tracker, NullTracker):
@@ -179,7 +181,7 @@ class Session:
         study = self.study
         reused = count_reused(study.space, study.boxes, [study.transferred, *study.trials])
         parts = (study.spec, study.space, study.trials, study.boxes, reused, study.totals, study.best)
-        return Summary(*parts, baselines=load_baselines(self._storage))
+        return Summary(*parts, baselines=self._baselines)
 
     def _temporary_folder(self) -> Path:
         try:
