@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, final
 from hpsearch.config.load import load_spec, spec_from_mapping
 from hpsearch.config.spec import Spec
 from hpsearch.errors import StorageError
-from hpsearch.models.export import champion_model
+from hpsearch.models.export import champion_model, ensemble_model
 from hpsearch.models.model import Model
 from hpsearch.storage.database import display_name
 from hpsearch.storage.records import Trial
 from hpsearch.storage.sqlite_file import default_tracking_uri, default_url, url_of
 from hpsearch.storage.study_db import StudyDatabase, read
 from hpsearch.study.session import ExecutorFactory, Options, Session
-from hpsearch.study.summary import Summary, summary
+from hpsearch.study.summary import Summary, missing_ensemble, summary
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,6 +96,20 @@ class StudyResult:
             StorageError: no trial is complete, or the weights are not stored.
         """
         return read(self.url, self._model)
+
+    @cached_property
+    def ensemble(self) -> Model:
+        """The model of the ensemble.
+
+        Raises:
+            StorageError: the study has no ensemble, or it is not selected yet.
+        """
+        return read(self.url, self._ensemble)
+
+    def _ensemble(self, storage: StudyDatabase) -> Model:
+        if self.summary.ensemble is None:
+            raise StorageError(f"{display_name(self.url)}: {missing_ensemble(self.summary, self.url)}")
+        return ensemble_model(self.summary.spec, storage, self.summary.ensemble, self.summary.trials)
 
     def _model(self, storage: StudyDatabase) -> Model:
         stored = storage.weights.find(self.best)

@@ -54,12 +54,14 @@ def report_command(database: str, out: Path | None, png: bool | None) -> None:
 @click.option(
     "--to", "folder", type=click.Path(path_type=Path), required=True, help="New folder, or one that holds a model."
 )
+@click.option("--ensemble", is_flag=True, help="Write the ensemble instead of the best single network.")
 @click.option("--onnx", is_flag=True, help="Write model.onnx too: preprocessing and network.")
-def export_command(database: str, folder: Path, onnx: bool) -> None:
+def export_command(database: str, folder: Path, ensemble: bool, onnx: bool) -> None:
     """Write the best model of the study in DATABASE to a self-contained folder."""
     from hpsearch.api import load_study
     from hpsearch.models.export import export_model
     from hpsearch.report.tables import format_scores
 
-    model = export_model(load_study(database_url(database)).model, folder, onnx=onnx)
+    result = load_study(database_url(database))
+    model = export_model(result.ensemble if ensemble else result.model, folder, onnx=onnx)
     say(f"{folder}: {model.about['study']} {model.about['trial']}, {format_scores(model.about['metrics'])}")

@@ -114,7 +114,10 @@ def _refusal(files: _Files, path: _Path) -> str | None:
     if not files.started:
         return None
     match path:
-        case ("workers" | "baselines" | "max_failed" | "budget" | "timeout",):  # of the stages that share them
+        case (
+            "workers" | "baselines" | "max_failed" | "budget" | "timeout" | "ensemble",
+            *_,
+        ):
             return None
         case ("data", place) if place in LOCATIONS:
             return None

@@ -10,7 +10,7 @@ from hpsearch.config.hints import counterpart_of_parameter, hint, key_hint, para
 from hpsearch.config.instantiate import builders
 from hpsearch.config.messages import Errors, section_of, validate_part
 from hpsearch.config.references import Parameters, Reference, conditions, references
-from hpsearch.config.spec import Metric, ModelSpec, Stage, Train
+from hpsearch.config.spec import Ensemble, Metric, ModelSpec, Stage, Train
 from hpsearch.core.space import Axis, Fixed, Parameter, Point, Range, Values, build_space
 from hpsearch.data.sources.base import Source
 from hpsearch.samplers import missing_extra
@@ -32,6 +32,7 @@ def cross_section_errors(sections: Mapping[str, Any]) -> Errors:
     parameters: Parameters | None = sections.get("parameters")
     shared = sections.get("budget") is not None or sections.get("timeout") is not None
     errors: Errors = [*_stages(stages, shared), *_metric(sections.get("metric"), train)]
+    errors += _ensemble(sections.get("ensemble"), stages)
     if parameters is None:
         return errors
     all_references = list(references(model, train, data, parameters))
@@ -57,6 +58,11 @@ def cross_section_errors(sections: Mapping[str, Any]) -> Errors:
 def _metric(metric: Metric | None, train: Train | None) -> Iterator[tuple[KeyPath, str]]:
     if metric and train and metric.name == "epochs" and (train.stop is None or train.stop.value is None):
         yield ("metric", "name"), "epochs counts the epochs until train.stop.value is reached, which is missing"
+
+
+def _ensemble(ensemble: Ensemble | None, stages: tuple[Stage, ...]) -> Iterator[tuple[KeyPath, str]]:
+    if ensemble is not None and len(stages) == 1 and stages[0].trials == 1:
+        yield ("ensemble",), "an ensemble is selected from two or more trials, the study has 1"
 
 
 def _reference_error(reference: Reference, parameters: Parameters, used: set[str]) -> str | None:

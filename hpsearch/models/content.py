@@ -23,11 +23,13 @@ from hpsearch.data.preprocessing import CategoryEncoding, Preprocessing
 from hpsearch.data.sources.base import Part
 
 MAX_FOLDS = 1000
+MAX_MEMBERS = 1000  # of an ensemble
 MAX_ROW = 1 << 27  # numbers of one row in a layer
 MAX_SIZE = 1 << 31
 MAX_WIDTH = 1 << 22  # columns of a table
 
 _Count = Annotated[int, Field(ge=0, lt=MAX_SIZE)]
+_Positive = Annotated[int, Field(ge=1, lt=MAX_SIZE)]
 _Place = Annotated[int, Field(ge=-1, lt=MAX_WIDTH)]  # index of a column; −1 for none
 
 
@@ -89,8 +91,16 @@ class _About(StrictModel):
     metrics: dict[str, float] | None = None
 
 
+class _MemberContent(StrictModel):
+    network: dict[str, JsonValue]
+    preprocessing: Annotated[list[_FoldContent], Field(min_length=1, max_length=MAX_FOLDS)]
+    count: _Positive
+
+
 class _ModelContent(_PreprocessingContent):
     network: dict[str, JsonValue]
+    count: _Positive
+    others: Annotated[list[_MemberContent], Field(max_length=MAX_MEMBERS)]
     classes: list[str]
     about: _About
 

@@ -1,6 +1,7 @@
 """Export of a model from a study database to a folder; the training data are not needed."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import isfinite
 from pathlib import Path
 
@@ -10,11 +11,12 @@ from hpsearch.config.spec import Spec
 from hpsearch.core.atomic import recover_folder, replaced_folder
 from hpsearch.data.dataset import Dataset
 from hpsearch.data.preprocessing import DTYPE, Preprocessing
-from hpsearch.errors import DataError, OutputError
+from hpsearch.errors import DataError, OutputError, StorageError
+from hpsearch.models.members import Member
 from hpsearch.models.model import MODEL_FILES, Model
 from hpsearch.models.prepared import PreparedData
 from hpsearch.storage.database import display_name
-from hpsearch.storage.records import StoredWeights, Trial
+from hpsearch.storage.records import StoredEnsemble, StoredWeights, Trial
 from hpsearch.storage.study_db import StudyDatabase
 from hpsearch.training.network import build_network
 
@@ -62,14 +64,61 @@ def champion_model(spec: Spec, storage: StudyDatabase, trial: Trial, stored: Sto
     Raises:
         DataError: the stored weights or preprocessing are missing or damaged.
     """
-    study = storage.study.load()
+    prepared = PreparedData.at(_prepared(storage), spec, trial.point)
+    version = storage.study.load().version
+    return build_model(spec, prepared.dataset, prepared.folds, trial, stored.weights, version)
+
+
+def ensemble_model(
+    spec: Spec, storage: StudyDatabase, ensemble: StoredEnsemble, trials: Sequence[Sequence[Trial]]
+) -> Model:
+    """Return the model of a study's ensemble.
+
+    Args:
+        trials: trials of each stage.
+
+    Raises:
+        StorageError: a member is no trial of the study, or its weights are not stored.
+        DataError: the stored weights or preprocessing are missing or damaged.
+    """
+    known = {t.key: t for stage in trials for t in stage}
+    variants, version, models = _prepared(storage), storage.study.load().version, list[Model]()
+    for key in ensemble.members:
+        trial = known.get(key)
+        stored = storage.weights.find(trial)
+        if trial is None or stored is None:
+            label = "{}/{}".format(*key)
+            raise StorageError(f"{display_name(storage.url)}: the weights of {label} are not stored")
+        prepared = PreparedData.at(variants, spec, trial.point)
+        models.append(build_model(spec, prepared.dataset, prepared.folds, trial, stored.weights, version))
+    counts = list(ensemble.members.values())
+    about = [
+        {"trial": model.about["trial"], "count": count, "parameters": model.about["parameters"]}
+        for model, count in zip(models, counts, strict=True)
+    ]
+    names = {"trial": f"ensemble of {describe_members(ensemble)}", "members": about, "metrics": dict(ensemble.scores)}
+    shared = {name: value for name, value in models[0].about.items() if name != "parameters"}
+    others = [
+        Member(model.network, model.theta, model.preprocessing, count)
+        for model, count in zip(models[1:], counts[1:], strict=True)
+    ]
+    return replace(models[0], about=shared | names, count=counts[0], others=tuple(others))
+
+
+def describe_members(ensemble: StoredEnsemble) -> str:
+    """Return the members as text: `fine/6 × 2, coarse/3`."""
+    members = ensemble.members.items()
+    return ", ".join(f"{stage}/{number}" + f" × {count}" * (count > 1) for (stage, number), count in members)
+
+
+def _prepared(storage: StudyDatabase) -> list[PreparedData]:
+    """Return the stored preprocessing of each variant."""
     variants = [PreparedData.from_bytes(content) for content in storage.study.prepared()]
     if not variants:
         raise DataError(
             f"{display_name(storage.url)}: contains no preprocessing, which the model needs; restore a copy"
         )
-    prepared = PreparedData.at(variants, spec, trial.point)
-    return build_model(spec, prepared.dataset, prepared.folds, trial, stored.weights, study.version)
+    return variants
 
 
 def build_model(

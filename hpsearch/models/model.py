@@ -1,7 +1,7 @@
 """A trained model: saved as a folder without pickle; it predicts the same bits in every process.
 
-model.json     network, classes, preprocessing, the study file, the trial and its scores
-weights.npz    theta, and the arrays of the fitted preprocessing
+model.json     network, classes, preprocessing, the study file, the trial and its scores; of an ensemble, its members
+weights.npz    theta, and the arrays of the fitted preprocessing, of each member
 """
 
 import json
@@ -26,12 +26,13 @@ from hpsearch.data.preprocessing import Preprocessing
 from hpsearch.errors import DataError, OutputError
 from hpsearch.models.content import check_preprocessing, checked_model, restored_network
 from hpsearch.models.input_rows import frame_of_features
-from hpsearch.models.prepared import READ_ERRORS, SLACK, pack, unpack
+from hpsearch.models.members import Member, weighted_mean
+from hpsearch.models.prepared import READ_ERRORS, SLACK, pack, pack_others, unpack, unpack_others
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMAT = 4  # of model.json; another number whenever its keys change
+FORMAT = 5  # of model.json; another number whenever its keys change
 MAX_WEIGHTS = 1 << 33  # bytes of weights.npz
 MODEL_FILES = ("model.json", "weights.npz", "model.onnx")
 
@@ -41,11 +42,15 @@ MODEL_FILES = ("model.json", "weights.npz", "model.onnx")
 class Model:
     """A trained network with its preprocessing; in a cross-validation, one per fold, whose outputs are averaged.
 
+    The outputs of the members of an ensemble are averaged in the same way.
+
     Attributes:
         theta: `(folds, parameters)`.
         preprocessing: the preprocessing of each fold.
         classes: names of the classes; empty for a regression.
         about: metadata: the study, the trial, its parameters and scores.
+        count: how often the network counts in an ensemble.
+        others: the other members of an ensemble.
     """
 
     network: Network
@@ -53,6 +58,18 @@ class Model:
     preprocessing: tuple[Preprocessing, ...]
     classes: tuple[str, ...]
     about: dict[str, Any]
+    count: int = 1
+    others: tuple[Member, ...] = ()
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """The network itself as the first member, and the others."""
+        return Member(self.network, self.theta, self.preprocessing, self.count), *self.others
+
+    @property
+    def folds(self) -> tuple[Preprocessing, ...]:
+        """The preprocessing of all members and folds."""
+        return tuple(fold for member in self.members for fold in member.preprocessing)
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -74,16 +91,9 @@ class Model:
                 images have another shape.
         """
         raw = self._raw_rows(x)
-        folds = []
         # One thread as in training: more threads may change the last bits. Numbers beyond float32 become infinite.
         with threadpool_limits(1), np.errstate(all="ignore"):
-            for theta, preprocessing in zip(self.theta, self.preprocessing, strict=True):
-                inputs = preprocessing.inputs(raw, self.network.inputs)
-                outputs = self.network.predict(theta[None], inputs)[0]
-                if preprocessing.target_scaler is not None:
-                    outputs = preprocessing.target_scaler.invert(outputs.astype(np.float64))
-                folds.append(outputs)
-        outputs = folds[0] if len(folds) == 1 else np.mean(folds, axis=0, dtype=np.float64).astype(folds[0].dtype)
+            outputs = weighted_mean([m.outputs(raw) for m in self.members], [m.count for m in self.members])
         return np.hstack([1 - outputs, outputs]) if len(self.classes) == 2 else outputs
 
     def predict(self, x: "npt.ArrayLike | pd.DataFrame | Frame") -> npt.NDArray[Any]:
@@ -109,7 +119,7 @@ class Model:
             if not tabular:
                 return self._array(x)
             x = self._with_column_names(np.asarray(x, object))
-        x = frame_of_features(x, self.preprocessing)
+        x = frame_of_features(x, self.folds)
         if tabular:
             return Frame({name: x.columns[name] for name in self.features})
         return self._array(np.stack([_complete_numbers(name, x) for name in self.features], axis=1))
@@ -156,6 +166,7 @@ class Model:
             OSError: a file cannot be written.
         """
         described, arrays = pack(self.preprocessing)
+        others, other_arrays = pack_others(self.others)
         if not example:
             described["input_format"].pop("example", None)
         content = {
@@ -163,10 +174,12 @@ class Model:
             "network": describe(self.network),
             "classes": list(self.classes),
             **described,
+            "count": self.count,
+            "others": others,
             "about": self.about,
         }
         with (folder / "weights.npz").open("xb") as file:
-            write_npz(file, {"theta": self.theta, **arrays})
+            write_npz(file, {"theta": self.theta, **arrays, **other_arrays})
         text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
         with (folder / "model.json").open("xb") as file:
             file.write(f"{text}\n".encode())
@@ -188,7 +201,9 @@ class Model:
             folds, classes = unpack(content, arrays), tuple(content["classes"])
             network = restored_network(content["network"], arrays.get("theta"), len(folds), classes)
             check_preprocessing(folds, network.inputs)
-            return cls(network, arrays["theta"], folds, classes, content["about"])
+            first = Member(network, arrays["theta"], folds, content["count"])
+            others = unpack_others(content, arrays, first)
+            return cls(network, first.theta, folds, classes, content["about"], first.count, others)
         except READ_ERRORS as error:
             reason = printable(str(error))  # it may quote the content
             raise DataError(f"{folder}: contains no model that this version can read: {reason}") from None

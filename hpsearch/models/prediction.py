@@ -62,9 +62,7 @@ def _chunks(model: Model, file: Path) -> Iterator["pd.DataFrame"]:
         yield from ParquetFile(file).chunks()
         return
     preprocessing, input_format = model.preprocessing[0], dict[str, Any](model.preprocessing[0].input_format)
-    categories = {
-        name for fold in model.preprocessing for encoding in fold.categorical.values() for name in encoding.columns
-    }
+    categories = {name for fold in model.folds for encoding in fold.categorical.values() for name in encoding.columns}
     missing = list(input_format.get("missing", ()))
     if "separator" not in input_format:  # the training table was no text file
         missing += [mark for mark in MISSING_MARKERS if mark not in categories]

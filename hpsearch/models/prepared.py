@@ -1,15 +1,20 @@
-"""Dataset metadata and preprocessing of a model, stored with the study so that an export needs no data."""
+"""Dataset metadata and preprocessing of a model, stored with the study so that an export needs no data.
+
+Also the stored form of the preprocessing and of the further members of a model.
+"""
 
 import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from math import prod
 from typing import Any, Self, final
 
 import numpy as np
 
 from engine.npz import BROKEN_NPZ, npz_names, read_npz, write_npz
+from engine.registry import describe
 from engine.types import Floats
 from hpsearch.config.references import preprocessing_values
 from hpsearch.config.spec import Spec
@@ -19,7 +24,8 @@ from hpsearch.core.text import printable
 from hpsearch.data.dataset import Dataset
 from hpsearch.data.preprocessing import Preprocessing
 from hpsearch.errors import DataError
-from hpsearch.models.content import check_preprocessing, check_units, checked_prepared
+from hpsearch.models.content import check_preprocessing, check_units, checked_prepared, restored_network
+from hpsearch.models.members import Member
 
 READ_ERRORS = BROKEN_NPZ  # exceptions raised while reading a file that is damaged or has another format
 SLACK = 1 << 24  # bytes of arrays that a file may hold whatever its size is
@@ -56,6 +62,43 @@ def unpack(content: Mapping[str, Any], arrays: Arrays) -> tuple[Preprocessing, .
 def _with_prefix(prefix: str, arrays: Arrays) -> dict[str, Floats]:
     """Return the arrays whose names start with a prefix, with the prefix removed from the names."""
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def pack_others(others: Sequence[Member]) -> tuple[list[dict[str, Any]], dict[str, Floats]]:
+    """Return the members after the first as JSON content and named arrays; `unpack_others` is the inverse."""
+    contents, arrays = [], dict[str, Floats]()
+    for place, member in enumerate(others):
+        described, of_folds = pack(member.preprocessing)
+        network, folds = describe(member.network), described["preprocessing"]
+        contents.append({"network": network, "preprocessing": folds, "count": member.count})
+        arrays |= {f"{_of_other(place)}{name}": array for name, array in {"theta": member.theta, **of_folds}.items()}
+    return contents, arrays
+
+
+def unpack_others(content: Mapping[str, Any], arrays: Arrays, first: Member) -> tuple[Member, ...]:
+    """Return the members after the first from the content of a model, whose types are checked.
+
+    Raises:
+        ValueError: a network fits neither its weights nor the classes, or reads other columns than the first member.
+    """
+    members = []
+    for place, described in enumerate(content["others"]):
+        own = _with_prefix(_of_other(place), arrays)
+        folds = unpack({**content, "preprocessing": described["preprocessing"]}, own)
+        network = restored_network(described["network"], own.get("theta"), len(folds), content["classes"])
+        check_preprocessing(folds, network.inputs)
+        for fold in folds:
+            same = fold.tabular == first.preprocessing[0].tabular
+            if not same or set(fold.categorical) != set(first.preprocessing[0].categorical):
+                raise ValueError(f"others.{place}: must read the same columns as the first member")
+        if not folds[0].tabular and prod(network.inputs) != prod(first.network.inputs):
+            raise ValueError(f"others.{place}: must have inputs of {first.network.inputs}, got {network.inputs}")
+        members.append(Member(network, own["theta"], folds, described["count"]))
+    return tuple(members)
+
+
+def _of_other(place: int) -> str:
+    return f"other{place}_"
 
 
 @final

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from hpsearch.config.spec import Spec
 from hpsearch.search.confirm import find_winner
+from hpsearch.search.ensemble import ensemble_candidates
 from hpsearch.storage.records import Trial, TrialKey, best_of
 
 
@@ -26,7 +27,8 @@ def find_champion(spec: Spec, trials: Sequence[Sequence[Trial]]) -> Trial | None
 
 
 def weights_to_keep(spec: Spec, trials: Sequence[Sequence[Trial]]) -> set[TrialKey]:
-    """Return the trials whose weights are kept: the champion and, in a confirming stage, the best trial of each point.
+    """Return the trials whose weights are kept: the champion, the candidates for an ensemble and, in a confirming
+    stage, the best trial of each point.
 
     If seeds are added to a confirming stage later, another of its points may win.
 
@@ -34,7 +36,7 @@ def weights_to_keep(spec: Spec, trials: Sequence[Sequence[Trial]]) -> set[TrialK
         trials: all trials of each stage that has begun; the last of them is running.
     """
     stage, confirming = spec.stages[len(trials) - 1], trials[-1]
-    kept = [find_champion(spec, trials)]
+    kept = [find_champion(spec, trials), *ensemble_candidates(spec, trials)]
     if stage.confirms:
         points = len(confirming) // stage.seeds
         names = spec.stage_names

@@ -86,6 +86,24 @@ class Baseline(NamedTuple):
     finished: float
 
 
+class StoredEnsemble(NamedTuple):
+    """The ensemble of a study.
+
+    Attributes:
+        size: the largest number of members that was asked for.
+        candidates: the trials that it was selected from.
+        members: member → how often it was selected, in the order of selection; the first is the best single one.
+        scores: its scores on the validation rows (`val/…`), and on the test rows (`test/…`).
+        single: the same scores of its first member alone.
+    """
+
+    size: int
+    candidates: tuple[TrialKey, ...]
+    members: Mapping[TrialKey, int]
+    scores: Mapping[str, float]
+    single: Mapping[str, float]
+
+
 class Trial(NamedTuple):
     """One trial of one stage.
 

@@ -19,7 +19,7 @@ from hpsearch.storage.optuna_mirror import OptunaMirror
 from hpsearch.storage.records import StoredStudy, Trial
 from hpsearch.storage.snapshot import open_snapshot
 from hpsearch.storage.sqlite_file import BUSY_TIMEOUT, file_stamp
-from hpsearch.storage.study_tables import BaselineTable, StageTable, StudyTable, WeightsTable
+from hpsearch.storage.study_tables import BaselineTable, EnsembleTable, StageTable, StudyTable, WeightsTable
 from hpsearch.storage.tables import spec_hash
 from hpsearch.storage.trials import TrialTable
 
@@ -44,6 +44,7 @@ class StudyDatabase:
         self.trials = TrialTable(connection, self.lease)
         self.weights = WeightsTable(connection, self.lease)
         self.baselines = BaselineTable(connection, self.lease)
+        self.ensemble = EnsembleTable(connection, self.lease)
         self.mirror = OptunaMirror(connection, self.lease, self.study)
 
     @classmethod

@@ -1,19 +1,21 @@
-"""The tables of the study itself, of its stages, and of the weights of its best trials."""
+"""The tables of the study itself, of its stages, of the weights of its best trials, and of its ensemble."""
 
 import json
 from collections.abc import Sequence
-from typing import Any, final
+from typing import Annotated, Any, final
 
 import sqlalchemy as sa
+from pydantic import Field
 
 from hpsearch.core.bounded import decode_mapping, decode_scores
+from hpsearch.core.schema import Listed, StrictModel
 from hpsearch.core.space import Axis, Box, check_box
 from hpsearch.errors import StorageError
 from hpsearch.storage.connection import NO_STUDY, Connection
 from hpsearch.storage.database import display_name
 from hpsearch.storage.lease import Lease
-from hpsearch.storage.records import Baseline, StoredStage, StoredStudy, StoredWeights, Trial, TrialKey
-from hpsearch.storage.tables import BASELINE, CHAMPION, PREPARED, STAGE, STUDY, spec_hash
+from hpsearch.storage.records import Baseline, StoredEnsemble, StoredStage, StoredStudy, StoredWeights, Trial, TrialKey
+from hpsearch.storage.tables import BASELINE, CHAMPION, ENSEMBLE, PREPARED, STAGE, STUDY, spec_hash
 from hpsearch.storage.trials import insert_trials
 
 
@@ -125,14 +127,28 @@ class WeightsTable:
 
     def load(self) -> dict[TrialKey, StoredWeights]:
         """Return all stored weights."""
-        rows = self._connection.rows(CHAMPION)
+        return self._read()
+
+    def _read(self, *where: sa.ColumnElement[bool]) -> dict[TrialKey, StoredWeights]:
+        rows = self._connection.rows(CHAMPION, *where)
         with self._connection.validated("its champion"):
             stored = [StoredWeights(**{**r._mapping, "test": decode_scores(r.test) if r.test else None}) for r in rows]
             return {(weights.stage, weights.number): weights for weights in stored}
 
     def find(self, trial: Trial | None) -> StoredWeights | None:
         """Return the weights of a trial; None if they are not stored or the trial is None."""
-        return self.load().get(trial.key) if trial else None
+        return self._read(_is(*trial.key)).get(trial.key) if trial else None
+
+    def keys(self) -> set[TrialKey]:
+        """Return the trials whose weights are stored."""
+        rows = self._connection.rows(CHAMPION, columns=[CHAMPION.c.stage, CHAMPION.c.number])
+        return {(row.stage, row.number) for row in rows}
+
+    def add(self, weights: StoredWeights) -> None:
+        """Store the weights of a trial."""
+        with self._lease.transaction() as connection:
+            connection.execute(CHAMPION.delete().where(_is(weights.stage, weights.number)))
+            connection.execute(CHAMPION.insert().values(weights._asdict()))
 
     def save_champion(self, champion: StoredWeights) -> None:
         """Store the champion with its test scores, and delete those of other trials."""
@@ -183,6 +199,48 @@ class BaselineTable:
             with self._lease.transaction() as connection:
                 connection.execute(BASELINE.delete().where(BASELINE.c.name.in_(failed)))
         return len(failed)
+
+
+_Count = Annotated[int, Field(ge=0)]
+
+
+class _EnsembleContent(StrictModel):
+    """A `StoredEnsemble` as JSON; a member has its stage, its number and its count."""
+
+    size: Annotated[int, Field(ge=1)]
+    candidates: list[Annotated[tuple[str, _Count], Listed]]
+    members: Annotated[list[Annotated[tuple[str, _Count, Annotated[int, Field(ge=1)]], Listed]], Field(min_length=1)]
+    scores: dict[str, float]
+    single: dict[str, float]
+
+
+@final
+class EnsembleTable:
+    """The table of the study's ensemble."""
+
+    def __init__(self, connection: Connection, lease: Lease) -> None:
+        self._connection = connection
+        self._lease = lease
+
+    def find(self) -> StoredEnsemble | None:
+        """Return the ensemble; None before it is selected."""
+        rows = self._connection.rows(ENSEMBLE)
+        if not rows:
+            return None
+        with self._connection.validated("its ensemble"):
+            content = _EnsembleContent.model_validate(decode_mapping(rows[0].ensemble))
+            members = {(stage, number): count for stage, number, count in content.members}
+            scores = [decode_scores(json.dumps(part)) for part in (content.scores, content.single)]
+            return StoredEnsemble(content.size, tuple(content.candidates), members, *scores)
+
+    def save(self, ensemble: StoredEnsemble | None) -> None:
+        """Store the ensemble in place of an earlier one; None only deletes that."""
+        with self._lease.transaction() as connection:
+            connection.execute(ENSEMBLE.delete())
+            if ensemble is not None:
+                members = [(*key, count) for key, count in ensemble.members.items()]
+                text = json.dumps(ensemble._asdict() | {"members": members})
+                connection.execute(ENSEMBLE.insert().values(number=0, ensemble=text))
 
 
 def _is(stage: str, number: int) -> sa.ColumnElement[bool]:

@@ -66,6 +66,12 @@ CHAMPION = sa.Table(
     sa.Column("test", sa.Text),  # scores, of the champion of a finished study
     sa.Column("diagnostics", sa.LargeBinary),  # `Diagnostics.to_bytes`, of the champion of a finished study
 )
+ENSEMBLE = sa.Table(
+    "hpsearch_ensemble",
+    METADATA,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),  # 0: a study has at most one
+    sa.Column("ensemble", sa.Text, nullable=False),  # `StoredEnsemble` as JSON
+)
 PREPARED = sa.Table(
     "hpsearch_prepared",
     METADATA,
@@ -99,7 +105,7 @@ LEASE = sa.Table(
 MAX_COUNT, MAX_SECONDS, MAX_TIME = 1 << 31, 1e9, 1e11  # of integers; of a duration; of Unix times
 MAX_LINE, MAX_CELL = 1000, 1 << 26  # characters of a name, and of other text
 _TIMES = ("created", "finished", "since", "heartbeat")
-_DOCUMENTS = ("spec", "internal_params", "box", "test", "scores", "error")  # text of any characters
+_DOCUMENTS = ("spec", "internal_params", "box", "test", "scores", "error", "ensemble")  # text of any characters
 
 
 def is_valid(column: sa.Column[Any], cell: object) -> bool:

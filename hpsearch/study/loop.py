@@ -1,4 +1,5 @@
-"""The loop over the stages of a study: each runs to its end, then the champion is scored on the test rows.
+"""The loop over the stages of a study: each runs to its end, then the champion and the ensemble are scored on the test
+rows.
 
 Resuming runs the same loop: what is complete in the database is not trained again.
 """
@@ -13,6 +14,7 @@ from hpsearch.search.schedule.limits import planned_trials
 from hpsearch.storage.records import PRIOR, Trial
 from hpsearch.study.champion import score_champion
 from hpsearch.study.context import StudyContext, StudyState
+from hpsearch.study.ending.ensemble import score_ensemble
 from hpsearch.study.progress import StudyProgress
 from hpsearch.study.stages.run import StageRun
 
@@ -26,7 +28,7 @@ class Study:
         spec, space, storage = context.spec, context.space, context.storage
         transferred = storage.trials.load(PRIOR, space)
         totals = [planned_trials(spec, number) for number in range(len(spec.stages))]
-        self._state = StudyState(spec, totals, transferred, set(storage.weights.load()))
+        self._state = StudyState(spec, totals, transferred, storage.weights.keys())
 
     @property
     def spec(self) -> Spec:
@@ -62,7 +64,7 @@ class Study:
         return self._state.champion
 
     def run(self) -> Iterator[StudyProgress]:
-        """Train all missing trials, then score the champion on the test rows.
+        """Train all missing trials, then score the champion and the ensemble on the test rows.
 
         Raises:
             Interrupted: `stop` returned True; finished trials are stored.
@@ -85,6 +87,7 @@ class Study:
                 raise
             unmirrored.append(stage_run)
         score_champion(self._context, self._state)
+        score_ensemble(self._context, self._state)
         yield self._progress(())
         imports.wait()
         while unmirrored:

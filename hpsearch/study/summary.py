@@ -16,7 +16,17 @@ from hpsearch.search.schedule.limits import planned_trials
 from hpsearch.search.zoom import stage_box
 from hpsearch.storage.database import display_name
 from hpsearch.storage.lease import Holder
-from hpsearch.storage.records import FINISHED, PRIOR, Baseline, StoredStudy, Trial, best_of, ranked, with_result
+from hpsearch.storage.records import (
+    FINISHED,
+    PRIOR,
+    Baseline,
+    StoredEnsemble,
+    StoredStudy,
+    Trial,
+    best_of,
+    ranked,
+    with_result,
+)
 from hpsearch.storage.study_db import StudyDatabase, read
 from hpsearch.training.task import BaselineName
 
@@ -42,6 +52,7 @@ class Summary(NamedTuple):
         champion: the champion so far, with its test scores once they are stored.
         holder: the process in the lease, which may have ended; None if the lease is free.
         baselines: simple models that were fitted to the same rows, the simplest first.
+        ensemble: the ensemble; None before it is selected, and for a study without one.
     """
 
     spec: Spec
@@ -53,6 +64,7 @@ class Summary(NamedTuple):
     champion: Trial | None
     holder: Holder | None = None
     baselines: tuple[Baseline, ...] = ()
+    ensemble: StoredEnsemble | None = None
 
     @property
     def trained(self) -> bool:
@@ -156,7 +168,8 @@ def summarize(storage: StudyDatabase, known: Sequence[Sequence[Trial]] = ()) -> 
         trials[spec.stage_names.index(champion.stage)][champion.number] = champion
     reused = count_reused(space, boxes, [transferred, *trials])
     baselines = load_baselines(storage)
-    return Summary(spec, space, trials, boxes, reused, totals, champion, storage.lease.holder(), baselines)
+    ensemble = storage.ensemble.find() if spec.ensemble else None
+    return Summary(spec, space, trials, boxes, reused, totals, champion, storage.lease.holder(), baselines, ensemble)
 
 
 def load_baselines(storage: StudyDatabase) -> tuple[Baseline, ...]:
@@ -190,3 +203,14 @@ def status_line(url: str, study: Summary) -> str | None:
     if study.trained:
         return None
     return f"Unfinished and not running. Resume with: hpsearch resume {shlex.quote(display_name(url))}"
+
+
+def missing_ensemble(study: Summary, url: str) -> str:
+    """Return why a study has no ensemble, and what to do."""
+    if study.spec.ensemble is None:
+        return "the study has no ensemble; add ensemble: {size: 5} to its study file and run it again"
+    complete = len(study.ranking)
+    if study.trained and complete < 2:
+        return f"there is no ensemble: it is selected from two or more complete trials, got {complete}"
+    resume = f"hpsearch resume {shlex.quote(display_name(url))}"
+    return f"the ensemble is selected when the study ends; resume it with: {resume}"

@@ -39,6 +39,8 @@ def check_fit(spec: Spec, dataset: Dataset) -> None:
         DataError: the model or the metric does not fit the data; the message names the layer and both shapes.
     """
     _check_metric(spec, dataset)
+    if spec.ensemble is not None and not dict(dataset.rows)["val"]:
+        raise DataError("ensemble: its members are selected by the validation rows, and there are none; see data.split")
     rows = dict(dataset.rows)["train"]
     points = [(point, hyperparameters(spec.train, point)) for point in build_space(spec.parameters).extreme_points()]
     smallest = min((hyper for _, hyper in points), key=lambda h: h.batch_size)

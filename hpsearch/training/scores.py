@@ -17,6 +17,7 @@ from hpsearch.config.spec import Spec
 from hpsearch.core.space import Point
 from hpsearch.data.dataset import Dataset
 from hpsearch.data.preprocessing import DTYPE
+from hpsearch.data.sources.base import Part
 from hpsearch.training.network import build_network
 
 
@@ -157,3 +158,41 @@ def prediction_scores(
 
 def _half_squared_error(predicted: Floats, truth: Floats) -> float:
     return float(np.square(predicted.astype(np.float64) - truth).mean() / 2)
+
+
+def prediction_score(
+    name: str, spec: Spec, dataset: Dataset, predicted: Floats, truth: Floats, unit: tuple[float, float]
+) -> float:
+    """Return one of `prediction_scores`."""
+    if name == "loss" and not dataset.classes:
+        return _half_squared_error(predicted, truth)
+    metric = METRICS["log_loss"]() if name == "loss" else _metric(name, spec, dataset)
+    return metric.of(predicted, truth) * _unit(name, *unit)
+
+
+def part_outputs(
+    spec: Spec, dataset: Dataset, point: Point, weights: bytes, part: Part, *, by_row: bool = False
+) -> Floats:
+    """Return a trial's predictions of the rows of a part, each fold by its own network, `(folds, rows, outputs)`.
+
+    They are probabilities, or values in the unit of the target.
+
+    Args:
+        weights: `(folds, parameters)`, as bytes.
+        by_row: predict each row as `Model` does, to the bit.
+    """
+    dataset = dataset.at(point)
+    network, theta = build_network(spec, dataset, point), np.frombuffer(weights, DTYPE).reshape(dataset.folds, -1)
+    rows = dataset.part(part)
+    assert rows is not None
+    x = rows.x.reshape(rows.sets, len(rows), *network.inputs)
+    with threadpool_limits(1), np.errstate(all="ignore"):
+        outputs = network.predict(theta, x) if by_row else network.loss.predict(network.forward(theta, x))
+    return outputs if dataset.classes else in_target_units(dataset, outputs)
+
+
+def in_target_units(dataset: Dataset, outputs: Floats) -> Floats:
+    """Return standardized values `(folds, rows, 1)` in the unit of the target, float64."""
+    center, unit = (np.array(numbers)[:, None, None] for numbers in zip(*dataset.units, strict=True))
+    values: Floats = outputs.astype(np.float64) * unit + center
+    return values

@@ -15,7 +15,7 @@ import hostile
 import numpy as np
 import pandas as pd
 import pytest
-from people_cases import content, people
+from people_cases import content, people, run_ensemble
 
 import hpsearch
 from engine.layers import Conv2d, Dense, Flatten, Residual
@@ -88,13 +88,16 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Path, Path]]:
 def make_models(top: Path) -> list[tuple[Path, Path]]:
     """Return folders of models and files of rows for them."""
     made = []
-    for name in ("table", "images", "values"):
+    for name in ("table", "images", "values", "ensemble"):
         folder = top / name
         folder.mkdir()
         rows = folder / "rows.csv"
         if name == "images":
             model = build_images(folder)
             pd.DataFrame(np.zeros((3, 64)), columns=list(model.features)).to_csv(rows, index=False)
+        elif name == "ensemble":
+            people()[:20].to_csv(rows, index=False)
+            model = run_ensemble(folder).ensemble
         else:
             target = "happy" if name == "table" else "pay"
             people()[:20].to_csv(rows, index=False)
@@ -135,6 +138,7 @@ def make_databases(folder: Path) -> list[Path]:
     given = content(folder, people(), split={"folds": 2}, impute="filling")
     given["parameters"]["filling"] = {"values": ["indicator", "most_frequent"]}
     given["stages"].append({"name": "confirm", "top": 2, "seeds": 2})
+    given["ensemble"] = {"size": 3}
     hpsearch.run(given, storage=folder / "done.db", tracking_uri="none", workers=1, executor="inline")
     changes = {**cases.FULL, "stages": [{"name": "coarse", "trials": 8}], "train.epochs": 4}
     spec = cases.small(**changes, **{"data": {"source": "csv", "path": str(folder / "people.csv"), "target": "pay"}})
@@ -155,6 +159,7 @@ COMMANDS: list[tuple[tuple[int, ...], tuple[str, ...]]] = [
     ((0, 2), ("show", "{}", "--csv")),
     ((0, 1), ("doctor", "{}", "--tracking-uri", "none")),
     ((0, 2), ("export", "{}", "--to", "exported")),
+    ((0, 2), ("export", "{}", "--to", "exported", "--ensemble")),
     ((0, 2), ("report", "{}", "--out", "report.html", "--no-png")),
     ((0, 1, 2), ("resume", "{}", "--tracking-uri", "none", "--quiet")),
 ]

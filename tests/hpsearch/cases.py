@@ -100,7 +100,7 @@ RICH: dict[str, Any] = {
 
 
 # Everything that the loop does: trials that diverge, are pruned at two rungs and carried forward, TPE beyond its ten
-# start-up trials, boxes that are renewed, and a confirming stage.
+# start-up trials, boxes that are renewed, a confirming stage, and an ensemble.
 FULL: dict[str, Any] = {
     "train": {"optimizer": "momentum", "epochs": 8, "early_stopping": {"patience": 3, "min_delta": 1e-3}},
     "parameters.learning_rate": {"min": 1e-3, "max": 1e16, "scale": "log"},
@@ -115,6 +115,7 @@ FULL: dict[str, Any] = {
         {"name": "confirm", "top": 3, "seeds": 2},
     ],
     "pruning": {"kind": "promote", "min_epochs": 2, "reduction": 2},
+    "ensemble": {"size": 3},
     "parallel": 4,
 }
 
@@ -197,7 +198,7 @@ def optuna_study(database: Path, name: str) -> tuple[optuna.study.StudyDirection
 
 
 def table(database: Path) -> str:
-    """Return everything that a database holds of a study except times: trials and champion, and the trials in Optuna.
+    """Return everything that a database holds of a study except times: trials, champion, ensemble, Optuna's trials.
 
     Diagnostics are excluded, because a study without a session does not store them."""
     url = url_of(str(database))
@@ -210,6 +211,7 @@ def table(database: Path) -> str:
         best = {label: c._replace(diagnostics=None) for label, c in storage.weights.load().items()}
         space = search_space(spec)
         lines = [{**stored.spec, "workers": None}, stored.fingerprint, best, storage.trials.load(PRIOR, space)]
+        lines += [storage.ensemble.find(), *sorted(storage.weights.keys())]
         lines += [s._replace(seconds=0.0) for s in storage.stages.load().values()]
         for number in range(len(spec.stages)):
             name = spec.stages[number].name

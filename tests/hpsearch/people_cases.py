@@ -28,8 +28,14 @@ def content(folder: Path, table: pd.DataFrame, **data: Any) -> dict[str, Any]:
     return cases.content(**{"data": given, "train.epochs": 3, "stages.0.trials": 4, "stages.1.trials": 3})
 
 
-def run_study(folder: Path) -> hpsearch.StudyResult:
+def run_study(folder: Path, executor: str = "processes", **changes: Any) -> hpsearch.StudyResult:
     """Run a study in `folder/small.db`, with three folds and the way to impute as a parameter."""
     given = content(folder, people(), split={"folds": 3}, impute="filling")
     given["parameters"]["filling"] = {"values": ["indicator", "most_frequent"]}
-    return hpsearch.run(given, storage=folder / "small.db", tracking_uri="none", workers=1)
+    given |= changes
+    return hpsearch.run(given, storage=folder / "small.db", tracking_uri="none", workers=1, executor=executor)
+
+
+def run_ensemble(folder: Path) -> hpsearch.StudyResult:
+    """Run that study with an ensemble, whose members impute in both ways, one of them counted twice."""
+    return run_study(folder, "inline", seed=11, ensemble={"size": 4})

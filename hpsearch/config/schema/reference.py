@@ -36,6 +36,7 @@ SECTION_PATHS = {
     "stages[]": "Stage",
     "stages[].zoom": "Zoom",
     "pruning, stages[].pruning": "Pruning",
+    "ensemble": "Ensemble",
 }
 _OPERATORS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 _NOUNS = {"string": "text", "boolean": "true or false", "integer": "integer", "number": "number", "object": "mapping"}

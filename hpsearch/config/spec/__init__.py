@@ -3,13 +3,14 @@
 from hpsearch.config.spec.choice import Choice, Setting
 from hpsearch.config.spec.model import Hidden, ModelSpec, Output
 from hpsearch.config.spec.search import AnyParameter, Metric, MetricName, Pruning, Stage, Zoom
-from hpsearch.config.spec.study import Spec
+from hpsearch.config.spec.study import Ensemble, Spec
 from hpsearch.config.spec.train import EarlyStopping, OptimizerSwitch, Stop, Train
 
 __all__ = [
     "AnyParameter",
     "Choice",
     "EarlyStopping",
+    "Ensemble",
     "Hidden",
     "Metric",
     "MetricName",

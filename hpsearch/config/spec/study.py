@@ -22,6 +22,19 @@ def _shares(count: int) -> list[float]:
 
 
 @final
+class Ensemble(StrictModel):
+    """Select an ensemble when the study ends: networks of several trials that predict together, by their mean.
+
+    The best trial is the first member; then the trial that improves the metric on the validation rows most is added,
+    again and again, with repetitions (Caruana et al. 2004). Test rows are used once, after the selection.
+    """
+
+    size: Annotated[int, Field(ge=2, le=50)] = Field(
+        5, description="Largest number of members, counting repetitions; four times as many trials keep their weights."
+    )
+
+
+@final
 class Spec(StrictModel):
     """A study file."""
 
@@ -42,6 +55,9 @@ class Spec(StrictModel):
         description="Stages of the search, in this order."
     )
     pruning: Pruning = Field(Pruning(), description="Pruning of all stages without a `pruning` of their own.")
+    ensemble: Ensemble | None = Field(
+        None, description="An ensemble of the best trials, besides the best model. Default: none."
+    )
     duplicates: Literal["new_seed", "reuse"] = Field(
         "new_seed",
         description="A point that is proposed again is trained with a `new_seed`, or `reuse`s the first outcome.",

@@ -54,6 +54,7 @@ EDITS: dict[str, tuple[list[dict[str, Any]], Mapping[str, int], dict[str, Any], 
     "workers": (SEARCH, SECOND, {"workers": 4}, "workers: 1 → 4", ALLOWED),
     "workers auto": (SEARCH, ALL, {"workers": "auto"}, "workers: 1 → auto", ALLOWED),
     "max_failed": (SEARCH, ALL, {"max_failed": 3}, "max_failed: not given → 3", ALLOWED),
+    "ensemble": (SEARCH, ALL, {"ensemble": {"size": 3}}, "ensemble: not given → {size: 3}", ALLOWED),
     # Number of trials.
     "more trials": (SEARCH, SECOND, {"stages.1.trials": 64}, "stages.fine.trials: 9 → 64", ALLOWED),
     "fewer trials": (SEARCH, SECOND, {"stages.1.trials": 7}, "stages.fine.trials: 9 → 7", ALLOWED),

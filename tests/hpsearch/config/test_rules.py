@@ -12,6 +12,21 @@ def test_seeds_without_points_are_refused() -> None:
         cases.small(stages=[{"name": "a", "seeds": 4}])
 
 
+def test_an_ensemble_of_one_trial_is_refused() -> None:
+    with pytest.raises(SpecError, match="ensemble: an ensemble is selected from two or more trials, the study has 1"):
+        cases.small(stages=[{"name": "a", "trials": 1}], ensemble={})
+
+
+@pytest.mark.parametrize(
+    ("ensemble", "message"),
+    [({"size": 1}, "greater than or equal to 2"), ({"sise": 3}, "did you mean 'size'"), (3, "must be a mapping")],
+)
+def test_invalid_ensembles(ensemble: object, message: str) -> None:
+    with pytest.raises(SpecError, match="ensemble") as caught:
+        cases.small(ensemble=ensemble)
+    assert message in str(caught.value)
+
+
 POINTS = {
     "unknown": ([{"lerning_rate": 0.1}], "'lerning_rate' is not a searched parameter; did you mean 'learning_rate'?"),
     "outside": ([{"learning_rate": 2.0}], "must lie in its range 0.001 … 1.0, got 2.0"),

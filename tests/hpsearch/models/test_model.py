@@ -286,8 +286,8 @@ def test_another_format(saved: Path, tmp_path: Path) -> None:
 def test_keys_of_the_format(saved: Path) -> None:
     """A change of these keys needs another `FORMAT`, so that another version names the format and not a missing key."""
     content = json.loads((saved / "model.json").read_text("utf-8"))
-    names = "about classes features format input_format network preprocessing"
-    assert (FORMAT, " ".join(sorted(content))) == (4, names)
+    names = "about classes count features format input_format network others preprocessing"
+    assert (FORMAT, " ".join(sorted(content))) == (5, names)
     assert sorted(content["preprocessing"][0]) == ["categorical", "missing_indicators", "numeric", "scale"]
 
 

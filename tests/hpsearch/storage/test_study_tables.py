@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hpsearch.errors import StorageError
-from hpsearch.storage.records import PRIOR, Baseline, StoredStage, StoredWeights, with_result
+from hpsearch.storage.records import PRIOR, Baseline, StoredEnsemble, StoredStage, StoredWeights, with_result
 from hpsearch.storage.sqlite_file import url_of
 from hpsearch.storage.study_db import StudyDatabase
 from hpsearch.training.task import TrialResult
@@ -88,3 +88,39 @@ def test_baselines(database: StudyDatabase, file: Path) -> None:
             connection.commit()
         with pytest.raises(StorageError, match="damaged"):
             database.baselines.load()
+
+
+def test_weights_of_more_trials(database: StudyDatabase) -> None:
+    first, second = StoredWeights("coarse", 0, b"first", None), StoredWeights("fine", 0, b"second", None)
+    database.weights.add(first)
+    database.weights.add(second)
+    assert database.weights.keys() == {("coarse", 0), ("fine", 0)}
+    assert database.weights.find(trial(0)) == first and set(database.weights.load()) == database.weights.keys()
+
+
+ENSEMBLE = StoredEnsemble(
+    3, (("coarse", 4), ("fine", 0)), {("fine", 0): 2, ("coarse", 4): 1}, {"val/loss": 0.25}, {"val/loss": 0.5}
+)
+
+
+def test_the_ensemble(database: StudyDatabase) -> None:
+    assert database.ensemble.find() is None
+    database.ensemble.save(ENSEMBLE._replace(size=7))
+    database.ensemble.save(ENSEMBLE)
+    found = database.ensemble.find()
+    assert found is not None and found == ENSEMBLE and list(found.members) == [("fine", 0), ("coarse", 4)]
+    database.ensemble.save(None)
+    assert database.ensemble.find() is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [("3", "0"), ("[]", "[[]]"), ("2]", "0]"), ('"fine"', "5"), ("0.25", "NaN"), ("0.25", "true"), ('"size"', '"x"')],
+)
+def test_a_damaged_ensemble(database: StudyDatabase, file: Path, change: tuple[str, str]) -> None:
+    database.ensemble.save(ENSEMBLE._replace(candidates=()))
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("UPDATE hpsearch_ensemble SET ensemble = replace(ensemble, ?, ?)", change)
+        connection.commit()
+    with pytest.raises(StorageError, match="its ensemble is damaged"):
+        database.ensemble.find()

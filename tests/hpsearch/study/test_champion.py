@@ -46,7 +46,7 @@ def test_workers_that_die_while_the_champion_is_trained_again(
     """Weights that were not kept, as in a fork, are trained again; this may cost two workers, not three."""
     from hpsearch.storage.study_tables import WeightsTable
 
-    monkeypatch.setattr(WeightsTable, "load", lambda _: {})
+    monkeypatch.setattr(WeightsTable, "find", lambda *_: None)
     for deaths in (2, 3):
         left = [deaths]
 

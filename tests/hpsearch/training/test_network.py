@@ -1,5 +1,6 @@
 """The network of a point, and metrics that do not fit the task."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cases
@@ -39,6 +40,16 @@ def test_metric_of_another_task(data: str, name: str, message: str, tmp_path: Pa
     with pytest.raises(DataError) as caught:
         check_fit(spec, prepared(spec, tmp_path)[0])
     assert message in str(caught.value)
+
+
+def test_an_ensemble_needs_validation_rows(tmp_path: Path) -> None:
+    from hpsearch.training.network import check_fit
+
+    spec = cases.small(metric={"name": "train/loss"}, ensemble={"size": 2})
+    dataset = replace(prepared(spec, tmp_path)[0], rows=(("train", 150), ("val", 0), ("test", 0)))
+    check_fit(spec.model_copy(update={"ensemble": None}), dataset)
+    with pytest.raises(DataError, match=r"ensemble: its members are selected by the validation rows.*data\.split"):
+        check_fit(spec, dataset)
 
 
 def test_the_positive_class_must_exist(tmp_path: Path) -> None:

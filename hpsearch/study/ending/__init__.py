@@ -1,0 +1,1 @@
+"""Steps after the last stage of a study."""
