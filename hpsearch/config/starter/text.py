@@ -233,6 +233,7 @@ def _stages(size: StudySize) -> Iterator[str]:
     yield f"    pruning: {{kind: promote, rungs: [{', '.join(map(str, size.late_rungs))}]}}"
     yield "  - {name: confirm, top: 3, seeds: 5}  # the best three again, to rule out luck"
     yield f"parallel: {size.parallel}  # trials that train at the same time; unlike workers, it affects the results"
+    yield "baselines: true  # also fits a constant, a linear model and gradient boosting, for comparison"
 
 
 def _task(profile: TableProfile) -> str:

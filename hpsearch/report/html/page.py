@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from hpsearch.core.space import Axis, value_bounds
 from hpsearch.core.text import format_count, format_duration, format_value, printable, without_controls
+from hpsearch.report.baselines import baseline_lines, baseline_rows
 from hpsearch.report.html.content import ReportContent
 from hpsearch.report.html.figures import Chart
 from hpsearch.report.tables import MISSING, box_tables, format_range, seed_tables, stage_table
@@ -78,6 +79,8 @@ def render_page(content: ReportContent, search: Sequence[Chart], model: Sequence
         captions={chart.name: printable(chart.caption, MAX_CAPTION_LENGTH) for chart in (*search, *model)},
         seed_tables=[*seed_tables(content.summary), *box_tables(content.summary)],
         best=_best(content),
+        baselines=baseline_rows(content.summary),
+        worth=list(baseline_lines(content.summary)),
         certainty=list(content.certainty()),
         diagnosis=content.diagnosis(),
         warnings=list(map(printable, content.warnings())),

@@ -304,6 +304,7 @@ EDITS: dict[str, tuple[list[dict[str, Any]], Mapping[str, int], dict[str, Any], 
     "parallel": (SEARCH, FIRST, {"parallel": 4}, "parallel: 3 → 4", DIFFER),
     "pruning": (SEARCH, FIRST, {"pruning": "median"}, "pruning.kind: none → median", DIFFER),
     "duplicates": (SEARCH, FIRST, {"duplicates": "reuse"}, "duplicates: new_seed → reuse", DIFFER),
+    "baselines": (SEARCH, FIRST, {"baselines": True}, "baselines: false → true", None),
 }
 
 

@@ -109,6 +109,10 @@ def given_file(name: str) -> Path:
 # --- real tables
 
 
+def test_baselines_are_asked_for(tmp_path: Path) -> None:
+    assert written(tmp_path, table()).baselines
+
+
 def test_titanic(tmp_path: Path) -> None:
     spec = written(tmp_path, given_file("titanic.csv"), "survived")
     data = source(spec)

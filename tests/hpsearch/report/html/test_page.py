@@ -16,6 +16,7 @@ import pytest
 
 from hpsearch.report.html import page
 from hpsearch.report.html.report import write_report
+from hpsearch.storage.records import Baseline
 from tests.hpsearch import test_cli
 from tests.hpsearch.report.html.handmade import (
     TRIALS,
@@ -121,6 +122,25 @@ def test_the_result(read: Callable[..., ParsedPage]) -> None:
     assert (ends["beta"], ends["learning_rate"], ends["activation"]) == (["0.5", "0.99"], ["0.001"], ["tanh"])
     facts = {row[0][0]: row[1][0] for row in seen.table("study")}
     assert facts["training time"].startswith("11") and facts["data fingerprint"] == "0123"
+
+
+def test_the_baselines_are_beside_the_champion(read: Callable[..., ParsedPage]) -> None:
+    """With a sentence on what the network is worth; what an error says is escaped."""
+    of = handmade_content()
+    scores = {"val/loss": 0.25, "val/accuracy": 0.05}
+    failed = Baseline("linear", 0, 9, {}, "ValueError: <script>no</script>", 1.0, 7.0)
+    fitted = [Baseline(name, 0, 9, scores, None, 1.0, 7.0) for name in ("constant", "boosting")]
+    baselines = (fitted[0], failed, fitted[1])
+    best = of.summary.champion
+    assert best is not None
+    seen = read(of._replace(summary=of.summary._replace(baselines=baselines)))
+    rows = [[cell[0] for cell in row] for row in seen.table("")]
+    assert rows[0] == ["", "val/loss", "val/accuracy", ""] and rows[1] == ["constant", "0.25", "0.05", ""]
+    assert rows[2] == ["linear model", "–", "–", "ValueError: <script>no</script>"]
+    assert rows[4] == [f"network ({best.label})", "0.1", "0.06", ""]
+    worth = "The network is better than gradient boosting by 0.15: val/loss 0.1 against 0.25."
+    assert ("p", worth) in seen.words
+    assert not any("gradient boosting" in text for _, text in read(of).words), "without baselines"
 
 
 def test_each_chart_is_below_its_title(read: Callable[..., ParsedPage]) -> None:
