@@ -27,10 +27,11 @@ from engine.layers import Chain
 from engine.types import Floats
 from hpsearch.core.atomic import atomic_file
 from hpsearch.errors import OutputError
+from hpsearch.models.members import Member
 from hpsearch.models.model import Model
 from hpsearch.models.onnx.layers import OUTPUT_FUNCTIONS, convert_chain
 from hpsearch.models.onnx.nodes import TEXT, Nodes
-from hpsearch.models.onnx.rows import preprocess, unscale
+from hpsearch.models.onnx.rows import RawInputs, add_inputs, preprocess, unscale
 
 if TYPE_CHECKING:
     import onnx
@@ -53,22 +54,20 @@ def save(model: Model, file: Path) -> None:
 
 
 def graph(model: Model) -> "onnx.ModelProto":
-    """Return the graph of `Model.scores` and `Model.predict`, with the networks of all folds.
+    """Return the graph of `Model.scores` and `Model.predict`, with the networks of all members and folds.
 
     Raises:
         DataError: a column of the model has no name.
         OutputError: the package onnx is not installed.
     """
-    nodes, network = Nodes(), model.network
-    x = preprocess(nodes, model.preprocessing, network.inputs)
-    logits = convert_chain(nodes, Chain(network.inputs, network.layers), model.theta, x)
-    outputs = nodes.cast(OUTPUT_FUNCTIONS[type(network.loss)](nodes, logits), np.float64)
-    if any(fold.target_scaler is not None for fold in model.preprocessing):
-        folds = zip(model.preprocessing, nodes.unstack(outputs, len(model.theta)), strict=True)
-        outputs = nodes.stack(
-            [rows if fold.target_scaler is None else unscale(nodes, fold.target_scaler, rows) for fold, rows in folds]
-        )
-    scores = nodes("ReduceMean", outputs, np.array([0]), keepdims=0)
+    nodes = Nodes()
+    inputs = add_inputs(nodes, model.preprocessing[0], model.network.inputs)
+    each = [_member(nodes, member, inputs) for member in model.members]
+    scores = each[0]
+    if len(each) > 1:
+        total = sum(member.count for member in model.members)
+        shares = (np.array(member.count / total) for member in model.members)
+        scores = nodes("Sum", *(nodes("Mul", share, outputs) for share, outputs in zip(shares, each, strict=True)))
     if model.classes:
         _add_class_outputs(nodes, model.classes, scores)
     else:
@@ -77,6 +76,18 @@ def graph(model: Model) -> "onnx.ModelProto":
     metadata: dict[str, str] = {name: str(model.about[name]) for name in ("study", "trial") if name in model.about}
     metadata["classes"] = json.dumps(model.classes, ensure_ascii=False)
     return nodes.model(metadata, str(model.about.get("version", "")), __doc__)
+
+
+def _member(nodes: Nodes, member: Member, inputs: RawInputs) -> str:
+    """Add a member's networks and the mean over its folds; return `(rows, outputs)`, float64."""
+    network, folds = member.network, member.preprocessing
+    x = preprocess(nodes, folds, network.inputs, inputs)
+    logits = convert_chain(nodes, Chain(network.inputs, network.layers), member.theta, x)
+    outputs = nodes.cast(OUTPUT_FUNCTIONS[type(network.loss)](nodes, logits), np.float64)
+    if any(fold.target_scaler is not None for fold in folds):
+        scalers = zip((fold.target_scaler for fold in folds), nodes.unstack(outputs, len(folds)), strict=True)
+        outputs = nodes.stack([rows if y is None else unscale(nodes, y, rows) for y, rows in scalers])
+    return nodes("ReduceMean", outputs, np.array([0]), keepdims=0)
 
 
 def _add_class_outputs(nodes: Nodes, classes: tuple[str, ...], scores: str) -> None:

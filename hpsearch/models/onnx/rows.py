@@ -14,12 +14,41 @@ NUMERIC_INPUT = "numeric column; NaN for missing cells"
 CATEGORICAL_INPUT = "categorical column; empty for missing cells"
 
 
-def preprocess(nodes: Nodes, folds: Sequence[Preprocessing], shape: Shape) -> str:
-    """Add the inputs of the graph and their preprocessing; return `(folds, rows, *shape)`, float32."""
+class RawInputs(NamedTuple):
+    """The inputs of the graph, which all members of a model share.
+
+    Attributes:
+        x: rows of an array; empty for tables.
+        numeric, missing: numeric columns of a table and the mask of their missing cells, `(rows, numeric)`; empty
+            without numeric columns.
+    """
+
+    x: str = ""
+    numeric: str = ""
+    missing: str = ""
+
+
+def add_inputs(nodes: Nodes, preprocessing: Preprocessing, shape: Shape) -> RawInputs:
+    """Add the inputs of the graph."""
+    if not preprocessing.tabular:
+        return RawInputs(nodes.input("x", np.float64, ("rows", *shape), "raw rows, unscaled"))
+    for name in preprocessing.features:
+        if name in preprocessing.categorical:
+            nodes.input(name, TEXT, ("rows", 1), CATEGORICAL_INPUT)
+        else:
+            nodes.input(name, np.float64, ("rows", 1), NUMERIC_INPUT)
+    if not preprocessing.numeric:
+        return RawInputs()
+    numeric = nodes("Concat", *preprocessing.numeric, axis=1)
+    return RawInputs("", numeric, nodes("IsNaN", numeric))
+
+
+def preprocess(nodes: Nodes, folds: Sequence[Preprocessing], shape: Shape, inputs: RawInputs) -> str:
+    """Add the preprocessing of each fold; return `(folds, rows, *shape)`, float32."""
     if folds[0].tabular:
-        return _table(nodes, folds)
-    x = nodes.input("x", np.float64, ("rows", *shape), "raw rows, unscaled")
+        return nodes.stack([_frame(nodes, fold, inputs.numeric, inputs.missing) for fold in folds])
     along = (shape[0], *(1,) * (len(shape) - 1))  # images are scaled by channel
+    x = inputs.x
     scaled = [x if fold.input_scaler is None else scale(nodes, fold.input_scaler, x, along) for fold in folds]
     return nodes.cast(nodes.stack(scaled), DTYPE)
 
@@ -32,20 +61,6 @@ def scale(nodes: Nodes, scaler: Scaler, x: str, along: Shape) -> str:
 def unscale(nodes: Nodes, scaler: Scaler, x: str) -> str:
     """Add `scaler.invert` of `(rows, columns)` in float64."""
     return SCALER_CONVERTERS[type(scaler)].invert(nodes, scaler, x)
-
-
-def _table(nodes: Nodes, folds: Sequence[Preprocessing]) -> str:
-    first, column = folds[0], ("rows", 1)
-    for name in first.features:
-        if name in first.categorical:
-            nodes.input(name, TEXT, column, CATEGORICAL_INPUT)
-        else:
-            nodes.input(name, np.float64, column, NUMERIC_INPUT)
-    raw = missing = ""
-    if first.numeric:
-        raw = nodes("Concat", *first.numeric, axis=1)
-        missing = nodes("IsNaN", raw)
-    return nodes.stack([_frame(nodes, fold, raw, missing) for fold in folds])
 
 
 def _frame(nodes: Nodes, fold: Preprocessing, raw: str, missing: str) -> str:

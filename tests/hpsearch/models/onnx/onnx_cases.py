@@ -1,5 +1,6 @@
 """Models with arbitrary weights, and their outputs in onnxruntime compared with their predictions."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from hpsearch.data.preprocessing import (
     PreprocessingConfig,
     fit,
 )
+from hpsearch.models.members import Member
 from hpsearch.models.model import Model
 from hpsearch.models.onnx import graph
 
@@ -166,3 +168,9 @@ def of_table(
     found = fit(frame, y, tuple(frame.columns), {}, None, config, numbers, regression=not loss.classifies)
     outputs = 3 if isinstance(loss, SoftmaxCrossEntropy) else 1
     return modeled(Network((found[0].width,), (Dense(6), TANH, Dense(outputs)), loss), found, seed)
+
+
+def joined(*models: Model) -> Model:
+    """Return the ensemble of some models, the first counted once, the second twice, and so on."""
+    others = [Member(m.network, m.theta, m.preprocessing, count) for count, m in enumerate(models[1:], 2)]
+    return replace(models[0], others=tuple(others))

@@ -22,7 +22,7 @@ from engine.layers import (
     MaxPool2d,
     MeanPool2d,
 )
-from engine.losses import Logistic, SoftmaxCrossEntropy, SquaredError
+from engine.losses import Logistic, Loss, SoftmaxCrossEntropy, SquaredError
 from engine.network import Network
 from hpsearch.data.dataset import prepare
 from hpsearch.data.frame import Frame
@@ -41,12 +41,14 @@ from hpsearch.storage.study_db import StudyDatabase
 from tests.hpsearch.models.onnx.onnx_cases import (
     agree,
     answers,
+    joined,
     modeled,
     of_arrays,
     of_features,
     of_images,
     of_table,
     session,
+    table,
 )
 
 
@@ -114,6 +116,28 @@ def test_a_champion(name: str, tmp_path: Path) -> None:
     storage.close()
     assert study.best is not None and stored is not None
     agree(build_model(spec, dataset, folds, study.best, stored.weights), spec.data.load().x)
+
+
+@pytest.mark.parametrize("loss", [SoftmaxCrossEntropy(), Logistic(), SquaredError()], ids=lambda x: type(x).__name__)
+def test_ensembles_of_tables(loss: Loss) -> None:
+    """One graph with one input per column, for members with other preprocessing, widths and numbers of folds."""
+    frame = table()
+    configs = [PreprocessingConfig("standard"), PreprocessingConfig("quantile", min_frequency=9, max_categories=2)]
+    models = [of_table(frame, config, folds, loss, seed=folds) for folds, config in enumerate(configs, 1)]
+    assert models[0].network.inputs != models[1].network.inputs
+    ensemble = joined(*models)
+    agree(ensemble, frame)
+    names = [[given.name for given in graph(model).graph.input] for model in (ensemble, models[0])]
+    assert names[0] == names[1]
+    apart = np.abs(models[0].scores(frame) - ensemble.scores(frame)).max()
+    assert apart > 0.01, "the members predict the same"
+
+
+def test_ensembles_of_images() -> None:
+    first, x = of_arrays(of_images(Conv2d(2, 3)), 2, "standard")
+    second, _ = of_arrays(of_images(), 1, "minmax", seed=3)
+    third, _ = of_arrays(of_images(Conv2d(3, 3, padding=1)), 1)
+    agree(joined(first, second, third), x)
 
 
 REAL: dict[str, dict[str, Any]] = {
