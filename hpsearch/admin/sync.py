@@ -70,7 +70,7 @@ def sync(url: str, tracking_uri: str, stop: Callable[[], bool] = lambda: False) 
         sender.add(Message("start_study", (_study_info(study, storage),)))
         for trial in trials:
             sender.add(Message("log_trial", (trial,)))
-        sender.add(Message("finish_study", (ranking, model)))
+        sender.add(Message("finish_study", (ranking, model, study.baselines if ranking else ())))
         sender.flush(stop)
     if stop():
         raise Interrupted

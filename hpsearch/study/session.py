@@ -156,7 +156,7 @@ class Session:
                 yield from self._fit_baselines()
                 store_diagnostics(self._context, self.study.best, self._prepared)
                 model = save_model(self._context, self.study.best, self._folder / "model")
-                self._tracker.finish_study(self.summary().ranking, model)
+                self._tracker.finish_study(self.summary().ranking, model, self._baselines)
             timeout = FLUSH_SECONDS
         finally:
             self.untracked = self._tracker.close(timeout)

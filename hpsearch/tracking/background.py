@@ -4,7 +4,7 @@ import contextlib
 import shlex
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from queue import SimpleQueue
@@ -18,7 +18,7 @@ from hpsearch.tracking.base import StudyInfo
 from hpsearch.tracking.sender import Message, Preparation, RetryingSender, TrackerFactory, UploadProgress
 
 if TYPE_CHECKING:
-    from hpsearch.storage.records import Trial
+    from hpsearch.storage.records import Baseline, Trial
 
 REPORT_INTERVAL = 0.2  # seconds to wait for a report while closing
 STOP_TIMEOUT = 3.0  # seconds for the child process to end
@@ -99,9 +99,9 @@ class BackgroundTracker:
         self._labels.add(trial.label)
         self._send(Message("log_trial", (trial,)))
 
-    def finish_study(self, ranking: "list[Trial]", model: Path | None) -> None:
+    def finish_study(self, ranking: "list[Trial]", model: Path | None, baselines: "Sequence[Baseline]" = ()) -> None:
         self._finished = True
-        self._send(Message("finish_study", (ranking, model)))
+        self._send(Message("finish_study", (ranking, model, baselines)))
 
     def close(self, seconds: float) -> str | None:
         if self._closed:

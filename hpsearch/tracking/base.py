@@ -6,7 +6,7 @@ A tracker shows what the study database contains. It is never the source of trut
 import platform
 import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
@@ -18,7 +18,7 @@ from hpsearch.storage.database import display_name, file_of
 if TYPE_CHECKING:
     from hpsearch.config.spec import Spec
     from hpsearch.data.dataset import Dataset
-    from hpsearch.storage.records import StoredStudy, Trial
+    from hpsearch.storage.records import Baseline, StoredStudy, Trial
 
 GIT_TIMEOUT = 5.0  # seconds
 
@@ -101,12 +101,13 @@ class Tracker(Protocol):
         """Add a finished trial. Adding it again, after a resume, changes nothing."""
         ...
 
-    def finish_study(self, ranking: "list[Trial]", model: Path | None) -> None:
+    def finish_study(self, ranking: "list[Trial]", model: Path | None, baselines: "Sequence[Baseline]" = ()) -> None:
         """Complete a finished study.
 
         Args:
             ranking: complete trials, best first; the first has the test scores.
             model: folder of the champion's model.
+            baselines: simple models that were fitted to the same rows.
         """
         ...
 
@@ -127,7 +128,7 @@ class NullTracker:
     def log_trial(self, trial: "Trial") -> None:
         return
 
-    def finish_study(self, ranking: "list[Trial]", model: Path | None) -> None:
+    def finish_study(self, ranking: "list[Trial]", model: Path | None, baselines: "Sequence[Baseline]" = ()) -> None:
         return
 
     def close(self, seconds: float) -> str | None:

@@ -3,7 +3,7 @@
 import copy
 import json
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -15,7 +15,7 @@ from hpsearch.config.load import restore_spec
 from hpsearch.config.references import search_space
 from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset
-from hpsearch.storage.records import PRIOR, Trial
+from hpsearch.storage.records import PRIOR, Baseline, Trial
 from hpsearch.storage.sqlite_file import url_of
 from hpsearch.storage.study_db import StudyDatabase
 from hpsearch.study.context import StudyContext
@@ -285,7 +285,7 @@ class LimitTracker:
     def stop(self) -> bool:
         return self._left <= 0
 
-    def finish_study(self, ranking: list[Trial], model: Path | None) -> None:
+    def finish_study(self, ranking: list[Trial], model: Path | None, baselines: Sequence[Baseline] = ()) -> None:
         return
 
     def close(self, seconds: float) -> str | None:

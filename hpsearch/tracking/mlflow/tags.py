@@ -7,6 +7,7 @@ TRIAL_TAG = "hpsearch.trial"  # label of the trial: run, model version
 STATE_TAG = "hpsearch.state"
 STAGE_TAG = "hpsearch.stage"
 CHAMPION_TAG = "hpsearch.champion"
+BASELINE_TAG = "hpsearch.baseline"  # name of the baseline: run
 ORPHAN_TAG = "hpsearch.orphan"  # a run that was closed although its trial's outcome is unknown
 DATABASE_TAG = "hpsearch.database"
 WEIGHTS_TAG = "hpsearch.weights"  # hash of the weights: model version

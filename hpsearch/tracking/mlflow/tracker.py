@@ -1,6 +1,6 @@
 """The MLflow tracker: one experiment per study, one flat run per trial."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from math import isfinite
 from pathlib import Path
@@ -10,8 +10,9 @@ from hpsearch.config.references import search_space
 from hpsearch.core.files.temporary import private_folder
 from hpsearch.core.text import masked
 from hpsearch.search.schedule.limits import planned_trials
-from hpsearch.storage.records import Trial, best_of
+from hpsearch.storage.records import Baseline, Trial, best_of
 from hpsearch.tracking.base import StudyInfo
+from hpsearch.tracking.mlflow.baselines import upload_baselines
 from hpsearch.tracking.mlflow.database import artifact_root, open_client
 from hpsearch.tracking.mlflow.experiment import Experiment
 from hpsearch.tracking.mlflow.loss_plot import loss_plot
@@ -65,7 +66,8 @@ class MlflowTracker:
 
     def start_study(self, study: StudyInfo) -> str | None:
         self._check_writable()
-        common_tags, stages = _common_tags(study), study.spec.stages
+        self._common_tags = common_tags = _common_tags(study)
+        stages = study.spec.stages
         artifacts = artifact_root(self._file.path) if self._file else None
         self._experiment = Experiment.open(self._client, self._uri, study, common_tags, artifacts)
         self._experiment.update(None, self._trials.values())
@@ -90,12 +92,14 @@ class MlflowTracker:
             if self._experiment.update_due:
                 self._experiment.update(short, self._trials.values())
 
-    def finish_study(self, ranking: list[Trial], model: Path | None) -> None:
+    def finish_study(self, ranking: list[Trial], model: Path | None, baselines: Sequence[Baseline] = ()) -> None:
+        assert self._study is not None
         self._check_writable()
         self._runs.close_orphans(self._trials)
         if ranking:
             self._runs.demote(ranking)
         self._complete_best(ranking[:BEST_TRIALS])
+        upload_baselines(self._client, self._experiment.id, self._study.spec, baselines, self._common_tags)
         best = ranking[0] if ranking else self._best
         run = self._runs.run_id(best.label) if best else None
         failure: NotRegisteredError | None = None

@@ -10,7 +10,10 @@ from hpsearch.admin.sync import SyncReport, sync
 from hpsearch.core.files.file_lock import locked
 from hpsearch.data.dataset import prepare
 from hpsearch.errors import Interrupted, StorageError, TrackingError
+from hpsearch.storage.records import Baseline
+from hpsearch.storage.study_db import StudyDatabase
 from hpsearch.tracking.mlflow.tracker import UploadCounts
+from hpsearch.tracking.sender import Message, RetryingSender
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:sqlalchemy.exc.SADeprecationWarning"),
@@ -39,6 +42,23 @@ def test_finished_trials_are_uploaded_once(interrupted: str, tmp_path: Path) -> 
     first = sync(interrupted, uri)
     assert first.runs.uploaded >= 2 and first == ((first.runs.uploaded, 0, 0), ())
     assert sync(interrupted, uri) == ((0, 0, first.runs.uploaded), ())
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_baselines_of_a_finished_study_are_sent(
+    interrupted: str, finished: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    baseline = Baseline("linear", 0, 9, {"val/loss": 0.5}, None, 1.0, 7.0)
+    storage = StudyDatabase.open(interrupted, create=False)
+    with storage.lease.hold():
+        storage.baselines.save(baseline)
+    storage.close()
+    sent: list[Message] = []
+    monkeypatch.setattr(RetryingSender, "add", lambda _, message: sent.append(message))
+    monkeypatch.setattr("hpsearch.admin.sync._outcome", lambda study, *_: (study.ranking * finished, None, []))
+    with pytest.raises(TrackingError, match="not uploaded"):
+        sync(interrupted, f"sqlite:///{tmp_path}/mlflow.db")
+    assert sent[-1].method == "finish_study" and sent[-1].arguments[2] == ((baseline,) if finished else ())
 
 
 def test_refused(interrupted: str, tmp_path: Path) -> None:

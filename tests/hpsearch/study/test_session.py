@@ -1,7 +1,7 @@
 """Sessions: a study gets its executor and tracker by name or from a function, and nothing is computed twice."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import pytest
 from hpsearch.config import load, references
 from hpsearch.config.spec import Spec
 from hpsearch.errors import StorageError
-from hpsearch.storage.records import Trial
+from hpsearch.storage.records import Baseline, Trial
 from hpsearch.storage.sqlite_file import url_of
 from hpsearch.study.session import Options, Session
 from hpsearch.tracking import BackgroundTracker, StudyInfo
@@ -47,7 +47,7 @@ class Recorder:
     def log_trial(self, trial: Trial) -> None:
         self._note("log_trial")
 
-    def finish_study(self, ranking: list[Trial], model: Path | None) -> None:
+    def finish_study(self, ranking: list[Trial], model: Path | None, baselines: Sequence[Baseline] = ()) -> None:
         assert ranking and model is not None and (model / "model.json").exists()
         self._note("finish_study")
 

@@ -6,7 +6,7 @@ import multiprocessing
 import sqlite3
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import cases
 import pytest
 
 from hpsearch.core.resources import ResourceExhausted
-from hpsearch.storage.records import Trial
+from hpsearch.storage.records import Baseline, Trial
 from hpsearch.tracking import PREPARATIONS, TRACKERS, BackgroundTracker, StudyInfo
 from tests.hpsearch.tracking.mlflow.mlflow_cases import STATES, STUDY, counts, versions
 from tests.hpsearch.tracking.mlflow.test_tracker import hpsearch
@@ -38,7 +38,7 @@ class Listed:
     def log_trial(self, _trial: Trial) -> None:
         note("log_trial", self._file)
 
-    def finish_study(self, _ranking: list[Trial], _model: Path | None) -> None:
+    def finish_study(self, _ranking: list[Trial], _model: Path | None, _baselines: Sequence[Baseline]) -> None:
         note("finish_study", self._file)
 
     def close(self, _seconds: float) -> str | None:

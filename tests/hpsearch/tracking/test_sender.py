@@ -1,13 +1,13 @@
 """Retries, and error messages without passwords."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hpsearch.core.text import masked
-from hpsearch.storage.records import Trial
+from hpsearch.storage.records import Baseline, Trial
 from hpsearch.tracking import StudyInfo
 from hpsearch.tracking.base import StoreReplacedError
 from hpsearch.tracking.sender import Message, RetryingSender, failure_reason
@@ -64,7 +64,7 @@ class FailingTracker:
     def log_trial(self, trial: Trial) -> None:
         self._do(trial.label)
 
-    def finish_study(self, ranking: list[Trial], model: Path | None) -> None:
+    def finish_study(self, ranking: list[Trial], model: Path | None, baselines: Sequence[Baseline] = ()) -> None:
         self._do("finish")
 
     def close(self, seconds: float) -> str | None:

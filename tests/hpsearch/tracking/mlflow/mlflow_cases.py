@@ -1,6 +1,7 @@
 """Trials, and what MLflow contains after they were uploaded."""
 
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,7 +11,7 @@ import cases
 
 from hpsearch.core.space import build_space
 from hpsearch.models.model import Model
-from hpsearch.storage.records import Trial
+from hpsearch.storage.records import Baseline, Trial
 from hpsearch.tracking import StudyInfo
 from hpsearch.tracking.mlflow.tags import TRIAL_TAG
 from hpsearch.tracking.mlflow.tracker import MlflowTracker
@@ -62,13 +63,14 @@ def upload(
     ranking: list[Trial] | None = None,
     model: Path | None = None,
     study: StudyInfo = STUDY,
+    baselines: Sequence[Baseline] = (),
 ) -> MlflowTracker:
     """Upload trials as a study does that runs or resumes."""
     tracker = MlflowTracker(f"sqlite:///{place}")
     tracker.start_study(study)
     for t in trials:
         tracker.log_trial(t)
-    tracker.finish_study([] if ranking is None else ranking, model)
+    tracker.finish_study([] if ranking is None else ranking, model, baselines)
     assert tracker.close(9) is None
     return tracker
 
