@@ -96,19 +96,13 @@ def ensemble_model(
         {"trial": model.about["trial"], "count": count, "parameters": model.about["parameters"]}
         for model, count in zip(models, counts, strict=True)
     ]
-    names = {"trial": f"ensemble of {describe_members(ensemble)}", "members": about, "metrics": dict(ensemble.scores)}
+    names = {"trial": f"ensemble of {ensemble.described}", "members": about, "metrics": dict(ensemble.scores)}
     shared = {name: value for name, value in models[0].about.items() if name != "parameters"}
     others = [
         Member(model.network, model.theta, model.preprocessing, count)
         for model, count in zip(models[1:], counts[1:], strict=True)
     ]
     return replace(models[0], about=shared | names, count=counts[0], others=tuple(others))
-
-
-def describe_members(ensemble: StoredEnsemble) -> str:
-    """Return the members as text: `fine/6 × 2, coarse/3`."""
-    members = ensemble.members.items()
-    return ", ".join(f"{stage}/{number}" + f" × {count}" * (count > 1) for (stage, number), count in members)
 
 
 def _prepared(storage: StudyDatabase) -> list[PreparedData]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from hpsearch.core.space import value_bounds
 from hpsearch.core.text import without_formula
+from hpsearch.report.ensemble import ensemble_content
 from hpsearch.report.tables import epochs_saved
 from hpsearch.search.confirm import Finalist
 from hpsearch.search.importance import importance
@@ -47,6 +48,7 @@ def as_json(summary: Summary) -> dict[str, Any]:
         "confirmed": [_finalist(f) for f in summary.finalists],
         "importance": importance(spec, summary.space, trials),
         "best": _trial(summary.champion, repeated) if summary.champion else None,
+        "ensemble": ensemble_content(summary.ensemble),
         "baselines": [_baseline(baseline) for baseline in summary.baselines],
     }
 

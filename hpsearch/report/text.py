@@ -13,6 +13,7 @@ from rich.text import Text
 from hpsearch.config.spec import Spec
 from hpsearch.core.text import format_value, printable
 from hpsearch.report.baselines import baseline_lines, baseline_rows
+from hpsearch.report.ensemble import ensemble_line
 from hpsearch.report.tables import (
     MISSING,
     box_tables,
@@ -60,6 +61,8 @@ def as_text(summary: Summary, *, all_trials: bool = False, details: bool = False
     if ranking:
         parts.append(_trials(summary, f"Best {min(TOP_TRIALS, len(ranking))}", ranking[:TOP_TRIALS]))
     parts += _baselines(summary)
+    if line := ensemble_line(summary):
+        parts.append(Text(line))
     if all_trials:
         parts.append(_trials(summary, "All trials", trials))
     if details:

@@ -103,6 +103,17 @@ class StoredEnsemble(NamedTuple):
     scores: Mapping[str, float]
     single: Mapping[str, float]
 
+    @property
+    def described(self) -> str:
+        """The members as text: `fine/6 × 2, coarse/3`."""
+        members = self.members.items()
+        return ", ".join(f"{stage}/{number}" + f" × {count}" * (count > 1) for (stage, number), count in members)
+
+    @property
+    def first(self) -> str:
+        """The label of the first member."""
+        return "{}/{}".format(*next(iter(self.members)))
+
 
 class Trial(NamedTuple):
     """One trial of one stage.

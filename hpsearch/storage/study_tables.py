@@ -201,6 +201,7 @@ class BaselineTable:
         return len(failed)
 
 
+_Stage = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$", max_length=50)]
 _Count = Annotated[int, Field(ge=0)]
 
 
@@ -208,8 +209,8 @@ class _EnsembleContent(StrictModel):
     """A `StoredEnsemble` as JSON; a member has its stage, its number and its count."""
 
     size: Annotated[int, Field(ge=1)]
-    candidates: list[Annotated[tuple[str, _Count], Listed]]
-    members: Annotated[list[Annotated[tuple[str, _Count, Annotated[int, Field(ge=1)]], Listed]], Field(min_length=1)]
+    candidates: list[Annotated[tuple[_Stage, _Count], Listed]]
+    members: Annotated[list[Annotated[tuple[_Stage, _Count, Annotated[int, Field(ge=1)]], Listed]], Field(min_length=1)]
     scores: dict[str, float]
     single: dict[str, float]
 

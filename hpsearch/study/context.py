@@ -8,7 +8,7 @@ from hpsearch.config.spec import Spec
 from hpsearch.core.space import Box, Space
 from hpsearch.data.dataset import Dataset
 from hpsearch.search.champion import find_champion
-from hpsearch.storage.records import Trial, TrialKey
+from hpsearch.storage.records import StoredEnsemble, Trial, TrialKey
 from hpsearch.storage.study_db import StudyDatabase
 from hpsearch.tracking.base import Tracker
 from hpsearch.training.executors.base import Executor
@@ -43,6 +43,7 @@ class StudyState:
         trials: trials of each stage that has begun, by number.
         boxes: box of each stage that has begun.
         notes: messages for the user that have not been reported yet.
+        ensemble: the stored ensemble.
     """
 
     spec: Spec
@@ -52,6 +53,7 @@ class StudyState:
     trials: list[list[Trial]] = field(default_factory=list)
     boxes: list[Box] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    ensemble: StoredEnsemble | None = None
 
     @property
     def champion(self) -> Trial | None:

@@ -11,7 +11,7 @@ from hpsearch.config.spec import Spec
 from hpsearch.core.space import Box, Space
 from hpsearch.errors import Halted, Interrupted
 from hpsearch.search.schedule.limits import planned_trials
-from hpsearch.storage.records import PRIOR, Trial
+from hpsearch.storage.records import PRIOR, StoredEnsemble, Trial
 from hpsearch.study.champion import score_champion
 from hpsearch.study.context import StudyContext, StudyState
 from hpsearch.study.ending.ensemble import score_ensemble
@@ -28,7 +28,7 @@ class Study:
         spec, space, storage = context.spec, context.space, context.storage
         transferred = storage.trials.load(PRIOR, space)
         totals = [planned_trials(spec, number) for number in range(len(spec.stages))]
-        self._state = StudyState(spec, totals, transferred, storage.weights.keys())
+        self._state = StudyState(spec, totals, transferred, storage.weights.keys(), ensemble=storage.ensemble.find())
 
     @property
     def spec(self) -> Spec:
@@ -57,6 +57,11 @@ class Study:
     def totals(self) -> list[int]:
         """Planned trials of each stage."""
         return self._state.totals
+
+    @property
+    def ensemble(self) -> StoredEnsemble | None:
+        """The ensemble, once it is selected."""
+        return self._state.ensemble if self.spec.ensemble else None
 
     @property
     def best(self) -> Trial | None:

@@ -181,8 +181,7 @@ class Session:
         study = self.study
         reused = count_reused(study.space, study.boxes, [study.transferred, *study.trials])
         parts = (study.spec, study.space, study.trials, study.boxes, reused, study.totals, study.best)
-        ensemble = self._storage.ensemble.find() if study.spec.ensemble else None
-        return Summary(*parts, baselines=self._baselines, ensemble=ensemble)
+        return Summary(*parts, baselines=self._baselines, ensemble=study.ensemble)
 
     def _temporary_folder(self) -> Path:
         try:

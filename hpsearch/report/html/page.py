@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from hpsearch.core.space import Axis, value_bounds
 from hpsearch.core.text import format_count, format_duration, format_value, printable, without_controls
 from hpsearch.report.baselines import baseline_lines, baseline_rows
+from hpsearch.report.ensemble import ensemble_line, ensemble_table
 from hpsearch.report.html.content import ReportContent
 from hpsearch.report.html.figures import Chart
 from hpsearch.report.tables import MISSING, box_tables, format_range, seed_tables, stage_table
@@ -79,6 +80,8 @@ def render_page(content: ReportContent, search: Sequence[Chart], model: Sequence
         captions={chart.name: printable(chart.caption, MAX_CAPTION_LENGTH) for chart in (*search, *model)},
         seed_tables=[*seed_tables(content.summary), *box_tables(content.summary)],
         best=_best(content),
+        ensemble=ensemble_table(content.summary),
+        gain=ensemble_line(content.summary),
         baselines=baseline_rows(content.summary),
         worth=list(baseline_lines(content.summary)),
         certainty=list(content.certainty()),
@@ -152,7 +155,7 @@ def _best(content: ReportContent) -> dict[str, Any] | None:
     ]
     database, folder = shlex.quote(content.database), shlex.quote(f"{content.spec.name}-model")
     usage = (
-        f"hpsearch export {database} --to {folder}\n"
+        f"hpsearch export {database} --to {folder}{'   # or with --ensemble' if content.summary.ensemble else ''}\n"
         f"hpsearch predict {folder} ROWS.csv --out predictions.csv\n\n"
         f"from hpsearch import load_study   # or load_model({f'{content.spec.name}-model'!r})\n"
         f"model = load_study({content.database!r}).model\n"

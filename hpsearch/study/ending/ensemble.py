@@ -29,16 +29,17 @@ def score_ensemble(context: "StudyContext", state: "StudyState") -> None:
     rows. So a step that a kill interrupts is repeated with the same result.
     """
     spec, dataset, table = context.spec, context.dataset, context.storage.ensemble
-    stored = table.find()
+    stored = state.ensemble
     candidates = _candidates(context, state)
     size, keys = spec.ensemble.size if spec.ensemble else 0, tuple(t.key for t in candidates)
+    if stored is not None and (stored.size, stored.candidates) == (size, keys):
+        return
+    if stored is not None:
+        state.ensemble = None
+        table.save(None)
     if len(candidates) < 2:
         if spec.ensemble is not None:
             state.notes.append(f"no ensemble: it is selected from two or more complete trials, got {len(candidates)}")
-        if stored is not None:
-            table.save(None)
-        return
-    if stored is not None and (stored.size, stored.candidates) == (size, keys):
         return
     _complete_weights(context, state, candidates)
     available = [t for t in candidates if t.key in state.kept]
@@ -55,7 +56,8 @@ def score_ensemble(context: "StudyContext", state: "StudyState") -> None:
         tested = [_test_outputs(context, available[place]) for place in chosen]
         scores |= scores_on_test(spec, dataset, weighted_mean(tested, counts))
         single |= scores_on_test(spec, dataset, tested[0])
-    table.save(StoredEnsemble(size, keys, members, _finite(scores), _finite(single)))
+    state.ensemble = StoredEnsemble(size, keys, members, _finite(scores), _finite(single))
+    table.save(state.ensemble)
 
 
 def _candidates(context: "StudyContext", state: "StudyState") -> list[Trial]:

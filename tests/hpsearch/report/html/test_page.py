@@ -16,7 +16,7 @@ import pytest
 
 from hpsearch.report.html import page
 from hpsearch.report.html.report import write_report
-from hpsearch.storage.records import Baseline
+from hpsearch.storage.records import Baseline, StoredEnsemble
 from tests.hpsearch import test_cli
 from tests.hpsearch.report.html.handmade import (
     TRIALS,
@@ -122,6 +122,20 @@ def test_the_result(read: Callable[..., ParsedPage]) -> None:
     assert (ends["beta"], ends["learning_rate"], ends["activation"]) == (["0.5", "0.99"], ["0.001"], ["tanh"])
     facts = {row[0][0]: row[1][0] for row in seen.table("study")}
     assert facts["training time"].startswith("11") and facts["data fingerprint"] == "0123"
+
+
+def test_the_ensemble_is_beside_its_best_member(read: Callable[..., ParsedPage]) -> None:
+    of = handmade_content()
+    scores, single = {"val/loss": 0.125, "test/loss": 0.25}, {"val/loss": 0.5, "test/loss": 0.75}
+    ensemble = StoredEnsemble(2, (), {("coarse", 1): 1, ("coarse", 0): 1}, scores, single)
+    seen, best = read(of._replace(summary=of.summary._replace(ensemble=ensemble))), of.summary.champion
+    assert best is not None
+    rows = next(rows for rows in seen.tables if len(rows) > 1 and rows[1][0][0] == "ensemble")
+    cells = [[text for text, _ in row] for row in rows]
+    assert cells[1][1] == "coarse/1, coarse/0" and "0.125" in cells[1] and "0.5" in cells[2]
+    assert cells[3][1] == best.label
+    assert any("--ensemble" in text for _, text in seen.words)
+    assert not any("or with --ensemble" in text for _, text in read(of).words), "without an ensemble"
 
 
 def test_the_baselines_are_beside_the_champion(read: Callable[..., ParsedPage]) -> None:
