@@ -19,7 +19,8 @@ from hpsearch.tracking import BackgroundTracker, StudyInfo
 from hpsearch.training.executors import Inline
 from hpsearch.training.task import Outcome, Task
 
-SPEC = cases.small(**{"train.epochs": 2, "stages.0.trials": 4, "stages.1.trials": 3})
+SHORT_CHANGES: dict[str, Any] = {"train.epochs": 2, "stages.0.trials": 4, "stages.1.trials": 3}
+SPEC = cases.small(**SHORT_CHANGES)
 INLINE = Options(None, "none", executor="inline")
 
 
@@ -149,3 +150,11 @@ def test_nothing_is_computed_twice(counts: Counter[str], tmp_path: Path) -> None
     forked = SPEC.model_copy(update={"name": "other"})
     run(forked, tmp_path / "other.db", INLINE._replace(parent=parent))
     assert counts == {"restore_spec": 1, "search_space": 2}, "its own space and its parent's"
+
+
+def test_a_summary_of_a_closed_session_opens_no_connection(tmp_path: Path) -> None:
+    """It would keep SQLite's log beside the file."""
+    spec = cases.small(**{**SHORT_CHANGES, "ensemble": {"size": 2}})
+    session = run(spec, tmp_path / "small.db")
+    assert session.summary().ensemble is not None
+    assert not list(tmp_path.glob("small.db-*"))
