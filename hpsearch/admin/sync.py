@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from hpsearch.core.files.temporary import private_folder, private_umask
 from hpsearch.core.text import format_count
-from hpsearch.errors import DataError, Interrupted, OutputError, TrackingError
-from hpsearch.models.export import champion_model
+from hpsearch.errors import DataError, Interrupted, OutputError, StorageError, TrackingError
+from hpsearch.models.export import champion_model, ensemble_model
 from hpsearch.models.prepared import PreparedData
 from hpsearch.storage.database import check_separate
 from hpsearch.storage.lease import study_lock
@@ -66,11 +66,13 @@ def sync(url: str, tracking_uri: str, stop: Callable[[], bool] = lambda: False) 
         study = summary(url)
         trials = [trial for stage in study.trials for trial in stage if trial.state in FINISHED]
         ranking, model, notices = _outcome(study, storage, folder)
+        ensemble, more = _ensemble(study, storage, folder) if ranking else (None, [])
+        notices += more
         sender = RetryingSender(factory, tracking_uri)
         sender.add(Message("start_study", (_study_info(study, storage),)))
         for trial in trials:
             sender.add(Message("log_trial", (trial,)))
-        sender.add(Message("finish_study", (ranking, model, study.baselines if ranking else ())))
+        sender.add(Message("finish_study", (ranking, model, study.baselines if ranking else (), ensemble)))
         sender.flush(stop)
     if stop():
         raise Interrupted
@@ -115,3 +117,14 @@ def _outcome(study: Summary, storage: StudyDatabase, folder: Path) -> tuple[list
     except (DataError, OutputError) as error:
         return study.ranking, None, [f"uploaded without the champion's model: {error}"]
     return study.ranking, folder / "model", []
+
+
+def _ensemble(study: Summary, storage: StudyDatabase, folder: Path) -> tuple[Path | None, list[str]]:
+    """Return the folder of the ensemble's model, and messages; None without one, or if it cannot be saved."""
+    if study.ensemble is None:
+        return None, []
+    try:
+        ensemble_model(study.spec, storage, study.ensemble, study.trials).save(folder / "ensemble", example=True)
+    except (DataError, OutputError, StorageError) as error:
+        return None, [f"uploaded without the ensemble: {error}"]
+    return folder / "ensemble", []

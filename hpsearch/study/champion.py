@@ -5,9 +5,9 @@ from pathlib import Path
 
 from hpsearch.data.preprocessing import Preprocessing
 from hpsearch.models.diagnostics import Diagnostics, diagnose
-from hpsearch.models.export import champion_model
+from hpsearch.models.export import champion_model, ensemble_model
 from hpsearch.search.champion import with_test_scores
-from hpsearch.storage.records import StoredWeights, Trial
+from hpsearch.storage.records import StoredEnsemble, StoredWeights, Trial
 from hpsearch.study.context import StudyContext, StudyState
 from hpsearch.study.ending.retraining import retrained, usable_weights
 from hpsearch.training.scores import final_scores
@@ -59,4 +59,14 @@ def save_model(context: StudyContext, champion: Trial | None, folder: Path) -> P
     if champion is None or stored is None:
         return None
     champion_model(context.spec, context.storage, champion, stored).save(folder, example=True)
+    return folder
+
+
+def save_ensemble(
+    context: StudyContext, ensemble: StoredEnsemble | None, trials: Sequence[Sequence[Trial]], folder: Path
+) -> Path | None:
+    """Save the ensemble's model in a folder; return the folder, or None without an ensemble."""
+    if ensemble is None:
+        return None
+    ensemble_model(context.spec, context.storage, ensemble, trials).save(folder, example=True)
     return folder

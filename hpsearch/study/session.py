@@ -21,7 +21,7 @@ from hpsearch.storage.database import check_separate, display_name
 from hpsearch.storage.records import StoredStudy
 from hpsearch.storage.study_db import StudyDatabase, read
 from hpsearch.study.baselines import missing_baselines, reduced_rows, store_baselines
-from hpsearch.study.champion import save_model, store_diagnostics
+from hpsearch.study.champion import save_ensemble, save_model, store_diagnostics
 from hpsearch.study.context import StudyContext
 from hpsearch.study.fork import ParentStudy, read_parent
 from hpsearch.study.loop import Study
@@ -156,7 +156,9 @@ class Session:
                 yield from self._fit_baselines()
                 store_diagnostics(self._context, self.study.best, self._prepared)
                 model = save_model(self._context, self.study.best, self._folder / "model")
-                self._tracker.finish_study(self.summary().ranking, model, self._baselines)
+                study, folder = self.study, self._folder / "ensemble"
+                ensemble = save_ensemble(self._context, study.ensemble, study.trials, folder)
+                self._tracker.finish_study(self.summary().ranking, model, self._baselines, ensemble)
             timeout = FLUSH_SECONDS
         finally:
             self.untracked = self._tracker.close(timeout)

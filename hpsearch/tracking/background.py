@@ -99,9 +99,15 @@ class BackgroundTracker:
         self._labels.add(trial.label)
         self._send(Message("log_trial", (trial,)))
 
-    def finish_study(self, ranking: "list[Trial]", model: Path | None, baselines: "Sequence[Baseline]" = ()) -> None:
+    def finish_study(
+        self,
+        ranking: "list[Trial]",
+        model: Path | None,
+        baselines: "Sequence[Baseline]" = (),
+        ensemble: Path | None = None,
+    ) -> None:
         self._finished = True
-        self._send(Message("finish_study", (ranking, model, baselines)))
+        self._send(Message("finish_study", (ranking, model, baselines, ensemble)))
 
     def close(self, seconds: float) -> str | None:
         if self._closed:

@@ -101,13 +101,20 @@ class Tracker(Protocol):
         """Add a finished trial. Adding it again, after a resume, changes nothing."""
         ...
 
-    def finish_study(self, ranking: "list[Trial]", model: Path | None, baselines: "Sequence[Baseline]" = ()) -> None:
+    def finish_study(
+        self,
+        ranking: "list[Trial]",
+        model: Path | None,
+        baselines: "Sequence[Baseline]" = (),
+        ensemble: Path | None = None,
+    ) -> None:
         """Complete a finished study.
 
         Args:
             ranking: complete trials, best first; the first has the test scores.
             model: folder of the champion's model.
             baselines: simple models that were fitted to the same rows.
+            ensemble: folder of the ensemble's model, if the study has one.
         """
         ...
 
@@ -128,7 +135,13 @@ class NullTracker:
     def log_trial(self, trial: "Trial") -> None:
         return
 
-    def finish_study(self, ranking: "list[Trial]", model: Path | None, baselines: "Sequence[Baseline]" = ()) -> None:
+    def finish_study(
+        self,
+        ranking: "list[Trial]",
+        model: Path | None,
+        baselines: "Sequence[Baseline]" = (),
+        ensemble: Path | None = None,
+    ) -> None:
         return
 
     def close(self, seconds: float) -> str | None:

@@ -285,7 +285,13 @@ class LimitTracker:
     def stop(self) -> bool:
         return self._left <= 0
 
-    def finish_study(self, ranking: list[Trial], model: Path | None, baselines: Sequence[Baseline] = ()) -> None:
+    def finish_study(
+        self,
+        ranking: list[Trial],
+        model: Path | None,
+        baselines: Sequence[Baseline] = (),
+        ensemble: Path | None = None,
+    ) -> None:
         return
 
     def close(self, seconds: float) -> str | None:

@@ -32,7 +32,8 @@ def score_ensemble(context: "StudyContext", state: "StudyState") -> None:
     stored = state.ensemble
     candidates = _candidates(context, state)
     size, keys = spec.ensemble.size if spec.ensemble else 0, tuple(t.key for t in candidates)
-    if stored is not None and (stored.size, stored.candidates) == (size, keys):
+    whole = stored is not None and stored.members.keys() <= state.kept  # else weights are lost: selected again
+    if stored is not None and whole and (stored.size, stored.candidates) == (size, keys):
         return
     if stored is not None:
         state.ensemble = None

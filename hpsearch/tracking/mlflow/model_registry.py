@@ -1,4 +1,4 @@
-"""The champion in MLflow's model registry, as a model that `mlflow models serve` accepts.
+"""The champion and the ensemble in MLflow's model registry, as models that `mlflow models serve` accepts.
 
 Files that are added to the run's folder `model/`, which `Model.save` wrote, turn it into an MLflow model, so the
 weights are stored once. MLflow's `add_to_model` writes the files; `save_model` takes 0.3 s longer, because it searches
@@ -9,16 +9,19 @@ import hashlib
 import json
 import platform
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hpsearch.config.spec import Spec
 from hpsearch.core.files.temporary import private_folder
 from hpsearch.core.version import __version__
 from hpsearch.models.model import Model
 from hpsearch.tracking.base import StoreReplacedError
-from hpsearch.tracking.mlflow.tags import STUDY_TAG, TRIAL_TAG, WEIGHTS_TAG
+from hpsearch.tracking.mlflow.tags import ENSEMBLE_TAG, OBJECTIVE_METRIC, STUDY_TAG, TRIAL_TAG, WEIGHTS_TAG
 
-CHAMPION_ALIAS = "champion"
+CHAMPION_ALIAS, ENSEMBLE_ALIAS = "champion", "ensemble"
+MAX_PARAM = 6000  # characters of a parameter
 MODEL_FOLDER = "model"  # in a run's artifacts
 _EXAMPLE, _SERVING_EXAMPLE = "input_example.json", "serving_input_example.json"
 _CODE = Path(__file__).parents[2] / "models" / "serving.py"
@@ -28,13 +31,15 @@ class NotRegisteredError(Exception):
     """Raised when the champion's run is complete, but its model is not in the registry."""
 
 
-def register(client: Any, run: str, label: str, model: Path, study: tuple[str, str]) -> None:
-    """Register the model of a run, unless it is registered, and give it the alias "champion".
+def register(
+    client: Any, run: str, label: str, model: Path, study: tuple[str, str], alias: str = CHAMPION_ALIAS
+) -> None:
+    """Register the model of a run, unless it is registered, and give it an alias.
 
     Args:
         client: MLflow's client.
         run: id of the run, which has the model among its artifacts.
-        label: label of the run's trial.
+        label: label of the run's trial, or the members of the ensemble.
         model: folder of the model.
         study: name and identity of the study. A registered model of the same name that belongs to another study is
             not changed.
@@ -44,7 +49,7 @@ def register(client: Any, run: str, label: str, model: Path, study: tuple[str, s
         NotRegisteredError: for all other errors.
     """
     try:
-        _register(client, run, label, model, *study)
+        _register(client, run, label, model, study, alias)
     except StoreReplacedError:
         raise
     except Exception as error:
@@ -59,8 +64,49 @@ def registered_name(client: Any, run: str) -> str | None:
         return None
 
 
-def _register(client: Any, run: str, label: str, model: Path, name: str, identity: str) -> None:
-    weights = hashlib.sha256((model / "weights.npz").read_bytes()).hexdigest()
+def upload_ensemble(
+    client: Any, experiment: str, spec: Spec, model: Path, end: int, common_tags: Mapping[str, str]
+) -> tuple[str, str]:
+    """Make sure that the ensemble has exactly one run, which is complete; return its id and the members.
+
+    A run that a killed process left unfinished and that of an earlier ensemble are replaced.
+
+    Args:
+        client: MLflow's client.
+        experiment: id of the experiment.
+        model: folder of the ensemble's model.
+        end: end of the run, Unix time in milliseconds.
+        common_tags: tags of every run.
+    """
+    weights, about = _digest(model), Model.load(model).about
+    stored = client.search_runs([experiment], f"tags.`{ENSEMBLE_TAG}` != ''")
+    same = [r for r in stored if (r.data.tags[ENSEMBLE_TAG], r.info.status) == (weights, "FINISHED")]
+    if same:
+        run = same[0].info.run_id
+    else:
+        from mlflow.entities import Metric, Param
+
+        run = client.create_run(experiment, end, {**common_tags, ENSEMBLE_TAG: weights}, "ensemble").info.run_id
+        scores = about["metrics"]
+        values = {n if n.startswith("test/") else f"best/{n}": value for n, value in scores.items()}
+        values |= {OBJECTIVE_METRIC: scores[spec.metric.name]} if spec.metric.name in scores else {}
+        metrics = [Metric(name, float(value), end, 0) for name, value in values.items()]
+        client.log_batch(run, metrics, [Param("members", about["trial"][:MAX_PARAM])])
+        client.log_artifacts(run, str(model), MODEL_FOLDER)
+        client.set_terminated(run, "FINISHED", end)
+    for other in stored:
+        if other.info.run_id != run:
+            client.delete_run(other.info.run_id)
+    return run, about["trial"]
+
+
+def _digest(model: Path) -> str:
+    """Return the hash of a model's weights."""
+    return hashlib.sha256((model / "weights.npz").read_bytes()).hexdigest()
+
+
+def _register(client: Any, run: str, label: str, model: Path, study: tuple[str, str], alias: str) -> None:
+    (name, identity), weights = study, _digest(model)
     tags = {STUDY_TAG: identity, TRIAL_TAG: label, WEIGHTS_TAG: weights}
     of_run = client.search_model_versions(f"run_id = '{run}'")
     same = [v for v in of_run if {k: v.tags.get(k) for k in tags} == tags]  # created after all files were uploaded
@@ -74,8 +120,8 @@ def _register(client: Any, run: str, label: str, model: Path, name: str, identit
         source = f"{client.get_run(run).info.artifact_uri}/{MODEL_FOLDER}"
         registered = _registered_model(client, name, identity)
         version = client.create_model_version(registered, source, run, tags, await_creation_for=None)
-    if client.get_registered_model(version.name).aliases.get(CHAMPION_ALIAS) != version.version:
-        client.set_registered_model_alias(version.name, CHAMPION_ALIAS, version.version)
+    if client.get_registered_model(version.name).aliases.get(alias) != version.version:
+        client.set_registered_model_alias(version.name, alias, version.version)
 
 
 def _registered_model(client: Any, name: str, identity: str) -> str:

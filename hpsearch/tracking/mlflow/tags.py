@@ -9,6 +9,7 @@ STAGE_TAG = "hpsearch.stage"
 CHAMPION_TAG = "hpsearch.champion"
 BASELINE_TAG = "hpsearch.baseline"  # name of the baseline: run
 ORPHAN_TAG = "hpsearch.orphan"  # a run that was closed although its trial's outcome is unknown
+ENSEMBLE_TAG = "hpsearch.ensemble"  # hash of the ensemble's weights: its run
 DATABASE_TAG = "hpsearch.database"
 WEIGHTS_TAG = "hpsearch.weights"  # hash of the weights: model version
 NOTE_TAG = "mlflow.note.content"  # the description on the experiment's page

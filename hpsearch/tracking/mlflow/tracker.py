@@ -16,7 +16,14 @@ from hpsearch.tracking.mlflow.baselines import upload_baselines
 from hpsearch.tracking.mlflow.database import artifact_root, open_client
 from hpsearch.tracking.mlflow.experiment import Experiment
 from hpsearch.tracking.mlflow.loss_plot import loss_plot
-from hpsearch.tracking.mlflow.model_registry import MODEL_FOLDER, NotRegisteredError, register, registered_name
+from hpsearch.tracking.mlflow.model_registry import (
+    ENSEMBLE_ALIAS,
+    MODEL_FOLDER,
+    NotRegisteredError,
+    register,
+    registered_name,
+    upload_ensemble,
+)
 from hpsearch.tracking.mlflow.run import CHAMPION_METRICS, InputDataset, run_times
 from hpsearch.tracking.mlflow.runs import TrialRuns
 from hpsearch.tracking.mlflow.tags import CHAMPION_TAG
@@ -92,7 +99,13 @@ class MlflowTracker:
             if self._experiment.update_due:
                 self._experiment.update(short, self._trials.values())
 
-    def finish_study(self, ranking: list[Trial], model: Path | None, baselines: Sequence[Baseline] = ()) -> None:
+    def finish_study(
+        self,
+        ranking: list[Trial],
+        model: Path | None,
+        baselines: Sequence[Baseline] = (),
+        ensemble: Path | None = None,
+    ) -> None:
         assert self._study is not None
         self._check_writable()
         self._runs.close_orphans(self._trials)
@@ -106,6 +119,8 @@ class MlflowTracker:
         if ranking and run is not None:
             try:
                 self._set_champion(ranking[0], run, model)
+                if ensemble is not None:
+                    self._set_ensemble(ensemble, run_times(ranking[0])[1])
             except NotRegisteredError as error:
                 failure = error
         name = registered_name(self._client, run) if run is not None else None
@@ -149,6 +164,14 @@ class MlflowTracker:
             self._client.log_artifacts(run, str(model), MODEL_FOLDER)
             name = self._experiment.name.replace(" ", "-")  # a name without spaces needs no quotes in a shell
             register(self._client, run, trial.label, model, (name, self._study.identity))
+
+    def _set_ensemble(self, model: Path, end: int) -> None:
+        """Add the run of the ensemble, and register its model."""
+        assert self._study is not None
+        name = self._experiment.name.replace(" ", "-")
+        parts = (self._client, self._experiment.id, self._study.spec, model, end, self._common_tags)
+        run, members = upload_ensemble(*parts)
+        register(self._client, run, members, model, (name, self._study.identity), ENSEMBLE_ALIAS)
 
 
 def _common_tags(study: StudyInfo) -> dict[str, str]:

@@ -48,9 +48,17 @@ class Recorder:
     def log_trial(self, trial: Trial) -> None:
         self._note("log_trial")
 
-    def finish_study(self, ranking: list[Trial], model: Path | None, baselines: Sequence[Baseline] = ()) -> None:
+    def finish_study(
+        self,
+        ranking: list[Trial],
+        model: Path | None,
+        baselines: Sequence[Baseline] = (),
+        ensemble: Path | None = None,
+    ) -> None:
         assert ranking and model is not None and (model / "model.json").exists()
         self._note("finish_study")
+        if ensemble is not None and (ensemble / "model.json").exists():
+            self._note("ensemble")
 
     def close(self, seconds: float) -> str | None:
         return None
@@ -77,6 +85,14 @@ def test_executor_and_tracker_are_handed_in(tmp_path: Path) -> None:
     assert calls == {"start_study": 1, "log_trial": 7, "finish_study": 1}
     run(SPEC, tmp_path / "b.db")
     assert cases.table(tmp_path / "a.db") == cases.table(tmp_path / "b.db")
+
+
+def test_the_tracker_gets_the_ensemble(tmp_path: Path) -> None:
+    """A summary of the closed session has it too."""
+    spec = SPEC.model_copy(update={"ensemble": cases.small(ensemble={"size": 2}).ensemble})
+    session = run(spec, tmp_path / "a.db", Options(1, str(tmp_path / "calls"), executor="inline", tracker=Recorder))
+    assert (tmp_path / "calls").read_text().split()[-2:] == ["finish_study", "ensemble"]
+    assert session.summary().ensemble is not None
 
 
 def test_tracker_starts_after_the_first_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,7 +38,9 @@ class Listed:
     def log_trial(self, _trial: Trial) -> None:
         note("log_trial", self._file)
 
-    def finish_study(self, _ranking: list[Trial], _model: Path | None, _baselines: Sequence[Baseline]) -> None:
+    def finish_study(
+        self, _ranking: list[Trial], _model: Path | None, _baselines: Sequence[Baseline], _ensemble: Path | None
+    ) -> None:
         note("finish_study", self._file)
 
     def close(self, _seconds: float) -> str | None:

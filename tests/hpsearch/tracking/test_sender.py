@@ -64,7 +64,13 @@ class FailingTracker:
     def log_trial(self, trial: Trial) -> None:
         self._do(trial.label)
 
-    def finish_study(self, ranking: list[Trial], model: Path | None, baselines: Sequence[Baseline] = ()) -> None:
+    def finish_study(
+        self,
+        ranking: list[Trial],
+        model: Path | None,
+        baselines: Sequence[Baseline] = (),
+        ensemble: Path | None = None,
+    ) -> None:
         self._do("finish")
 
     def close(self, seconds: float) -> str | None:

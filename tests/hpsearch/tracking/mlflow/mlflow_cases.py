@@ -64,13 +64,14 @@ def upload(
     model: Path | None = None,
     study: StudyInfo = STUDY,
     baselines: Sequence[Baseline] = (),
+    ensemble: Path | None = None,
 ) -> MlflowTracker:
     """Upload trials as a study does that runs or resumes."""
     tracker = MlflowTracker(f"sqlite:///{place}")
     tracker.start_study(study)
     for t in trials:
         tracker.log_trial(t)
-    tracker.finish_study([] if ranking is None else ranking, model, baselines)
+    tracker.finish_study([] if ranking is None else ranking, model, baselines, ensemble)
     assert tracker.close(9) is None
     return tracker
 
@@ -120,10 +121,10 @@ def runs(place: Path) -> dict[str, Any]:
     return found
 
 
-def run_of(place: Path, label: str) -> Any:
+def run_of(place: Path, label: str, by: str = "hpsearch.trial") -> Any:
     from mlflow import MlflowClient
 
     client = MlflowClient(f"sqlite:///{place}")
     found = client.search_experiments(filter_string="name = 'small'")
-    (run,) = client.search_runs([found[0].experiment_id], f"tags.`hpsearch.trial` = '{label}'")
+    (run,) = client.search_runs([found[0].experiment_id], f"tags.`{by}` = '{label}'")
     return run

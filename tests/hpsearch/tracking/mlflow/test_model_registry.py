@@ -3,6 +3,7 @@
 import shutil
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -10,6 +11,8 @@ from urllib.parse import urlparse
 import cases
 import pytest
 
+from hpsearch.models.members import Member
+from hpsearch.models.model import Model
 from hpsearch.tracking import StudyInfo
 from hpsearch.tracking.mlflow.tracker import MlflowTracker
 from hpsearch.tracking.sender import Message, RetryingSender
@@ -122,3 +125,60 @@ def test_registry_fails(place: Path, tmp_path: Path, fresh: Path, models: list[P
     assert found == want and Path("model/weights.npz") in found["coarse/0"][1]
     upload(place, STATES[:2], [STATES[0]], models[0])
     assert versions(place) == versions(whole) and runs(place) == runs(whole)
+
+
+SCORES = {"val/loss": 0.5, "val/accuracy": 0.75, "test/loss": 0.625}
+
+
+@pytest.fixture(scope="module")
+def ensembles(models: list[Path], tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Return the models of two ensembles of both networks, in either order."""
+    folder, made = tmp_path_factory.mktemp("ensembles"), [Model.load(model) for model in models]
+    for number, (first, second) in enumerate((made, made[::-1])):
+        about = {"study": "small", "trial": f"ensemble of coarse/{number}, coarse/7 × 2", "metrics": SCORES}
+        other = Member(second.network, second.theta, second.preprocessing, 2)
+        replace(first, about=about, others=(other,)).save(folder / str(number))
+    return [folder / "0", folder / "1"]
+
+
+def test_an_ensemble(place: Path, models: list[Path], ensembles: list[Path]) -> None:
+    """It has one run with its scores, and one more version with an alias; a repeated upload changes nothing."""
+    import mlflow
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{place}")
+    upload(place, STATES, STATES[:1], models[0], ensemble=ensembles[0])
+    before, found = counts(place), run_of(place, "ensemble", by="mlflow.runName")
+    assert found.data.metrics == {"objective": 0.5, "best/val/loss": 0.5, "best/val/accuracy": 0.75, "test/loss": 0.625}
+    assert found.data.params == {"members": "ensemble of coarse/0, coarse/7 × 2"}
+    assert found.info.status == "FINISHED" and "hpsearch.trial" not in found.data.tags
+    upload(place, STATES, STATES[:1], models[0], ensemble=ensembles[0])
+    assert counts(place) == before
+    aliases = {alias: client.get_model_version_by_alias("small", alias) for alias in ("champion", "ensemble")}
+    assert aliases["ensemble"].run_id == found.info.run_id != aliases["champion"].run_id
+    x = cases.small().data.load().x[:5]
+    served = mlflow.pyfunc.load_model(aliases["ensemble"].source).predict(x)
+    assert served.equals(Model.load(ensembles[0]).predictions(x))
+    assert not served.equals(Model.load(models[0]).predictions(x))
+    upload(place, STATES, STATES[:1], models[0], ensemble=ensembles[1])
+    other = run_of(place, "ensemble", by="mlflow.runName")
+    assert other.data.params == {"members": "ensemble of coarse/1, coarse/7 × 2"}
+    assert client.get_model_version_by_alias("small", "ensemble").run_id == other.info.run_id
+    assert client.get_model_version_by_alias("small", "champion").run_id == aliases["champion"].run_id
+
+
+def test_an_ensemble_that_a_kill_left_unfinished(
+    place: Path, models: list[Path], ensembles: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its run is replaced by a complete one."""
+    from mlflow import MlflowClient
+
+    upload(place, STATES, STATES[:1], models[0])
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError):
+        patch.setattr(MlflowClient, "set_terminated", lambda *_: (_ for _ in ()).throw(RuntimeError))
+        upload(place, STATES, STATES[:1], models[0], ensemble=ensembles[0])
+    unfinished = run_of(place, "ensemble", by="mlflow.runName").info
+    assert unfinished.status == "RUNNING"
+    upload(place, STATES, STATES[:1], models[0], ensemble=ensembles[0])
+    found = run_of(place, "ensemble", by="mlflow.runName").info
+    assert found.status == "FINISHED" and found.run_id != unfinished.run_id
