@@ -4,7 +4,7 @@ Optuna samples some parameters of a trial jointly (it calls them relative) and t
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, final
 
 import numpy as np
@@ -146,6 +146,22 @@ def standing(trial: "FrozenTrial", sign: float) -> tuple[float, ...]:
     if trial.state == TrialState.PRUNED and trial.intermediate_values:
         return (1, sign * trial.intermediate_values[max(trial.intermediate_values)])
     return (2,)
+
+
+def minimizing_sign(study: "Study") -> float:
+    """Return 1 if lower values are better, else −1."""
+    from optuna.study import StudyDirection
+
+    return 1.0 if study.direction == StudyDirection.MINIMIZE else -1.0
+
+
+def informative(trials: "Sequence[FrozenTrial]", sign: float, count: int) -> "list[FrozenTrial]":
+    """Return at most `count` trials in their order: the best half, and the newest of the others."""
+    if len(trials) <= count:
+        return list(trials)
+    order = sorted(range(len(trials)), key=lambda n: standing(trials[n], sign))
+    best = order[: count // 2]
+    return [trials[n] for n in sorted([*best, *sorted(order[count // 2 :])[len(best) - count :]])]
 
 
 def suggest_parameter(trial: "Trial", key: str, distribution: "BaseDistribution") -> None:

@@ -17,6 +17,7 @@ from hpsearch.samplers.base import (
     SEED_LIMIT,
     SamplerContext,
     from_unit,
+    minimizing_sign,
     optuna_sampler,
     sample_uniform,
     standing,
@@ -62,9 +63,8 @@ def population_size(dimensions: int, parallel: int) -> int:
 def _replay(context: SamplerContext, numeric: NumericDistributions, study: "Study") -> "CMA":
     """Return the optimizer after all finished trials of the study."""
     from cmaes import CMA
-    from optuna.study import StudyDirection
 
-    sign = 1.0 if study.direction == StudyDirection.MINIMIZE else -1.0
+    sign = minimizing_sign(study)
     trials = study.get_trials(deepcopy=False)
     known = sorted((t for t in trials[: context.known] if standing(t, sign) < (1,)), key=lambda t: standing(t, sign))
     finished = [t for t in trials[context.known :] if t.state.is_finished()]

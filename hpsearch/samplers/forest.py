@@ -22,6 +22,8 @@ from hpsearch.samplers.base import (
     SEED_LIMIT,
     SamplerContext,
     from_unit,
+    informative,
+    minimizing_sign,
     optuna_sampler,
     sample_uniform,
     standing,
@@ -53,20 +55,18 @@ def forest(context: SamplerContext) -> "BaseSampler":
     axes = _Axes(context)
 
     def sample_joint(study: "Study", trial: "FrozenTrial") -> dict[str, Any]:
-        from optuna.study import StudyDirection
         from optuna.trial import TrialState
 
-        trials = study.get_trials(deepcopy=False)
+        trials, sign = study.get_trials(deepcopy=False), minimizing_sign(study)
         finished = [t for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
         if len(finished) < FOREST_STARTUP:
             return {}
-        scores = normal_scores(finished, 1.0 if study.direction == StudyDirection.MINIMIZE else -1.0)
-        rows = _informative(scores)
-        units = axes.units([finished[n].params for n in rows])
+        seen = informative(finished, sign, FOREST_ROWS)
+        scores, units = normal_scores(seen, sign), axes.units([t.params for t in seen])
         running = axes.columns(axes.units([t.params for t in trials if t.state == TrialState.RUNNING and t.params]))
         rng = np.random.default_rng(context.seed)
-        improvement = _fitted(axes.columns(units), scores[rows], running, rng)
-        best = units[np.argsort(scores[rows], kind="stable")[:PARENTS]]
+        improvement = _fitted(axes.columns(units), scores, running, rng)
+        best = units[np.argsort(scores, kind="stable")[:PARENTS]]
         taken = {axes.key(t.params) for t in trials}
         for _ in range(ATTEMPTS):
             candidates = axes.without_inactive(axes.candidates(best, rng))
@@ -88,13 +88,6 @@ def normal_scores(trials: "Sequence[FrozenTrial]", sign: float) -> np.ndarray:
         key: normal.inv_cdf((bisect_left(order, key) + bisect_right(order, key)) / (2 * len(keys))) for key in set(keys)
     }
     return np.array([score[key] for key in keys])
-
-
-def _informative(scores: np.ndarray) -> np.ndarray:
-    """Return the indexes of the best trials, and of the newest of the others, in order."""
-    order = np.argsort(scores, kind="stable")
-    best, others = order[: FOREST_ROWS // 2], order[FOREST_ROWS // 2 :]
-    return np.sort(np.r_[best, np.sort(others)[len(best) - FOREST_ROWS :]])
 
 
 def _fitted(
