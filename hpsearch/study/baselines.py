@@ -13,7 +13,7 @@ from hpsearch.study.context import StudyContext
 from hpsearch.study.dispatcher import COLLECT_TIMEOUT
 from hpsearch.training.baselines import BASELINES, BaselineResult, BaselineTask, fitted_rows, send_baselines
 
-FIT_SECONDS = 600.0  # after which a baseline is given up; the limits on work let it end long before
+FIT_SECONDS = 1800.0  # after which a baseline is given up; the limits on work let it end long before
 
 
 def missing_baselines(context: StudyContext, champion: Trial | None) -> list[BaselineTask]:

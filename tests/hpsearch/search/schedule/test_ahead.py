@@ -65,7 +65,8 @@ def test_enough_virtual_workers() -> None:
     assert idle_notice(spec_of(STAGES["tpe"][0]), PARALLEL) is None
     assert idle_notice(spec_of(STAGES["tpe"][0]), PARALLEL + 1) is not None
     assert "in a; a higher parallel" in str(idle_notice(spec_of({"timeout": 600}), WORKERS)), "nothing else limits it"
-    assert idle_notice(spec_of(STAGES["random"][0], duplicates="reuse"), WORKERS) is not None
+    reused = idle_notice(spec_of(STAGES["random"][0], duplicates="reuse"), WORKERS)
+    assert reused is not None and " in a; " in reused, "the points to confirm train all at once"
 
 
 def test_workers_of_the_study_file(monkeypatch: pytest.MonkeyPatch) -> None:
