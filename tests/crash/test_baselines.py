@@ -17,7 +17,7 @@ from tests.crash.test_crash import descendants
 
 pytestmark = [pytest.mark.crash, pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")]
 CHANGES: dict[str, Any] = {
-    "data": {"source": "sklearn", "name": "digits"},
+    "data": {"source": "sklearn", "name": "breast_cancer"},
     "train.epochs": 1,
     "stages": [{"name": "a", "trials": 2}],
     "baselines": True,
