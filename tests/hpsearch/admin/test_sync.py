@@ -5,11 +5,13 @@ from typing import Any
 
 import cases
 import pytest
+from people_cases import people, run_ensemble
 
-from hpsearch.admin.sync import SyncReport, sync
+from hpsearch.admin.sync import SyncReport, _ensemble, sync
 from hpsearch.core.files.file_lock import locked
 from hpsearch.data.dataset import prepare
 from hpsearch.errors import Interrupted, StorageError, TrackingError
+from hpsearch.models.model import Model
 from hpsearch.storage.records import Baseline
 from hpsearch.storage.study_db import StudyDatabase
 from hpsearch.tracking.mlflow.tracker import UploadCounts
@@ -59,6 +61,22 @@ def test_baselines_of_a_finished_study_are_sent(
     with pytest.raises(TrackingError, match="not uploaded"):
         sync(interrupted, f"sqlite:///{tmp_path}/mlflow.db")
     assert sent[-1].method == "finish_study" and sent[-1].arguments[2] == ((baseline,) if finished else ())
+
+
+def test_the_ensemble_of_a_finished_study(tmp_path: Path) -> None:
+    """Its model is saved for the upload; if its weights are lost, a message says so."""
+    result = run_ensemble(tmp_path)
+    study = result.summary
+    assert study.ensemble is not None
+    storage = StudyDatabase.open(result.url, create=False)
+    saved, messages = _ensemble(study, storage, tmp_path)
+    assert saved is not None and not messages
+    assert Model.load(saved).scores(people()).tobytes() == result.ensemble.scores(people()).tobytes()
+    lost = study._replace(ensemble=study.ensemble._replace(members={("coarse", 99): 1}))
+    nothing, messages = _ensemble(lost, storage, tmp_path / "lost")
+    assert nothing is None and "without the ensemble" in messages[0] and "coarse/99 are not stored" in messages[0]
+    assert _ensemble(study._replace(ensemble=None), storage, tmp_path / "none") == (None, [])
+    storage.close()
 
 
 def test_refused(interrupted: str, tmp_path: Path) -> None:
