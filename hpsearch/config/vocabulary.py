@@ -117,7 +117,7 @@ SECTION_KEYS = {
         "type": "parameter_type value_type dtype",
         "scale": "distribution sampling prior transform",
         "scale: log": "log_scale log_base",
-        "stages.points": "default init initial",
+        "guess": "default default_value init initial initial_value center mode",
         " (normal distributions are not supported; give min and max)": "mu sigma mean std stddev sd",
     },
     "stages": {

@@ -41,6 +41,7 @@ class Range(StrictModel):
         description="Scale on which values are sampled uniformly and ranges are narrowed; `one_minus_log` is"
         " logarithmic in 1 − value.",
     )
+    guess: Number | None = Field(None, description="Where the best value is expected; trials look there first.")
 
     @model_validator(mode="after")
     def _validated(self) -> Self:
@@ -57,6 +58,10 @@ class Range(StrictModel):
             raise ValueError("whole numbers cannot have the scale one_minus_log; choose linear or log")
         if self.type == "int" and not (float(self.min).is_integer() and float(self.max).is_integer()):
             raise ValueError(f"min and max of an int must be whole numbers, {got}")
+        if self.guess is not None and not self.min <= self.guess <= self.max:
+            raise ValueError(f"guess must lie between min and max, got guess={self.guess:g}, {got[4:]}")
+        if self.type == "int" and self.guess is not None and not float(self.guess).is_integer():
+            raise ValueError(f"guess of an int must be a whole number, got {self.guess:g}")
         return self
 
 
@@ -70,6 +75,9 @@ class Values(StrictModel):
     ordered: bool = Field(
         False, description="The values are increasing numbers; samplers and zooms treat them as a range."
     )
+    guess: bool | int | float | str | None = Field(
+        None, description="The value that is expected to be best; trials look there first."
+    )
 
     @model_validator(mode="after")
     def _validated(self) -> Self:
@@ -79,6 +87,8 @@ class Values(StrictModel):
             any(isinstance(v, str | bool) for v in self.values) or list(self.values) != sorted(self.values)
         ):
             raise ValueError(f"ordered values must be numbers in increasing order, got {list(self.values)}")
+        if self.guess is not None and self.guess not in self.values:
+            raise ValueError(f"guess must be one of the values {list(self.values)}, got {self.guess!r}")
         return self
 
 
@@ -124,6 +134,7 @@ class Axis:
         choices: the values of a parameter given as a list.
         zoomable: values have neighbors, so that a narrower box is meaningful.
         when: the axis is active where any of these conditions holds; without conditions it is active everywhere.
+        guess: the internal value at which the best one is expected.
     """
 
     name: str
@@ -136,6 +147,7 @@ class Axis:
     choices: tuple[Value, ...] = ()
     zoomable: bool = True
     when: tuple[Condition, ...] = ()
+    guess: InternalValue | None = None
 
     def is_active(self, point: Point) -> bool:
         """Return whether a setting uses the axis at the point; units of absent layers, for example, are inactive."""
@@ -268,6 +280,15 @@ def build_space(
 
 
 def _axis(name: str, parameter: Range | Values) -> Axis:
+    axis, guess = _axis_without_guess(name, parameter), parameter.guess
+    if guess is None:
+        return axis
+    if axis.choices:  # an equal number of another type is this value
+        guess = axis.choices[axis.choices.index(guess)]
+    return replace(axis, guess=axis.to_internal(int(guess) if axis.integer and not axis.choices else guess))
+
+
+def _axis_without_guess(name: str, parameter: Range | Values) -> Axis:
     if isinstance(parameter, Values):
         last = len(parameter.values) - 1
         if parameter.ordered:

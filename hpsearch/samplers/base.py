@@ -35,6 +35,7 @@ class SamplerContext(NamedTuple):
         conditional: keys of axes that are active at some points only.
         deciding: keys of axes on whose values it depends which conditional axes are active.
         active_keys: returns the keys of active axes at values of the deciding ones.
+        points: internal parameters of all trials in the box, also of those that the in-memory study leaves out.
     """
 
     stage_seed: int
@@ -46,6 +47,7 @@ class SamplerContext(NamedTuple):
     conditional: frozenset[str]
     deciding: frozenset[str]
     active_keys: Callable[[Mapping[str, Any]], frozenset[str]]
+    points: Sequence[Mapping[str, Any]] = ()
 
     def joint(self) -> dict[str, "BaseDistribution"]:
         """Return the distributions that can be sampled jointly: always active, with more than one value."""

@@ -67,7 +67,7 @@ def forest(context: SamplerContext) -> "BaseSampler":
         rng = np.random.default_rng(context.seed)
         improvement = _fitted(axes.columns(units), scores, running, rng)
         best = units[np.argsort(scores, kind="stable")[:PARENTS]]
-        taken = {axes.key(t.params) for t in trials}
+        taken = {axes.key(params) for params in (*context.points, *(t.params for t in trials))}
         for _ in range(ATTEMPTS):
             candidates = axes.without_inactive(axes.candidates(best, rng))
             order = np.argsort(-improvement(axes.columns(candidates)), kind="stable")

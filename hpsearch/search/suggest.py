@@ -15,6 +15,7 @@ from hpsearch.core.seeds import derive
 from hpsearch.core.space import Box, InternalValue, Space, point_key
 from hpsearch.samplers import MEMORYLESS, REPLAYING, SAMPLERS, SamplerContext, suggest_parameter
 from hpsearch.search.earlier import in_box
+from hpsearch.search.guesses import guided_params
 from hpsearch.search.ranking import BestCurves, rank_trials
 from hpsearch.search.schedule import pruning
 from hpsearch.search.schedule.ahead import looks_back
@@ -106,8 +107,10 @@ class Suggester:
             memory = optuna.create_study(sampler=optuna.samplers.RandomSampler(0))
             n_known, trials = self._memories(known, told, distributions)
             memory.add_trials(trials)
-            memory.sampler = SAMPLERS[self._stage.sampler](self._context(number, n_known, distributions))
-            internal_params = self._sample(memory, number, distributions)
+            context = self._context(number, n_known, distributions)
+            points = [t.internal_params for t in (*known, *told)]
+            memory.sampler = SAMPLERS[self._stage.sampler](context._replace(points=points))
+            internal_params = self._sample(memory, number, distributions, self._guided(number, box, trials))
         trial = self._new_trial(number, internal_params, finished)
         return trial if box is self._box else trial._replace(box=box)
 
@@ -172,17 +175,28 @@ class Suggester:
             active_keys=self._space.active_keys,
         )
 
+    def _guided(self, number: int, box: Box, trials: "Sequence[FrozenTrial]") -> dict[str, InternalValue]:
+        first = self._number == 0 and number == self._stage.repeated
+        seed = derive(self._spec.seed, self._stage.name, number, "guess")
+        return guided_params(self._space, box, self._stage.sampler, trials, seed, first=first)
+
     def _sample(
-        self, memory: "OptunaStudy", number: int, distributions: "Mapping[str, BaseDistribution]"
+        self,
+        memory: "OptunaStudy",
+        number: int,
+        distributions: "Mapping[str, BaseDistribution]",
+        guided: dict[str, InternalValue],
     ) -> dict[str, InternalValue]:
         """Return the internal parameters of a listed point, whose missing values are sampled, or of a sampled point.
 
-        A conditional axis is sampled after the axes that it depends on.
+        A conditional axis is sampled after the axes that it depends on. Values that follow from guesses are kept.
         """
         axes, stage = self._space.axes, self._stage
         if number < stage.repeated:
             point = stage.points[number % len(stage.points)]
             memory.enqueue_trial({a.key: a.to_internal(point[a.name]) for a in axes if a.name in point})
+        elif guided:
+            memory.enqueue_trial(guided)
         trial = memory.ask({a.key: distributions[a.key] for a in axes if not a.when})
         waiting = [a for a in axes if a.when]
         while active := [a for a in waiting if a.is_active(self._space.point(trial.params))]:

@@ -125,6 +125,8 @@ def _model(draw: Random, content: Content) -> tuple[Content, Content]:
     if draw.random() < 0.2:
         content["data"]["scale"] = "scaling"
         parameters["scaling"] = {"values": ["standard", "minmax"]}
+    if parameters["learning_rate"]["max"] == 1.0:  # not drawn, so that the studies of a seed stay what they were
+        parameters["learning_rate"]["guess"] = 0.02  # in every range of `_RANGES`
     return model, parameters
 
 

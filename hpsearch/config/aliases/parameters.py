@@ -259,8 +259,8 @@ def _replace_word(
 
 
 def _number_text(translation: Translation, parameter: dict[str, Any], path: KeyPath) -> None:
-    """Translate bounds that are quoted numbers."""
-    for key in ("min", "max", "step", "q"):
+    """Translate bounds, and the guess of a range, that are quoted numbers."""
+    for key in ("min", "max", "step", "q", *(["guess"] if "min" in parameter else [])):
         number = _as_number(parameter.get(key))
         if number is not parameter.get(key):
             parameter[key] = number
@@ -278,7 +278,7 @@ def _stepped(translation: Translation, parameter: dict[str, Any], path: KeyPath)
         translation.note(path, f"'{key}: 1' is left out: integers have it", (*path, key))
         return rest
     whole = isinstance(parameter["min"], int) and isinstance(parameter[key], int)
-    unknown = rest.keys() - {"min", "max", "scale", "type"}
+    unknown = rest.keys() - {"min", "max", "scale", "type", "guess"}
     if unknown or rest.get("scale", "linear") != "linear":
         why = "only a linear scale has a step"
     elif not 0 < step <= high - low or (high - low) / step >= MAX_STEPS or (high - low) % step:
@@ -288,6 +288,7 @@ def _stepped(translation: Translation, parameter: dict[str, Any], path: KeyPath)
     else:
         values = [low + k * step for k in range(int((high - low) / step) + 1)]
         result = {"values": [int(v) if whole else float(v) for v in values], "ordered": True}
+        result |= {"guess": rest["guess"]} if "guess" in rest else {}
         translation.note(
             path, f"'{key}: {format_yaml(parameter[key])}' is read as '{format_yaml(result)[1:-1]}'", (*path, key)
         )

@@ -135,13 +135,19 @@ def _parameters(spec: Schema, definitions: dict[str, Schema]) -> None:
     bounds = definitions["Range"]
     for key in ("min", "max"):
         _replace(bounds, key, {"type": "number", "minimum": -MAX_MAGNITUDE, "maximum": MAX_MAGNITUDE})
+    _replace(bounds, "guess", {"type": ["number", "null"], "minimum": -MAX_MAGNITUDE, "maximum": MAX_MAGNITUDE})
     bounds["allOf"] = [
         _when("scale", "log", {"min": {"exclusiveMinimum": 0}}),
         _when("scale", "one_minus_log", {"max": {"exclusiveMaximum": 1}, "type": {"const": "float"}}),
-        _when("type", "int", {"min": {"type": "integer"}, "max": {"type": "integer"}}),
+        _when(
+            "type",
+            "int",
+            {"min": {"type": "integer"}, "max": {"type": "integer"}, "guess": {"type": ["integer", "null"]}},
+        ),
     ]
     values = definitions["Values"]
     _replace(values, "values", {"type": "array", "items": SCALAR, "minItems": 1, "uniqueItems": True})
+    _replace(values, "guess", {"anyOf": [SCALAR, {"type": "null"}]})
     values["allOf"] = [_when("ordered", True, {"values": {"items": {"type": "number"}}})]
     _replace(definitions["Fixed"], "value", SCALAR)
 

@@ -64,7 +64,7 @@ HINTS: dict[tuple[str, str], str] = {
     ("name: fine,", "name: fine, epochs: 3,"): "did you mean 'train.epochs'?",
     ("name: fine,", "name: fine, keep_top: 0.2,"): "did you mean 'stages.zoom.keep_top'?",
     ("  goal: minimize", "  mode: min"): "unknown key 'mode'; did you mean 'goal'?",
-    ("{min: 1e-4, max: 1.0,", "{min: 1e-4, max: 1.0, default: 0.1,"): "did you mean 'stages.points'?",
+    ("{min: 1e-4, max: 1.0,", "{min: 1e-4, max: 1.0, default: 0.1,"): "did you mean 'guess'?",
     ("    patience: 8", "    patience: 8\n    monitor: val_loss"): "did you mean 'metric.name'?",
     (
         "early_stopping:\n    patience: 8",

@@ -210,6 +210,8 @@ def test_conditions() -> None:
         ({"min": 0, "max": 1, "scale": "one_minus_log"}, "one_minus_log needs max below 1"),
         ({"min": 0, "max": 0.5, "type": "int"}, "min and max of an int must be whole numbers"),
         ({"min": -3, "max": 0, "type": "int", "scale": "one_minus_log"}, "whole numbers cannot have the scale"),
+        ({"min": 1, "max": 5, "guess": 7}, "guess must lie between min and max, got guess=7, min=1, max=5"),
+        ({"min": 1, "max": 5, "type": "int", "guess": 2.5}, "guess of an int must be a whole number, got 2.5"),
     ],
 )
 def test_invalid_ranges(content: dict[str, Any], message: str) -> None:
@@ -224,6 +226,7 @@ def test_invalid_ranges(content: dict[str, Any], message: str) -> None:
         ({"values": [1, 1]}, "values must differ"),
         ({"values": [2, 1], "ordered": True}, "must be numbers in increasing order"),
         ({"values": ["a", "b"], "ordered": True}, "must be numbers in increasing order"),
+        ({"values": ["a", "b"], "guess": "c"}, r"guess must be one of the values \['a', 'b'\], got 'c'"),
     ],
 )
 def test_invalid_values(content: dict[str, Any], message: str) -> None:
@@ -244,3 +247,18 @@ def test_active_keys() -> None:
     assert space.active_keys({"depth": 1, "kind": "a"}) == {"depth"}
     forced = build_space({**whole, "force": Fixed(value=True)}, {"x": ((Clause("force", one_of=(True,)),),)})
     assert forced.active_keys({}) == {"depth", "kind", "x"} and not forced.deciding_keys()
+
+
+def test_guesses() -> None:
+    """They become internal values of the axis's own type."""
+    space = build_space(
+        {
+            "rate": Range(min=0, max=1, guess=1),
+            "beta": Range(min=0.9, max=0.999, scale="one_minus_log", guess=0.99),
+            "units": Range(type="int", min=4, max=64, guess=16.0),
+            "batch": Values(values=(8, 16, 32), ordered=True, guess=16.0),
+            "kind": Values(values=("a", 1, 2), guess=True),
+            "none": Values(values=("a", "b")),
+        }
+    )
+    assert [repr(a.guess) for a in space.axes] == ["1.0", "0.01", "16", "1", "1", "None"]

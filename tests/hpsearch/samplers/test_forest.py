@@ -38,6 +38,9 @@ def test_no_known_point_again() -> None:
         past = [frozen(p, complete(float(n)), GRID) for n, p in enumerate(others[:12])]
         past += [frozen(others[12], (TrialState.FAIL, None, {}), GRID), frozen(others[13], None, GRID)]
         assert after(past, "forest", context(14, box=GRID)) == points[new]
+    seen = [frozen(p, complete(float(n)), GRID) for n, p in enumerate(points[:12])]
+    about = context(14, box=GRID)._replace(points=points[:14])
+    assert after(seen, "forest", about) == points[14], "points that the study in memory leaves out are known too"
     known = [frozen(p, complete(float(n)), GRID) for n, p in enumerate(points)]
     assert after(known, "forest", context(15, box=GRID)) == points[0]
 

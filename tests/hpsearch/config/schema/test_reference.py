@@ -33,10 +33,14 @@ def test_it_has_every_key_and_name() -> None:
 
 
 def whole(text: str) -> str:
-    """Complete a block that begins with `model` or `data` by the other sections of the first block."""
+    """Complete a block that begins with `model`, `data` or `parameters` by the other sections of the first block."""
     if text.startswith("name:"):
         return text
     first = BLOCKS[0]
+    if text.startswith("parameters:"):
+        given = {line.partition(":")[0] for line in text.splitlines()}
+        kept = [line for line in first.splitlines(True) if line[:1] != " " or line.partition(":")[0] not in given]
+        return "".join(kept).replace("parameters:\n", text)
     if text.startswith("data:"):
         data, parameters = text.split("parameters:\n")
         after = first[first.index("model:") :].replace("parameters:\n", f"parameters:\n{parameters}")
