@@ -70,7 +70,7 @@ def _pruning(draw: Random, epochs: int) -> Content:
 
 
 def _stage(draw: Random, number: int, epochs: int) -> Content:
-    sampler = draw.choice(["random", "random", "sobol", "tpe", "tpe", "cmaes"])
+    sampler = draw.choice(["random", "forest", "sobol", "tpe", "tpe", "cmaes"])
     result: Content = {"name": f"s{number}", "trials": draw.randint(1, 8), "sampler": sampler}
     if number and draw.random() < 0.7:
         result["zoom"] = {"keep_top": draw.choice([0.01, 0.2, 0.5, 1.0]), "margin": draw.choice([0.0, 0.05, 0.5])}

@@ -210,7 +210,7 @@ def _metric(profile: TableProfile, dataset: Dataset) -> Iterator[str]:
 def _parameters(profile: TableProfile, size: StudySize) -> Iterator[str]:
     batches, units = (", ".join(map(str, values)) for values in (size.batches, size.units))
     yield "parameters:"
-    yield "  learning_rate: {min: 1e-4, max: 3e-2, scale: log}  # the most important one"
+    yield "  learning_rate: {min: 1e-4, max: 3e-2, scale: log, guess: 2e-3}  # the most important one; usual for adam"
     yield f"  batch_size: {{values: [{batches}], ordered: true}}"
     yield f"  depth: {{type: int, min: 1, max: {size.depth}}}"
     yield f"  units: {{values: [{units}], ordered: true}}"

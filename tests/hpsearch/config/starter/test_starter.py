@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from hpsearch.config.document import read_document
 from hpsearch.config.load import load_spec
 from hpsearch.config.spec import Spec
 from hpsearch.config.starter import write_study_file
+from hpsearch.core.space import Range
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.data.sources.tables import TableSource
 from hpsearch.errors import DataError, OutputError
@@ -111,6 +113,13 @@ def given_file(name: str) -> Path:
 
 def test_baselines_are_asked_for(tmp_path: Path) -> None:
     assert written(tmp_path, table()).baselines
+
+
+def test_a_guess_of_the_learning_rate(tmp_path: Path) -> None:
+    """Adam's usual learning rate, in the middle of the range on its scale."""
+    rate = written(tmp_path, table()).parameters["learning_rate"]
+    assert isinstance(rate, Range) and rate.guess is not None and rate.scale == "log"
+    assert 0.3 < math.log(rate.guess / rate.min) / math.log(rate.max / rate.min) < 0.7
 
 
 def test_titanic(tmp_path: Path) -> None:
