@@ -27,10 +27,10 @@ from hpsearch.training.scores import mean_prediction, prediction_scores
 from hpsearch.training.task import BaselineName
 
 MAX_FITTED_CELLS = 30_000_000  # numbers that a baseline is fitted to: 240 MB in float64
-MAX_LINEAR_WORK = 4e8  # rows · inputs · outputs · folds, about 30 s on one core
+MAX_LINEAR_WORK = 2.5e8  # rows · inputs · outputs · folds, about 20 s on one core
 # Trees · inputs · folds · (rows + `ROWS_OF_A_SPLIT`), about one minute on one core; the search for splits in histograms
 # takes as long whatever the number of rows.
-MAX_BOOSTING_WORK, BOOSTED_TREES, ROWS_OF_A_SPLIT = 4e9, 100, 1500
+MAX_BOOSTING_WORK, BOOSTED_TREES, ROWS_OF_A_SPLIT = 2.5e9, 100, 1500
 MIN_FITTED_ROWS = 1000  # that a baseline of more rows is fitted to at least
 MAX_ITERATIONS = 300  # of logistic regression
 

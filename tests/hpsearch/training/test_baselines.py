@@ -165,7 +165,7 @@ def test_the_limit_on_work() -> None:
     assert 1000 < rows("boosting", 60_000, 784, 10) < 10_000
     assert 30_000 < rows("linear", 60_000, 784, 10) < 60_000
     assert rows("constant", 10**9, 784, 10) == 10**9
-    assert rows("linear", 10**9, 3) == rows("boosting", 10**9, 3) == 10**7, "as much as memory holds"
+    assert rows("linear", 10**9, 3) == 10**7 > rows("boosting", 10**9, 3) > 10**6, "as much as memory holds"
     with pytest.raises(DataError, match="3,072 inputs and 100 classes would take too long"):
         rows("boosting", 50_000, 3072, 100)
 
