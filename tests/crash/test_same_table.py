@@ -21,6 +21,13 @@ KINDS: dict[str, Any] = {
     "hyperband": {**cases.FULL, "pruning": {"kind": "hyperband", "min_epochs": 1, "reduction": 2}},
     "compiled": {**cases.FULL, "train.kernel": "compiled"},
     "median": {**cases.FULL, "pruning": {"kind": "median", "min_epochs": 1, "n_startup_trials": 3}},
+    "forest": {  # with guesses
+        **cases.FULL,
+        "parameters.learning_rate": {"min": 1e-3, "max": 1e16, "scale": "log", "guess": 0.1},
+        "stages": [
+            stage | ({"sampler": "forest"} if stage["name"] == "fine" else {}) for stage in cases.FULL["stages"]
+        ],
+    },
     "folds": {  # with two ways of preprocessing
         **cases.FULL,
         "data": {"source": "sklearn", "name": "iris", "split": {"folds": 3}, "scale": "scaling"},
