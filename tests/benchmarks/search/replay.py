@@ -1,4 +1,4 @@
-"""Replays of whole searches on learning curves that are looked up: no training, but the decisions of the package.
+"""Replays of whole searches on recorded curves: no training, but the decisions of the package.
 
 A replay runs the clock, the suggester and the zoom of the package on trials whose curves are looked up. Its plans are
 study files; `rival` is a search written by hand with Optuna alone.
@@ -13,7 +13,8 @@ import optuna
 from hpsearch.config.load import restore_spec
 from hpsearch.config.references import search_space
 from hpsearch.config.spec import Spec
-from hpsearch.core.space import Point, Space, Value
+from hpsearch.core.space import Space, Value
+from hpsearch.samplers import suggest_parameter
 from hpsearch.search.earlier import distinct_outcomes, in_box, reusable_trials
 from hpsearch.search.schedule import pruning
 from hpsearch.search.schedule.clock import Clock
@@ -21,17 +22,9 @@ from hpsearch.search.schedule.told import arrival, as_told
 from hpsearch.search.suggest import Suggester
 from hpsearch.search.zoom import stage_box
 from hpsearch.storage.records import Trial
+from tests.benchmarks.search.recorded_curves import EPOCHS, study_of
 
-Curve = Callable[[Mapping[str, Value], int], np.ndarray]  # point and seed of its luck → loss after each epoch
-
-PARAMETERS: dict[str, Any] = {
-    "learning_rate": {"min": 1e-4, "max": 1.0, "scale": "log"},
-    "beta": {"min": 0.9, "max": 0.999, "scale": "one_minus_log"},
-    "hidden_units": {"type": "int", "min": 16, "max": 256, "scale": "log"},
-    "batch_size": {"values": [16, 32, 64, 128, 256], "ordered": True},
-    "l2": {"min": 1e-7, "max": 1e-1, "scale": "log"},
-}
-EPOCHS = 50
+Curve = Callable[[Mapping[str, Value], int], np.ndarray]  # point and seed → best loss so far after each epoch
 
 
 def plan(budget: float, **changes: Any) -> dict[str, Any]:
@@ -41,17 +34,9 @@ def plan(budget: float, **changes: Any) -> dict[str, Any]:
     return {"stages": [coarse, fine], "budget": budget, "parallel": 4, **changes}
 
 
-def study(content: dict[str, Any], seed: int) -> Spec:
-    """Return the spec of a plan on the space of the curves."""
-    base = {
-        "name": "replay",
-        "seed": seed,
-        "data": {"source": "sklearn", "name": "digits"},
-        "model": {"hidden": [{"units": "hidden_units"}]},
-        "train": {"optimizer": "momentum", "epochs": EPOCHS},
-        "parameters": PARAMETERS,
-    }
-    return restore_spec({**base, **content}, "replay.py")
+def study(name: str, content: dict[str, Any], seed: int) -> Spec:
+    """Return the spec of a plan on a recorded set."""
+    return restore_spec(study_of(name, **content) | {"seed": seed}, name)
 
 
 def replayed(spec: Spec, curve: Curve) -> list[Trial]:
@@ -90,17 +75,24 @@ def _stage(spec: Spec, space: Space, number: int, earlier: list[list[Trial]], cu
     return [as_told(spec, t, clock.reached[t.number]) for t in trials]
 
 
-def rival(curve: Curve, budget: float, seed: int, pruner: optuna.pruners.BasePruner | None) -> list[Trial]:
-    """Return the trials of Optuna's TPE, one after another, as a user writes it, pruned or not."""
+def rival(
+    space: Space, curve: Curve, budget: float, seed: int, pruner: optuna.pruners.BasePruner | None, sampler: str = "tpe"
+) -> list[Trial]:
+    """Return the trials of Optuna alone, one after another, as a user writes the search, pruned or not."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    space, spent, trials = search_space(study(plan(1), 0)), 0, list[Trial]()
-    sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True)
-    search = optuna.create_study(sampler=sampler, pruner=pruner or optuna.pruners.NopPruner())
-    distributions = space.distributions(space.full_box())
+    samplers = {
+        "tpe": lambda: optuna.samplers.TPESampler(seed=seed, multivariate=True),
+        "random": lambda: optuna.samplers.RandomSampler(seed),
+    }
+    search = optuna.create_study(sampler=samplers[sampler](), pruner=pruner or optuna.pruners.NopPruner())
+    distributions, spent, trials = space.distributions(space.full_box()), 0, list[Trial]()
     while spent < budget * EPOCHS:
-        trial = search.ask(distributions)
-        point: Point = space.point(trial.params)
-        values = [float(v) for v in np.minimum.accumulate(curve(point, seed * 10_000 + trial.number))]
+        trial = search.ask()
+        for axis in sorted(space.axes, key=lambda axis: bool(axis.when)):
+            if axis.is_active(space.point(trial.params)):
+                suggest_parameter(trial, axis.key, distributions[axis.key])
+        point = space.point(trial.params)
+        values = [float(v) for v in curve(point, seed * 10_000 + trial.number)]
         epoch = 0
         for epoch in range(1, EPOCHS + 1):
             trial.report(values[epoch - 1], epoch)
@@ -117,30 +109,3 @@ def rival(curve: Curve, budget: float, seed: int, pruner: optuna.pruners.BasePru
 def chosen(trials: list[Trial]) -> Trial | None:
     """Return the complete trial with the best value."""
     return min((t for t in trials if t.state == "complete"), key=lambda t: t.value or 0.0, default=None)
-
-
-def unit(point: Mapping[str, Value]) -> np.ndarray:
-    """Return a point of `PARAMETERS` in the unit cube of its scales."""
-    rate, beta, units, batch, l2 = (float(point[name]) for name in PARAMETERS)
-    place = PARAMETERS["batch_size"]["values"].index(int(batch))
-    logs = [(np.log10(rate) + 4) / 4, -(np.log10(1 - beta) + 1) / 2, np.log(units / 16) / np.log(16)]
-    return np.array([*logs, (place + 0.5) / 5, (np.log10(l2) + 7) / 6])
-
-
-def made_curve(world: int) -> Curve:
-    """Return curves that are made: a narrow valley in the learning rate, wider ones beside it, and the luck of a seed.
-
-    Networks with low learning rates learn slowly; those with high ones do not learn.
-    """
-    draw = np.random.default_rng(world)
-    center, width = draw.uniform(0.25, 0.75, 5), draw.uniform([0.1, 0.2, 0.2, 0.3, 0.3], [0.2, 0.5, 0.6, 0.8, 0.9])
-
-    def curve(point: Mapping[str, Value], seed: int) -> np.ndarray:
-        u = unit(point)
-        luck = np.exp(0.1 * np.random.default_rng(seed).normal())
-        final = 0.05 * luck * np.exp(np.minimum(3.5, np.square((u - center) / width).sum() / 2))
-        speed = 2.0 + 20.0 * max(0.0, center[0] - u[0])
-        falling = final + 2.0 * np.exp(-np.arange(1, EPOCHS + 1) / speed)
-        return np.minimum(2.3, falling)
-
-    return curve
