@@ -18,12 +18,14 @@ import argparse
 import functools
 import os
 import tempfile
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.linalg import solve_triangular
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
@@ -197,7 +199,9 @@ def _fitted(x: np.ndarray, y: np.ndarray) -> GaussianProcessRegressor:
     """Return a Gaussian process on all points, whose kernel is fitted on 256 of them."""
     matern = Matern(np.full(x.shape[1], 0.7), (0.05, 50.0), nu=2.5)
     kernel = ConstantKernel(1.0, (0.1, 100.0)) * matern + WhiteKernel(0.05, (1e-4, 1.0))
-    some = GaussianProcessRegressor(kernel).fit(x[:256], y[:256])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # an axis without effect has any length
+        some = GaussianProcessRegressor(kernel).fit(x[:256], y[:256])
     return GaussianProcessRegressor(some.kernel_, optimizer=None).fit(x, y)
 
 
