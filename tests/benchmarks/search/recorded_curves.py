@@ -126,10 +126,9 @@ def record(name: str, data: Path) -> None:
         finally:
             os.chdir(before)
     FOLDER.mkdir(exist_ok=True)
-    keys = [repr(sorted(point.items())) for point, _ in second]
-    by_point = [
-        [curve for key, (_, curve) in zip(keys, second, strict=True) if key == one] for one in dict.fromkeys(keys)
-    ]
+    by_point: dict[str, list[np.ndarray]] = {}
+    for point, curve in second:
+        by_point.setdefault(repr(sorted(point.items())), []).append(curve)
     np.savez_compressed(
         FOLDER / f"{name}.npz",
         features=np.array([features(space, point) for point, _ in first], np.float32),
