@@ -81,12 +81,17 @@ def _complete_weights(context: "StudyContext", state: "StudyState", candidates: 
 
 def _outputs(context: "StudyContext", trial: Trial, part: Part, *, by_row: bool = False) -> Floats:
     """Return the predictions of a trial whose weights are stored; see `part_outputs`."""
-    if context.stop():
-        raise Interrupted
-    context.storage.lease.heartbeat()
+    _check_stop(context)
     stored = usable_weights(context, trial)
     assert stored is not None
     return part_outputs(context.spec, context.dataset, trial.point, stored.weights, part, by_row=by_row)
+
+
+def _check_stop(context: "StudyContext") -> None:
+    """Renew the lease, and raise `Interrupted` if the study is asked to stop."""
+    if context.stop():
+        raise Interrupted
+    context.storage.lease.heartbeat()
 
 
 def _test_outputs(context: "StudyContext", trial: Trial) -> Floats:
@@ -103,6 +108,7 @@ def _loss(context: "StudyContext") -> Callable[[Floats], float]:
     truth = _truth(dataset, "val")
 
     def loss(predicted: Floats) -> float:
+        _check_stop(context)
         folds = zip(_standardized(dataset, predicted), truth, strict=True)
         scores = [
             prediction_score(metric, spec, dataset, p, y, unit)
