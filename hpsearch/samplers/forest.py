@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 FOREST_STARTUP = 10  # uniform trials before the forest is used, including those of earlier stages
-FOREST_ROWS = 200
+FOREST_ROWS = 150
 TREES = 20
 SPLIT_SHARE = 0.8  # of the columns, tried at each split
 CANDIDATES = 250  # anywhere in the box, and as many around the best trials

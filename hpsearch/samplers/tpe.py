@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 TPE_STARTUP = 10  # random trials before the model is used, including those of earlier stages
 MIN_BRANCH = 20  # finished trials with the same active axes
-MAX_BRANCH = 150
+MAX_BRANCH = 100
 
 
 def tpe(context: SamplerContext) -> "BaseSampler":
