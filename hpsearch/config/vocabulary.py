@@ -139,7 +139,7 @@ SECTION_KEYS = {
     "": {
         "pruning": "scheduler",
         "duplicates": "repeats",
-        "parallel (so many trials train at the same time, without knowing each other's outcomes)": "wave wave_size",
+        "parallel (trials that train at the same time, without knowing each other's outcomes)": "wave wave_size",
     },
 }
 

@@ -28,7 +28,7 @@ class SamplerContext(NamedTuple):
         stage_seed: the same for all trials of the stage.
         seed: this trial's own seed.
         number: the trial's number in its stage, from 0.
-        parallel: the number of virtual workers, so many trials are sampled without knowing each other's outcomes.
+        parallel: the number of virtual workers: trials that are sampled without knowing each other's outcomes.
         known: the number of trials of earlier stages, which come first in the in-memory study. This stage's trials
             follow in the order of their numbers; those that have not reached a rung yet are running there.
         distributions: of all axes, in the order of the space.

@@ -103,7 +103,7 @@ class Pruning(StrictModel):
         " Default: 1/27 of the epochs when `reduction` is 3, 1/10 for `median`.",
     )
     reduction: Annotated[int, Field(ge=2, le=100)] | None = Field(
-        None, description="One of so many trials continues at a rung. Default: 3."
+        None, description="One of this many trials continues at a rung. Default: 3."
     )
     n_startup_trials: Annotated[int, Field(ge=1)] | None = Field(
         None, description="Trials that must have reached a rung before `median` ends one there. Default: 4."

@@ -65,7 +65,7 @@ class Rules(NamedTuple):
         kind: `none`, `promote`, `stop`, `hyperband` or `median`.
         epochs: epochs of a full training.
         rungs: number of a trial → its bracket and its rungs below `epochs`, ascending.
-        reduction: one of so many trials continues at a rung.
+        reduction: one of this many trials continues at a rung.
         n_startup: trials at a rung from which `median` prunes.
         parallel: virtual workers.
         budget: epochs after which no job begins; +inf for no limit.

@@ -31,7 +31,7 @@ def test_uniform_until_ten_trials_have_finished() -> None:
 
 
 def test_no_known_point_again() -> None:
-    """Whether it has finished, failed or is running; when every point is known, the best one is sampled again."""
+    """Finished, failed and running trials are known; when every point is known, the best one is sampled again."""
     points = [{"kind": kind, "n": n} for kind in "abc" for n in range(5)]
     for new in range(15):
         others = [p for n, p in enumerate(points) if n != new]

@@ -99,7 +99,7 @@ def test_few_trials_of_a_branch() -> None:
 
 
 def test_many_trials_of_a_branch() -> None:
-    """Of a large branch, the best trials and the newest of the others are seen."""
+    """TPE sees the best trials of a large branch, and the newest of the others."""
     past = of_random(2 * MAX_BRANCH + 60)
     order = sorted((n for n, t in enumerate(past) if t.params["kind"] == "a"), key=lambda n: past[n].value or 0.0)
     old = sorted(order[MAX_BRANCH // 2 :])[:20]

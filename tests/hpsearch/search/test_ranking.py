@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpsearch.config.spec import Spec
-from hpsearch.search.ranking import best_so_far, rank_trials
+from hpsearch.search.ranking import BestCurves, best_so_far, rank_trials
 from hpsearch.storage.records import Trial, ranked
 from hpsearch.training.task import TrialState
 from tests.hpsearch.search.test_zoom import VALUES, curve, internal_params, numbers, record, zoomed
@@ -34,6 +34,17 @@ def test_pruned_trials_among_the_best() -> None:
     assert numbers(ordered(spec, [between, stopped])) == [6, 2], "0.6 is carried forward against 0.65"
     assert numbers(ordered(spec, [curve(7, [0.7, 0.55], "pruned"), stopped])) == [7, 6]
     assert numbers(ordered(spec, [curve(8, [math.nan, math.inf], "pruned"), last])) == [3, 8]
+
+
+def test_curves_of_a_trial_that_trains_on() -> None:
+    """A curve is computed once, and again when the trial has a longer one."""
+    spec, _ = zoomed(0.5, 0.0)
+    curves, paused = BestCurves(spec), curve(0, [0.9, 0.95], "pruned")
+    assert curves(paused) == best_so_far(spec, paused) and curves(paused) is curves(paused)
+    promoted = curve(0, [0.9, 0.95, 0.2])
+    assert curves(promoted) == best_so_far(spec, promoted) == [0.9, 0.9, 0.2]
+    others = [curve(1, [0.5], "pruned"), curve(2, [0.6, 0.4])]
+    assert rank_trials(spec, [promoted, *others], curves) == rank_trials(spec, [promoted, *others])
 
 
 CURVES = st.lists(st.one_of(st.sampled_from([0.0, 0.5, math.nan, math.inf]), st.floats(-5, 5)), min_size=1, max_size=5)

@@ -11,9 +11,13 @@ import cases
 import pytest
 from optuna.trial import TrialState
 
+from hpsearch.config.references import search_space
 from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset, prepare
-from hpsearch.samplers import SAMPLERS, missing_extra
+from hpsearch.samplers import SAMPLERS, SamplerContext, missing_extra
+from hpsearch.samplers.base import optuna_sampler, sample_uniform
+from hpsearch.search import suggest
+from hpsearch.search.suggest import Suggester
 from hpsearch.storage.records import Trial, repeats
 from hpsearch.study.loop import Study
 from hpsearch.training.executors import Inline
@@ -250,6 +254,36 @@ def test_every_sampler_accepts_conditional_parameters(
     stages = [{"name": "only", "trials": 16, "sampler": sampler}]
     study = cases.run(cases.small(**{**cases.RICH, "stages": stages}), dataset, tmp_path / "small.db")
     assert {r.point["depth"] for r in cases.rows(study)} == {0, 1, 2}
+
+
+@pytest.mark.parametrize(
+    ("sampler", "numbers"), [("tpe", [*range(12), *range(36, 48)]), ("cmaes", list(range(48)))], ids=["tpe", "cmaes"]
+)
+def test_a_sampler_sees_the_best_and_the_newest_trials(
+    monkeypatch: pytest.MonkeyPatch, sampler: str, numbers: list[int]
+) -> None:
+    """Only a sampler that needs every trial sees the others."""
+    monkeypatch.setattr(suggest, "BEST", 12)
+    monkeypatch.setattr(suggest, "NEWEST", 12)
+    seen: list[Any] = []
+
+    def recording(context: SamplerContext) -> Any:
+        def sample_joint(study: Any, trial: Any) -> dict[str, Any]:
+            seen.extend(t.params for t in study.get_trials() if t.state == TrialState.COMPLETE)
+            return {}
+
+        return optuna_sampler(context.joint(), sample_joint, sample_uniform(context.seed))
+
+    spec = cases.small(stages=[{"name": "all", "trials": 60, "sampler": sampler}])
+    space = search_space(spec)
+    suggester, random = (Suggester(s, space, 0, space.full_box(), [], []) for s in (spec, cases.small()))
+    trials: list[Trial] = []
+    for n in range(48):  # the oldest is the best
+        new = random.suggest(trials, [])
+        trials.append(new._replace(state="complete", value=float(n), history={"val/loss": [float(n)]}, finished=1.0))
+    monkeypatch.setitem(SAMPLERS, sampler, recording)
+    suggester.suggest(trials, trials)
+    assert seen == [trials[n].internal_params for n in numbers]
 
 
 def test_a_fixed_point_over_seeds(dataset: Dataset, tmp_path: Path) -> None:

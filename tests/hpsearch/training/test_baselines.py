@@ -114,7 +114,7 @@ def test_every_name_has_a_model() -> None:
 
 
 def test_one_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of every library, whatever the process has set: sums of several threads differ in their last bits."""
+    """Every library uses one thread, whatever the process has set: with more, the last bits of sums differ."""
     seen: list[int] = []
 
     def fit(*arguments: Any) -> Any:

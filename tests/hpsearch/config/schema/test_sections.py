@@ -68,7 +68,7 @@ def test_each_condition(section: str, accepted: Any, refused: Any) -> None:
     ],
 )
 def test_a_stage_has_a_limit(stage: Any, study: Any, valid: bool) -> None:
-    """Of its own, or a share of that of the study."""
+    """The limit is its own, or a share of the study's."""
     content = cases.content(stages=[{"name": "a", **stage}]) | study
     assert jsonschema.Draft202012Validator(SCHEMA).is_valid(content) == valid
 

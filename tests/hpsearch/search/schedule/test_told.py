@@ -1,4 +1,4 @@
-"""What is known of a trial on the clock: it does not depend on how far the trial has trained since."""
+"""The state of a trial on the clock does not depend on how far the trial has trained since."""
 
 import math
 

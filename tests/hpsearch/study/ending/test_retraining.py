@@ -16,7 +16,7 @@ from hpsearch.training.executors import Inline
 
 
 def test_same_weights(full: StudyCase, tmp_path: Path) -> None:
-    """Of all stages at once, also of confirming trials, which share seeds, and of equal numbers in several stages."""
+    """Trials of all stages at once, which share numbers and, if confirming, seeds, get their weights again."""
     spec = full.spec
     study = cases.run(spec, full.dataset, tmp_path / "small.db")
     storage = StudyDatabase.open(url_of(str(tmp_path / "small.db")), create=False)
