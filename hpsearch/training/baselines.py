@@ -195,7 +195,7 @@ def _part_scores(
 
 
 def _sample(rows: Rows, count: int, seed: int) -> Rows:
-    """Return so many of the rows, drawn at random, in their order."""
+    """Return `count` rows drawn at random, in their order; all rows if there are no more."""
     if count >= len(rows):
         return Rows(rows.x, rows.y)
     chosen = np.sort(np.random.default_rng(seed).choice(len(rows), count, replace=False))
