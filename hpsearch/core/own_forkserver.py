@@ -10,6 +10,8 @@ from multiprocessing import context, forkserver, popen_forkserver, reduction, sp
 from multiprocessing.process import BaseProcess
 from typing import Any, final
 
+from hpsearch.core.processes import signals_blocked
+
 SERVER = forkserver.ForkServer()
 
 
@@ -26,7 +28,8 @@ class _Popen(popen_forkserver.Popen):
             reduction.dump(process_obj, file)
         finally:
             context.set_spawning_popen(None)
-        self.sentinel, writer = SERVER.connect_to_new_process(self._fds)  # type: ignore[attr-defined]
+        with signals_blocked():  # this may start the server, whose later children inherit the mask
+            self.sentinel, writer = SERVER.connect_to_new_process(self._fds)  # type: ignore[attr-defined]
         parent = os.dup(writer)  # the child's sentinel of this process
         self.finalizer = util.Finalize(self, util.close_fds, (parent, self.sentinel))  # type: ignore[attr-defined]
         with open(writer, "wb") as pipe:

@@ -145,15 +145,9 @@ def children_of(pid: int) -> set[int]:
     return found
 
 
-EARLIER: set[int] = set()  # workers of earlier tests, which may still be ending
-
-
 def workers_of(pid: int) -> set[int]:
-    """Return the living children of the fork server of a process.
-
-    Those that it has not reaped yet, and those of earlier tests, are not counted.
-    """
-    return {w for child in children_of(pid) for w in children_of(child) - EARLIER if start_time(w) is not None}
+    """Return the living children of the fork server of a process; those that it has not reaped yet are not counted."""
+    return {w for child in children_of(pid) for w in children_of(child) if start_time(w) is not None}
 
 
 def wait_for_workers(count: int) -> set[int]:

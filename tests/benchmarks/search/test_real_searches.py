@@ -52,6 +52,10 @@ def test_real_searches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         for place, seed in enumerate(SEEDS):
             for key, changes in PLANS.items():
                 values[key][number, place] = found(name, changes, seed, tmp_path / f"{name}-{key}-{seed}.db")
+            print(
+                f"{name}, seed {seed}: " + ", ".join(f"{k} {np.exp(v[number, place]):.5f}" for k, v in values.items()),
+                flush=True,
+            )
         for key, found_by in values.items():
             ratio = np.exp((values["default"] - found_by)[number].mean())
             print(f"{name}: {key} {np.exp(found_by[number].mean()):.4f}; default ÷ it {ratio:.3f}", flush=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hpsearch.core.interpreter import BackgroundImports, collect_rarely
-from hpsearch.core.processes import init_worker, process_context
+from hpsearch.core.processes import init_worker, process_context, starting_children
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +44,8 @@ def test_in_child_processes(tmp_path: Path) -> None:
     """Workers and the tracker."""
     receiver, sender = process_context().Pipe(duplex=False)
     process = process_context().Process(target=report, args=(sender, str(tmp_path / "scratch")), daemon=True)
-    process.start()
+    with starting_children():
+        process.start()
     assert receiver.poll(30) and receiver.recv() == 0
     process.join()
 

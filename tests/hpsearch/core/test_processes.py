@@ -119,6 +119,29 @@ def test_a_long_path_of_temporary_files(tmp_path: Path) -> None:
     assert ended.returncode == 0 and list(folder.iterdir()) == []
 
 
+def test_a_child_that_is_started_without_the_context(tmp_path: Path) -> None:
+    """The fork server that it starts blocks Ctrl-C as well, so that later workers start with it blocked."""
+    if not Path("/proc/self/status").exists():
+        pytest.skip("needs /proc")
+    code = """
+from pathlib import Path
+from hpsearch.core import processes
+
+processes.PRELOAD.clear()
+child = processes.process_context().Process(target=print)
+child.start()
+child.join()
+from hpsearch.core.own_forkserver import SERVER
+
+print(Path(f"/proc/{SERVER._forkserver_pid}/status").read_text())
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    blocked = int(done.stdout.partition("SigBlk:")[2].split()[0], 16)
+    assert {number for number in signal.Signals if blocked >> number - 1 & 1} == {signal.SIGINT, signal.SIGHUP}
+
+
 @needs_posix
 def test_no_folder_is_short_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "folder_for_sockets", lambda: None)

@@ -1,12 +1,10 @@
 """Fixtures of the executor tests."""
 
 import contextlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import executor_cases
 import pytest
 from executor_cases import EPOCHS, OpenExecutor, spec_of, without_seconds
 
@@ -19,8 +17,6 @@ from hpsearch.training.task import Task, TrialResult, TrialTask
 @pytest.fixture
 def open_executor(tmp_path: Path) -> Iterator[OpenExecutor]:
     """Yield a function that opens executors; close them at the end."""
-    executor_cases.EARLIER.clear()
-    executor_cases.EARLIER.update(executor_cases.workers_of(os.getpid()))
     with contextlib.ExitStack() as stack:
 
         def make(name: str, workers: int, *work: Any) -> Executor:
