@@ -95,7 +95,7 @@ class StudyResult:
         Raises:
             StorageError: no trial is complete, or the weights are not stored.
         """
-        return read(self.url, self._model)
+        return read(self.url, self._model, self.summary.spec.name)
 
     @cached_property
     def ensemble(self) -> Model:
@@ -104,7 +104,7 @@ class StudyResult:
         Raises:
             StorageError: the study has no ensemble, or it is not selected yet.
         """
-        return read(self.url, self._ensemble)
+        return read(self.url, self._ensemble, self.summary.spec.name)
 
     def _ensemble(self, storage: StudyDatabase) -> Model:
         if self.summary.ensemble is None:
@@ -160,14 +160,18 @@ def run(
     return StudyResult(url, result, (*notices, *filter(None, (session.tracking_note, session.untracked))))
 
 
-def load_study(database: str | os.PathLike[str]) -> StudyResult:
-    """Return the state of the study in a database, without resuming it.
+def load_study(database: str | os.PathLike[str], *, study: str | None = None) -> StudyResult:
+    """Return the state of a study, without resuming it.
+
+    Args:
+        database: the study database, a file or a URL.
+        study: name of the study; None for the only one of the database.
 
     Raises:
-        StorageError: the database does not exist, or it holds no study.
+        StorageError: the database does not exist, it holds no such study, or it holds several.
     """
     url = url_of(os.fspath(database))
-    return StudyResult(url, summary(url))
+    return StudyResult(url, summary(url, study))
 
 
 def load_model(folder: str | os.PathLike[str]) -> Model:

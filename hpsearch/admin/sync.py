@@ -40,13 +40,14 @@ class SyncReport(NamedTuple):
         return "{} uploaded, {} closed, {} unchanged".format(*parts)
 
 
-def sync(url: str, tracking_uri: str, stop: Callable[[], bool] = lambda: False) -> SyncReport:
+def sync(url: str, tracking_uri: str, stop: Callable[[], bool] = lambda: False, name: str | None = None) -> SyncReport:
     """Make MLflow's runs agree with the finished trials of a study.
 
     Args:
         url: URL of the study's database.
         tracking_uri: MLflow's tracking URI.
         stop: checked between trials; True ends the upload.
+        name: name of the study; None for the only one of the database.
 
     Raises:
         StorageError: the database contains no study, the study is running, or MLflow has the same database.
@@ -62,8 +63,8 @@ def sync(url: str, tracking_uri: str, stop: Callable[[], bool] = lambda: False) 
         trackers.append(MlflowTracker(uri))
         return trackers[-1]
 
-    with private_umask(), private_folder() as folder, _locked(url) as storage:
-        study = summary(url)
+    with private_umask(), private_folder() as folder, _locked(url, name) as storage:
+        study = summary(url, name)
         trials = [trial for stage in study.trials for trial in stage if trial.state in FINISHED]
         ranking, model, notices = _outcome(study, storage, folder)
         ensemble, more = _ensemble(study, storage, folder) if ranking else (None, [])
@@ -85,11 +86,11 @@ def sync(url: str, tracking_uri: str, stop: Callable[[], bool] = lambda: False) 
 
 
 @contextlib.contextmanager
-def _locked(url: str) -> Iterator[StudyDatabase]:
+def _locked(url: str, name: str | None) -> Iterator[StudyDatabase]:
     """Open the study database while no other process runs or uploads the study."""
-    storage = StudyDatabase.open(url, create=False)
+    storage = StudyDatabase.open(url, name, create=False)
     try:
-        with study_lock(url, storage.lease.holder):
+        with study_lock(storage.lease):
             yield storage
     finally:
         storage.close()

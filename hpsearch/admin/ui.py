@@ -16,7 +16,7 @@ from hpsearch.admin.doctor.mlflow import check_schema, check_server
 from hpsearch.admin.supervisor import ManagedProcess, error_line, managed_process
 from hpsearch.core.text import printable
 from hpsearch.errors import TrackingError
-from hpsearch.storage.database import file_of
+from hpsearch.storage.database import display_name, file_of
 from hpsearch.storage.sqlite_file import url_of
 from hpsearch.storage.study_db import read
 from hpsearch.tracking.mlflow.database import artifact_root, open_readonly, study_experiments
@@ -33,7 +33,12 @@ class ServerEnded(Exception):
 
 
 def show_study(
-    tracking_uri: str, study: str | None, port: int | None, browser: bool, stop: Callable[[], bool]
+    tracking_uri: str,
+    study: str | None,
+    port: int | None,
+    browser: bool,
+    stop: Callable[[], bool],
+    name: str | None = None,
 ) -> Iterator[str]:
     """Serve MLflow's page of a study and yield messages for the user, until `stop` returns True.
 
@@ -42,13 +47,14 @@ def show_study(
         study: URL of the study's database; None for the latest study.
         port: 0 for any free port; None for 5000 or the next free one.
         browser: also open the page in a browser.
+        name: name of the study; None for the only one of the database.
 
     Raises:
         TrackingError: the tracking database, study or port does not exist, or the installed MLflow cannot read it.
         StorageError: a database cannot be read.
         ServerEnded: the server ended too early.
     """
-    identity = study and study_identity(study)
+    identity = study and study_identity(study, name)
     if _is_server(tracking_uri):
         yield from _announce(_server_link(tracking_uri, identity), browser)
         return
@@ -70,16 +76,20 @@ def show_study(
             _wait(server, 0.5)
 
 
-def study_identity(study: str) -> str:
-    """Return the identity of the study in a database.
+def study_identity(url: str, study: str | None = None) -> str:
+    """Return the identity of a study.
+
+    Args:
+        url: URL of its database.
+        study: its name; None for the only one of the database.
 
     Raises:
         StorageError: the database cannot be read.
         TrackingError: the database contains no study.
     """
-    stored = read(study, lambda database: database.study.find())
+    stored = read(url, lambda database: database.study.find(), study)
     if stored is None:
-        raise TrackingError(f"{file_of(study) or study}: contains no study; start one: hpsearch run STUDY.yaml")
+        raise TrackingError(f"{display_name(url)}: contains no study; start one: hpsearch run STUDY.yaml")
     return stored.identity
 
 

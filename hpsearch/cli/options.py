@@ -24,6 +24,7 @@ WORKERS = click.option("--workers", type=click.IntRange(1), help="Number of work
 TRACKING = click.option(
     "--tracking-uri", help="MLflow tracking URI; 'none' disables tracking. [default: mlruns/mlflow.db]"
 )
+STUDY_NAME = click.option("--study", "study_name", metavar="NAME", help="The study, if the database holds several.")
 QUIET = click.option("--quiet", is_flag=True, help="Print only the result, and warnings on standard error.")
 RETRY = click.option("--retry-failed", is_flag=True, help="Train failed trials again.")
 SET = click.option(

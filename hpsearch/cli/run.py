@@ -12,6 +12,7 @@ from hpsearch.cli.options import (
     QUIET,
     RETRY,
     SET,
+    STUDY_NAME,
     TRACKING,
     WORKERS,
     command_path,
@@ -60,13 +61,14 @@ def run_command(
     from hpsearch.storage.sqlite_file import default_url, url_of
     from hpsearch.study.session import Options
 
-    url, parent = url_of(storage) if storage else default_url(study, spec.name), None
+    url, parent, parent_study = url_of(storage) if storage else default_url(study, spec.name), None, spec.name
     if fork is not None:
         from hpsearch.config.load import load_spec
 
         spec, _ = load_spec(study, (*overrides, f"name={json.dumps(fork)}"))
         url, parent = forked_url(url, spec.name), url
-    options = Options(workers, tracking_or_default(tracking_uri), retry_failed=retry_failed, parent=parent)
+    options = Options(workers, tracking_or_default(tracking_uri), retry_failed=retry_failed)
+    options = options._replace(parent=parent, parent_study=parent_study)
     _run(spec, url, options, tracking_uri, quiet)
 
 
@@ -75,16 +77,22 @@ def run_command(
 @TRACKING
 @WORKERS
 @RETRY
+@STUDY_NAME
 @QUIET
 def resume_command(
-    database: str, tracking_uri: str | None, workers: int | None, retry_failed: bool, quiet: bool
+    database: str,
+    tracking_uri: str | None,
+    workers: int | None,
+    retry_failed: bool,
+    study_name: str | None,
+    quiet: bool,
 ) -> None:
     """Resume the study in DATABASE, a file or a URL, without its study file."""
     make_output_optional()
     _start_forkserver()
     from hpsearch.study.session import Options
 
-    options = Options(workers, tracking_or_default(tracking_uri), retry_failed=retry_failed)
+    options = Options(workers, tracking_or_default(tracking_uri), retry_failed=retry_failed, study=study_name)
     _run(None, database_url(database), options, tracking_uri, quiet)
 
 
@@ -105,24 +113,35 @@ def _run(spec: "Spec | None", url: str, options: "Options", given_uri: str | Non
 
     console = Console()
     options = options._replace(executor=click.get_current_context().obj or options.executor)
-    resume = f"Resume with: hpsearch resume {shlex.quote(display_name(url))}"
-    if given_uri and redacted(given_uri) == given_uri:  # a URI that contains a password is not repeated
-        resume += f" --tracking-uri {shlex.quote(given_uri)}"
     if notice := compilation_notice():
         say(f"note: {notice}", err=True)
+    arguments = [shlex.quote(display_name(url))]  # of a command; the session knows whether the study must be named
     with signals_recorded() as caught:
         try:
             with Session(spec, url, options._replace(stop=lambda: bool(caught))) as session:
+                arguments[0] = session.arguments
                 _train(session, console, quiet)
         except (Interrupted, KeyboardInterrupt):
-            say(f"stopped; everything finished is saved. {resume}", err=True)
+            say(f"stopped; everything finished is saved. {_resume(arguments[0], given_uri)}", err=True)
             sys.exit(130)
         except Halted as error:
-            say(f"error: {error}; everything finished is saved. {resume}", err=True)
+            say(f"error: {error}; everything finished is saved. {_resume(arguments[0], given_uri)}", err=True)
             sys.exit(1)
     _print_result(session, url, console, given_uri, quiet)
     if warning := output_warning():
         say(f"warning: {warning}", err=True)
+
+
+def _resume(arguments: str, given_uri: str | None) -> str:
+    """Return the command that resumes a study.
+
+    Args:
+        arguments: the database and, if needed, the study.
+    """
+    resume = f"Resume with: hpsearch resume {arguments}"
+    if given_uri and redacted(given_uri) == given_uri:  # a URI that contains a password is not repeated
+        resume += f" --tracking-uri {shlex.quote(given_uri)}"
+    return resume
 
 
 def _train(session: "Session", console: "Console", quiet: bool) -> None:
@@ -151,7 +170,7 @@ def _print_result(session: "Session", url: str, console: "Console", given_uri: s
             say(f"warning: {line}", err=True)
         if summary.ranking:
             console.print(best_trial_text(summary.ranking[0]), soft_wrap=True)
-    say(f"Database: {database}   (hpsearch show {shlex.quote(database)})")
+    say(f"Database: {database}   (hpsearch show {summary.arguments(url)})")
     if session.tracking_note:
         say(f"note: MLflow: {session.tracking_note}", err=True)
     if session.untracked:
@@ -164,4 +183,4 @@ def _print_result(session: "Session", url: str, console: "Console", given_uri: s
     if not summary.ranking:
         say("error: no trial is complete, so there is no best model", err=True)
         sys.exit(1)
-    say(f"Report:   {command_path('hpsearch')} report {shlex.quote(database)}")
+    say(f"Report:   {command_path('hpsearch')} report {summary.arguments(url)}")

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from hpsearch.cli.options import database_url, say
+from hpsearch.cli.options import STUDY_NAME, database_url, say
 
 
 @click.command("show")
@@ -15,7 +15,16 @@ from hpsearch.cli.options import database_url, say
 @click.option("--raw", is_flag=True, help="With --csv: do not put ' before text that begins with = + - @.")
 @click.option("--all", "all_trials", is_flag=True, help="List all trials, not only the best.")
 @click.option("--watch", is_flag=True, help="Follow the study while it runs; Ctrl-C stops following, not the study.")
-def show_command(database: str, as_json: bool, as_csv: bool, raw: bool, all_trials: bool, watch: bool) -> None:
+@STUDY_NAME
+def show_command(
+    database: str,
+    as_json: bool,
+    as_csv: bool,
+    raw: bool,
+    all_trials: bool,
+    watch: bool,
+    study_name: str | None,
+) -> None:
     """Show stages, best trials and parameter importance of the study in DATABASE (read-only)."""
     if as_json + as_csv + watch > 1:
         raise click.UsageError("--json, --csv and --watch exclude each other")
@@ -24,7 +33,7 @@ def show_command(database: str, as_json: bool, as_csv: bool, raw: bool, all_tria
     from hpsearch.report.show import print_study
 
     output: Any = "json" if as_json else "raw csv" if raw else "csv" if as_csv else "text"
-    print_study(database_url(database), output, all_trials=all_trials, follow=watch)
+    print_study(database_url(database), output, study=study_name, all_trials=all_trials, follow=watch)
 
 
 @click.command("report")
@@ -35,11 +44,12 @@ def show_command(database: str, as_json: bool, as_csv: bool, raw: bool, all_tria
     default=None,
     help="Write the charts as PNG files too. [default: if kaleido and Chrome or Chromium are installed]",
 )
-def report_command(database: str, out: Path | None, png: bool | None) -> None:
+@STUDY_NAME
+def report_command(database: str, out: Path | None, png: bool | None, study_name: str | None) -> None:
     """Write a report of the study in DATABASE: a self-contained HTML file, and its charts as PNG files."""
     from hpsearch.report.html.report import write_report
 
-    written = write_report(database_url(database), out, png=png)
+    written = write_report(database_url(database), out, study=study_name, png=png)
     say(f"{written.page}: {written.page.stat().st_size / 1e6:.1f} MB, self-contained")
     if written.replaced:
         say(f"note: {written.page}: replaced the report of another study; name another file with --out", err=True)
@@ -56,12 +66,13 @@ def report_command(database: str, out: Path | None, png: bool | None) -> None:
 )
 @click.option("--ensemble", is_flag=True, help="Write the ensemble instead of the best single network.")
 @click.option("--onnx", is_flag=True, help="Write model.onnx too: preprocessing and network.")
-def export_command(database: str, folder: Path, ensemble: bool, onnx: bool) -> None:
+@STUDY_NAME
+def export_command(database: str, folder: Path, ensemble: bool, onnx: bool, study_name: str | None) -> None:
     """Write the best model of the study in DATABASE to a self-contained folder."""
     from hpsearch.api import load_study
     from hpsearch.models.export import export_model
     from hpsearch.report.tables import format_scores
 
-    result = load_study(database_url(database))
+    result = load_study(database_url(database), study=study_name)
     model = export_model(result.ensemble if ensemble else result.model, folder, onnx=onnx)
     say(f"{folder}: {model.about['study']} {model.about['trial']}, {format_scores(model.about['metrics'])}")

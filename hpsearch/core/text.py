@@ -10,9 +10,14 @@ from urllib.parse import quote, quote_plus, unquote, urlsplit
 
 LINE_LENGTH = 1000  # characters of a printed line
 
-_PASSWORD = re.compile(r"(:/{1,2}[^\s:/@]*:)[^\n@]*@(?:\S*@)?")  # in a URL, also after pathlib merged its slashes
+_PASSWORD = re.compile(  # in a URL, also after pathlib merged its slashes; `${NAME}` is none
+    r"(:/{1,2}[^\s:/@]*:)(?!\$\{\w+\}@(?!\S*@))[^\n@]*@(?:\S*@)?"
+)
 _TOKEN = re.compile(r"(https?://)[^\s:/@'\"]+@")  # a token as the user name
-_QUERY = re.compile(r"([?&](?:password|passwd|pwd|token|secret|sslpassword|api_?key)=)[^&\s;'\"]+", re.IGNORECASE)
+_QUERY = re.compile(
+    r"([?&](?:password|passwd|pwd|token|secret|sslpassword|api_?key)=)(?!\$\{\w+\}(?:[&\s;'\"]|$))[^&\s;'\"]+",
+    re.IGNORECASE,
+)
 _KEYWORD = re.compile(r"(?i)((?:password|passwd|pwd)=)[^\s&;'\"]+")  # as in `host=… password=…`
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _FORMULA = re.compile(r"[=+\-@\t\r\n＝＋－＠]")  # first character of a cell that a spreadsheet may run

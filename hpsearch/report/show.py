@@ -14,11 +14,19 @@ from hpsearch.study.summary import status_line, summary
 OutputFormat = Literal["text", "json", "csv", "raw csv"]
 
 
-def print_study(url: str, output: OutputFormat = "text", *, all_trials: bool = False, follow: bool = False) -> None:
+def print_study(
+    url: str,
+    output: OutputFormat = "text",
+    *,
+    study: str | None = None,
+    all_trials: bool = False,
+    follow: bool = False,
+) -> None:
     """Print a study without writing to its database.
 
     Args:
         url: URL of the study database.
+        study: name of the study; None for the only one of the database.
         output: format; JSON and CSV contain all trials.
         all_trials: list all trials in the text, not only the best.
         follow: show the progress of a running study until it ends; Ctrl-C stops the display, not the study.
@@ -31,16 +39,16 @@ def print_study(url: str, output: OutputFormat = "text", *, all_trials: bool = F
         if follow:
             from hpsearch.report.watch import watch
 
-        study = watch(url, console) if follow else summary(url)
+        found = watch(url, console, study=study) if follow else summary(url, study)
     except KeyboardInterrupt:
         if follow:
             return
         raise
     if output == "json":
-        click.echo(json.dumps(as_json(study), indent=2, allow_nan=False))
+        click.echo(json.dumps(as_json(found), indent=2, allow_nan=False))
     elif output in ("csv", "raw csv"):
-        click.echo(as_csv(study, raw=output == "raw csv"), nl=False)
+        click.echo(as_csv(found, raw=output == "raw csv"), nl=False)
     else:
-        output_console(console).print(as_text(study, all_trials=all_trials, details=True))
-        if not (follow and study.trained) and (status := status_line(url, study)) is not None:
+        output_console(console).print(as_text(found, all_trials=all_trials, details=True))
+        if not (follow and found.trained) and (status := status_line(url, found)) is not None:
             click.echo(printable(status, 5000))

@@ -17,11 +17,14 @@ from hpsearch.study.summary import Summary, summarize
 WATCH_INTERVAL = 1.0  # seconds
 
 
-def watch(url: str, console: Console, wait: Callable[[float], None] = time.sleep) -> Summary:
+def watch(
+    url: str, console: Console, wait: Callable[[float], None] = time.sleep, *, study: str | None = None
+) -> Summary:
     """Show the progress of a study until it has ended or no process runs it.
 
     Args:
         wait: waits for a number of seconds.
+        study: name of the study; None for the only one of the database.
 
     Returns:
         The last state of the study.
@@ -29,23 +32,23 @@ def watch(url: str, console: Console, wait: Callable[[float], None] = time.sleep
     Raises:
         StorageError: the database cannot be read.
     """
-    poller, display = StudyPoller(url), LiveDisplay(console, quiet=False)
-    study = poller.poll()
-    assert study is not None  # the first poll always sees a change
-    reported = {t.label for t in _finished(study)}
+    poller, display = StudyPoller(url, study), LiveDisplay(console, quiet=False)
+    found = poller.poll()
+    assert found is not None  # the first poll always sees a change
+    reported = {t.label for t in _finished(found)}
     with display.live():
         while True:
-            news = [t for t in _finished(study) if t.label not in reported]
+            news = [t for t in _finished(found) if t.label not in reported]
             reported |= {t.label for t in news}
-            below = overview(study) if console.is_terminal else ()
-            progress = StudyProgress.of(study.spec, study.trials, study.totals, study.champion, news)
-            display.update(progress, study.spec.metric.name, *below)
-            if is_over(study):
-                return study
+            below = overview(found) if console.is_terminal else ()
+            progress = StudyProgress.of(found.spec, found.trials, found.totals, found.champion, news)
+            display.update(progress, found.spec.metric.name, *below)
+            if is_over(found):
+                return found
             wait(WATCH_INTERVAL)
-            while (changed := poller.poll()) is None and not is_over(study):
+            while (changed := poller.poll()) is None and not is_over(found):
                 wait(WATCH_INTERVAL)
-            study = changed or study
+            found = changed or found
 
 
 def is_over(study: Summary) -> bool:
@@ -62,10 +65,12 @@ class StudyPoller:
 
     Args:
         url: URL of the study database.
+        study: name of the study; None for the only one of the database.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, study: str | None = None) -> None:
         self._url = url
+        self._study = study
         self._token: tuple[object, ...] = ()
         self._last: Summary | None = None
 
@@ -77,7 +82,7 @@ class StudyPoller:
         Raises:
             StorageError: the database cannot be read.
         """
-        changed = read(self._url, self._changed, check=self._last is None)
+        changed = read(self._url, self._changed, self._study, check=self._last is None)
         if changed is None:
             return None
         self._token, self._last = changed
@@ -93,7 +98,7 @@ class StudyPoller:
         The list is empty if another process has started to run the study, because it may train failed trials again.
         """
         holder, last = storage.lease.holder(), self._last
-        if last is None or holder is None or last.holder is None or holder[:3] != last.holder[:3]:
+        if last is None or holder is None or last.holder is None or holder.process != last.holder.process:
             return []
         return [list(takewhile(lambda t: t.state in FINISHED, trials)) for trials in last.trials]
 

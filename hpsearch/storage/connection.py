@@ -1,11 +1,12 @@
 """The connection to a study database: opened, read in transactions, closed."""
 
 import contextlib
+import copy
 import os
 import shlex
 import sqlite3
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self, final
 
@@ -13,9 +14,17 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from hpsearch.core.files.file_lock import FileId, begin_use, descriptor, end_use
-from hpsearch.core.reading.urls import parse_database_url
 from hpsearch.errors import StorageError
-from hpsearch.storage.database import display_name, engine_options, file_of, translate_errors
+from hpsearch.storage.access.names import chosen_study, command_arguments
+from hpsearch.storage.access.server import Answer, Waiting, retrying
+from hpsearch.storage.database import (
+    connect_engine,
+    connection_url,
+    display_name,
+    engine_options,
+    file_of,
+    translate_errors,
+)
 from hpsearch.storage.sqlite_file import (
     BUSY_TIMEOUT,
     DAMAGED,
@@ -28,7 +37,7 @@ from hpsearch.storage.sqlite_file import (
     real_path,
     set_pragmas,
 )
-from hpsearch.storage.tables import check_tables, create_tables, is_valid
+from hpsearch.storage.tables import check_tables, create_tables, is_valid, study_column, study_names
 
 _RAW = sa.types.NullType()
 NO_STUDY = "holds no study yet; start one with: hpsearch run STUDY.yaml"
@@ -123,29 +132,54 @@ class Connection:
     Args:
         url: SQLAlchemy URL of the database.
         engine: connects to the database.
+        study: the study that is meant; None for the only one, an empty text for none.
+        create: the study may be new.
         snapshot: the read-only connection that all reads share; None if each read opens a connection.
         file: the file of a SQLite database that is open for writing.
+        waiting: how to wait for a server that does not answer.
 
     Attributes:
         url: SQLAlchemy URL of the database.
         engine: engine for transactions that write.
+        study: name of the study whose rows are read and written; empty if the database holds none.
+        names: names of all studies of the database when it was opened.
         file: the file of a SQLite database that is open for writing, else None.
+
+    Raises:
+        StorageError: there is no such study, or there are several.
     """
 
     def __init__(
-        self, url: str, engine: sa.Engine, snapshot: sa.Connection | None = None, file: OpenFile | None = None
+        self,
+        url: str,
+        engine: sa.Engine,
+        study: str | None = None,
+        *,
+        create: bool = False,
+        snapshot: sa.Connection | None = None,
+        file: OpenFile | None = None,
+        waiting: Waiting = Waiting(),  # noqa: B008 (immutable)
     ) -> None:
         self.url = url
         self.engine = engine
         self.file = file
         self._snapshot = snapshot
+        self._waiting = waiting
+        self.names = self.ask(lambda connection: study_names(url, connection))
+        self.study = chosen_study(url, self.names, study, create=create)
 
     @classmethod
-    def open(cls, url: str, *, create: bool) -> Self:
+    def open(cls, url: str, study: str | None = None, *, create: bool, waiting: Waiting = Waiting()) -> Self:  # noqa: B008
         """Open an existing database or, with `create`, a new one.
 
+        Args:
+            study: the study that is meant; None for the only one.
+            create: the database and the study may be new.
+            waiting: how to wait for a server that does not answer.
+
         Raises:
-            StorageError: the database does not exist, is not a study database, is damaged, or cannot be written.
+            StorageError: the database does not exist, is not a study database, is damaged, or cannot be written; it
+                holds no such study, or several.
         """
         path = checked_file(url, create=create)
         has_study = (path is None or path.exists()) and _has_study(url)  # before anything is written
@@ -159,28 +193,65 @@ class Connection:
             if file is not None:
                 undo.callback(file.close)
             options = engine_options(url) if file is None else {"creator": file.connect}
-            engine = sa.create_engine(parse_database_url(url), **options)
+            engine = connect_engine(url, **options)
             undo.callback(engine.dispose)
             if engine.dialect.name == "sqlite":
                 sa.event.listen(engine, "connect", set_pragmas)
             if not has_study:
                 create_tables(engine)
+            opened = cls(url, engine, study, create=create, file=file, waiting=waiting)
             undo.pop_all()
-        return cls(url, engine, file=file)
+        return opened
 
-    @contextlib.contextmanager
-    def reading(self) -> Iterator[sa.Connection]:
-        """Yield a connection to read from.
+    def bound_to(self, study: str) -> Self:
+        """Return the same connection for another study."""
+        bound = copy.copy(self)
+        bound.study = chosen_study(self.url, self.names, study)
+        return bound
+
+    @property
+    def arguments(self) -> str:
+        """The database and, if needed, the study as arguments of a command."""
+        return command_arguments(display_name(self.url), self.study if self.is_shared else None)
+
+    @property
+    def is_shared(self) -> bool:
+        """True if a command must name the study: the database holds others, or may hold others soon."""
+        return file_of(self.url) is None or bool(set(self.names) - {self.study})
+
+    def ask(self, question: Callable[[sa.Connection], Answer]) -> Answer:
+        """Return the answer to a question that only reads; it is asked again if the connection to a server is lost.
 
         Raises:
             StorageError: the database cannot be read.
         """
+        if (snapshot := self._snapshot) is not None:
+            with translate_errors(self.url):
+                return question(snapshot)
+
+        def attempt() -> Answer:
+            with self.engine.connect() as connection:
+                return question(connection)
+
+        return self.retrying(attempt)
+
+    def retrying(self, attempt: Callable[[], Answer]) -> Answer:
+        """Return the result of an attempt, which is repeated while the connection to a server is lost.
+
+        Raises:
+            StorageError: the attempt failed.
+        """
         with translate_errors(self.url):
-            if self._snapshot is not None:
-                yield self._snapshot
-            else:
-                with self.engine.connect() as connection:
-                    yield connection
+            return retrying(display_name(self.url), attempt, self._waiting)
+
+    def count(self, table: sa.Table, *where: sa.ColumnElement[bool]) -> int:
+        """Return the number of rows of the study in a table.
+
+        Raises:
+            StorageError: the database cannot be read.
+        """
+        query = sa.select(sa.func.count()).select_from(table).where(study_column(table) == self.study, *where)
+        return self.ask(lambda connection: int(connection.execute(query).scalar_one()))
 
     def rows(
         self,
@@ -188,21 +259,23 @@ class Connection:
         *where: sa.ColumnElement[bool],
         columns: "Sequence[sa.Column[Any]]" = (),
         skip: bool = False,
+        all_studies: bool = False,
     ) -> "list[sa.Row[Any]]":
-        """Return rows of a table in the order of its keys.
+        """Return rows of the study in a table, in the order of its keys.
 
         Args:
-            columns: the columns to read; all by default.
+            columns: the columns to read; by default all but the one that names the study.
             skip: leave out rows with invalid cells.
+            all_studies: return the rows of all studies, with the column that names the study.
 
         Raises:
             StorageError: without `skip`, a cell has another type than its column, or is out of bounds.
         """
-        read = list(columns or table.columns)
+        read = list(columns or (column for column in table.columns if all_studies or column.name != "study"))
         raw = (sa.type_coerce(column, _RAW).label(column.name) for column in read)  # as the driver returns them
-        query = sa.select(*raw).where(*where).order_by(*table.primary_key.columns)
-        with self.reading() as connection:
-            rows = list[Any](connection.execute(query))
+        own = sa.true() if all_studies else study_column(table) == self.study
+        query = sa.select(*raw).where(own, *where).order_by(*table.primary_key.columns)
+        rows = self.ask(lambda connection: list[Any](connection.execute(query)))
         if skip:
             return [row for row in rows if all(map(is_valid, read, row))]
         for place, column in enumerate(read):
@@ -235,8 +308,7 @@ class Connection:
             StorageError: the file is damaged.
         """
         if self.engine.dialect.name == "sqlite":
-            with self.reading() as connection:
-                damage = integrity_error(connection.exec_driver_sql, thorough=thorough)
+            damage = self.ask(lambda connection: integrity_error(connection.exec_driver_sql, thorough=thorough))
             if damage:
                 damaged = f"is damaged ({damage}); {RESTORE}" if thorough else DAMAGED
                 raise StorageError(f"{display_name(self.url)}: {damaged}")
@@ -262,7 +334,7 @@ def checked_file(url: str, *, create: bool) -> "Path | None":
     path = file_of(url)
     if path is not None:
         check_file(path, create)
-    elif sa.make_url(url).get_backend_name() == "sqlite":
+    elif connection_url(url).get_backend_name() == "sqlite":
         raise StorageError(f"{url}: a study needs a database file; an in-memory database is lost when the process ends")
     return path
 
@@ -274,7 +346,7 @@ def _has_study(url: str) -> bool:
         StorageError: the database holds other tables.
     """
     with translate_errors(url):
-        engine = sa.create_engine(parse_database_url(url), **engine_options(url))
+        engine = connect_engine(url)
         try:
             return check_tables(url, sa.inspect(engine))
         finally:

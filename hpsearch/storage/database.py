@@ -10,9 +10,9 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from hpsearch.core.files.file_lock import FileId
-from hpsearch.core.reading.urls import parse_database_url
+from hpsearch.core.reading.references import expand_url, is_reference
 from hpsearch.core.resources import check_open_files
-from hpsearch.core.text import redacted
+from hpsearch.core.text import redacted, without_secrets
 from hpsearch.errors import StorageError
 from hpsearch.storage.sqlite_file import connect_existing, real_path, sqlite_problem, url_of
 
@@ -26,21 +26,40 @@ def file_of(url: str) -> Path | None:
     Raises:
         StorageError: the text is not a URL.
     """
-    try:
-        parsed = sa.make_url(url)
-        if parsed.get_backend_name() != "sqlite":
-            url.encode()
-    except (SQLAlchemyError, ValueError):  # ValueError: the port is not a number, or the URL is not valid Unicode
-        raise StorageError(f"'{url}' is not a database URL; write sqlite:///FILE, for example") from None
+    if is_reference(url):
+        parsed = connection_url(url)
+    else:
+        try:
+            parsed = sa.make_url(url)
+            if parsed.get_backend_name() != "sqlite":
+                url.encode()
+        except (SQLAlchemyError, ValueError):  # ValueError: the port is not a number, or the URL is not valid Unicode
+            raise StorageError(f"'{url}' is not a database URL; write sqlite:///FILE, for example") from None
     if parsed.get_backend_name() != "sqlite" or parsed.database in (None, "", ":memory:"):
         return None
     return Path(str(parsed.database))
 
 
+def connection_url(url: str) -> sa.URL:
+    """Return the URL to connect to, with the values of its references.
+
+    Raises:
+        StorageError: an environment variable is not set, or the URL is invalid.
+    """
+    try:
+        return expand_url(url).url
+    except ValueError as error:
+        raise StorageError(f"{redacted(url)}: {error}") from None
+
+
 def display_name(url: str) -> str:
-    """Return a database as messages name it: its file, or its URL without the password."""
-    path = file_of(url)
-    return str(path) if path else redacted(sa.make_url(url).render_as_string(hide_password=True))
+    """Return a database as messages name it: its file, or its URL without the password.
+
+    `${NAME}` in the URL is kept, so that a command in a message can be copied.
+    """
+    if is_reference(url) or (path := file_of(url)) is None:
+        return redacted(url)
+    return str(path)
 
 
 @contextlib.contextmanager
@@ -63,6 +82,8 @@ def translate_errors(url: str) -> Iterator[None]:
 
 def _without_password(text: str, url: str) -> str:
     """Mask all text between user name and host: the message of a driver may hold a part of the password."""
+    with contextlib.suppress(ValueError):
+        text = without_secrets(text, expand_url(url).secrets)
     secret = url.rpartition("@")[0].partition("://")[2].partition(":")[2]
     for part in sorted({secret, *re.split(r"[:@/]", secret)}, key=len, reverse=True):
         if len(part) > 2:
@@ -80,14 +101,33 @@ def _reason(error: BaseException) -> str:
 
 
 def engine_options(url: str) -> dict[str, Any]:
-    """Return the arguments of `create_engine` for a URL: how to connect to an existing SQLite file, or a time limit."""
+    """Return the arguments of `create_engine` for a URL.
+
+    They say how to connect to an existing SQLite file or, for a server, set a time limit, and check a connection of the
+    pool before it is used.
+    """
     path = file_of(url)
     if path is not None:
         return {"creator": lambda: connect_existing(path)}
-    parsed = parse_database_url(url)
-    if "connect_timeout" in parsed.query or parsed.get_driver_name() not in _TIMED_DRIVERS:
-        return {}
-    return {"connect_args": {"connect_timeout": CONNECT_TIMEOUT}}
+    options: dict[str, Any] = {"pool_pre_ping": True}
+    parsed = connection_url(url)
+    if "connect_timeout" not in parsed.query and parsed.get_driver_name() in _TIMED_DRIVERS:
+        options["connect_args"] = {"connect_timeout": CONNECT_TIMEOUT}
+    return options
+
+
+def connect_engine(url: str, **options: Any) -> sa.Engine:
+    """Return an engine for a URL.
+
+    Args:
+        options: of `create_engine`, in place of `engine_options`.
+
+    Raises:
+        StorageError: an environment variable is not set, or the URL is invalid.
+        SQLAlchemyError: the driver is unknown.
+        ImportError: the driver is not installed.
+    """
+    return sa.create_engine(connection_url(url), **(options or engine_options(url)))
 
 
 def check_separate(url: str, tracking_uri: str) -> None:
@@ -114,17 +154,11 @@ def _identity(url: str) -> object:
     if path is not None:
         file = real_path(path)
         return FileId.of(file) or file
-    parsed = parse_database_url(url)
+    parsed = connection_url(url)
     return parsed.get_backend_name(), parsed.host, parsed.port, parsed.database, parsed.query.get("host")
 
 
 def forked_url(url: str, name: str) -> str:
-    """Return the URL of `<name>.db` in the folder of the database that is forked.
-
-    Raises:
-        StorageError: that database is not a file.
-    """
+    """Return the URL of a fork: `<name>.db` in the folder of the database that is forked, or the same server."""
     path = file_of(url)
-    if path is None:
-        raise StorageError(f"{display_name(url)}: only a study in a SQLite file can be forked by name")
-    return url_of(str(path.with_name(f"{name}.db")))
+    return url if path is None else url_of(str(path.with_name(f"{name}.db")))

@@ -15,17 +15,17 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from hpsearch.core.interpreter import BackgroundImports
 from hpsearch.core.loggers import quiet_logger, quiet_logging
-from hpsearch.core.reading.urls import parse_database_url
+from hpsearch.core.reading.references import is_reference
+from hpsearch.storage.access.transaction import Transaction
 from hpsearch.storage.connection import Connection
-from hpsearch.storage.database import engine_options, translate_errors
+from hpsearch.storage.database import connection_url, engine_options, translate_errors
 from hpsearch.storage.lease import Lease
 from hpsearch.storage.sqlite_file import set_pragmas
+from hpsearch.storage.tables import lock_server
 
 if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
-
-    from hpsearch.storage.study_tables import StudyTable
 
 _MODULES = ("sqlalchemy.orm", "alembic.command", "optuna.storages._rdb.models")
 _WHAT = "its copy for Optuna"
@@ -41,11 +41,10 @@ class OptunaMirror:
         imports: modules that the first write imports, in 0.15 s.
     """
 
-    def __init__(self, connection: Connection, lease: Lease, study: "StudyTable") -> None:
+    def __init__(self, connection: Connection, lease: Lease) -> None:
         self._connection = connection
         self._url = connection.url
         self._lease = lease
-        self._study = study
         self.imports = BackgroundImports(*_MODULES)
         self._storage: optuna.storages.RDBStorage | None = None
         self._studies: dict[str, optuna.Study] = {}  # by stage
@@ -64,13 +63,17 @@ class OptunaMirror:
         if stage not in self._studies:
             self._lease.renew()  # waits for the write lock; Optuna makes only five attempts
             name = self._name(stage)
-            with quiet_logger("optuna"), translate_errors(self._url), self._connection.validated(_WHAT):
-                self._studies[stage] = optuna.create_study(
+
+            def create() -> optuna.Study:
+                return optuna.create_study(
                     storage=self.storage(),
                     study_name=name,
                     direction="minimize" if sign > 0 else "maximize",
                     load_if_exists=True,
                 )
+
+            with quiet_logger("optuna"), self._connection.validated(_WHAT):
+                self._studies[stage] = self._connection.retrying(create)
         return (self.counts() or {}).get(stage, 0)
 
     def add(self, stage: str, trials: "Sequence[FrozenTrial]") -> None:
@@ -82,16 +85,24 @@ class OptunaMirror:
         from sqlalchemy.orm import Session
 
         first, study_id = (self.counts() or {})[stage], self._study_id(stage)
+
+        def rows() -> list[Any]:
+            return [trial_row(trial, study_id, number) for number, trial in enumerate(trials, first)]
+
         try:
-            rows = [trial_row(trial, study_id, number) for number, trial in enumerate(trials, first)]
+            rows()
         except (ImportError, AttributeError, TypeError):  # a version of Optuna with other classes
             self._lease.renew()
             with quiet_logger("optuna"), translate_errors(self._url):
                 self._studies[stage].add_trials(trials)
             return
-        with self._lease.transaction() as connection, Session(connection) as session:
-            session.add_all(rows)
-            session.flush()  # the transaction commits
+
+        def work(transaction: Transaction) -> None:
+            with Session(transaction.connection) as session:
+                session.add_all(rows())  # new objects: those of a failed transaction belong to its session
+                session.flush()  # the transaction commits
+
+        self._lease.write(work)
 
     def delete(self, stage: str) -> None:
         """Delete a stage's study, if it exists.
@@ -102,8 +113,13 @@ class OptunaMirror:
         import optuna
 
         name = self._name(stage)
-        with quiet_logger("optuna"), translate_errors(self._url), contextlib.suppress(KeyError):
-            optuna.delete_study(study_name=name, storage=self.storage())
+
+        def delete() -> None:
+            with contextlib.suppress(KeyError):
+                optuna.delete_study(study_name=name, storage=self.storage())
+
+        with quiet_logger("optuna"):
+            self._connection.retrying(delete)
         self._studies.pop(stage, None)
 
     def counts(self) -> dict[str, int] | None:
@@ -112,12 +128,18 @@ class OptunaMirror:
         The tables are read without Optuna, which would write to them.
         """
         prefix = self._name("")
-        with self._connection.reading() as connection:
+        joined = _STUDIES.outerjoin(_TRIALS, _STUDIES.c.study_id == _TRIALS.c.study_id)
+        query = sa.select(_STUDIES.c.study_name, sa.func.count(_TRIALS.c.trial_id)).select_from(joined)
+        own = _STUDIES.c.study_name.startswith(prefix, autoescape=True)
+
+        def question(connection: sa.Connection) -> "list[Any] | None":
             if not {"studies", "trials"} <= set(sa.inspect(connection).get_table_names()):
                 return None
-            joined = _STUDIES.outerjoin(_TRIALS, _STUDIES.c.study_id == _TRIALS.c.study_id)
-            query = sa.select(_STUDIES.c.study_name, sa.func.count(_TRIALS.c.trial_id)).select_from(joined)
-            rows = connection.execute(query.group_by(_STUDIES.c.study_name)).all()
+            return list(connection.execute(query.where(own).group_by(_STUDIES.c.study_name)))
+
+        rows = self._connection.ask(question)
+        if rows is None:
+            return None
         return {str(name).removeprefix(prefix): count for name, count in rows if str(name).startswith(prefix)}
 
     def close(self) -> None:
@@ -132,10 +154,12 @@ class OptunaMirror:
         import optuna
 
         if self._storage is None:
-            parsed = parse_database_url(self._url)
-            named = self._url if parsed.get_backend_name() == "sqlite" else parsed.render_as_string(hide_password=False)
+            parsed = connection_url(self._url)
+            is_file = parsed.get_backend_name() == "sqlite" and not is_reference(self._url)
+            named = self._url if is_file else parsed.render_as_string(hide_password=False)
             url = named.replace("{", "{{").replace("}", "}}")  # Optuna applies str.format to it
-            with quiet_logging():  # of the migrations
+            with quiet_logging(), self._connection.engine.connect() as connection:  # of the migrations
+                lock_server(connection)  # two processes would create the same tables
                 self._storage = optuna.storages.RDBStorage(url, engine_kwargs=engine_options(self._url))
             if self._connection.engine.dialect.name == "sqlite":
                 sa.event.listen(self._storage.engine, "connect", set_pragmas)
@@ -143,12 +167,11 @@ class OptunaMirror:
         return self._storage
 
     def _name(self, stage: str) -> str:
-        return f"{self._study.load().name}/{stage}"
+        return f"{self._connection.study}/{stage}"
 
     def _study_id(self, stage: str) -> int:
         query = sa.select(_STUDIES.c.study_id).where(_STUDIES.c.study_name == self._name(stage))
-        with self._connection.reading() as connection:
-            return int(connection.execute(query).scalar_one())
+        return self._connection.ask(lambda connection: int(connection.execute(query).scalar_one()))
 
 
 def trial_row(trial: "FrozenTrial", study_id: int, number: int) -> Any:

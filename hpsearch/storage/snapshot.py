@@ -7,10 +7,9 @@ from typing import NamedTuple
 import sqlalchemy as sa
 
 from hpsearch.core.files.file_lock import FileId, begin_use, end_use
-from hpsearch.core.reading.urls import parse_database_url
 from hpsearch.errors import StorageError
 from hpsearch.storage.connection import NO_STUDY, Connection, sqlite_engine
-from hpsearch.storage.database import display_name, engine_options, file_of, translate_errors
+from hpsearch.storage.database import connect_engine, display_name, file_of, translate_errors
 from hpsearch.storage.sqlite_file import BUSY_TIMEOUT, readable, real_path
 from hpsearch.storage.tables import check_tables
 
@@ -27,14 +26,15 @@ class Snapshot(NamedTuple):
 
 
 @contextlib.contextmanager
-def open_snapshot(url: str, timeout: float = BUSY_TIMEOUT) -> Iterator[Snapshot]:
+def open_snapshot(url: str, study: str | None = None, timeout: float = BUSY_TIMEOUT) -> Iterator[Snapshot]:
     """Open an existing database for reading only; no file is written or created.
 
     Args:
+        study: the study that is meant; None for the only one.
         timeout: seconds to wait for a process that writes.
 
     Raises:
-        StorageError: the database cannot be read, or is not a study database.
+        StorageError: the database cannot be read, or is not a study database; it holds no such study, or several.
     """
     path = file_of(url)
     with contextlib.ExitStack() as stack:
@@ -43,16 +43,14 @@ def open_snapshot(url: str, timeout: float = BUSY_TIMEOUT) -> Iterator[Snapshot]
             begin_use(file)
             stack.callback(end_use, file)
         with translate_errors(url):
-            if address is None:
-                engine = sa.create_engine(parse_database_url(url), **engine_options(url))
-            else:
-                engine = sqlite_engine(address, timeout)
+            engine = connect_engine(url) if address is None else sqlite_engine(address, timeout)
             stack.callback(engine.dispose)
             connection = stack.enter_context(engine.connect())
             _begin_transaction(connection)
             if not check_tables(url, sa.inspect(connection)):
                 raise StorageError(f"{display_name(url)}: {NO_STUDY}")
-        yield Snapshot(Connection(url, engine, connection), address is None or address.endswith("?mode=ro"))
+        opened = Connection(url, engine, study, snapshot=connection)
+        yield Snapshot(opened, address is None or address.endswith("?mode=ro"))
 
 
 def _begin_transaction(connection: sa.Connection) -> None:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from hpsearch.core.files.file_lock import descriptor
 from hpsearch.core.files.mounts import is_mounted_file, mount_of
 from hpsearch.core.files.temporary import private_folder
+from hpsearch.core.reading.references import is_reference
 from hpsearch.errors import StorageError
 
 BUSY_TIMEOUT = 75.0  # seconds to wait for another process that writes
@@ -299,12 +300,12 @@ def _size(path: Path) -> int:
 
 
 def url_of(database: str) -> str:
-    """Return the URL of a path; a URL is returned unchanged.
+    """Return the URL of a path; a URL, or `${NAME}` for one, is returned unchanged.
 
     Raises:
         StorageError: the path contains a question mark.
     """
-    if "://" in database:
+    if "://" in database or is_reference(database):
         return database
     if "?" in database:
         raise StorageError(f"{database}: a path with a question mark cannot be used; rename the file or its folder")

@@ -9,9 +9,10 @@ import json
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Self, TypeVar, final
+from typing import Any, Self, final
 
 from hpsearch.errors import StorageError
+from hpsearch.storage.access.server import Answer, Waiting, is_lost
 from hpsearch.storage.connection import Connection, checked_file
 from hpsearch.storage.database import file_of
 from hpsearch.storage.lease import Lease
@@ -22,8 +23,6 @@ from hpsearch.storage.sqlite_file import BUSY_TIMEOUT, file_stamp
 from hpsearch.storage.study_tables import BaselineTable, EnsembleTable, StageTable, StudyTable, WeightsTable
 from hpsearch.storage.tables import spec_hash
 from hpsearch.storage.trials import TrialTable
-
-Answer = TypeVar("Answer")
 
 
 @final
@@ -45,30 +44,41 @@ class StudyDatabase:
         self.weights = WeightsTable(connection, self.lease)
         self.baselines = BaselineTable(connection, self.lease)
         self.ensemble = EnsembleTable(connection, self.lease)
-        self.mirror = OptunaMirror(connection, self.lease, self.study)
+        self.mirror = OptunaMirror(connection, self.lease)
 
     @classmethod
-    def open(cls, url: str, *, create: bool) -> Self:
+    def open(cls, url: str, study: str | None = None, *, create: bool, waiting: Waiting = Waiting()) -> Self:  # noqa: B008
         """Open an existing database or, with `create`, a new one.
 
+        Args:
+            study: name of the study; None for the only one.
+            create: the database and the study may be new.
+            waiting: how to wait for a server that does not answer.
+
         Raises:
-            StorageError: the database does not exist, is not a study database, is damaged, or cannot be written.
+            StorageError: the database does not exist, is not a study database, is damaged, or cannot be written; it
+                holds no such study, or several.
         """
-        return cls(Connection.open(url, create=create))
+        return cls(Connection.open(url, study, create=create, waiting=waiting))
 
     @classmethod
     @contextlib.contextmanager
-    def snapshot(cls, url: str, timeout: float = BUSY_TIMEOUT) -> Iterator[Self]:
+    def snapshot(cls, url: str, study: str | None = None, timeout: float = BUSY_TIMEOUT) -> Iterator[Self]:
         """Open an existing database as it is at one moment; nothing is written.
 
         Args:
+            study: name of the study; None for the only one.
             timeout: seconds to wait for a process that writes.
 
         Raises:
-            StorageError: the database cannot be read, or is not a study database.
+            StorageError: the database cannot be read, or is not a study database; it holds no such study, or several.
         """
-        with open_snapshot(url, timeout) as snapshot:
+        with open_snapshot(url, study, timeout) as snapshot:
             yield cls(snapshot.connection, locking=snapshot.locking)
+
+    def bound_to(self, study: str) -> Self:
+        """Return the same database for another study."""
+        return type(self)(self.connection.bound_to(study), locking=self.locking)
 
     def begin(
         self,
@@ -88,6 +98,7 @@ class StudyDatabase:
             forked: name of the study that it is forked from.
         """
         digest, now = spec_hash(json.dumps(spec)), time.time()
+        self.connection.study = self.connection.study or name
         study = StoredStudy(name, uuid.uuid4().hex, spec, fingerprint, version, now, digest, forked)
         self.study.begin(study, prior)
         return study
@@ -107,7 +118,9 @@ class StudyDatabase:
         """Return a value that differs after a trial is added or finishes, a stage begins or ends, test scores are
         stored, or the holder of the lease changes or renews it."""
         stages = sorted((s.stage, s.ended) for s in self.stages.load().values())
-        return sorted(self.trials.states().items()), self.weights.tested(), stages, self.lease.holder()
+        holder = self.lease.holder()
+        renewed = holder and (*holder.process, holder.heartbeat)
+        return sorted(self.trials.states().items()), self.weights.tested(), stages, renewed
 
     def close(self) -> None:
         """Close every connection, which merges SQLite's write-ahead log into the file."""
@@ -115,27 +128,33 @@ class StudyDatabase:
         self.connection.close()
 
 
-def read(url: str, ask: Callable[[StudyDatabase], Answer], *, check: bool = True, tries: int = 3) -> Answer:
+def read(
+    url: str, ask: Callable[[StudyDatabase], Answer], study: str | None = None, *, check: bool = True, tries: int = 3
+) -> Answer:
     """Return the answer of `ask` to a snapshot of a database.
 
-    If a file that is read without locks changes in the meantime, `ask` is called again with a new snapshot.
+    If a file that is read without locks changes in the meantime, or the connection to a server is lost, `ask` is called
+    again with a new snapshot.
 
     Args:
+        study: name of the study; None for the only one.
         check: check first that the file is intact, which takes longer for larger files.
         tries: maximum number of snapshots.
 
     Raises:
-        StorageError: the database does not exist, cannot be read, or is not a study database.
+        StorageError: the database does not exist, cannot be read, or is not a study database; it holds no such study,
+            or several.
     """
     path = checked_file(url, create=False) if check else file_of(url)
     before = file_stamp(path) if path is not None else []
     try:
-        with StudyDatabase.snapshot(url) as database:
+        with StudyDatabase.snapshot(url, study) as database:
             answer = ask(database)
-    except StorageError:
-        if path is None or tries == 1 or file_stamp(path) == before:
+    except StorageError as error:
+        changed = is_lost(error) if path is None else file_stamp(path) != before
+        if tries == 1 or not changed:
             raise
     else:
         if path is None or tries == 1 or database.locking or file_stamp(path) == before:
             return answer
-    return read(url, ask, check=False, tries=tries - 1)
+    return read(url, ask, study, check=False, tries=tries - 1)

@@ -11,6 +11,7 @@ from hpsearch.core.bounded import decode_mapping, decode_scores
 from hpsearch.core.schema import Listed, StrictModel
 from hpsearch.core.space import Axis, Box, check_box
 from hpsearch.errors import StorageError
+from hpsearch.storage.access.transaction import Transaction
 from hpsearch.storage.connection import NO_STUDY, Connection
 from hpsearch.storage.database import display_name
 from hpsearch.storage.lease import Lease
@@ -21,7 +22,7 @@ from hpsearch.storage.trials import insert_trials
 
 @final
 class StudyTable:
-    """The table of the one study of a database, and the table of its prepared data."""
+    """The table of studies, and the table of their prepared data."""
 
     def __init__(self, connection: Connection, lease: Lease) -> None:
         self._connection = connection
@@ -54,15 +55,19 @@ class StudyTable:
         Args:
             prior: finished trials of the study that it is forked from.
         """
-        with self._lease.transaction() as connection:
-            connection.execute(STUDY.insert().values(**{**study._asdict(), "spec": json.dumps(study.spec)}))
-            insert_trials(connection, prior)
+        row = {**study._asdict(), "spec": json.dumps(study.spec)}
+
+        def work(transaction: Transaction) -> None:
+            transaction.insert(STUDY, row)
+            insert_trials(transaction, prior)
+
+        self._lease.write(work)
 
     def change_spec(self, spec: dict[str, Any]) -> None:
         """Replace the spec."""
         text = json.dumps(spec)
-        with self._lease.transaction() as connection:
-            connection.execute(STUDY.update().values(spec=text, hash=spec_hash(text)))
+        values = {"spec": text, "hash": spec_hash(text)}
+        self._lease.write(lambda transaction: transaction.update(STUDY, values))
 
     def prepared(self) -> list[bytes]:
         """Return the stored `PreparedData` of each preprocessing variant, as bytes."""
@@ -70,9 +75,12 @@ class StudyTable:
 
     def save_prepared(self, contents: Sequence[bytes]) -> None:
         """Store the `PreparedData` of each preprocessing variant, which a model needs without the data."""
-        with self._lease.transaction() as connection:
-            connection.execute(PREPARED.delete())
-            connection.execute(PREPARED.insert(), [{"number": n, "content": c} for n, c in enumerate(contents)])
+
+        def work(transaction: Transaction) -> None:
+            transaction.delete(PREPARED)
+            transaction.insert(PREPARED, *({"number": n, "content": c} for n, c in enumerate(contents)))
+
+        self._lease.write(work)
 
 
 @final
@@ -102,8 +110,8 @@ class StageTable:
 
     def begin(self, stage: str, box: Box) -> StoredStage:
         """Store a new stage."""
-        with self._lease.transaction() as connection:
-            connection.execute(STAGE.insert().values(stage=stage, box=json.dumps(box), seconds=0.0))
+        row = {"stage": stage, "box": json.dumps(box), "seconds": 0.0}
+        self._lease.write(lambda transaction: transaction.insert(STAGE, row))
         return StoredStage(stage, box, 0.0, None)
 
     def end(self, stage: str, trials: int | None, seconds: float = 0.0) -> None:
@@ -112,9 +120,8 @@ class StageTable:
         Args:
             seconds: running time of the stage since its running time was last stored.
         """
-        update = STAGE.update().where(STAGE.c.stage == stage)
-        with self._lease.transaction() as connection:
-            connection.execute(update.values(ended=trials, seconds=STAGE.c.seconds + seconds))
+        values = {"ended": trials, "seconds": STAGE.c.seconds + seconds}
+        self._lease.write(lambda transaction: transaction.update(STAGE, values, STAGE.c.stage == stage))
 
 
 @final
@@ -146,28 +153,32 @@ class WeightsTable:
 
     def add(self, weights: StoredWeights) -> None:
         """Store the weights of a trial."""
-        with self._lease.transaction() as connection:
-            connection.execute(CHAMPION.delete().where(_is(weights.stage, weights.number)))
-            connection.execute(CHAMPION.insert().values(weights._asdict()))
+
+        def work(transaction: Transaction) -> None:
+            transaction.delete(CHAMPION, _is(weights.stage, weights.number))
+            transaction.insert(CHAMPION, weights._asdict())
+
+        self._lease.write(work)
 
     def save_champion(self, champion: StoredWeights) -> None:
         """Store the champion with its test scores, and delete those of other trials."""
         row = champion._asdict() | {"test": json.dumps(champion.test)}
-        with self._lease.transaction() as connection:
-            connection.execute(CHAMPION.delete().where(_is(champion.stage, champion.number)))
-            connection.execute(CHAMPION.update().values(test=None, diagnostics=None))
-            connection.execute(CHAMPION.insert().values(row))
+
+        def work(transaction: Transaction) -> None:
+            transaction.delete(CHAMPION, _is(champion.stage, champion.number))
+            transaction.update(CHAMPION, {"test": None, "diagnostics": None})
+            transaction.insert(CHAMPION, row)
+
+        self._lease.write(work)
 
     def save_diagnostics(self, trial: Trial, diagnostics: bytes) -> None:
         """Store the champion's diagnostics."""
-        with self._lease.transaction() as connection:
-            update = CHAMPION.update().where(_is(trial.stage, trial.number))
-            connection.execute(update.values(diagnostics=diagnostics))
+        values = {"diagnostics": diagnostics}
+        self._lease.write(lambda transaction: transaction.update(CHAMPION, values, _is(*trial.key)))
 
     def tested(self) -> int:
         """Return the number of trials with test scores: 1 for a finished study, else 0."""
-        with self._connection.reading() as connection:
-            return int(connection.execute(sa.select(sa.func.count(CHAMPION.c.test))).scalar_one())
+        return self._connection.count(CHAMPION, CHAMPION.c.test.is_not(None))
 
 
 @final
@@ -188,16 +199,18 @@ class BaselineTable:
     def save(self, baseline: Baseline) -> None:
         """Store a baseline in place of an earlier one of its name."""
         row = baseline._asdict() | {"scores": json.dumps(baseline.scores)}
-        with self._lease.transaction() as connection:
-            connection.execute(BASELINE.delete().where(BASELINE.c.name == baseline.name))
-            connection.execute(BASELINE.insert().values(row))
+
+        def work(transaction: Transaction) -> None:
+            transaction.delete(BASELINE, BASELINE.c.name == baseline.name)
+            transaction.insert(BASELINE, row)
+
+        self._lease.write(work)
 
     def delete_failed(self) -> int:
         """Delete the baselines without a model, so that they are fitted again; return their number."""
         failed = [baseline.name for baseline in self.load().values() if baseline.error is not None]
         if failed:
-            with self._lease.transaction() as connection:
-                connection.execute(BASELINE.delete().where(BASELINE.c.name.in_(failed)))
+            self._lease.write(lambda transaction: transaction.delete(BASELINE, BASELINE.c.name.in_(failed)))
         return len(failed)
 
 
@@ -236,12 +249,16 @@ class EnsembleTable:
 
     def save(self, ensemble: StoredEnsemble | None) -> None:
         """Store the ensemble in place of an earlier one; None only deletes that."""
-        with self._lease.transaction() as connection:
-            connection.execute(ENSEMBLE.delete())
-            if ensemble is not None:
-                members = [(*key, count) for key, count in ensemble.members.items()]
-                text = json.dumps(ensemble._asdict() | {"members": members})
-                connection.execute(ENSEMBLE.insert().values(number=0, ensemble=text))
+        rows = []
+        if ensemble is not None:
+            members = [(*key, count) for key, count in ensemble.members.items()]
+            rows = [{"number": 0, "ensemble": json.dumps(ensemble._asdict() | {"members": members})}]
+
+        def work(transaction: Transaction) -> None:
+            transaction.delete(ENSEMBLE)
+            transaction.insert(ENSEMBLE, *rows)
+
+        self._lease.write(work)
 
 
 def _is(stage: str, number: int) -> sa.ColumnElement[bool]:

@@ -1,4 +1,4 @@
-"""The tables of a study database."""
+"""The tables of a study database, which holds the rows of one or several studies."""
 
 import hashlib
 import math
@@ -8,8 +8,16 @@ import sqlalchemy as sa
 
 from hpsearch.errors import StorageError
 from hpsearch.storage.database import display_name
+from hpsearch.storage.sqlite_file import DAMAGED
 
 METADATA = sa.MetaData()
+
+
+def _study() -> "sa.Column[str]":
+    """Return the column that says which study a row belongs to."""
+    return sa.Column("study", sa.String(100), primary_key=True)
+
+
 STUDY = sa.Table(
     "hpsearch_study",
     METADATA,
@@ -25,6 +33,7 @@ STUDY = sa.Table(
 STAGE = sa.Table(
     "hpsearch_stage",
     METADATA,
+    _study(),
     sa.Column("stage", sa.String(50), primary_key=True),
     sa.Column("box", sa.Text, nullable=False),  # internal values
     sa.Column("seconds", sa.Float, nullable=False),  # running time, over all sessions
@@ -33,6 +42,7 @@ STAGE = sa.Table(
 TRIAL = sa.Table(
     "hpsearch_trial",
     METADATA,
+    _study(),
     sa.Column("stage", sa.String(50), primary_key=True),
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("internal_params", sa.Text, nullable=False),  # the point, as internal values
@@ -50,6 +60,7 @@ TRIAL = sa.Table(
 CHECKPOINT = sa.Table(
     "hpsearch_checkpoint",
     METADATA,
+    _study(),
     sa.Column("stage", sa.String(50), primary_key=True),
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("epochs", sa.Integer, nullable=False),
@@ -60,6 +71,7 @@ CHECKPOINT = sa.Table(
 CHAMPION = sa.Table(
     "hpsearch_champion",
     METADATA,
+    _study(),
     sa.Column("stage", sa.String(50), primary_key=True),
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("weights", sa.LargeBinary, nullable=False),
@@ -69,18 +81,21 @@ CHAMPION = sa.Table(
 ENSEMBLE = sa.Table(
     "hpsearch_ensemble",
     METADATA,
+    _study(),
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),  # 0: a study has at most one
     sa.Column("ensemble", sa.Text, nullable=False),  # `StoredEnsemble` as JSON
 )
 PREPARED = sa.Table(
     "hpsearch_prepared",
     METADATA,
+    _study(),
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),  # of the preprocessing variant
     sa.Column("content", sa.LargeBinary, nullable=False),  # `PreparedData.to_bytes`
 )
 BASELINE = sa.Table(
     "hpsearch_baseline",
     METADATA,
+    _study(),
     sa.Column("name", sa.String(20), primary_key=True),
     sa.Column("variant", sa.Integer, nullable=False),  # of the preprocessing
     sa.Column("rows", sa.Integer, nullable=False),  # training rows that it was fitted to, in each fold
@@ -92,16 +107,18 @@ BASELINE = sa.Table(
 LEASE = sa.Table(
     "hpsearch_lease",
     METADATA,
-    sa.Column("name", sa.String(20), primary_key=True),
+    _study(),
     sa.Column("token", sa.String(32), nullable=False),
     sa.Column("host", sa.String(255), nullable=False),
     sa.Column("pid", sa.Integer, nullable=False),
     sa.Column("since", sa.Float, nullable=False),  # Unix times
     sa.Column("heartbeat", sa.Float, nullable=False),
+    sa.Column("writes", sa.Integer, nullable=False),  # transactions of the holder that were committed
     sa.Column("file", sa.String(40)),  # identity of the database file, which a copy does not share; NULL on a server
 )
 
 
+SCHEMA_LOCK = 0x6870736561726368  # "hpsearch"
 MAX_COUNT, MAX_SECONDS, MAX_TIME = 1 << 31, 1e9, 1e11  # of integers; of a duration; of Unix times
 MAX_LINE, MAX_CELL = 1000, 1 << 26  # characters of a name, and of other text
 _TIMES = ("created", "finished", "since", "heartbeat")
@@ -130,8 +147,25 @@ def is_valid(column: sa.Column[Any], cell: object) -> bool:
     return len(cell) <= (getattr(column.type, "length", None) or MAX_LINE) and cell.isprintable()
 
 
+def study_column(table: sa.Table) -> "sa.Column[str]":
+    """Return the column of a table that holds the name of the study."""
+    return table.c.name if table is STUDY else table.c.study
+
+
+def study_names(url: str, connection: sa.Connection) -> list[str]:
+    """Return the names of all studies of a database, sorted.
+
+    Raises:
+        StorageError: a name is damaged.
+    """
+    names = list[Any](connection.execute(sa.select(sa.type_coerce(STUDY.c.name, sa.types.NullType()))).scalars())
+    if not all(is_valid(STUDY.c.name, name) for name in names):
+        raise StorageError(f"{display_name(url)}: column name of table {STUDY.name} {DAMAGED}")
+    return sorted(names)
+
+
 def check_tables(url: str, inspector: sa.Inspector) -> bool:
-    """Return whether a database holds the tables of a study; False for one without tables.
+    """Return whether a database holds the tables of studies; False for one without tables.
 
     Raises:
         StorageError: the database holds other tables or other columns.
@@ -158,7 +192,14 @@ def create_tables(engine: sa.Engine) -> None:
     with engine.begin() as connection:
         if engine.dialect.name == "sqlite":
             connection.exec_driver_sql("BEGIN IMMEDIATE")
+        lock_server(connection)
         METADATA.create_all(connection)
+
+
+def lock_server(connection: sa.Connection) -> None:
+    """Let one process at a time create tables on a server, ours or Optuna's, until the transaction ends."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(SCHEMA_LOCK)))
 
 
 def spec_hash(text: str) -> str:

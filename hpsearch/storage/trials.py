@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from hpsearch.core.bounded import decode_curves, decode_mapping
 from hpsearch.core.space import Box, InternalValue, Space, check_box
 from hpsearch.errors import StorageError
+from hpsearch.storage.access.transaction import Transaction
 from hpsearch.storage.connection import Connection
 from hpsearch.storage.lease import Lease
 from hpsearch.storage.records import FINISHED, Trial, TrialKey, with_result
@@ -44,9 +45,7 @@ class TrialTable:
 
     def count(self, stage: str) -> int:
         """Return the number of a stage's trials, finished or not."""
-        with self._connection.reading() as connection:
-            query = sa.select(sa.func.count()).select_from(TRIAL).where(TRIAL.c.stage == stage)
-            return int(connection.execute(query).scalar_one())
+        return self._connection.count(TRIAL, TRIAL.c.stage == stage)
 
     def numbers(self, stage: str, state: str) -> list[int]:
         """Return the numbers of a stage's trials in a state."""
@@ -100,8 +99,7 @@ class TrialTable:
 
     def add(self, trials: Sequence[Trial]) -> None:
         """Store new trials in one transaction, copied outcomes included."""
-        with self._lease.transaction() as connection:
-            insert_trials(connection, trials)
+        self._lease.write(lambda transaction: insert_trials(transaction, trials))
 
     def save(
         self,
@@ -127,36 +125,34 @@ class TrialTable:
         numbers = [r.number for r in results]
         done = [r for r in results if r.state != "running"]
         running = [r for r in results if r.state == "running"]
-        with self._lease.transaction() as connection:
-            of_trial = sa.and_(CHECKPOINT.c.stage == stage, CHECKPOINT.c.number.in_(numbers))
-            connection.execute(CHECKPOINT.delete().where(of_trial))
-            if running:
-                connection.execute(CHECKPOINT.insert(), [_checkpoint_row(stage, r) for r in running])
+
+        def work(transaction: Transaction) -> None:
+            transaction.delete(CHECKPOINT, CHECKPOINT.c.stage == stage, CHECKPOINT.c.number.in_(numbers))
+            transaction.insert(CHECKPOINT, *(_checkpoint_row(stage, r) for r in running))
             if done:
                 rows = [{"which": r.number, **_result_columns(r, finished)} for r in done]
-                update = TRIAL.update().where(TRIAL.c.stage == stage, TRIAL.c.number == sa.bindparam("which"))
-                connection.execute(update.values({key: sa.bindparam(key) for key in list(rows[0])[1:]}), rows)
+                columns: dict[str, Any] = {key: sa.bindparam(key) for key in list(rows[0])[1:]}
+                of_trial = TRIAL.c.stage == stage, TRIAL.c.number == sa.bindparam("which")
+                transaction.update(TRIAL, columns, *of_trial, each=rows)
             for name, number in drop:
-                connection.execute(CHAMPION.delete().where(CHAMPION.c.stage == name, CHAMPION.c.number == number))
-            if keep:
-                weights = [{"stage": stage, "number": r.number, "weights": r.weights} for r in keep]
-                connection.execute(CHAMPION.insert(), weights)
+                transaction.delete(CHAMPION, CHAMPION.c.stage == name, CHAMPION.c.number == number)
+            weights = [{"stage": stage, "number": r.number, "weights": r.weights} for r in keep]
+            transaction.insert(CHAMPION, *weights)
             if seconds:
-                where = STAGE.c.stage == stage
-                connection.execute(STAGE.update().where(where).values(seconds=STAGE.c.seconds + seconds))
+                transaction.update(STAGE, {"seconds": STAGE.c.seconds + seconds}, STAGE.c.stage == stage)
+
+        self._lease.write(work)
         return finished
 
     def restart(self, stage: str, numbers: Sequence[int]) -> None:
         """Set failed trials back to running and delete their results."""
-        with self._lease.transaction() as connection:
-            of_trial = sa.and_(TRIAL.c.stage == stage, TRIAL.c.number.in_(numbers))
-            connection.execute(TRIAL.update().where(of_trial).values(_RESTARTED))
+        of_trial = TRIAL.c.stage == stage, TRIAL.c.number.in_(numbers)
+        self._lease.write(lambda transaction: transaction.update(TRIAL, _RESTARTED, *of_trial))
 
 
-def insert_trials(connection: sa.Connection, trials: Sequence[Trial]) -> None:
+def insert_trials(transaction: Transaction, trials: Sequence[Trial]) -> None:
     """Insert trials in an open transaction."""
-    if trials:
-        connection.execute(TRIAL.insert(), [_trial_row(trial) for trial in trials])
+    transaction.insert(TRIAL, *map(_trial_row, trials))
 
 
 def _trial_row(trial: Trial) -> dict[str, Any]:

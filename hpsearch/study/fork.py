@@ -40,13 +40,16 @@ class Transfer(NamedTuple):
     note: str
 
 
-def read_parent(url: str) -> ParentStudy:
+def read_parent(url: str, study: str | None = None) -> ParentStudy:
     """Read the study to fork; nothing is written.
+
+    Args:
+        study: name of the study; None for the only one.
 
     Raises:
         StorageError: the database does not exist, or it holds no study.
     """
-    return read(url, _parent)
+    return read(url, _parent, study)
 
 
 def _parent(storage: StudyDatabase) -> ParentStudy:

@@ -16,6 +16,7 @@ from hpsearch.data.dataset import prepare
 from hpsearch.errors import OutputError, StorageError
 from hpsearch.models.prepared import PreparedData
 from hpsearch.search.schedule.ahead import idle_notice, worker_count
+from hpsearch.storage.access.server import Waiting
 from hpsearch.storage.connection import NO_STUDY
 from hpsearch.storage.database import check_separate, display_name
 from hpsearch.storage.records import StoredStudy
@@ -48,7 +49,10 @@ class Options(NamedTuple):
         tracking: MLflow tracking URI; "none" disables tracking.
         stop: called between steps; when it returns True, the study stops.
         retry_failed: train failed trials again.
-        parent: URL of the study to fork.
+        parent: URL of the database of the study to fork.
+        parent_study: name of the study to fork; None for the only one of its database.
+        study: name of the study to resume; None for the name in the study file, or for the only one of the database.
+        notify: tells the user that a server does not answer.
         executor: name of an executor, or a function that returns one.
         tracker: name of a tracker, or a function that returns one.
     """
@@ -58,6 +62,9 @@ class Options(NamedTuple):
     stop: Callable[[], bool] = lambda: False
     retry_failed: bool = False
     parent: str | None = None
+    parent_study: str | None = None
+    study: str | None = None
+    notify: Callable[[str], None] = lambda _: None
     executor: str | ExecutorFactory = "processes"
     tracker: str | TrackerFactory = "mlflow"
 
@@ -92,9 +99,11 @@ class Session:
         if options.tracking != "none":
             check_separate(url, options.tracking)
         # Read first: opening the database for writing creates files in its folder.
-        parent = None if options.parent is None else read_parent(options.parent)
-        restored = read(url, restore_study) if file_spec is None else None
-        self._storage = StudyDatabase.open(url, create=file_spec is not None)
+        parent = None if options.parent is None else read_parent(options.parent, options.parent_study)
+        restored = read(url, restore_study, options.study) if file_spec is None else None
+        name = restored.spec.name if restored else file_spec.name if file_spec else None
+        waiting = Waiting(options.notify, options.stop)
+        self._storage = StudyDatabase.open(url, name, create=file_spec is not None, waiting=waiting)
         self._exit.callback(self._storage.close)
         self._exit.enter_context(self._storage.lease.hold())
         stored = self._storage.study.find()
@@ -118,7 +127,7 @@ class Session:
         if stored is None:
             stored, notices = start_study(self._storage, spec, space, dataset, parent)
         else:
-            _check_not_forked(parent, url)
+            _check_not_forked(parent, self._storage)
             notices = resume_study(self._storage, stored, spec, dataset, changes)
         self.notices += notices
         store_prepared(self._storage, spec, PreparedData.of_variants(dataset, self._prepared))
@@ -183,7 +192,13 @@ class Session:
         study = self.study
         reused = count_reused(study.space, study.boxes, [study.transferred, *study.trials])
         parts = (study.spec, study.space, study.trials, study.boxes, reused, study.totals, study.best)
-        return Summary(*parts, baselines=self._baselines, ensemble=study.ensemble)
+        shared = self._storage.connection.is_shared
+        return Summary(*parts, baselines=self._baselines, ensemble=study.ensemble, shared=shared)
+
+    @property
+    def arguments(self) -> str:
+        """The database and, if needed, the study as arguments of a command."""
+        return self._storage.connection.arguments
 
     def _temporary_folder(self) -> Path:
         try:
@@ -224,7 +239,8 @@ def _required_spec(spec: Spec | None, url: str) -> Spec:
     return spec
 
 
-def _check_not_forked(parent: ParentStudy | None, url: str) -> None:
-    """Raise `StorageError` for a fork whose database already holds a study."""
+def _check_not_forked(parent: ParentStudy | None, storage: StudyDatabase) -> None:
+    """Raise `StorageError` for a fork whose study exists already."""
     if parent is not None:
-        raise StorageError(f"{display_name(url)}: already exists; resume it with: hpsearch resume {display_name(url)}")
+        resume = f"hpsearch resume {storage.connection.arguments}"
+        raise StorageError(f"{display_name(storage.url)}: already exists; resume it with: {resume}")

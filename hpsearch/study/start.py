@@ -24,10 +24,6 @@ def check_changes(storage: StudyDatabase, stored: StoredStudy, old: Spec, new: S
         StorageError: the study cannot continue with one of the changes.
     """
     where = display_name(storage.url)
-    if stored.name != new.name:
-        raise StorageError(
-            f"{where}: holds study '{stored.name}', not '{new.name}'; choose another file with --storage"
-        )
     begun = storage.stages.load()
     proposed = {s.name: storage.trials.count(s.name) for s in old.stages}
     proposed = {name: count for name, count in proposed.items() if count or name in begun}

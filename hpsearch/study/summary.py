@@ -1,6 +1,5 @@
 """Study summaries: the state of a study, read from its database."""
 
-import shlex
 from collections.abc import Sequence
 from typing import Any, NamedTuple, get_args
 
@@ -14,6 +13,7 @@ from hpsearch.search.earlier import reusable_trials
 from hpsearch.search.range_edges import RangeEdge, range_edges
 from hpsearch.search.schedule.limits import planned_trials
 from hpsearch.search.zoom import stage_box
+from hpsearch.storage.access.names import command_arguments
 from hpsearch.storage.database import display_name
 from hpsearch.storage.lease import Holder
 from hpsearch.storage.records import (
@@ -53,6 +53,7 @@ class Summary(NamedTuple):
         holder: the process in the lease, which may have ended; None if the lease is free.
         baselines: simple models that were fitted to the same rows, the simplest first.
         ensemble: the ensemble; None before it is selected, and for a study without one.
+        shared: a command must name the study, because its database holds others.
     """
 
     spec: Spec
@@ -65,6 +66,11 @@ class Summary(NamedTuple):
     holder: Holder | None = None
     baselines: tuple[Baseline, ...] = ()
     ensemble: StoredEnsemble | None = None
+    shared: bool = False
+
+    def arguments(self, url: str) -> str:
+        """Return the database and, if needed, the study as arguments of a command."""
+        return command_arguments(display_name(url), self.spec.name if self.shared else None)
 
     @property
     def trained(self) -> bool:
@@ -130,13 +136,16 @@ def restore_study(storage: StudyDatabase) -> RestoredStudy:
     return RestoredStudy(stored, restore_spec(stored.spec, display_name(storage.url)))
 
 
-def summary(url: str) -> Summary:
-    """Return the state of the study in a database at one moment; nothing is written.
+def summary(url: str, study: str | None = None) -> Summary:
+    """Return the state of a study at one moment; nothing is written.
+
+    Args:
+        study: name of the study; None for the only one of the database.
 
     Raises:
         StorageError: the database does not exist, or it holds no study.
     """
-    return read(url, summarize)
+    return read(url, summarize, study)
 
 
 def summarize(storage: StudyDatabase, known: Sequence[Sequence[Trial]] = ()) -> Summary:
@@ -169,7 +178,8 @@ def summarize(storage: StudyDatabase, known: Sequence[Sequence[Trial]] = ()) -> 
     reused = count_reused(space, boxes, [transferred, *trials])
     baselines = load_baselines(storage)
     ensemble = storage.ensemble.find() if spec.ensemble else None
-    return Summary(spec, space, trials, boxes, reused, totals, champion, storage.lease.holder(), baselines, ensemble)
+    parts = (spec, space, trials, boxes, reused, totals, champion, storage.lease.holder(), baselines, ensemble)
+    return Summary(*parts, shared=storage.connection.is_shared)
 
 
 def load_baselines(storage: StudyDatabase) -> tuple[Baseline, ...]:
@@ -202,7 +212,7 @@ def status_line(url: str, study: Summary) -> str | None:
         return f"Run by {study.holder}."
     if study.trained:
         return None
-    return f"Unfinished and not running. Resume with: hpsearch resume {shlex.quote(display_name(url))}"
+    return f"Unfinished and not running. Resume with: hpsearch resume {study.arguments(url)}"
 
 
 def missing_ensemble(study: Summary, url: str) -> str:
@@ -212,5 +222,5 @@ def missing_ensemble(study: Summary, url: str) -> str:
     complete = len(study.ranking)
     if study.trained and complete < 2:
         return f"there is no ensemble: it is selected from two or more complete trials, got {complete}"
-    resume = f"hpsearch resume {shlex.quote(display_name(url))}"
+    resume = f"hpsearch resume {study.arguments(url)}"
     return f"the ensemble is selected when the study ends; resume it with: {resume}"

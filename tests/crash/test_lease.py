@@ -46,9 +46,9 @@ def put(file: Path, host: str, pid: int, silent: float, token: str = "another's"
     beat = time.time() - silent
     with closing(sqlite3.connect(file, timeout=60)) as connection:
         connection.execute("DELETE FROM hpsearch_lease")
-        row = ("coordinator", token, host, pid, beat - 60, beat)
+        row = ("small", token, host, pid, beat - 60, beat)
         connection.execute(
-            "INSERT INTO hpsearch_lease (name, token, host, pid, since, heartbeat) VALUES (?,?,?,?,?,?)", row
+            "INSERT INTO hpsearch_lease (study, token, host, pid, since, heartbeat, writes) VALUES (?,?,?,?,?,?,0)", row
         )
         connection.commit()
 

@@ -155,7 +155,7 @@ def opened(
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Study]:
     """Yield the study on a database, new or begun."""
-    storage = StudyDatabase.open(url_of(str(database)), create=True)
+    storage = StudyDatabase.open(url_of(str(database)), spec.name, create=True)
     try:
         with storage.lease.hold():
             if storage.study.find() is None:
@@ -197,14 +197,14 @@ def optuna_study(database: Path, name: str) -> tuple[optuna.study.StudyDirection
         return study.direction, study.trials
 
 
-def table(database: Path) -> str:
+def table(database: Path, study: str | None = None) -> str:
     """Return everything that a database holds of a study except times: trials, champion, ensemble, Optuna's trials.
 
     Diagnostics are excluded, because a study without a session does not store them."""
     url = url_of(str(database))
     with closing(sqlite3.connect(database)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-    storage = StudyDatabase.open(url, create=False)
+    storage = StudyDatabase.open(url, study, create=False)
     try:
         stored = storage.study.load()
         spec = restore_spec(stored.spec, "the database")

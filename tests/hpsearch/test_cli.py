@@ -346,15 +346,17 @@ def test_study_file_that_cannot_be_read(call: Call, tmp_path: Path) -> None:
 
 
 def test_another_study(call: Call, study: Path, tmp_path: Path) -> None:
-    """A database of another study, or of a changed file, is not changed."""
+    """A study that shares a database with another, or whose file was changed, does not change what is stored."""
     assert run(call, study).code == 0
     before = cases.table(tmp_path / "small.db")
-    refused(run(call, cases.write(tmp_path, **SHORT, name="large"), "--storage", "small.db"), "'small'", "'large'")
+    other = run(call, cases.write(tmp_path, **SHORT, name="large"), "--storage", "small.db")
+    assert other.code == 0 and "hpsearch show small.db --study large" in other.out
+    assert cases.table(tmp_path / "small.db", "small") == before
     changed = cases.write(tmp_path, **SHORT, seed=6, **{"parameters.l2": 0.5})
     refused(run(call, changed), "seed", "5", "6", "parameters.l2", "0.5")
     said = run(call, cases.write(tmp_path, **SHORT, workers=2))
     assert said.code == 0 and "workers: 1 → 2" in said.err, "the number of workers does not affect results"
-    assert cases.table(tmp_path / "small.db") == before
+    assert cases.table(tmp_path / "small.db", "small") == before
 
 
 def test_changed_data(call: Call, study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,12 +12,13 @@ from hpsearch.admin.doctor.base import CheckResult, CheckResults, check_file_twi
 __all__ = ["CheckResult", "examine", "machine", "mlflow", "studies"]
 
 
-def examine(databases: Sequence[str], tracking_uri: str) -> CheckResults:
+def examine(databases: Sequence[str], tracking_uri: str, study: str | None = None) -> CheckResults:
     """Run every check in turn; a check that fails does not end the others.
 
     Args:
         databases: files or URLs; if empty, the study databases in this folder and in `studies`.
         tracking_uri: MLflow's tracking URI, or "none".
+        study: check only the study of this name in each database.
     """
     yield from run_check("Python", machine.check_python)
     yield from run_check("packages", machine.check_packages)
@@ -31,6 +32,6 @@ def examine(databases: Sequence[str], tracking_uri: str) -> CheckResults:
     if not names:
         yield CheckResult("ok", "studies: no study database in this folder or in studies/")
     for name in names:
-        yield from run_check(name, check_file_twice, name, studies.check_database, name)
+        yield from run_check(name, check_file_twice, name, studies.check_database, name, study)
     yield from run_check("MLflow", mlflow.check_file_store)
     yield from run_check("MLflow", check_file_twice, tracking_uri, mlflow.check_store, tracking_uri, names)

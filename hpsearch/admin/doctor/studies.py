@@ -32,7 +32,7 @@ def find_databases() -> list[str]:
 
 @contextlib.contextmanager
 def study_snapshot(name: str) -> "Iterator[StudyDatabase]":
-    """Open a study database for reading only.
+    """Open a study database for reading only, for no study in particular.
 
     Raises:
         StorageError: the database does not exist, cannot be read, or is not a study database.
@@ -42,28 +42,45 @@ def study_snapshot(name: str) -> "Iterator[StudyDatabase]":
     from hpsearch.storage.study_db import StudyDatabase
 
     checked_file(url_of(name), create=False)
-    with StudyDatabase.snapshot(url_of(name), CHECK_TIMEOUT) as database:
+    with StudyDatabase.snapshot(url_of(name), "", CHECK_TIMEOUT) as database:
         yield database
 
 
-def check_database(name: str) -> CheckResults:
-    """Check one study database."""
+def check_database(name: str, study: str | None = None) -> CheckResults:
+    """Check one study database.
+
+    Args:
+        study: check only the study of this name.
+    """
     from hpsearch.storage.database import display_name
     from hpsearch.storage.sqlite_file import url_of
 
     where = display_name(url_of(name))
     with study_snapshot(name) as database:
         database.connection.check(thorough=True)
-        try:
-            stored = database.study.find()
-        except StorageError:
-            yield CheckResult("FAIL", f"{where}: its settings cannot be read", RESTORE_COPY)
-            return
-        if stored is None:
+        names = database.connection.names
+        if not names:
             yield CheckResult("warn", f"{where}: contains no study yet", "hpsearch run STUDY.yaml")
-            return
-        for check in (check_settings, check_trials, check_checkpoints, check_optuna, check_lease):
-            yield from run_check(f"{where}: {check.__name__.removeprefix('check_')}", check, where, database)
+        for each in names if study is None else [study]:
+            label = where if len(names) == 1 else f"{where}: {each}"
+            yield from _check_study(label, database.bound_to(each))
+
+
+def _check_study(where: str, database: "StudyDatabase") -> CheckResults:
+    """Check one study of a database.
+
+    Args:
+        where: the database and, if it holds several, the study, as messages name it.
+    """
+    try:
+        stored = database.study.find()
+    except StorageError:
+        stored = None
+    if stored is None:
+        yield CheckResult("FAIL", f"{where}: its settings cannot be read", RESTORE_COPY)
+        return
+    for check in (check_settings, check_trials, check_checkpoints, check_optuna, check_lease):
+        yield from run_check(f"{where}: {check.__name__.removeprefix('check_')}", check, where, database)
 
 
 def check_settings(where: str, database: "StudyDatabase") -> CheckResults:
@@ -108,15 +125,13 @@ def check_checkpoints(where: str, database: "StudyDatabase") -> CheckResults:
                 readable += 1
             except EngineError:
                 text = f"{where}: the checkpoint of {stage}/{number} cannot be read; the trial will start again"
-                yield CheckResult("warn", text, f"hpsearch resume {shlex.quote(where)}")
+                yield CheckResult("warn", text, f"hpsearch resume {database.connection.arguments}")
     if readable:
         yield CheckResult("ok", f"{where}: {format_count(readable, 'checkpoint')} readable")
 
 
 def check_optuna(where: str, database: "StudyDatabase") -> CheckResults:
     """Check that Optuna's tables have no more trials than are finished."""
-    from hpsearch.storage.sqlite_file import url_of
-
     mirrored, study = database.mirror.counts(), database.study.load().name
     if mirrored is None:
         yield CheckResult("ok", f"{where}: Optuna's tables do not exist yet")
@@ -128,7 +143,7 @@ def check_optuna(where: str, database: "StudyDatabase") -> CheckResults:
     for stage in ahead:
         name, trials = f"{study}/{stage}", format_count(mirrored[stage], "trial")
         text = f"Optuna's tables have {trials} of '{name}', but {finished[stage]} are finished"
-        delete = f"optuna delete-study --storage {shlex.quote(url_of(where))} --study-name {shlex.quote(name)}"
+        delete = f"optuna delete-study --storage {shlex.quote(database.url)} --study-name {shlex.quote(name)}"
         yield CheckResult("FAIL", f"{where}: {text}", f"make a copy, then run: {delete}; hpsearch resume restores it")
     if not ahead:
         trials = format_count(sum(mirrored.values()), "trial")
@@ -137,7 +152,7 @@ def check_optuna(where: str, database: "StudyDatabase") -> CheckResults:
 
 def check_lease(where: str, database: "StudyDatabase") -> CheckResults:
     """Check whether the study is running."""
-    holder, resume = database.lease.holder(), f"hpsearch resume {shlex.quote(where)}"
+    holder, resume = database.lease.holder(), f"hpsearch resume {database.connection.arguments}"
     if holder is None:
         unfinished = any(state == "running" for _, state in database.trials.states())
         yield CheckResult("ok", f"{where}: not running" + f"; unfinished, resume with: {resume}" * unfinished)
@@ -149,8 +164,10 @@ def check_lease(where: str, database: "StudyDatabase") -> CheckResults:
 
 
 def is_running(name: str, identity: str) -> bool | None:
-    """Return whether the study in a database is running; None if it is another study or cannot be read."""
+    """Return whether a study of a database is running; None if it holds no such study or cannot be read."""
     with contextlib.suppress(HpsearchError), study_snapshot(name) as database:
-        stored = database.study.find()
-        return database.lease.is_running() if stored and stored.identity == identity else None
+        for each in map(database.bound_to, database.connection.names):
+            stored = each.study.find()
+            if stored and stored.identity == identity:
+                return each.lease.is_running()
     return None

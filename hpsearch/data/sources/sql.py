@@ -1,7 +1,6 @@
 """Tables returned by a query to a database."""
 
 import contextlib
-import os
 import re
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -14,7 +13,7 @@ from pydantic import ConfigDict, Field, field_validator
 from engine.registry import nearest
 from hpsearch.core.reading.deadline import Deadline
 from hpsearch.core.reading.interruption import is_interrupted
-from hpsearch.core.reading.urls import parse_database_url
+from hpsearch.core.reading.references import check_no_secret, expand_url
 from hpsearch.core.text import without_secrets
 from hpsearch.data.frame import CHUNK_ROWS
 from hpsearch.data.sources.tables import Chunk, ColumnName, TableSource, resolve_columns
@@ -25,10 +24,6 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
 SQLITE_STEPS = 50_000  # of its virtual machine between two looks at the time
-_VARIABLE = re.compile(r"\$\{(\w+)\}")
-_SECRET = re.compile(
-    r"pass|pwd|secret|token|api_?key|odbc_connect", re.IGNORECASE
-)  # options of a URL whose values are secret
 _ORDER = re.compile(r"\border\s+by\b", re.IGNORECASE)
 _NO_TABLE = re.compile(r"no such table: (\S+)|relation \"(.+)\" does not exist")
 _DRIVERS = {"psycopg": "'hpsearch[postgres]'", "MySQLdb": "mysqlclient"}  # module → package to install
@@ -68,19 +63,7 @@ class SqlSource(TableSource):
     @field_validator("url")
     @classmethod
     def _no_password(cls, url: str) -> str:
-        if not _VARIABLE.fullmatch(url):
-            parsed = _parsed(url)
-            for place, text in _public_parts(parsed):
-                if name := _VARIABLE.search(text):
-                    raise ValueError(
-                        f"{name[0]} must stand for the user, the password or the whole URL, so that no variable is sent"
-                        f" elsewhere or printed; got it in the {place}"
-                    )
-            if any(not _VARIABLE.fullmatch(value) for value in _secrets(parsed)):
-                raise ValueError(
-                    "a password must not be written into a file: write ${NAME} instead, with the URL in quotes,"
-                    " and set the environment variable NAME"
-                )
+        check_no_secret(url, "a file")
         return url
 
     def notices(self) -> Iterator[str]:
@@ -134,20 +117,10 @@ class _Database:
             DataError: an environment variable is not set, or the URL is invalid.
         """
         try:
-            if whole := _VARIABLE.fullmatch(url):
-                expanded = _parsed(_expanded(url))
-                parts = [
-                    str(part) for part in (expanded.username, expanded.host, expanded.port, expanded.database) if part
-                ]
-                return cls(expanded, [*_secrets(expanded), *parts], whole[0], timeouts)
-            parsed = _parsed(url)
+            expanded = expand_url(url)
         except ValueError as error:
             raise DataError(f"url: {error}") from None
-        user, password = (value and _expanded(str(value)) for value in (parsed.username, parsed.password))
-        query = {key: _expanded_option(key, value) for key, value in parsed.query.items()}
-        expanded = parsed.set(username=user, password=password, query=query)
-        logins = [user or "", *(value for key, v in query.items() if _holds_login(key) for value in _listed(v))]
-        return cls(expanded, [*_secrets(expanded), *(value for value in logins if value not in url)], None, timeouts)
+        return cls(expanded.url, expanded.secrets, expanded.reference, timeouts)
 
     @contextlib.contextmanager
     def connect(self) -> Iterator["sa.Connection"]:
@@ -292,67 +265,3 @@ def _to_pandas(rows: Sequence[tuple[Any, ...]], names: list[str], as_objects: se
         if name in as_objects:
             cells.isetitem(position, pd.Series([row[position] for row in rows], dtype=object))
     return cells
-
-
-def _parsed(url: str) -> "sa.URL":
-    """Parse a database URL.
-
-    Raises:
-        ValueError: the URL is invalid; the message does not quote it, because it may contain a password.
-    """
-    import sqlalchemy as sa
-
-    try:
-        return parse_database_url(url)
-    except (sa.exc.SQLAlchemyError, ValueError):  # ValueError: the port is not a number
-        raise ValueError("must be a database URL, such as sqlite:///FILE or postgresql://HOST/DATABASE") from None
-
-
-def _secrets(url: "sa.URL") -> list[str]:
-    """Return the secret parts of a URL."""
-    secrets = [] if url.password is None else [str(url.password)]
-    for key, value in url.query.items():
-        if _SECRET.search(key):
-            secrets += _listed(value)
-    return [secret for secret in secrets if secret]
-
-
-def _public_parts(url: "sa.URL") -> Iterator[tuple[str, str]]:
-    """Yield name and text of each part of a URL that holds neither a user nor a secret."""
-    yield "type of the database", url.drivername
-    yield "host", url.host or ""
-    yield "name of the database", url.database or ""
-    for key, value in url.query.items():
-        yield "name of an option", key
-        if not _holds_login(key):
-            yield f"option {key}", " ".join(_listed(value))
-
-
-def _holds_login(option: str) -> bool:
-    """Return whether an option of a URL holds a user or a secret."""
-    return option.lower() in ("user", "username", "uid") or _SECRET.search(option) is not None
-
-
-def _listed(value: str | tuple[str, ...]) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else value
-
-
-def _expanded_option(key: str, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
-    if not _holds_login(key):
-        return value
-    return _expanded(value) if isinstance(value, str) else tuple(map(_expanded, value))
-
-
-def _expanded(text: str) -> str:
-    """Replace each `${NAME}` by an environment variable.
-
-    Raises:
-        DataError: a variable is not set.
-    """
-
-    def value(name: "re.Match[str]") -> str:
-        if name[1] not in os.environ:
-            raise DataError(f"url: the environment variable {name[1]} is not set")
-        return os.environ[name[1]]
-
-    return _VARIABLE.sub(value, text)

@@ -1,6 +1,5 @@
 """The content of a report, read from a study database: study, data, best model, and sentences about them."""
 
-import shlex
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,6 +16,7 @@ from hpsearch.models.prepared import PreparedData
 from hpsearch.report.tables import diagnosis, epochs_saved, winner_line
 from hpsearch.search.confirm import CONFIDENCE
 from hpsearch.search.importance import importance
+from hpsearch.storage.access.names import command_arguments
 from hpsearch.storage.database import display_name
 from hpsearch.storage.records import StoredStudy, Trial
 from hpsearch.storage.study_db import StudyDatabase, read
@@ -46,13 +46,16 @@ class ReportContent(NamedTuple):
     importance: dict[str, float]
 
     @classmethod
-    def read(cls, url: str) -> Self:
+    def read(cls, url: str, study: str | None = None) -> Self:
         """Read the content from a study database.
+
+        Args:
+            study: name of the study; None for the only one.
 
         Raises:
             StorageError: the database holds no study.
         """
-        return read(url, cls._read)
+        return read(url, cls._read, study)
 
     @classmethod
     def _read(cls, storage: StudyDatabase) -> Self:
@@ -71,6 +74,11 @@ class ReportContent(NamedTuple):
     def spec(self) -> Spec:
         """The spec of the study."""
         return self.summary.spec
+
+    @property
+    def arguments(self) -> str:
+        """The database and, if needed, the study as arguments of a command."""
+        return command_arguments(self.database, self.spec.name if self.summary.shared else None)
 
     @property
     def trials(self) -> list[Trial]:
@@ -156,7 +164,7 @@ class ReportContent(NamedTuple):
         if states["diverged"]:
             yield f"{states['diverged']:,} of {len(self.trials):,} trials diverged: their loss was not finite."
         if self.status is None and self.summary.champion is not None and self.diagnostics is None:
-            command = f"hpsearch resume {shlex.quote(self.database)}"
+            command = f"hpsearch resume {self.arguments}"
             yield f"The database holds no diagnostics of the best model yet. To add them, run: {command}"
         errors = Counter(t.error for t in self.trials if t.error)
         yield from (f"{count} failed: {error}" for error, count in errors.most_common(MAX_ERROR_KINDS))

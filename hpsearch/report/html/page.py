@@ -153,12 +153,14 @@ def _best(content: ReportContent) -> dict[str, Any] | None:
         {"name": name, "value": format_value(value), "range": _range(axes[name]) if name in axes else "not searched"}
         for name, value in best.point.items()
     ]
-    database, folder = shlex.quote(content.database), shlex.quote(f"{content.spec.name}-model")
+    folder, shared = shlex.quote(f"{content.spec.name}-model"), content.summary.shared
+    named = f"{content.database!r}" + f", study={content.spec.name!r}" * shared
+    or_ensemble = "   # or with --ensemble" if content.summary.ensemble else ""
     usage = (
-        f"hpsearch export {database} --to {folder}{'   # or with --ensemble' if content.summary.ensemble else ''}\n"
+        f"hpsearch export {content.arguments} --to {folder}{or_ensemble}\n"
         f"hpsearch predict {folder} ROWS.csv --out predictions.csv\n\n"
         f"from hpsearch import load_study   # or load_model({f'{content.spec.name}-model'!r})\n"
-        f"model = load_study({content.database!r}).model\n"
+        f"model = load_study({named}).model\n"
         "model.predict(rows)"
     )
     return {"label": best.label, "scores": list(_scores(content, best)), "parameters": parameters, "usage": usage}

@@ -32,13 +32,16 @@ class ReportFiles(NamedTuple):
     replaced: bool = False
 
 
-def write_report(url: str, out: Path | None = None, *, png: bool | None = None) -> ReportFiles:
+def write_report(
+    url: str, out: Path | None = None, *, study: str | None = None, png: bool | None = None
+) -> ReportFiles:
     """Write the report of a study, finished or not.
 
     Args:
         url: URL of the study database, which is only read.
-        out: the HTML file; `DATABASE-report.html` beside the database when None. PNG files are written to a folder of
-            the same name.
+        out: the HTML file; `DATABASE-report.html` beside the database when None, `DATABASE-STUDY-report.html` for a
+            database of several studies. PNG files are written to a folder of the same name.
+        study: name of the study; None for the only one of the database.
         png: True writes PNG files or raises an error, False does not, None writes them if kaleido and a browser are
             installed.
 
@@ -52,9 +55,9 @@ def write_report(url: str, out: Path | None = None, *, png: bool | None = None) 
     missing = None if png is False else images.missing_renderer()
     if png and missing is not None:
         raise OutputError(missing)
-    content = ReportContent.read(url)
+    content = ReportContent.read(url, study)
     search, model = list(search_figures.search_charts(content)), list(model_figures.model_charts(content))
-    file = out or _default_file(url, content.spec.name)
+    file = out or _default_file(url, content)
     try:
         file = Path(os.path.realpath(file)) if file.is_symlink() else file
         replaced = _write(file, render_page(content, search, model), content.study.identity)
@@ -71,10 +74,13 @@ def write_report(url: str, out: Path | None = None, *, png: bool | None = None) 
         raise OutputError(f"{file}: cannot be written: {error.strerror or error}") from None
 
 
-def _default_file(url: str, name: str) -> Path:
-    """Return the file of the report: named after the database's file, because several may hold studies of one name."""
-    database = file_of(url)
-    return Path(f"{name}-report.html") if database is None else database.with_name(f"{database.stem}-report.html")
+def _default_file(url: str, content: ReportContent) -> Path:
+    """Return the file of the report: named after the database's file, because several may hold studies of one name, and
+    after the study, if the file holds several."""
+    database, name = file_of(url), content.spec.name
+    if database is None:
+        return Path(f"{name}-report.html")
+    return database.with_name(f"{database.stem}{f'-{name}' * content.summary.shared}-report.html")
 
 
 def _write(file: Path, text: str, identity: str) -> bool:

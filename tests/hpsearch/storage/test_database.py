@@ -34,17 +34,17 @@ def test_an_invalid_url(text: str) -> None:
         file_of(text)
 
 
-def test_a_study_on_a_server_is_not_forked_by_name() -> None:
+def test_a_fork_has_a_file_of_its_own_or_the_same_server() -> None:
     assert forked_url("sqlite:///studies/a.db", "b") == "sqlite:///studies/b.db"
-    with pytest.raises(StorageError, match="only a study in a SQLite file"):
-        forked_url("postgresql://host/studies", "b")
+    assert forked_url("postgresql://host/studies", "b") == "postgresql://host/studies"
 
 
 def test_every_database_gets_a_timeout_unless_its_url_has_one() -> None:
     assert list(engine_options("sqlite:///a.db")) == ["creator"]
-    assert engine_options("postgresql://host/studies") == {"connect_args": {"connect_timeout": 10}}
-    assert engine_options("postgresql://host/studies?connect_timeout=60") == {}
-    assert engine_options("mssql://host/studies") == engine_options("mysql+mysqlconnector://host/studies") == {}
+    ping = {"pool_pre_ping": True}
+    assert engine_options("postgresql://host/studies") == ping | {"connect_args": {"connect_timeout": 10}}
+    assert engine_options("postgresql://host/studies?connect_timeout=60") == ping
+    assert engine_options("mssql://host/studies") == engine_options("mysql+mysqlconnector://host/studies") == ping
 
 
 def test_a_server_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:

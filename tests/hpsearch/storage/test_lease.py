@@ -34,9 +34,9 @@ def put(file: Path, host: str, pid: int, heartbeat: float) -> None:
     """Store a lease of another process."""
     with closing(sqlite3.connect(file)) as connection:
         connection.execute("DELETE FROM hpsearch_lease")
-        row = ("coordinator", "other", host, pid, heartbeat, heartbeat)
+        row = ("small", "other", host, pid, heartbeat, heartbeat, 0)
         connection.execute(
-            "INSERT INTO hpsearch_lease (name, token, host, pid, since, heartbeat) VALUES (?,?,?,?,?,?)", row
+            "INSERT INTO hpsearch_lease (study, token, host, pid, since, heartbeat, writes) VALUES (?,?,?,?,?,?,?)", row
         )
         connection.commit()
 

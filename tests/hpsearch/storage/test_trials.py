@@ -143,7 +143,7 @@ def test_damaged_box(database: StudyDatabase, box: str) -> None:
     import sqlalchemy as sa
 
     database.trials.add([trial(0)])
-    with database.lease.transaction() as connection:
-        connection.execute(sa.text("UPDATE hpsearch_trial SET box = :box"), {"box": box})
+    update = sa.text("UPDATE hpsearch_trial SET box = :box")
+    database.lease.write(lambda transaction: transaction.connection.execute(update, {"box": box}))
     with pytest.raises(StorageError, match="coarse/0"):
         database.trials.load("coarse", SPACE)

@@ -64,9 +64,9 @@ def contents(folder: Path) -> dict[str, bytes]:
 def set_holder(database: Path, pid: int, host: str = "", heartbeat: float = 0.0) -> None:
     """Store a holder of the lease."""
     with contextlib.closing(sqlite3.connect(database)) as connection:
-        row = ("coordinator", "x", host or socket.gethostname()[:255], pid, 1.0, heartbeat)
+        row = ("small", "x", host or socket.gethostname()[:255], pid, 1.0, heartbeat)
         connection.execute("DELETE FROM hpsearch_lease")
         connection.execute(
-            "INSERT INTO hpsearch_lease (name, token, host, pid, since, heartbeat) VALUES (?,?,?,?,?,?)", row
+            "INSERT INTO hpsearch_lease (study, token, host, pid, since, heartbeat, writes) VALUES (?,?,?,?,?,?,0)", row
         )
         connection.commit()

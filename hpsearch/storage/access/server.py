@@ -1,0 +1,69 @@
+"""Databases on a server: a connection that is lost is made again."""
+
+import re
+import time
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
+
+from sqlalchemy.exc import DBAPIError
+
+PATIENCE = 300.0  # seconds to wait for a server that does not answer
+FIRST_DELAY, LONGEST_DELAY = 0.1, 5.0  # seconds between two attempts to connect
+_LOST = re.compile(r"08...|57P0[1235]")  # SQLSTATE: connection exceptions, shut down, starting up
+_DRIVERS = ("psycopg.", "psycopg2.")  # whose errors of connecting have no SQLSTATE
+
+Answer = TypeVar("Answer")
+
+
+class Waiting(NamedTuple):
+    """How a process waits for a server that does not answer.
+
+    Attributes:
+        notify: tells the user that it waits.
+        stop: called between attempts; True ends the waiting.
+    """
+
+    notify: Callable[[str], None] = lambda _: None
+    stop: Callable[[], bool] = lambda: False
+
+
+def is_lost(error: BaseException | None) -> bool:
+    """Return whether an error, or the error that caused it, says that the connection to a server was lost."""
+    while error is not None and not isinstance(error, DBAPIError):
+        error = error.__cause__
+    if error is None:
+        return False
+    cause = error.orig
+    if error.connection_invalidated or not type(cause).__module__.startswith(_DRIVERS):
+        return error.connection_invalidated
+    state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
+    return type(cause).__name__ == "OperationalError" and (state is None or _LOST.fullmatch(state) is not None)
+
+
+def retrying(name: str, attempt: Callable[[], Answer], waiting: Waiting) -> Answer:
+    """Return the result of an attempt, which is repeated while the connection to a server is lost.
+
+    Args:
+        name: the database, as messages name it.
+        attempt: uses a new connection each time, and does the same however often it is called.
+
+    Raises:
+        Exception: the last error of the attempt.
+    """
+    end, delay = 0.0, FIRST_DELAY
+    while True:
+        try:
+            return attempt()
+        except Exception as error:
+            if not is_lost(error):
+                raise
+            now = time.monotonic()
+            if not end:  # the pool may have held the connection since the server was started
+                end = now + PATIENCE
+                continue
+            if now > end or waiting.stop():
+                raise
+            if delay == FIRST_DELAY:
+                waiting.notify(f"{name}: the server does not answer; waiting up to {PATIENCE / 60:.0f} min for it")
+            time.sleep(delay)
+            delay = min(2 * delay, LONGEST_DELAY)
