@@ -14,7 +14,7 @@ from hpsearch.cli.maintenance import db_group, doctor_command, sync_command, ui_
 from hpsearch.cli.options import ended_by_signals, replace_unencodable, say
 from hpsearch.cli.output import guarded_output
 from hpsearch.cli.run import resume_command, run_command
-from hpsearch.cli.studies import export_command, report_command, show_command
+from hpsearch.cli.studies import export_command, list_command, report_command, show_command
 from hpsearch.core.interpreter import collect_rarely
 from hpsearch.core.resources import check_address_space, exhausted_resource
 from hpsearch.core.version import __version__
@@ -39,7 +39,7 @@ def commands() -> None:
 
 
 for command in (
-    *(run_command, resume_command, show_command, report_command, export_command, predict_command),
+    *(run_command, resume_command, list_command, show_command, report_command, export_command, predict_command),
     *(check_command, init_command, schema_command, range_test_command),
     *(ui_command, sync_command, doctor_command, db_group),
 ):

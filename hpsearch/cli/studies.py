@@ -1,11 +1,27 @@
-"""Commands that read a study database: `hpsearch show`, `report` and `export`."""
+"""Commands that read a study database: `hpsearch list`, `show`, `report` and `export`."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import click
 
 from hpsearch.cli.options import STUDY_NAME, database_url, say
+
+
+@click.command("list")
+@click.argument("database")
+@click.option("--json", "as_json", is_flag=True, help="Print the studies as JSON.")
+def list_command(database: str, as_json: bool) -> None:
+    """List all studies of DATABASE, a file or a URL: state, progress, best value, and the process that runs each."""
+    from hpsearch.report.listing import listing_json, listing_text
+    from hpsearch.study.overview import list_studies
+
+    studies = list_studies(database_url(database))
+    if as_json:
+        click.echo(json.dumps(listing_json(studies), indent=2, allow_nan=False))
+    else:
+        say(listing_text(studies))
 
 
 @click.command("show")
