@@ -5,6 +5,7 @@ HpsearchError          exit code 2; the message has the location, what must hold
 ├── DataError          data that cannot be read or learned from
 ├── StorageError       a study database that is missing, belongs to another study, is locked, full or read-only
 ├── KernelError        the kernel that a study trains with cannot be loaded
+├── ClusterError       a cluster that does not answer, refuses the connection, or has no worker that can train
 ├── TrackingError      MLflow cannot be used, or has not recorded all of a study
 └── OutputError        a file or folder that cannot be written
 
@@ -72,6 +73,10 @@ class StorageError(HpsearchError):
 
 class KernelError(HpsearchError):
     """The kernel that a study trains with cannot be loaded."""
+
+
+class ClusterError(HpsearchError):
+    """A cluster that cannot be used for training."""
 
 
 class TrackingError(HpsearchError):

@@ -77,6 +77,14 @@ class Dataset:
         """Return the variant for a point."""
         return dict(self.variants)[tuple(point[name] for name in self.choices)] if self.variants else self
 
+    def moved(self, folder: str) -> "Dataset":
+        """Return the dataset whose files were copied to another folder."""
+        variants = tuple(
+            (values, replace(v, folder=str(Path(folder, Path(v.folder).relative_to(self.folder)))))
+            for values, v in self.variants
+        )
+        return replace(self, folder=folder, variants=variants)
+
     def part(self, part: Part) -> Rows | None:
         """Return the rows of a part, None if it is empty."""
         return _mapped(self.folder, part, self.folds) if dict(self.rows)[part] else None

@@ -41,6 +41,10 @@ class Executor(Protocol):
         """
         ...
 
+    def notes(self) -> list[str]:
+        """Return messages for the user that were not returned before."""
+        ...
+
     def close(self) -> None:
         """End the workers at once, without waiting for tasks; pending futures get `BrokenExecutor`."""
         ...

@@ -29,5 +29,9 @@ class Inline:
             future.set_exception(error)
         return future
 
+    def notes(self) -> list[str]:
+        """Return no messages."""
+        return []
+
     def close(self) -> None:
         """Do nothing: all submitted tasks have ended."""

@@ -11,7 +11,6 @@ import contextlib
 import signal
 import threading
 import time
-import traceback
 from collections import deque
 from concurrent.futures import BrokenExecutor, Future
 from multiprocessing.connection import Connection, wait
@@ -23,6 +22,7 @@ from threadpoolctl import threadpool_limits
 from hpsearch.core import processes
 from hpsearch.core.resources import EXIT_EXHAUSTED, ResourceExhausted, exhausted_resource, exiting_on_shortage
 from hpsearch.core.text import first_line
+from hpsearch.training.executors.answers import answer, outcome_of
 from hpsearch.training.executors.base import WorkerDied, WorkerKilled
 from hpsearch.training.task import Outcome, Task, TaskFunction
 from hpsearch.training.trial import advance
@@ -75,6 +75,10 @@ class Processes:
             if len(self._queue) == 1:  # a longer queue already waits for a free worker
                 self._wakeup_writer.send_bytes(b"")
         return future
+
+    def notes(self) -> list[str]:
+        """Return no messages."""
+        return []
 
     def close(self) -> None:
         """Kill the workers, which hold nothing to save, and wait until they have ended."""
@@ -208,14 +212,9 @@ class _Worker:
         if future is None:
             return
         try:
-            outcome, error = ForkingPickler.loads(message)
-        except Exception as reason:
-            shortage = exhausted_resource(reason)
-            outcome, error = None, ResourceExhausted(shortage) if shortage else RuntimeError(first_line(reason))
-        if error is not None:
+            future.set_result(outcome_of(message))
+        except Exception as error:
             future.set_exception(error)
-        else:
-            future.set_result(outcome)
 
     def kill(self) -> None:
         """Kill the process; callable from any thread."""
@@ -250,19 +249,5 @@ def _worker_main(run_task: TaskFunction, scratch: str, pipe: Connection) -> None
         with threadpool_limits(1), contextlib.suppress(EOFError, ConnectionError):
             pipe.send_bytes(b"")
             while True:
-                pipe.send_bytes(_answer(run_task, pipe.recv_bytes()))
+                pipe.send_bytes(answer(run_task, pipe.recv_bytes()))
         watch.join()  # this thread ends the process
-
-
-def _answer(run_task: TaskFunction, message: bytes) -> memoryview:
-    """Return the pickled pair of outcome and exception, in a form that the coordinator can unpickle."""
-    try:
-        return ForkingPickler.dumps((run_task(ForkingPickler.loads(message)), None))
-    except Exception as error:
-        error.add_note("".join(traceback.format_exception(error)))
-        try:
-            answer = ForkingPickler.dumps((None, error))
-            ForkingPickler.loads(answer)
-        except Exception:
-            answer = ForkingPickler.dumps((None, RuntimeError(first_line(error))))
-        return answer

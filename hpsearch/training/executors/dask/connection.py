@@ -1,0 +1,95 @@
+"""The connection of the coordinator to a scheduler."""
+
+import asyncio
+import contextlib
+import logging
+import ssl
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from hpsearch.core.text import first_line
+from hpsearch.errors import ClusterError
+from hpsearch.training.executors.dask.address import Certificates
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+CONNECT_SECONDS = 10.0  # for one attempt
+
+
+async def connect(address: str, certificates: Certificates) -> "Client":
+    """Return a client that is connected to a scheduler.
+
+    Raises:
+        ClusterError: the certificates are not accepted, or cannot be read.
+        OSError: the scheduler does not answer.
+    """
+    from distributed import Client
+
+    quiet_dask()
+    options: dict[str, Any] = {"asynchronous": True, "set_as_default": False, "name": "hpsearch"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about versions, which `Machine` and `version_note` check
+        try:
+            security = _security(certificates) if address.startswith("tls://") else None
+            return await Client(address, timeout=CONNECT_SECONDS, security=security, **options)
+        except Exception as error:
+            reasons = list(_chain(error))
+            if any(isinstance(e, ssl.SSLError) for e in reasons):
+                raise ClusterError(f"{address}: {_tls_reason(reasons)}") from None
+            if isinstance(error, OSError | asyncio.TimeoutError):
+                raise OSError(_connect_reason(reasons)) from None
+            raise ClusterError(f"{address}: cannot be used: {first_line(error)}") from None
+
+
+async def version_note(client: "Client") -> str | None:
+    """Return a sentence if the scheduler runs another version of Dask than this process; None if it does not."""
+    import distributed
+
+    with contextlib.suppress(OSError, LookupError, TypeError):
+        answer = await client.scheduler.versions()
+        there, here = answer["packages"]["distributed"], distributed.__version__
+        if there != here:
+            return (
+                f"the scheduler runs distributed {there}, this machine {here}; if the cluster cannot be used, install"
+                f" here: pip install distributed=={there}"
+            )
+    return None
+
+
+def quiet_dask() -> None:
+    """Silence Dask's messages about connections that end, which the executor reports itself."""
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+
+
+def _security(certificates: Certificates) -> Any:
+    """Return Dask's own configuration of TLS, with the certificates that are given."""
+    from distributed.security import Security
+
+    given = {
+        "tls_ca_file": certificates.ca,
+        "tls_client_cert": certificates.cert,
+        "tls_client_key": certificates.key,
+    }
+    return Security(require_encryption=True, **{key: str(path) for key, path in given.items() if path is not None})
+
+
+def _chain(error: BaseException | None) -> Any:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _tls_reason(reasons: list[BaseException]) -> str:
+    error = next(e for e in reasons if isinstance(e, ssl.SSLError))
+    return (
+        f"TLS is refused: {error.reason or first_line(error)}; both sides need a certificate of the same authority:"
+        " --tls-ca, --tls-cert and --tls-key"
+    )
+
+
+def _connect_reason(reasons: list[BaseException]) -> str:
+    for error in reasons:
+        if isinstance(error, ConnectionRefusedError):
+            return "the connection is refused"
+    return "no answer"

@@ -1,0 +1,159 @@
+"""What runs on the workers of a Dask cluster: a description of the machine, its copy of the rows, and tasks."""
+
+import errno
+import hashlib
+import platform
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from multiprocessing.reduction import ForkingPickler
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, final
+
+import numpy as np
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from hpsearch.core.version import __version__
+from hpsearch.training.executors.answers import answer
+
+if TYPE_CHECKING:
+    from distributed import Worker
+
+
+class Machine(NamedTuple):
+    """The properties of a worker, or of the coordinator, that the numbers of a trial depend on.
+
+    Attributes:
+        kernels: the BLAS libraries with their kernels for this CPU, such as `openblas 0.3.30 Haswell`.
+    """
+
+    host: str
+    hpsearch: str
+    numpy: str
+    python: str
+    kernels: tuple[str, ...]
+
+    def refusal(self, other: "Machine") -> str | None:
+        """Return why another machine cannot train for this one, with what to do; None if it can."""
+        for name in ("hpsearch", "numpy"):
+            here, there = getattr(self, name), getattr(other, name)
+            if here != there:
+                return f"has {name} {there}, this machine {here}; install there: pip install {name}=={here}"
+        if self.python.split(".")[:2] != other.python.split(".")[:2]:
+            return f"has Python {other.python}, this machine {self.python}; use the same minor version"
+        return None
+
+    def difference(self, other: "Machine") -> str | None:
+        """Return how another machine computes differently; None if results are the same to the bit."""
+        if set(self.kernels) == set(other.kernels):
+            return None
+        here, there = (", ".join(machine.kernels) or "none" for machine in (self, other))
+        return f"BLAS is {there}, on this machine {here}"
+
+
+@final
+@dataclass(frozen=True)
+class Job:
+    """A task on its way to a worker, as one opaque object, because Dask looks into arguments of other types.
+
+    Attributes:
+        content: the pickled pair of task function and task.
+        rows: digest of the rows that the task reads; empty for a task without rows.
+    """
+
+    content: bytes
+    rows: str
+
+
+class RowsMissing(Exception):
+    """The worker has no copy of the rows, or has lost it."""
+
+
+def describe() -> Machine:
+    """Return the properties of this machine."""
+    kernels = sorted(
+        {
+            " ".join(str(pool.get(key) or "") for key in ("internal_api", "version", "architecture")).strip()
+            for pool in threadpool_info()
+            if pool["user_api"] == "blas"
+        }
+    )
+    versions = __version__, np.__version__, platform.python_version()
+    return Machine(platform.node(), *versions, tuple(kernels))
+
+
+def has_rows(digest: str, dask_worker: "Worker") -> bool:
+    """Return whether this worker has a complete copy of the rows."""
+    return _folder(dask_worker, digest).is_dir()
+
+
+def store_block(digest: str, sender: str, name: str, block: bytes, dask_worker: "Worker") -> None:
+    """Append a block to a file of the draft that a sender writes."""
+    path = _draft(dask_worker, digest, sender) / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as file:
+        file.write(block)
+
+
+def complete_rows(digest: str, sender: str, names: Sequence[str], dask_worker: "Worker") -> None:
+    """Put the draft of a sender into its place.
+
+    Raises:
+        OSError: the files differ from those that were sent.
+    """
+    draft, folder = _draft(dask_worker, digest, sender), _folder(dask_worker, digest)
+    if digest_of(draft, names) != digest:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise OSError(errno.EIO, "the rows have arrived damaged")
+    try:
+        draft.rename(folder)
+    except OSError:
+        if not folder.is_dir():  # else another sender was faster
+            raise
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def discard_draft(digest: str, sender: str, dask_worker: "Worker") -> None:
+    """Remove what a sender has written."""
+    shutil.rmtree(_draft(dask_worker, digest, sender), ignore_errors=True)
+
+
+def run_job(job: Job) -> bytes:
+    """Run a task with one BLAS thread; return its answer.
+
+    Raises:
+        RowsMissing: this worker has no copy of the rows.
+    """
+    from distributed import get_worker
+
+    threadpool_limits(1)  # for good: tasks in other threads of this process must not end the limit
+    run_task, task = ForkingPickler.loads(job.content)
+    if job.rows:
+        folder = _folder(get_worker(), job.rows)
+        if not folder.is_dir():
+            raise RowsMissing(str(folder))
+        task = replace(task, dataset=task.dataset.moved(str(folder)))
+    return bytes(answer(run_task, task))
+
+
+def digest_of(folder: Path, names: Sequence[str]) -> str:
+    """Return a digest of files and their names, relative to a folder.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    digest = hashlib.sha256()
+    for name in names:
+        digest.update(f"{name} {(folder / name).stat().st_size}\n".encode())
+        with (folder / name).open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()[:32]
+
+
+def _folder(worker: "Worker", digest: str) -> Path:
+    return Path(worker.local_directory) / f"hpsearch-{digest}"
+
+
+def _draft(worker: "Worker", digest: str, sender: str) -> Path:
+    return Path(worker.local_directory) / f"hpsearch-{digest}.{sender}"
