@@ -127,6 +127,7 @@ def run(
     workers: int | None = None,
     retry_failed: bool = False,
     executor: str | ExecutorFactory = "processes",
+    cluster: str | None = None,
 ) -> StudyResult:
     """Start or resume a study, like `hpsearch run`, without printing anything.
 
@@ -141,17 +142,21 @@ def run(
         retry_failed: train failed trials again.
         executor: name of the executor that trains, or a function that takes the number of workers and a folder for
             temporary files and returns an executor; does not affect results.
+        cluster: address of a Dask cluster, which trains in place of the executor, as for `--cluster`; certificates are
+            those of Dask's own configuration. The default is the address in the study file.
 
     Raises:
         ValueError: overrides are passed with a mapping.
         SpecError: the study file is not valid.
         DataError: the data cannot be read, or the model does not fit them.
         StorageError: the database cannot be used for this study.
+        ClusterError: the cluster cannot be used.
         Halted: the study cannot continue; finished trials are stored.
     """
     spec, notices, folder = _spec(study, tuple(overrides))
     url = url_of(os.fspath(storage)) if storage is not None else default_url(folder / "study.yaml", spec.name)
     options = Options(workers, tracking_uri or default_tracking_uri(), retry_failed=retry_failed, executor=executor)
+    options = options._replace(cluster=cluster)
     with Session(spec, url, options) as session:
         notices = [*notices, *session.notices]
         for progress in session.run():

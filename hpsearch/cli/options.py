@@ -1,12 +1,13 @@
 """Shared by the commands: options, printing, loading study files, database URLs, and signals."""
 
 import contextlib
+import functools
 import io
 import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,9 @@ from hpsearch.core.text import printable
 
 if TYPE_CHECKING:
     from hpsearch.config.spec import Spec
+    from hpsearch.training.executors.dask.address import Certificates
+
+    ClusterOptions = tuple[str | None, Certificates]
 
 _HANGUP: list[int] = [signal.SIGHUP] if hasattr(signal, "SIGHUP") else []  # the terminal was closed
 PRINTED_LENGTH = 5000  # maximum length of a line, in characters
@@ -25,11 +29,45 @@ TRACKING = click.option(
     "--tracking-uri", help="MLflow tracking URI; 'none' disables tracking. [default: mlruns/mlflow.db]"
 )
 STUDY_NAME = click.option("--study", "study_name", metavar="NAME", help="The study, if the database holds several.")
+CLUSTER = click.option(
+    "--cluster",
+    metavar="ADDRESS",
+    help="Train on a Dask cluster: tls://HOST:PORT of its scheduler, tcp://127.0.0.1:PORT, or local:N.",
+)
+_FILE = click.Path(path_type=Path)
+TLS_CA = click.option("--tls-ca", metavar="FILE", type=_FILE, help="Authorities that the cluster is trusted with.")
+TLS_CERT = click.option("--tls-cert", metavar="FILE", type=_FILE, help="Certificate of this machine, for the cluster.")
+TLS_KEY = click.option("--tls-key", metavar="FILE", type=_FILE, help="Private key of this machine, for the cluster.")
+
+
 QUIET = click.option("--quiet", is_flag=True, help="Print only the result, and warnings on standard error.")
 RETRY = click.option("--retry-failed", is_flag=True, help="Train failed trials again.")
 SET = click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a setting: --set stages.0.trials=8"
 )
+
+
+def on_cluster(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of a cluster to a command, which receives them as `cluster`: address and certificates."""
+
+    @CLUSTER
+    @TLS_CA
+    @TLS_CERT
+    @TLS_KEY
+    @functools.wraps(command)
+    def with_cluster(
+        *args: Any,
+        cluster: str | None,
+        tls_ca: Path | None,
+        tls_cert: Path | None,
+        tls_key: Path | None,
+        **options: Any,
+    ) -> None:
+        from hpsearch.training.executors.dask.address import Certificates
+
+        command(*args, cluster=(cluster, Certificates(tls_ca, tls_cert, tls_key)), **options)
+
+    return with_cluster
 
 
 def replace_unencodable() -> None:

@@ -18,6 +18,7 @@ from hpsearch.cli.options import (
     command_path,
     database_url,
     load_study_file,
+    on_cluster,
     relative_path,
     say,
     signals_recorded,
@@ -30,6 +31,7 @@ from hpsearch.errors import Interrupted
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from hpsearch.cli.options import ClusterOptions
     from hpsearch.config.spec import Spec
     from hpsearch.study.session import Options, Session
 
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 @WORKERS
 @SET
 @RETRY
+@on_cluster
 @click.option("--fork", metavar="NEWNAME", help="Start a new study in NEWNAME.db that reuses this one's trials.")
 @QUIET
 def run_command(
@@ -50,6 +53,7 @@ def run_command(
     workers: int | None,
     overrides: tuple[str, ...],
     retry_failed: bool,
+    cluster: "ClusterOptions",
     fork: str | None,
     quiet: bool,
 ) -> None:
@@ -69,6 +73,7 @@ def run_command(
         url, parent = forked_url(url, spec.name), url
     options = Options(workers, tracking_or_default(tracking_uri), retry_failed=retry_failed)
     options = options._replace(parent=parent, parent_study=parent_study)
+    options = options._replace(cluster=cluster[0], certificates=cluster[1])
     _run(spec, url, options, tracking_uri, quiet)
 
 
@@ -78,6 +83,7 @@ def run_command(
 @WORKERS
 @RETRY
 @STUDY_NAME
+@on_cluster
 @QUIET
 def resume_command(
     database: str,
@@ -85,6 +91,7 @@ def resume_command(
     workers: int | None,
     retry_failed: bool,
     study_name: str | None,
+    cluster: "ClusterOptions",
     quiet: bool,
 ) -> None:
     """Resume the study in DATABASE, a file or a URL, without its study file."""
@@ -93,6 +100,7 @@ def resume_command(
     from hpsearch.study.session import Options
 
     options = Options(workers, tracking_or_default(tracking_uri), retry_failed=retry_failed, study=study_name)
+    options = options._replace(cluster=cluster[0], certificates=cluster[1])
     _run(None, database_url(database), options, tracking_uri, quiet)
 
 

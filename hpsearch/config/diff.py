@@ -115,7 +115,7 @@ def _refusal(files: _Files, path: _Path) -> str | None:
         return None
     match path:
         case (
-            "workers" | "baselines" | "max_failed" | "budget" | "timeout" | "ensemble",
+            "workers" | "cluster" | "baselines" | "max_failed" | "budget" | "timeout" | "ensemble",
             *_,
         ):
             return None

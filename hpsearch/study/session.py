@@ -30,7 +30,8 @@ from hpsearch.study.progress import StudyProgress, halting_on_shortage
 from hpsearch.study.start import check_changes, resume_study, retry_failed, start_study, store_prepared
 from hpsearch.study.summary import RestoredStudy, Summary, count_reused, load_baselines, restore_study
 from hpsearch.tracking import PREPARATIONS, TRACKERS, BackgroundTracker, NullTracker, StudyInfo, TrackerFactory
-from hpsearch.training.executors import EXECUTORS, Executor
+from hpsearch.training.executors import EXECUTORS, Executor, open_cluster
+from hpsearch.training.executors.dask.address import NO_CERTIFICATES, Certificates, ClusterAddress
 from hpsearch.training.kernel import keep_kernel, settle_kernel
 from hpsearch.training.network import check_fit
 from hpsearch.training.scores import positive_notice
@@ -54,6 +55,8 @@ class Options(NamedTuple):
         study: name of the study to resume; None for the name in the study file, or for the only one of the database.
         notify: tells the user that a server does not answer.
         executor: name of an executor, or a function that returns one.
+        cluster: address of a Dask cluster, which trains in place of the executor; None for that in the study file.
+        certificates: files for a connection to the cluster with TLS.
         tracker: name of a tracker, or a function that returns one.
     """
 
@@ -67,6 +70,8 @@ class Options(NamedTuple):
     notify: Callable[[str], None] = lambda _: None
     executor: str | ExecutorFactory = "processes"
     tracker: str | TrackerFactory = "mlflow"
+    cluster: str | None = None
+    certificates: Certificates = NO_CERTIFICATES
 
 
 @final
@@ -209,8 +214,12 @@ class Session:
             raise OutputError(f"{tempfile.gettempdir()}: cannot be written: {error.strerror}") from None
 
     def _open_executor(self, spec: Spec, options: Options) -> Executor:
-        factory = EXECUTORS[options.executor] if isinstance(options.executor, str) else options.executor
-        executor = factory(options.workers or worker_count(spec), str(self._folder))
+        cluster, folder = options.cluster or spec.cluster, str(self._folder)
+        if cluster is not None:
+            executor = open_cluster(ClusterAddress.parse(cluster, options.certificates), folder)
+        else:
+            factory = EXECUTORS[options.executor] if isinstance(options.executor, str) else options.executor
+            executor = factory(options.workers or worker_count(spec), folder)
         self._exit.callback(executor.close)
         return executor
 

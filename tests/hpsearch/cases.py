@@ -325,6 +325,9 @@ class HeldExecutor:
             future, outcome = self._held.pop(place)
             future.set_result(outcome)
 
+    def notes(self) -> list[str]:
+        return []
+
     def close(self) -> None:
         return
 

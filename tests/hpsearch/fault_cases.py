@@ -155,6 +155,9 @@ class DyingExecutor:
                 future.set_result(outcome)
         del self._waiting[:1]
 
+    def notes(self) -> list[str]:
+        return []
+
     def close(self) -> None:
         return
 

@@ -88,6 +88,12 @@ class Spec(StrictModel):
     workers: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
         "auto", description="Number of worker processes; does not affect the results."
     )
+    cluster: str | None = Field(
+        None,
+        description="Address of the scheduler of a Dask cluster that trains in place of worker processes:"
+        " tls://HOST:PORT, tcp://127.0.0.1:PORT, or local:N for N workers on this machine; does not affect the"
+        " results.",
+    )
 
     @model_validator(mode="before")
     @classmethod

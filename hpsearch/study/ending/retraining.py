@@ -45,6 +45,7 @@ def _retrained(
     while left:
         dispatcher.submit()
         outcomes, error = dispatcher.collect(COLLECT_TIMEOUT)
+        state.notes += context.executor.notes()
         context.storage.lease.heartbeat()
         for (result,) in outcomes:
             trial, left = trials[result.number], left - 1

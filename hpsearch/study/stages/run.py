@@ -113,6 +113,7 @@ class StageRun:
     def save_collected(self, seconds: float) -> tuple[list[Trial], BaseException | None]:
         """Store the outcomes that arrive within `seconds`; return finished trials and the error that ends the study."""
         collected, error = self._training.dispatcher.collect(seconds)
+        self._state.notes += self._context.executor.notes()
         return [trial for outcome in collected for trial in self._save(outcome)], error
 
     def mirror(self) -> bool:

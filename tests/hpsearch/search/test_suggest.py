@@ -61,6 +61,9 @@ class Counted:
         self.trials += [(t.number, t.seed) for t in task.trials]
         return Inline().submit(task)
 
+    def notes(self) -> list[str]:
+        return []
+
     def close(self) -> None:
         return
 

@@ -27,6 +27,9 @@ class ImmediateExecutor:
         future.set_result(tuple(TrialResult(t.number, "complete", 0.5, task.epochs, 1, {}) for t in task.trials))
         return future
 
+    def notes(self) -> list[str]:
+        return []
+
     def close(self) -> None:
         return
 

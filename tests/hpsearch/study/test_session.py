@@ -111,6 +111,9 @@ def test_tracker_starts_after_the_first_trials(tmp_path: Path, monkeypatch: pyte
             events.append("task")
             return self._inline.submit(task)
 
+        def notes(self) -> list[str]:
+            return []
+
         def close(self) -> None:
             return
 

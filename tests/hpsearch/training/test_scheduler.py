@@ -132,6 +132,9 @@ class ManualExecutor:
         self.submitted.append((task, future))
         return future
 
+    def notes(self) -> list[str]:
+        return []
+
     def close(self) -> None:
         return
 
