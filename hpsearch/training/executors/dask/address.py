@@ -50,7 +50,7 @@ class ClusterAddress(NamedTuple):
     def parse(cls, text: str, certificates: Certificates = NO_CERTIFICATES) -> Self:
         """Return the address that a text names.
 
-        Whoever reaches a scheduler's port can run code on the cluster, so other machines are reached with TLS only.
+        Access to a scheduler's port is enough to run code on the cluster, so other machines are reached with TLS only.
 
         Raises:
             ClusterError: the text is not an address, the connection would not be encrypted, or a file is missing.
@@ -64,9 +64,9 @@ class ClusterAddress(NamedTuple):
             raise ClusterError(f"cluster: {_FORMS}; got '{text}'")
         if found["protocol"] == "tcp" and not _is_loopback(found["host"].strip("[]")):
             raise ClusterError(
-                f"cluster: {text}: a connection to another machine must be encrypted, because whoever reaches the"
-                " scheduler can run code; start the scheduler with TLS and write tls://HOST:PORT, with --tls-ca,"
-                " --tls-cert and --tls-key"
+                f"cluster: {text}: a connection to another machine must be encrypted, because access to the"
+                " scheduler is enough to run code; start the scheduler with TLS and write tls://HOST:PORT, with"
+                " --tls-ca, --tls-cert and --tls-key"
             )
         if found["protocol"] == "tcp" and certificates.given:
             raise ClusterError(f"cluster: {text}: certificates need an address that begins with tls://")

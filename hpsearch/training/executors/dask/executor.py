@@ -18,8 +18,8 @@ from hpsearch.errors import ClusterError, HpsearchError
 from hpsearch.training.executors.dask.address import ClusterAddress
 from hpsearch.training.executors.dask.connection import connect
 from hpsearch.training.executors.dask.local import LocalCluster
-from hpsearch.training.executors.dask.members import QueuedTask
 from hpsearch.training.executors.dask.serving import PATIENCE, Serving
+from hpsearch.training.executors.dask.workers import QueuedTask
 from hpsearch.training.task import Outcome, Task, TaskFunction
 from hpsearch.training.trial import advance
 

@@ -13,7 +13,7 @@ from typing import Any, final
 from hpsearch.core.processes import init_worker, kill_process, process_context, starting_children
 from hpsearch.errors import ClusterError
 
-MAX_FAILED_STARTS = 3  # in a row
+MAX_QUICK_ENDS = 3  # in a row
 START_SECONDS = 60.0
 QUICK_END = 5.0  # seconds; a process that ends sooner has failed to start
 
@@ -46,12 +46,15 @@ class LocalCluster:
         return self.address
 
     async def restart_scheduler(self) -> None:
-        """Start the scheduler again at its address if it has ended.
+        """Start the scheduler again at its address if it has ended; its workers are lost with it.
 
         Raises:
             OSError, EOFError: it cannot be started.
         """
         if not self._processes["scheduler"].is_alive():
+            for name in self._processes.keys() - {"scheduler"}:
+                kill_process(self._processes[name].pid)
+                self._processes[name].join()
             await self._start_scheduler(self.address)
 
     def keep_running(self) -> None:
@@ -68,7 +71,7 @@ class LocalCluster:
             if process is not None:
                 quick = time.monotonic() - self._started[name] < QUICK_END
                 self._failures = self._failures + 1 if quick else 0
-                if self._failures >= MAX_FAILED_STARTS * self.workers:
+                if self._failures >= MAX_QUICK_ENDS * self.workers:
                     raise ClusterError(f"workers end when they start, {self._failures} times in a row")
                 process.close()
             self._start(name, _worker_main, self.address, name)

@@ -1,11 +1,13 @@
-"""What runs on the workers of a Dask cluster: a description of the machine, its copy of the rows, and tasks."""
+"""The worker side of a Dask cluster: a description of the machine, its copy of the rows, and tasks."""
 
+import contextlib
 import errno
 import hashlib
 import platform
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, final
@@ -24,7 +26,8 @@ class Machine(NamedTuple):
     """The properties of a worker, or of the coordinator, that the numbers of a trial depend on.
 
     Attributes:
-        kernels: the BLAS libraries with their kernels for this CPU, such as `openblas 0.3.30 Haswell`.
+        kernels: the BLAS libraries with their kernels for this CPU, such as `openblas Haswell`.
+        compiler: the packages that the compiled kernel comes from, with their versions; empty without Numba.
     """
 
     host: str
@@ -32,6 +35,7 @@ class Machine(NamedTuple):
     numpy: str
     python: str
     kernels: tuple[str, ...]
+    compiler: str
 
     def refusal(self, other: "Machine") -> str | None:
         """Return why another machine cannot train for this one, with what to do; None if it can."""
@@ -41,19 +45,23 @@ class Machine(NamedTuple):
                 return f"has {name} {there}, this machine {here}; install there: pip install {name}=={here}"
         if self.python.split(".")[:2] != other.python.split(".")[:2]:
             return f"has Python {other.python}, this machine {self.python}; use the same minor version"
+        if self.compiler and not other.compiler:
+            return "has no Numba, which this machine has; install there: pip install 'hpsearch[fast]'"
         return None
 
     def difference(self, other: "Machine") -> str | None:
         """Return how another machine computes differently; None if results are the same to the bit."""
-        if set(self.kernels) == set(other.kernels):
-            return None
-        here, there = (", ".join(machine.kernels) or "none" for machine in (self, other))
-        return f"BLAS is {there}, on this machine {here}"
+        for name in ("kernels", "compiler") if self.compiler else ("kernels",):
+            here, there = getattr(self, name), getattr(other, name)
+            if here != there:
+                here, there = (value if isinstance(value, str) else ", ".join(value) for value in (here, there))
+                return f"{'BLAS' if name == 'kernels' else 'the compiler'} is {there}, on this machine {here}"
+        return None
 
 
 @final
 @dataclass(frozen=True)
-class Job:
+class RemoteTask:
     """A task on its way to a worker, as one opaque object, because Dask looks into arguments of other types.
 
     Attributes:
@@ -73,13 +81,16 @@ def describe() -> Machine:
     """Return the properties of this machine."""
     kernels = sorted(
         {
-            " ".join(str(pool.get(key) or "") for key in ("internal_api", "version", "architecture")).strip()
+            f"{pool['internal_api']} {pool.get('architecture') or ''}".strip()
             for pool in threadpool_info()
             if pool["user_api"] == "blas"
         }
     )
     versions = __version__, np.__version__, platform.python_version()
-    return Machine(platform.node(), *versions, tuple(kernels))
+    compiler = ""
+    with contextlib.suppress(PackageNotFoundError):
+        compiler = ", ".join(f"{name} {version(name)}" for name in ("numba", "llvmlite", "scipy"))
+    return Machine(platform.node(), *versions, tuple(kernels), compiler)
 
 
 def has_rows(digest: str, dask_worker: "Worker") -> bool:
@@ -118,7 +129,7 @@ def discard_draft(digest: str, sender: str, dask_worker: "Worker") -> None:
     shutil.rmtree(_draft(dask_worker, digest, sender), ignore_errors=True)
 
 
-def run_job(job: Job) -> bytes:
+def run_remote(remote_task: RemoteTask) -> bytes:
     """Run a task with one BLAS thread; return its answer.
 
     Raises:
@@ -127,9 +138,9 @@ def run_job(job: Job) -> bytes:
     from distributed import get_worker
 
     threadpool_limits(1)  # for good: tasks in other threads of this process must not end the limit
-    run_task, task = ForkingPickler.loads(job.content)
-    if job.rows:
-        folder = _folder(get_worker(), job.rows)
+    run_task, task = ForkingPickler.loads(remote_task.content)
+    if remote_task.rows:
+        folder = _folder(get_worker(), remote_task.rows)
         if not folder.is_dir():
             raise RowsMissing(str(folder))
         task = replace(task, dataset=task.dataset.moved(str(folder)))

@@ -9,7 +9,7 @@ from hpsearch.core.text import first_line
 from hpsearch.data.dataset import Dataset
 from hpsearch.training.executors.dask import remote
 
-BLOCK_SIZE = 1 << 25  # bytes sent at a time
+TRANSFER_BLOCK = 1 << 25  # bytes sent at a time
 _PARTS = ("train", "val")  # test rows are scored by the coordinator
 
 
@@ -77,7 +77,7 @@ class RowFiles(NamedTuple):
     def _blocks(self, name: str) -> Iterator[bytes]:
         try:
             with (self.folder / name).open("rb") as file:
-                while block := file.read(BLOCK_SIZE):
+                while block := file.read(TRANSFER_BLOCK):
                     yield block
         except OSError as error:
             raise RowsUnreadable(first_line(error)) from error

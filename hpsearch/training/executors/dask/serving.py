@@ -2,11 +2,11 @@
 
 import asyncio
 import contextlib
-import pickle
 import time
 import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable
+from multiprocessing.reduction import ForkingPickler
 from typing import TYPE_CHECKING, Any, final
 
 from hpsearch.core.text import first_line
@@ -15,8 +15,8 @@ from hpsearch.training.executors.answers import outcome_of
 from hpsearch.training.executors.base import WorkerDied
 from hpsearch.training.executors.dask import remote
 from hpsearch.training.executors.dask.connection import version_note
-from hpsearch.training.executors.dask.members import Member, QueuedTask
 from hpsearch.training.executors.dask.rows import RowFiles, RowsUnreadable, WorkerDiskError
+from hpsearch.training.executors.dask.workers import ClusterWorker, QueuedTask
 from hpsearch.training.task import Task, TaskFunction
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Serving:
         self._note = note
         self._run_task = run_task
         self._machine = remote.describe()
-        self._members: dict[str, Member] = {}  # by address
+        self._workers: dict[str, ClusterWorker] = {}  # by address
         self._refused: set[str] = set()  # addresses of workers that cannot train
         self._rows: RowFiles | None = None
         self._usable = time.monotonic()  # when a worker could last be used
@@ -61,7 +61,7 @@ class Serving:
     @property
     def threads(self) -> int:
         """The number of threads of all workers that can train."""
-        return sum(member.threads for member in list(self._members.values()) if member.ready)
+        return sum(worker.threads for worker in list(self._workers.values()) if worker.ready)
 
     async def run(self, closed: Callable[[], bool], keep_running: Callable[[], None]) -> None:
         """Run tasks until the scheduler is lost; queue unfinished tasks again then, and when this is canceled.
@@ -86,119 +86,121 @@ class Serving:
         except OSError:  # the connection has ended, or there was no answer
             pass
         finally:
-            for member in list(self._members.values()):
-                self._forget(member)
+            for worker in list(self._workers.values()):
+                self._forget(worker)
             with contextlib.suppress(Exception):
                 await asyncio.wait_for(self._client._close(fast=True), 5)
 
     async def _update(self) -> None:
         """Take note of the workers that have joined and left."""
         threads = await asyncio.wait_for(self._client.nthreads(), SILENCE)
-        for address in self._members.keys() - threads.keys():
-            await self._lose(self._members.pop(address))
+        for address in self._workers.keys() - threads.keys():
+            await self._lose(self._workers.pop(address))
         for address in self._refused - threads.keys():
             self._refused.discard(address)
-        for address in threads.keys() - self._members.keys() - self._refused:
-            member = self._members[address] = Member(address, threads[address])
-            member.admission = asyncio.create_task(self._admit(member))
-        if any(member.ready for member in self._members.values()):
+        for address in threads.keys() - self._workers.keys() - self._refused:
+            worker = self._workers[address] = ClusterWorker(address, threads[address])
+            worker.admission = asyncio.create_task(self._admit(worker))
+        if any(worker.ready for worker in self._workers.values()):
             self._usable = time.monotonic()
         elif time.monotonic() - self._usable > PATIENCE:
             raise ClusterError(f"no worker that can be used has joined for {PATIENCE / 60:.0f} minutes")
         elif time.monotonic() - self._usable > NOTE_DELAY and self._queue:
             self._note("no worker that can be used has joined yet; waiting")
 
-    async def _admit(self, member: Member) -> None:
+    async def _admit(self, worker: ClusterWorker) -> None:
         """Compare a worker with this machine, and use it if it can train."""
         try:
-            machine = await _call(self._client, member)(remote.describe)
+            machine = await _call(self._client, worker)(remote.describe)
         except Exception as error:
-            if member.address in self._members:
-                self._refuse(member, _refusal(error))
+            if worker.address in self._workers:
+                self._refuse(worker, _refusal(error))
             return
         if reason := self._machine.refusal(machine):
-            self._refuse(member, reason)
+            self._refuse(worker, reason)
             return
         if difference := self._machine.difference(machine):
             self._note(f"worker on {machine.host}: {difference}: the last bits of results may differ")
-        member.ready = True
+        worker.ready = True
         self._wake.set()
 
-    def _refuse(self, member: Member, reason: str) -> None:
+    def _refuse(self, worker: ClusterWorker, reason: str) -> None:
         """Do without a worker."""
-        self._note(f"worker {member.address} is not used: it {reason}")
-        if self._members.pop(member.address, None) is not None:
-            self._refused.add(member.address)
-            self._forget(member)
+        self._note(f"worker {worker.address} is not used: it {reason}")
+        if self._workers.pop(worker.address, None) is not None:
+            self._refused.add(worker.address)
+            self._forget(worker)
 
     def _assign(self) -> None:
         """Send queued tasks to free workers."""
         while self._queue:
-            free = [member for member in self._members.values() if member.accepts(self._queue[0])]
+            free = [worker for worker in self._workers.values() if worker.accepts(self._queue[0])]
             if not free:
                 return
-            queued, member = self._queue.popleft(), min(free, key=lambda m: len(m.running))
+            queued, worker = self._queue.popleft(), min(free, key=lambda m: len(m.running))
             if queued.future.running() or queued.future.set_running_or_notify_cancel():
-                member.running[queued] = asyncio.create_task(self._perform(member, queued))
+                worker.running[queued] = asyncio.create_task(self._perform(worker, queued))
 
-    async def _perform(self, member: Member, queued: QueuedTask) -> None:
+    async def _perform(self, worker: ClusterWorker, queued: QueuedTask) -> None:
         """Run a task on a worker, and set its future; an outcome that is lost is not an outcome."""
         from distributed import KilledWorker
         from distributed.client import FutureCancelledError
 
         try:
-            job = await self._job(member, queued.task)
-            content = await self._result(member, queued, job)
+            remote_task = await self._job(worker, queued.task)
+            content = await self._result(worker, queued, remote_task)
         except (FutureCancelledError, KilledWorker):
             return  # the worker or the scheduler is gone, which `_update` or `run` finds out
         except (OSError, remote.RowsMissing):  # the connection has ended; a worker that is still there is sent the rows
-            self._forget(member)
+            self._forget(worker)
         except WorkerDiskError as error:
-            self._refuse(member, f"cannot store the rows: {error}")
+            self._refuse(worker, f"cannot store the rows: {error}")
         except RowsUnreadable as error:
-            self._leave(member, queued)
+            self._leave(worker, queued)
             queued.future.set_exception(error.__cause__)
         except Exception as error:
-            self._leave(member, queued)
+            self._leave(worker, queued)
             queued.future.set_exception(error)
         else:
-            self._leave(member, queued)
+            self._leave(worker, queued)
             try:
                 queued.future.set_result(outcome_of(content))
             except Exception as error:
                 queued.future.set_exception(error)
 
-    async def _job(self, member: Member, task: Task) -> remote.Job:
+    async def _job(self, worker: ClusterWorker, task: Task) -> remote.RemoteTask:
         """Return a task for a worker that has its rows."""
         dataset = getattr(task, "dataset", None)
         if dataset is not None:
             if self._rows is None:
                 self._rows = RowFiles.of(dataset)
-            if member.shipping is None:
-                member.shipping = asyncio.create_task(self._rows.send(_call(self._client, member)))
-            await asyncio.shield(member.shipping)
-        content = pickle.dumps((self._run_task, task), pickle.HIGHEST_PROTOCOL)
-        return remote.Job(content, "" if self._rows is None or dataset is None else self._rows.digest)
+            if worker.shipping is None:
+                worker.shipping = asyncio.create_task(self._rows.send(_call(self._client, worker)))
+            await asyncio.shield(worker.shipping)
+        content = bytes(ForkingPickler.dumps((self._run_task, task)))
+        return remote.RemoteTask(content, "" if self._rows is None or dataset is None else self._rows.digest)
 
-    async def _result(self, member: Member, queued: QueuedTask, job: remote.Job) -> bytes:
+    async def _result(self, worker: ClusterWorker, queued: QueuedTask, remote_task: remote.RemoteTask) -> bytes:
         import dask
 
-        options: dict[str, Any] = {"pure": False, "workers": [member.address], "allow_other_workers": False}
+        options: dict[str, Any] = {"pure": False, "workers": [worker.address], "allow_other_workers": False}
         with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TB"}):  # a checkpoint may be large
-            future = self._client.submit(remote.run_job, job, key=f"hpsearch-{uuid.uuid4().hex}", retries=0, **options)
-        member.sent.add(queued)
+            future = self._client.submit(
+                remote.run_remote, remote_task, key=f"hpsearch-{uuid.uuid4().hex}", retries=0, **options
+            )
+        worker.sent.add(queued)
         try:
             return await future  # type: ignore[no-any-return]
         finally:
             future.release()
 
-    async def _lose(self, member: Member) -> None:
+    async def _lose(self, worker: ClusterWorker) -> None:
         """Handle the end of a worker: the task that ran there alone is its cause; several are tried one by one."""
-        expected = await _left_by_itself(self._client, member.address)
-        running, sent = list(member.running), set(member.sent)
-        for task in member.running.values():
+        expected = await _left_by_itself(self._client, worker.address)
+        running, sent = list(worker.running), set(worker.sent)
+        for task in worker.running.values():
             task.cancel()
-        member.running.clear()
+        worker.running.clear()
         for queued in reversed(running):
             if expected or queued not in sent:
                 self._requeue(queued)
@@ -206,20 +208,20 @@ class Serving:
                 queued.alone = True
                 self._requeue(queued)
             else:
-                queued.future.set_exception(WorkerDied(f"worker {member.address} has ended"))
+                queued.future.set_exception(WorkerDied(f"worker {worker.address} has ended"))
 
-    def _forget(self, member: Member) -> None:
+    def _forget(self, worker: ClusterWorker) -> None:
         """Send the tasks of a worker again, which is not their fault."""
-        self._members.pop(member.address, None)
-        for task in member.running.values():
+        self._workers.pop(worker.address, None)
+        for task in worker.running.values():
             task.cancel()
-        for queued in reversed(list(member.running)):
+        for queued in reversed(list(worker.running)):
             self._requeue(queued)
-        member.running.clear()
+        worker.running.clear()
 
-    def _leave(self, member: Member, queued: QueuedTask) -> None:
-        member.running.pop(queued, None)
-        member.sent.discard(queued)
+    def _leave(self, worker: ClusterWorker, queued: QueuedTask) -> None:
+        worker.running.pop(queued, None)
+        worker.sent.discard(queued)
         self._wake.set()
 
     def _requeue(self, queued: QueuedTask) -> None:
@@ -227,12 +229,12 @@ class Serving:
         self._wake.set()
 
 
-def _call(client: "Client", member: Member) -> Callable[..., Awaitable[Any]]:
+def _call(client: "Client", worker: ClusterWorker) -> Callable[..., Awaitable[Any]]:
     """Return a function that calls another one on a worker, and raises its exception."""
 
     async def call(function: Callable[..., Any], *args: Any) -> Any:
-        answers = await client.run(function, *args, workers=[member.address])
-        return answers[member.address]
+        answers = await client.run(function, *args, workers=[worker.address])
+        return answers[worker.address]
 
     return call
 

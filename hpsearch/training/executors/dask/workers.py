@@ -24,7 +24,7 @@ class QueuedTask:
 
 @final
 @dataclass(eq=False)
-class Member:
+class ClusterWorker:
     """A worker of the cluster.
 
     Attributes:
