@@ -130,17 +130,17 @@ def _run(spec: "Spec | None", url: str, options: "Options", given_uri: str | Non
                 arguments[0] = session.arguments
                 _train(session, console, quiet)
         except (Interrupted, KeyboardInterrupt):
-            say(f"stopped; everything finished is saved. {_resume(arguments[0], given_uri)}", err=True)
+            say(f"stopped; everything finished is saved. {_resume(arguments[0], given_uri, options)}", err=True)
             sys.exit(130)
         except Halted as error:
-            say(f"error: {error}; everything finished is saved. {_resume(arguments[0], given_uri)}", err=True)
+            say(f"error: {error}; everything finished is saved. {_resume(arguments[0], given_uri, options)}", err=True)
             sys.exit(1)
     _print_result(session, url, console, given_uri, quiet)
     if warning := output_warning():
         say(f"warning: {warning}", err=True)
 
 
-def _resume(arguments: str, given_uri: str | None) -> str:
+def _resume(arguments: str, given_uri: str | None, options: "Options") -> str:
     """Return the command that resumes a study.
 
     Args:
@@ -149,7 +149,8 @@ def _resume(arguments: str, given_uri: str | None) -> str:
     resume = f"Resume with: hpsearch resume {arguments}"
     if given_uri and redacted(given_uri) == given_uri:  # a URI that contains a password is not repeated
         resume += f" --tracking-uri {shlex.quote(given_uri)}"
-    return resume
+    given = {"cluster": options.cluster, **{f"tls-{name}": p for name, p in options.certificates._asdict().items()}}
+    return resume + "".join(f" --{name} {shlex.quote(str(value))}" for name, value in given.items() if value)
 
 
 def _train(session: "Session", console: "Console", quiet: bool) -> None:

@@ -18,7 +18,7 @@ from hpsearch.errors import ClusterError, HpsearchError
 from hpsearch.training.executors.dask.address import ClusterAddress
 from hpsearch.training.executors.dask.connection import connect
 from hpsearch.training.executors.dask.local import LocalCluster
-from hpsearch.training.executors.dask.serving import PATIENCE, Serving
+from hpsearch.training.executors.dask.serving import CLUSTER_PATIENCE, Serving
 from hpsearch.training.executors.dask.workers import QueuedTask
 from hpsearch.training.task import Outcome, Task, TaskFunction
 from hpsearch.training.trial import advance
@@ -129,8 +129,8 @@ class Dask:
             try:
                 client = await self._connect()
             except (OSError, EOFError) as error:
-                waited = "" if lost == 0.0 else f" for {PATIENCE / 60:.0f} minutes"
-                if not connected.done() or time.monotonic() - lost > PATIENCE:
+                waited = "" if lost == 0.0 else f" for {CLUSTER_PATIENCE / 60:.0f} minutes"
+                if not connected.done() or time.monotonic() - lost > CLUSTER_PATIENCE:
                     raise ClusterError(f"{self._name}: the scheduler does not answer{waited}: {error}") from None
                 await asyncio.sleep(RETRY_DELAY)
                 continue

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
 POLL = 0.25  # seconds between two looks at which workers there are
-PATIENCE = 600.0  # seconds without a scheduler or a usable worker after which the study ends
+CLUSTER_PATIENCE = 600.0  # seconds without a scheduler or a usable worker after which the study ends
 SILENCE = 30.0  # seconds without an answer after which the scheduler counts as lost
 NOTE_DELAY = 5.0  # seconds without a usable worker after which the user is told
 
@@ -71,7 +71,7 @@ class Serving:
             keep_running: called often; starts the workers of a local cluster that have ended.
 
         Raises:
-            ClusterError: no worker that can be used has joined for `PATIENCE`, or workers cannot be started.
+            ClusterError: no worker that can be used has joined for `CLUSTER_PATIENCE`, or workers cannot be started.
         """
         try:
             if note := await version_note(self._client):
@@ -103,8 +103,8 @@ class Serving:
             worker.admission = asyncio.create_task(self._admit(worker))
         if any(worker.ready for worker in self._workers.values()):
             self._usable = time.monotonic()
-        elif time.monotonic() - self._usable > PATIENCE:
-            raise ClusterError(f"no worker that can be used has joined for {PATIENCE / 60:.0f} minutes")
+        elif time.monotonic() - self._usable > CLUSTER_PATIENCE:
+            raise ClusterError(f"no worker that can be used has joined for {CLUSTER_PATIENCE / 60:.0f} minutes")
         elif time.monotonic() - self._usable > NOTE_DELAY and self._queue:
             self._note("no worker that can be used has joined yet; waiting")
 

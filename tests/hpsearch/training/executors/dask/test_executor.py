@@ -100,7 +100,7 @@ def test_another_version(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its workers are not used, and the study ends with the reason when it stays so."""
     describe = remote.describe
     monkeypatch.setattr(remote, "describe", Described(describe()._replace(hpsearch="9.9")))
-    monkeypatch.setattr(serving, "PATIENCE", 1.0)
+    monkeypatch.setattr(serving, "CLUSTER_PATIENCE", 1.0)
     executor = cluster(1)
     future = executor.submit(("give", 1))
     assert str(exception_of(future)).startswith("local:1: no worker that can be used has joined for")
