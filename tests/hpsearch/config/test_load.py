@@ -279,7 +279,9 @@ def test_every_value_must_fit_the_engine(study: Path, parameter: str) -> None:
     assert any(name in x or "units" in x for x in refused(study, text))
 
 
-DOCUMENTS = {f"studies/{p.name}": p.read_text("utf-8") for p in sorted((REPOSITORY / "studies").glob("*.yaml"))}
+DOCUMENTS = {
+    p.relative_to(REPOSITORY).as_posix(): p.read_text("utf-8") for p in sorted((REPOSITORY / "studies").rglob("*.yaml"))
+}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
@@ -291,7 +293,7 @@ def test_documents(study: Path, document: str) -> None:
 
 
 def test_studies_are_found() -> None:
-    assert "studies/digits.yaml" in DOCUMENTS
+    assert {"studies/digits.yaml", "studies/published/adult.yaml"} <= set(DOCUMENTS)
 
 
 NUMBERS = st.floats(1e-6, 1e6).map(lambda x: float(f"{x:.6g}"))

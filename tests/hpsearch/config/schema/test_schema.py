@@ -57,10 +57,10 @@ def test_every_key_has_a_description() -> None:
     assert '"Choice"' not in schema_text() and "JsonValue" not in schema_text()
 
 
-DOCUMENTS = sorted((paths.REPOSITORY / "studies").glob("*.yaml"))
+DOCUMENTS = sorted(paths.STUDIES.rglob("*.yaml"))
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: str(p.relative_to(paths.STUDIES)))
 def test_studies_are_accepted(path: Path) -> None:
     assert errors(read_document(path).content) == []
 
