@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import logging
 import ssl
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from hpsearch.training.executors.dask.address import Certificates
 if TYPE_CHECKING:
     from distributed import Client
 
+CLOSE_SECONDS = 5.0
 CONNECT_SECONDS = 10.0  # for one attempt
 
 
@@ -26,20 +26,29 @@ async def connect(address: str, certificates: Certificates) -> "Client":
     """
     from distributed import Client
 
-    quiet_dask()
     options: dict[str, Any] = {"asynchronous": True, "set_as_default": False, "name": "hpsearch"}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about versions, which `Machine` and `version_note` check
+        client: Client | None = None
         try:
             security = _security(certificates) if address.startswith("tls://") else None
-            return await Client(address, timeout=CONNECT_SECONDS, security=security, **options)
+            client = Client(address, timeout=CONNECT_SECONDS, security=security, **options)
+            return await client
         except Exception as error:
+            if client is not None:
+                await close(client)
             reasons = list(_chain(error))
             if any(isinstance(e, ssl.SSLError) for e in reasons):
                 raise ClusterError(f"{address}: {_tls_reason(reasons)}") from None
             if isinstance(error, OSError | asyncio.TimeoutError):
                 raise OSError(_connect_reason(reasons)) from None
             raise ClusterError(f"{address}: cannot be used: {first_line(error)}") from None
+
+
+async def close(client: "Client") -> None:
+    """Close a client, whatever has happened to its scheduler."""
+    with contextlib.suppress(Exception):
+        await asyncio.wait_for(client._close(fast=True), CLOSE_SECONDS)
 
 
 async def version_note(client: "Client") -> str | None:
@@ -55,11 +64,6 @@ async def version_note(client: "Client") -> str | None:
                 f" here: pip install distributed=={there}"
             )
     return None
-
-
-def quiet_dask() -> None:
-    """Silence Dask's messages about connections that end, which the executor reports itself."""
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
 
 
 def _security(certificates: Certificates) -> Any:

@@ -13,6 +13,7 @@ from collections import deque
 from concurrent.futures import BrokenExecutor, Future
 from typing import TYPE_CHECKING, final
 
+from hpsearch.core.loggers import quiet_family
 from hpsearch.core.text import first_line
 from hpsearch.errors import ClusterError, HpsearchError
 from hpsearch.training.executors.dask.address import ClusterAddress
@@ -100,7 +101,10 @@ class Dask:
     def _run(self, connected: "Future[None]") -> None:
         reason = "the executor is closed"
         try:
-            self._loop.run_until_complete(self._main)
+            import distributed  # noqa: F401  # its loggers exist now; the notes say what they would
+
+            with quiet_family("distributed"):
+                self._loop.run_until_complete(self._main)
         except asyncio.CancelledError:
             pass
         except BaseException as error:  # a defect must not leave futures pending forever
@@ -154,7 +158,7 @@ class Dask:
             assert self._address.scheduler is not None
             return await connect(self._address.scheduler, certificates)
         if self._local.address:
-            await self._local.restart_scheduler()
+            await self._local.restart()
         else:
             await self._local.start()
         return await connect(self._local.address, certificates)

@@ -45,17 +45,16 @@ class LocalCluster:
         self.keep_running()
         return self.address
 
-    async def restart_scheduler(self) -> None:
-        """Start the scheduler again at its address if it has ended; its workers are lost with it.
+    async def restart(self) -> None:
+        """Start the scheduler again at its address after its connection has ended; its workers are lost with it.
 
         Raises:
             OSError, EOFError: it cannot be started.
         """
-        if not self._processes["scheduler"].is_alive():
-            for name in self._processes.keys() - {"scheduler"}:
-                kill_process(self._processes[name].pid)
-                self._processes[name].join()
-            await self._start_scheduler(self.address)
+        for process in self._processes.values():
+            kill_process(process.pid)
+            process.join()
+        await self._start_scheduler(self.address)
 
     def keep_running(self) -> None:
         """Start workers that do not run.

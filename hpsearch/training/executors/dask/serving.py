@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import time
 import uuid
 from collections import deque
@@ -10,11 +11,12 @@ from multiprocessing.reduction import ForkingPickler
 from typing import TYPE_CHECKING, Any, final
 
 from hpsearch.core.text import first_line
+from hpsearch.core.version import __version__
 from hpsearch.errors import ClusterError
 from hpsearch.training.executors.answers import outcome_of
 from hpsearch.training.executors.base import WorkerDied
 from hpsearch.training.executors.dask import remote
-from hpsearch.training.executors.dask.connection import version_note
+from hpsearch.training.executors.dask.connection import close, version_note
 from hpsearch.training.executors.dask.rows import RowFiles, RowsUnreadable, WorkerDiskError
 from hpsearch.training.executors.dask.workers import ClusterWorker, QueuedTask
 from hpsearch.training.task import Task, TaskFunction
@@ -88,8 +90,7 @@ class Serving:
         finally:
             for worker in list(self._workers.values()):
                 self._forget(worker)
-            with contextlib.suppress(Exception):
-                await asyncio.wait_for(self._client._close(fast=True), 5)
+            await close(self._client)
 
     async def _update(self) -> None:
         """Take note of the workers that have joined and left."""
@@ -249,6 +250,7 @@ async def _left_by_itself(client: "Client", address: str) -> bool:
 
 
 def _refusal(error: Exception) -> str:
-    if isinstance(error, ImportError):
-        return f"has no {error.name or 'hpsearch'}; install there: pip install 'hpsearch[cluster]'"
+    """Return why a worker that cannot be asked is not used; Dask sends a failed import as text."""
+    if missing := re.search(r"No module named '(\w+)", first_line(error)):
+        return f"has no {missing[1]}, or another version; install there: pip install 'hpsearch[cluster]=={__version__}'"
     return f"does not answer: {first_line(error)}"

@@ -1,0 +1,331 @@
+"""Studies on Dask clusters, of this machine's processes and of Dask's own commands: the table is always the same.
+
+Workers and schedulers are killed, join late and come back while a study runs.
+"""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cases
+import pytest
+
+from hpsearch.config.spec import Spec
+from hpsearch.core.version import __version__
+from hpsearch.data.dataset import Dataset, prepare
+from hpsearch.errors import ClusterError, Halted
+from hpsearch.study.stages import training
+from hpsearch.training.executors import Executor, Inline, open_cluster
+from hpsearch.training.executors.dask.address import Certificates, ClusterAddress
+from hpsearch.training.executors.dask.executor import Dask
+from hpsearch.training.scheduler import TaskScheduler
+from hpsearch.training.task import Outcome, Task, TrialTask
+from hpsearch.training.trial import advance
+
+pytestmark = [pytest.mark.crash, pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")]
+REPOSITORY = Path(__file__).parents[2]
+DIGITS: dict[str, Any] = {"data": {"source": "sklearn", "name": "digits"}}
+WITHOUT_HPSEARCH = "import sys; sys.modules['hpsearch'] = None; from distributed.cli.dask_worker import main; main()"
+
+
+@pytest.fixture(scope="module")
+def spec() -> Spec:
+    """Return a study with pruning, a confirming stage and an ensemble."""
+    return cases.small(**cases.FULL, **DIGITS)
+
+
+@pytest.fixture(scope="module")
+def dataset(spec: Spec, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return prepare(spec.data, spec.seed, tmp_path_factory.mktemp("data"))[0]
+
+
+@pytest.fixture(scope="module")
+def table(spec: Spec, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> str:
+    database = tmp_path_factory.mktemp("reference") / "small.db"
+    cases.run(spec, dataset, database, Inline())
+    return cases.table(database)
+
+
+class Commands:
+    """A cluster of Dask's own commands, whose workers are started again when they end, as a supervisor does."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self._folder, self._options = folder, options
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self._port = free.getsockname()[1]
+        self.address = f"{'tls' if options else 'tcp'}://127.0.0.1:{self._port}"
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self.start_scheduler()
+
+    def start_scheduler(self) -> None:
+        where = ("--host", self.address.rpartition(":")[0], "--port", str(self._port), "--no-dashboard")
+        self.scheduler = self._start([sys.executable, "-m", "dask", "scheduler", *where, *self._options])
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self._port), 1):
+                return
+            assert self.scheduler.poll() is None, "the scheduler has ended"
+            time.sleep(0.02)
+
+    def add_worker(self, *options: str, again: bool = True) -> None:
+        rest = ("--no-dashboard", "--local-directory", str(self._folder), *self._options, *options)
+        command = [sys.executable, "-m", "dask", "worker", self.address, *rest]
+        loop = ["bash", "-c", 'while :; do "$@"; sleep 0.1; done', "sh", *command]
+        self._start(loop if again else command)
+
+    def add_worker_without_hpsearch(self) -> None:
+        rest = (self.address, "--no-nanny", "--no-dashboard", "--local-directory", str(self._folder))
+        self._start([sys.executable, "-c", WITHOUT_HPSEARCH, *rest])
+
+    def worker_pids(self) -> list[int]:
+        """Return the processes that train: children of nannies."""
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if str(self._folder) in (process / "environ").read_text(errors="replace"):
+                    command = (process / "cmdline").read_text(errors="replace")
+                    if "spawn_main" in command:
+                        found.append(int(process.name))
+        return found
+
+    def kill_worker(self) -> None:
+        """Kill a process that trains."""
+        os.kill(self.worker_pids()[0], signal.SIGKILL)
+
+    def restart(self) -> None:
+        """Kill the scheduler, and start another one at its address."""
+        self.scheduler.kill()
+        self.scheduler.wait()
+        self.start_scheduler()
+
+    def close(self) -> None:
+        for process in self._processes:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+    def _start(self, command: list[str]) -> "subprocess.Popen[bytes]":
+        paths = (str(REPOSITORY), str(REPOSITORY / "tests" / "hpsearch"))
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "CLUSTER_FOLDER": str(self._folder)}
+        log = (self._folder / f"{len(self._processes)}.log").open("wb")
+        with log:
+            process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+        self._processes.append(process)
+        return process
+
+
+@pytest.fixture
+def commands(tmp_path: Path) -> Iterator[Callable[..., Commands]]:
+    with contextlib.ExitStack() as stack:
+
+        def start(*options: str) -> Commands:
+            folder = tmp_path / "cluster"
+            folder.mkdir()
+            cluster = Commands(folder, *options)
+            stack.callback(cluster.close)
+            return cluster
+
+        yield start
+
+
+@contextlib.contextmanager
+def connected(address: ClusterAddress, folder: Path, **others: Any) -> Iterator[Any]:
+    executor = open_cluster(address, str(folder), **others)
+    try:
+        yield executor
+    finally:
+        executor.close()
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_same_table(spec: Spec, dataset: Dataset, table: str, tmp_path: Path, workers: int) -> None:
+    with connected(ClusterAddress(None, workers), tmp_path) as executor:
+        cases.run(spec, dataset, tmp_path / "small.db", executor)
+    assert cases.table(tmp_path / "small.db") == table
+
+
+def test_everything_happens(
+    spec: Spec,
+    dataset: Dataset,
+    table: str,
+    tmp_path: Path,
+    commands: Callable[..., Commands],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Workers are killed, a worker joins late, and the scheduler is killed and started again, in the middle."""
+    monkeypatch.setattr(training, "TIME_SLICE", 0.0)  # a task after every epoch
+    cluster = commands()
+    cluster.add_worker("--nthreads", "1")
+    events = [cluster.kill_worker, lambda: cluster.add_worker("--nthreads", "2"), cluster.restart, cluster.kill_worker]
+    due = iter(enumerate(events, 1))
+    following: Any = next(due)
+    with connected(ClusterAddress.parse(cluster.address), tmp_path) as executor:
+        counted = Counted(executor)
+
+        def stop() -> bool:
+            nonlocal following
+            if following is not None and counted.ended > 25 * following[0]:
+                following[1]()
+                following = next(due, None)
+            return False
+
+        cases.run(spec, dataset, tmp_path / "small.db", counted, stop=stop)
+        assert following is None, "the study ended before everything had happened"
+        assert executor.workers >= 2 and any("answers again" in note for note in counted.seen)
+    assert cases.table(tmp_path / "small.db") == table
+
+
+class Counted:
+    """Counts the tasks of an executor that have ended."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self.ended = 0
+        self.seen: list[str] = []
+
+    @property
+    def workers(self) -> int:
+        return self._executor.workers
+
+    def submit(self, task: Task) -> Any:
+        future = self._executor.submit(task)
+        future.add_done_callback(self._count)
+        return future
+
+    def notes(self) -> list[str]:
+        notes = self._executor.notes()
+        self.seen += notes
+        return notes
+
+    def close(self) -> None:
+        self._executor.close()
+
+    def _count(self, _: object) -> None:
+        self.ended += 1
+
+
+LETHAL = 3
+
+
+def killed_by_one_trial(task: Task) -> Outcome:
+    """Train, but end the process of the worker with trial 3."""
+    if any(trial.number == LETHAL for trial in task.trials):
+        time.sleep(0.2)
+        os.kill(os.getpid(), signal.SIGKILL)
+    return advance(task)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_trial_that_kills_its_worker(
+    spec: Spec, dataset: Dataset, tmp_path: Path, commands: Callable[..., Commands], threads: int
+) -> None:
+    """It fails after three times, and no other trial does, not even one in another thread of the same worker."""
+    cluster = commands()
+    cluster.add_worker("--nthreads", str(threads))
+    point = {"learning_rate": 0.01, "beta": 0.9, "hidden_units": 8, "batch_size": 16, "l2": 1e-4}
+    with connected(ClusterAddress.parse(cluster.address), tmp_path, run_task=killed_by_one_trial) as executor:
+        scheduler = TaskScheduler(executor)
+        scheduler.add(0, [Task(spec, dataset, (TrialTask(n, point, n),), spec.train.epochs) for n in range(8)])
+        results = {}
+        while len(results) < 8:
+            scheduler.dispatch()
+            outcomes, error = scheduler.collect(0.2)
+            assert error is None
+            results |= {result.number: result for outcome in outcomes for result in outcome}
+    assert results[LETHAL].state == "failed"
+    assert (results[LETHAL].error or "").startswith("its worker process ended 3 times: worker tcp://127.0.0.1:")
+    assert {result.state for number, result in results.items() if number != LETHAL} == {"complete"}
+
+
+def test_a_worker_without_hpsearch(
+    spec: Spec, dataset: Dataset, table: str, tmp_path: Path, commands: Callable[..., Commands]
+) -> None:
+    """It is not used, and stays in the cluster; the user is told once."""
+    cluster = commands()
+    cluster.add_worker_without_hpsearch()
+    with connected(ClusterAddress.parse(cluster.address), tmp_path) as executor:
+        counted = Counted(executor)
+        started = False
+
+        def stop() -> bool:
+            nonlocal started
+            if counted.seen and not started:
+                started = True
+                cluster.add_worker("--nthreads", "1")
+            return False
+
+        cases.run(spec, dataset, tmp_path / "small.db", counted, stop=stop)
+        (note,) = (note for note in counted.seen if "is not used" in note)
+        wanted = f"pip install 'hpsearch[cluster]=={__version__}'"
+        assert note.endswith(f"it has no hpsearch, or another version; install there: {wanted}")
+    assert cases.table(tmp_path / "small.db") == table
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Certificates]:
+    """Return the certificates of two authorities."""
+    from distributed.security import Security
+
+    made = {}
+    for name in ("ours", "theirs"):
+        security, folder = Security.temporary(), tmp_path_factory.mktemp(name)
+        texts = (security.tls_ca_file, security.tls_client_cert, security.tls_client_key)
+        for file, text in zip(("ca", "cert", "key"), texts, strict=True):
+            (folder / f"{file}.pem").write_text(text)
+        made[name] = Certificates(*(folder / f"{file}.pem" for file in ("ca", "cert", "key")))
+    return made
+
+
+def test_tls(
+    spec: Spec,
+    dataset: Dataset,
+    table: str,
+    tmp_path: Path,
+    commands: Callable[..., Commands],
+    certificates: dict[str, Certificates],
+) -> None:
+    """A study with encrypted connections; certificates of another authority are refused in one line."""
+    ours = certificates["ours"]
+    options = (("--tls-ca-file", ours.ca), ("--tls-cert", ours.cert), ("--tls-key", ours.key))
+    cluster = commands(*(str(part) for option in options for part in option))
+    cluster.add_worker("--nthreads", "1")
+    with connected(ClusterAddress.parse(cluster.address, ours), tmp_path) as executor:
+        cases.run(spec, dataset, tmp_path / "small.db", executor)
+    assert cases.table(tmp_path / "small.db") == table
+    for wrong in (certificates["theirs"], Certificates(ca=ours.ca)):
+        with pytest.raises(ClusterError) as caught:
+            Dask(ClusterAddress.parse(cluster.address, wrong), str(tmp_path))
+        assert str(caught.value).startswith(f"{cluster.address}: ") and "\n" not in str(caught.value)
+
+
+def test_the_cluster_stays_away(
+    spec: Spec, dataset: Dataset, table: str, tmp_path: Path, commands: Callable[..., Commands], monkeypatch: Any
+) -> None:
+    """The study ends with a reason, and is resumed elsewhere."""
+    from hpsearch.training.executors.dask import connection
+    from hpsearch.training.executors.dask import executor as dask_executor
+
+    monkeypatch.setattr(dask_executor, "CLUSTER_PATIENCE", 2.0)
+    monkeypatch.setattr(connection, "CONNECT_SECONDS", 1.0)
+    cluster = commands()
+    cluster.add_worker("--nthreads", "1")
+    with connected(ClusterAddress.parse(cluster.address), tmp_path) as executor:
+        counted = Counted(executor)
+
+        def stop() -> bool:
+            if counted.ended > 4 and cluster.scheduler.poll() is None:
+                cluster.scheduler.kill()
+                cluster.scheduler.wait()
+            return False
+
+        with pytest.raises(Halted, match="the scheduler does not answer"):
+            cases.run(spec, dataset, tmp_path / "small.db", counted, stop=stop)
+    cases.run(spec, dataset, tmp_path / "small.db", Inline())
+    assert cases.table(tmp_path / "small.db") == table

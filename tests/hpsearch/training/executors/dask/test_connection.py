@@ -1,0 +1,57 @@
+"""The connection to a scheduler, and its version."""
+
+import asyncio
+import gc
+from types import SimpleNamespace
+from typing import Any
+
+import distributed
+import pytest
+
+from hpsearch.errors import ClusterError
+from hpsearch.training.executors.dask import connection
+from hpsearch.training.executors.dask.address import NO_CERTIFICATES
+
+
+def client_of(version: str | None) -> Any:
+    async def versions() -> Any:
+        return {} if version is None else {"packages": {"distributed": version}}
+
+    return SimpleNamespace(scheduler=SimpleNamespace(versions=versions))
+
+
+@pytest.mark.parametrize("version", [distributed.__version__, None])
+def test_same_version(version: str | None) -> None:
+    assert asyncio.run(connection.version_note(client_of(version))) is None
+
+
+def test_another_version() -> None:
+    note = asyncio.run(connection.version_note(client_of("2026.1.1"))) or ""
+    assert note.startswith("the scheduler runs distributed 2026.1.1, this machine ")
+    assert note.endswith("pip install distributed==2026.1.1")
+
+
+def test_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client is closed, not left to the garbage collector."""
+    monkeypatch.setattr(connection, "CONNECT_SECONDS", 0.3)
+    with pytest.raises(OSError, match="the connection is refused"):
+        asyncio.run(connection.connect("tcp://127.0.0.1:1", NO_CERTIFICATES))
+    gc.collect()
+
+
+def test_a_server_that_is_no_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as that of a web page."""
+    monkeypatch.setattr(connection, "CONNECT_SECONDS", 1.0)
+
+    async def page(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.0 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    async def ask() -> None:
+        async with await asyncio.start_server(page, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            await connection.connect(f"tcp://127.0.0.1:{port}", NO_CERTIFICATES)
+
+    with pytest.raises((OSError, ClusterError)) as caught:
+        asyncio.run(ask())
+    assert "\n" not in str(caught.value)
