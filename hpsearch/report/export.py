@@ -81,6 +81,7 @@ def _trial(trial: Trial, repeated: Mapping[str, str]) -> dict[str, Any]:
         **({"error": trial.error} if trial.error else {}),
         **({"repeats": repeated[trial.label]} if trial.label in repeated else {}),
         **({"copied_from": trial.copied_from} if trial.copied_from else {}),
+        **({"machine": trial.machine} if trial.machine else {}),
     }
 
 

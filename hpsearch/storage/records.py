@@ -127,6 +127,7 @@ class Trial(NamedTuple):
         finished: Unix time; 0 while it runs.
         copied_from: label of the finished trial whose result it has; None for a trial that was trained.
         box: the box that it was sampled in; None for that of its stage.
+        machine: how a machine that trained it computes differently from the coordinator's; None if none does.
     """
 
     stage: str
@@ -144,6 +145,7 @@ class Trial(NamedTuple):
     error: str | None = None
     copied_from: str | None = None
     box: Box | None = None
+    machine: str | None = None
 
     @property
     def label(self) -> str:
@@ -174,6 +176,7 @@ def with_result(trial: Trial, result: TrialResult, finished: float) -> Trial:
         metrics={name: values[best] for name, values in result.history.items()} if result.best_epoch else {},
         history=result.history,
         error=result.error,
+        machine=result.machine,
     )
 
 

@@ -56,6 +56,7 @@ TRIAL = sa.Table(
     sa.Column("error", sa.Text),
     sa.Column("box", sa.Text),  # that it was sampled in, as internal values; NULL for the box of its stage
     sa.Column("copied_from", sa.Text),  # label of the trial whose outcome it copies; NULL for a trained trial
+    sa.Column("machine", sa.Text),  # how a machine that trained it computes differently from the coordinator's
 )
 CHECKPOINT = sa.Table(
     "hpsearch_checkpoint",
@@ -67,6 +68,7 @@ CHECKPOINT = sa.Table(
     sa.Column("seconds", sa.Float, nullable=False),
     sa.Column("history", sa.LargeBinary, nullable=False),
     sa.Column("state", sa.LargeBinary, nullable=False),  # `engine.state.State.to_bytes`
+    sa.Column("machine", sa.Text),  # as in the table of trials
 )
 CHAMPION = sa.Table(
     "hpsearch_champion",

@@ -19,7 +19,10 @@ from hpsearch.storage.records import FINISHED, Trial, TrialKey, with_result
 from hpsearch.storage.tables import CHAMPION, CHECKPOINT, STAGE, TRIAL
 from hpsearch.training.task import History, TrialResult
 
-_RESTARTED = {"state": "running", "error": None, "history": None, "finished": None, "epochs": 0, "seconds": 0.0}
+_RESTARTED = {
+    **dict.fromkeys(("error", "history", "finished", "machine")),
+    **{"state": "running", "epochs": 0, "seconds": 0.0},
+}
 
 
 @final
@@ -164,7 +167,7 @@ def _trial_row(trial: Trial) -> dict[str, Any]:
         "copied_from": trial.copied_from,
     }
     if trial.state == "running":
-        unknown = dict.fromkeys(("value", "finished", "history", "error"))
+        unknown = dict.fromkeys(("value", "finished", "history", "error", "machine"))
         return row | {"state": "running", "epochs": 0, "best_epoch": 0, "seconds": 0.0} | unknown
     return row | _result_columns(trial, trial.finished)
 
@@ -179,13 +182,14 @@ def _result_columns(result: Trial | TrialResult, finished: float) -> dict[str, A
         "finished": finished,
         "history": _packed(result.history),
         "error": result.error,
+        "machine": result.machine,
     }
 
 
 def _checkpoint_row(stage: str, result: TrialResult) -> dict[str, Any]:
     history = _packed(result.history)
     row = {"stage": stage, "number": result.number, "epochs": result.epochs, "seconds": result.seconds}
-    return row | {"history": history, "state": result.checkpoint}
+    return row | {"history": history, "state": result.checkpoint, "machine": result.machine}
 
 
 def _trial(row: Any, number: int, space: Space) -> Trial:
@@ -203,7 +207,7 @@ def _trial(row: Any, number: int, space: Space) -> Trial:
     checks = max(map(len, history.values()), default=0)
     if not max(checks, row.best_epoch) <= row.epochs:
         raise ValueError(row.epochs)
-    result = TrialResult(number, row.state, *counts, history, row.seconds, error=row.error)
+    result = TrialResult(number, row.state, *counts, history, row.seconds, error=row.error, machine=row.machine)
     return with_result(trial, result, row.finished)
 
 
@@ -229,7 +233,8 @@ def _progress(row: Any, checkpoint: bytes | None) -> TrialResult:
             raise ValueError(row.epochs)
     except ValueError:
         return unreadable_result(row.number)
-    return TrialResult(row.number, "running", None, row.epochs, 0, history, row.seconds, checkpoint)
+    known = row.epochs, 0, history, row.seconds, checkpoint
+    return TrialResult(row.number, "running", None, *known, machine=row.machine)
 
 
 def unreadable_result(number: int) -> TrialResult:

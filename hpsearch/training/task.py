@@ -24,6 +24,7 @@ class TrialTask(NamedTuple):
         checkpoint: `State.to_bytes` of the engine; None to start from the seed.
         history: curves up to the checkpoint.
         seconds: training time up to the checkpoint.
+        machine: as in `TrialResult`, up to the checkpoint.
     """
 
     number: int
@@ -33,6 +34,7 @@ class TrialTask(NamedTuple):
     checkpoint: bytes | None = None
     history: History | None = None
     seconds: float = 0.0
+    machine: str | None = None
 
 
 @final
@@ -64,6 +66,7 @@ class TrialResult(NamedTuple):
         checkpoint: the state to resume from, of a running trial.
         weights: `(folds, parameters)` of the best epoch as bytes, of a complete trial.
         error: the exception's type and first line, of a failed trial.
+        machine: how a machine that trained it computes differently from the coordinator's; None if none does.
     """
 
     number: int
@@ -76,6 +79,7 @@ class TrialResult(NamedTuple):
     checkpoint: bytes | None = None
     weights: bytes | None = None
     error: str | None = None
+    machine: str | None = None
 
 
 Outcome = tuple[TrialResult, ...]  # one result for each trial of a task, in the same order
@@ -101,5 +105,9 @@ def pruned_result(spec: "Spec", result: TrialResult) -> TrialResult:
 def resumed(trial: TrialTask, result: TrialResult) -> TrialTask:
     """Return the trial with the progress of a running result, from which it is resumed."""
     return trial._replace(
-        epochs=result.epochs, checkpoint=result.checkpoint, history=result.history, seconds=result.seconds
+        epochs=result.epochs,
+        checkpoint=result.checkpoint,
+        history=result.history,
+        seconds=result.seconds,
+        machine=result.machine,
     )

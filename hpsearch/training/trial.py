@@ -95,8 +95,9 @@ def _train(task: Task) -> list[TrialResult]:
         paused = clock >= deadline or state.epoch >= task.epochs
         for row, trial in enumerate(active):
             if paused or not verdict.continues[row]:
-                number = task.trials[trial].number
-                so_far = TrialResult(number, "running", None, state.epoch, 0, histories[trial], seconds[trial])
+                number, machine = task.trials[trial].number, task.trials[trial].machine
+                progress = state.epoch, 0, histories[trial], seconds[trial]
+                so_far = TrialResult(number, "running", None, *progress, machine=machine)
                 results[trial] = _result(so_far, spec, state, verdict, row, folds)
         active = [trial for row, trial in enumerate(active) if verdict.continues[row]]
         if paused or not active:

@@ -45,4 +45,4 @@ def cut(spec: Spec, trial: Trial, epoch: int) -> TrialResult:
     """Return a trial as a running result at an epoch, with its curves up to there."""
     checks = math.ceil(epoch / spec.train.check_every)
     history = {name: values[:checks] for name, values in trial.history.items()}
-    return TrialResult(trial.number, "running", None, epoch, 0, history, trial.seconds)
+    return TrialResult(trial.number, "running", None, epoch, 0, history, trial.seconds, machine=trial.machine)

@@ -94,6 +94,7 @@ def _tags(trial: Trial, dropped: int) -> dict[str, str]:
     tags |= {"hpsearch.dropped": f"{dropped} values were not finite"} if dropped else {}
     tags |= {"hpsearch.error": masked(trial.error)} if trial.error else {}
     tags |= {"hpsearch.copied_from": trial.copied_from} if trial.copied_from else {}
+    tags |= {"hpsearch.machine": trial.machine} if trial.machine else {}
     return tags
 
 

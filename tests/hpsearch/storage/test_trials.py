@@ -16,8 +16,8 @@ from tests.hpsearch.storage.conftest import SPACE, trial
 from tests.hpsearch.test_cli import Call, call, refused  # noqa: F401
 
 HISTORY = {"train/loss": [3.0, 1.0], "val/loss": [3.5, 2.5]}
-RESULT = TrialResult(1, "complete", 2.5, 2, 2, HISTORY, 0.25, weights=b"best")
-RUNNING = TrialResult(0, "running", None, 1, 0, {"val/loss": [3.0]}, 0.125, b"checkpoint")
+RESULT = TrialResult(1, "complete", 2.5, 2, 2, HISTORY, 0.25, weights=b"best", machine="BLAS is a, here b")
+RUNNING = TrialResult(0, "running", None, 1, 0, {"val/loss": [3.0]}, 0.125, b"checkpoint", machine="BLAS is a, here b")
 
 
 def change(file: Path, statement: str) -> None:

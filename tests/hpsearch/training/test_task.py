@@ -52,8 +52,8 @@ def test_pruned_without_a_finite_value() -> None:
 
 
 def test_resumed_trials_keep_their_seed_and_point() -> None:
-    result = running([1.0, 2.0, 3.0])
-    assert resumed(TRIAL, result) == TrialTask(3, POINT, 7, 3, b"state", {"val/loss": [1.0, 2.0, 3.0]}, 1.5)
+    result = running([1.0, 2.0, 3.0])._replace(machine="another")
+    assert resumed(TRIAL, result) == TrialTask(3, POINT, 7, 3, b"state", {"val/loss": [1.0, 2.0, 3.0]}, 1.5, "another")
 
 
 def test_tasks_are_pickled(tmp_path: Path) -> None:

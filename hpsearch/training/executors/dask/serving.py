@@ -19,7 +19,7 @@ from hpsearch.training.executors.dask import remote
 from hpsearch.training.executors.dask.connection import close, version_note
 from hpsearch.training.executors.dask.rows import RowFiles, RowsUnreadable, WorkerDiskError
 from hpsearch.training.executors.dask.workers import ClusterWorker, QueuedTask
-from hpsearch.training.task import Task, TaskFunction
+from hpsearch.training.task import Outcome, Task, TaskFunction
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -120,8 +120,9 @@ class Serving:
         if reason := self._machine.refusal(machine):
             self._refuse(worker, reason)
             return
-        if difference := self._machine.difference(machine):
-            self._note(f"worker on {machine.host}: {difference}: the last bits of results may differ")
+        worker.difference = self._machine.difference(machine)
+        if worker.difference is not None:
+            self._note(f"worker on {machine.host}: {worker.difference}: the last bits of results may differ")
         worker.ready = True
         self._wake.set()
 
@@ -165,7 +166,7 @@ class Serving:
         else:
             self._leave(worker, queued)
             try:
-                queued.future.set_result(outcome_of(content))
+                queued.future.set_result(_recorded(outcome_of(content), worker.difference))
             except Exception as error:
                 queued.future.set_exception(error)
 
@@ -247,6 +248,11 @@ async def _left_by_itself(client: "Client", address: str) -> bool:
         last = [event for _, event in events if event.get("action") == "remove-worker"][-1]
         return bool(last.get("expected"))
     return False
+
+
+def _recorded(outcome: Outcome, difference: str | None) -> Outcome:
+    """Return an outcome that says how the machine that trained it computes differently."""
+    return outcome if difference is None else tuple(result._replace(machine=difference) for result in outcome)
 
 
 def _refusal(error: Exception) -> str:

@@ -31,6 +31,7 @@ class ClusterWorker:
         address: Dask's address of the worker.
         threads: how many tasks it runs at the same time.
         ready: it was compared with this machine, and can train.
+        difference: how it computes differently from this machine; None if it does not.
         running: the coroutines of its tasks.
         sent: the tasks that Dask has received for it.
         admission: its comparison with this machine.
@@ -40,6 +41,7 @@ class ClusterWorker:
     address: str
     threads: int
     ready: bool = False
+    difference: str | None = None
     running: dict[QueuedTask, "asyncio.Task[None]"] = field(default_factory=dict)
     sent: set[QueuedTask] = field(default_factory=set)
     shipping: "asyncio.Task[None] | None" = None

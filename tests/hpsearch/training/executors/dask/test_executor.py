@@ -17,6 +17,7 @@ from hpsearch.training.executors import WorkerDied, open_cluster
 from hpsearch.training.executors.dask import connection, remote, serving
 from hpsearch.training.executors.dask.address import ClusterAddress
 from hpsearch.training.executors.dask.executor import Dask
+from hpsearch.training.task import TrialResult
 
 
 @pytest.fixture
@@ -122,12 +123,15 @@ class Described:
 
 
 def test_another_blas_kernel(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It trains, and the user is told."""
+    """It trains, the user is told, and its trials say so."""
     monkeypatch.setattr(remote, "describe", Described(remote.describe()._replace(kernels=("openblas Made-up",))))
     executor = cluster(2)
-    assert result_of(executor.submit(("give", 1))) == 1
+    result = TrialResult(0, "running", None, 1, 0, {}, checkpoint=b"state")
+    (recorded,) = result_of(executor.submit(("give", (result,))))
     (note,) = executor.notes()
-    assert note.endswith("on this machine openblas Made-up: the last bits of results may differ")
+    assert note.endswith(f": {recorded.machine}: the last bits of results may differ")
+    assert recorded.machine.startswith("BLAS is ") and recorded.machine.endswith(", on this machine openblas Made-up")
+    assert recorded == result._replace(machine=recorded.machine)
 
 
 def test_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
