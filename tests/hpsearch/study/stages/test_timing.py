@@ -176,6 +176,9 @@ class Single:
         self._inline = Inline(run_task=clock.work)
         self.submit: Callable[[Task], Any] = self._inline.submit
 
+    def notes(self) -> list[str]:
+        return []
+
     def close(self) -> None:
         return
 
