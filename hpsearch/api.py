@@ -12,9 +12,9 @@ from hpsearch.config.spec import Spec
 from hpsearch.errors import StorageError
 from hpsearch.models.export import champion_model, ensemble_model
 from hpsearch.models.model import Model
-from hpsearch.storage.database import display_name
+from hpsearch.storage.database import display_name, named_url
 from hpsearch.storage.records import Trial
-from hpsearch.storage.sqlite_file import default_tracking_uri, default_url, url_of
+from hpsearch.storage.sqlite_file import default_tracking_uri, default_url
 from hpsearch.storage.study_db import StudyDatabase, read
 from hpsearch.study.session import ExecutorFactory, Options, Session
 from hpsearch.study.summary import Summary, missing_ensemble, summary
@@ -154,7 +154,7 @@ def run(
         Halted: the study cannot continue; finished trials are stored.
     """
     spec, notices, folder = _spec(study, tuple(overrides))
-    url = url_of(os.fspath(storage)) if storage is not None else default_url(folder / "study.yaml", spec.name)
+    url = named_url(os.fspath(storage)) if storage is not None else default_url(folder / "study.yaml", spec.name)
     options = Options(workers, tracking_uri or default_tracking_uri(), retry_failed=retry_failed, executor=executor)
     options = options._replace(cluster=cluster)
     with Session(spec, url, options) as session:
@@ -175,7 +175,7 @@ def load_study(database: str | os.PathLike[str], *, study: str | None = None) ->
     Raises:
         StorageError: the database does not exist, it holds no such study, or it holds several.
     """
-    url = url_of(os.fspath(database))
+    url = named_url(os.fspath(database))
     return StudyResult(url, summary(url, study))
 
 

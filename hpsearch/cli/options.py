@@ -92,11 +92,12 @@ def tracking_or_default(uri: str | None) -> str:
 
 def database_url(name: str) -> str:
     """Return the URL of a database that a user names by file, URL or study file."""
-    from hpsearch.storage.sqlite_file import default_url, url_of
+    from hpsearch.storage.database import named_url
+    from hpsearch.storage.sqlite_file import default_url
 
     if name.endswith((".yaml", ".yml")):
         return default_url(Path(name), load_study_file(Path(name), ()).name)
-    return url_of(name)
+    return named_url(name)
 
 
 def load_study_file(study: Path, overrides: tuple[str, ...]) -> "Spec":

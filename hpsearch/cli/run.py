@@ -38,7 +38,9 @@ if TYPE_CHECKING:
 
 @click.command("run")
 @click.argument("study", type=click.Path(path_type=Path))
-@click.option("--storage", metavar="URL", help="Study database. [default: NAME.db beside the study file]")
+@click.option(
+    "--storage", metavar="URL", help="Study database, a file or a server. [default: NAME.db beside the study file]"
+)
 @TRACKING
 @WORKERS
 @SET
@@ -61,11 +63,11 @@ def run_command(
     make_output_optional()
     _start_forkserver()
     spec = load_study_file(study, overrides)
-    from hpsearch.storage.database import forked_url
-    from hpsearch.storage.sqlite_file import default_url, url_of
+    from hpsearch.storage.database import forked_url, named_url
+    from hpsearch.storage.sqlite_file import default_url
     from hpsearch.study.session import Options
 
-    url, parent, parent_study = url_of(storage) if storage else default_url(study, spec.name), None, spec.name
+    url, parent, parent_study = named_url(storage) if storage else default_url(study, spec.name), None, spec.name
     if fork is not None:
         from hpsearch.config.load import load_spec
 
@@ -121,6 +123,7 @@ def _run(spec: "Spec | None", url: str, options: "Options", given_uri: str | Non
 
     console = Console()
     options = options._replace(executor=click.get_current_context().obj or options.executor)
+    options = options._replace(notify=lambda text: say(f"note: {text}", err=True))
     if notice := compilation_notice():
         say(f"note: {notice}", err=True)
     arguments = [shlex.quote(display_name(url))]  # of a command; the session knows whether the study must be named

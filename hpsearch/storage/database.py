@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from hpsearch.core.files.file_lock import FileId
-from hpsearch.core.reading.references import expand_url, is_reference
+from hpsearch.core.reading.references import check_no_secret, expand_url, is_reference
 from hpsearch.core.resources import check_open_files
 from hpsearch.core.text import redacted, without_secrets
 from hpsearch.errors import StorageError
@@ -50,6 +50,21 @@ def connection_url(url: str) -> sa.URL:
         return expand_url(url).url
     except ValueError as error:
         raise StorageError(f"{redacted(url)}: {error}") from None
+
+
+def named_url(database: str) -> str:
+    """Return the URL of a database that a user names by file or URL.
+
+    Raises:
+        StorageError: the URL contains a password, or the path a question mark.
+    """
+    url = url_of(database)
+    if file_of(url) is None:
+        try:
+            check_no_secret(url, "a command or a program")
+        except ValueError as error:
+            raise StorageError(f"{redacted(url)}: {error}") from None
+    return url
 
 
 def display_name(url: str) -> str:
@@ -93,9 +108,14 @@ def _without_password(text: str, url: str) -> str:
 
 def _reason(error: BaseException) -> str:
     original = error.orig if isinstance(error, DBAPIError) and error.orig else error
-    text = str(original).splitlines()[0] if str(original) else type(original).__name__
+    lines = str(original).splitlines() or [type(original).__name__]
+    text = lines[-1].removeprefix("- ") if lines[0].endswith(":") else lines[0]  # of a host with several addresses
+    if isinstance(original, ImportError) and original.name == "psycopg":
+        return f"{text}; install it: pip install 'hpsearch[postgres]'"
     if "unable to open" in text:
         check_open_files()  # otherwise the message would advise to check the folder
+    if text.startswith("permission denied"):  # of PostgreSQL
+        return f"{text}; the user needs the rights to create tables, and to read and write them"
     problem = sqlite_problem(text)
     return "; ".join(problem) if problem else text
 

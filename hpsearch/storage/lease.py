@@ -34,6 +34,7 @@ HEARTBEAT = 15.0  # seconds between two heartbeats
 REGISTRATION = 1.0  # seconds to wait until a process that has the file lock has written its name into the database
 EXPIRY = 120.0  # seconds without a heartbeat after which a coordinator on another host is assumed to have ended
 CLOCK_TOLERANCE = 5.0  # seconds by which the clock may have been set between two readings
+_GIVEN_UP: set[str] = set()  # tokens of leases that this process could not release; it may run the study again
 _SERVER_CLOCK = sa.cast(sa.extract("epoch", sa.func.clock_timestamp()), sa.Float(53))
 
 
@@ -108,8 +109,10 @@ class Lease:
                 yield
             finally:
                 self._token = None
-                with contextlib.suppress(StorageError):
+                try:
                     self._release(token)
+                except StorageError:
+                    _GIVEN_UP.add(token)
 
     def _take(self, previous: "sa.Row[Any] | None", token: str) -> bool:
         """Store the lease of this process; return False if another was faster.
@@ -131,11 +134,9 @@ class Lease:
             return row is not None and row.token == token  # the connection was lost after the commit
 
     def _release(self, token: str) -> None:
-        def release() -> None:
-            with self._connection.engine.begin() as connection:
-                Transaction(connection, self._connection.study).delete(LEASE, LEASE.c.token == token)
-
-        self._connection.retrying(release)
+        """Release the lease, without waiting for a server: without a release, another process takes it over."""
+        with translate_errors(self.url), self._connection.engine.begin() as connection:
+            Transaction(connection, self._connection.study).delete(LEASE, LEASE.c.token == token)
 
     def holder(self) -> Holder | None:
         """Return the coordinator that holds the lease, which may have ended; None when the lease is free.
@@ -240,7 +241,7 @@ class Lease:
         for row in rows:
             holder = Holder(row.host, row.pid, row.since, row.heartbeat, row.file, ahead)
             copied = file is not None and holder.file not in (None, str(file)) and holder.host == _host()
-            if not copied:
+            if not copied and row.token not in _GIVEN_UP:
                 found[row.study] = holder
         return found
 

@@ -146,12 +146,13 @@ def read(
             or several.
     """
     path = checked_file(url, create=False) if check else file_of(url)
-    before = file_stamp(path) if path is not None else []
+    before, opened = file_stamp(path) if path is not None else [], False
     try:
         with StudyDatabase.snapshot(url, study) as database:
+            opened = True
             answer = ask(database)
     except StorageError as error:
-        changed = is_lost(error) if path is None else file_stamp(path) != before
+        changed = opened and is_lost(error) if path is None else file_stamp(path) != before
         if tries == 1 or not changed:
             raise
     else:

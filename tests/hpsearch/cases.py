@@ -15,6 +15,8 @@ from hpsearch.config.load import restore_spec
 from hpsearch.config.references import search_space
 from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset
+from hpsearch.storage.access.server import Waiting
+from hpsearch.storage.database import connection_url
 from hpsearch.storage.records import PRIOR, Baseline, Trial
 from hpsearch.storage.sqlite_file import url_of
 from hpsearch.storage.study_db import StudyDatabase
@@ -149,13 +151,13 @@ def write(folder: Path, **changes: Any) -> Path:
 def opened(
     spec: Spec,
     dataset: Dataset,
-    database: Path,
+    database: Path | str,
     executor: Executor | None = None,
     tracker: Tracker | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Study]:
-    """Yield the study on a database, new or begun."""
-    storage = StudyDatabase.open(url_of(str(database)), spec.name, create=True)
+    """Yield the study on a database, a file or a URL, new or begun."""
+    storage = StudyDatabase.open(url_of(str(database)), spec.name, create=True, waiting=Waiting(stop=stop))
     try:
         with storage.lease.hold():
             if storage.study.find() is None:
@@ -166,7 +168,7 @@ def opened(
         storage.close()
 
 
-def run(spec: Spec, dataset: Dataset, database: Path, executor: Executor | None = None, **others: Any) -> Study:
+def run(spec: Spec, dataset: Dataset, database: Path | str, executor: Executor | None = None, **others: Any) -> Study:
     """Run the study to its end."""
     with opened(spec, dataset, database, executor, **others) as study:
         for _ in study.run():
@@ -180,9 +182,12 @@ def rows(study: Study) -> list[Trial]:
 
 
 @contextmanager
-def optuna_storage(database: Path) -> Iterator[optuna.storages.RDBStorage]:
+def optuna_storage(database: Path | str) -> Iterator[optuna.storages.RDBStorage]:
     """Open a study database with Optuna alone, and close its connections, which Optuna leaves to garbage collection."""
-    storage = optuna.storages.RDBStorage(url_of(str(database)))
+    url = url_of(str(database))
+    if isinstance(database, str):
+        url = connection_url(url).render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
+    storage = optuna.storages.RDBStorage(url)
     try:
         yield storage
     finally:
@@ -197,13 +202,14 @@ def optuna_study(database: Path, name: str) -> tuple[optuna.study.StudyDirection
         return study.direction, study.trials
 
 
-def table(database: Path, study: str | None = None) -> str:
+def table(database: Path | str, study: str | None = None) -> str:
     """Return everything that a database holds of a study except times: trials, champion, ensemble, Optuna's trials.
 
     Diagnostics are excluded, because a study without a session does not store them."""
     url = url_of(str(database))
-    with closing(sqlite3.connect(database)) as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    if isinstance(database, Path):
+        with closing(sqlite3.connect(database)) as connection:
+            assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     storage = StudyDatabase.open(url, study, create=False)
     try:
         stored = storage.study.load()

@@ -58,7 +58,7 @@ def check_no_secret(url: str, place: str) -> None:
             )
     if not all(map(is_reference, _secrets(parsed))):
         raise ValueError(
-            f"a password must not be written into {place}: write ${{NAME}} instead, with the URL in quotes,"
+            f"a password must not be written into {place}: write ${{NAME}} instead, with the URL in single quotes,"
             " and set the environment variable NAME"
         )
 

@@ -5,12 +5,13 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from hpsearch.errors import Interrupted
 
 PATIENCE = 300.0  # seconds to wait for a server that does not answer
 FIRST_DELAY, LONGEST_DELAY = 0.1, 5.0  # seconds between two attempts to connect
 _LOST = re.compile(r"08...|57P0[1235]")  # SQLSTATE: connection exceptions, shut down, starting up
-_DRIVERS = ("psycopg.", "psycopg2.")  # whose errors of connecting have no SQLSTATE
 
 Answer = TypeVar("Answer")
 
@@ -20,7 +21,7 @@ class Waiting(NamedTuple):
 
     Attributes:
         notify: tells the user that it waits.
-        stop: called between attempts; True ends the waiting.
+        stop: called between attempts; when it returns True, the study stops.
     """
 
     notify: Callable[[str], None] = lambda _: None
@@ -33,11 +34,12 @@ def is_lost(error: BaseException | None) -> bool:
         error = error.__cause__
     if error is None:
         return False
-    cause = error.orig
-    if error.connection_invalidated or not type(cause).__module__.startswith(_DRIVERS):
+    if error.connection_invalidated or not type(error.orig).__module__.startswith("psycopg"):
         return error.connection_invalidated
-    state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
-    return type(cause).__name__ == "OperationalError" and (state is None or _LOST.fullmatch(state) is not None)
+    state = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
+    if state is None:  # it could not connect
+        return isinstance(error, OperationalError)
+    return _LOST.fullmatch(state) is not None
 
 
 def retrying(name: str, attempt: Callable[[], Answer], waiting: Waiting) -> Answer:
@@ -49,6 +51,7 @@ def retrying(name: str, attempt: Callable[[], Answer], waiting: Waiting) -> Answ
 
     Raises:
         Exception: the last error of the attempt.
+        Interrupted: the study was stopped while the server did not answer.
     """
     end, delay = 0.0, FIRST_DELAY
     while True:
@@ -61,7 +64,9 @@ def retrying(name: str, attempt: Callable[[], Answer], waiting: Waiting) -> Answ
             if not end:  # the pool may have held the connection since the server was started
                 end = now + PATIENCE
                 continue
-            if now > end or waiting.stop():
+            if waiting.stop():
+                raise Interrupted from error
+            if now > end:
                 raise
             if delay == FIRST_DELAY:
                 waiting.notify(f"{name}: the server does not answer; waiting up to {PATIENCE / 60:.0f} min for it")

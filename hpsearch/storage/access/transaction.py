@@ -25,10 +25,12 @@ class Transaction:
         self._study = study
 
     def insert(self, table: sa.Table, *rows: Mapping[str, Any]) -> None:
-        """Insert rows of the study."""
-        key = study_column(table).name
-        if rows:
-            self.connection.execute(table.insert(), [{**row, key: self._study} for row in rows])
+        """Insert rows of the study; the cells of a single row may be SQL expressions."""
+        keyed = [{**row, study_column(table).name: self._study} for row in rows]
+        if len(keyed) == 1:
+            self.connection.execute(table.insert().values(keyed[0]))
+        elif keyed:
+            self.connection.execute(table.insert(), keyed)
 
     def update(
         self,

@@ -209,7 +209,7 @@ def test_study_files_with_a_password_are_rejected() -> None:
         restore_spec(content(data=data), "small.yaml")
     assert str(caught.value) == (
         "small.yaml: data.url: a password must not be written into a file: write ${NAME} instead,"
-        " with the URL in quotes, and set the environment variable NAME"
+        " with the URL in single quotes, and set the environment variable NAME"
     )
 
 
