@@ -6,9 +6,6 @@ Workers and schedulers are killed, join late and come back while a study runs.
 import contextlib
 import os
 import signal
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +13,7 @@ from typing import Any
 
 import cases
 import pytest
+from clusters import Commands
 
 from hpsearch.config.spec import Spec
 from hpsearch.core.version import __version__
@@ -30,9 +28,7 @@ from hpsearch.training.task import Outcome, Task, TrialTask
 from hpsearch.training.trial import advance
 
 pytestmark = [pytest.mark.crash, pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")]
-REPOSITORY = Path(__file__).parents[2]
 DIGITS: dict[str, Any] = {"data": {"source": "sklearn", "name": "digits"}}
-WITHOUT_HPSEARCH = "import sys; sys.modules['hpsearch'] = None; from distributed.cli.dask_worker import main; main()"
 
 
 @pytest.fixture(scope="module")
@@ -51,74 +47,6 @@ def table(spec: Spec, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory
     database = tmp_path_factory.mktemp("reference") / "small.db"
     cases.run(spec, dataset, database, Inline())
     return cases.table(database)
-
-
-class Commands:
-    """A cluster of Dask's own commands, whose workers are started again when they end, as a supervisor does."""
-
-    def __init__(self, folder: Path, *options: str) -> None:
-        self._folder, self._options = folder, options
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self._port = free.getsockname()[1]
-        self.address = f"{'tls' if options else 'tcp'}://127.0.0.1:{self._port}"
-        self._processes: list[subprocess.Popen[bytes]] = []
-        self.start_scheduler()
-
-    def start_scheduler(self) -> None:
-        where = ("--host", self.address.rpartition(":")[0], "--port", str(self._port), "--no-dashboard")
-        self.scheduler = self._start([sys.executable, "-m", "dask", "scheduler", *where, *self._options])
-        while True:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self._port), 1):
-                return
-            assert self.scheduler.poll() is None, "the scheduler has ended"
-            time.sleep(0.02)
-
-    def add_worker(self, *options: str, again: bool = True) -> None:
-        rest = ("--no-dashboard", "--local-directory", str(self._folder), *self._options, *options)
-        command = [sys.executable, "-m", "dask", "worker", self.address, *rest]
-        loop = ["bash", "-c", 'while :; do "$@"; sleep 0.1; done', "sh", *command]
-        self._start(loop if again else command)
-
-    def add_worker_without_hpsearch(self) -> None:
-        rest = (self.address, "--no-nanny", "--no-dashboard", "--local-directory", str(self._folder))
-        self._start([sys.executable, "-c", WITHOUT_HPSEARCH, *rest])
-
-    def worker_pids(self) -> list[int]:
-        """Return the processes that train: children of nannies."""
-        found = []
-        for process in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                if str(self._folder) in (process / "environ").read_text(errors="replace"):
-                    command = (process / "cmdline").read_text(errors="replace")
-                    if "spawn_main" in command:
-                        found.append(int(process.name))
-        return found
-
-    def kill_worker(self) -> None:
-        """Kill a process that trains."""
-        os.kill(self.worker_pids()[0], signal.SIGKILL)
-
-    def restart(self) -> None:
-        """Kill the scheduler, and start another one at its address."""
-        self.scheduler.kill()
-        self.scheduler.wait()
-        self.start_scheduler()
-
-    def close(self) -> None:
-        for process in self._processes:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-    def _start(self, command: list[str]) -> "subprocess.Popen[bytes]":
-        paths = (str(REPOSITORY), str(REPOSITORY / "tests" / "hpsearch"))
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "CLUSTER_FOLDER": str(self._folder)}
-        log = (self._folder / f"{len(self._processes)}.log").open("wb")
-        with log:
-            process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
-        self._processes.append(process)
-        return process
 
 
 @pytest.fixture

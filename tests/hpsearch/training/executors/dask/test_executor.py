@@ -49,6 +49,13 @@ def test_death_costs_one_task(cluster: Any) -> None:
     assert result_of(executor.submit(("give", 7))) == 7 and executor.notes() == []
 
 
+def test_messages_are_sent_soon(cluster: Any) -> None:
+    """The next task does not wait for the 10 ms for which Dask collects messages; the library has not renamed it."""
+    executor = cluster(1)
+    assert result_of(executor.submit(("give", 1))) == 1
+    assert executor._serving._client.scheduler_comm.interval == connection.SEND_INTERVAL < 0.01
+
+
 @needs_proc
 def test_scheduler_killed(cluster: Any, tmp_path: Path) -> None:
     """Its tasks are sent again, which no trial is blamed for."""
