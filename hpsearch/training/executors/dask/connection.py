@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 CLOSE_SECONDS = 5.0
 CONNECT_SECONDS = 10.0  # for one attempt
 SEND_INTERVAL = 0.001  # seconds for which messages to the scheduler are collected
+_TLS_ADVICE = {
+    "WRONG_VERSION_NUMBER": "the server does not use TLS; start the scheduler with certificates",
+    "KEY_VALUES_MISMATCH": "the file of --tls-key is not the key of --tls-cert",
+    "NO_CERTIFICATE_OR_CRL_FOUND": "the file of --tls-ca holds no certificate",
+}
 
 
 async def connect(address: str, certificates: Certificates) -> "Client":
@@ -32,11 +37,13 @@ async def connect(address: str, certificates: Certificates) -> "Client":
         warnings.simplefilter("ignore")  # about versions, which `Machine` and `version_note` check
         client: Client | None = None
         try:
-            security = _security(certificates) if address.startswith("tls://") else None
+            security = _security(address, certificates) if address.startswith("tls://") else None
             client = Client(address, timeout=CONNECT_SECONDS, security=security, **options)
             await client
             send_soon(client)
             return client
+        except ClusterError:
+            raise
         except Exception as error:
             if client is not None:
                 await close(client)
@@ -76,8 +83,12 @@ async def version_note(client: "Client") -> str | None:
     return None
 
 
-def _security(certificates: Certificates) -> Any:
-    """Return Dask's own configuration of TLS, with the certificates that are given."""
+def _security(address: str, certificates: Certificates) -> Any:
+    """Return Dask's own configuration of TLS, with the certificates that are given.
+
+    Raises:
+        ClusterError: the certificates of the authorities or of this machine are missing.
+    """
     from distributed.security import Security
 
     given = {
@@ -85,7 +96,11 @@ def _security(certificates: Certificates) -> Any:
         "tls_client_cert": certificates.cert,
         "tls_client_key": certificates.key,
     }
-    return Security(require_encryption=True, **{key: str(path) for key, path in given.items() if path is not None})
+    security = Security(require_encryption=True, **{key: str(path) for key, path in given.items() if path is not None})
+    for option, value in (("--tls-ca", security.tls_ca_file), ("--tls-cert", security.tls_client_cert)):
+        if not value:
+            raise ClusterError(f"{address}: {option} is missing; needs --tls-ca, --tls-cert and --tls-key")
+    return security
 
 
 def _chain(error: BaseException | None) -> Any:
@@ -96,10 +111,11 @@ def _chain(error: BaseException | None) -> Any:
 
 def _tls_reason(reasons: list[BaseException]) -> str:
     error = next(e for e in reasons if isinstance(e, ssl.SSLError))
-    return (
-        f"TLS is refused: {error.reason or first_line(error)}; both sides need a certificate of the same authority:"
-        " --tls-ca, --tls-cert and --tls-key"
+    reason = error.reason or first_line(error)
+    advice = _TLS_ADVICE.get(
+        reason, "both sides need a certificate of the same authority: --tls-ca, --tls-cert and --tls-key"
     )
+    return f"TLS is refused: {reason}; {advice}"
 
 
 def _connect_reason(reasons: list[BaseException]) -> str:

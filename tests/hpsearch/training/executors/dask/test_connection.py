@@ -2,6 +2,8 @@
 
 import asyncio
 import gc
+import ssl
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 
 from hpsearch.errors import ClusterError
 from hpsearch.training.executors.dask import connection
-from hpsearch.training.executors.dask.address import NO_CERTIFICATES
+from hpsearch.training.executors.dask.address import NO_CERTIFICATES, Certificates
 
 
 def client_of(version: str | None) -> Any:
@@ -55,3 +57,26 @@ def test_a_server_that_is_no_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises((OSError, ClusterError)) as caught:
         asyncio.run(ask())
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("certificates", "option"), [(NO_CERTIFICATES, "--tls-ca"), (Certificates(ca=Path(__file__)), "--tls-cert")]
+)
+def test_certificates_that_are_missing(certificates: Certificates, option: str) -> None:
+    with pytest.raises(ClusterError) as caught:
+        asyncio.run(connection.connect("tls://127.0.0.1:1", certificates))
+    wanted = "needs --tls-ca, --tls-cert and --tls-key"
+    assert str(caught.value) == f"tls://127.0.0.1:1: {option} is missing; {wanted}"
+
+
+def test_a_file_that_is_no_certificate() -> None:
+    with pytest.raises(ClusterError, match="the file of --tls-ca holds no certificate"):
+        asyncio.run(connection.connect("tls://127.0.0.1:1", Certificates(*[Path(__file__)] * 3)))
+
+
+def test_a_scheduler_without_tls() -> None:
+    error = ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number")
+    error.reason = "WRONG_VERSION_NUMBER"
+    assert connection._tls_reason([OSError(), error]).endswith(
+        "does not use TLS; start the scheduler with certificates"
+    )
