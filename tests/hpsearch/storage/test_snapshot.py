@@ -119,7 +119,7 @@ def killed(database: Path, left: tuple[str, ...]) -> list[int]:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute(
             "INSERT INTO hpsearch_trial SELECT study, stage, 5, internal_params, state, value, epochs, best_epoch, "
-            "seconds, finished, history, error, box, copied_from FROM hpsearch_trial "
+            "seconds, finished, history, error, box, copied_from, machine FROM hpsearch_trial "
             "WHERE stage = 'coarse' AND number = 4"
         )
         connection.commit()
@@ -192,7 +192,8 @@ def test_one_moment(made: tuple[Spec, Dataset, Path], tmp_path: Path) -> None:
                 with closing(sqlite3.connect(tmp_path / "small.db")) as other:
                     other.execute(
                         "INSERT INTO hpsearch_trial SELECT study, 'else', number, internal_params, state, value, "
-                        "epochs, best_epoch, seconds, finished, history, error, box, copied_from FROM hpsearch_trial"
+                        "epochs, best_epoch, seconds, finished, history, error, box, copied_from, machine"
+                        " FROM hpsearch_trial"
                     )
                     other.commit()
                     assert (storage.change_token(), storage.trials.load("coarse", space)) == before
