@@ -51,7 +51,7 @@ async def connect(address: str, certificates: Certificates) -> "Client":
             if any(isinstance(e, ssl.SSLError) for e in reasons):
                 raise ClusterError(f"{address}: {_tls_reason(reasons)}") from None
             if isinstance(error, OSError | asyncio.TimeoutError):
-                raise OSError(_connect_reason(reasons)) from None
+                raise OSError(_connect_reason(address, reasons)) from None
             raise ClusterError(f"{address}: cannot be used: {first_line(error)}") from None
 
 
@@ -118,8 +118,9 @@ def _tls_reason(reasons: list[BaseException]) -> str:
     return f"TLS is refused: {reason}; {advice}"
 
 
-def _connect_reason(reasons: list[BaseException]) -> str:
+def _connect_reason(address: str, reasons: list[BaseException]) -> str:
     for error in reasons:
         if isinstance(error, ConnectionRefusedError):
             return "the connection is refused"
-    return "no answer"
+    refused = "refuse the certificate of --tls-cert" if address.startswith("tls://") else "need tls://"
+    return f"no answer within {CONNECT_SECONDS:.0f} s; it may {refused}"

@@ -80,3 +80,11 @@ def test_a_scheduler_without_tls() -> None:
     assert connection._tls_reason([OSError(), error]).endswith(
         "does not use TLS; start the scheduler with certificates"
     )
+
+
+@pytest.mark.parametrize(
+    ("protocol", "text"), [("tls", "refuse the certificate of --tls-cert"), ("tcp", "need tls://")]
+)
+def test_a_scheduler_that_hangs_up(protocol: str, text: str) -> None:
+    reason = connection._connect_reason(f"{protocol}://a:1", [TimeoutError()])
+    assert reason == f"no answer within 10 s; it may {text}"
