@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -11,7 +12,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[2]
+DASK_README = REPOSITORY / "hpsearch" / "training" / "executors" / "dask" / "README.md"
 WITHOUT_HPSEARCH = "import sys; sys.modules['hpsearch'] = None; from distributed.cli.dask_worker import main; main()"
+
+
+def make_certificates(folder: Path) -> None:
+    """Run the commands of the recipe, which write ca.pem, cert.pem and key.pem."""
+    commands = re.search(r"```sh\n(openssl.*?)```", DASK_README.read_text("utf-8"), re.DOTALL)
+    assert commands is not None
+    subprocess.run(["bash", "-ec", commands[1]], cwd=folder, check=True, capture_output=True)
 
 
 class Commands:

@@ -253,7 +253,7 @@ def test_the_cluster_stays_away(
                 cluster.scheduler.wait()
             return False
 
-        with pytest.raises(Halted, match="the scheduler does not answer"):
+        with pytest.raises(Halted, match="the scheduler has not answered for"):
             cases.run(spec, dataset, tmp_path / "small.db", counted, stop=stop)
     cases.run(spec, dataset, tmp_path / "small.db", Inline())
     assert cases.table(tmp_path / "small.db") == table

@@ -5,7 +5,6 @@ The certificates are those of the recipe in hpsearch/training/executors/dask/REA
 
 import contextlib
 import os
-import re
 import shutil
 import subprocess
 import time
@@ -17,7 +16,7 @@ import cases
 import dask
 import distributed  # noqa: F401  # sets the defaults of its configuration
 import pytest
-from clusters import REPOSITORY, Commands
+from clusters import Commands, make_certificates
 
 from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset, prepare
@@ -29,7 +28,6 @@ from hpsearch.training.task import Outcome, Task
 from hpsearch.training.trial import advance
 
 pytestmark = pytest.mark.crash
-README = REPOSITORY / "hpsearch" / "training" / "executors" / "dask" / "README.md"
 TCP_SECONDS = 11  # the shortest timeout that Dask accepts
 WIRES = ("lo", "eth0")
 BRIDGE, NETWORK = f"hps{os.getpid() % 100_000}", "10.213.7"
@@ -128,10 +126,7 @@ def network() -> Iterator[Network]:
 
 @pytest.fixture
 def certificates(tmp_path: Path) -> Certificates:
-    """Run the commands of the recipe."""
-    commands = re.search(r"```sh\n(openssl.*?)```", README.read_text("utf-8"), re.DOTALL)
-    assert commands is not None
-    subprocess.run(["bash", "-ec", commands[1]], cwd=tmp_path, check=True, capture_output=True)
+    make_certificates(tmp_path)
     return Certificates(*(tmp_path / f"{name}.pem" for name in ("ca", "cert", "key")))
 
 

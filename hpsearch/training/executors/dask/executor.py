@@ -133,9 +133,9 @@ class Dask:
             try:
                 client = await self._connect()
             except (OSError, EOFError) as error:
-                waited = "" if lost == 0.0 else f" for {CLUSTER_PATIENCE / 60:.0f} minutes"
+                waited = f"has not answered for {CLUSTER_PATIENCE / 60:.0f} minutes" if lost else "does not answer"
                 if not connected.done() or time.monotonic() - lost > CLUSTER_PATIENCE:
-                    raise ClusterError(f"{self._name}: the scheduler does not answer{waited}: {error}") from None
+                    raise ClusterError(f"{self._name}: the scheduler {waited}: {error}") from None
                 await asyncio.sleep(RETRY_DELAY)
                 continue
             if not connected.done():
