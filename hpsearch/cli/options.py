@@ -28,6 +28,12 @@ WORKERS = click.option("--workers", type=click.IntRange(1), help="Number of work
 TRACKING = click.option(
     "--tracking-uri", help="MLflow tracking URI; 'none' disables tracking. [default: mlruns/mlflow.db]"
 )
+STORAGE_MODE = click.option(
+    "--storage-mode",
+    type=click.Choice(["wal", "rollback"]),
+    default="wal",
+    help="'rollback': a database file without a write-ahead log, for a network disk with sound locks. [default: wal]",
+)
 STUDY_NAME = click.option("--study", "study_name", metavar="NAME", help="The study, if the database holds several.")
 CLUSTER = click.option(
     "--cluster",

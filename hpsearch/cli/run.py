@@ -12,6 +12,7 @@ from hpsearch.cli.options import (
     QUIET,
     RETRY,
     SET,
+    STORAGE_MODE,
     STUDY_NAME,
     TRACKING,
     WORKERS,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 @click.option(
     "--storage", metavar="URL", help="Study database, a file or a server. [default: NAME.db beside the study file]"
 )
+@STORAGE_MODE
 @TRACKING
 @WORKERS
 @SET
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
 def run_command(
     study: Path,
     storage: str | None,
+    storage_mode: str,
     tracking_uri: str | None,
     workers: int | None,
     overrides: tuple[str, ...],
@@ -74,13 +77,14 @@ def run_command(
         spec, _ = load_spec(study, (*overrides, f"name={json.dumps(fork)}"))
         url, parent = forked_url(url, spec.name), url
     options = Options(workers, tracking_or_default(tracking_uri), retry_failed=retry_failed)
-    options = options._replace(parent=parent, parent_study=parent_study)
+    options = options._replace(parent=parent, parent_study=parent_study, rollback=storage_mode == "rollback")
     options = options._replace(cluster=cluster[0], certificates=cluster[1])
     _run(spec, url, options, tracking_uri, quiet)
 
 
 @click.command("resume")
 @click.argument("database")
+@STORAGE_MODE
 @TRACKING
 @WORKERS
 @RETRY
@@ -89,6 +93,7 @@ def run_command(
 @QUIET
 def resume_command(
     database: str,
+    storage_mode: str,
     tracking_uri: str | None,
     workers: int | None,
     retry_failed: bool,
@@ -102,7 +107,7 @@ def resume_command(
     from hpsearch.study.session import Options
 
     options = Options(workers, tracking_or_default(tracking_uri), retry_failed=retry_failed, study=study_name)
-    options = options._replace(cluster=cluster[0], certificates=cluster[1])
+    options = options._replace(cluster=cluster[0], certificates=cluster[1], rollback=storage_mode == "rollback")
     _run(None, database_url(database), options, tracking_uri, quiet)
 
 

@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from hpsearch.core.files.file_lock import FileId, begin_use, descriptor, end_use
 from hpsearch.errors import StorageError
 from hpsearch.storage.access.names import chosen_study, command_arguments
+from hpsearch.storage.access.rollback import check_locks, keeps_rollback, set_rollback_pragmas
 from hpsearch.storage.access.server import Answer, Waiting, retrying
 from hpsearch.storage.database import (
     connect_engine,
@@ -136,6 +137,7 @@ class Connection:
         create: the study may be new.
         snapshot: the read-only connection that all reads share; None if each read opens a connection.
         file: the file of a SQLite database that is open for writing.
+        rollback: its file has no write-ahead log.
         waiting: how to wait for a server that does not answer.
 
     Attributes:
@@ -144,6 +146,7 @@ class Connection:
         study: name of the study whose rows are read and written; empty if the database holds none.
         names: names of all studies of the database when it was opened.
         file: the file of a SQLite database that is open for writing, else None.
+        set_pragmas: listens to new connections of an engine of SQLite.
 
     Raises:
         StorageError: there is no such study, or there are several.
@@ -158,23 +161,34 @@ class Connection:
         create: bool = False,
         snapshot: sa.Connection | None = None,
         file: OpenFile | None = None,
+        rollback: bool = False,
         waiting: Waiting = Waiting(),  # noqa: B008 (immutable)
     ) -> None:
         self.url = url
         self.engine = engine
         self.file = file
         self._snapshot = snapshot
+        self.set_pragmas = set_rollback_pragmas if rollback else set_pragmas
         self._waiting = waiting
         self.names = self.ask(lambda connection: study_names(url, connection))
         self.study = chosen_study(url, self.names, study, create=create)
 
     @classmethod
-    def open(cls, url: str, study: str | None = None, *, create: bool, waiting: Waiting = Waiting()) -> Self:  # noqa: B008
+    def open(
+        cls,
+        url: str,
+        study: str | None = None,
+        *,
+        create: bool,
+        rollback: bool = False,
+        waiting: Waiting = Waiting(),  # noqa: B008
+    ) -> Self:
         """Open an existing database or, with `create`, a new one.
 
         Args:
             study: the study that is meant; None for the only one.
             create: the database and the study may be new.
+            rollback: use a file without a write-ahead log, which may be on a network file system with sound locks.
             waiting: how to wait for a server that does not answer.
 
         Raises:
@@ -182,11 +196,14 @@ class Connection:
                 holds no such study, or several.
         """
         path = checked_file(url, create=create)
+        if path is None and rollback:
+            raise StorageError(f"{display_name(url)}: --storage-mode rollback is for a file, not for a server")
         has_study = (path is None or path.exists()) and _has_study(url)  # before anything is written
         if not has_study and not create:
             raise StorageError(f"{display_name(url)}: {NO_STUDY}")
         if path is not None:
-            check_local(path)
+            rollback = rollback or keeps_rollback(path)
+            check_locks(path) if rollback else check_local(path)
             create_private(path)
         file = None if path is None else OpenFile(path)
         with contextlib.ExitStack() as undo, translate_errors(url):
@@ -196,10 +213,10 @@ class Connection:
             engine = connect_engine(url, **options)
             undo.callback(engine.dispose)
             if engine.dialect.name == "sqlite":
-                sa.event.listen(engine, "connect", set_pragmas)
+                sa.event.listen(engine, "connect", set_rollback_pragmas if rollback else set_pragmas)
             if not has_study:
                 create_tables(engine)
-            opened = cls(url, engine, study, create=create, file=file, waiting=waiting)
+            opened = cls(url, engine, study, create=create, file=file, rollback=rollback, waiting=waiting)
             undo.pop_all()
         return opened
 

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, final
 import sqlalchemy as sa
 
 from hpsearch.core.files.file_lock import FileId, LockTakenError, locked
+from hpsearch.core.files.mounts import mount_of
 from hpsearch.core.processes import start_time
 from hpsearch.errors import StorageError
 from hpsearch.storage.access.server import Answer
@@ -258,8 +259,10 @@ def study_lock(lease: Lease) -> Iterator[None]:
         exclusive = False
         if path is not None:
             try:
-                stack.enter_context(locked(_lock_file(path), create=True))
-                exclusive = stack.enter_context(locked(path))
+                exclusive = stack.enter_context(locked(_lock_file(path), create=True))
+                # On a network file system this lock would be one of those that SQLite takes on the file.
+                if (mount := mount_of(path)) is None or not mount.is_network:
+                    exclusive = stack.enter_context(locked(path))
             except LockTakenError:
                 raise _busy_file(lease) from None
             except OSError as error:

@@ -20,7 +20,6 @@ from hpsearch.storage.access.transaction import Transaction
 from hpsearch.storage.connection import Connection
 from hpsearch.storage.database import connection_url, engine_options, translate_errors
 from hpsearch.storage.lease import Lease
-from hpsearch.storage.sqlite_file import set_pragmas
 from hpsearch.storage.tables import lock_server
 
 if TYPE_CHECKING:
@@ -162,7 +161,7 @@ class OptunaMirror:
                 lock_server(connection)  # two processes would create the same tables
                 self._storage = optuna.storages.RDBStorage(url, engine_kwargs=engine_options(self._url))
             if self._connection.engine.dialect.name == "sqlite":
-                sa.event.listen(self._storage.engine, "connect", set_pragmas)
+                sa.event.listen(self._storage.engine, "connect", self._connection.set_pragmas)
                 self._storage.engine.dispose()  # its first connection was made before the listener
         return self._storage
 

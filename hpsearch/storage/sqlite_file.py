@@ -21,6 +21,7 @@ BUSY_TIMEOUT = 75.0  # seconds to wait for another process that writes
 RESTORE = "restore a copy of it, or start in another file"
 DAMAGED = f"is damaged; {RESTORE}"
 ALLOW_NETWORK = "HPSEARCH_ALLOW_NETWORK_FILES"  # environment variable
+ELSEWHERE = "name a file on a disk of this machine, or a PostgreSQL server, with --storage"
 
 
 _COMPANIONS = ("-wal", "-shm", "-journal", ".db.lock")  # ends of the names of the files beside a database
@@ -155,10 +156,10 @@ def network_advice(path: Path) -> str | None:
     mount = None if os.environ.get(ALLOW_NETWORK) == "1" else mount_of(path)
     if mount is None or not mount.is_network:
         return None
+    rollback = " or run the study with --storage-mode rollback," if mount.has_shared_locks else ""
     return (
         f"is on a network file system ({mount.kind} at {mount.point}), where SQLite may lose or damage a database; "
-        "name a file on a disk of this machine with --storage and --tracking-uri, or, if no other machine opens it, "
-        f"set {ALLOW_NETWORK}=1"
+        f"{ELSEWHERE} and --tracking-uri,{rollback} or, if no other machine opens it, set {ALLOW_NETWORK}=1"
     )
 
 
@@ -254,16 +255,21 @@ def set_pragmas(connection: Any, _record: Any) -> None:
 
     A killed process loses nothing. A power failure may lose the last commits but leaves the file intact.
     """
+    retry_while_locked(lambda: connection.execute("PRAGMA journal_mode=WAL"))
+    connection.execute("PRAGMA synchronous=NORMAL")
+
+
+def retry_while_locked(step: Callable[[], object]) -> None:
+    """Execute a statement that SQLite's own timeout does not apply to, and repeat it while the file is locked."""
     end = time.monotonic() + BUSY_TIMEOUT
     while True:
         try:
-            connection.execute("PRAGMA journal_mode=WAL")
-            break
-        except sqlite3.OperationalError as error:  # SQLite's own timeout does not apply to this statement
+            step()
+            return
+        except sqlite3.OperationalError as error:
             if "locked" not in str(error) or time.monotonic() > end:
                 raise
             time.sleep(0.01)
-    connection.execute("PRAGMA synchronous=NORMAL")
 
 
 def checkpoint_log(connection: sqlite3.Connection) -> None:

@@ -47,19 +47,28 @@ class StudyDatabase:
         self.mirror = OptunaMirror(connection, self.lease)
 
     @classmethod
-    def open(cls, url: str, study: str | None = None, *, create: bool, waiting: Waiting = Waiting()) -> Self:  # noqa: B008
+    def open(
+        cls,
+        url: str,
+        study: str | None = None,
+        *,
+        create: bool,
+        rollback: bool = False,
+        waiting: Waiting = Waiting(),  # noqa: B008
+    ) -> Self:
         """Open an existing database or, with `create`, a new one.
 
         Args:
             study: name of the study; None for the only one.
             create: the database and the study may be new.
+            rollback: use a file without a write-ahead log, which may be on a network file system with sound locks.
             waiting: how to wait for a server that does not answer.
 
         Raises:
             StorageError: the database does not exist, is not a study database, is damaged, or cannot be written; it
                 holds no such study, or several.
         """
-        return cls(Connection.open(url, study, create=create, waiting=waiting))
+        return cls(Connection.open(url, study, create=create, rollback=rollback, waiting=waiting))
 
     @classmethod
     @contextlib.contextmanager

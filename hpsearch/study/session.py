@@ -53,6 +53,7 @@ class Options(NamedTuple):
         parent: URL of the database of the study to fork.
         parent_study: name of the study to fork; None for the only one of its database.
         study: name of the study to resume; None for the name in the study file, or for the only one of the database.
+        rollback: use a database file without a write-ahead log.
         notify: tells the user that a server does not answer.
         executor: name of an executor, or a function that returns one.
         cluster: address of a Dask cluster, which trains in place of the executor; None for that in the study file.
@@ -67,6 +68,7 @@ class Options(NamedTuple):
     parent: str | None = None
     parent_study: str | None = None
     study: str | None = None
+    rollback: bool = False
     notify: Callable[[str], None] = lambda _: None
     executor: str | ExecutorFactory = "processes"
     tracker: str | TrackerFactory = "mlflow"
@@ -108,7 +110,8 @@ class Session:
         restored = read(url, restore_study, options.study) if file_spec is None else None
         name = restored.spec.name if restored else file_spec.name if file_spec else None
         waiting = Waiting(options.notify, options.stop)
-        self._storage = StudyDatabase.open(url, name, create=file_spec is not None, waiting=waiting)
+        create, rollback = file_spec is not None, options.rollback
+        self._storage = StudyDatabase.open(url, name, create=create, rollback=rollback, waiting=waiting)
         self._exit.callback(self._storage.close)
         self._exit.enter_context(self._storage.lease.hold())
         stored = self._storage.study.find()

@@ -14,6 +14,7 @@ from typing import Any
 from hpsearch.admin.doctor.base import PIP_INSTALL, CheckResult, CheckResults, sqlite_path
 from hpsearch.core.files.temporary import remove_abandoned
 from hpsearch.core.text import format_count
+from hpsearch.errors import StorageError
 
 LOW_SPACE, MIN_SPACE = 1e9, 50e6  # bytes: a warning below the first, a failure below the second
 EXTRAS = {  # extra → use
@@ -137,10 +138,19 @@ def check_temporary_files() -> CheckResults:
 
 def check_network(names: Sequence[str], tracking_uri: str) -> CheckResults:
     """Check that databases are on disks of this machine, and those that a study would create here too."""
+    from hpsearch.storage.access.rollback import check_locks, keeps_rollback
     from hpsearch.storage.sqlite_file import network_advice
 
-    folders = dict.fromkeys(file.absolute().parent for file in _database_files(names, tracking_uri) if file)
-    for folder in folders:
+    files = [file for file in _database_files(names, tracking_uri) if file]
+    rollback = [file for file in files if keeps_rollback(file)]
+    for file in rollback:
+        try:
+            check_locks(file)
+            yield CheckResult("ok", f"disk: {file} is on a network file system, without a write-ahead log; locks work")
+        except StorageError as error:
+            text, _, remedy = str(error).partition("; ")
+            yield CheckResult("FAIL", f"disk: {text}", remedy)
+    for folder in dict.fromkeys(file.absolute().parent for file in files if file not in rollback):
         if advice := network_advice(folder):
             text, _, remedy = advice.partition("; ")
             yield CheckResult("FAIL", f"disk: {folder} {text}", remedy)

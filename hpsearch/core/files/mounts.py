@@ -13,6 +13,9 @@ _NETWORK = {  # file systems whose files several machines can open, by the name 
     *("mount-s3", "mountpoint-s3", "blobfuse", "blobfuse2", "curlftpfs", "smbnetfs", "davfs2", "ceph-fuse", "afpfs"),
     *("vmhgfs-fuse", "seaweedfs", "cvmfs2", "xtreemfs", "httpdirfs", "hdfs", "fuse_dfs", "alluxio-fuse", "acfs"),
 }
+_SHARED_LOCKS = {  # network file systems whose locks all machines see, unless an option says otherwise
+    *("nfs", "nfs3", "nfs4", "cifs", "smb2", "smb3", "smbfs", "gpfs", "ceph", "gfs2", "ocfs2", "lustre"),
+}
 _REMOTE = re.compile(r"//|[^/\s]+@|[^/\s]{2,}:/|\w+://|\[[0-9a-f:]+\]:")  # `host:/path`, `//host/share`, `user@host`
 
 
@@ -23,11 +26,13 @@ class Mount(NamedTuple):
         point: the folder or file that it is mounted on.
         kind: type of the file system: `ext4`, `nfs4`, `fuse.sshfs`.
         source: a device, or `host:/path`.
+        options: options of the file system and of this mount, such as `rw`, `nolock` or `local_lock=none`.
     """
 
     point: Path
     kind: str
     source: str
+    options: frozenset[str] = frozenset()
 
     @property
     def is_network(self) -> bool:
@@ -36,6 +41,14 @@ class Mount(NamedTuple):
         if base in ("fuse", "fuseblk"):
             return program in _NETWORK or bool(_REMOTE.match(self.source))
         return base in _NETWORK
+
+    @property
+    def has_shared_locks(self) -> bool:
+        """True for a network file system whose locks exclude processes of other machines, as it is mounted."""
+        if self.kind == "lustre":
+            return "flock" in self.options
+        local = {"nolock", "local_lock=all", "local_lock=posix", "nobrl", "localflock", "noflock"}
+        return self.kind in _SHARED_LOCKS and not local & self.options
 
 
 def mount_of(path: Path) -> Mount | None:
@@ -62,7 +75,8 @@ def _parse(line: str) -> Mount | None:
     before, after = fields.split(" "), end.split(" ")
     if len(before) < 5 or len(after) < 2:
         return None
-    return Mount(Path(_unescaped(before[4])), after[0], _unescaped(after[1]))
+    options = frozenset(",".join([*before[5:6], *after[2:3]]).split(","))
+    return Mount(Path(_unescaped(before[4])), after[0], _unescaped(after[1]), options)
 
 
 def _unescaped(text: str) -> str:

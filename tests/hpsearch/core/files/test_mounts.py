@@ -91,3 +91,25 @@ def test_a_file_mounted_on_another(tmp_path: Path) -> None:
     if "not permitted" in ended.stderr or "denied" in ended.stderr:
         pytest.skip(f"may not mount: {ended.stderr.strip()}")
     assert (ended.returncode, ended.stdout.strip()) == (0, "[False, True, False, False]"), ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("kind", "mounted", "system", "sound"),
+    [
+        ("nfs4", "rw", "rw,vers=4.2,local_lock=none,addr=10.0.0.1", True),
+        ("nfs", "rw", "rw,vers=3,nolock", False),
+        ("nfs", "rw", "rw,vers=3,local_lock=all", False),
+        ("cifs", "rw", "rw,vers=3.0", True),
+        ("cifs", "rw", "rw,nobrl", False),
+        ("lustre", "rw,flock", "rw", True),
+        ("lustre", "rw", "rw,flock", True),
+        ("lustre", "rw", "rw", False),
+        ("lustre", "rw,localflock", "rw", False),
+        ("fuse.sshfs", "rw", "rw", False),
+        ("9p", "rw", "rw", False),
+    ],
+)
+def test_locks_that_all_machines_see(listed: Path, kind: str, mounted: str, system: str, sound: bool) -> None:
+    listed.write_text(f"{HEAD}\n40 27 0:50 / /net {mounted} shared:1 - {kind} host:/x {system}\n")
+    mount = mount_of(Path("/net/s.db"))
+    assert mount is not None and mount.is_network and mount.has_shared_locks == sound
