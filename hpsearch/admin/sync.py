@@ -101,7 +101,7 @@ def _study_info(study: Summary, storage: StudyDatabase) -> StudyInfo:
     dataset = None
     with contextlib.suppress(DataError):  # the runs are complete without the numbers of rows
         dataset = next((PreparedData.from_bytes(content).dataset for content in storage.study.prepared()), None)
-    return StudyInfo.from_stored(study.spec, stored, storage.url, stored.version, dataset)
+    return StudyInfo.from_stored(study.spec, stored, storage.url, stored.version, dataset, shared=study.shared)
 
 
 def _outcome(study: Summary, storage: StudyDatabase, folder: Path) -> tuple[list[Trial], Path | None, list[str]]:

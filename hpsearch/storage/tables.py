@@ -176,7 +176,7 @@ def check_tables(url: str, inspector: sa.Inspector) -> bool:
     if not names:
         return False
     if STUDY.name not in names:
-        raise StorageError(f"{display_name(url)}: a database, but not of an hpsearch study; choose another file")
+        raise StorageError(f"{display_name(url)}: a database, but not of an hpsearch study; choose another")
     for table in METADATA.sorted_tables:
         columns = {column["name"] for column in inspector.get_columns(table.name)} if table.name in names else set()
         missing = sorted(set(table.columns.keys()) - columns)
@@ -184,7 +184,7 @@ def check_tables(url: str, inspector: sa.Inspector) -> bool:
             what = f"table {table.name} has no column {missing[0]}" if columns else f"there is no table {table.name}"
             raise StorageError(
                 f"{display_name(url)}: made by another version of hpsearch ({what}); "
-                "continue with that version, or start in another file"
+                "continue with that version, or start in another database"
             )
     return True
 

@@ -192,7 +192,9 @@ class Session:
     def _start_tracking(self) -> None:
         if not isinstance(self._tracker, NullTracker):
             context = self._context
-            info = StudyInfo.from_stored(context.spec, self._stored, self._storage.url, versions(), context.dataset)
+            url, shared = self._storage.url, self._storage.connection.is_shared
+            data = context.dataset
+            info = StudyInfo.from_stored(context.spec, self._stored, url, versions(), data, shared=shared)
             self._tracker.start_study(info)
 
     def summary(self) -> Summary:

@@ -34,6 +34,7 @@ class StudyInfo:
         properties: versions, seed, data fingerprint and database, by name.
         data_size: numbers of rows, features and classes; empty if they are unknown.
         commit: the git commit checked out in the folder of the database; None if there is none.
+        shared: a command must name the study, because its database holds others.
     """
 
     spec: "Spec"
@@ -42,10 +43,18 @@ class StudyInfo:
     properties: Mapping[str, str]
     data_size: Mapping[str, int] = field(default_factory=dict)
     commit: str | None = None
+    shared: bool = False
 
     @classmethod
     def from_stored(
-        cls, spec: "Spec", stored: "StoredStudy", url: str, version: str, dataset: "Dataset | None"
+        cls,
+        spec: "Spec",
+        stored: "StoredStudy",
+        url: str,
+        version: str,
+        dataset: "Dataset | None",
+        *,
+        shared: bool = False,
     ) -> Self:
         """Describe a stored study.
 
@@ -53,6 +62,7 @@ class StudyInfo:
             url: URL of its database.
             version: versions of hpsearch and of the packages that it trains with.
             dataset: its data, if available.
+            shared: a command must name the study.
         """
         file, size = file_of(url), {}
         if dataset is not None:
@@ -64,7 +74,8 @@ class StudyInfo:
             "database": display_name(url),
             "seed": str(spec.seed),
         }
-        return cls(spec, stored.identity, stored.created, properties, size, git_commit(file.parent) if file else None)
+        commit = git_commit(file.parent) if file else None
+        return cls(spec, stored.identity, stored.created, properties, size, commit, shared)
 
     @property
     def data_name(self) -> str:

@@ -1,12 +1,12 @@
 """The Markdown description of a study that MLflow shows on the experiment's page."""
 
 import re
-import shlex
 from collections.abc import Iterator
 
 from hpsearch.config.spec import Choice, ModelSpec, Spec
 from hpsearch.core.space import Fixed, Range, Value, Values
 from hpsearch.core.text import format_value, masked, printable
+from hpsearch.storage.access.names import command_arguments
 from hpsearch.storage.records import Trial
 from hpsearch.tracking.base import StudyInfo
 from hpsearch.tracking.mlflow.saved_view import ALL_RUNS_VIEW, view_link
@@ -86,7 +86,8 @@ def _best(spec: Spec, best: Trial | None) -> Iterator[str]:
 
 
 def _commands(study: StudyInfo, experiment: str, registered: str | None) -> Iterator[str]:
-    database = shlex.quote(study.properties.get("database", "DATABASE"))
+    named = study.spec.name if study.shared else None
+    database = command_arguments(study.properties.get("database", "DATABASE"), named)
     main, all_runs = view_link("", experiment), view_link("", experiment, ALL_RUNS_VIEW)
     yield f"Charts: [the study]({main}), [all trials]({all_runs})."
     yield ""

@@ -11,10 +11,12 @@ from hpsearch.errors import StorageError
 from hpsearch.storage import database
 from hpsearch.storage.database import (
     check_separate,
+    connection_url,
     display_name,
     engine_options,
     file_of,
     forked_url,
+    named_url,
     translate_errors,
 )
 from hpsearch.storage.study_db import StudyDatabase
@@ -32,6 +34,38 @@ def test_a_server_has_no_file() -> None:
 def test_an_invalid_url(text: str) -> None:
     with pytest.raises(StorageError, match="is not a database URL"):
         file_of(text)
+
+
+def test_a_reference_in_a_url_is_kept_and_its_value_is_masked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command in a message can be copied, and no message of a driver shows the password."""
+    url = "postgresql://me:${SECRET_OF_TEST}@host/db"
+    assert display_name(url) == url and display_name("${SECRET_OF_TEST}") == "${SECRET_OF_TEST}"
+    with pytest.raises(StorageError, match="the environment variable SECRET_OF_TEST is not set"):
+        engine_options(url)
+    monkeypatch.setenv("SECRET_OF_TEST", "hunt@r/22")
+    assert connection_url(url).password == "hunt@r/22" and file_of(url) is None
+    error = sa.exc.OperationalError("", {}, Exception("cannot use hunt@r/22 or hunt%40r%2F22"))
+    with pytest.raises(StorageError) as caught, translate_errors(url):
+        raise error
+    assert str(caught.value) == f"{url}: cannot use *** or ***"
+    monkeypatch.setenv("SECRET_OF_TEST", "sqlite:///a.db")
+    assert file_of("${SECRET_OF_TEST}") == Path("a.db") and display_name("${SECRET_OF_TEST}") == "${SECRET_OF_TEST}"
+
+
+@pytest.mark.parametrize(
+    ("database", "said"),
+    [
+        ("postgresql://me:hunter@host/db", "a password must not be written into a command or a program"),
+        ("postgresql://host/db?password=hunter", "a password must not be written"),
+        ("postgresql://me@${HOST}/db", "must stand for the user, the password or the whole URL"),
+    ],
+)
+def test_a_password_in_a_url_is_refused(database: str, said: str) -> None:
+    with pytest.raises(StorageError, match=said) as caught:
+        named_url(database)
+    assert "hunter" not in str(caught.value)
+    assert named_url("postgresql://me:${A}@host/db") == "postgresql://me:${A}@host/db"
+    assert named_url("a b.db") == "sqlite:///a b.db" and named_url("sqlite:///b.db") == "sqlite:///b.db"
 
 
 def test_a_fork_has_a_file_of_its_own_or_the_same_server() -> None:

@@ -1,5 +1,6 @@
 """The description of a study: its contents, and names that contain Markdown."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cases
@@ -88,3 +89,9 @@ def test_many_parameters() -> None:
     spec = with_many_parameters()
     text = description(study_info(spec), "1")
     assert len(text) + 1000 > MAX_DESCRIPTION and len(text) < 20_000 and text.endswith(SIGNATURE)
+
+
+def test_the_commands_of_a_study_that_shares_its_database() -> None:
+    study = replace(study_info(cases.small(), "postgresql://me:${PGPASSWORD}@host/db"), shared=True)
+    text = description(study, "7", None, None)
+    assert "`hpsearch resume 'postgresql://me:${PGPASSWORD}@host/db' --study small`" in text
