@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeVar
 
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from hpsearch.errors import Interrupted
+from hpsearch.errors import Interrupted, StorageError
 
 PATIENCE = 300.0  # seconds to wait for a server that does not answer
 FIRST_DELAY, LONGEST_DELAY = 0.1, 5.0  # seconds between two attempts to connect
@@ -50,7 +50,8 @@ def retrying(name: str, attempt: Callable[[], Answer], waiting: Waiting) -> Answ
         attempt: uses a new connection each time, and does the same however often it is called.
 
     Raises:
-        Exception: the last error of the attempt.
+        Exception: the error of an attempt that did not lose the connection.
+        StorageError: the server does not answer.
         Interrupted: the study was stopped while the server did not answer.
     """
     end, delay = 0.0, FIRST_DELAY
@@ -67,7 +68,10 @@ def retrying(name: str, attempt: Callable[[], Answer], waiting: Waiting) -> Answ
             if waiting.stop():
                 raise Interrupted from error
             if now > end:
-                raise
+                raise StorageError(
+                    f"{name}: the server has not answered for {PATIENCE / 60:.0f} min; everything finished is stored; "
+                    "resume the study when it answers"
+                ) from error
             if delay == FIRST_DELAY:
                 waiting.notify(f"{name}: the server does not answer; waiting up to {PATIENCE / 60:.0f} min for it")
             time.sleep(delay)

@@ -5,7 +5,7 @@ import time
 import pytest
 import sqlalchemy as sa
 
-from hpsearch.errors import Interrupted
+from hpsearch.errors import Interrupted, StorageError
 from hpsearch.storage.access import server
 from hpsearch.storage.access.server import Waiting, is_lost, retrying
 
@@ -49,7 +49,7 @@ def test_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> None:
         raise error
 
-    with pytest.raises(sa.exc.OperationalError):
+    with pytest.raises(StorageError, match="db: the server has not answered for 0 min; everything finished is stored"):
         retrying("db", fail, Waiting(notes.append))
     assert (
         slept[:6] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2] and set(slept[6:]) == {5.0} and sum(slept) >= 20 and len(notes) == 1
