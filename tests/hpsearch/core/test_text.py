@@ -167,3 +167,8 @@ def test_formulas_become_text(cell: str) -> None:
 @pytest.mark.parametrize("cell", ["-1.5", "+7", "-.5e-3", "-inf", "-nan", "-3.", "", "yes", "a=b", " =1", "1-2", "'=1"])
 def test_numbers_and_plain_text_are_unchanged(cell: str) -> None:
     assert without_formula(cell) == cell
+
+
+def test_the_first_line_of_an_error_can_be_stored() -> None:
+    """PostgreSQL refuses zero characters, and no database has a code for a lone surrogate."""
+    assert first_line(ValueError("a\0b\ud800\nand more")) == "ValueError: a\\x00b\\ud800"
