@@ -25,7 +25,6 @@ from hpsearch.training.task import Task, TrialTask
 
 pytestmark = pytest.mark.bench
 MAX_OVERHEAD, MIN_BUSY = 0.015, 0.9  # seconds a group; share of the time
-WORKERS = 64
 FIXED: dict[str, Any] = {"parameters.hidden_units": 8, "train.early_stopping": None, "train.epochs": 20}
 
 
@@ -79,32 +78,39 @@ class Measured(NamedTuple):
 
     Attributes:
         busy: share of the time from the first to the last trial in which workers train.
-        steady: the same between the first and the last tenth of the trials.
+        steady: the same without the first and last tenth of the trials, at least one for each worker.
         cpu: seconds of CPU of the coordinator for a trial.
+        scheduler: seconds of CPU of Dask's scheduler for a trial.
     """
 
     busy: float
     steady: float
     cpu: float
+    scheduler: float
 
 
-def measure(dataset: Dataset, cluster: Commands, folder: Path, trials: int, sampler: str) -> Measured:
-    """Run a study with trials of one second on a cluster."""
-    seconds = float(os.environ["TRIAL_SECONDS"])
+def measure(dataset: Dataset, cluster: Commands, folder: Path, spec: Any, workers: int) -> Measured:
+    """Run a study on a cluster."""
+    seconds, trials = float(os.environ["TRIAL_SECONDS"]), spec.stages[0].trials
     with connected(ClusterAddress.parse(cluster.address), folder) as executor:
-        while executor.workers < WORKERS:
+        while executor.workers < workers:
             time.sleep(0.1)
-        spec = search(trials, sampler, WORKERS)
-        warm = [executor.submit(task) for task in warm_up(spec, dataset)]
+        warm = [executor.submit(task) for task in warm_up(spec, dataset, workers)]
         for future in warm:
             future.result()
-        start, used = time.time(), time.process_time()
-        study = cases.run(spec, dataset, folder / f"{sampler}.db", executor)
-        used = time.process_time() - used
+        start, used, theirs = time.time(), time.process_time(), cpu_of(cluster.scheduler.pid)
+        study = cases.run(spec, dataset, folder / "small.db", executor)
+        used, theirs = time.process_time() - used, cpu_of(cluster.scheduler.pid) - theirs
     ends = sorted(trial.finished for trial in study.trials[0])
-    tenth = trials // 10
-    steady = (trials - 2 * tenth) * seconds / WORKERS / (ends[-tenth] - ends[tenth])
-    return Measured(trials * seconds / WORKERS / (ends[-1] - start), steady, used / trials)
+    edge = max(trials // 10, workers)
+    steady = (trials - 2 * edge) * seconds / workers / (ends[-edge - 1] - ends[edge - 1])
+    return Measured(trials * seconds / workers / (ends[-1] - start), steady, used / trials, theirs / trials)
+
+
+def cpu_of(pid: int) -> float:
+    """Return the seconds of CPU that a process has used."""
+    user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def share_busy(workers: int, seconds: list[float], cost: float) -> float:
@@ -123,40 +129,53 @@ def share_busy(workers: int, seconds: list[float], cost: float) -> float:
     return (trained - sum(max(0.0, end - free) for end in ends)) / (workers * free)
 
 
-def warm_up(spec: Any, dataset: Dataset) -> list[Task]:
+def warm_up(spec: Any, dataset: Dataset, workers: int) -> list[Task]:
     """Return a task for each worker, with which it receives the rows."""
     point = {"learning_rate": 0.01, "beta": 0.9, "hidden_units": 8, "batch_size": 16, "l2": 1e-4}
-    return [Task(spec, dataset, (TrialTask(n, point, n),), spec.train.epochs) for n in range(WORKERS)]
+    return [Task(spec, dataset, (TrialTask(n, point, n),), spec.train.epochs) for n in range(workers)]
 
 
-@pytest.mark.parametrize(("sampler", "processes"), [("random", 1), ("random", 4), ("tpe", 1)])
+@pytest.mark.parametrize(
+    ("sampler", "workers", "processes", "seconds", "trials", "goal"),
+    [
+        ("random", 64, 1, 1, 1280, MIN_BUSY),
+        ("random", 64, 4, 1, 1280, MIN_BUSY),
+        ("random", 512, 4, 8, 2048, MIN_BUSY),
+        ("tpe", 64, 1, 1, 640, 0.0),
+        ("tpe", 64, 1, 4, 640, MIN_BUSY),
+    ],
+)
 def test_busy_workers(
     dataset: Dataset,
     tmp_path: Path,
     sampler: str,
+    workers: int,
     processes: int,
+    seconds: int,
+    trials: int,
+    goal: float,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """64 workers, threads of Dask's own worker processes, with trials of one second, through the whole loop."""
-    monkeypatch.setenv("TRIAL_SECONDS", "1")
+    """Workers are threads of Dask's own worker processes, with trials of some seconds, through the whole loop."""
+    monkeypatch.setenv("TRIAL_SECONDS", str(seconds))
     folder = tmp_path / "cluster"
     folder.mkdir()
     cluster = Commands(folder)
     try:
         for _ in range(processes):
-            cluster.add_worker("--nthreads", str(WORKERS // processes), "--memory-limit", "0")
-        measured = measure(dataset, cluster, tmp_path, 1280 if sampler == "random" else 640, sampler)
+            cluster.add_worker("--nthreads", str(workers // processes), "--memory-limit", "0")
+        measured = measure(dataset, cluster, tmp_path, search(trials, sampler, 2 * workers), workers)
     finally:
         cluster.close()
     with capsys.disabled():
         print(
-            f"\n{sampler}, {WORKERS} workers in {processes} processes: {measured.busy:.1%} busy,"
-            f" {measured.steady:.1%} without the first and last tenth of the trials (goal 90 % for random),"
-            f" {measured.cpu * 1e3:.1f} ms of the coordinator's CPU for a trial; load {os.getloadavg()[0]:.1f}"
+            f"\n{sampler}, trials of {seconds} s, {workers} workers in {processes} processes: {measured.busy:.1%} busy,"
+            f" {measured.steady:.1%} without the start and the end (goal {goal:.0%}); CPU for a trial:"
+            f" coordinator {measured.cpu * 1e3:.1f} ms, Dask's scheduler {measured.scheduler * 1e3:.1f} ms;"
+            f" load {os.getloadavg()[0]:.1f}"
         )
-    if sampler == "random":
-        assert measured.steady >= MIN_BUSY
+    assert measured.steady >= goal
 
 
 def test_saturation(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
