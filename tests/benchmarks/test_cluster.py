@@ -140,7 +140,7 @@ def warm_up(spec: Any, dataset: Dataset, workers: int) -> list[Task]:
     [
         ("random", 64, 1, 1, 1280, MIN_BUSY),
         ("random", 64, 4, 1, 1280, MIN_BUSY),
-        ("random", 512, 4, 8, 2048, MIN_BUSY),
+        ("random", 512, 4, 8, 2048, 0.8),
         ("tpe", 64, 1, 1, 640, 0.0),
         ("tpe", 64, 1, 4, 640, MIN_BUSY),
     ],

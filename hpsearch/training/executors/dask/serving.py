@@ -162,7 +162,7 @@ class Serving:
             queued.future.set_exception(error.__cause__)
         except Exception as error:
             self._leave(worker, queued)
-            queued.future.set_exception(error)
+            queued.future.set_exception(_explained(error))
         else:
             self._leave(worker, queued)
             try:
@@ -253,6 +253,14 @@ async def _left_by_itself(client: "Client", address: str) -> bool:
 def _recorded(outcome: Outcome, difference: str | None) -> Outcome:
     """Return an outcome that says how the machine that trained it computes differently."""
     return outcome if difference is None else tuple(result._replace(machine=difference) for result in outcome)
+
+
+def _explained(error: Exception) -> Exception:
+    """Return what a user can do about an error of Dask's scheduler, which reads tasks too; other errors as they are."""
+    if "deserialization of the task graph" not in str(error):
+        return error
+    wanted = f"pip install 'hpsearch[cluster]=={__version__}'"
+    return ClusterError(f"cluster: the scheduler cannot read tasks; install on its machine what workers have: {wanted}")
 
 
 def _refusal(error: Exception) -> str:
