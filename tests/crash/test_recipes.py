@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.crash, pytest.mark.skipif(not Path("/proc/self/task").
 
 @pytest.fixture
 def slurm(tmp_path: Path) -> dict[str, str]:
-    """Return the environment of a job of three tasks on this machine, with a stub of srun."""
+    """Return the environment of a job of two tasks on this machine, with a stub of srun."""
     make_certificates(tmp_path)
     programs = tmp_path / "bin"
     programs.mkdir()
@@ -34,7 +34,7 @@ def slurm(tmp_path: Path) -> dict[str, str]:
     for name, text in (("srun", SRUN), ("dask", f'{own} dask "$@"\n'), ("hpsearch", f'{own} hpsearch "$@"\n')):
         (programs / name).write_text(text)
         (programs / name).chmod(0o755)
-    given = {"SLURMD_NODENAME": "127.0.0.1", "SLURM_JOB_ID": str(os.getpid()), "SLURM_NTASKS": "3"}
+    given = {"SLURMD_NODENAME": "127.0.0.1", "SLURM_JOB_ID": str(os.getpid()), "SLURM_NTASKS": "2"}
     given |= {"STORAGE": str(tmp_path / "small.db"), "CERTIFICATES": str(tmp_path), "TMPDIR": str(tmp_path)}
     given |= {"PYTHONPATH": str(REPOSITORY), "SLURM_JOB_FOLDER": str(tmp_path), "PYTHONWARNINGS": "default"}
     return {**os.environ, **given, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
@@ -61,10 +61,10 @@ def finished(database: Path) -> int:
 
 def test_slurm(slurm: dict[str, str], tmp_path: Path) -> None:
     """The time limit stops the study as Ctrl-C does, no process is left, and the same command finishes the study."""
-    digits: dict[str, Any] = {"data": {"source": "sklearn", "name": "digits"}, "train.epochs": 40}
-    stage = {"name": "search", "trials": 60, "sampler": "random"}
+    digits: dict[str, Any] = {"data": {"source": "sklearn", "name": "digits"}, "train.epochs": 30}
+    stage = {"name": "search", "trials": 30, "sampler": "random"}
     study = cases.write(tmp_path, **digits, **{"train.early_stopping": None, "stages": [stage], "parallel": 8})
-    command = ["bash", str(RECIPES / "slurm.sh"), str(study)]
+    command = ["bash", str(RECIPES / "slurm.sh"), str(study), "--tracking-uri", "none"]
     with (tmp_path / "log").open("w") as log:
         job = subprocess.Popen(command, env=slurm, stdout=log, stderr=log, cwd=tmp_path)
         try:
@@ -75,11 +75,11 @@ def test_slurm(slurm: dict[str, str], tmp_path: Path) -> None:
             assert job.wait(60) == 130, (tmp_path / "log").read_text()
         finally:
             job.kill()
-    assert 3 <= finished(tmp_path / "small.db") < 60
+    assert 3 <= finished(tmp_path / "small.db") < 30
     deadline = time.monotonic() + 20
     while left := processes_of(tmp_path):
         assert time.monotonic() < deadline, left
         time.sleep(0.1)
     done = subprocess.run(command, env=slurm, capture_output=True, text=True, timeout=120, cwd=tmp_path)
     assert done.returncode == 0 and "Best: search/" in done.stdout, done.stderr
-    assert finished(tmp_path / "small.db") == 60
+    assert finished(tmp_path / "small.db") == 30

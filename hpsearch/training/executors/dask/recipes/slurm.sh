@@ -1,5 +1,5 @@
 #!/bin/bash
-# A study on Slurm: sbatch --ntasks=17 slurm.sh study.yaml
+# A study on Slurm: sbatch --ntasks=17 slurm.sh study.yaml [OPTION OF hpsearch run]…
 #
 # The node of this script runs the scheduler and the coordinator; one worker runs for each task. A job that reaches its
 # time limit is stopped as with Ctrl-C a minute before; the same command continues the study.
@@ -11,6 +11,7 @@
 set -eu
 
 study=$1
+shift
 certificates=${CERTIFICATES:-$HOME/hpsearch-tls} # ca.pem, cert.pem and key.pem
 storage=${STORAGE:?"a PostgreSQL URL, or a file on a disk that is not a network disk"}
 folder=${TMPDIR:-/tmp} # for the rows, on a disk of each node
@@ -31,7 +32,7 @@ until (: < "/dev/tcp/$host/${address##*:}") 2> /dev/null; do
     sleep 0.2
 done
 
-hpsearch run "$study" --storage "$storage" --quiet --cluster "$address" \
+hpsearch run "$study" --storage "$storage" --quiet --cluster "$address" "$@" \
     --tls-ca "$certificates/ca.pem" --tls-cert "$certificates/cert.pem" --tls-key "$certificates/key.pem" &
 coordinator=$!
 trap 'kill -TERM "$coordinator"' TERM INT

@@ -35,7 +35,7 @@ def of_compose() -> Iterator[list[str]]:
 
 
 def of_shell(text: str) -> Iterator[list[str]]:
-    for line in text.replace("\\\n", " ").splitlines():
+    for line in re.sub(r"^#.*", "", text, flags=re.MULTILINE).replace("\\\n", " ").splitlines():
         if found := re.search(r"\b((?:dask (?:scheduler|worker)|hpsearch run)\b[^&;]*)", line):
             yield shlex.split(found[1])
 
