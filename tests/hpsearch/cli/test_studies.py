@@ -84,6 +84,7 @@ def test_the_study_must_be_named(call: Call, shared: Path, command: str) -> None
 
 def test_commands_of_one_study(call: Call, shared: Path) -> None:  # noqa: F811
     assert json.loads(call("show", shared, "--study", "alpha", "--json").out)["study"] == "alpha"
+    assert "fine (2/2): 5/5 finished" in call("show", shared, "--study", "alpha", "--watch").out
     stopped = call("show", shared, "--study", "beta").out
     assert "Resume with: hpsearch resume shared.db --study beta" in stopped
     for name in ("alpha", "beta"):

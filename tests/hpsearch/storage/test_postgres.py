@@ -112,6 +112,20 @@ def test_a_connection_lost_at_every_commit(
     assert cases.table(url) == table and lost > 20
 
 
+def test_a_fork_is_beside_its_parent(call: Call, url: str, tmp_path: Path) -> None:  # noqa: F811
+    study = cases.write(tmp_path, **{"train.epochs": 1, "stages.0.trials": 2, "stages.1.trials": 1})
+    command = ("run", study, "--storage", url, "--tracking-uri", "none")
+    assert call(*command).code == 0
+    forked = call(*command, "--fork", "other")
+    assert forked.code == 0 and "forked from 'small': 3 of its 3 finished trials are reused" in forked.err
+    assert f"(hpsearch show '{url}' --study other)" in forked.out
+    refused(call(*command, "--fork", "other"), f"already exists; resume it with: hpsearch resume '{url}' --study other")
+    assert [line.split()[:2] for line in call("list", url).out.splitlines()[1:]] == [
+        ["other", "finished"],
+        ["small", "finished"],
+    ]
+
+
 # ── the lease ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 @pytest.fixture
 def two(url: str) -> Iterator[tuple[StudyDatabase, StudyDatabase]]:
