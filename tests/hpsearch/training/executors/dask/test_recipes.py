@@ -75,7 +75,7 @@ def test_every_command_is_found() -> None:
 def test_kubernetes_schema() -> None:
     validate = pytest.importorskip("kubernetes_validate", reason="needs: pip install kubernetes-validate")
     for document in documents("kubernetes.yaml"):
-        validate.validate(document, "1.31", strict=True)
+        validate.validate(document, "1.37", strict=True)
 
 
 def test_recipes_are_packaged() -> None:
