@@ -6,6 +6,7 @@ HpsearchError          exit code 2; the message has the location, what must hold
 ├── StorageError       a study database that is missing, belongs to another study, is locked, full or read-only
 ├── KernelError        the kernel that a study trains with cannot be loaded
 ├── ClusterError       a cluster that does not answer, refuses the connection, or has no worker that can train
+├── ServerError        a server that does not answer or refuses a request, or one that cannot start
 ├── TrackingError      MLflow cannot be used, or has not recorded all of a study
 └── OutputError        a file or folder that cannot be written
 
@@ -77,6 +78,10 @@ class KernelError(HpsearchError):
 
 class ClusterError(HpsearchError):
     """A cluster that cannot be used for training."""
+
+
+class ServerError(HpsearchError):
+    """A server that does not answer, that refuses a request, or that cannot start."""
 
 
 class TrackingError(HpsearchError):

@@ -14,6 +14,15 @@ from hpsearch.cli.maintenance import db_group, doctor_command, sync_command, ui_
 from hpsearch.cli.options import ended_by_signals, replace_unencodable, say
 from hpsearch.cli.output import guarded_output
 from hpsearch.cli.run import resume_command, run_command
+from hpsearch.cli.server import (
+    cancel_command,
+    fetch_command,
+    queue_command,
+    serve_command,
+    submit_command,
+    token_command,
+    watch_command,
+)
 from hpsearch.cli.studies import export_command, list_command, report_command, show_command
 from hpsearch.core.interpreter import collect_rarely
 from hpsearch.core.resources import check_address_space, exhausted_resource
@@ -42,6 +51,7 @@ for command in (
     *(run_command, resume_command, list_command, show_command, report_command, export_command, predict_command),
     *(check_command, init_command, schema_command, range_test_command),
     *(ui_command, sync_command, doctor_command, db_group),
+    *(serve_command, token_command, submit_command, queue_command, watch_command, fetch_command, cancel_command),
 ):
     commands.add_command(command)
 

@@ -2,17 +2,14 @@
 
 import time
 from collections.abc import Callable
-from itertools import takewhile
-from typing import final
 
 from rich.console import Console
 
 from hpsearch.report.live import LiveDisplay
 from hpsearch.report.text import overview
 from hpsearch.storage.records import FINISHED, Trial
-from hpsearch.storage.study_db import StudyDatabase, read
 from hpsearch.study.progress import StudyProgress
-from hpsearch.study.summary import Summary, summarize
+from hpsearch.study.summary import StudyPoller, Summary
 
 WATCH_INTERVAL = 1.0  # seconds
 
@@ -57,50 +54,6 @@ def is_over(study: Summary) -> bool:
         return True
     best = study.champion
     return study.trained and (best is None or any(name.startswith("test/") for name in best.metrics))
-
-
-@final
-class StudyPoller:
-    """Reads a study repeatedly, each time only the trials that may have changed.
-
-    Args:
-        url: URL of the study database.
-        study: name of the study; None for the only one of the database.
-    """
-
-    def __init__(self, url: str, study: str | None = None) -> None:
-        self._url = url
-        self._study = study
-        self._token: tuple[object, ...] = ()
-        self._last: Summary | None = None
-
-    def poll(self) -> Summary | None:
-        """Return the study, or None if it has not changed since the last poll.
-
-        The database is closed in between, because the process that runs the study should be the last to close it.
-
-        Raises:
-            StorageError: the database cannot be read.
-        """
-        changed = read(self._url, self._changed, self._study, check=self._last is None)
-        if changed is None:
-            return None
-        self._token, self._last = changed
-        return self._last
-
-    def _changed(self, storage: StudyDatabase) -> tuple[tuple[object, ...], Summary] | None:
-        token = storage.change_token()
-        return None if token == self._token else (token, summarize(storage, self._final_trials(storage)))
-
-    def _final_trials(self, storage: StudyDatabase) -> list[list[Trial]]:
-        """Return the first finished trials of each stage, which need not be read again.
-
-        The list is empty if another process has started to run the study, because it may train failed trials again.
-        """
-        holder, last = storage.lease.holder(), self._last
-        if last is None or holder is None or last.holder is None or holder.process != last.holder.process:
-            return []
-        return [list(takewhile(lambda t: t.state in FINISHED, trials)) for trials in last.trials]
 
 
 def _finished(study: Summary) -> list[Trial]:

@@ -34,6 +34,7 @@ from hpsearch.storage.tables import LEASE
 HEARTBEAT = 15.0  # seconds between two heartbeats
 REGISTRATION = 1.0  # seconds to wait until a process that has the file lock has written its name into the database
 EXPIRY = 120.0  # seconds without a heartbeat after which a coordinator on another host is assumed to have ended
+RUN_ELSEWHERE = ("this study is run by", "another process has just begun to run this study")  # in messages
 CLOCK_TOLERANCE = 5.0  # seconds by which the clock may have been set between two readings
 _GIVEN_UP: set[str] = set()  # tokens of leases that this process could not release; it may run the study again
 _SERVER_CLOCK = sa.cast(sa.extract("epoch", sa.func.clock_timestamp()), sa.Float(53))
@@ -104,7 +105,7 @@ class Lease:
             previous, token = self._row(), uuid.uuid4().hex
             if not self._connection.retrying(lambda: self._take(previous, token)):
                 where = display_name(self.url)
-                raise StorageError(f"{where}: another process has just begun to run this study")
+                raise StorageError(f"{where}: {RUN_ELSEWHERE[1]}")
             self._token, self._writes = token, 0
             try:
                 yield
@@ -304,4 +305,4 @@ def _busy_file(lease: Lease) -> StorageError:
 
 
 def _busy(url: str, holder: str) -> StorageError:
-    return StorageError(f"{display_name(url)}: this study is run by {holder}; wait for it, or stop it")
+    return StorageError(f"{display_name(url)}: {RUN_ELSEWHERE[0]} {holder}; wait for it, or stop it")

@@ -1,7 +1,8 @@
 """Study summaries: the state of a study, read from its database."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, get_args
+from itertools import takewhile
+from typing import Any, NamedTuple, final, get_args
 
 from hpsearch.config.load import restore_spec
 from hpsearch.config.references import search_space
@@ -224,3 +225,47 @@ def missing_ensemble(study: Summary, url: str) -> str:
         return f"there is no ensemble: it is selected from two or more complete trials, got {complete}"
     resume = f"hpsearch resume {study.arguments(url)}"
     return f"the ensemble is selected when the study ends; resume it with: {resume}"
+
+
+@final
+class StudyPoller:
+    """Reads a study repeatedly, each time only the trials that may have changed.
+
+    Args:
+        url: URL of the study database.
+        study: name of the study; None for the only one of the database.
+    """
+
+    def __init__(self, url: str, study: str | None = None) -> None:
+        self._url = url
+        self._study = study
+        self._token: tuple[object, ...] = ()
+        self._last: Summary | None = None
+
+    def poll(self) -> Summary | None:
+        """Return the study, or None if it has not changed since the last poll.
+
+        The database is closed in between, because the process that runs the study should be the last to close it.
+
+        Raises:
+            StorageError: the database cannot be read.
+        """
+        changed = read(self._url, self._changed, self._study, check=self._last is None)
+        if changed is None:
+            return None
+        self._token, self._last = changed
+        return self._last
+
+    def _changed(self, storage: StudyDatabase) -> tuple[tuple[object, ...], Summary] | None:
+        token = storage.change_token()
+        return None if token == self._token else (token, summarize(storage, self._final_trials(storage)))
+
+    def _final_trials(self, storage: StudyDatabase) -> list[list[Trial]]:
+        """Return the first finished trials of each stage, which need not be read again.
+
+        The list is empty if another process has started to run the study, because it may train failed trials again.
+        """
+        holder, last = storage.lease.holder(), self._last
+        if last is None or holder is None or last.holder is None or holder.process != last.holder.process:
+            return []
+        return [list(takewhile(lambda t: t.state in FINISHED, trials)) for trials in last.trials]

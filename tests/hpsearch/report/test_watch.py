@@ -16,12 +16,12 @@ from hpsearch.core.space import Space
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.errors import StorageError
 from hpsearch.report import watch as module
-from hpsearch.report.watch import StudyPoller, is_over, watch
+from hpsearch.report.watch import is_over, watch
 from hpsearch.storage import lease
 from hpsearch.storage.sqlite_file import url_of
 from hpsearch.storage.study_db import StudyDatabase
 from hpsearch.storage.trials import TrialTable
-from hpsearch.study.summary import Summary, summary
+from hpsearch.study.summary import StudyPoller, Summary, summary
 from hpsearch.training.task import TrialResult
 from tests.hpsearch.test_cli import call  # noqa: F401 (a fixture)
 

@@ -17,11 +17,10 @@ from hpsearch.config.references import search_space
 from hpsearch.config.spec import Spec
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.errors import Interrupted, StorageError
-from hpsearch.report.watch import StudyPoller
 from hpsearch.storage.sqlite_file import readable, url_of
 from hpsearch.storage.study_db import StudyDatabase, read
 from hpsearch.study.fork import read_parent
-from hpsearch.study.summary import status_line, summary
+from hpsearch.study.summary import StudyPoller, status_line, summary
 from tests.hpsearch.test_cli import call, strict  # noqa: F401 (a fixture)
 
 SHORT = {"train.epochs": 2, "stages.0.trials": 5, "stages.1.trials": 3, "parallel": 2}

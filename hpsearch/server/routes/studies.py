@@ -1,0 +1,221 @@
+"""Routes that submit, show and change studies."""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, HTTPException, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
+from pydantic import BaseModel, Field
+
+from hpsearch.errors import ServerError
+from hpsearch.server import products
+from hpsearch.server.places import TooLarge
+from hpsearch.server.queue import SubmissionState
+from hpsearch.server.routes.common import ANSWERS, Reader, ServiceOf, StudyId, Submitter, UploadDigest, check_owner
+from hpsearch.server.submissions import Submitted, submit
+from hpsearch.server.views import Views, events, study_content, submission_content, trial_content
+
+EVENT_SECONDS, COMMENT_SECONDS = 0.5, 15.0  # between two looks for events; between two signs of life
+MAX_STREAMS = 200  # event streams at the same time
+MAX_COMPARED = 20
+STUDY_ROUTES = APIRouter(prefix="/api/v1", responses=ANSWERS)
+After = Annotated[int, Query(ge=0, lt=1 << 31)]
+Priority = Annotated[int, Field(ge=-100, le=100, description="Studies with a higher priority run first.")]
+
+
+class StudyRequest(BaseModel):
+    """A study to submit: the text of its file, and the uploads that it reads."""
+
+    study: str = Field(description="The study file, YAML.", max_length=1 << 20)
+    files: dict[str, str] = Field(
+        default_factory=dict, description="Name of a file as the study names it → SHA-256 of its upload."
+    )
+    priority: Priority = 0
+
+
+class PriorityRequest(BaseModel):
+    """A new priority."""
+
+    priority: Priority
+
+
+_STUDY_BODY = {
+    "required": True,
+    "content": {
+        "application/yaml": {"schema": {"type": "string"}},
+        "application/json": {"schema": StudyRequest.model_json_schema()},
+    },
+}
+
+
+@STUDY_ROUTES.put("/data/{digest}", status_code=201)
+async def _upload(digest: UploadDigest, request: Request, service: ServiceOf, _: Submitter) -> Any:
+    """Store a file under the SHA-256 of its content."""
+    if service.places.upload(digest).is_file():
+        return JSONResponse({"digest": digest, "new": False}, 200)
+    try:
+        size = await service.places.store(digest, request.stream(), service.limits.upload)
+    except TooLarge:
+        raise
+    except ServerError as error:
+        raise HTTPException(400, str(error)) from None
+    return {"digest": digest, "size": size, "new": True}
+
+
+@STUDY_ROUTES.post("/studies", status_code=202, openapi_extra={"requestBody": _STUDY_BODY})
+async def _create(
+    request: Request,
+    service: ServiceOf,
+    identity: Submitter,
+    idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
+) -> dict[str, Any]:
+    """Queue a study: a file in YAML, or JSON with the file, its uploads and a priority."""
+    body = await request.body()
+    given = _study_request(body, request.headers.get("content-type", ""))
+    submitted = Submitted(given.study, given.files, given.priority, hashlib.sha256(body).hexdigest())
+    counts = await run_in_threadpool(service.queue.counts)
+    if counts["queued"] + counts["running"] >= service.most_queued:
+        raise HTTPException(429, f"{service.most_queued} studies are waiting or running; try again later")
+    arguments = service.queue, service.places, service.policy, submitted, identity.name, idempotency_key
+    submission, notices = await run_in_threadpool(submit, *arguments)
+    service.runner.wake()
+    return submission_content(submission) | {"notices": notices}
+
+
+@STUDY_ROUTES.get("/studies")
+def _list(service: ServiceOf, _: Reader, state: SubmissionState | None = None, after: After = 0) -> dict[str, Any]:
+    """List studies in the order of their submission, at most 1,000 after the one with the number `after`."""
+    listed = service.queue.listed(state, after)
+    return {"studies": [submission_content(s) | {"number": s.number} for s in listed]}
+
+
+@STUDY_ROUTES.get("/studies/{id}")
+def _study(id: StudyId, service: ServiceOf, _: Reader) -> dict[str, Any]:
+    """Return the state of a study."""
+    return study_content(service.views.get(id))
+
+
+@STUDY_ROUTES.get("/studies/{id}/trials")
+def _trials(
+    id: StudyId,
+    service: ServiceOf,
+    _: Reader,
+    after: After = 0,
+    curve: bool = False,
+    format: Annotated[str, Query(pattern="^(json|csv)$")] = "json",
+) -> Any:
+    """Return finished trials in the order in which they finished, without the first `after`."""
+    view = service.views.get(id)
+    if format == "csv":
+        from hpsearch.report.export import as_csv
+
+        return PlainTextResponse("" if view.study is None else as_csv(view.study), media_type="text/csv")
+    name = view.study.spec.metric.monitored if curve and view.study is not None else None
+    found = [trial_content(t, curve=name) for t in view.finished[after : after + 1000]]
+    return {"trials": found, "next": after + len(found)}
+
+
+@STUDY_ROUTES.get("/studies/{id}/events", response_class=StreamingResponse)
+async def _events(
+    id: StudyId, service: ServiceOf, _: Reader, last_event_id: Annotated[str | None, Header()] = None
+) -> StreamingResponse:
+    """Stream what happens as server-sent events: `stage`, `trial`, `best`, `state` and `done`."""
+    await run_in_threadpool(service.queue.get, id)
+    if _STREAMS.count >= MAX_STREAMS:
+        raise HTTPException(429, "too many event streams are open")
+    after = int(last_event_id) if last_event_id and last_event_id.isdecimal() and len(last_event_id) < 10 else 0
+    return StreamingResponse(_stream(service.views, id, after), media_type="text/event-stream")
+
+
+@STUDY_ROUTES.get("/studies/{id}/log", response_class=PlainTextResponse)
+def _log(id: StudyId, service: ServiceOf, _: Reader) -> PlainTextResponse:
+    """Return the end of what the process of the study has printed."""
+    return PlainTextResponse(products.log(service.places, service.queue.get(id).id))
+
+
+@STUDY_ROUTES.post("/studies/{id}/cancel")
+def _cancel(id: StudyId, service: ServiceOf, identity: Submitter) -> dict[str, Any]:
+    """Cancel a study that waits or runs; what is trained is kept."""
+    check_owner(service, id, identity)
+    return submission_content(service.runner.cancel(id))
+
+
+@STUDY_ROUTES.post("/studies/{id}/resume")
+def _resume(id: StudyId, service: ServiceOf, identity: Submitter) -> dict[str, Any]:
+    """Queue a study again that has ended."""
+    check_owner(service, id, identity)
+    return submission_content(service.runner.resume(id))
+
+
+@STUDY_ROUTES.post("/studies/{id}/priority")
+def _priority(id: StudyId, given: PriorityRequest, service: ServiceOf, identity: Submitter) -> dict[str, Any]:
+    """Set the priority of a study."""
+    check_owner(service, id, identity)
+    return submission_content(service.queue.set_priority(id, given.priority))
+
+
+@STUDY_ROUTES.delete("/studies/{id}", status_code=204)
+def _delete(id: StudyId, service: ServiceOf, identity: Submitter) -> Response:
+    """Delete a study that does not run, with its database and model."""
+    check_owner(service, id, identity)
+    service.queue.delete(id)
+    service.views.forget(id)
+    service.places.delete_study(id)
+    return Response(status_code=204)
+
+
+@STUDY_ROUTES.get("/compare")
+def _compare(studies: Annotated[str, Query(max_length=1000)], service: ServiceOf, _: Reader) -> dict[str, Any]:
+    """Return the states of several studies, `studies=ID,ID`, beside each other."""
+    ids = studies.split(",")
+    if len(ids) > MAX_COMPARED:
+        raise HTTPException(422, f"at most {MAX_COMPARED} studies can be compared")
+    return {"studies": [study_content(service.views.get(id)) for id in ids]}
+
+
+def _study_request(body: bytes, media: str) -> StudyRequest:
+    try:
+        if media.partition(";")[0].strip().lower() == "application/json":
+            return StudyRequest.model_validate(json.loads(body))
+        return StudyRequest(study=body.decode("utf-8"))
+    except (ValueError, RecursionError) as error:  # pydantic's error is one
+        raise HTTPException(422, f"the request is not valid: {str(error).splitlines()[0]}") from None
+
+
+class _Streams:
+    """How many event streams are open."""
+
+    count = 0
+
+
+_STREAMS = _Streams()
+
+
+async def _stream(views: Views, id: str, after: int) -> AsyncIterator[str]:
+    """Yield server-sent events until the study has ended."""
+    _STREAMS.count += 1
+    state, silent = "", 0.0
+    try:
+        while True:
+            view = await run_in_threadpool(views.get, id)
+            new = await run_in_threadpool(events, view, after)
+            for number, kind, content in new:
+                yield f"id: {number}\nevent: {kind}\ndata: {json.dumps(content)}\n\n"
+                after = number
+            if view.submission.state != state:
+                state, silent = view.submission.state, 0.0
+                yield f"event: state\ndata: {json.dumps(study_content(view))}\n\n"
+            if state not in ("queued", "running"):
+                yield f"event: done\ndata: {json.dumps(study_content(view))}\n\n"
+                return
+            silent = 0.0 if new else silent + EVENT_SECONDS
+            if silent >= COMMENT_SECONDS:
+                silent = 0.0
+                yield ": still here\n\n"
+            await asyncio.sleep(EVENT_SECONDS)
+    finally:
+        _STREAMS.count -= 1
