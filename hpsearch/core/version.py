@@ -1,6 +1,6 @@
 """Versions that determine a study's numbers."""
 
-__version__ = "0.8.0"
+__version__ = "0.9.0"
 
 
 def versions() -> str:
