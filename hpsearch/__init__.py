@@ -12,13 +12,25 @@ if TYPE_CHECKING:
     from hpsearch.api import StudyResult, load_model, load_study, run
     from hpsearch.models.estimators import MLPClassifier, MLPRegressor
     from hpsearch.models.model import Model
+    from hpsearch.server.client import connect
 
-__all__ = ["MLPClassifier", "MLPRegressor", "Model", "StudyResult", "__version__", "load_model", "load_study", "run"]
+__all__ = [
+    "MLPClassifier",
+    "MLPRegressor",
+    "Model",
+    "StudyResult",
+    "__version__",
+    "connect",
+    "load_model",
+    "load_study",
+    "run",
+]
 
 _HOMES = {
     **dict.fromkeys(("StudyResult", "load_model", "load_study", "run"), "api"),
     **dict.fromkeys(("MLPClassifier", "MLPRegressor"), "models.estimators"),
     "Model": "models.model",
+    "connect": "server.client",
 }
 
 

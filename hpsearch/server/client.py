@@ -24,17 +24,23 @@ CONFIG = Path("~/.config/hpsearch/server.json")
 _PATHS = ("path", "test_path")
 
 
-@final
-class Client:
-    """Talks to a server.
+def connect(url: str | None = None, token: str | None = None) -> "Client":
+    """Return a client of a server: `hpsearch.connect("http://127.0.0.1:8080").submit("study.yaml")`.
 
     Args:
-        url: its address; None for that in `HPSEARCH_SERVER` or in `~/.config/hpsearch/server.json`.
+        url: its address, also the link that it prints; None for that in `HPSEARCH_SERVER` or in
+            `~/.config/hpsearch/server.json`.
         token: None for that in `HPSEARCH_TOKEN` or in the same file, which only its user may read.
 
     Raises:
         ServerError: there is no address, or it is not valid.
     """
+    return Client(url, token)
+
+
+@final
+class Client:
+    """Talks to a server; see `connect`."""
 
     def __init__(self, url: str | None = None, token: str | None = None) -> None:
         stored = _stored() if url is None or token is None else {}

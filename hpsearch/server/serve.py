@@ -71,10 +71,13 @@ def serve(options: ServerOptions, say: Callable[[str], None]) -> None:
     Raises:
         ServerError: the server cannot start.
     """
-    import uvicorn
+    try:
+        import uvicorn
 
-    from hpsearch.server.routes.app import create_app
-    from hpsearch.server.routes.common import Service
+        from hpsearch.server.routes.app import create_app
+        from hpsearch.server.routes.common import Service
+    except ImportError as error:  # a version of MLflow that does not bring them
+        raise ServerError(f"the server needs {error.name}; install it with: pip install fastapi uvicorn") from None
 
     _check_exposed(options)
     places = _places(options)
@@ -84,7 +87,8 @@ def serve(options: ServerOptions, say: Callable[[str], None]) -> None:
         tokens = Tokens.load(places.root / TOKEN_FILE)
         queue = Queue(options.storage or places.queue)
         stack.callback(queue.close)
-        count = options.workers or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+        cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        count = options.workers or cpus
         tracking = options.tracking or places.tracking
         runner = Runner(queue, places, Share(options.jobs, max(1, count // options.jobs), options.cluster, tracking))
         port = number.getsockname()[1]

@@ -128,14 +128,14 @@ def serving(root: Path, *, jobs: int = 1, run: bool = True, **policy: Any) -> It
             thread.join()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # not longer: tests of other modules change the clock, which its event loop reads
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestServer]:
     """Yield a server that runs its studies."""
     with serving(tmp_path_factory.mktemp("server"), jobs=2) as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def done(server: TestServer) -> str:
     """Return the id of a study that is done."""
     id = server.submit("ann")

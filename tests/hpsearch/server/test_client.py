@@ -12,6 +12,7 @@ from typing import Any
 import cases
 import pytest
 
+import hpsearch
 from hpsearch.errors import ServerError, SpecError
 from hpsearch.server import client as module
 from hpsearch.server.client import Client
@@ -19,7 +20,7 @@ from tests.hpsearch.server.conftest import STUDY, TOKENS, TestServer
 
 
 def connect(server: TestServer, token: str = "ann") -> Client:
-    return Client(server.url, TOKENS.known[token][0])
+    return hpsearch.connect(server.url, TOKENS.known[token][0])
 
 
 def test_the_whole_way(server: TestServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
