@@ -23,7 +23,7 @@ _TLS_ADVICE = {
 }
 
 
-async def open_client(address: str, certificates: Certificates) -> "Client":
+async def connected_client(address: str, certificates: Certificates) -> "Client":
     """Return a client that is connected to a scheduler.
 
     Raises:

@@ -17,7 +17,7 @@ from hpsearch.core.loggers import quiet_family
 from hpsearch.core.text import first_line
 from hpsearch.errors import ClusterError, HpsearchError
 from hpsearch.training.executors.dask.address import ClusterAddress
-from hpsearch.training.executors.dask.connection import open_client
+from hpsearch.training.executors.dask.connection import connected_client
 from hpsearch.training.executors.dask.local import LocalCluster
 from hpsearch.training.executors.dask.serving import CLUSTER_PATIENCE, Serving
 from hpsearch.training.executors.dask.workers import QueuedTask
@@ -156,12 +156,12 @@ class Dask:
         certificates = self._address.certificates
         if self._local is None:
             assert self._address.scheduler is not None
-            return await open_client(self._address.scheduler, certificates)
+            return await connected_client(self._address.scheduler, certificates)
         if self._local.address:
             await self._local.restart()
         else:
             await self._local.start()
-        return await open_client(self._local.address, certificates)
+        return await connected_client(self._local.address, certificates)
 
     def _is_closed(self) -> bool:
         return self._closed is not None

@@ -37,7 +37,7 @@ def test_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     """The client is closed, not left to the garbage collector."""
     monkeypatch.setattr(connection, "CONNECT_SECONDS", 0.3)
     with pytest.raises(OSError, match="the connection is refused"):
-        asyncio.run(connection.open_client("tcp://127.0.0.1:1", NO_CERTIFICATES))
+        asyncio.run(connection.connected_client("tcp://127.0.0.1:1", NO_CERTIFICATES))
     gc.collect()
 
 
@@ -52,7 +52,7 @@ def test_a_server_that_is_no_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:
     async def ask() -> None:
         async with await asyncio.start_server(page, "127.0.0.1", 0) as server:
             port = server.sockets[0].getsockname()[1]
-            await connection.open_client(f"tcp://127.0.0.1:{port}", NO_CERTIFICATES)
+            await connection.connected_client(f"tcp://127.0.0.1:{port}", NO_CERTIFICATES)
 
     with pytest.raises((OSError, ClusterError)) as caught:
         asyncio.run(ask())
@@ -64,14 +64,14 @@ def test_a_server_that_is_no_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_certificates_that_are_missing(certificates: Certificates, option: str) -> None:
     with pytest.raises(ClusterError) as caught:
-        asyncio.run(connection.open_client("tls://127.0.0.1:1", certificates))
+        asyncio.run(connection.connected_client("tls://127.0.0.1:1", certificates))
     wanted = "needs --tls-ca, --tls-cert and --tls-key"
     assert str(caught.value) == f"tls://127.0.0.1:1: {option} is missing; {wanted}"
 
 
 def test_a_file_that_is_no_certificate() -> None:
     with pytest.raises(ClusterError, match="the file of --tls-ca holds no certificate"):
-        asyncio.run(connection.open_client("tls://127.0.0.1:1", Certificates(*[Path(__file__)] * 3)))
+        asyncio.run(connection.connected_client("tls://127.0.0.1:1", Certificates(*[Path(__file__)] * 3)))
 
 
 def test_a_scheduler_without_tls() -> None:
