@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
 CLOSE_SECONDS = 5.0
+PROBE_SECONDS = 3.0
 CONNECT_SECONDS = 10.0  # for one attempt
 SEND_INTERVAL = 0.001  # seconds for which messages to the scheduler are collected
 _TLS_ADVICE = {
@@ -51,7 +52,7 @@ async def connected_client(address: str, certificates: Certificates) -> "Client"
             if any(isinstance(e, ssl.SSLError) for e in reasons):
                 raise ClusterError(f"{address}: {_tls_reason(reasons)}") from None
             if isinstance(error, OSError | asyncio.TimeoutError):
-                raise OSError(_connect_reason(address, reasons)) from None
+                raise OSError(await _connect_reason(address)) from None
             raise ClusterError(f"{address}: cannot be used: {first_line(error)}") from None
 
 
@@ -118,9 +119,15 @@ def _tls_reason(reasons: list[BaseException]) -> str:
     return f"TLS is refused: {reason}; {advice}"
 
 
-def _connect_reason(address: str, reasons: list[BaseException]) -> str:
-    for error in reasons:
-        if isinstance(error, ConnectionRefusedError):
-            return "the connection is refused"
+async def _connect_reason(address: str) -> str:
+    """Return why a scheduler does not answer, for which Dask has one exception."""
+    host, _, port = address.partition("://")[2].rpartition(":")
+    try:
+        _, writer = await asyncio.wait_for(asyncio.open_connection(host.strip("[]"), int(port)), PROBE_SECONDS)
+    except ConnectionRefusedError:
+        return "the connection is refused"
+    except OSError:
+        return f"no answer within {CONNECT_SECONDS:.0f} s"
+    writer.close()
     refused = "refuse the certificate of --tls-cert" if address.startswith("tls://") else "need tls://"
     return f"no answer within {CONNECT_SECONDS:.0f} s; it may {refused}"

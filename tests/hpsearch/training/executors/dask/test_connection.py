@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import socket
 import ssl
 from pathlib import Path
 from types import SimpleNamespace
@@ -86,5 +87,11 @@ def test_a_scheduler_without_tls() -> None:
     ("protocol", "text"), [("tls", "refuse the certificate of --tls-cert"), ("tcp", "need tls://")]
 )
 def test_a_scheduler_that_hangs_up(protocol: str, text: str) -> None:
-    reason = connection._connect_reason(f"{protocol}://a:1", [TimeoutError()])
-    assert reason == f"no answer within 10 s; it may {text}"
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"{protocol}://127.0.0.1:{silent.getsockname()[1]}"
+        assert asyncio.run(connection._connect_reason(address)) == f"no answer within 10 s; it may {text}"
+
+
+def test_a_connection_that_is_refused() -> None:
+    for address in ("tcp://127.0.0.1:1", "tls://localhost:1"):
+        assert asyncio.run(connection._connect_reason(address)) == "the connection is refused"
