@@ -39,6 +39,8 @@ class _Entry:
         self.poller = StudyPoller(url)
         self.looked = 0.0  # monotonic time
         self.state = ""  # of the submission, when last looked at
+        self.view: View | None = None  # as last returned
+        self.seen = 0.0  # when, as monotonic time
         self.study: Summary | None = None
         self.finished: tuple[Trial, ...] = ()
 
@@ -53,6 +55,13 @@ class Views:
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._lock = threading.Lock()
 
+    def recent(self, id: str) -> View | None:
+        """Return a study as it was seen within `REFRESH`; None if it was not. Nothing is read."""
+        entry = self._entries.get(id)
+        if entry is None or entry.view is None or time.monotonic() - entry.seen > REFRESH:
+            return None
+        return entry.view
+
     def get(self, id: str) -> View:
         """Return a study.
 
@@ -66,7 +75,8 @@ class Views:
             if not settled and (submission.state != entry.state or time.monotonic() - entry.looked > REFRESH):
                 self._refresh(entry)
                 entry.state = submission.state
-            return View(submission, entry.study, entry.finished)
+            entry.view, entry.seen = View(submission, entry.study, entry.finished), time.monotonic()
+            return entry.view
 
     def forget(self, id: str) -> None:
         """Forget a study that was deleted."""
@@ -157,7 +167,7 @@ def events(view: View, after: int) -> list[tuple[int, str, dict[str, Any]]]:
     """
     found: list[tuple[int, str, dict[str, Any]]] = []
     study = view.study
-    if study is None:
+    if study is None or after >= len(view.finished):
         return found
     best: float | None = None
     stage = view.finished[after - 1].stage if 0 < after <= len(view.finished) else None

@@ -27,7 +27,7 @@ SECONDS = float(os.environ.get("LOAD_SECONDS", "60"))
 POLLERS, STREAMS, PAUSE = 50, 50, 1.0  # seconds between two polls of a client
 STUDY: dict[str, Any] = {
     "data": {"source": "sklearn", "name": "digits"},
-    "train": {"optimizer": "momentum", "epochs": 60, "early_stopping": None},
+    "train": {"optimizer": "momentum", "epochs": 1500, "early_stopping": None},  # seconds
     "stages": [{"name": "coarse", "trials": 20_000}],
     "pruning": "none",
 }

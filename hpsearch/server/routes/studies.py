@@ -95,8 +95,8 @@ def _list(service: ServiceOf, _: Reader, state: SubmissionState | None = None, a
 
 @STUDY_ROUTES.get("/studies/{id}")
 def _study(id: StudyId, service: ServiceOf, _: Reader) -> dict[str, Any]:
-    """Return the state of a study."""
-    return study_content(service.views.get(id))
+    """Return the state of a study, at most half a second old."""
+    return study_content(service.views.recent(id) or service.views.get(id))
 
 
 @STUDY_ROUTES.get("/studies/{id}/trials")
@@ -201,8 +201,9 @@ async def _stream(views: Views, id: str, after: int) -> AsyncIterator[str]:
     state, silent = "", 0.0
     try:
         while True:
-            view = await run_in_threadpool(views.get, id)
-            new = await run_in_threadpool(events, view, after)
+            recent = views.recent(id)
+            view = await run_in_threadpool(views.get, id) if recent is None else recent
+            new = await run_in_threadpool(events, view, after) if after < len(view.finished) else []
             for number, kind, content in new:
                 yield f"id: {number}\nevent: {kind}\ndata: {json.dumps(content)}\n\n"
                 after = number

@@ -14,6 +14,19 @@ def test_a_settled_study_is_read_once(server: TestServer, done: str, monkeypatch
     assert fresh.get(done) == first and len(first.finished) == 8 and first.study is not None
 
 
+def test_recent(server: TestServer, done: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many readers at the same time read nothing more; after a while, and when it was deleted, it is read again."""
+    fresh = Views(server.service.queue, server.service.places)
+    assert fresh.recent(done) is None
+    view = fresh.get(done)
+    assert fresh.recent(done) is view
+    monkeypatch.setattr(views, "REFRESH", -1.0)
+    assert fresh.recent(done) is None
+    monkeypatch.undo()
+    fresh.forget(done)
+    assert fresh.recent(done) is None
+
+
 def test_few_are_kept(server: TestServer, done: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(views, "KEPT", 1)
     fresh, other = Views(server.service.queue, server.service.places), server.submit()
