@@ -105,7 +105,13 @@ class Client:
         return self._json("GET", f"/studies/{id}")
 
     def events(self, id: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield what happens to a study, as (kind, content), until it has ended; a lost connection is made again."""
+        """Yield the events of a study, as (kind, content), until it has ended.
+
+        A stream that breaks off is opened again after the last event.
+
+        Raises:
+            ServerError: the server does not answer, or has no such study.
+        """
         last = "0"
         while True:
             with (

@@ -1,4 +1,4 @@
-"""What a Dask cluster costs, and how many workers one coordinator keeps busy. Trials wait in place of training.
+"""The cost of a Dask cluster, and how many workers one coordinator keeps busy. Trials wait in place of training.
 
 python -m pytest -n 0 -m bench -s tests/benchmarks/test_cluster.py
 """

@@ -1,4 +1,4 @@
-"""What a submitted study may use."""
+"""A submitted study uses its uploads and bundled data, and nothing else unless the operator allows it."""
 
 from pathlib import Path
 from typing import Any

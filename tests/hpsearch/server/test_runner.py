@@ -49,7 +49,7 @@ def test_failed(server: TestServer) -> None:
 
 
 def test_cancelled_and_resumed(server: TestServer) -> None:
-    """What is trained is kept."""
+    """Finished trials are kept."""
     id = server.submit(**LONG)
     while server.ask("GET", f"studies/{id}").json["finished"] < 2:
         time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""What is shown of a study: read no more often than needed, and never older than its state."""
+"""Views of a study are read no more often than needed, and are never older than its state."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a study yields, through the HTTP interface: equal to what the commands write."""
+"""Reports, models and predictions through the HTTP interface equal those that the commands write."""
 
 import hashlib
 import io

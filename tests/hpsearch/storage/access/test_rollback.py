@@ -78,7 +78,7 @@ def test_locks_that_are_not_sound(mounted: Any, tmp_path: Path, kind: str, optio
 
 
 def test_a_lock_is_tried(mounted: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A lock that the system grants twice keeps nobody out."""
+    """A lock that the system grants twice excludes no process."""
     mounted("nfs4")
     check_locks(tmp_path / "a.db")
     monkeypatch.setattr(fcntl, "lockf", lambda *_: None)

@@ -1,4 +1,4 @@
-"""What runs on workers, called in this process."""
+"""The functions that workers run, called in this process."""
 
 import errno
 import re
