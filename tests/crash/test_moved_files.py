@@ -1,6 +1,7 @@
 """A database under a second name, moved or deleted while a study runs, the files of a killed group, a moved folder."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -77,20 +78,21 @@ def test_a_killed_group_leaves_nothing_for_long(tmp_path: Path, file: Path) -> N
     """Its temporary folders are removed by the next command, and it has no semaphores to leave."""
     (scratch := file.parent / "t").mkdir()  # short enough for the address of a socket
     environment = {**os.environ, "TMPDIR": str(scratch)}
-    before = set(Path("/dev/shm").glob("sem.mp-*"))
     arguments = [*test_crash.COMMAND, "run", cases.write(tmp_path, **LONG), "--storage", file, "--quiet"]
     with subprocess.Popen(arguments, cwd=tmp_path, env=environment, start_new_session=True) as first:
         assert test_crash.await_trials(first, file, 1)  # type: ignore[arg-type]
+        os.killpg(first.pid, signal.SIGSTOP)  # what it maps when it is killed is what it would leave
         below = test_crash.descendants(first.pid)
+        mapped = "".join(Path(f"/proc/{pid}/maps").read_text() for pid in {first.pid, *below})
         os.killpg(first.pid, signal.SIGKILL)
     assert test_crash.gone(below)
+    assert not any(p.exists() for p in map(Path, re.findall(r"/dev/shm/sem\.\S+", mapped)))
     left = list(scratch.iterdir())
     assert left and all(p.name.startswith("hpsearch-") and p.stat().st_mode & 0o777 == 0o700 for p in left)
     doctor = [*test_crash.COMMAND, "doctor", file, "--tracking-uri", "none"]
     said = subprocess.run(doctor, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert f"of killed processes removed in {scratch}" in said.stdout
     assert list(scratch.iterdir()) == []
-    assert set(Path("/dev/shm").glob("sem.mp-*")) <= before
 
 
 @pytest.mark.soak  # tests/hpsearch/tracking/mlflow/test_experiment.py has a short version
