@@ -15,9 +15,10 @@ from hpsearch.core.files.temporary import private_folder
 from hpsearch.errors import DataError, ServerError
 from hpsearch.models.export import champion_model
 from hpsearch.models.model import Model
+from hpsearch.server.live.views import View
 from hpsearch.server.places import Places, checked_name
-from hpsearch.server.views import View
 from hpsearch.storage.study_db import StudyDatabase, read
+from hpsearch.study.summary import summary
 
 SHOWN_LOG_BYTES = 100_000
 COMMAND_SECONDS = 300.0  # for a command
@@ -36,6 +37,13 @@ def log(places: Places, id: str) -> str:
     with file.open("rb") as content:
         content.seek(max(0, file.stat().st_size - SHOWN_LOG_BYTES))
         return content.read().decode("utf-8", "replace")
+
+
+def trials_csv(places: Places, view: View) -> str:
+    """Return all trials of a study as CSV; empty before it has begun."""
+    from hpsearch.report.export import as_csv
+
+    return "" if view.study is None else as_csv(summary(places.database(view.submission.id)))
 
 
 def study_file(places: Places, name: str, digest: str, target: str | None) -> str:

@@ -6,11 +6,12 @@ A study is `interrupted` when its process ended again and again for no reason of
 be left by `resume`, which queues the study again; what is trained is kept.
 """
 
+import contextlib
 import json
 import secrets
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple, final, get_args
 
 import sqlalchemy as sa
@@ -83,12 +84,16 @@ class Queue:
     Args:
         url: URL of the database, which is created if it does not exist.
 
+    Attributes:
+        version: number of transactions that have written; only one process uses the table.
+
     Raises:
         StorageError: the database cannot be used.
     """
 
     def __init__(self, url: str) -> None:
         self._url = url
+        self.version = 0
         path = file_of(url)
         if path is not None and not path.exists():
             create_private(path)
@@ -114,7 +119,7 @@ class Queue:
             **{"id": secrets.token_hex(8), "name": name, "owner": owner, "state": _HELD, "priority": priority},
             **{"created": time.time(), "attempts": 0, "files": json.dumps(dict(files)), "key": key, "body": body},
         }
-        with translate_errors(self._url), self._engine.begin() as connection:
+        with self._writing() as connection:
             mine = (_SUBMISSION.c.owner == owner, _SUBMISSION.c.key == key)
             earlier = None if key is None else connection.execute(sa.select(_SUBMISSION).where(*mine)).one_or_none()
             if earlier is not None:
@@ -185,7 +190,7 @@ class Queue:
             ServerError: it is in another state.
         """
         update = _SUBMISSION.update().where(_SUBMISSION.c.id == id, _SUBMISSION.c.state.in_(before))
-        with translate_errors(self._url), self._engine.begin() as connection:
+        with self._writing() as connection:
             changed = connection.execute(update.values(state=state, **changes)).rowcount == 1
         submission = self.get(id)
         if not changed:
@@ -194,7 +199,7 @@ class Queue:
 
     def set_priority(self, id: str, priority: int) -> Submission:
         """Set the priority of a submission, and return it."""
-        with translate_errors(self._url), self._engine.begin() as connection:
+        with self._writing() as connection:
             connection.execute(_SUBMISSION.update().where(_SUBMISSION.c.id == id).values(priority=priority))
         return self.get(id)
 
@@ -205,7 +210,7 @@ class Queue:
             ServerError: it runs.
         """
         where = _SUBMISSION.c.id == id, _SUBMISSION.c.state != "running"
-        with translate_errors(self._url), self._engine.begin() as connection:
+        with self._writing() as connection:
             deleted = connection.execute(_SUBMISSION.delete().where(*where)).rowcount == 1
         if not deleted:
             raise ServerError(f"study {self.get(id).id} is running; cancel it first")
@@ -213,6 +218,15 @@ class Queue:
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[sa.Connection]:
+        with translate_errors(self._url):
+            try:
+                with self._engine.begin() as connection:
+                    yield connection
+            finally:
+                self.version += 1
 
     def _rows(self, *where: "sa.ColumnElement[bool]", limit: int | None = None) -> list[Submission]:
         query = sa.select(_SUBMISSION).where(*where).order_by(_SUBMISSION.c.number).limit(limit)

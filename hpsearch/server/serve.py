@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 from hpsearch.core.files.file_lock import LockTakenError, locked
 from hpsearch.errors import ServerError
 from hpsearch.server.guard import Limits
+from hpsearch.server.live.views import Views
 from hpsearch.server.places import Places
 from hpsearch.server.policy import Policy
 from hpsearch.server.queue import Queue
 from hpsearch.server.runner import Runner, Share
 from hpsearch.server.tokens import Tokens
-from hpsearch.server.views import Views
 
 TOKEN_FILE = "tokens.json"
 KEEP_ALIVE, SHUTDOWN = 5, 5  # seconds that a connection may be idle; that requests have to end
@@ -94,7 +94,9 @@ def serve(options: ServerOptions, say: Callable[[str], None]) -> None:
         port = number.getsockname()[1]
         limits = Limits(*names_of(options, port), options.upload, MAX_ROWS_BYTES)
         policy = Policy(options.allow_code, options.data_root)
-        service = Service(queue, places, runner, Views(queue, places), policy, tokens, limits, options.most_queued)
+        views = Views(queue, places)
+        stack.callback(views.close)
+        service = Service(queue, places, runner, views, policy, tokens, limits, options.most_queued)
         stack.callback(runner.stop)
         runner.start()
         _announce(options, port, tokens, places, say)

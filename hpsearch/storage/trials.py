@@ -3,7 +3,6 @@
 import json
 import time
 import zlib
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, final
 
@@ -15,8 +14,8 @@ from hpsearch.errors import StorageError
 from hpsearch.storage.access.transaction import Transaction
 from hpsearch.storage.connection import Connection
 from hpsearch.storage.lease import Lease
-from hpsearch.storage.records import FINISHED, Trial, TrialKey, with_result
-from hpsearch.storage.tables import CHAMPION, CHECKPOINT, STAGE, TRIAL
+from hpsearch.storage.records import FINISHED, PRIOR, Trial, TrialKey, with_result
+from hpsearch.storage.tables import CHAMPION, CHECKPOINT, STAGE, TRIAL, study_column
 from hpsearch.training.task import History, TrialResult
 
 _RESTARTED = {
@@ -33,17 +32,37 @@ class TrialTable:
         self._connection = connection
         self._lease = lease
 
-    def load(self, stage: str, space: Space, first: int = 0) -> list[Trial]:
+    def load(self, stage: str, space: Space, first: int = 0, most: int | None = None) -> list[Trial]:
         """Return a stage's trials from number `first` on, in the order of their numbers.
+
+        Args:
+            most: maximum number of trials; None for all.
 
         Raises:
             StorageError: a trial is damaged or missing, or its point is not in the space.
         """
-        rows = self._connection.rows(TRIAL, TRIAL.c.stage == stage, TRIAL.c.number >= first)
+        last = sa.true() if most is None else TRIAL.c.number < first + most
+        rows = self._connection.rows(TRIAL, TRIAL.c.stage == stage, TRIAL.c.number >= first, last)
         trials = []
         for number, row in enumerate(rows, first):
             with self._connection.validated(f"trial {stage}/{number}"):
                 trials.append(_trial(row, number, space))
+        return trials
+
+    def finished(self, since: float, space: Space) -> list[Trial]:
+        """Return the trials of all stages that finished at or after a time, in the order of their keys.
+
+        Args:
+            since: Unix time.
+
+        Raises:
+            StorageError: a trial is damaged, or its point is not in the space.
+        """
+        where = TRIAL.c.finished >= since, TRIAL.c.state.in_(FINISHED), TRIAL.c.stage != PRIOR
+        trials = []
+        for row in self._connection.rows(TRIAL, *where):
+            with self._connection.validated(f"trial {row.stage}/{row.number}"):
+                trials.append(_trial(row, row.number, space))
         return trials
 
     def count(self, stage: str) -> int:
@@ -57,9 +76,15 @@ class TrialTable:
 
     def states(self) -> dict[tuple[str, str], int]:
         """Return stage and state → number of trials."""
-        return dict(
-            Counter((r.stage, r.state) for r in self._connection.rows(TRIAL, columns=[TRIAL.c.stage, TRIAL.c.state]))
+        own = study_column(TRIAL) == self._connection.study
+        query = (
+            sa.select(TRIAL.c.stage, TRIAL.c.state, sa.func.count()).where(own).group_by(TRIAL.c.stage, TRIAL.c.state)
         )
+        rows = self._connection.ask(lambda connection: list[Any](connection.execute(query)))
+        with self._connection.validated("its trials"):
+            if not all(isinstance(text, str) for row in rows for text in row[:2]):
+                raise TypeError
+        return {(stage, state): int(count) for stage, state, count in rows}
 
     def damaged(self) -> list[TrialKey]:
         """Return the trials whose parameters or curves cannot be decoded."""

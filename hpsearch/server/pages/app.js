@@ -163,7 +163,7 @@ async function studyPage(id) {
     });
     const points = trials.map((t, x) => ({ x: x + 1, y: t.value, kind: t.state, title: `${t.label}: ${number(t.value)} (${t.state})` }));
     const leader = trials.filter((t) => t.state === "complete").sort((a, b) => (minimize ? a.value - b.value : b.value - a.value))[0];
-    const curve = (t) => t.curve.map((y, x) => ({ x: x + 1, y }));
+    const curve = (t) => t.curve.map((y, x) => ({ x: (x + 1) * t.step, y }));
     const pale = trials.slice(-40).map((t) => ({ points: curve(t), pale: true }));
     charts.replaceChildren(
       chart(`${metric} of each trial, and the best so far`, `History: ${trials.length} trials`, [{ points: steps }], points),

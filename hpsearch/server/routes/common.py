@@ -9,12 +9,12 @@ from hpsearch.server.tokens import Identity, Right
 
 if TYPE_CHECKING:
     from hpsearch.server.guard import Limits
+    from hpsearch.server.live.views import Views
     from hpsearch.server.places import Places
     from hpsearch.server.policy import Policy
     from hpsearch.server.queue import Queue
     from hpsearch.server.runner import Runner
     from hpsearch.server.tokens import Tokens
-    from hpsearch.server.views import Views
 
 COOKIE = "hpsearch_token"
 StudyId = Annotated[str, Field(pattern="^[0-9a-f]{16}$")]
@@ -54,11 +54,12 @@ class Service(NamedTuple):
     most_queued: int
 
 
-def service_of(request: Request) -> Service:
+async def service_of(request: Request) -> Service:
     """Return the parts of the server that a request has reached."""
     return request.app.state.service  # type: ignore[no-any-return]
 
 
+# Asynchronous dependencies need no thread.
 ServiceOf = Annotated[Service, Depends(service_of)]
 
 
@@ -67,7 +68,7 @@ class Needs(NamedTuple):
 
     right: Right
 
-    def __call__(
+    async def __call__(
         self,
         service: ServiceOf,
         authorization: Annotated[str | None, Header()] = None,

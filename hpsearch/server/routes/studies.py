@@ -13,15 +13,18 @@ from pydantic import BaseModel, Field
 
 from hpsearch.errors import ServerError
 from hpsearch.server import products
+from hpsearch.server.live.content import submission_content, trial_content
+from hpsearch.server.live.reader import with_curves
+from hpsearch.server.live.views import Views, joined
 from hpsearch.server.places import TooLarge
 from hpsearch.server.queue import SubmissionState
 from hpsearch.server.routes.common import ANSWERS, Reader, ServiceOf, StudyId, Submitter, UploadDigest, check_owner
 from hpsearch.server.submissions import Submitted, submit
-from hpsearch.server.views import Views, events, study_content, submission_content, trial_content
 
 EVENT_SECONDS, COMMENT_SECONDS = 0.5, 15.0  # between two looks for events; between two signs of life
 MAX_STREAMS = 200  # event streams at the same time
 MAX_COMPARED = 20
+PAGE, CURVE_PAGE = 1000, 100  # trials in an answer
 STUDY_ROUTES = APIRouter(prefix="/api/v1", responses=ANSWERS)
 After = Annotated[int, Query(ge=0, lt=1 << 31)]
 Priority = Annotated[int, Field(ge=-100, le=100, description="Studies with a higher priority run first.")]
@@ -94,9 +97,9 @@ def _list(service: ServiceOf, _: Reader, state: SubmissionState | None = None, a
 
 
 @STUDY_ROUTES.get("/studies/{id}")
-def _study(id: StudyId, service: ServiceOf, _: Reader) -> dict[str, Any]:
-    """Return the state of a study, at most half a second old."""
-    return study_content(service.views.recent(id) or service.views.get(id))
+async def _study(id: StudyId, service: ServiceOf, _: Reader) -> Response:
+    """Return the state of a study: its place in the queue as it is now, its trials as they were some seconds ago."""
+    return Response((await service.views.current(id)).content, media_type="application/json")
 
 
 @STUDY_ROUTES.get("/studies/{id}/trials")
@@ -108,15 +111,19 @@ def _trials(
     curve: bool = False,
     format: Annotated[str, Query(pattern="^(json|csv)$")] = "json",
 ) -> Any:
-    """Return finished trials in the order in which they finished, without the first `after`."""
+    """Return finished trials in the order in which they finished, without the first `after`.
+
+    There are at most 1,000 of them, or 100 with their curves.
+    """
     view = service.views.get(id)
     if format == "csv":
-        from hpsearch.report.export import as_csv
-
-        return PlainTextResponse("" if view.study is None else as_csv(view.study), media_type="text/csv")
-    name = view.study.spec.metric.monitored if curve and view.study is not None else None
-    found = [trial_content(t, curve=name) for t in view.finished[after : after + 1000]]
-    return {"trials": found, "next": after + len(found)}
+        return PlainTextResponse(products.trials_csv(service.places, view), media_type="text/csv")
+    trials = service.views.finished(id, after, CURVE_PAGE if curve else PAGE)
+    if not curve or view.study is None:
+        return {"trials": [trial_content(t) for t in trials], "next": after + len(trials)}
+    name = view.study.spec.metric.monitored
+    found = with_curves(service.places.database(id), view.study.space, trials)
+    return {"trials": [trial_content(t, curve=name) for t in found], "next": after + len(found)}
 
 
 @STUDY_ROUTES.get("/studies/{id}/events", response_class=StreamingResponse)
@@ -169,12 +176,12 @@ def _delete(id: StudyId, service: ServiceOf, identity: Submitter) -> Response:
 
 
 @STUDY_ROUTES.get("/compare")
-def _compare(studies: Annotated[str, Query(max_length=1000)], service: ServiceOf, _: Reader) -> dict[str, Any]:
+async def _compare(studies: Annotated[str, Query(max_length=1000)], service: ServiceOf, _: Reader) -> Response:
     """Return the states of several studies, `studies=ID,ID`, beside each other."""
     ids = studies.split(",")
     if len(ids) > MAX_COMPARED:
         raise HTTPException(422, f"at most {MAX_COMPARED} studies can be compared")
-    return {"studies": [study_content(service.views.get(id)) for id in ids]}
+    return Response(joined([await service.views.current(id) for id in ids]), media_type="application/json")
 
 
 def _study_request(body: bytes, media: str) -> StudyRequest:
@@ -195,28 +202,31 @@ class _Streams:
 _STREAMS = _Streams()
 
 
-async def _stream(views: Views, id: str, after: int) -> AsyncIterator[str]:
+async def _stream(views: Views, id: str, after: int) -> AsyncIterator[bytes]:
     """Yield server-sent events until the study has ended."""
     _STREAMS.count += 1
     state, silent = "", 0.0
     try:
         while True:
-            recent = views.recent(id)
-            view = await run_in_threadpool(views.get, id) if recent is None else recent
-            new = await run_in_threadpool(events, view, after) if after < len(view.finished) else []
-            for number, kind, content in new:
-                yield f"id: {number}\nevent: {kind}\ndata: {json.dumps(content)}\n\n"
-                after = number
+            view = await views.current(id)
+            if view.study is not None and after > len(view.journal):
+                after = 0  # of a server before this one, which had read them in another order
+            begun = after
+            while True:
+                page, after = view.journal.page(after)
+                if not page:
+                    break
+                yield page
+            silent = 0.0 if after > begun else silent + EVENT_SECONDS
             if view.submission.state != state:
                 state, silent = view.submission.state, 0.0
-                yield f"event: state\ndata: {json.dumps(study_content(view))}\n\n"
+                yield b"event: state\ndata: " + view.content + b"\n\n"
             if state not in ("queued", "running"):
-                yield f"event: done\ndata: {json.dumps(study_content(view))}\n\n"
+                yield b"event: done\ndata: " + view.content + b"\n\n"
                 return
-            silent = 0.0 if new else silent + EVENT_SECONDS
             if silent >= COMMENT_SECONDS:
                 silent = 0.0
-                yield ": still here\n\n"
+                yield b": still here\n\n"
             await asyncio.sleep(EVENT_SECONDS)
     finally:
         _STREAMS.count -= 1

@@ -14,6 +14,7 @@ import pytest
 import uvicorn
 
 from hpsearch.server.guard import Limits
+from hpsearch.server.live.views import Views
 from hpsearch.server.places import Places
 from hpsearch.server.policy import Policy
 from hpsearch.server.queue import Queue
@@ -22,7 +23,6 @@ from hpsearch.server.routes.common import Service
 from hpsearch.server.runner import Runner, Share
 from hpsearch.server.serve import ServerOptions, http_settings, listening, names_of
 from hpsearch.server.tokens import Tokens
-from hpsearch.server.views import Views
 
 STUDY: dict[str, Any] = {
     "train": {"optimizer": "momentum", "epochs": 3, "early_stopping": None},
@@ -111,7 +111,9 @@ def serving(root: Path, *, jobs: int = 1, run: bool = True, **policy: Any) -> It
         stack.callback(queue.close)
         runner = Runner(queue, places, Share(jobs, 1, None, "none"))
         limits = Limits(*names_of(options, port), 1 << 20, 1 << 20)
-        service = Service(queue, places, runner, Views(queue, places), Policy(**policy), TOKENS, limits, 50)
+        views = Views(queue, places)
+        stack.callback(views.close)
+        service = Service(queue, places, runner, views, Policy(**policy), TOKENS, limits, 50)
         settings = http_settings(options) | {"log_level": "critical", "timeout_graceful_shutdown": 1}
         server = uvicorn.Server(uvicorn.Config(create_app(service), **settings))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [number]})
