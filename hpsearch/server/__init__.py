@@ -7,7 +7,7 @@ The modules in the order of their imports:
 - `runner`: runs each study as a child process, and starts it again after a kill.
 - `policy`: what a submitted study may use.
 - `tokens`: who may do what.
-- `views`: what is shown of a study, read from its database.
+- `live`: what is shown of a study, read from its database once for all clients.
 - `guard`: refuses requests before they reach a route.
 - `submissions`, `products`: a study that comes in, and its report, model and predictions that go out.
 - `routes`: the routes. `serve`: starts the server. `client`: talks to one.

@@ -8,17 +8,19 @@ import threading
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hpsearch.admin.supervisor import error_line
 from hpsearch.core.files.temporary import private_folder
 from hpsearch.errors import DataError, ServerError
 from hpsearch.models.export import champion_model
 from hpsearch.models.model import Model
-from hpsearch.server.live.views import View
 from hpsearch.server.places import Places, checked_name
 from hpsearch.storage.study_db import StudyDatabase, read
 from hpsearch.study.summary import summary
+
+if TYPE_CHECKING:
+    from hpsearch.server.live.views import View
 
 SHOWN_LOG_BYTES = 100_000
 COMMAND_SECONDS = 300.0  # for a command
@@ -39,7 +41,7 @@ def log(places: Places, id: str) -> str:
         return content.read().decode("utf-8", "replace")
 
 
-def trials_csv(places: Places, view: View) -> str:
+def trials_csv(places: Places, view: "View") -> str:
     """Return all trials of a study as CSV; empty before it has begun."""
     from hpsearch.report.export import as_csv
 
@@ -108,7 +110,7 @@ def onnx_file(places: Places, id: str) -> Path:
     return folder / "model" / "model.onnx"
 
 
-def columns(view: View, places: Places) -> dict[str, Any]:
+def columns(view: "View", places: Places) -> dict[str, Any]:
     """Return what the model reads and predicts, for a form.
 
     Raises:
@@ -127,7 +129,7 @@ def columns(view: View, places: Places) -> dict[str, Any]:
     }
 
 
-def predict_json(view: View, places: Places, body: bytes) -> list[dict[str, Any]]:
+def predict_json(view: "View", places: Places, body: bytes) -> list[dict[str, Any]]:
     """Return the predictions for rows in JSON: a list of objects with the model's columns.
 
     Raises:
@@ -148,7 +150,7 @@ def predict_json(view: View, places: Places, body: bytes) -> list[dict[str, Any]
     return json.loads(json.dumps(found, default=float))  # type: ignore[no-any-return]
 
 
-def predict_csv(view: View, places: Places, body: bytes) -> str:
+def predict_csv(view: "View", places: Places, body: bytes) -> str:
     """Return the predictions for rows in CSV with a header, as CSV.
 
     Raises:
@@ -168,7 +170,7 @@ def predict_csv(view: View, places: Places, body: bytes) -> str:
         return (folder / "out.csv").read_text("utf-8")
 
 
-def _model(view: View, places: Places) -> Model:
+def _model(view: "View", places: Places) -> Model:
     """Return the best model so far, which is kept in memory."""
     study = view.study
     if study is None or study.champion is None:

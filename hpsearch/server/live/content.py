@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hpsearch.core.space import value_bounds
-from hpsearch.server.live.reader import LiveStudy
 from hpsearch.server.queue import Submission
 from hpsearch.storage.records import FINISHED, Trial
+
+if TYPE_CHECKING:
+    from hpsearch.server.live.reader import LiveStudy
 
 
 def submission_content(submission: Submission) -> dict[str, Any]:
@@ -16,7 +18,7 @@ def submission_content(submission: Submission) -> dict[str, Any]:
     return {name: getattr(submission, name) for name in names}
 
 
-def study_content(submission: Submission, study: LiveStudy | None) -> dict[str, Any]:
+def study_content(submission: Submission, study: "LiveStudy | None") -> dict[str, Any]:
     """Return the state of a study as JSON: without trials, so that it stays small.
 
     Args:
@@ -85,7 +87,7 @@ def _finite_values(values: Mapping[str, float]) -> dict[str, float | None]:
     return {name: _finite(value) for name, value in values.items()}
 
 
-def thinned(curve: Sequence[float], most: int) -> tuple[list[float | None], int]:
+def shortened(curve: Sequence[float], most: int) -> tuple[list[float | None], int]:
     """Return at most `most` entries of a curve, with six digits, and the number of entries that each stands for.
 
     Each is the last of as many; the last one is kept.

@@ -1,4 +1,4 @@
-"""What has happened to a study: server-sent events, encoded once for all readers, in a file without a name."""
+"""The events of a study, as they are sent to browsers: encoded once for all readers, in a file without a name."""
 
 import os
 import tempfile

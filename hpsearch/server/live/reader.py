@@ -12,7 +12,7 @@ from hpsearch.storage.records import FINISHED, PRIOR, StoredStage, Trial, TrialK
 from hpsearch.storage.study_db import StudyDatabase, read
 from hpsearch.study.summary import restore_study
 
-PAGE = 200  # trials with their curves in memory at once
+_PAGE = 200  # trials with their curves in memory at once
 
 
 class LiveStage(NamedTuple):
@@ -49,7 +49,7 @@ class LiveStudy(NamedTuple):
 
 
 class _Known(NamedTuple):
-    """What is kept between two polls.
+    """The part that is kept between two polls.
 
     Attributes:
         hash: hash of the stored spec.
@@ -124,7 +124,7 @@ class StudyReader:
             states.setdefault(stage, {})[state] = count
         told: dict[TrialKey, tuple[Trial, bytes]] = {}
         trials, count = dict(known.trials), _finished(states)
-        if trials and count - len(trials) <= PAGE:
+        if trials and count - len(trials) <= _PAGE:
             trials |= self._light(known.spec, storage.trials.finished(known.since, known.space), told)
         if len(trials) != count:  # many are new, or failed trials are trained again
             trials = self._all(storage, known, states, told)
@@ -145,8 +145,8 @@ class StudyReader:
         """Return all finished trials, read in pages."""
         trials: dict[TrialKey, Trial] = {}
         for stage in known.spec.stage_names:
-            for first in range(0, sum(states.get(stage, {}).values()), PAGE):
-                trials |= self._light(known.spec, storage.trials.load(stage, known.space, first, PAGE), told)
+            for first in range(0, sum(states.get(stage, {}).values()), _PAGE):
+                trials |= self._light(known.spec, storage.trials.load(stage, known.space, first, _PAGE), told)
         return trials
 
     def _light(
@@ -204,8 +204,8 @@ def with_curves(url: str, space: Space, trials: Sequence[Trial]) -> list[Trial]:
         found: dict[TrialKey, Trial] = {}
         for stage, numbers in ranges.items():
             first, end = min(numbers), max(numbers) + 1
-            for start in range(first, end, PAGE):
-                page = storage.trials.load(stage, space, start, min(PAGE, end - start))
+            for start in range(first, end, _PAGE):
+                page = storage.trials.load(stage, space, start, min(_PAGE, end - start))
                 found |= {t.key: t for t in page if t.number in numbers}
         return found
 

@@ -10,7 +10,7 @@ from typing import NamedTuple, final
 
 from hpsearch.config.spec import Spec
 from hpsearch.errors import HpsearchError
-from hpsearch.server.live.content import encoded, event, study_content, thinned, trial_content
+from hpsearch.server.live.content import encoded, event, shortened, study_content, trial_content
 from hpsearch.server.live.journal import Journal
 from hpsearch.server.live.reader import LiveStudy, StudyReader
 from hpsearch.server.places import Places
@@ -185,7 +185,7 @@ def _tell(entry: _Entry, trial: Trial, curve: bytes, spec: Spec) -> None:
 
 def _curve(spec: Spec, trial: Trial) -> bytes:
     """Return the curve of a trial for its event: the members of a JSON object."""
-    values, step = thinned(trial.history.get(spec.metric.monitored, []), CURVE)
+    values, step = shortened(trial.history.get(spec.metric.monitored, []), CURVE)
     return encoded({"curve": values, "step": step})[1:-1]
 
 

@@ -24,7 +24,7 @@ from hpsearch.server.submissions import Submitted, submit
 EVENT_SECONDS, COMMENT_SECONDS = 0.5, 15.0  # between two looks for events; between two signs of life
 MAX_STREAMS = 200  # event streams at the same time
 MAX_COMPARED = 20
-PAGE, CURVE_PAGE = 1000, 100  # trials in an answer
+_PAGE, _CURVE_PAGE = 1000, 100  # trials in an answer
 STUDY_ROUTES = APIRouter(prefix="/api/v1", responses=ANSWERS)
 After = Annotated[int, Query(ge=0, lt=1 << 31)]
 Priority = Annotated[int, Field(ge=-100, le=100, description="Studies with a higher priority run first.")]
@@ -118,7 +118,7 @@ def _trials(
     view = service.views.get(id)
     if format == "csv":
         return PlainTextResponse(products.trials_csv(service.places, view), media_type="text/csv")
-    trials = service.views.finished(id, after, CURVE_PAGE if curve else PAGE)
+    trials = service.views.finished(id, after, _CURVE_PAGE if curve else _PAGE)
     if not curve or view.study is None:
         return {"trials": [trial_content(t) for t in trials], "next": after + len(trials)}
     name = view.study.spec.metric.monitored
