@@ -50,7 +50,7 @@ def serve_command(**given: Any) -> None:
 @click.option("--right", type=click.Choice(["read", "submit", "admin"]), default="submit", show_default=True)
 @click.option("--remove", metavar="NAME", help="Remove a token.")
 def token_command(root: Path, add: str | None, right: Any, remove: str | None) -> None:
-    """List, add or remove the tokens of a server, which takes note when it starts."""
+    """List, add or remove the tokens of a server, which takes note at once."""
     from hpsearch.errors import ServerError
     from hpsearch.server.serve import TOKEN_FILE
     from hpsearch.server.tokens import Tokens
@@ -146,6 +146,8 @@ def _watch(client: Any, id: str) -> None:
             say(f"stage {content['stage']}")
         elif kind == "best":
             say(f"best so far: {content['label']}  {content['value']:.6g}")
+        elif kind == "waiting":
+            say(f"waiting for the server: {content['reason']}", err=True)
         elif kind == "state":
             say(f"{content['name']} is {content['state']}")
         elif kind == "done":

@@ -1,11 +1,11 @@
 """A client of a server: submits studies with the tables that they name, follows them, and fetches what they yield."""
 
-import contextlib
 import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from http.client import HTTPException
 from pathlib import Path
 from typing import IO, Any, final
@@ -20,6 +20,9 @@ from hpsearch.server.policy import LOCAL_SOURCES
 
 ANSWER_SECONDS = 60.0  # without an answer
 STREAM_SILENCE = 60.0  # without a sign of life on an event stream
+PATIENCE = 900.0  # seconds without a server, after which an event stream is given up
+PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # seconds between attempts to open it again; the last one from then on
+_ABSENT = (502, 503, 504)  # a proxy has no server to ask, or the server is about to end
 CONFIG = Path("~/.config/hpsearch/server.json")
 _PATHS = ("path", "test_path")
 
@@ -107,28 +110,34 @@ class Client:
     def events(self, id: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield the events of a study, as (kind, content), until it has ended.
 
-        A stream that breaks off is opened again after the last event.
+        A stream that breaks off, as when the server is restarted, is opened again after the last event. Each time an
+        event of the kind `waiting` is yielded first.
 
         Raises:
-            ServerError: the server does not answer, or has no such study.
+            ServerError: the server has no such study, does not answer at first, or has been silent for `PATIENCE`.
         """
-        last = "0"
+        last, tries, heard, answered = "0", 0, time.monotonic(), False
         while True:
-            with (
-                contextlib.suppress(OSError, HTTPException),
-                self._open("GET", f"/studies/{id}/events", None, {"Last-Event-ID": last}, STREAM_SILENCE) as answer,
-            ):
-                kind = ""
-                for line in answer:
-                    name, _, text = line.decode().rstrip("\r\n").partition(": ")
-                    if name == "id":
-                        last = text
-                    elif name == "event":
-                        kind = text
-                    elif name == "data":
-                        yield kind, json.loads(text)
+            try:
+                headers = {"Last-Event-ID": last}
+                with self._open("GET", f"/studies/{id}/events", None, headers, STREAM_SILENCE) as answer:
+                    answered = True
+                    for number, kind, content in _events(answer):
+                        last, tries, heard = number or last, 0, time.monotonic()
+                        yield kind, content
                         if kind == "done":
                             return
+                reason = "the stream has ended"
+            except _Absent as error:
+                if not answered or time.monotonic() - heard > PATIENCE:
+                    raise
+                reason = str(error)
+            except (OSError, HTTPException) as error:
+                reason = str(error)
+            if tries == 0:
+                yield "waiting", {"reason": reason}
+            time.sleep(PAUSES[min(tries, len(PAUSES) - 1)])
+            tries += 1
 
     def cancel(self, id: str) -> dict[str, Any]:
         """Cancel a study that waits or runs; what is trained is kept."""
@@ -189,9 +198,13 @@ class Client:
         except HTTPError as error:
             raise _refusal(self.url, error) from None
         except URLError as error:
-            raise ServerError(f"{self.url}: does not answer: {error.reason}") from None
+            raise _Absent(f"{self.url}: does not answer: {error.reason}") from None
         except (OSError, HTTPException) as error:
-            raise ServerError(f"{self.url}: does not answer: {error}") from None
+            raise _Absent(f"{self.url}: does not answer: {error}") from None
+
+
+class _Absent(ServerError):
+    """A server that does not answer now, but may later."""
 
 
 class _NoRedirects(HTTPRedirectHandler):
@@ -211,7 +224,20 @@ def _refusal(url: str, error: HTTPError) -> Exception:
         return SpecError([Mistake(*(str(m[key]) for key in ("where", "path", "message"))) for m in content["mistakes"]])
     if error.code == 401:
         return ServerError(f"{url}: the token is missing or unknown; use the variable HPSEARCH_TOKEN")
-    return ServerError(f"{url}: {content.get('detail') or f'HTTP status {error.code}'}")
+    kind = _Absent if error.code in _ABSENT else ServerError
+    return kind(f"{url}: {content.get('detail') or f'HTTP status {error.code}'}")
+
+
+def _events(lines: Iterable[bytes]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield (id, kind, content) of server-sent events; the id is empty for those without one."""
+    fields: dict[str, str] = {}
+    for line in lines:
+        name, _, text = line.decode().rstrip("\r\n").partition(": ")
+        fields[name] = text
+        if line == b"\n":  # before it, the event may be incomplete
+            if "data" in fields:
+                yield fields.get("id", ""), fields.get("event", ""), json.loads(fields["data"])
+            fields = {}
 
 
 def _stored() -> dict[str, str]:

@@ -2,8 +2,9 @@
 
     queued → running → done | failed | cancelled | interrupted
 
-A study is `interrupted` when its process ended again and again for no reason of its own. Every state but `running` can
-be left by `resume`, which queues the study again; what is trained is kept.
+A study is `interrupted` when its process ended again and again for no reason of its own, or when the disk quota is
+used up. Every state but `running` can be left by `resume`, which queues the study again; what is trained is kept. A
+study that has ended can be archived.
 """
 
 import contextlib
@@ -17,12 +18,13 @@ from typing import Any, Literal, NamedTuple, final, get_args
 import sqlalchemy as sa
 
 from hpsearch.errors import ServerError
-from hpsearch.storage.database import engine_options, file_of, translate_errors
+from hpsearch.storage.database import display_name, engine_options, file_of, translate_errors
 from hpsearch.storage.sqlite_file import create_private, set_pragmas
 
 SubmissionState = Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
 STATES: tuple[SubmissionState, ...] = get_args(SubmissionState)
-_HELD = "held"  # while its folder is written
+_HELD = "held"  # while its folder is written or deleted
+ENDED = ("done", "failed", "cancelled", "interrupted")
 _METADATA = sa.MetaData()
 _SUBMISSION = sa.Table(
     "hpsearch_submission",
@@ -38,6 +40,8 @@ _SUBMISSION = sa.Table(
     sa.Column("ended", sa.Float(53)),
     sa.Column("error", sa.Text),
     sa.Column("attempts", sa.Integer, nullable=False),  # ends of its process since it was queued by a user
+    sa.Column("cancelling", sa.Boolean, nullable=False),  # a user has cancelled it, but its process still runs
+    sa.Column("archived", sa.Float(53)),  # Unix time
     sa.Column("files", sa.Text, nullable=False),  # name → digest of an upload, as JSON
     sa.Column("key", sa.String(200)),  # of the request, which may be repeated
     sa.Column("body", sa.String(64), nullable=False),  # digest of the request
@@ -54,8 +58,10 @@ class Submission(NamedTuple):
         name: name of the study.
         owner: name of the token that submitted it.
         created, started, ended: Unix times.
-        error: why it failed; None otherwise.
+        error: why it failed, was interrupted, or cannot start yet; None otherwise.
         attempts: how often its process has ended too early since it was queued by a user.
+        cancelling: a user has cancelled it, but its process still runs.
+        archived: when it was archived, as Unix time; None for others.
         files: name → digest of the uploads that it reads.
     """
 
@@ -70,6 +76,8 @@ class Submission(NamedTuple):
     ended: float | None
     error: str | None
     attempts: int
+    cancelling: bool
+    archived: float | None
     files: Mapping[str, str]
 
 
@@ -102,6 +110,7 @@ class Queue:
             if self._engine.dialect.name == "sqlite":
                 sa.event.listen(self._engine, "connect", set_pragmas)
             _METADATA.create_all(self._engine)
+            self._check_columns()
 
     def add(
         self, name: str, owner: str, priority: int, files: Mapping[str, str], body: str, key: str | None = None
@@ -117,7 +126,14 @@ class Queue:
         """
         row = {
             **{"id": secrets.token_hex(8), "name": name, "owner": owner, "state": _HELD, "priority": priority},
-            **{"created": time.time(), "attempts": 0, "files": json.dumps(dict(files)), "key": key, "body": body},
+            **{
+                "created": time.time(),
+                "attempts": 0,
+                "cancelling": False,
+                "files": json.dumps(dict(files)),
+                "key": key,
+                "body": body,
+            },
         }
         with self._writing() as connection:
             mine = (_SUBMISSION.c.owner == owner, _SUBMISSION.c.key == key)
@@ -127,18 +143,15 @@ class Queue:
                     raise KeyReused(key)
                 return _submission(earlier), False
             connection.execute(_SUBMISSION.insert().values(row))
-        return self.get(str(row["id"])), True
+        return self._found(str(row["id"])), True
 
     def release(self, id: str) -> Submission:
         """Let a study run whose folder is complete, and return it."""
         return self.change(id, "queued", _HELD)
 
-    def delete_held(self) -> list[str]:
-        """Delete the studies that were not released before the server was killed; return their ids."""
-        ids = [s.id for s in self._rows(_SUBMISSION.c.state == _HELD)]
-        for id in ids:
-            self.delete(id)
-        return ids
+    def held(self) -> list[str]:
+        """Return the ids of studies whose folder was being written or deleted when the server was killed."""
+        return [s.id for s in self._rows(_SUBMISSION.c.state == _HELD)]
 
     def get(self, id: str) -> Submission:
         """Return a submission.
@@ -146,21 +159,25 @@ class Queue:
         Raises:
             ServerError: there is none of this id.
         """
-        found = self._rows(_SUBMISSION.c.id == id)
-        if not found:
+        found = self._found(id)
+        if found.state not in STATES:
             raise ServerError(f"study {id}: not found on this server")
-        return found[0]
+        return found
 
-    def listed(self, state: str | None = None, after: int = 0, limit: int = 1000) -> list[Submission]:
+    def listed(
+        self, state: str | None = None, after: int = 0, limit: int = 1000, archived: bool | None = None
+    ) -> list[Submission]:
         """Return submissions in their order.
 
         Args:
             state: only those in this state.
             after: only those with a higher number.
+            archived: only archived ones, or only others.
         """
-        states = [state] if state else STATES
+        states, column = [state] if state else STATES, _SUBMISSION.c.archived
         where = _SUBMISSION.c.number > after, _SUBMISSION.c.state.in_(states)
-        return self._rows(*where, limit=limit)
+        kind = sa.true() if archived is None else column.is_not(None) if archived else column.is_(None)
+        return self._rows(*where, kind, limit=limit)
 
     def counts(self) -> dict[str, int]:
         """Return state → number of submissions, for all states."""
@@ -192,9 +209,43 @@ class Queue:
         update = _SUBMISSION.update().where(_SUBMISSION.c.id == id, _SUBMISSION.c.state.in_(before))
         with self._writing() as connection:
             changed = connection.execute(update.values(state=state, **changes)).rowcount == 1
-        submission = self.get(id)
+        submission = self._found(id) if changed else self.get(id)
         if not changed:
             raise ServerError(f"study {id} is {submission.state}; it must be {' or '.join(before)}")
+        return submission
+
+    def cancel(self, id: str) -> Submission:
+        """Cancel a study that waits, or note that the process of a running one must end; return it.
+
+        Raises:
+            ServerError: it has ended.
+        """
+        own, state = _SUBMISSION.c.id == id, _SUBMISSION.c.state
+        waiting = _SUBMISSION.update().where(own, state == "queued")
+        running = _SUBMISSION.update().where(own, state == "running").values(cancelling=True)
+        with self._writing() as connection:
+            changed = connection.execute(waiting.values(state="cancelled", ended=time.time(), error=None)).rowcount
+            changed = changed or connection.execute(running).rowcount
+        submission = self.get(id)
+        if not changed:
+            raise ServerError(f"study {id} is {submission.state}; it must be queued or running")
+        return submission
+
+    def leave(self, id: str, state: SubmissionState, **changes: Any) -> Submission:
+        """Set the state of a study whose process has ended: cancelled if a user has cancelled it, else the given one.
+
+        Raises:
+            ServerError: it does not run.
+        """
+        instead = {"state": "cancelled", "ended": time.time(), "error": None}
+        values: dict[str, Any] = {"ended": None, "error": None, **changes, "state": state}
+        chosen = {key: sa.case((_SUBMISSION.c.cancelling, value), else_=values[key]) for key, value in instead.items()}
+        own = _SUBMISSION.c.id == id, _SUBMISSION.c.state == "running"
+        with self._writing() as connection:
+            left = connection.execute(_SUBMISSION.update().where(*own).values(values | chosen | {"cancelling": False}))
+        submission = self._found(id)
+        if not left.rowcount:
+            raise ServerError(f"study {id} is {submission.state}; it must be running")
         return submission
 
     def set_priority(self, id: str, priority: int) -> Submission:
@@ -203,21 +254,51 @@ class Queue:
             connection.execute(_SUBMISSION.update().where(_SUBMISSION.c.id == id).values(priority=priority))
         return self.get(id)
 
-    def delete(self, id: str) -> None:
-        """Delete a submission that does not run.
+    def set_archived(self, id: str, archived: float | None) -> Submission:
+        """Note that a study was archived, or restored, and return it."""
+        ended = _SUBMISSION.c.id == id, _SUBMISSION.c.state.in_(ENDED)
+        with self._writing() as connection:
+            connection.execute(_SUBMISSION.update().where(*ended).values(archived=archived))
+        return self.get(id)
+
+    def set_waiting(self, reason: str | None) -> None:
+        """Tell the users of all studies that wait why they do not start; None if they may."""
+        waits = _SUBMISSION.c.state == "queued", _SUBMISSION.c.error.is_distinct_from(reason)
+        with self._writing() as connection:
+            connection.execute(_SUBMISSION.update().where(*waits).values(error=reason))
+
+    def hold(self, id: str) -> None:
+        """Hide a submission that does not run, so that its folder can be deleted.
 
         Raises:
             ServerError: it runs.
         """
         where = _SUBMISSION.c.id == id, _SUBMISSION.c.state != "running"
         with self._writing() as connection:
-            deleted = connection.execute(_SUBMISSION.delete().where(*where)).rowcount == 1
-        if not deleted:
+            held = connection.execute(_SUBMISSION.update().where(*where).values(state=_HELD)).rowcount == 1
+        if not held:
             raise ServerError(f"study {self.get(id).id} is running; cancel it first")
+
+    def delete(self, id: str) -> None:
+        """Delete a submission that was held."""
+        with self._writing() as connection:
+            connection.execute(_SUBMISSION.delete().where(_SUBMISSION.c.id == id, _SUBMISSION.c.state == _HELD))
 
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()
+
+    def _found(self, id: str) -> Submission:
+        found = self._rows(_SUBMISSION.c.id == id)
+        if not found:
+            raise ServerError(f"study {id}: not found on this server")
+        return found[0]
+
+    def _check_columns(self) -> None:
+        columns = {column["name"] for column in sa.inspect(self._engine).get_columns(_SUBMISSION.name)}
+        if missing := sorted(set(_SUBMISSION.columns.keys()) - columns):
+            made = f"made by another version of hpsearch (there is no column {missing[0]})"
+            raise ServerError(f"{display_name(self._url)}: {made}; continue with that version, or with another --root")
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[sa.Connection]:

@@ -59,19 +59,21 @@ class Runner:
         self._share = share
         self._children: dict[str, _Child] = {}
         self._survivors: set[str] = set()  # ids of studies that a child of an earlier server still runs
-        self._cancelled: set[str] = set()
         self._changed = threading.Event()
+        self._cancelling: set[str] = set()
+        self._version = -1  # of the queue, when this was read
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="runner", daemon=True)
         self.failure: str | None = None  # why nothing is run any more
 
     def start(self) -> None:
         """Take over the studies of an earlier server, and begin to run the queue."""
-        for id in self._queue.delete_held():
+        for id in self._queue.held():
             self._places.delete_study(id)
+            self._queue.delete(id)
         for submission in self._queue.listed("running"):
             if self._holder(submission.id) is None:
-                self._queue.change(submission.id, "queued", "running")
+                self._queue.leave(submission.id, "queued")
             else:
                 self._survivors.add(submission.id)
         self._thread.start()
@@ -90,15 +92,14 @@ class Runner:
     def cancel(self, id: str) -> Submission:
         """Cancel a study that is queued or runs; what is trained is kept.
 
+        A server that is killed now knows it when it is back.
+
         Raises:
             ServerError: it has ended.
         """
-        submission = self._queue.get(id)
-        if submission.state == "running":
-            self._cancelled.add(id)
-            self.wake()
-            return submission
-        return self._queue.change(id, "cancelled", "queued", ended=time.time())
+        submission = self._queue.cancel(id)
+        self.wake()
+        return submission
 
     def resume(self, id: str) -> Submission:
         """Queue a study again that has ended.
@@ -126,14 +127,16 @@ class Runner:
             for id in list(self._children):
                 self._end(id)
                 with contextlib.suppress(HpsearchError):
-                    self._queue.change(id, "queued", "running")
+                    self._queue.leave(id, "queued")
 
     def _step(self) -> None:
+        if self._version != self._queue.version:  # a write, as of a user who cancels
+            self._version = self._queue.version
+            self._cancelling = {s.id for s in self._queue.listed("running") if s.cancelling}
         for id, child in list(self._children.items()):
-            if id in self._cancelled:
-                self._cancelled.discard(id)
+            if id in self._cancelling:
                 self._end(id)
-                self._queue.change(id, "cancelled", "running", ended=time.time())
+                self._queue.leave(id, "queued", ended=time.time())
             elif child.process.ended(0):
                 self._finish(id, child)
         for id in list(self._survivors):
@@ -163,30 +166,26 @@ class Runner:
         self._end(id)
         code = exit_code(lines)
         if code == 0:
-            self._queue.change(id, "done", "running", ended=time.time(), error=None)
+            self._queue.leave(id, "done", ended=time.time(), error=None)
         elif code == USER_ERROR and any(text in error_line(lines) for text in RUN_ELSEWHERE):
             self._survivors.add(id)  # a child of an earlier server took the lease after this server had begun
         elif code in (USER_ERROR, HALTED):
-            self._queue.change(
-                id, "failed", "running", ended=time.time(), error=error_line(lines).removeprefix("error: ")
-            )
+            self._queue.leave(id, "failed", ended=time.time(), error=error_line(lines).removeprefix("error: "))
         else:  # it was killed, or stopped by a signal
             attempts = self._queue.get(id).attempts + 1
             if attempts < MAX_ATTEMPTS:
-                self._queue.change(id, "queued", "running", attempts=attempts)
+                self._queue.leave(id, "queued", attempts=attempts)
             else:
                 reason = f"its process has ended early {attempts} times"
-                self._queue.change(id, "interrupted", "running", ended=time.time(), error=reason)
+                self._queue.leave(id, "interrupted", ended=time.time(), error=reason)
 
     def _follow_survivor(self, id: str) -> None:
         """Wait for a child of an earlier server to end; end it if its study is cancelled."""
         holder = self._holder(id)
         if holder is None:
             self._survivors.discard(id)
-            cancelled = id in self._cancelled
-            self._cancelled.discard(id)
-            self._queue.change(id, "cancelled" if cancelled else "queued", "running")
-        elif id in self._cancelled or self._stopping:
+            self._queue.leave(id, "queued")
+        elif id in self._cancelling or self._stopping:
             with contextlib.suppress(OSError):
                 os.kill(holder.pid, signal.SIGTERM)
 

@@ -17,7 +17,7 @@ from hpsearch.server.places import Places
 from hpsearch.server.policy import Policy
 from hpsearch.server.queue import Queue
 from hpsearch.server.runner import Runner, Share
-from hpsearch.server.tokens import Tokens
+from hpsearch.server.tokens import TokenFile
 
 TOKEN_FILE = "tokens.json"
 KEEP_ALIVE, SHUTDOWN = 5, 5  # seconds that a connection may be idle; that requests have to end
@@ -84,7 +84,7 @@ def serve(options: ServerOptions, say: Callable[[str], None]) -> None:
     with ExitStack() as stack:
         stack.enter_context(_only_server(places))
         number = stack.enter_context(listening(options))
-        tokens = Tokens.load(places.root / TOKEN_FILE)
+        tokens = TokenFile(places.root / TOKEN_FILE)
         queue = Queue(options.storage or places.queue)
         stack.callback(queue.close)
         cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -173,7 +173,7 @@ def names_of(options: ServerOptions, port: int) -> tuple[frozenset[str], frozens
     return frozenset(with_ports | further), frozenset(origins)
 
 
-def _announce(options: ServerOptions, port: int, tokens: Tokens, places: Places, say: Callable[[str], None]) -> None:
+def _announce(options: ServerOptions, port: int, tokens: TokenFile, places: Places, say: Callable[[str], None]) -> None:
     """Print the address, with a token that may do everything, for the browser."""
     plain = f"[{options.host}]" if ":" in options.host else options.host
     url = f"{'http' if options.tls is None else 'https'}://{plain}:{port}"

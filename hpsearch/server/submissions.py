@@ -50,8 +50,8 @@ def submit(
         try:
             places.create_study(submission.id, submitted.text, submitted.files)
         except BaseException:
-            queue.delete(submission.id)
             places.delete_study(submission.id)
+            queue.delete(submission.id)
             raise
         submission = queue.release(submission.id)
     return submission, notices

@@ -5,7 +5,7 @@ import json
 import os
 import secrets
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, final, get_args
 
 from hpsearch.core.atomic import write_atomic
 from hpsearch.core.files.temporary import private_umask
@@ -92,3 +92,45 @@ class Tokens(NamedTuple):
             if hmac.compare_digest(known.encode(), token.encode("utf-8", "replace")):
                 found = Identity(name, right)
         return found
+
+
+@final
+class TokenFile:
+    """The tokens of a file, which is read again when it changes; one that cannot be read any more changes nothing.
+
+    Raises:
+        ServerError: the file cannot be read, or others than its user can read it.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._tokens = Tokens.load(file)
+        self._stamp = self._seen()
+        self.mistake: str | None = None  # why the file was not read again
+
+    @property
+    def known(self) -> dict[str, tuple[str, Right]]:
+        """Name → (token, right)."""
+        return self._tokens.known
+
+    def identity(self, token: str) -> Identity | None:
+        """Return the bearer of a token; None for an unknown token."""
+        stamp = self._seen()
+        if stamp != self._stamp:
+            self._stamp = stamp
+            try:
+                self._tokens, self.mistake = (Tokens.load(self._file) if stamp else self._tokens), None
+            except ServerError as error:
+                self.mistake = str(error)
+        return self._tokens.identity(token)
+
+    def may_still(self, identity: Identity) -> bool:
+        """Return whether the token of a bearer still exists, with the same right."""
+        return identity.name in self.known and self.known[identity.name][1] == identity.right
+
+    def _seen(self) -> tuple[int, ...] | None:
+        try:
+            status = self._file.stat()
+        except OSError:  # deleted
+            return None
+        return status.st_mtime_ns, status.st_size, status.st_ino

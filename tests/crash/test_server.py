@@ -27,8 +27,8 @@ STUDY: dict[str, Any] = {
 
 
 @contextmanager
-def server(root: Path) -> "Iterator[tuple[subprocess.Popen[str], Client]]":
-    command = [sys.executable, "-m", "hpsearch", "serve", "--root", str(root), "--port", "0", "--jobs", "2"]
+def server(root: Path, port: int = 0) -> "Iterator[tuple[subprocess.Popen[str], Client]]":
+    command = [sys.executable, "-m", "hpsearch", "serve", "--root", str(root), "--port", str(port), "--jobs", "2"]
     command += ["--tracking-uri", "none"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "PYTHONUNBUFFERED": "1"}
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
@@ -86,3 +86,28 @@ def test_killed_again_and_again(tmp_path: Path, studies: int, kills: int) -> Non
     for id, file in zip(ids, files, strict=True):
         hpsearch.run(file, storage=tmp_path / f"{id}.db", tracking_uri="none")
         assert cases.table(root / "studies" / id / "study.db") == cases.table(tmp_path / f"{id}.db")
+
+
+def test_killed_after_an_answer(tmp_path: Path) -> None:
+    """A study stays cancelled if its user was told so; clients that follow another one do not notice the kill."""
+    root, long = tmp_path / "root", {**STUDY, "train": {**STUDY["train"], "epochs": 300}}
+    for name, content in (("long", long), ("short", STUDY)):
+        (tmp_path / name).mkdir()
+        cases.write(tmp_path / name, **content)
+    with server(root) as (process, client):
+        port = int(client.url.rpartition(":")[2])
+        cancelled, followed = (
+            client.submit(next((tmp_path / name).glob("*.yaml")))["id"] for name in ("long", "short")
+        )
+        while client.study(cancelled)["state"] != "running":
+            time.sleep(0.02)
+        events = client.events(followed)
+        seen = [next(events)]
+        assert client.cancel(cancelled)["cancelling"]
+        process.kill()
+    with server(root, port) as (_, client):
+        seen += events
+        assert client.study(cancelled)["state"] == "cancelled"
+    kinds = [kind for kind, _ in seen]
+    labels = [content["label"] for kind, content in seen if kind == "trial"]
+    assert "waiting" in kinds and kinds[-1] == "done" and len(labels) == len(set(labels)) == 10

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 def submission_content(submission: Submission) -> dict[str, Any]:
     """Return a submission as JSON."""
-    names = ("id", "name", "owner", "state", "priority", "created", "started", "ended", "error")
-    return {name: getattr(submission, name) for name in names}
+    hidden = ("number", "attempts", "files")
+    return {name: value for name, value in submission._asdict().items() if name not in hidden}
 
 
 def study_content(submission: Submission, study: "LiveStudy | None") -> dict[str, Any]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from hpsearch.server.policy import Policy
     from hpsearch.server.queue import Queue
     from hpsearch.server.runner import Runner
-    from hpsearch.server.tokens import Tokens
+    from hpsearch.server.tokens import TokenFile
 
 COOKIE = "hpsearch_token"
 StudyId = Annotated[str, Field(pattern="^[0-9a-f]{16}$")]
@@ -49,7 +49,7 @@ class Service(NamedTuple):
     runner: "Runner"
     views: "Views"
     policy: "Policy"
-    tokens: "Tokens"
+    tokens: "TokenFile"
     limits: "Limits"
     most_queued: int
 

@@ -15,11 +15,12 @@ from hpsearch.errors import ServerError
 from hpsearch.server import products
 from hpsearch.server.live.content import submission_content, trial_content
 from hpsearch.server.live.reader import with_curves
-from hpsearch.server.live.views import Views, joined
+from hpsearch.server.live.views import joined
 from hpsearch.server.places import TooLarge
 from hpsearch.server.queue import SubmissionState
 from hpsearch.server.routes.common import ANSWERS, Reader, ServiceOf, StudyId, Submitter, UploadDigest, check_owner
 from hpsearch.server.submissions import Submitted, submit
+from hpsearch.server.tokens import Identity
 
 EVENT_SECONDS, COMMENT_SECONDS = 0.5, 15.0  # between two looks for events; between two signs of life
 MAX_STREAMS = 200  # event streams at the same time
@@ -128,14 +129,14 @@ def _trials(
 
 @STUDY_ROUTES.get("/studies/{id}/events", response_class=StreamingResponse)
 async def _events(
-    id: StudyId, service: ServiceOf, _: Reader, last_event_id: Annotated[str | None, Header()] = None
+    id: StudyId, service: ServiceOf, identity: Reader, last_event_id: Annotated[str | None, Header()] = None
 ) -> StreamingResponse:
     """Stream what happens as server-sent events: `stage`, `trial`, `best`, `state` and `done`."""
     await run_in_threadpool(service.queue.get, id)
     if _STREAMS.count >= MAX_STREAMS:
         raise HTTPException(429, "too many event streams are open")
     after = int(last_event_id) if last_event_id and last_event_id.isdecimal() and len(last_event_id) < 10 else 0
-    return StreamingResponse(_stream(service.views, id, after), media_type="text/event-stream")
+    return StreamingResponse(_stream(service, identity, id, after), media_type="text/event-stream")
 
 
 @STUDY_ROUTES.get("/studies/{id}/log", response_class=PlainTextResponse)
@@ -169,9 +170,10 @@ def _priority(id: StudyId, given: PriorityRequest, service: ServiceOf, identity:
 def _delete(id: StudyId, service: ServiceOf, identity: Submitter) -> Response:
     """Delete a study that does not run, with its database and model."""
     check_owner(service, id, identity)
-    service.queue.delete(id)
+    service.queue.hold(id)
     service.views.forget(id)
     service.places.delete_study(id)
+    service.queue.delete(id)
     return Response(status_code=204)
 
 
@@ -202,13 +204,13 @@ class _Streams:
 _STREAMS = _Streams()
 
 
-async def _stream(views: Views, id: str, after: int) -> AsyncIterator[bytes]:
-    """Yield server-sent events until the study has ended."""
+async def _stream(service: ServiceOf, identity: Identity, id: str, after: int) -> AsyncIterator[bytes]:
+    """Yield server-sent events until the study has ended, or the token of the client is removed."""
     _STREAMS.count += 1
     state, silent = "", 0.0
     try:
-        while True:
-            view = await views.current(id)
+        while service.tokens.may_still(identity):
+            view = await service.views.current(id)
             if view.study is not None and after > len(view.journal):
                 after = 0  # of a server before this one, which had read them in another order
             begun = after

@@ -21,8 +21,8 @@ from hpsearch.server.queue import Queue
 from hpsearch.server.routes.app import create_app
 from hpsearch.server.routes.common import Service
 from hpsearch.server.runner import Runner, Share
-from hpsearch.server.serve import ServerOptions, http_settings, listening, names_of
-from hpsearch.server.tokens import Tokens
+from hpsearch.server.serve import TOKEN_FILE, ServerOptions, http_settings, listening, names_of
+from hpsearch.server.tokens import TokenFile, Tokens
 
 STUDY: dict[str, Any] = {
     "train": {"optimizer": "momentum", "epochs": 3, "early_stopping": None},
@@ -111,9 +111,10 @@ def serving(root: Path, *, jobs: int = 1, run: bool = True, **policy: Any) -> It
         stack.callback(queue.close)
         runner = Runner(queue, places, Share(jobs, 1, None, "none"))
         limits = Limits(*names_of(options, port), 1 << 20, 1 << 20)
-        views = Views(queue, places)
+        TOKENS.save(root / TOKEN_FILE)
+        views, tokens = Views(queue, places), TokenFile(root / TOKEN_FILE)
         stack.callback(views.close)
-        service = Service(queue, places, runner, views, Policy(**policy), TOKENS, limits, 50)
+        service = Service(queue, places, runner, views, Policy(**policy), tokens, limits, 50)
         settings = http_settings(options) | {"log_level": "critical", "timeout_graceful_shutdown": 1}
         server = uvicorn.Server(uvicorn.Config(create_app(service), **settings))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [number]})

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -124,6 +125,44 @@ def test_servers_of_others() -> None:
     for body in (b"<html>", b"[1]", b"\xff"):
         with other_server(200, {}, body) as (url, _), pytest.raises(ServerError, match="the answer cannot be read"):
             Client(url, "a" * 20).study("0" * 16)
+
+
+def test_a_stream_that_breaks_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when the server is killed, or a proxy has none to ask: it is opened again after the last event."""
+    monkeypatch.setattr(module, "PAUSES", (0.01,))
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+    events = [b'id: %d\nevent: trial\ndata: {"number": %d}\n\n' % (n, n) for n in range(1, 5)]
+    end = b'event: done\ndata: {"state": "done"}\n\n'
+    cut = [head + events[0] + events[1][:30], b"", b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n"]
+    answers = [*cut, head + b": still here\n\n" + b"".join(events[1:3]), head + events[3] + end]
+    asked = []
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            for answer in answers:
+                connection, _ = listening.accept()
+                with connection:
+                    asked.append(connection.recv(65536).lower().partition(b"last-event-id: ")[2].split(b"\r")[0])
+                    connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        client = Client(f"http://127.0.0.1:{listening.getsockname()[1]}", "a" * 20)
+        found = list(client.events("0" * 16))
+        thread.join()
+    assert [content["number"] for kind, content in found if kind == "trial"] == [1, 2, 3, 4]
+    assert asked == [b"0", b"1", b"1", b"1", b"3"]
+    assert [kind for kind, _ in found] == ["trial", "waiting", "trial", "trial", "waiting", "trial", "done"]
+
+
+def test_a_server_that_does_not_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PAUSES", (0.01,))
+    monkeypatch.setattr(module, "PATIENCE", 0.05)
+    with other_server(200, {}, b"id: 1\nevent: trial\ndata: {}\n\n") as (url, _):
+        events = Client(url, "a" * 20).events("0" * 16)
+        assert next(events) == ("trial", {})
+    with pytest.raises(ServerError, match="does not answer"):
+        list(events)
 
 
 def test_no_server() -> None:

@@ -1,5 +1,7 @@
 """The queue: which study is next, states and their transitions, requests that are repeated."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -31,9 +33,14 @@ def test_what_is_added_is_found(queue: Queue) -> None:
 def test_a_study_waits_until_its_folder_is_complete(queue: Queue) -> None:
     held = queue.add("study", "ann", 0, {}, "body")[0]
     assert queue.next() is None and queue.listed() == []
-    assert queue.delete_held() == [held.id] and queue.delete_held() == []
-    add(queue)
-    assert queue.delete_held() == []
+    assert queue.held() == [held.id]
+    with pytest.raises(ServerError, match="not found"):
+        queue.get(held.id)
+    queue.delete(held.id)
+    assert queue.held() == []
+    added = add(queue)
+    queue.delete(added.id)
+    assert queue.held() == [] and queue.get(added.id) == added
 
 
 def test_order(queue: Queue) -> None:
@@ -56,11 +63,12 @@ def test_transitions(queue: Queue) -> None:
     with pytest.raises(ServerError, match=r"is running; it must be queued or failed"):
         queue.change(submission.id, "done", "queued", "failed")
     with pytest.raises(ServerError, match="is running; cancel it first"):
-        queue.delete(submission.id)
+        queue.hold(submission.id)
     queue.change(submission.id, "failed", "running", error="why")
     assert queue.get(submission.id).error == "why" and queue.counts()["failed"] == 1
     assert queue.set_priority(submission.id, 7).priority == 7
-    queue.delete(submission.id)
+    queue.hold(submission.id)
+    assert queue.held() == [submission.id]
     assert queue.listed() == [] and set(queue.counts().values()) == {0}
 
 
@@ -83,3 +91,31 @@ def test_it_is_kept(tmp_path: Path) -> None:
     submission = add(queue)
     queue.close()
     assert Queue(url).listed() == [submission] and (tmp_path / "server.db").stat().st_mode & 0o077 == 0
+
+
+def test_a_cancelled_study_stays_cancelled(tmp_path: Path) -> None:
+    """What a user was told is stored; how the process ends afterwards does not matter."""
+    queue = Queue(url_of(str(tmp_path / "server.db")))
+    waiting, running, ended = add(queue), add(queue), add(queue)
+    assert queue.cancel(waiting.id).state == "cancelled"
+    for submission in (running, ended):
+        queue.change(submission.id, "running", "queued")
+    queue.leave(ended.id, "done", ended=1.0)
+    for id in (waiting.id, ended.id):
+        with pytest.raises(ServerError, match="it must be queued or running"):
+            queue.cancel(id)
+    assert (cancelled := queue.cancel(running.id)).cancelling and cancelled.state == "running"
+    queue.close()
+    again = Queue(url_of(str(tmp_path / "server.db")))
+    left = again.leave(running.id, "failed", error="killed")
+    assert (left.state, left.error, left.cancelling) == ("cancelled", None, False) and left.ended
+    with pytest.raises(ServerError, match="it must be running"):
+        again.leave(running.id, "queued")
+    assert again.get(ended.id).ended == 1.0
+
+
+def test_a_table_of_another_version(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "server.db")) as connection, connection:
+        connection.execute("CREATE TABLE hpsearch_submission (number INTEGER, id TEXT, name TEXT)")
+    with pytest.raises(ServerError, match=r"another version of hpsearch .*no column archived"):
+        Queue(url_of(str(tmp_path / "server.db")))

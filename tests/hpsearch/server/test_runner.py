@@ -84,3 +84,27 @@ def test_another_server_takes_over(tmp_path: Path) -> None:
             time.sleep(0.02)
     with serving(tmp_path / "root") as second:
         assert second.wait(id, "done", "failed")["finished"] == 10
+
+
+def test_a_cancelled_study_of_an_earlier_server(tmp_path: Path) -> None:
+    """The server was killed before it had ended the process: the study is cancelled, and does not run again."""
+    with serving(tmp_path / "root", run=False) as first:
+        ids = [first.submit() for _ in range(2)]
+        for id in ids:
+            first.service.queue.change(id, "running", "queued")
+        answer = first.ask("POST", f"studies/{ids[0]}/cancel")
+        assert (answer.status, answer.json["state"], answer.json["cancelling"]) == (200, "running", True)
+    with serving(tmp_path / "root") as second:
+        assert second.ask("GET", f"studies/{ids[0]}").json["state"] == "cancelled"
+        assert second.ask("GET", f"studies/{ids[1]}").json["state"] in ("queued", "running", "done")
+
+
+def test_a_deletion_that_was_broken_off(tmp_path: Path) -> None:
+    """The server was killed before the folder was deleted."""
+    with serving(tmp_path / "root", run=False) as first:
+        id = first.submit()
+        first.service.queue.hold(id)
+        folder = first.service.places.study(id)
+        assert folder.exists() and first.ask("GET", f"studies/{id}").status == 404
+    with serving(tmp_path / "root"):
+        assert not folder.exists()

@@ -36,5 +36,5 @@ def test_refused(places: Places, text: str, files: dict[str, str], error: type[E
     queue = Queue(places.queue)
     with pytest.raises(error) as caught:
         submit(queue, places, Policy(), Submitted(text, files, 0, "body"), "ann", None)
-    assert queue.listed() == [] == queue.delete_held() and list((places.root / "studies").iterdir()) == []
+    assert queue.listed() == [] == queue.held() and list((places.root / "studies").iterdir()) == []
     assert "/tmp" not in str(caught.value)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hpsearch.errors import ServerError
-from hpsearch.server.tokens import RIGHTS, Identity, Tokens
+from hpsearch.server.tokens import RIGHTS, Identity, TokenFile, Tokens
 
 
 def test_the_first_token(tmp_path: Path) -> None:
@@ -59,3 +59,23 @@ def test_a_file_that_others_can_read(tmp_path: Path) -> None:
     (tmp_path / "tokens.json").chmod(0o644)
     with pytest.raises(ServerError, match="chmod 600"):
         Tokens.load(tmp_path / "tokens.json")
+
+
+def test_a_file_that_changes(tmp_path: Path) -> None:
+    """It is read again; while it cannot be read, the tokens are those before."""
+    file = tmp_path / "tokens.json"
+    tokens = TokenFile(file)
+    known = Tokens(tokens.known)
+    more = known.with_new("ann", "submit")
+    ann = more.known["ann"][0]
+    assert tokens.identity(ann) is None
+    more.save(file)
+    identity = tokens.identity(ann)
+    assert identity == Identity("ann", "submit") and tokens.may_still(identity)
+    file.write_text("{")
+    assert tokens.identity(ann) == identity and "cannot be read" in (tokens.mistake or "")
+    file.unlink()
+    assert tokens.identity(ann) == identity
+    known.save(file)
+    assert tokens.identity(ann) is None and tokens.mistake is None and not tokens.may_still(identity)
+    assert not tokens.may_still(Identity("admin", "read"))
