@@ -156,7 +156,7 @@ def run(
     spec, notices, folder = _spec(study, tuple(overrides))
     url = named_url(os.fspath(storage)) if storage is not None else default_url(folder / "study.yaml", spec.name)
     options = Options(workers, tracking_uri or default_tracking_uri(), retry_failed=retry_failed, executor=executor)
-    options = options._replace(cluster=cluster)
+    options = options._replace(cluster=cluster, folder=folder)
     with Session(spec, url, options) as session:
         notices = [*notices, *session.notices]
         for progress in session.run():

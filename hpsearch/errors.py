@@ -4,6 +4,7 @@ HpsearchError          exit code 2; the message has the location, what must hold
 ├── SpecError          an invalid study file: all its mistakes at once, each with its line
 ├── DataError          data that cannot be read or learned from
 ├── StorageError       a study database that is missing, belongs to another study, is locked, full or read-only
+├── TrainingCodeError  training code of a study that is missing, cannot be imported, or has another interface
 ├── KernelError        the kernel that a study trains with cannot be loaded
 ├── ClusterError       a cluster that does not answer, refuses the connection, or has no worker that can train
 ├── ServerError        a server that does not answer or refuses a request, or one that cannot start
@@ -70,6 +71,10 @@ class DataError(HpsearchError):
 
 class StorageError(HpsearchError):
     """A study database that cannot be used."""
+
+
+class TrainingCodeError(HpsearchError):
+    """Training code of a study that cannot be used."""
 
 
 class KernelError(HpsearchError):

@@ -21,7 +21,7 @@ def check_command(study: Path, overrides: tuple[str, ...]) -> None:
     for notice in filter(None, [*startup_notices(spec), idle_notice(spec, worker_count(spec))]):
         say(f"note: {notice}", err=True)
     stages = ", ".join(f"{s.name} {s.trials or s.size}: {s.how}" for s in spec.stages)
-    split = "" if spec.data.split is None else f"; rows split {spec.data.split.described}"
+    split = "" if spec.data is None or spec.data.split is None else f"; rows split {spec.data.split.described}"
     say(f"{study}: ok: study '{spec.name}', {spec.metric.described}; {stages}{split}")
 
 

@@ -78,7 +78,7 @@ def run_command(
         url, parent = forked_url(url, spec.name), url
     options = Options(workers, tracking_or_default(tracking_uri), retry_failed=retry_failed)
     options = options._replace(parent=parent, parent_study=parent_study, rollback=storage_mode == "rollback")
-    options = options._replace(cluster=cluster[0], certificates=cluster[1])
+    options = options._replace(cluster=cluster[0], certificates=cluster[1], folder=study.parent)
     _run(spec, url, options, tracking_uri, quiet)
 
 

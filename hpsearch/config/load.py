@@ -15,12 +15,15 @@ from hpsearch.config.hints import MAX_NAME_LENGTH, key_hint, value_hint
 from hpsearch.config.messages import Errors, validate_part
 from hpsearch.config.references import Parameters
 from hpsearch.config.rules import cross_section_errors
-from hpsearch.config.spec import AnyParameter, Spec
+from hpsearch.config.spec import AnyParameter, Spec, Train
+from hpsearch.config.spec.objective import KINDS
 from hpsearch.data.sources import SOURCES
 from hpsearch.errors import Mistake, SpecError
 
 MAX_INTEGER = 10**300
 SECTION_NAMES: tuple[str, ...] = tuple(Spec.model_fields)
+REQUIRED = ("name", "data", "parameters", "stages")
+_WITHOUT_DATA = ("function", "command")  # keys of `train` with which a study need not have data
 _PARAMETER_NAME = re.compile(r"[\w .:/-]+")  # the characters that MLflow allows
 
 
@@ -121,8 +124,8 @@ def _validated(content: dict[str, Any]) -> tuple[Spec | None, Errors]:
     for name, field in Spec.model_fields.items():
         if name in content:
             sections[name] = _VALIDATORS.get(name, _section)(name, content[name], errors)
-        elif field.is_required():
-            errors.append(((name,), f"missing; a study must have {', '.join(_required())}"))
+        elif name in REQUIRED and not (name == "data" and _needs_no_data(content)):
+            errors.append(((name,), f"missing; a study must have {', '.join(REQUIRED)}"))
         else:
             sections[name] = field.get_default(call_default_factory=True)
     errors += cross_section_errors(sections)
@@ -136,6 +139,8 @@ def _section(name: str, content: Any, errors: Errors) -> Any:
 
 def _data(name: str, content: Any, errors: Errors) -> Any:
     """Validate `data` with the class of its source."""
+    if content is None:  # of a stored study without data
+        return None
     source = content.get("source") if isinstance(content, dict) else content
     if not isinstance(source, str) or source not in SOURCES:
         errors.append(
@@ -169,11 +174,21 @@ def _wrong_name(name: str) -> str | None:
     return None
 
 
-_VALIDATORS = {"data": _data, "parameters": _parameters}
+def _train(name: str, content: Any, errors: Errors) -> Any:
+    """Validate `train` with the class of what trains: the engine, unless a key names a function or the like."""
+    named = [key for key in KINDS if isinstance(content, dict) and content.get(key) is not None]
+    if len(named) > 1:
+        errors.append(((name, named[1]), f"a study trains by one of {' and '.join(named)}; remove the others"))
+        return None
+    return validate_part((name,), content, KINDS[named[0]] if named else Train, errors)
 
 
-def _required() -> Iterator[str]:
-    return (name for name, field in Spec.model_fields.items() if field.is_required())
+def _needs_no_data(content: Mapping[str, Any]) -> bool:
+    train = content.get("train")
+    return isinstance(train, dict) and any(train.get(key) is not None for key in _WITHOUT_DATA)
+
+
+_VALIDATORS = {"data": _data, "parameters": _parameters, "train": _train}
 
 
 def _large_integers(content: Any, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:

@@ -21,7 +21,7 @@ from engine.registry import Registry
 from engine.training.clipping import CLIPS
 from engine.training.schedules import SCHEDULES
 from hpsearch.config.document import KeyPath
-from hpsearch.config.spec import Choice, ModelSpec, Spec, Train
+from hpsearch.config.spec import AnyTraining, Choice, ModelSpec, Spec, Train
 from hpsearch.config.spec.model import BATCH_NORM_PLACES, LAYER_LISTS
 from hpsearch.core.space import Clause, Condition, Fixed, Parameter, Space, Value, Values, build_space
 from hpsearch.data.preprocessing import IMPUTES, SCALES
@@ -65,7 +65,7 @@ def search_space(spec: Spec) -> Space:
 
 
 def conditions(
-    model: ModelSpec, train: Train, data: Source | None, parameters: Parameters
+    model: ModelSpec, train: AnyTraining, data: Source | None, parameters: Parameters
 ) -> dict[str, tuple[Condition, ...]]:
     """Return parameter → conditions: it is active where any of them holds; without conditions it is always active."""
     by_parameter: dict[str, list[Condition]] = {}
@@ -79,7 +79,7 @@ def conditions(
 def preprocessing_values(spec: Spec) -> dict[str, tuple[Value, ...]]:
     """Return parameter → all its values, for the parameters that settings of preprocessing refer to."""
     values: dict[str, tuple[Value, ...]] = {}
-    for reference in _data(spec.data):
+    for reference in _data(spec.data) if spec.data else ():
         parameter = spec.parameters.get(reference.value) if isinstance(reference.value, str) else None
         if isinstance(parameter, Values) and reference.value not in (reference.menu or ()):
             values[reference.value] = parameter.values
@@ -99,14 +99,14 @@ def _data(data: Source) -> Iterator[Reference]:
 
 
 def references(
-    model: ModelSpec | None, train: Train | None, data: Source | None, parameters: Parameters
+    model: ModelSpec | None, train: AnyTraining | None, data: Source | None, parameters: Parameters
 ) -> Iterator[Reference]:
     """Yield every setting of a study file that may refer to a parameter."""
     if data:
         yield from _data(data)
-    if model:
+    if model and isinstance(train, Train | None):
         yield from _model(model, parameters)
-    if train:
+    if isinstance(train, Train):
         for name in ("learning_rate", "l2", "l1", "label_smoothing"):
             rate = name == "learning_rate"
             yield Reference(("train", name), getattr(train, name), name, "number", required=rate)

@@ -5,12 +5,23 @@ from itertools import islice
 from typing import Any
 
 from engine.types import EngineError
+from hpsearch.config.code_rules import code_errors
 from hpsearch.config.document import KeyPath
 from hpsearch.config.hints import counterpart_of_parameter, hint, key_hint, parameter_hint, value_hint
 from hpsearch.config.instantiate import builders
 from hpsearch.config.messages import Errors, section_of, validate_part
 from hpsearch.config.references import Parameters, Reference, conditions, references
-from hpsearch.config.spec import Ensemble, Metric, ModelSpec, Stage, Train
+from hpsearch.config.spec import (
+    METRIC_NAMES,
+    AnyTraining,
+    CommandTraining,
+    Ensemble,
+    FunctionTraining,
+    Metric,
+    ModelSpec,
+    Stage,
+    Train,
+)
 from hpsearch.core.space import Axis, Fixed, Parameter, Point, Range, Values, build_space
 from hpsearch.data.sources.base import Source
 from hpsearch.samplers import missing_extra
@@ -27,12 +38,14 @@ def cross_section_errors(sections: Mapping[str, Any]) -> Errors:
     """
     stages: tuple[Stage, ...] = sections.get("stages") or ()
     model: ModelSpec | None = sections.get("model")
-    train: Train | None = sections.get("train")
+    train: AnyTraining | None = sections.get("train")
     data: Source | None = sections.get("data")
     parameters: Parameters | None = sections.get("parameters")
     shared = sections.get("budget") is not None or sections.get("timeout") is not None
     errors: Errors = [*_stages(stages, shared), *_metric(sections.get("metric"), train)]
     errors += _ensemble(sections.get("ensemble"), stages)
+    if train is not None and not isinstance(train, Train):
+        errors += code_errors(sections, train)
     if parameters is None:
         return errors
     all_references = list(references(model, train, data, parameters))
@@ -40,9 +53,11 @@ def cross_section_errors(sections: Mapping[str, Any]) -> Errors:
     wrong = ((r.path, message) for r in all_references if (message := _reference_error(r, parameters, used)))
     reference_errors = list(islice(wrong, MAX_REFERENCE_ERRORS))
     errors += reference_errors
-    if reference_errors or model is None or train is None or data is None:
+    own_data = isinstance(train, FunctionTraining | CommandTraining)
+    if reference_errors or model is None or train is None or (data is None and not own_data):
         return errors
-    errors += islice(_unused(all_references, parameters, used), MAX_REFERENCE_ERRORS)
+    if isinstance(train, Train):
+        errors += islice(_unused(all_references, parameters, used), MAX_REFERENCE_ERRORS)
     valid = {name: p for name, p in parameters.items() if p is not None}
     if len(valid) < len(parameters):
         return errors
@@ -52,10 +67,12 @@ def cross_section_errors(sections: Mapping[str, Any]) -> Errors:
         errors.append((("parameters",), f"two parameters have the internal name '{key}'; rename one of them"))
     fixed = {name: p.value for name, p in valid.items() if isinstance(p, Fixed)}
     errors += _points(stages, {a.name: a for a in axes}, fixed)
-    return errors + list(_networks(model, train, valid, len(all_references)))
+    return errors + (list(_networks(model, train, valid, len(all_references))) if isinstance(train, Train) else [])
 
 
-def _metric(metric: Metric | None, train: Train | None) -> Iterator[tuple[KeyPath, str]]:
+def _metric(metric: Metric | None, train: AnyTraining | None) -> Iterator[tuple[KeyPath, str]]:
+    if metric and metric.name not in METRIC_NAMES and not isinstance(train, FunctionTraining | CommandTraining | None):
+        yield ("metric", "name"), f"unknown '{metric.name}'{value_hint('metric.name', metric.name, list(METRIC_NAMES))}"
     if metric and train and metric.name == "epochs" and (train.stop is None or train.stop.value is None):
         yield ("metric", "name"), "epochs counts the epochs until train.stop.value is reached, which is missing"
 

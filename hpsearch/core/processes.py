@@ -163,3 +163,36 @@ def kill_process(pid: int) -> None:
     """Kill a child process. `Process.kill` does nothing once the fork server is gone."""
     with contextlib.suppress(OSError):  # the process has ended already
         os.kill(pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+
+
+def descendants(pid: int) -> list[int]:
+    """Return the processes below a process, parents first; empty where the system does not tell."""
+    found: list[int] = []
+    waiting = [pid]
+    while waiting:
+        for task in Path(f"/proc/{waiting.pop()}/task").glob("*/children"):
+            with contextlib.suppress(OSError, ValueError):  # it has ended
+                children = [child for child in map(int, task.read_text().split()) if child not in found]
+                found += children
+                waiting += children
+    return found
+
+
+def end_descendants(pid: int) -> None:
+    """Kill the processes below a process."""
+    for child in descendants(pid):
+        with contextlib.suppress(OSError):
+            os.kill(child, getattr(signal, "SIGKILL", signal.SIGTERM))
+    if pid == os.getpid():
+        with contextlib.suppress(ChildProcessError, AttributeError):
+            while os.waitpid(-1, os.WNOHANG) != (0, 0):
+                pass
+
+
+def memory_of(pid: int) -> int:
+    """Return the resident memory of a process and those below it, in bytes; 0 where the system does not tell."""
+    size, total = os.sysconf("SC_PAGE_SIZE"), 0
+    for each in (pid, *descendants(pid)):
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            total += int(Path(f"/proc/{each}/statm").read_text().split()[1]) * size
+    return total

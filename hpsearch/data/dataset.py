@@ -66,6 +66,11 @@ class Dataset:
     variants: tuple[tuple[tuple[Value, ...], "Dataset"], ...] = ()
     notices: tuple[str, ...] = ()
 
+    @classmethod
+    def empty(cls, folder: str) -> "Dataset":
+        """Return the dataset of a study without data."""
+        return cls(folder, (), 0, (), "", tuple((part, 0) for part in PART_NAMES))
+
     @property
     def loss(self) -> Loss:
         """Softmax cross-entropy, a single sigmoid for two classes, squared error for a regression."""

@@ -268,7 +268,7 @@ def _layer_histograms(
     sample = _evenly_spaced(len(first_fold), BATCH_ROWS)
     batch = Rows(first_fold.x[sample], first_fold.y[sample])
     try:
-        result = histograms(network, theta, batch, hyperparameters(spec.train, point), BINS)
+        result = histograms(network, theta, batch, hyperparameters(spec.engine, point), BINS)
     except EngineError:  # fewer rows than batch norm needs
         return [], []
     return [_histogram(network, h) for h in result.activations], [_histogram(network, h) for h in result.gradients]

@@ -50,13 +50,13 @@ def lr_range_test(spec: Spec, low: float, high: float, steps: int) -> LrRange:
     """
     point = center_point(spec)
     with private_folder() as folder:
-        dataset, _ = prepare(spec.data, spec.seed, folder, preprocessing_values(spec))
+        dataset, _ = prepare(spec.source, spec.seed, folder, preprocessing_values(spec))
         check_fit(spec, dataset)
         rows = dataset.at(point).part("train")
         if rows is None:
             raise DataError("data.split: there are no training rows")
         generator = np.random.default_rng(derive(spec.seed, "range test"))
-        hyper = hyperparameters(spec.train, point)
+        hyper = hyperparameters(spec.engine, point)
         with threadpool_limits(1):
             network = build_network(spec, dataset, point)
             return LrRange(point, range_test(network, hyper, generator, rows, low, high, steps))

@@ -72,7 +72,7 @@ class Client:
         path = Path(study)
         spec, _ = load_spec(path)
         files = {}
-        if spec.data.source in LOCAL_SOURCES:
+        if spec.data is not None and spec.data.source in LOCAL_SOURCES:
             named = [getattr(spec.data, name, None) for name in _PATHS]
             split = getattr(spec.data.split, "file", None)
             files = {name: self.upload(Path(name)) for name in [*named, split] if name and not os.path.isabs(name)}

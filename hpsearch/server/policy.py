@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hpsearch.config.spec import Spec
+from hpsearch.config.spec.objective import KINDS
 from hpsearch.errors import Mistake, SpecError
 
 LOCAL_SOURCES = ("csv", "parquet", "npz", "sklearn", "formula")  # that read uploads, or no files at all
@@ -38,8 +39,11 @@ class Policy(NamedTuple):
             raise SpecError(mistakes)
 
     def _found(self, content: dict[str, Any], files: Mapping[str, str]) -> Iterator[tuple[tuple[str, ...], str]]:
-        source = content["data"]["source"]
-        if source not in LOCAL_SOURCES and not self.any_source:
+        for key in KINDS:
+            if content["train"].get(key) is not None and not self.any_source:
+                yield ("train", key), "training code is not allowed on this server"
+        source = (content["data"] or {}).get("source")
+        if source is not None and source not in LOCAL_SOURCES and not self.any_source:
             yield (
                 ("data", "source"),
                 f"source {source} is not allowed on this server; allowed: {', '.join(LOCAL_SOURCES)}",

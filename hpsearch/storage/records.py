@@ -34,6 +34,20 @@ class StoredStudy(NamedTuple):
     forked: str | None = None
 
 
+class StoredFile(NamedTuple):
+    """A file of the code that trains a study.
+
+    Attributes:
+        name: path, relative to the folder of the study file if it lies inside.
+        digest: SHA-256 of the content.
+        content: None for a large or binary file.
+    """
+
+    name: str
+    digest: str
+    content: bytes | None
+
+
 class StoredStage(NamedTuple):
     """A stage that has begun.
 

@@ -17,7 +17,7 @@ from hpsearch.storage.connection import Connection, checked_file
 from hpsearch.storage.database import file_of
 from hpsearch.storage.lease import Lease
 from hpsearch.storage.optuna_mirror import OptunaMirror
-from hpsearch.storage.records import StoredStudy, Trial
+from hpsearch.storage.records import StoredFile, StoredStudy, Trial
 from hpsearch.storage.snapshot import open_snapshot
 from hpsearch.storage.sqlite_file import BUSY_TIMEOUT, file_stamp
 from hpsearch.storage.study_tables import BaselineTable, EnsembleTable, StageTable, StudyTable, WeightsTable
@@ -97,6 +97,7 @@ class StudyDatabase:
         version: str,
         prior: Sequence[Trial] = (),
         forked: str | None = None,
+        code: Sequence[StoredFile] = (),
     ) -> StoredStudy:
         """Store a new study.
 
@@ -105,11 +106,12 @@ class StudyDatabase:
             version: versions of the packages.
             prior: finished trials of the study that it is forked from.
             forked: name of the study that it is forked from.
+            code: the files that train it.
         """
         digest, now = spec_hash(json.dumps(spec)), time.time()
         self.connection.study = self.connection.study or name
         study = StoredStudy(name, uuid.uuid4().hex, spec, fingerprint, version, now, digest, forked)
-        self.study.begin(study, prior)
+        self.study.begin(study, prior, code)
         return study
 
     def retry_failed(self, stage: str) -> int:

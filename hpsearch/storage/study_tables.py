@@ -15,8 +15,17 @@ from hpsearch.storage.access.transaction import Transaction
 from hpsearch.storage.connection import NO_STUDY, Connection
 from hpsearch.storage.database import display_name
 from hpsearch.storage.lease import Lease
-from hpsearch.storage.records import Baseline, StoredEnsemble, StoredStage, StoredStudy, StoredWeights, Trial, TrialKey
-from hpsearch.storage.tables import BASELINE, CHAMPION, ENSEMBLE, PREPARED, STAGE, STUDY, spec_hash
+from hpsearch.storage.records import (
+    Baseline,
+    StoredEnsemble,
+    StoredFile,
+    StoredStage,
+    StoredStudy,
+    StoredWeights,
+    Trial,
+    TrialKey,
+)
+from hpsearch.storage.tables import BASELINE, CHAMPION, CODE, ENSEMBLE, PREPARED, STAGE, STUDY, spec_hash
 from hpsearch.storage.trials import insert_trials
 
 
@@ -49,16 +58,18 @@ class StudyTable:
         """Return whether the stored spec matches its stored hash."""
         return all(row.hash == spec_hash(row.spec) for row in self._connection.rows(STUDY))
 
-    def begin(self, study: StoredStudy, prior: Sequence[Trial] = ()) -> None:
+    def begin(self, study: StoredStudy, prior: Sequence[Trial] = (), code: Sequence[StoredFile] = ()) -> None:
         """Store a new study.
 
         Args:
             prior: finished trials of the study that it is forked from.
+            code: the files that train it.
         """
         row = {**study._asdict(), "spec": json.dumps(study.spec)}
 
         def work(transaction: Transaction) -> None:
             transaction.insert(STUDY, row)
+            transaction.insert(CODE, *(file._asdict() for file in code))
             insert_trials(transaction, prior)
 
         self._lease.write(work)
@@ -68,6 +79,19 @@ class StudyTable:
         text = json.dumps(spec)
         values = {"spec": text, "hash": spec_hash(text)}
         self._lease.write(lambda transaction: transaction.update(STUDY, values))
+
+    def code(self) -> list[StoredFile]:
+        """Return the files that train the study, by name."""
+        return sorted(StoredFile(row.name, row.digest, row.content) for row in self._connection.rows(CODE))
+
+    def change_code(self, code: Sequence[StoredFile]) -> None:
+        """Replace the files that train the study."""
+
+        def work(transaction: Transaction) -> None:
+            transaction.delete(CODE)
+            transaction.insert(CODE, *(file._asdict() for file in code))
+
+        self._lease.write(work)
 
     def prepared(self) -> list[bytes]:
         """Return the stored `PreparedData` of each preprocessing variant, as bytes."""

@@ -94,6 +94,14 @@ PREPARED = sa.Table(
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),  # of the preprocessing variant
     sa.Column("content", sa.LargeBinary, nullable=False),  # `PreparedData.to_bytes`
 )
+CODE = sa.Table(
+    "hpsearch_code",
+    METADATA,
+    _study(),
+    sa.Column("name", sa.String(1000), primary_key=True),  # path of the file, relative to the folder of the study file
+    sa.Column("digest", sa.String(64), nullable=False),  # SHA-256 of the content
+    sa.Column("content", sa.LargeBinary),  # NULL for a large or binary file
+)
 BASELINE = sa.Table(
     "hpsearch_baseline",
     METADATA,

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from hpsearch.config.spec import Train
 from hpsearch.data.preprocessing import Preprocessing
 from hpsearch.models.diagnostics import Diagnostics, diagnose
 from hpsearch.models.export import champion_model, ensemble_model
@@ -10,7 +11,7 @@ from hpsearch.search.champion import with_test_scores
 from hpsearch.storage.records import StoredEnsemble, StoredWeights, Trial
 from hpsearch.study.context import StudyContext, StudyState
 from hpsearch.study.ending.retraining import retrained, usable_weights
-from hpsearch.training.scores import final_scores
+from hpsearch.training.objectives import objective_of
 
 
 def score_champion(context: StudyContext, state: StudyState) -> None:
@@ -24,7 +25,8 @@ def score_champion(context: StudyContext, state: StudyState) -> None:
         weights = stored.weights if stored else _weights_again(context, state, champion)
         if weights is None:
             return
-        scores = final_scores(context.spec, context.dataset, champion.point, weights)
+        objective = objective_of(context.spec)
+        scores = objective.final_scores(context.spec, context.dataset, champion.point, weights, champion.metrics)
         storage.weights.save_champion(StoredWeights(*champion.key, weights, scores))
         state.kept.add(champion.key)
     stage = context.spec.stage_names.index(champion.stage)
@@ -46,6 +48,8 @@ def store_diagnostics(
         prepared: for each preprocessing variant, the preprocessing of each fold.
     """
     stored = context.storage.weights.find(champion)
+    if not isinstance(context.spec.train, Train):
+        return
     if champion is None or stored is None or stored.test is None or Diagnostics.from_bytes(stored.diagnostics):
         return
     dataset = context.dataset.at(champion.point)
@@ -56,7 +60,7 @@ def store_diagnostics(
 def save_model(context: StudyContext, champion: Trial | None, folder: Path) -> Path | None:
     """Save the champion's model in a folder; return the folder, or None if the weights are not stored."""
     stored = context.storage.weights.find(champion)
-    if champion is None or stored is None:
+    if champion is None or stored is None or not isinstance(context.spec.train, Train):
         return None
     champion_model(context.spec, context.storage, champion, stored).save(folder, example=True)
     return folder

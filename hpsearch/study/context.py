@@ -12,6 +12,7 @@ from hpsearch.storage.records import StoredEnsemble, Trial, TrialKey
 from hpsearch.storage.study_db import StudyDatabase
 from hpsearch.tracking.base import Tracker
 from hpsearch.training.executors.base import Executor
+from hpsearch.training.task import NO_CODE, TrainingCode
 
 
 class StudyContext(NamedTuple):
@@ -20,6 +21,7 @@ class StudyContext(NamedTuple):
     Attributes:
         space: the search space of `spec`.
         stop: called between steps; when it returns True, finished work is stored and `Interrupted` is raised.
+        code: the files that train, unless the engine does.
     """
 
     spec: Spec
@@ -29,6 +31,7 @@ class StudyContext(NamedTuple):
     executor: Executor
     tracker: Tracker
     stop: Callable[[], bool] = lambda: False
+    code: TrainingCode = NO_CODE
 
 
 @final

@@ -11,6 +11,7 @@ from hpsearch.search.earlier import distinct_outcomes
 from hpsearch.storage.records import PRIOR, StoredStudy, Trial
 from hpsearch.storage.study_db import StudyDatabase, read
 from hpsearch.study.summary import restore_study
+from hpsearch.training.task import TrainingCode
 
 
 class ParentStudy(NamedTuple):
@@ -18,12 +19,14 @@ class ParentStudy(NamedTuple):
 
     Attributes:
         trials: its finished trials, each outcome once, without failed trials and trials of a confirming stage.
+        code: digest of the files that train it.
     """
 
     stored: StoredStudy
     spec: Spec
     space: Space
     trials: list[Trial]
+    code: str = ""
 
 
 class Transfer(NamedTuple):
@@ -57,10 +60,14 @@ def _parent(storage: StudyDatabase) -> ParentStudy:
     space = search_space(spec)
     stages = [PRIOR, *(stage.name for stage in spec.stages if not stage.confirms)]
     trials = distinct_outcomes([_without_copies(storage.trials.load(name, space)) for name in stages])
-    return ParentStudy(stored, spec, space, [t for t in trials if t.state in ("complete", "pruned", "diverged")])
+    code = TrainingCode("", tuple((file.name, file.digest) for file in storage.study.code()))
+    finished = [t for t in trials if t.state in ("complete", "pruned", "diverged")]
+    return ParentStudy(stored, spec, space, finished, code.digest)
 
 
-def transferable_trials(parent: ParentStudy, spec: Spec, space: Space, fingerprint: str, version: str) -> Transfer:
+def transferable_trials(
+    parent: ParentStudy, spec: Spec, space: Space, fingerprint: str, version: str, code: str = ""
+) -> Transfer:
     """Return the trials of a parent that lie in the space of a fork and would have the same outcome in it.
 
     When the parent was started with another version, the fork's samplers know its trials, but no outcome is copied.
@@ -69,9 +76,11 @@ def transferable_trials(parent: ParentStudy, spec: Spec, space: Space, fingerpri
         spec, space: of the fork.
         fingerprint: of the fork's data.
         version: of the packages that train the fork.
+        code: digest of the files that train the fork.
     """
     stored, name = parent.stored, parent.stored.name
     differing = list(changed_sections(parent.spec, spec)) + ["data fingerprint"] * (stored.fingerprint != fingerprint)
+    differing += ["training code"] * (parent.code != code)
     if differing:
         reason = f"{', '.join(differing)} differ{'s' * (len(differing) == 1)}, which changes the outcome of its trials"
         return Transfer([], name, f"forked from '{name}'; {reason}: none is reused")

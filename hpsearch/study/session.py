@@ -12,13 +12,14 @@ from hpsearch.config.spec import Spec
 from hpsearch.core.files.temporary import private_folder, remove_abandoned
 from hpsearch.core.reading.interruption import interrupted_at_once
 from hpsearch.core.version import versions
-from hpsearch.data.dataset import prepare
+from hpsearch.data.dataset import Dataset, prepare
+from hpsearch.data.preprocessing import Preprocessing
 from hpsearch.errors import OutputError, StorageError
 from hpsearch.models.prepared import PreparedData
 from hpsearch.search.schedule.ahead import idle_notice, worker_count
 from hpsearch.storage.access.server import Waiting
 from hpsearch.storage.connection import NO_STUDY
-from hpsearch.storage.database import check_separate, display_name
+from hpsearch.storage.database import check_separate, display_name, file_of
 from hpsearch.storage.records import StoredStudy
 from hpsearch.storage.study_db import StudyDatabase, read
 from hpsearch.study.baselines import missing_baselines, reduced_rows, store_baselines
@@ -32,9 +33,9 @@ from hpsearch.study.summary import RestoredStudy, Summary, count_reused, load_ba
 from hpsearch.tracking import PREPARATIONS, TRACKERS, BackgroundTracker, NullTracker, StudyInfo, TrackerFactory
 from hpsearch.training.executors import EXECUTORS, Executor, open_cluster
 from hpsearch.training.executors.dask.address import NO_CERTIFICATES, Certificates, ClusterAddress
-from hpsearch.training.kernel import keep_kernel, settle_kernel
-from hpsearch.training.network import check_fit
-from hpsearch.training.scores import positive_notice
+from hpsearch.training.kernel import keep_kernel
+from hpsearch.training.objectives import objective_of
+from hpsearch.training.objectives.code import find_code
 
 FLUSH_SECONDS = 120.0  # time for a tracker to send the remaining trials after a study has ended
 FLUSH_SECONDS_STOPPED = 3.0  # the same after a study was interrupted
@@ -59,6 +60,7 @@ class Options(NamedTuple):
         cluster: address of a Dask cluster, which trains in place of the executor; None for that in the study file.
         certificates: files for a connection to the cluster with TLS.
         tracker: name of a tracker, or a function that returns one.
+        folder: folder of the study file, in which training code is found; None for that of the database.
     """
 
     workers: int | None
@@ -74,6 +76,7 @@ class Options(NamedTuple):
     tracker: str | TrackerFactory = "mlflow"
     cluster: str | None = None
     certificates: Certificates = NO_CERTIFICATES
+    folder: Path | None = None
 
 
 @final
@@ -121,32 +124,38 @@ class Session:
         self._folder = self._temporary_folder()
         self._executor = self._open_executor(spec, options)
         self._tracker = self._open_tracker(options)
-        with interrupted_at_once():
-            dataset, self._prepared = prepare(spec.data, spec.seed, self._folder, preprocessing_values(spec))
-        check_fit(spec, dataset)
-        spec, kernel_notices = settle_kernel(spec, dataset)
+        dataset = self._load_data(spec)
+        code = find_code(spec, options.folder or _folder_of(url))
+        spec, training_notices = objective_of(spec).settle(spec, dataset, code)
         self.spec = spec
-        self.notices = [
-            *dataset.notices,
-            *kernel_notices,
-            *filter(None, [positive_notice(spec, dataset), idle_notice(spec, self._executor.workers)]),
-        ]
+        idle = idle_notice(spec, self._executor.workers)
+        self.notices = [*dataset.notices, *training_notices, *([idle] if idle else [])]
         space = search_space(spec)
         if stored is None:
-            stored, notices = start_study(self._storage, spec, space, dataset, parent)
+            stored, notices = start_study(self._storage, spec, space, dataset, code, parent)
         else:
             _check_not_forked(parent, self._storage)
-            notices = resume_study(self._storage, stored, spec, dataset, changes)
+            notices = resume_study(self._storage, stored, spec, dataset, code, changes)
         self.notices += notices
-        store_prepared(self._storage, spec, PreparedData.of_variants(dataset, self._prepared))
+        if spec.data is not None:
+            store_prepared(self._storage, spec, PreparedData.of_variants(dataset, self._prepared))
         if options.retry_failed:
             self.notices += retry_failed(self._storage, spec)
         self._stored = stored
-        self._context = StudyContext(spec, space, dataset, self._storage, self._executor, self._tracker, options.stop)
+        parts = spec, space, dataset, self._storage, self._executor, self._tracker
+        self._context = StudyContext(*parts, options.stop, code)
         self.study = Study(self._context)
         self._baselines = load_baselines(self._storage)  # kept, because a summary may be made when all is closed
         self.untracked: str | None = None
         self.tracking_note: str | None = None
+
+    def _load_data(self, spec: Spec) -> Dataset:
+        self._prepared: tuple[tuple[Preprocessing, ...], ...] = ()
+        if spec.data is None:
+            return Dataset.empty(str(self._folder))
+        with interrupted_at_once():
+            dataset, self._prepared = prepare(spec.data, spec.seed, self._folder, preprocessing_values(spec))
+        return dataset
 
     def __enter__(self) -> "Session":
         return self
@@ -245,6 +254,12 @@ def _spec_of(stored: StoredStudy, restored: RestoredStudy | None, url: str) -> S
     if restored is not None and restored.stored.spec == stored.spec:
         return restored.spec
     return restore_spec(stored.spec, display_name(url))
+
+
+def _folder_of(url: str) -> Path:
+    """Return the folder of a database file; the current folder for a server."""
+    file = file_of(url)
+    return Path() if file is None else file.parent
 
 
 def _required_spec(spec: Spec | None, url: str) -> Spec:

@@ -12,9 +12,11 @@ from hpsearch.data.dataset import Dataset
 from hpsearch.errors import StorageError
 from hpsearch.models.prepared import PreparedData
 from hpsearch.storage.database import display_name
-from hpsearch.storage.records import PRIOR, StoredStudy
+from hpsearch.storage.records import PRIOR, StoredFile, StoredStudy
 from hpsearch.storage.study_db import StudyDatabase
 from hpsearch.study.fork import ParentStudy, transferable_trials
+from hpsearch.training.objectives.code import kept_sources
+from hpsearch.training.task import TrainingCode
 
 
 def check_changes(storage: StudyDatabase, stored: StoredStudy, old: Spec, new: Spec) -> list[str]:
@@ -47,23 +49,28 @@ def _kinds(space: Space) -> tuple[dict[str, Hashable], dict[str, Value]]:
 
 
 def start_study(
-    storage: StudyDatabase, spec: Spec, space: Space, dataset: Dataset, parent: ParentStudy | None
+    storage: StudyDatabase, spec: Spec, space: Space, dataset: Dataset, code: TrainingCode, parent: ParentStudy | None
 ) -> tuple[StoredStudy, list[str]]:
     """Store a new study; return it and messages for the user.
 
     Args:
         parent: the study to fork, if any.
     """
-    content = spec.model_dump(mode="json")
+    begun = spec.name, spec.model_dump(mode="json"), dataset.fingerprint, versions()
+    files = _stored_files(code)
     if parent is None:
-        return storage.begin(spec.name, content, dataset.fingerprint, versions()), []
-    transfer = transferable_trials(parent, spec, space, dataset.fingerprint, versions())
-    stored = storage.begin(spec.name, content, dataset.fingerprint, versions(), transfer.trials, transfer.parent)
-    return stored, [transfer.note]
+        return storage.begin(*begun, code=files), []
+    transfer = transferable_trials(parent, spec, space, dataset.fingerprint, versions(), code.digest)
+    return storage.begin(*begun, transfer.trials, transfer.parent, files), [transfer.note]
+
+
+def _stored_files(code: TrainingCode) -> list[StoredFile]:
+    contents = kept_sources(code)
+    return [StoredFile(name, digest, contents.get(name)) for name, digest in code.files]
 
 
 def resume_study(
-    storage: StudyDatabase, stored: StoredStudy, spec: Spec, dataset: Dataset, changes: list[str]
+    storage: StudyDatabase, stored: StoredStudy, spec: Spec, dataset: Dataset, code: TrainingCode, changes: list[str]
 ) -> list[str]:
     """Resume a stored study with a spec that may have changed; return messages for the user.
 
@@ -71,7 +78,7 @@ def resume_study(
         changes: from `check_changes`.
 
     Raises:
-        StorageError: the data have changed.
+        StorageError: the data or the training code have changed.
     """
     if stored.fingerprint != dataset.fingerprint:
         raise StorageError(
@@ -79,11 +86,33 @@ def resume_study(
             f"(fingerprint {stored.fingerprint}, now {dataset.fingerprint}); "
             "start a new study: hpsearch run STUDY.yaml --fork NEWNAME"
         )
+    _resume_code(storage, spec, code)
     if changes:
         storage.study.change_spec(spec.model_dump(mode="json"))
     if stored.version == versions():
         return changes
     return [*changes, f"started with {stored.version}, now {versions()}: results of trials may differ"]
+
+
+def _resume_code(storage: StudyDatabase, spec: Spec, code: TrainingCode) -> None:
+    """Check that the training code is that of the trials; before the first trial, it may change.
+
+    Raises:
+        StorageError: it has changed.
+    """
+    old = {file.name: file.digest for file in storage.study.code()}
+    new = dict(code.files)
+    if old == new:
+        return
+    if not any(storage.trials.count(stage.name) for stage in spec.stages):
+        storage.study.change_code(_stored_files(code))
+        return
+    changed = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
+    raise StorageError(
+        f"{display_name(storage.url)}: the training code has changed since the study began ({', '.join(changed[:5])}"
+        f"{', …' * (len(changed) > 5)}), and results would differ; undo the change, or start a new study: "
+        "hpsearch run STUDY.yaml --fork NEWNAME"
+    )
 
 
 def store_prepared(storage: StudyDatabase, spec: Spec, prepared: list[PreparedData]) -> None:

@@ -80,10 +80,13 @@ class StudyInfo:
     @property
     def data_name(self) -> str:
         """A short name of the data: the name of the dataset or file, or else the kind of source."""
-        settings = self.spec.data.model_dump()
+        source = self.spec.data
+        if source is None:
+            return "none"
+        settings = source.model_dump()
         keys = ("name", "path", "id")
-        name = next((settings[key] for key in keys if settings.get(key) is not None), self.spec.data.source)
-        return masked(str(name)).replace("\\", "/").rstrip("/").rpartition("/")[2] or self.spec.data.source
+        name = next((settings[key] for key in keys if settings.get(key) is not None), source.source)
+        return masked(str(name)).replace("\\", "/").rstrip("/").rpartition("/")[2] or source.source
 
 
 def git_commit(folder: Path) -> str | None:

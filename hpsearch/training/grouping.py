@@ -56,13 +56,13 @@ def group_trials(
 def _plan(spec: Spec, dataset: Dataset, trial: TrialTask) -> _Plan:
     """Return the plan of a trial; if its network cannot be built, it trains alone and `advance` returns the error."""
     try:
-        network, hyper = build_network(spec, dataset, trial.point), hyperparameters(spec.train, trial.point)
+        network, hyper = build_network(spec, dataset, trial.point), hyperparameters(spec.engine, trial.point)
     except EngineError:
         return _Plan(trial, trial.number, batched=False, cost=0.0)
     key = (network.shape_key, hyper.kind, dataset.at(trial.point).number)
     rows = dict(dataset.rows)["train"] * dataset.folds
     cost = _epoch_cost(network, rows, min(hyper.batch_size, rows))
-    alone = spec.train.kernel == "compiled" and is_covered(network)
+    alone = spec.engine.kernel == "compiled" and is_covered(network)
     return _Plan(trial, key, network.work <= MAX_BATCHED_WORK and not alone, cost)
 
 

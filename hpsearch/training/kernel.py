@@ -4,7 +4,7 @@ import importlib.util
 
 from engine.kernels.choice import KernelUnavailable, is_compiled, is_covered, load_kernel
 from engine.types import EngineError
-from hpsearch.config.spec import Spec
+from hpsearch.config.spec import Spec, Train
 from hpsearch.core.space import build_space
 from hpsearch.data.dataset import Dataset
 from hpsearch.data.preprocessing import DTYPE
@@ -21,12 +21,14 @@ def compilation_notice() -> str:
 
 def with_kernel(spec: Spec, kernel: str) -> Spec:
     """Return a spec whose kernel is settled."""
-    return spec.model_copy(update={"train": spec.train.model_copy(update={"kernel": kernel})})
+    return spec.model_copy(update={"train": spec.engine.model_copy(update={"kernel": kernel})})
 
 
 def keep_kernel(spec: Spec, old: Spec | None) -> Spec:
     """Return a spec with the kernel of the study that it resumes or forks, unless it names another."""
-    return spec if old is None or spec.train.kernel != "auto" else with_kernel(spec, old.train.kernel)
+    if old is None or not isinstance(spec.train, Train) or not isinstance(old.train, Train):
+        return spec
+    return spec if spec.train.kernel != "auto" else with_kernel(spec, old.train.kernel)
 
 
 def settle_kernel(spec: Spec, dataset: Dataset) -> tuple[Spec, list[str]]:
@@ -37,15 +39,15 @@ def settle_kernel(spec: Spec, dataset: Dataset) -> tuple[Spec, list[str]]:
     Raises:
         KernelError: the spec has the kernel `compiled`, which cannot be loaded.
     """
-    if spec.train.kernel == "numpy":
+    if spec.engine.kernel == "numpy":
         return spec, []
-    if spec.train.kernel == "auto" and not _some_covered(spec, dataset):
+    if spec.engine.kernel == "auto" and not _some_covered(spec, dataset):
         return with_kernel(spec, "numpy"), []
     try:
         if not is_compiled():
             load_kernel(DTYPE)
     except KernelUnavailable as error:
-        if spec.train.kernel == "compiled":
+        if spec.engine.kernel == "compiled":
             raise KernelError(
                 f"train.kernel: compiled cannot be used: {error}; install it with: pip install 'hpsearch[fast]', "
                 "or start a new study with: --fork NEWNAME --set train.kernel=numpy"

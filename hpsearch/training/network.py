@@ -42,7 +42,7 @@ def check_fit(spec: Spec, dataset: Dataset) -> None:
     if spec.ensemble is not None and not dict(dataset.rows)["val"]:
         raise DataError("ensemble: its members are selected by the validation rows, and there are none; see data.split")
     rows = dict(dataset.rows)["train"]
-    points = [(point, hyperparameters(spec.train, point)) for point in build_space(spec.parameters).extreme_points()]
+    points = [(point, hyperparameters(spec.engine, point)) for point in build_space(spec.parameters).extreme_points()]
     smallest = min((hyper for _, hyper in points), key=lambda h: h.batch_size)
     for point, hyper in points:
         try:
@@ -59,7 +59,7 @@ def _check_output(spec: Spec, dataset: Dataset) -> None:
     """Check that the targets allow an output activation, whose values are at least 0."""
     if dataset.loss.classifies:
         raise EngineError("model.output.activation is for regression; classification needs identity")
-    if spec.data.target_scale != "none":
+    if spec.source.target_scale != "none":
         raise EngineError(
             "model.output.activation cannot reach standardized targets, half of which are below 0; "
             "set data.target_scale: none"

@@ -59,7 +59,9 @@ class Stopping(NamedTuple):
         reached = ~self.target.update(state, values) if self.target else np.zeros(len(state), dtype=np.bool_)
         if self.plateau:
             continues &= self.plateau.update(state, values)
-        finite = np.isfinite(scores["train/loss"]) & np.isfinite(scores.get("val/loss", scores["train/loss"]))
+        monitored = scores[self.spec.metric.monitored]
+        losses = [scores[name] for name in ("train/loss", "val/loss") if name in scores] or [monitored]
+        finite = np.logical_and.reduce([np.isfinite(loss) for loss in losses])
         continues = (continues & ~reached)[:: self.folds] & finite & (state.epoch < self.spec.train.epochs)
         diverged = ~finite | (~continues & (state.best_epoch[:: self.folds] == 0))
         return Verdict(continues, reached[:: self.folds], diverged)

@@ -17,9 +17,9 @@ from engine.training.state import State
 from hpsearch.config.spec import Spec
 from hpsearch.core.seeds import derive
 from hpsearch.data.dataset import Dataset, prepare
-from hpsearch.training import trial
 from hpsearch.training.baselines import BaselineResult
 from hpsearch.training.executors import WorkerDied
+from hpsearch.training.objectives import engine as engine_objective
 from hpsearch.training.task import Outcome, Task, TrialResult
 from hpsearch.training.trial import advance
 
@@ -95,7 +95,7 @@ def fail_after_training(seeds: tuple[int, ...], task: Task, endless: int | None 
     """Task function: the training of trials with these seeds raises at its end, and that with one seed never ends."""
     while any(t.seed == endless for t in task.trials):
         time.sleep(1)
-    original = trial._train
+    original = engine_objective._train
 
     def train(task: Task) -> list[TrialResult]:
         results = original(task)
@@ -103,11 +103,11 @@ def fail_after_training(seeds: tuple[int, ...], task: Task, endless: int | None 
             raise ArithmeticError("no such number\nand more of it")
         return results
 
-    trial._train = train
+    engine_objective._train = train
     try:
         return advance(task)
     finally:
-        trial._train = original
+        engine_objective._train = original
 
 
 class DyingExecutor:

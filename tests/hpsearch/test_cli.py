@@ -23,7 +23,8 @@ from hpsearch.data import dataset
 from hpsearch.errors import Interrupted
 from hpsearch.storage.sqlite_file import url_of
 from hpsearch.storage.study_db import StudyDatabase
-from hpsearch.training import scheduler, trial
+from hpsearch.training import scheduler
+from hpsearch.training.objectives import engine as engine_objective
 from hpsearch.training.task import Task, TrialResult
 
 SHORT = {"train.epochs": 2, "stages.0.trials": 5, "stages.1.trials": 3, "stages.1.sampler": "random"}
@@ -113,7 +114,7 @@ def test_quiet(call: Call, study: Path) -> None:
 def test_quiet_prints_warnings(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On standard error: trials that failed, and messages about the study."""
     stages = [{"name": "coarse", "trials": 4}, {"name": "confirm", "top": 9, "seeds": 2}]
-    study, train, failed = cases.write(tmp_path, **{"train.epochs": 1, "stages": stages}), trial._train, []
+    study, train, failed = cases.write(tmp_path, **{"train.epochs": 1, "stages": stages}), engine_objective._train, []
 
     def fail_once(task: Task) -> list[TrialResult]:
         seeds = [t.seed for t in task.trials if t.number == 2]
@@ -122,7 +123,7 @@ def test_quiet_prints_warnings(call: Call, tmp_path: Path, monkeypatch: pytest.M
             raise ArithmeticError("odd")
         return train(task)
 
-    monkeypatch.setattr(trial, "_train", fail_once)
+    monkeypatch.setattr(engine_objective, "_train", fail_once)
     said = run(call, study, "--quiet", "--set", "parallel=1")
     assert said.code == 0 and said.out.startswith("Best: ")
     assert said.err.splitlines() == [
@@ -135,7 +136,7 @@ def test_training_without_memory(call: Call, study: Path, tmp_path: Path, monkey
     """The study ends with one line and code 1, and resumes to the table of an undisturbed one; no trial has failed."""
     monkeypatch.setattr(scheduler, "SHORTAGE_PAUSE", 0.0)
     assert run(call, study, "--storage", "whole.db").code == 0
-    train, tasks = trial._train, [0]
+    train, tasks = engine_objective._train, [0]
 
     def fail_later(task: Task) -> list[TrialResult]:
         tasks[0] += 1
@@ -144,7 +145,7 @@ def test_training_without_memory(call: Call, study: Path, tmp_path: Path, monkey
         return train(task)
 
     with monkeypatch.context() as patch:
-        patch.setattr(trial, "_train", fail_later)
+        patch.setattr(engine_objective, "_train", fail_later)
         said = run(call, study, "--storage", "a.db", "--quiet")
     reason = "out of memory (Unable to allocate 9 GiB), 3 times in a row; everything finished is saved"
     assert said == Said(1, "", f"error: {reason}. Resume with: hpsearch resume a.db --tracking-uri none\n")

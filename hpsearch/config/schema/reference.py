@@ -26,6 +26,9 @@ SECTION_PATHS = {
     "model.hidden[]": "Hidden",
     "model.output": "Output",
     "train": "Train",
+    "train: a function": "FunctionTraining",
+    "train: a command": "CommandTraining",
+    "train: an estimator": "EstimatorTraining",
     "train.switch": "OptimizerSwitch",
     "train.early_stopping": "EarlyStopping",
     "train.stop": "Stop",
@@ -128,6 +131,8 @@ def _type(schema: dict[str, Any]) -> str:
         return "parameter"
     if "anyOf" in schema:
         return " or ".join(dict.fromkeys(text for form in schema["anyOf"] if (text := _type(form))))
+    if "allOf" in schema:
+        return _type(schema["allOf"][0])
     if "const" in schema or "enum" in schema:
         return ", ".join(_value(value) for value in schema.get("enum", [schema.get("const")]) if value is not None)
     kinds = [schema["type"]] if isinstance(schema.get("type"), str) else list(schema.get("type", ()))

@@ -1,11 +1,15 @@
 """Complete pydantic's schema of the sections: short forms, menus, ranges of settings, and conditions between keys."""
 
-from typing import Any, get_args
+from collections.abc import Sequence
+from typing import Any
 
 from hpsearch.config.hints import MAX_NAME_LENGTH
 from hpsearch.config.instantiate import MAX_HIDDEN_LAYERS
+from hpsearch.config.spec import Train
 from hpsearch.config.spec.model import BATCH_NORM_PLACES
-from hpsearch.config.spec.search import DURATION, MAX_DURATION_LENGTH, Metric, MetricName
+from hpsearch.config.spec.objective import KINDS
+from hpsearch.config.spec.search import METRIC_NAMES, Metric
+from hpsearch.config.spec.trial_rules import DURATION, MAX_DURATION_LENGTH, SIZE
 from hpsearch.core.space import MAX_MAGNITUDE
 from hpsearch.data.preprocessing import IMPUTES, SCALES
 from hpsearch.data.sources import SOURCES
@@ -123,7 +127,7 @@ def _data(spec: Schema, definitions: dict[str, Schema]) -> None:
             _replace(source, "missing", {"anyOf": [markers, by_column, {"type": "null"}]})
             _replace(source, "labels", {"type": "object", "additionalProperties": SCALAR})
     links = [{"$ref": f"#/$defs/{kind.__name__}"} for kind in SOURCES.values()]
-    _replace(spec, "data", {"anyOf": links})
+    _replace(spec, "data", {"anyOf": [*links, {"type": "null"}]})
 
 
 def _parameters(spec: Schema, definitions: dict[str, Schema]) -> None:
@@ -169,7 +173,8 @@ def _search(spec: Schema, definitions: dict[str, Schema]) -> None:
     stage = definitions["Stage"]
     stage["required"] = ["name"]
     duration = {"type": "string", "pattern": f"^{DURATION}$", "maxLength": MAX_DURATION_LENGTH}
-    for section in (spec, stage):
+    kinds = [definitions[kind.__name__] for kind in (Train, *KINDS.values())]
+    for section in (spec, stage, *kinds):
         _replace(section, "timeout", {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, duration, {"type": "null"}]})
     limits = [_given(key) for key in ("trials", "budget", "timeout", "points", "seeds", "top")]
     limited = {"properties": {"stages": {"items": {"anyOf": limits}}}}
@@ -199,9 +204,25 @@ def _search(spec: Schema, definitions: dict[str, Schema]) -> None:
     once = {key: {"type": "null"} for key in ("keep", "every", "outside")}
     definitions["Zoom"]["allOf"] = [{"if": _given("keep_top"), "then": {"properties": once}}]
     _replace(definitions["Metric"], "positive", {"type": [*SCALAR["type"], "null"]})
-    maximized = [name for name in get_args(MetricName) if Metric(name=name).sign < 0]
-    condition = {"properties": {"name": {"enum": maximized}}, "required": ["name"]}
-    definitions["Metric"]["allOf"] = [{"if": condition, "then": _goal("maximize"), "else": _goal("minimize")}]
+    maximized = [name for name in METRIC_NAMES if Metric(name=name).sign < 0]
+    for names, goal in ((maximized, "maximize"), (sorted(set(METRIC_NAMES) - set(maximized)), "minimize")):
+        condition = {"properties": {"name": {"enum": names}}, "required": ["name"]}
+        definitions["Metric"].setdefault("allOf", []).append({"if": condition, "then": _goal(goal)})
+    _training(spec, kinds)
+
+
+def _training(spec: Schema, kinds: Sequence[Schema]) -> None:
+    """Complete the schema of `train`, which a key selects; other code than the engine may need no data."""
+    size = {"type": "string", "pattern": f"^{SIZE}$", "maxLength": MAX_DURATION_LENGTH}
+    for section in kinds:
+        _replace(section, "memory", {"anyOf": [{"type": "integer", "minimum": 10**6}, size, {"type": "null"}]})
+    selected = {key: _given(key) for key in KINDS}
+    other = {"not": {"anyOf": list(selected.values())}}
+    forms = [{"allOf": [{"$ref": f"#/$defs/{KINDS[key].__name__}"}, given]} for key, given in selected.items()]
+    _replace(spec, "train", {"anyOf": [{"allOf": [{"$ref": "#/$defs/Train"}, other]}, *forms]})
+    own = {"properties": {"train": {"anyOf": [_given("function"), _given("command")]}}, "required": ["train"]}
+    names = {"properties": {"metric": {"properties": {"name": {"enum": list(METRIC_NAMES)}}}}}
+    spec["allOf"].append({"if": own, "else": {"allOf": [_given("data"), names]}})
 
 
 def _given(key: str) -> Schema:

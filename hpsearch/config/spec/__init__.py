@@ -2,18 +2,31 @@
 
 from hpsearch.config.spec.choice import Choice, Setting
 from hpsearch.config.spec.model import Hidden, ModelSpec, Output
-from hpsearch.config.spec.search import AnyParameter, Metric, MetricName, Pruning, Stage, Zoom
+from hpsearch.config.spec.objective import (
+    AnyTraining,
+    CodeTraining,
+    CommandTraining,
+    EstimatorTraining,
+    FunctionTraining,
+)
+from hpsearch.config.spec.search import METRIC_NAMES, AnyParameter, Metric, Pruning, Stage, Zoom
 from hpsearch.config.spec.study import Ensemble, Spec
-from hpsearch.config.spec.train import EarlyStopping, OptimizerSwitch, Stop, Train
+from hpsearch.config.spec.train import OptimizerSwitch, Train
+from hpsearch.config.spec.trial_rules import EarlyStopping, Stop
 
 __all__ = [
+    "METRIC_NAMES",
     "AnyParameter",
+    "AnyTraining",
     "Choice",
+    "CodeTraining",
+    "CommandTraining",
     "EarlyStopping",
     "Ensemble",
+    "EstimatorTraining",
+    "FunctionTraining",
     "Hidden",
     "Metric",
-    "MetricName",
     "ModelSpec",
     "OptimizerSwitch",
     "Output",

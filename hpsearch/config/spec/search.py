@@ -1,16 +1,16 @@
 """The sections `metric`, `parameters`, `stages` and `pruning`: what is searched, where and how."""
 
-import re
 from typing import Annotated, Any, Literal, Self, final
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from engine.metrics import METRICS
+from hpsearch.config.spec.trial_rules import seconds_of
 from hpsearch.core.schema import CellText, Listed, StrictModel
 from hpsearch.core.space import Fixed, Range, Value, Values
 from hpsearch.samplers import SAMPLERS
 
-MetricName = Literal[
+METRIC_NAMES = (
     "val/loss",
     "val/accuracy",
     "val/balanced_accuracy",
@@ -24,7 +24,9 @@ MetricName = Literal[
     "train/accuracy",
     "train/r2",
     "epochs",
-]
+)  # of the engine; training code may report others
+METRIC_PATTERN = r"^[\w .:-]+(/[\w .:-]+)*$"  # what MLflow allows
+MINIMIZED = ("loss", "epochs")
 
 
 @final
@@ -35,13 +37,15 @@ class Metric(StrictModel):
     the folds at the same epoch.
     """
 
-    name: MetricName = Field(
+    name: Annotated[str, Field(pattern=METRIC_PATTERN, max_length=100)] = Field(
         "val/loss",
         description="Metric. `epochs` is the number of epochs until `train.stop.value` is reached, plus one check if"
-        " the trial never reaches it.",
+        " the trial never reaches it. For your own training code, a name that it reports.",
     )
     goal: Literal["minimize", "maximize"] | None = Field(
-        None, description="Direction, which must match the metric: `minimize` a loss, `maximize` an accuracy."
+        None,
+        description="Direction, which must match the metric: `minimize` a loss, `maximize` an accuracy. Default: that"
+        " of the metric; required for a metric of your own.",
     )
 
     positive: CellText | None = Field(
@@ -52,7 +56,7 @@ class Metric(StrictModel):
 
     @model_validator(mode="after")
     def _goal_matches(self) -> Self:
-        if self.goal and (self.goal == "minimize") == (self.sign < 0):
+        if self.name in METRIC_NAMES and self.goal and (self.goal == "minimize") == (self.sign < 0):
             other = "maximize" if self.goal == "minimize" else "minimize"
             raise ValueError(f"goal of {self.name} must be {other}, got {self.goal}")
         return self
@@ -73,7 +77,14 @@ class Metric(StrictModel):
     @property
     def sign(self) -> int:
         """+1 if lower is better, −1 if higher is better."""
+        if self.goal is not None and self.name not in METRIC_NAMES:
+            return -1 if self.goal == "maximize" else 1
         return METRICS[self.of].sign if self.of in METRICS else 1
+
+    @property
+    def is_known(self) -> bool:
+        """Return whether its direction is known, because it is a loss or one of the engine's metrics."""
+        return self.of in METRICS or self.of in MINIMIZED
 
     @property
     def monitored(self) -> str:
@@ -130,20 +141,6 @@ class Pruning(StrictModel):
         if self.rungs is not None and (not self.rungs or list(self.rungs) != sorted(set(self.rungs))):
             raise ValueError(f"rungs must be increasing epochs, got {list(self.rungs)}")
         return self
-
-
-_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-DURATION = r"(?:\d+(?:\.\d+)?[smhd])+"
-MAX_DURATION_LENGTH = 50  # characters
-
-
-def seconds_of(value: Any) -> Any:
-    """Return a duration in seconds; other values than text are left to later checks."""
-    if not isinstance(value, str):
-        return value
-    if len(value) > MAX_DURATION_LENGTH or not re.fullmatch(DURATION, value, re.ASCII):
-        raise ValueError(f"must be a duration such as 90s, 20m or 1h30m, got {value!r}")
-    return sum(float(number) * _SECONDS[unit] for number, unit in re.findall(r"([\d.]+)([smhd])", value))
 
 
 @final

@@ -5,8 +5,10 @@ from typing import Annotated, Any, Literal, final
 from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
 from hpsearch.config.spec.model import ModelSpec
-from hpsearch.config.spec.search import AnyParameter, Metric, Pruning, Stage, seconds_of
+from hpsearch.config.spec.objective import AnyTraining
+from hpsearch.config.spec.search import AnyParameter, Metric, Pruning, Stage
 from hpsearch.config.spec.train import Train
+from hpsearch.config.spec.trial_rules import seconds_of
 from hpsearch.core.schema import Listed, Name, StrictModel
 from hpsearch.data.sources.base import Source
 
@@ -44,9 +46,12 @@ class Spec(StrictModel):
     seed: Annotated[int, Field(ge=0)] = Field(
         0, description="Seed of the split of the data, of the samplers and of every trial."
     )
-    data: SerializeAsAny[Source] = Field(description="Source, split and preprocessing of the data.")
+    data: SerializeAsAny[Source] | None = Field(
+        None,
+        description="Source, split and preprocessing of the data; required unless a function or a command trains.",
+    )
     model: ModelSpec = Field(ModelSpec(), description="The network.")
-    train: Train = Field(Train(), description="How a trial trains.")
+    train: AnyTraining = Field(Train(), description="How a trial trains.")
     metric: Metric = Field(Metric(), description="The metric that the search optimizes.")
     parameters: dict[str, AnyParameter] = Field(
         description="Searched and fixed parameters by name. Settings refer to them by this name."
@@ -110,6 +115,18 @@ class Spec(StrictModel):
             limits = {"budget": budget and share * budget, "timeout": timeout and share * rest * timeout}
             shared[number] = shared[number].model_copy(update=limits)
         return data | {"stages": tuple(shared)}
+
+    @property
+    def engine(self) -> Train:
+        """The settings of the engine, which trains the study's networks."""
+        assert isinstance(self.train, Train)
+        return self.train
+
+    @property
+    def source(self) -> Source:
+        """The source of the data of a study that has data."""
+        assert self.data is not None
+        return self.data
 
     @property
     def stage_names(self) -> list[str]:

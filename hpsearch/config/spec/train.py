@@ -1,40 +1,12 @@
-"""The section `train`: how a trial trains."""
+"""The section `train` of a study whose networks the engine trains."""
 
 from typing import Annotated, Literal, Self, final
 
 from pydantic import Field, model_validator
 
 from hpsearch.config.spec.choice import Choice, Setting
-from hpsearch.core.schema import Listed, Number, StrictModel
-
-
-@final
-class EarlyStopping(StrictModel):
-    """Stop a trial when the metric has not improved for some checks."""
-
-    patience: Annotated[int, Field(ge=1)] = Field(description="Number of checks without an improvement.")
-    min_delta: Annotated[float, Field(ge=0)] = Field(
-        0.0, description="Smallest change that counts as an improvement, in units of the metric."
-    )
-
-
-@final
-class Stop(StrictModel):
-    """Stop a trial when the metric reaches a value or a plateau."""
-
-    value: Number | None = Field(None, description="Value of the metric to reach.")
-    change: Annotated[float, Field(gt=0)] | None = Field(
-        None, description="Plateau: the metric changes by less than this in each of `checks` checks in a row."
-    )
-    checks: Annotated[int, Field(ge=1)] = Field(1, description="Number of checks of a plateau; needs `change`.")
-
-    @model_validator(mode="after")
-    def _complete(self) -> Self:
-        if self.value is None and self.change is None:
-            raise ValueError("must have a value to reach or a change to fall below")
-        if self.change is None and self.checks != 1:
-            raise ValueError("checks needs change; set change, or remove checks")
-        return self
+from hpsearch.config.spec.trial_rules import TrialRules
+from hpsearch.core.schema import Listed, StrictModel
 
 
 @final
@@ -49,8 +21,8 @@ class OptimizerSwitch(StrictModel):
 
 
 @final
-class Train(StrictModel):
-    """How a trial trains. Omitted settings use the parameter of the same name, then a default."""
+class Train(TrialRules):
+    """How the engine trains a trial. Omitted settings use the parameter of the same name, then a default."""
 
     optimizer: Choice = Field(Choice(name="momentum"), description="Optimizer.")
     switch: OptimizerSwitch | None = Field(
@@ -87,20 +59,10 @@ class Train(StrictModel):
     check_every: Annotated[int, Field(ge=1)] = Field(
         1, description="Epochs between two checks of the scores; `epochs` must be a multiple of it."
     )
-    early_stopping: EarlyStopping | None = Field(
-        None, description="Stop a trial when the metric no longer improves. Default: never."
-    )
-    stop: Stop | None = Field(
-        None, description="Stop a trial when the metric reaches a value or a plateau. Default: never."
-    )
     kernel: Literal["auto", "numpy", "compiled"] = Field(
         "auto",
         description="What trains networks of dense layers: `compiled` code, which needs the extra `fast`, or `numpy`;"
         " their results differ in the last bits. `auto` is `compiled` where it works. A study keeps its kernel.",
-    )
-    keep: Literal["best", "last"] = Field(
-        "best",
-        description="Check whose weights and scores are the result of a trial: `best` by the metric, or `last`.",
     )
 
     @model_validator(mode="after")

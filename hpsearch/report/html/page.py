@@ -130,6 +130,8 @@ def _metric_name(content: ReportContent) -> str:
 
 def _data(content: ReportContent) -> Iterator[str]:
     """Yield the source of the data, and its rows, inputs and classes if the database holds them."""
+    if content.spec.data is None:
+        return
     dataset, source = content.dataset, content.spec.data.model_dump(mode="json", exclude_none=True)
     name = source.get("name") or source.get("path") or ""
     yield f"data: {source['source']} {name}".strip()

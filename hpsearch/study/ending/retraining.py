@@ -4,11 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from hpsearch.core.seeds import derive
-from hpsearch.data.preprocessing import DTYPE
 from hpsearch.search.confirm import train_seed
 from hpsearch.storage.records import StoredWeights, Trial
 from hpsearch.study.dispatcher import COLLECT_TIMEOUT, Dispatcher
-from hpsearch.training.network import build_network
+from hpsearch.training.objectives import objective_of
 from hpsearch.training.task import Task, TrialTask
 
 if TYPE_CHECKING:
@@ -18,8 +17,10 @@ if TYPE_CHECKING:
 def usable_weights(context: "StudyContext", trial: Trial) -> StoredWeights | None:
     """Return the stored weights of a trial; None if there are none, or if they do not fit its networks."""
     stored = context.storage.weights.find(trial)
-    size = context.dataset.folds * build_network(context.spec, context.dataset, trial.point).size * DTYPE.itemsize
-    return stored if stored is not None and len(stored.weights) == size else None
+    if stored is None:
+        return None
+    whole = objective_of(context.spec).is_whole(context.spec, context.dataset, trial.point, stored.weights)
+    return stored if whole else None
 
 
 def retrained(context: "StudyContext", state: "StudyState", trials: Sequence[Trial]) -> Iterator[tuple[Trial, bytes]]:
@@ -40,7 +41,7 @@ def _retrained(
     dispatcher = Dispatcher(context.executor, context.stop)
     for number, trial in trials.items():
         task = TrialTask(number, trial.point, _seed(context, state, trial))
-        dispatcher.queue(0, [Task(spec, context.dataset, (task,), spec.train.epochs)])
+        dispatcher.queue(0, [Task(spec, context.dataset, (task,), spec.train.epochs, code=context.code)])
     left = len(trials)
     while left:
         dispatcher.submit()

@@ -3,15 +3,13 @@
 import math
 from typing import TYPE_CHECKING, final
 
-from engine.training.state import State
 from engine.types import EngineError
 from hpsearch.search.confirm import train_seed
 from hpsearch.storage.records import Trial, with_result
 from hpsearch.storage.trials import unreadable_result
 from hpsearch.study.dispatcher import Dispatcher
-from hpsearch.training.grouping import group_trials
-from hpsearch.training.network import build_network
-from hpsearch.training.task import Task, TrialResult, TrialTask, resumed
+from hpsearch.training.objectives import objective_of
+from hpsearch.training.task import STATELESS, Task, TrialResult, TrialTask, resumed
 
 if TYPE_CHECKING:
     from hpsearch.study.context import StudyContext, StudyState
@@ -32,6 +30,7 @@ class StageTraining:
     def __init__(self, context: "StudyContext", state: "StudyState", number: int, trials: list[Trial]) -> None:
         self._context, self._state, self._trials = context, state, trials
         self._stage = context.spec.stages[number]
+        self._objective = objective_of(context.spec)
         self.dispatcher = Dispatcher(context.executor, context.stop)
         self._wanted: dict[int, tuple[int, int]] = {}  # trial → epochs to reach, and priority
         stored = context.storage.trials.progress(self._stage.name)
@@ -81,8 +80,8 @@ class StageTraining:
             elif not self.dispatcher.in_flight(number):
                 groups.setdefault((priority, epochs), []).append(self._task(number))
         for (priority, epochs), tasks in sorted(groups.items(), key=lambda group: group[0]):
-            for group in group_trials(spec, dataset, tasks, self._context.executor.workers):
-                self.dispatcher.queue(priority, [Task(spec, dataset, group, epochs, TIME_SLICE)])
+            for group in self._objective.group(spec, dataset, tasks, self._context.executor.workers):
+                self.dispatcher.queue(priority, [Task(spec, dataset, group, epochs, TIME_SLICE, self._context.code)])
         self.dispatcher.submit()
 
     def _task(self, number: int) -> TrialTask:
@@ -93,7 +92,9 @@ class StageTraining:
         if partial is None or partial.checkpoint:
             return task if partial is None else resumed(task, partial)
         stored = self._context.storage.trials.checkpoint(self._stage.name, number)
-        return resumed(task, stored) if stored is not None and self._is_readable(stored) else task
+        if stored is None or (stored.checkpoint == STATELESS and stored.epochs):
+            return task
+        return resumed(task, stored) if self._is_readable(stored) else task
 
     def _has_whole_curves(self, partial: TrialResult) -> bool:
         """Return whether curves have a value for each check up to the epoch of their checkpoint."""
@@ -103,12 +104,8 @@ class StageTraining:
     def _is_readable(self, partial: TrialResult) -> bool:
         """Return whether a checkpoint can be read; without one, the trial starts over, with the same result."""
         try:
-            if not partial.checkpoint:
-                raise EngineError("not a checkpoint: its curves cannot be read")
-            state = State.from_bytes(partial.checkpoint)
-            network = build_network(self._context.spec, self._context.dataset, self._trials[partial.number].point)
-            if (state.epoch, state.theta.shape) != (partial.epochs, (self._context.dataset.folds, network.size)):
-                raise EngineError("not a checkpoint: it is that of another epoch or network")
+            point = self._trials[partial.number].point
+            self._objective.check_checkpoint(self._context.spec, self._context.dataset, point, partial)
         except EngineError as error:
             self._state.notes.append(f"{self._stage.name}/{partial.number}: {error}; the trial starts over")
             return False

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Iterator
 
-from hpsearch.config.spec import Choice, ModelSpec, Spec
+from hpsearch.config.spec import Choice, ModelSpec, Spec, Train
 from hpsearch.core.space import Fixed, Range, Value, Values
-from hpsearch.core.text import format_value, masked, printable
+from hpsearch.core.text import format_count, format_value, masked, printable
 from hpsearch.storage.access.names import command_arguments
 from hpsearch.storage.records import Trial
 from hpsearch.tracking.base import StudyInfo
@@ -47,9 +47,13 @@ def _search(study: StudyInfo) -> Iterator[str]:
     size = ", ".join(f"{count:,} {what}" for what, count in study.data_size.items())
     yield f"**Study {escaped(spec.name)}**, metric {code(spec.metric.name)}, seed {spec.seed}"
     yield ""
-    yield f"- Data: {code(study.data_name)} ({spec.data.source}){f', {size}' if size else ''}"
-    yield f"- Model: {code(_model(spec.model))}"
-    yield f"- Training: {code(_choice(spec.train.optimizer))}, up to {spec.train.epochs} epochs"
+    if spec.data is not None:
+        yield f"- Data: {code(study.data_name)} ({spec.data.source}){f', {size}' if size else ''}"
+    if isinstance(spec.train, Train):
+        yield f"- Model: {code(_model(spec.model))}"
+        yield f"- Training: {code(_choice(spec.train.optimizer))}, up to {spec.train.epochs} epochs"
+    else:
+        yield f"- Training: {code(spec.train.described)}, up to {format_count(spec.train.epochs, 'step')}"
     for stage in spec.stages:
         how = stage.how if stage.confirms else f"{stage.size}, {stage.how}"
         yield f"- Stage {code(stage.name)}: {how}{', in a narrowed range' if stage.zoom else ''}"

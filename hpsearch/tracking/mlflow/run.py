@@ -46,12 +46,12 @@ class InputDataset(NamedTuple):
     @classmethod
     def of(cls, study: StudyInfo) -> Self | None:
         """Return the dataset of a study; None if its fingerprint is unknown."""
-        digest, spec = study.properties.get("data"), study.spec
-        if not digest:
+        digest, data = study.properties.get("data"), study.spec.data
+        if not digest or data is None:
             return None
         name, size = study.data_name, {f"num_{what}": count for what, count in study.data_size.items()}
-        source = json.dumps({"source": spec.data.source, "name": name})
-        return cls(name[:500], digest[:36], spec.data.source, source, json.dumps(size))
+        source = json.dumps({"source": data.source, "name": name})
+        return cls(name[:500], digest[:36], data.source, source, json.dumps(size))
 
 
 @final

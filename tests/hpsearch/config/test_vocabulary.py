@@ -10,7 +10,7 @@ from engine.optimizers import OPTIMIZERS
 from engine.training.schedules import SCHEDULES
 from hpsearch.config.hints import _normalized, _parts, _places
 from hpsearch.config.load import SECTION_NAMES, spec_from_mapping
-from hpsearch.config.spec import Metric, Pruning, Stage
+from hpsearch.config.spec import METRIC_NAMES, Metric, Pruning, Stage
 from hpsearch.config.vocabulary import FOREIGN_KEYS, FOREIGN_VALUES, SECTION_KEYS
 from hpsearch.config.yaml_text import YamlReader, compose_yaml
 from hpsearch.core.space import Fixed, Range, Values
@@ -34,7 +34,7 @@ def literal(model: Any, key: str) -> set[str]:
 VALUES_OF = {
     "stages.sampler": literal(Stage, "sampler"),
     "pruning.kind": literal(Pruning, "kind"),
-    "metric.name": literal(Metric, "name"),
+    "metric.name": set(METRIC_NAMES),
     "metric.goal": literal(Metric, "goal"),
     "parameters.type": literal(Range, "type"),
     "parameters.scale": literal(Range, "scale"),

@@ -28,9 +28,9 @@ from hpsearch.search.confirm import Finalist, best_points, compare_points, find_
 from hpsearch.storage.records import Trial
 from hpsearch.storage.sqlite_file import url_of
 from hpsearch.storage.study_db import StudyDatabase
-from hpsearch.study import champion as ending
 from hpsearch.study.loop import Study
 from hpsearch.training.executors import Inline
+from hpsearch.training.objectives import engine as engine_objective
 from hpsearch.training.scores import final_scores
 from hpsearch.training.task import Task, TrialTask
 from hpsearch.training.trial import advance
@@ -288,7 +288,7 @@ def readings(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
         return final_scores(*arguments)
 
     with monkeypatch.context() as patched:
-        patched.setattr(ending, "final_scores", counted)
+        patched.setattr(engine_objective, "final_scores", counted)
         yield found
 
 

@@ -71,14 +71,14 @@ def test_without_numba(tmp_path: Path) -> None:
 
 def test_a_worker_without_the_kernel_ends_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No trial fails because a machine lacks Numba."""
-    from hpsearch.training import trial
+    from hpsearch.training.objectives import engine as engine_objective
 
     def fail(kernel: str) -> None:
         raise KernelUnavailable("Numba cannot be imported: No module named 'numba'")
 
     pytest.importorskip("numba", reason="needs the fast extra")
     with monkeypatch.context() as patched:
-        patched.setattr(trial, "_prepare_kernel", fail)
+        patched.setattr(engine_objective, "_prepare_kernel", fail)
         with pytest.raises(Halted, match="No module named 'numba'"):
             run(SPEC, tmp_path / "a.db")
     assert values(run(SPEC, tmp_path / "a.db")) == values(run(SPEC, tmp_path / "b.db"))

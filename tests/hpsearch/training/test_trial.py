@@ -19,8 +19,8 @@ from hpsearch.core.resources import ResourceExhausted
 from hpsearch.core.seeds import derive
 from hpsearch.data.dataset import DTYPE, Dataset
 from hpsearch.storage.records import Trial
-from hpsearch.training import trial
 from hpsearch.training.network import build_network
+from hpsearch.training.objectives import engine as engine_objective
 from hpsearch.training.task import Task, TrialResult, TrialTask
 from hpsearch.training.trial import advance
 from tests.hpsearch.study import test_loop
@@ -107,7 +107,7 @@ def test_a_trial_that_fails_in_training_does_not_affect_its_batch(
     point = {"learning_rate": 0.01, "beta": 0.9, "hidden_units": 4, "batch_size": 16, "l2": 1e-4}
     starts = [TrialTask(n, point, n) for n in range(3)]
     alone = [advance(Task(spec, dataset, (s,), 4))[0] for s in starts]
-    sound = trial.train
+    sound = engine_objective.train
 
     def train(net: Any, hypers: Any, state: Any, *others: Any) -> Any:
         broken = np.random.default_rng(1).bit_generator.state
@@ -121,9 +121,9 @@ def test_a_trial_that_fails_in_training_does_not_affect_its_batch(
             state.generators[0].bit_generator.state = np.random.default_rng(1).bit_generator.state
         return state
 
-    begin = trial._state
-    monkeypatch.setattr(trial, "train", train)
-    monkeypatch.setattr(trial, "_state", started)
+    begin = engine_objective._state
+    monkeypatch.setattr(engine_objective, "train", train)
+    monkeypatch.setattr(engine_objective, "_state", started)
     together = advance(Task(spec, dataset, tuple(starts), 4))
     assert [r.state for r in together] == ["complete", "failed", "complete"]
     assert timeless([together[0], together[2]]) == timeless([alone[0], alone[2]])
@@ -147,7 +147,7 @@ def test_a_shortage_of_the_machine_is_no_result(
     def fail(*_: Any) -> None:
         raise error
 
-    monkeypatch.setattr(trial, "train", fail)
+    monkeypatch.setattr(engine_objective, "train", fail)
     point = {"learning_rate": 0.01, "beta": 0.9, "hidden_units": 4, "batch_size": 16, "l2": 1e-4}
     for count in (1, 3):
         starts = tuple(TrialTask(n, point, n) for n in range(count))

@@ -10,7 +10,7 @@ import pytest
 
 from hpsearch.core.space import Range, build_space
 from hpsearch.storage.lease import Lease
-from hpsearch.storage.records import Baseline, StoredEnsemble, StoredWeights, Trial
+from hpsearch.storage.records import Baseline, StoredEnsemble, StoredFile, StoredWeights, Trial
 from hpsearch.storage.sqlite_file import url_of
 from hpsearch.storage.study_db import StudyDatabase
 from hpsearch.storage.study_tables import BaselineTable, EnsembleTable, StageTable, StudyTable, WeightsTable
@@ -29,6 +29,7 @@ ENSEMBLE = StoredEnsemble(2, (("coarse", 0),), {("coarse", 0): 1}, {"val/loss": 
 # Name of an object of `StudyDatabase` and of its method → a call; together they fill and change every table.
 CALLS: dict[str, Callable[[Any], object]] = {
     "study.change_spec": lambda m: m({"seed": 6}),
+    "study.change_code": lambda m: m([StoredFile("train.py", "0" * 64, b"pass")]),
     "study.save_prepared": lambda m: m([b"a", b"b"]),
     "stages.begin": lambda m: m("coarse", {"x": (0.0, 1.0)}),
     "stages.end": lambda m: m("coarse", 3, 1.0),
@@ -44,7 +45,7 @@ CALLS: dict[str, Callable[[Any], object]] = {
     "lease.renew": lambda m: m(),
 }
 READING = {  # methods that only read: the test below compares what they return
-    *("study.find", "study.load", "study.is_unchanged", "study.prepared", "stages.load", "weights.load"),
+    *("study.find", "study.load", "study.is_unchanged", "study.prepared", "study.code", "stages.load", "weights.load"),
     *("weights.keys", "weights.tested", "baselines.load", "ensemble.find", "trials.states", "trials.damaged"),
 }
 OTHERS = {

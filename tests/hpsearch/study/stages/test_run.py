@@ -39,8 +39,8 @@ from hpsearch.storage.study_db import StudyDatabase
 from hpsearch.study.loop import Study
 from hpsearch.study.stages import training
 from hpsearch.study.summary import summary
-from hpsearch.training import trial
 from hpsearch.training.executors import Inline, Processes
+from hpsearch.training.objectives import engine as engine_objective
 from hpsearch.training.task import Outcome, Task
 from hpsearch.training.trial import advance
 from tests.hpsearch.study import test_loop
@@ -359,14 +359,14 @@ def test_all_diverged(dataset: Dataset, tmp_path: Path) -> None:
 @pytest.fixture
 def faulty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make networks of some trials untrainable."""
-    sound = trial.hyperparameters
+    sound = engine_objective.hyperparameters
 
     def hyperparameters(training: Any, point: Any) -> Any:
         if 0.01 < point["learning_rate"] < 0.05:
             raise EngineError("no such net\nand more of it")
         return sound(training, point)
 
-    monkeypatch.setattr(trial, "hyperparameters", hyperparameters)
+    monkeypatch.setattr(engine_objective, "hyperparameters", hyperparameters)
 
 
 @pytest.mark.usefixtures("faulty")
@@ -394,7 +394,7 @@ def test_seconds_are_those_of_all_slices(
 ) -> None:
     """A trial's share of every slice, not only of the last one, by a clock that counts epochs."""
     ticks = iter(range(10**9))
-    monkeypatch.setattr(trial.time, "monotonic", lambda: float(next(ticks)))
+    monkeypatch.setattr(engine_objective.time, "monotonic", lambda: float(next(ticks)))
     monkeypatch.setattr(training, "TIME_SLICE", 0.0)
     spec = cases.small(**{"train.epochs": 6, "train.early_stopping": None, "parameters.hidden_units": {"values": [4]}})
     study = cases.run(spec, dataset, tmp_path / "a.db")

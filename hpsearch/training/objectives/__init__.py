@@ -1,0 +1,26 @@
+"""Objectives by the kind of `train`: what trains a trial. They are imported late, because they import the engine."""
+
+import functools
+
+from hpsearch.config.spec import AnyTraining, CommandTraining, FunctionTraining, Spec, Train
+from hpsearch.training.objectives.base import Objective
+
+
+@functools.cache
+def objectives() -> dict[type[AnyTraining], Objective]:
+    """Return the objective of each kind of `train`."""
+    from hpsearch.training.objectives.command import advance_command, check_program
+    from hpsearch.training.objectives.engine import EngineObjective
+    from hpsearch.training.objectives.function import advance_function, check_function
+    from hpsearch.training.objectives.stepwise import StepwiseObjective
+
+    return {
+        Train: EngineObjective(),
+        FunctionTraining: StepwiseObjective(check_function, advance_function),
+        CommandTraining: StepwiseObjective(check_program, advance_command),
+    }
+
+
+def objective_of(spec: Spec) -> Objective:
+    """Return what trains the trials of a study."""
+    return objectives()[type(spec.train)]

@@ -1,0 +1,96 @@
+"""Process groups that end with this process, even if it is killed.
+
+A guard process, one for each process that starts groups, reads a pipe with the groups that run now; when the pipe ends,
+it kills them. A program starts only after its group is known to the guard.
+"""
+
+import contextlib
+import functools
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from typing import final
+
+from hpsearch.core.processes import descendants
+
+# Waits for a line, so that nothing runs if this process ends before the guard knows the group.
+_START = 'read -r _ || exit 125; exec "$@" < /dev/null'
+_GUARD = """
+import os, signal, sys
+groups = set()
+for line in sys.stdin:
+    action, group = line.split()
+    (groups.add if action == "+" else groups.discard)(int(group))
+for group in groups:
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except OSError:
+        pass
+"""
+
+
+@final
+class ProcessGroup:
+    """A program in a process group of its own; its output and errors are pipes.
+
+    Args:
+        folder: its current folder.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+
+    def __init__(self, arguments: list[str], folder: str, environment: Mapping[str, str]) -> None:
+        guard = _guard(os.getpid())
+        self.process = subprocess.Popen(
+            ["/bin/sh", "-c", _START, "sh", *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=folder or None,
+            env=environment,
+            start_new_session=True,
+        )
+        assert guard.stdin is not None and self.process.stdin is not None
+        self._guard = guard
+        self._tell("+")
+        with contextlib.suppress(OSError):  # it has been killed
+            self.process.stdin.write(b"\n")
+            self.process.stdin.close()
+
+    def kill(self) -> None:
+        """Kill the group, and processes below it that have left it."""
+        pid = self.process.pid
+        below = descendants(pid)
+        with contextlib.suppress(OSError):
+            os.killpg(pid, signal.SIGKILL)
+        for other in below:
+            with contextlib.suppress(OSError):
+                os.kill(other, signal.SIGKILL)
+        self.process.wait()
+        for pipe in (self.process.stdout, self.process.stderr, self.process.stdin):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+        self._tell("-")
+
+    def _tell(self, action: str) -> None:
+        stdin = self._guard.stdin
+        assert stdin is not None
+        stdin.write(f"{action} {self.process.pid}\n".encode())
+        stdin.flush()
+
+
+@functools.lru_cache(maxsize=1)
+def _guard(pid: int) -> "subprocess.Popen[bytes]":
+    """Return the guard of a process, which is in a session of its own, so that no signal to a group reaches it."""
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", _GUARD],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+        start_new_session=True,
+    )
