@@ -23,7 +23,7 @@ from hpsearch.cli.server import (
     token_command,
     watch_command,
 )
-from hpsearch.cli.studies import export_command, list_command, report_command, show_command
+from hpsearch.cli.studies import export_command, list_command, next_command, report_command, show_command
 from hpsearch.core.interpreter import collect_rarely
 from hpsearch.core.resources import check_address_space, exhausted_resource
 from hpsearch.core.version import __version__
@@ -49,7 +49,7 @@ def commands() -> None:
 
 for command in (
     *(run_command, resume_command, list_command, show_command, report_command, export_command, predict_command),
-    *(check_command, init_command, schema_command, range_test_command),
+    *(next_command, check_command, init_command, schema_command, range_test_command),
     *(ui_command, sync_command, doctor_command, db_group),
     *(serve_command, token_command, submit_command, queue_command, watch_command, fetch_command, cancel_command),
 ):

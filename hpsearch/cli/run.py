@@ -186,7 +186,7 @@ def _print_result(session: "Session", url: str, console: "Console", given_uri: s
         for line in failure_lines(summary):
             say(f"warning: {line}", err=True)
         if summary.ranking:
-            console.print(best_trial_text(summary.ranking[0]), soft_wrap=True)
+            console.print(best_trial_text(summary), soft_wrap=True)
     say(f"Database: {database}   (hpsearch show {summary.arguments(url)})")
     if session.tracking_note:
         say(f"note: MLflow: {session.tracking_note}", err=True)

@@ -1,4 +1,4 @@
-"""Commands that read a study database: `hpsearch list`, `show`, `report` and `export`."""
+"""Commands that read a study database: `hpsearch list`, `show`, `report`, `next` and `export`."""
 
 import json
 from pathlib import Path
@@ -73,6 +73,26 @@ def report_command(database: str, out: Path | None, png: bool | None, study_name
         say(f"{written.images[0].parent}: {len(written.images)} PNG files")
     if written.notice is not None:
         say(f"note: {written.notice}", err=True)
+
+
+@click.command("next")
+@click.argument("database")
+@click.option("--out", type=click.Path(path_type=Path), help="Study file to write. [default: NAME-2.yaml]")
+@STUDY_NAME
+def next_command(database: str, out: Path | None, study_name: str | None) -> None:
+    """Write the study file that follows from the advice on the study in DATABASE: moved ranges, more epochs."""
+    from hpsearch.report.advice.followup import follow_up, follow_up_lines, write_follow_up
+    from hpsearch.storage.access.names import command_arguments
+    from hpsearch.storage.database import display_name
+    from hpsearch.study.summary import summary
+
+    url = database_url(database)
+    study = summary(url, study_name)
+    found = follow_up(study)
+    out = out or Path(f"{found.name}.yaml")
+    if found.text is not None:
+        write_follow_up(found, out)
+    say("\n".join(follow_up_lines(found, study.spec, out, command_arguments(display_name(url), None))))
 
 
 @click.command("export")

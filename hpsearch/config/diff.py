@@ -81,7 +81,8 @@ def changed_sections(old: Spec, new: Spec) -> tuple[str, ...]:
     before, after = _tree(old), _tree(new)
     sections = ("data", "model", "train", "metric", "seed")
     leaves = ((s, path) for s in sections for path, _, _ in _leaves(before[s], after[s], (s,)))
-    return tuple(dict.fromkeys(s for s, path in leaves if path[0] != "data" or path[-1] not in LOCATIONS))
+    neutral = [("metric", "base_error"), *(("data", place) for place in LOCATIONS)]
+    return tuple(dict.fromkeys(s for s, path in leaves if (path[0], path[-1]) not in neutral))
 
 
 @final
@@ -120,6 +121,8 @@ def _refusal(files: _Files, path: _Path) -> str | None:
         ):
             return None
         case ("data", place) if place in LOCATIONS:
+            return None
+        case ("metric", "base_error"):
             return None
         case ("stages", name) if name not in files.started:
             return _inserted(files, name)

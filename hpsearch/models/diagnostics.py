@@ -1,5 +1,6 @@
 """Diagnostics of the champion, computed once when a study ends, so that a report needs only the database."""
 
+import contextlib
 import json
 import math
 import zlib
@@ -10,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
-from engine.analysis.diagnostics import Histogram, histograms, weight_statistics
+from engine.analysis.diagnostics import ZERO, Histogram, histograms, weight_statistics
+from engine.analysis.units import count_units, gradient_sizes
 from engine.data.rows import Rows
 from engine.network import Network
 from engine.types import EngineError, Floats
@@ -18,8 +20,11 @@ from hpsearch.config.instantiate import hyperparameters
 from hpsearch.config.spec import Spec
 from hpsearch.core.bounded import decode_mapping, unpack_stream
 from hpsearch.core.space import Point
+from hpsearch.data.checks.facts import RowFacts, row_facts
 from hpsearch.data.dataset import Dataset
 from hpsearch.data.preprocessing import DTYPE, Preprocessing
+from hpsearch.data.sources.base import PART_NAMES, Part
+from hpsearch.models.evidence import Evidence, LayerEvidence, PartError
 from hpsearch.training.network import build_network
 
 MAX_CLASSES = 100  # of a confusion matrix
@@ -96,6 +101,7 @@ class Diagnostics(NamedTuple):
             its fold, and the mean of all networks predicts the test rows.
         regions: None unless the inputs are two numeric features.
         activations, gradients: for a batch of training rows; empty if the batch is too small for batch norm.
+        evidence: what advice follows from; None in databases of earlier versions.
     """
 
     val: PartPredictions | None
@@ -104,6 +110,7 @@ class Diagnostics(NamedTuple):
     activations: list[LayerHistogram]
     gradients: list[LayerHistogram]
     weights: list[LayerWeights]
+    evidence: Evidence | None = None
 
     def to_bytes(self) -> bytes:
         """Return compressed JSON, a few kB."""
@@ -111,6 +118,7 @@ class Diagnostics(NamedTuple):
         content |= {name: [h._asdict() for h in getattr(self, name)] for name in ("activations", "gradients")}
         content |= {name: part and part._asdict() for name, part in (("val", self.val), ("test", self.test))}
         content["regions"] = self.regions and self.regions._asdict()
+        content["evidence"] = self.evidence and _as_mapping(self.evidence)
         return zlib.compress(json.dumps(content, separators=(",", ":")).encode(), 6)
 
     @classmethod
@@ -168,6 +176,7 @@ def diagnose(spec: Spec, dataset: Dataset, folds: Sequence[Preprocessing], point
             activations=activations,
             gradients=gradients,
             weights=list(_weights(network, theta[:1])),
+            evidence=_evidence(spec, dataset, network, theta, folds, point),
         )
 
 
@@ -285,6 +294,71 @@ def _weights(network: Network, theta: Floats) -> Iterator[LayerWeights]:
             yield LayerWeights(
                 _layer_name(network, w.layer), float(w.total[0]), w.count, int(w.little[0]), int(w.zero[0])
             )
+
+
+def _evidence(
+    spec: Spec, dataset: Dataset, network: Network, theta: Floats, folds: Sequence[Preprocessing], point: Point
+) -> Evidence:
+    """Return the evidence for advice: how errors were measured, units by layer, and what the rows say."""
+    facts = row_facts(dataset, folds[0] if folds else None)
+    numbers = np.abs(theta[0][network.regularized])
+    rest = {} if facts is None else {name: getattr(facts, name) for name in RowFacts._fields}
+    return Evidence(
+        errors={part: found for part in PART_NAMES if (found := _part_error(dataset, network, theta, part))},
+        parameters=int(network.learned.sum()),
+        zero=round(float((numbers <= ZERO).mean()), 6) if len(numbers) else 0.0,
+        layers=_layer_evidence(spec, network, theta[:1], dataset.part("train"), point),
+        base_error=spec.data.base_error(),
+        regression=not dataset.classes,
+        **rest,
+    )
+
+
+def _part_error(dataset: Dataset, network: Network, theta: Floats, part: Part) -> PartError | None:
+    """Return the rows of a part, and for a regression the standard deviation of a row's share in 1 − R²."""
+    rows = dataset.part(part)
+    if rows is None:
+        return None
+    folds = dataset.folds
+    count = {"train": len(rows), "val": folds * len(rows), "test": len(rows)}[part]
+    if folds > 1 and part == "train":
+        count += dict(dataset.rows)["val"]  # each row trains all networks but one
+    if dataset.classes:
+        return PartError(count, None)
+    x = rows.x.reshape(rows.sets, len(rows), *network.inputs)
+    predicted = network.forward(theta, x)[..., 0].astype(np.float64).reshape(-1)
+    y = np.broadcast_to(rows.y.reshape(rows.sets, -1), (folds, len(rows))).astype(np.float64).reshape(-1)
+    spread = float(np.square(y - y.mean()).mean())
+    squares = np.square(predicted - y) / spread if spread > 0 else np.full(1, math.inf)
+    deviation = float(squares.std())
+    return PartError(count, float(f"{deviation:.6g}") if math.isfinite(deviation) else None)
+
+
+def _layer_evidence(
+    spec: Spec, network: Network, theta: Floats, train: Rows | None, point: Point
+) -> list[LayerEvidence]:
+    """Return the units and the gradient of each layer for a batch of training rows of the first fold."""
+    if train is None:
+        return []
+    first_fold = train.of(0)
+    sample = _evenly_spaced(len(first_fold), BATCH_ROWS)
+    batch = Rows(first_fold.x[sample], first_fold.y[sample])
+    layers = {c.layer: LayerEvidence(_layer_name(network, c.layer), *c[1:]) for c in count_units(network, theta, batch)}
+    with contextlib.suppress(EngineError):  # fewer rows than batch norm needs
+        for number, size in gradient_sizes(network, theta, batch, hyperparameters(spec.train, point)):
+            found = layers.get(number, LayerEvidence(_layer_name(network, number)))
+            layers[number] = found._replace(gradient=float(f"{size:.4g}") if math.isfinite(size) else None)
+    return [layers[number] for number in sorted(layers)]
+
+
+def _as_mapping(evidence: Evidence) -> dict[str, Any]:
+    """Return the evidence as JSON content."""
+    content = evidence._asdict()
+    content["errors"] = {part: error._asdict() for part, error in evidence.errors.items()}
+    content |= {name: [item._asdict() for item in getattr(evidence, name)] for name in ("layers", "leaks", "repeats")}
+    drift = [(item._asdict(), item.shifts) for item in evidence.drift]
+    content["drift"] = [found | {"shifts": [shift._asdict() for shift in shifts]} for found, shifts in drift]
+    return content
 
 
 def _layer_name(network: Network, layer: int) -> str:

@@ -8,6 +8,9 @@ from typing import Any
 
 from hpsearch.core.space import value_bounds
 from hpsearch.core.text import without_formula
+from hpsearch.report.advice.change import Advice
+from hpsearch.report.advice.collect import advise
+from hpsearch.report.advice.errors import diagnosis_lines
 from hpsearch.report.ensemble import ensemble_content
 from hpsearch.report.tables import epochs_saved
 from hpsearch.search.confirm import Finalist
@@ -48,9 +51,16 @@ def as_json(summary: Summary) -> dict[str, Any]:
         "confirmed": [_finalist(f) for f in summary.finalists],
         "importance": importance(spec, summary.space, trials),
         "best": _trial(summary.champion, repeated) if summary.champion else None,
+        "diagnosis": diagnosis_lines(summary),
+        "advice": [_advice(advice) for advice in advise(summary)],
         "ensemble": ensemble_content(summary.ensemble),
         "baselines": [_baseline(baseline) for baseline in summary.baselines],
     }
+
+
+def _advice(advice: Advice) -> dict[str, Any]:
+    changes = [{"key": c.key, "old": c.old, "new": c.new, "certain": c.certain} for c in advice.changes]
+    return {"topic": advice.topic, "evidence": advice.evidence, "changes": changes}
 
 
 def as_csv(summary: Summary, *, raw: bool = False) -> str:

@@ -1,4 +1,4 @@
-"""Tables and sentences of a report: stages, seeds, ranges, scores, the winner and the diagnosis."""
+"""Tables and sentences of a report: stages, seeds, ranges, scores and the winner."""
 
 import math
 from collections import Counter
@@ -7,7 +7,6 @@ from itertools import count, product
 from statistics import median
 from string import ascii_uppercase
 
-from engine.analysis.diagnosis import diagnose
 from hpsearch.config.spec import Spec
 from hpsearch.core.space import Box, Value, value_bounds
 from hpsearch.core.text import format_value
@@ -154,19 +153,3 @@ def format_scores(metrics: Mapping[str, float]) -> str:
 def format_parameters(trial: Trial) -> str:
     """Format a trial's point: `learning_rate 0.0292, beta 0.979`."""
     return ", ".join(f"{name} {format_value(value)}" for name, value in trial.point.items())
-
-
-def diagnosis(trial: Trial) -> str:
-    """Return bias and variance of a trial by its training and validation accuracy, or R² of a regression.
-
-    The text is empty for a trial that lacks one of them.
-    """
-    errors = [1 - _accuracy(trial.metrics, part) for part in ("fit", "val")]
-    if not all(map(math.isfinite, errors)):
-        return ""
-    text = str(diagnose(*(max(0.0, error) for error in errors)))
-    return f"{text[0].upper()}{text[1:]}."
-
-
-def _accuracy(metrics: Mapping[str, float], part: str) -> float:
-    return metrics.get(f"{part}/accuracy", metrics.get(f"{part}/r2", math.nan))

@@ -12,12 +12,13 @@ from rich.text import Text
 
 from hpsearch.config.spec import Spec
 from hpsearch.core.text import format_value, printable
+from hpsearch.report.advice.collect import advise
+from hpsearch.report.advice.errors import diagnosis_lines
 from hpsearch.report.baselines import baseline_lines, baseline_rows
 from hpsearch.report.ensemble import ensemble_line
 from hpsearch.report.tables import (
     MISSING,
     box_tables,
-    diagnosis,
     format_parameters,
     format_scores,
     point_letters,
@@ -69,7 +70,7 @@ def as_text(summary: Summary, *, all_trials: bool = False, details: bool = False
         parts += _details(summary, trials)
     parts += map(Text, failure_lines(summary))
     if ranking:
-        parts.append(best_trial_text(ranking[0]))
+        parts.append(best_trial_text(summary))
     return Group(*parts)
 
 
@@ -212,8 +213,13 @@ def _trials(summary: Summary, title: str, trials: Sequence[Trial]) -> Table:
     return table
 
 
-def best_trial_text(trial: Trial) -> Text:
-    """Return the scores, the parameters and the diagnosis of the best trial."""
+def best_trial_text(summary: Summary) -> Text:
+    """Return the scores, the parameters, the diagnosis and the advice of a study with a complete trial."""
+    trial = summary.ranking[0]
     text = Text.assemble((f"Best: {trial.label}", "bold"), f"   {format_scores(trial.metrics)}")
     text.append(f"\n  {format_parameters(trial)}" if trial.point else "")
-    return text.append(f"\n  {sentence}" if (sentence := diagnosis(trial)) else "")
+    for line in diagnosis_lines(summary):
+        text.append(f"\n  {printable(line)}")
+    for number, advice in enumerate(advise(summary), 1):
+        text.append(f"\n  {number}. {printable(str(advice))}")
+    return text

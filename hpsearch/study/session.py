@@ -15,6 +15,7 @@ from hpsearch.core.version import versions
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.data.preprocessing import Preprocessing
 from hpsearch.errors import OutputError, StorageError
+from hpsearch.models.evidence import Evidence
 from hpsearch.models.prepared import PreparedData
 from hpsearch.search.schedule.ahead import idle_notice, worker_count
 from hpsearch.storage.access.server import Waiting
@@ -145,6 +146,7 @@ class Session:
         parts = spec, space, dataset, self._storage, self._executor, self._tracker
         self._context = StudyContext(*parts, options.stop, code)
         self.study = Study(self._context)
+        self._evidence: Evidence | None = None
         self._baselines = load_baselines(self._storage)  # kept, because a summary may be made when all is closed
         self.untracked: str | None = None
         self.tracking_note: str | None = None
@@ -181,6 +183,8 @@ class Session:
                 self._executor.close()
                 yield from self._fit_baselines()
                 store_diagnostics(self._context, self.study.best, self._prepared)
+                weights = self._storage.weights.find(self.study.best)
+                self._evidence = Evidence.from_diagnostics(weights.diagnostics) if weights else None
                 model = save_model(self._context, self.study.best, self._folder / "model")
                 study, folder = self.study, self._folder / "ensemble"
                 ensemble = save_ensemble(self._context, study.ensemble, study.trials, folder)
@@ -211,8 +215,8 @@ class Session:
         study = self.study
         reused = count_reused(study.space, study.boxes, [study.transferred, *study.trials])
         parts = (study.spec, study.space, study.trials, study.boxes, reused, study.totals, study.best)
-        shared = self._storage.connection.is_shared
-        return Summary(*parts, baselines=self._baselines, ensemble=study.ensemble, shared=shared)
+        shared, evidence = self._storage.connection.is_shared, self._evidence
+        return Summary(*parts, baselines=self._baselines, ensemble=study.ensemble, shared=shared, evidence=evidence)
 
     @property
     def arguments(self) -> str:

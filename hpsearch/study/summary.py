@@ -8,6 +8,7 @@ from hpsearch.config.load import restore_spec
 from hpsearch.config.references import search_space
 from hpsearch.config.spec import Spec
 from hpsearch.core.space import Box, Space
+from hpsearch.models.evidence import Evidence
 from hpsearch.search.champion import find_champion, with_test_scores
 from hpsearch.search.confirm import Finalist, compare_points
 from hpsearch.search.earlier import reusable_trials
@@ -55,6 +56,7 @@ class Summary(NamedTuple):
         baselines: simple models that were fitted to the same rows, the simplest first.
         ensemble: the ensemble; None before it is selected, and for a study without one.
         shared: a command must name the study, because its database holds others.
+        evidence: what is known of the champion and its rows, once the study has ended.
     """
 
     spec: Spec
@@ -68,6 +70,7 @@ class Summary(NamedTuple):
     baselines: tuple[Baseline, ...] = ()
     ensemble: StoredEnsemble | None = None
     shared: bool = False
+    evidence: Evidence | None = None
 
     def arguments(self, url: str) -> str:
         """Return the database and, if needed, the study as arguments of a command."""
@@ -180,7 +183,8 @@ def summarize(storage: StudyDatabase, known: Sequence[Sequence[Trial]] = ()) -> 
     baselines = load_baselines(storage)
     ensemble = storage.ensemble.find() if spec.ensemble else None
     parts = (spec, space, trials, boxes, reused, totals, champion, storage.lease.holder(), baselines, ensemble)
-    return Summary(*parts, shared=storage.connection.is_shared)
+    evidence = Evidence.from_diagnostics(weights.diagnostics) if weights else None
+    return Summary(*parts, shared=storage.connection.is_shared, evidence=evidence)
 
 
 def load_baselines(storage: StudyDatabase) -> tuple[Baseline, ...]:

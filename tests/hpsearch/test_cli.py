@@ -190,7 +190,7 @@ def test_json(call: Call, study: Path, tmp_path: Path) -> None:
     said = call("show", tmp_path / "small.db", "--json")
     assert said.code == 0 and said.err == ""
     content = strict(said.out)
-    results = ["best", "ensemble", "baselines"]
+    results = ["best", "diagnosis", "advice", "ensemble", "baselines"]
     assert list(content) == ["study", "spec", "stages", "trials", "confirmed", "importance", *results]
     assert content["study"] == "small"
     assert content["spec"] == cases.small(**SHORT).model_dump(mode="json")

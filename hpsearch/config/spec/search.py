@@ -54,6 +54,12 @@ class Metric(StrictModel):
         " two classes, F1 is the mean over all.",
     )
 
+    base_error: Annotated[float, Field(ge=0, lt=1)] | None = Field(
+        None,
+        description="Error that no model can avoid, that of people for example, as share of wrong rows or as 1 − R²;"
+        " advice on bias needs it and nothing else uses it. Default: from the noise of `formula`, else unknown.",
+    )
+
     @model_validator(mode="after")
     def _goal_matches(self) -> Self:
         if self.name in METRIC_NAMES and self.goal and (self.goal == "minimize") == (self.sign < 0):

@@ -182,6 +182,10 @@ class Source(StrictModel, abc.ABC):
         values = {name: point[v] if isinstance(v, str) and v in point else v for name, v in values.items()}
         return PreprocessingConfig(**values)
 
+    def base_error(self) -> float | None:
+        """Return the error that no model can avoid, as share of wrong rows or 1 − R²; None if it is not known."""
+        return None
+
     @abc.abstractmethod
     def load(self) -> Table:
         """Read the rows.

@@ -16,6 +16,8 @@ Labels = npt.NDArray[np.int64]
 DEFAULT_ROWS: dict[FormulaName, int] = {"curve": 1000, "arc": 400, "bank": 1000, "overfit": 25}  # without test rows
 DEFAULT_NOISE: dict[FormulaName, float] = {"spirals": 0.02, "circles": 0.1, "moons": 0.1, "xor": 0.0}
 OTHER_ROWS = 1000  # of the other formulas
+CURVE_NOISE = 0.05  # half of the width of the uniform noise
+NOISE_CENTERS, NOISE_POINTS = 2000, 500  # points without and with noise that the unavoidable error is computed from
 VAL_OF_TRAIN = Split(train=0.9, val=0.1, test=0.0)
 
 
@@ -54,6 +56,28 @@ class FormulaSource(Source):
         noise = DEFAULT_NOISE[self.name] if self.noise is None else self.noise
         return _classification(x + generator.normal(0, noise, x.shape) if noise else x, y, 2)
 
+    def base_error(self) -> float:
+        """Return the noise's share in the variance of the target, or the error of Bayes' classifier.
+
+        The latter follows from the distances of noisy points to points without noise: p(x | class) is the mean of
+        exp(−‖x − c‖² / 2σ²) over points c of the class.
+        """
+        if self.name == "curve":
+            table = self.load()
+            train = np.setdiff1d(np.arange(len(table.y)), table.parts["test"])
+            return round(min(1.0, CURVE_NOISE**2 / 3 / float(table.y[train].var())), 6)
+        noise = DEFAULT_NOISE.get(self.name, 0.0) if self.noise is None else self.noise
+        if self.name in EXPERIMENTS or not noise:
+            return 0.0
+        generator = np.random.default_rng(self.seed)
+        centers, of_center = CLOUDS[self.name](generator, NOISE_CENTERS)
+        points = centers[:: NOISE_CENTERS // NOISE_POINTS]
+        points = points + generator.normal(0, noise, points.shape)
+        squares = np.square(points[:, None] - centers[None]).sum(axis=2)
+        near = np.exp(-(squares - squares.min(axis=1, keepdims=True)) / (2 * noise**2))
+        shares = near @ np.eye(2)[of_center]
+        return round(float((shares.min(axis=1) / shares.sum(axis=1)).mean()), 6)
+
 
 def _curve(generator: np.random.Generator, rows: int) -> Table:
     """y = 0.4x² + 0.3x·sin 15x + 0.01·cos 50x − 0.3, x in [0, 1]; + U(−.05, .05) except in the 200 test rows."""
@@ -62,7 +86,7 @@ def _curve(generator: np.random.Generator, rows: int) -> Table:
         return np.asarray(0.4 * x**2 + 0.3 * x * np.sin(15 * x) + 0.01 * np.cos(50 * x) - 0.3)
 
     train, test = generator.uniform(0, 1, rows), np.linspace(0, 1, 200)
-    y = np.concatenate([formula(train) + generator.uniform(-0.05, 0.05, rows), formula(test)])
+    y = np.concatenate([formula(train) + generator.uniform(-CURVE_NOISE, CURVE_NOISE, rows), formula(test)])
     x = np.concatenate([train, test])[:, None]
     return Table(x, y, ("x",), (), {"test": np.arange(rows, rows + 200)}, VAL_OF_TRAIN)
 

@@ -8,12 +8,14 @@ from typing import NamedTuple, Self
 
 from hpsearch.config.spec import Spec
 from hpsearch.core.space import Axis
-from hpsearch.core.text import format_count, format_value
+from hpsearch.core.text import format_count, format_value, printable
 from hpsearch.data.dataset import Dataset
 from hpsearch.errors import DataError
 from hpsearch.models.diagnostics import Diagnostics
 from hpsearch.models.prepared import PreparedData
-from hpsearch.report.tables import diagnosis, epochs_saved, winner_line
+from hpsearch.report.advice.collect import advise
+from hpsearch.report.advice.errors import diagnosis_lines
+from hpsearch.report.tables import epochs_saved, winner_line
 from hpsearch.search.confirm import CONFIDENCE
 from hpsearch.search.importance import importance
 from hpsearch.storage.access.names import command_arguments
@@ -22,6 +24,7 @@ from hpsearch.storage.records import StoredStudy, Trial
 from hpsearch.storage.study_db import StudyDatabase, read
 from hpsearch.study.summary import Summary, status_line, summarize
 
+MAX_ADVICE_LENGTH = 2000  # characters
 MAX_ERROR_KINDS = 5  # kinds of errors of failed trials that are listed
 
 
@@ -169,9 +172,13 @@ class ReportContent(NamedTuple):
         errors = Counter(t.error for t in self.trials if t.error)
         yield from (f"{count} failed: {error}" for error, count in errors.most_common(MAX_ERROR_KINDS))
 
-    def diagnosis(self) -> str:
-        """Return bias and variance of the best trial, with advice; empty if it lacks the scores."""
-        return diagnosis(self.summary.champion) if self.summary.champion else ""
+    def diagnosis(self) -> list[str]:
+        """Return bias and variance of the best trial in sentences; none if it lacks the scores."""
+        return diagnosis_lines(self.summary)
+
+    def advice(self) -> list[str]:
+        """Return what to change in the study file, with the numbers from which it follows."""
+        return [printable(str(advice), MAX_ADVICE_LENGTH) for advice in advise(self.summary)]
 
     def epoch_usage(self) -> Iterator[str]:
         """Yield sentences on the epochs that early stopping and pruning saved."""

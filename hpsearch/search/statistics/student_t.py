@@ -1,4 +1,4 @@
-"""Quantiles of Student's t distribution, without SciPy, whose statistics take half a second to import."""
+"""Quantiles and probabilities of Student's t distribution, without SciPy, which takes half a second to import."""
 
 import math
 
@@ -18,6 +18,15 @@ def two_sided_quantile(probability: float, degrees: int) -> float:
             break
         low, high = (middle, high) if _within(middle, degrees) < probability else (low, middle)
     return math.sqrt(degrees) * math.tan((low + high) / 2)
+
+
+def two_sided_p_value(t: float, degrees: int) -> float:
+    """Return P(|T| ≥ |t|).
+
+    Args:
+        degrees: degrees of freedom, at least 1.
+    """
+    return max(0.0, 1 - _within(math.atan(abs(t) / math.sqrt(degrees)), degrees))
 
 
 def _within(angle: float, degrees: int) -> float:

@@ -1,4 +1,4 @@
-"""Rows and sentences of a report: seeds, ranges, epochs saved, the winner, scores and the diagnosis."""
+"""Rows and sentences of a report: seeds, ranges, epochs saved, the winner, and scores."""
 
 import math
 from itertools import islice
@@ -13,7 +13,6 @@ from hpsearch.cli import commands
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.report.tables import (
     box_tables,
-    diagnosis,
     epochs_saved,
     format_range,
     format_scores,
@@ -57,17 +56,6 @@ def test_medians_over_seeds(call: Call, tmp_path: Path) -> None:
         values = sorted(r.value for r in records[number:6:2] if r.value is not None)
         assert cells[2:] == ["3/3", *(f"{v:.4g}" for v in (values[1], values[0], values[2]))]
     assert first[:2] == ["momentum", "1"] and second[:2] == ["adam", "0"]
-
-
-def test_diagnosis() -> None:
-    """Bias and variance follow from the errors 1 − accuracy, or 1 − R² of a regression."""
-    (record,) = sampled(cases.small(), 1)
-    best = record._replace(metrics={"fit/accuracy": 0.99, "val/accuracy": 0.89})
-    assert diagnosis(best).startswith("High variance: train error 1.0%, val error 11.0%; try more data")
-    assert "high bias" in diagnosis(best._replace(metrics={"fit/accuracy": 0.85, "val/accuracy": 0.84})).lower()
-    assert diagnosis(best._replace(metrics={"fit/r2": 0.99, "val/r2": 0.89})) == diagnosis(best)
-    assert diagnosis(best._replace(metrics={"fit/accuracy": float("nan"), "val/accuracy": 0.8})) == ""
-    assert diagnosis(best._replace(metrics={"fit/accuracy": 0.8, "train/accuracy": 0.8})) == ""
 
 
 def test_letters_of_points() -> None:

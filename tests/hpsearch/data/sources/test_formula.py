@@ -170,3 +170,14 @@ def test_noise(name: str, noise: float) -> None:
 def test_experiments_reject_a_noise_setting(name: str) -> None:
     with pytest.raises(ValidationError, match=f"noise: the noise of {name} is part of its formula"):
         formula(name, noise=0.1)
+
+
+def test_formulas_know_their_noise() -> None:
+    """The curve: σ² of U(−.05, .05) over the variance of the targets; xor: 2·P(flip)·(1 − P(flip)) of two signs."""
+    curve = FormulaSource(name="curve")
+    assert curve.base_error() == pytest.approx(0.0204, abs=2e-3)
+    assert all(FormulaSource.model_validate({"name": name}).base_error() == 0 for name in ("arc", "bank", "xor"))
+    flip = 0.2 / np.sqrt(2 * np.pi)  # ∫ Φ(−x/σ) dx over [0, 1], for σ far below 1
+    noisy = FormulaSource(name="xor", noise=0.2).base_error()
+    assert noisy == pytest.approx(2 * flip * (1 - flip), abs=0.01)
+    assert FormulaSource(name="moons").base_error() < 0.005
