@@ -8,7 +8,7 @@ The modules in the order of their imports:
 - `policy`: what a submitted study may use.
 - `tokens`: who may do what.
 - `live`: what is shown of a study, read from its database once for all clients.
-- `guard`: refuses requests before they reach a route.
+- `http`: refuses requests and connections before they reach a route.
 - `submissions`, `products`: a study that comes in, and its report, model and predictions that go out.
 - `routes`: the routes. `serve`: starts the server. `client`: talks to one.
 """

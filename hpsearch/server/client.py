@@ -20,7 +20,7 @@ from hpsearch.server.policy import LOCAL_SOURCES
 
 ANSWER_SECONDS = 60.0  # without an answer
 STREAM_SILENCE = 60.0  # without a sign of life on an event stream
-PATIENCE = 900.0  # seconds without a server, after which an event stream is given up
+OUTAGE_SECONDS = 900.0  # seconds without a server, after which an event stream is given up
 PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # seconds between attempts to open it again; the last one from then on
 _ABSENT = (502, 503, 504)  # a proxy has no server to ask, or the server is about to end
 CONFIG = Path("~/.config/hpsearch/server.json")
@@ -114,7 +114,7 @@ class Client:
         event of the kind `waiting` is yielded first.
 
         Raises:
-            ServerError: the server has no such study, does not answer at first, or has been silent for `PATIENCE`.
+            ServerError: the server has no such study, does not answer at first, or is away for `OUTAGE_SECONDS`.
         """
         last, tries, heard, answered = "0", 0, time.monotonic(), False
         while True:
@@ -129,7 +129,7 @@ class Client:
                             return
                 reason = "the stream has ended"
             except _Absent as error:
-                if not answered or time.monotonic() - heard > PATIENCE:
+                if not answered or time.monotonic() - heard > OUTAGE_SECONDS:
                     raise
                 reason = str(error)
             except (OSError, HTTPException) as error:

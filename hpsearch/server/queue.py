@@ -24,7 +24,7 @@ from hpsearch.storage.sqlite_file import create_private, set_pragmas
 SubmissionState = Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
 STATES: tuple[SubmissionState, ...] = get_args(SubmissionState)
 _HELD = "held"  # while its folder is written or deleted
-ENDED = ("done", "failed", "cancelled", "interrupted")
+_ENDED = ("done", "failed", "cancelled", "interrupted")
 _METADATA = sa.MetaData()
 _SUBMISSION = sa.Table(
     "hpsearch_submission",
@@ -256,7 +256,7 @@ class Queue:
 
     def set_archived(self, id: str, archived: float | None) -> Submission:
         """Note that a study was archived, or restored, and return it."""
-        ended = _SUBMISSION.c.id == id, _SUBMISSION.c.state.in_(ENDED)
+        ended = _SUBMISSION.c.id == id, _SUBMISSION.c.state.in_(_ENDED)
         with self._writing() as connection:
             connection.execute(_SUBMISSION.update().where(*ended).values(archived=archived))
         return self.get(id)

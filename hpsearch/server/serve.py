@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from hpsearch.core.files.file_lock import LockTakenError, locked
 from hpsearch.errors import ServerError
-from hpsearch.server.guard import Limits
+from hpsearch.server.http.guard import Limits
 from hpsearch.server.live.views import Views
 from hpsearch.server.places import Places
 from hpsearch.server.policy import Policy
@@ -107,9 +107,17 @@ def serve(options: ServerOptions, say: Callable[[str], None]) -> None:
 
 def http_settings(options: ServerOptions) -> dict[str, Any]:
     """Return the settings of uvicorn."""
+    from hpsearch.server.http.connections import LimitedConnection
+
     settings: dict[str, Any] = {"timeout_keep_alive": KEEP_ALIVE, "timeout_graceful_shutdown": SHUTDOWN}
     settings |= {"limit_concurrency": MAX_CONNECTIONS, "log_level": "warning", "access_log": False}
-    settings |= {"server_header": False, "date_header": False, "proxy_headers": False, "ws": "none"}
+    settings |= {
+        "server_header": False,
+        "date_header": False,
+        "proxy_headers": False,
+        "ws": "none",
+        "http": LimitedConnection,
+    }
     if options.tls is not None:
         settings |= {"ssl_certfile": str(options.tls[0]), "ssl_keyfile": str(options.tls[1])}
     return settings

@@ -5,7 +5,7 @@ from fastapi.responses import JSONResponse
 
 from hpsearch.core.version import __version__
 from hpsearch.errors import DataError, HpsearchError, ServerError, SpecError
-from hpsearch.server.guard import Guard
+from hpsearch.server.http.guard import Guard
 from hpsearch.server.places import TooLarge
 from hpsearch.server.queue import KeyReused
 from hpsearch.server.routes.common import Service

@@ -8,7 +8,7 @@ from pydantic import Field
 from hpsearch.server.tokens import Identity, Right
 
 if TYPE_CHECKING:
-    from hpsearch.server.guard import Limits
+    from hpsearch.server.http.guard import Limits
     from hpsearch.server.live.views import Views
     from hpsearch.server.places import Places
     from hpsearch.server.policy import Policy

@@ -13,7 +13,7 @@ import cases
 import pytest
 import uvicorn
 
-from hpsearch.server.guard import Limits
+from hpsearch.server.http.guard import Limits
 from hpsearch.server.live.views import Views
 from hpsearch.server.places import Places
 from hpsearch.server.policy import Policy

@@ -157,7 +157,7 @@ def test_a_stream_that_breaks_off(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_server_that_does_not_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PAUSES", (0.01,))
-    monkeypatch.setattr(module, "PATIENCE", 0.05)
+    monkeypatch.setattr(module, "OUTAGE_SECONDS", 0.05)
     with other_server(200, {}, b"id: 1\nevent: trial\ndata: {}\n\n") as (url, _):
         events = Client(url, "a" * 20).events("0" * 16)
         assert next(events) == ("trial", {})

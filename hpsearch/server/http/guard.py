@@ -5,6 +5,7 @@ Written against the interface of ASGI, so that bodies are counted while they arr
 
 import asyncio
 import json
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, NamedTuple, final
 
@@ -19,7 +20,7 @@ SAFE = ("GET", "HEAD")
 METHODS = (*SAFE, "POST", "PUT", "DELETE")
 MEDIA_TYPES = ("application/json", "application/yaml", "text/csv", "application/octet-stream")
 MAX_BODY = 1 << 20  # bytes, but for uploads and rows to predict
-BODY_SECONDS = 30.0  # without a part of the body
+BODY_SECONDS, BODY_RATE = 30.0, 4096  # for a body, and for each further part of it, in bytes a second
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:;"
     " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -142,12 +143,13 @@ def _length(headers: dict[bytes, list[bytes]]) -> int:
 
 def _limited(receive: Receive, largest: int) -> Receive:
     """Return a function that receives a body, which must be neither larger nor slower than allowed."""
-    received = 0
+    received, begun = 0, time.monotonic()
 
     async def limited() -> HttpMessage:
         nonlocal received
         try:
-            message = await (receive() if received < 0 else asyncio.wait_for(receive(), BODY_SECONDS))
+            left = begun + BODY_SECONDS + received / BODY_RATE - time.monotonic()
+            message = await (receive() if received < 0 else asyncio.wait_for(receive(), max(0.0, left)))
         except TimeoutError:
             raise _Refused(408, "the body did not arrive in time") from None
         if message["type"] == "http.request":

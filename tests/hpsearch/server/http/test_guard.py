@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hpsearch.server import guard
+from hpsearch.server.http import guard
 from tests.hpsearch.server.conftest import TestServer
 
 
