@@ -178,9 +178,15 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def end_descendants(pid: int) -> None:
-    """Kill the processes below a process."""
+def end_descendants(pid: int, keep: int = 0) -> None:
+    """Kill the processes below a process.
+
+    Args:
+        keep: a process that is left running.
+    """
     for child in descendants(pid):
+        if child == keep:
+            continue
         with contextlib.suppress(OSError):
             os.kill(child, getattr(signal, "SIGKILL", signal.SIGTERM))
     if pid == os.getpid():

@@ -124,6 +124,11 @@ def format_duration(seconds: float) -> str:
     return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:,.0f} s" if seconds < 600 else f"{seconds / 60:,.0f} min"
 
 
+def format_bytes(size: int) -> str:
+    """Format a number of bytes: `512 MB`, `2.1 GB`."""
+    return f"{size / 1e9:.3g} GB" if size >= 1e9 else f"{size / 1e6:.3g} MB"
+
+
 def format_yaml(value: Any) -> str:
     """Return a value as YAML writes it in a line: `{min: 0.0001, max: 0.1, scale: log}`; long lists are shortened."""
     if isinstance(value, dict):

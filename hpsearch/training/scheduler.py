@@ -14,7 +14,7 @@ from itertools import count
 from typing import final
 
 from hpsearch.core.resources import ResourceExhausted, exhausted_resource
-from hpsearch.training.executors.base import Executor, WorkerDied, WorkerKilled
+from hpsearch.training.executors.base import Executor, LimitExceeded, WorkerDied, WorkerKilled
 from hpsearch.training.task import Outcome, Task, failed_result, resumed
 
 PREFETCH = 2  # tasks in flight per worker, so that a worker has its next task when it finishes one
@@ -85,6 +85,10 @@ class TaskScheduler:
             elif isinstance(exception, WorkerDied):
                 failed = self._retry(priority, task, exception)
                 outcomes += [failed] if failed else []
+            elif isinstance(exception, LimitExceeded) and len(task.trials) > 1:  # each alone, to find the one at fault
+                self.add(priority, [dataclasses.replace(task, trials=(t,)) for t in task.trials])
+            elif isinstance(exception, LimitExceeded):
+                outcomes.append((failed_result(task.trials[0], str(exception)),))
             elif exception is not None:
                 error = exception
             else:

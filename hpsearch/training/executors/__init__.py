@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from hpsearch.training.executors.base import Executor, WorkerDied, WorkerKilled
+from hpsearch.training.executors.base import Executor, LimitExceeded, WorkerDied, WorkerKilled
 from hpsearch.training.executors.dask import local_cluster, open_cluster
 from hpsearch.training.executors.inline import Inline
 from hpsearch.training.executors.processes import Processes
@@ -13,4 +13,13 @@ EXECUTORS: dict[str, Callable[[int, str], Executor]] = {
     "dask": local_cluster,
 }
 
-__all__ = ["EXECUTORS", "Executor", "Inline", "Processes", "WorkerDied", "WorkerKilled", "open_cluster"]
+__all__ = [
+    "EXECUTORS",
+    "Executor",
+    "Inline",
+    "LimitExceeded",
+    "Processes",
+    "WorkerDied",
+    "WorkerKilled",
+    "open_cluster",
+]

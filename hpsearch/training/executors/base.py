@@ -20,6 +20,10 @@ class WorkerKilled(WorkerDied):
     """
 
 
+class LimitExceeded(Exception):
+    """Raised for a task whose worker was ended because a trial exceeded `train.timeout` or `train.memory`."""
+
+
 class Executor(Protocol):
     """Runs tasks and returns outcomes, in any order."""
 
@@ -32,9 +36,9 @@ class Executor(Protocol):
         """Queue a task. Tasks start in the order of submission, each as soon as a worker is free.
 
         The future holds the outcome, or the exception that `advance` raised (a `RuntimeError` with its first line if
-        it cannot be pickled), `WorkerDied`, `ResourceExhausted` if the machine has not enough memory for the task, or
-        `BrokenExecutor` if workers cannot be started or the executor is closed first. Callbacks of the future may run
-        in a thread of the executor; they must be short and must not close it.
+        it cannot be pickled), `WorkerDied`, `LimitExceeded`, `ResourceExhausted` if the machine has not enough memory
+        for the task, or `BrokenExecutor` if workers cannot be started or the executor is closed first. Callbacks of the
+        future may run in a thread of the executor; they must be short and must not close it.
 
         Raises:
             concurrent.futures.BrokenExecutor: workers cannot be started, or the executor is closed.

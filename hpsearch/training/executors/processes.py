@@ -23,13 +23,16 @@ from hpsearch.core import processes
 from hpsearch.core.resources import EXIT_EXHAUSTED, ResourceExhausted, exhausted_resource, exiting_on_shortage
 from hpsearch.core.text import first_line
 from hpsearch.training.executors.answers import answer, outcome_of
-from hpsearch.training.executors.base import WorkerDied, WorkerKilled
+from hpsearch.training.executors.base import LimitExceeded, WorkerDied, WorkerKilled
+from hpsearch.training.executors.faults import dump_location, fault_location, record_faults
+from hpsearch.training.executors.limits import NO_LIMITS, TaskLimits
 from hpsearch.training.task import Outcome, Task, TaskFunction
 from hpsearch.training.trial import advance
 
 MAX_FAILED_STARTS = 3  # in a row
 RESTART_DELAY = 0.1  # seconds after a failed start: the end of a fork server is noticed with a delay
 KILLED = -9  # exit code of a process ended by SIGKILL
+WATCH_SECONDS = 0.2  # between two looks at the time and the memory of tasks that have limits
 EXIT_TIMEOUT = 5.0  # seconds between the end of a worker's pipe and of its process
 
 
@@ -130,7 +133,11 @@ class Processes:
 
     def _receive(self) -> None:
         """Wait for messages of workers, their deaths, or a wakeup by `submit` or `close`, and handle them."""
-        ready = wait([self._wakeup_reader, *(w.pipe for w in self._workers)])
+        limited = any(worker.limited for worker in self._workers)
+        ready = wait([self._wakeup_reader, *(w.pipe for w in self._workers)], WATCH_SECONDS if limited else None)
+        for worker in self._workers:
+            if worker.limited and worker.pipe not in ready:
+                worker.enforce_limits()
         while self._wakeup_reader.poll():
             self._wakeup_reader.recv_bytes()
         for worker in [w for w in self._workers if w.pipe in ready]:
@@ -148,7 +155,7 @@ class Processes:
         self._workers.remove(worker)
         died = worker.join()
         if worker.future is not None:
-            worker.future.set_exception(died)
+            worker.future.set_exception(worker.exceeded or died)
         if not worker.started:
             self._count_failed_start(str(died))
 
@@ -180,6 +187,9 @@ class _Worker:
     def __init__(self, run_task: TaskFunction, scratch: str) -> None:
         self.started = False
         self.future: Future[Outcome] | None = None
+        self.exceeded: LimitExceeded | None = None  # why it was ended
+        self._limits = NO_LIMITS
+        self._scratch = scratch
         context = processes.process_context()
         self.pipe, worker_pipe = context.Pipe()
         with worker_pipe:  # closed on this side, so that the pipe ends with the worker
@@ -202,6 +212,7 @@ class _Worker:
             future.set_exception(error)
             return
         self.future = future
+        self._limits = TaskLimits.of(task)
         with contextlib.suppress(OSError):  # the worker has died, which `_receive` handles
             self.pipe.send_bytes(message)
 
@@ -215,6 +226,19 @@ class _Worker:
             future.set_result(outcome_of(message))
         except Exception as error:
             future.set_exception(error)
+
+    @property
+    def limited(self) -> bool:
+        """Return whether its task has a limit on time or memory."""
+        return self.future is not None and self.exceeded is None and self._limits != NO_LIMITS
+
+    def enforce_limits(self) -> None:
+        """End the process, and those below it, if its task exceeds a limit."""
+        if (reason := self._limits.exceeded(self._pid)) is not None:
+            dump_location(self._scratch, self._pid)
+            self.exceeded = LimitExceeded(reason + fault_location(self._scratch, self._pid))
+            processes.end_descendants(self._pid)
+            self.kill()
 
     def kill(self) -> None:
         """Kill the process; callable from any thread."""
@@ -239,13 +263,15 @@ class _Worker:
             return ResourceExhausted("a worker process ran out of memory, open files or threads")
         names = {s.value: f" ({s.name})" for s in signal.Signals}
         died = WorkerKilled if code == KILLED else WorkerDied
-        return died(f"killed by signal {-code}{names.get(-code, '')}" if code < 0 else f"exit code {code}")
+        where = fault_location(self._scratch, self._pid)
+        return died(f"killed by signal {-code}{names.get(-code, '')}{where}" if code < 0 else f"exit code {code}")
 
 
 def _worker_main(run_task: TaskFunction, scratch: str, pipe: Connection) -> None:
     """Run tasks until the coordinator has ended."""
     with exiting_on_shortage():
         watch = processes.init_worker(scratch)
+        record_faults(scratch)
         with threadpool_limits(1), contextlib.suppress(EOFError, ConnectionError):
             pipe.send_bytes(b"")
             while True:

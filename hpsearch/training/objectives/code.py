@@ -84,13 +84,13 @@ def split_reference(reference: str) -> tuple[str, str]:
 def located(error: BaseException, code: TrainingCode) -> str:
     """Return an exception in one line, with file and line of the user's code."""
     if isinstance(error, SyntaxError) and error.filename:
-        return f"{_short(error.filename, code)}:{error.lineno}: SyntaxError: {error.msg}"
+        return f"{shown_path(error.filename, code)}:{error.lineno}: SyntaxError: {error.msg}"
     frames = traceback.extract_tb(error.__traceback__)
     own = [f for f in frames if Path(f.filename).is_relative_to(code.folder)]
     foreign = [f for f in frames if not Path(f.filename).is_relative_to(_PACKAGE) and not f.filename.startswith("<")]
     text = f"sys.exit({error.code!r})" if isinstance(error, SystemExit) else first_line(error)
     frame = next(iter((own or foreign)[-1:]), None)
-    return text if frame is None else f"{_short(frame.filename, code)}:{frame.lineno}: {text}"
+    return text if frame is None else f"{shown_path(frame.filename, code)}:{frame.lineno}: {text}"
 
 
 def definition(reference: str, code: TrainingCode) -> tuple[str, ast.stmt | None]:
@@ -110,7 +110,7 @@ def definition(reference: str, code: TrainingCode) -> tuple[str, ast.stmt | None
             located(error, code) if isinstance(error, SyntaxError) else f"{path}: {error}"
         ) from None
     found = next((n for n in tree.body if getattr(n, "name", None) == name), None)
-    shown = _short(str(path), code)
+    shown = shown_path(str(path), code)
     bound = {_bound(n) for n in ast.walk(tree) if isinstance(n, ast.Name | ast.alias)}
     if found is None and not bound & {name, "*"}:
         names = [n.name for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef)]
@@ -192,7 +192,8 @@ def _import(module_name: str, code: TrainingCode) -> Any:
     return module
 
 
-def _short(path: str, code: TrainingCode) -> str:
+def shown_path(path: str, code: TrainingCode) -> str:
+    """Return the path of a file of a study, relative to the folder of the study file if it lies inside."""
     file = Path(path)
     return str(file.relative_to(code.folder)) if file.is_relative_to(code.folder) else path
 

@@ -15,7 +15,7 @@ from hpsearch.config.spec.search import METRIC_PATTERN
 from hpsearch.core.seeds import derive
 from hpsearch.data.dataset import Dataset
 from hpsearch.errors import TrainingCodeError
-from hpsearch.training.objectives.code import definition, load_object, located
+from hpsearch.training.objectives.code import definition, load_object, located, shown_path
 from hpsearch.training.objectives.stepping.driver import Scores, StepError, advance_steps
 from hpsearch.training.objectives.stepping.generators import generator_states, restore_generators, seed_generators
 from hpsearch.training.objectives.stepping.isolation import isolated
@@ -122,11 +122,11 @@ class _FunctionSteps:
             "state": saved,
             "epochs": task.spec.train.epochs,
         }
-        accepted = _accepted(function)
+        accepted = _accepted(function, task.code)
         self._resumes = "state" in accepted
         if "data" in accepted:
             if task.spec.data is None:
-                raise TrainingCodeError(f"{_named(function)} asks for data, and the study file has none")
+                raise TrainingCodeError(f"{_named(function, task.code)} asks for data, and the study file has none")
             given["data"] = training_data(task.dataset, task.trials[0].point, fold)
         self._arguments = {name: value for name, value in given.items() if name in accepted}
         self._generator: types.GeneratorType[Any, None, Any] | None = None
@@ -185,11 +185,11 @@ class _FunctionSteps:
 
     def _where(self) -> str:
         if self._generator is None or self._generator.gi_frame is None:
-            return _named(self._function)
+            return _named(self._function, self._code)
         frame = self._generator.gi_frame
         error = Exception()
         error.__traceback__ = types.TracebackType(None, frame, frame.f_lasti, frame.f_lineno)
-        return located(error, self._code).removesuffix(": Exception: ").removesuffix(": Exception")
+        return f"{located(error, self._code).partition(': Exception')[0]}: {self._function.__name__}()"
 
 
 def checked_scores(item: Mapping[Any, Any], where: str) -> dict[str, float]:
@@ -234,7 +234,7 @@ def as_number(value: Any) -> float | None:
         return float("inf") if value > 0 else float("-inf")
 
 
-def _accepted(function: Callable[..., Any]) -> set[str]:
+def _accepted(function: Callable[..., Any], code: TrainingCode) -> set[str]:
     """Return the arguments that a function asks for.
 
     Raises:
@@ -244,12 +244,15 @@ def _accepted(function: Callable[..., Any]) -> set[str]:
         raise TrainingCodeError(f"must be a function, got {_short(function)}")
     parameters = inspect.signature(function).parameters.values()
     named = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-    _check_arguments(f"{_named(function)}()", [p.name for p in named if p.default is p.empty])
+    _check_arguments(_named(function, code), [p.name for p in named if p.default is p.empty])
     return {p.name for p in named} & set(ARGUMENTS)
 
 
-def _named(function: Callable[..., Any]) -> str:
-    return f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', _short(function))}"
+def _named(function: Callable[..., Any], code: TrainingCode) -> str:
+    """Return the file and line of a function, and its name: `train.py:3: train()`."""
+    name = f"{getattr(function, '__name__', _short(function))}()"
+    found = getattr(inspect.unwrap(function), "__code__", None)
+    return name if found is None else f"{shown_path(found.co_filename, code)}:{found.co_firstlineno}: {name}"
 
 
 def _short(value: Any) -> str:

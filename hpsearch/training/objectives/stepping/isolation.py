@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from hpsearch.core.processes import end_descendants
 from hpsearch.training.objectives.stepping.generators import generator_states, restore_generators
+from hpsearch.training.objectives.stepping.process_group import guard_this_process
 
 _ALONE = threading.Lock()
 
@@ -35,7 +36,7 @@ def isolated(threads: int) -> Iterator[None]:
             sink: Any = _Sink()
             stack.enter_context(contextlib.redirect_stdout(sink))
             stack.enter_context(contextlib.redirect_stderr(sink))
-            stack.callback(end_descendants, os.getpid())
+            stack.callback(end_descendants, os.getpid(), guard_this_process())
         stack.callback(os.chdir, folder)
         if before:
             stack.callback(restore_generators, before)

@@ -77,10 +77,26 @@ class ProcessGroup:
         self._tell("-")
 
     def _tell(self, action: str) -> None:
-        stdin = self._guard.stdin
-        assert stdin is not None
-        stdin.write(f"{action} {self.process.pid}\n".encode())
-        stdin.flush()
+        _tell(self._guard, action, self.process.pid)
+
+
+def guard_this_process() -> int:
+    """Make this process the leader of a group that ends with it, with all processes that it starts; return its guard.
+
+    Where the system does not allow it, processes that training code starts may outlive a worker that is killed.
+    """
+    guard = _guard(os.getpid())
+    if os.getpgid(0) != os.getpid():
+        with contextlib.suppress(OSError):
+            os.setpgid(0, 0)
+            _tell(guard, "+", os.getpid())
+    return guard.pid
+
+
+def _tell(guard: "subprocess.Popen[bytes]", action: str, group: int) -> None:
+    assert guard.stdin is not None
+    guard.stdin.write(f"{action} {group}\n".encode())
+    guard.stdin.flush()
 
 
 @functools.lru_cache(maxsize=1)
