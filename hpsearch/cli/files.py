@@ -2,17 +2,22 @@
 
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from hpsearch.cli.options import SET, load_study_file, say
+from hpsearch.core.text import format_count
+
+if TYPE_CHECKING:
+    from hpsearch.config.spec import Spec
 
 
 @click.command("check")
 @click.argument("study", type=click.Path(path_type=Path))
+@click.option("--train", is_flag=True, help="Also train one trial for two steps, to see that it resumes exactly.")
 @SET
-def check_command(study: Path, overrides: tuple[str, ...]) -> None:
+def check_command(study: Path, train: bool, overrides: tuple[str, ...]) -> None:
     """Check the study file STUDY and summarize its stages."""
     from hpsearch.search.schedule.ahead import idle_notice, worker_count
     from hpsearch.search.schedule.startup import startup_notices
@@ -22,7 +27,43 @@ def check_command(study: Path, overrides: tuple[str, ...]) -> None:
         say(f"note: {notice}", err=True)
     stages = ", ".join(f"{s.name} {s.trials or s.size}: {s.how}" for s in spec.stages)
     split = "" if spec.data is None or spec.data.split is None else f"; rows split {spec.data.split.described}"
+    _check_code(spec, study.parent)
     say(f"{study}: ok: study '{spec.name}', {spec.metric.described}; {stages}{split}")
+    if train:
+        _check_training(spec, study.parent)
+
+
+def _check_code(spec: "Spec", folder: Path) -> None:
+    """Check the training code of a study, without running it."""
+    from hpsearch.config.spec import CommandTraining, FunctionTraining
+    from hpsearch.data.dataset import Dataset
+
+    if isinstance(spec.train, FunctionTraining | CommandTraining):
+        from hpsearch.training.objectives import objective_of
+        from hpsearch.training.objectives.code import find_code
+
+        _, notes = objective_of(spec).settle(spec, Dataset.empty(""), find_code(spec, folder))
+        for note in notes:
+            say(f"note: {note}", err=True)
+
+
+def _check_training(spec: "Spec", folder: Path) -> None:
+    """Train one trial for two steps in several ways, and print whether they agree, and what the study costs."""
+    from hpsearch.core.text import format_duration, format_value
+    from hpsearch.errors import TrainingCodeError
+    from hpsearch.search.schedule.ahead import worker_count
+    from hpsearch.study.training_check import check_training, resume_summary, training_advice
+
+    report = check_training(spec, folder)
+    at = ", ".join(f"{name} {format_value(value)}" for name, value in report.point.items())
+    if report.error is not None:
+        raise TrainingCodeError(f"the trial failed (at {at}): {report.error}")
+    step, total = format_duration(report.seconds), format_duration(report.total)
+    workers = min(worker_count(spec), spec.parallel)
+    say(f"training: {resume_summary(spec, report)} (at {at})")
+    say(f"          a step takes {step}, the study at most {total} with {format_count(workers, 'worker')}")
+    if advice := training_advice(report):
+        raise TrainingCodeError(advice)
 
 
 @click.command("schema")

@@ -308,7 +308,7 @@ def _evidence(
         parameters=int(network.learned.sum()),
         zero=round(float((numbers <= ZERO).mean()), 6) if len(numbers) else 0.0,
         layers=_layer_evidence(spec, network, theta[:1], dataset.part("train"), point),
-        base_error=spec.data.base_error(),
+        base_error=spec.source.base_error(),
         regression=not dataset.classes,
         **rest,
     )
@@ -345,7 +345,7 @@ def _layer_evidence(
     batch = Rows(first_fold.x[sample], first_fold.y[sample])
     layers = {c.layer: LayerEvidence(_layer_name(network, c.layer), *c[1:]) for c in count_units(network, theta, batch)}
     with contextlib.suppress(EngineError):  # fewer rows than batch norm needs
-        for number, size in gradient_sizes(network, theta, batch, hyperparameters(spec.train, point)):
+        for number, size in gradient_sizes(network, theta, batch, hyperparameters(spec.engine, point)):
             found = layers.get(number, LayerEvidence(_layer_name(network, number)))
             layers[number] = found._replace(gradient=float(f"{size:.4g}") if math.isfinite(size) else None)
     return [layers[number] for number in sorted(layers)]

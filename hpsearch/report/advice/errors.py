@@ -6,6 +6,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from engine.analysis.diagnosis import HIGH, Diagnosis, ErrorEstimate
+from hpsearch.config.spec import Train
 from hpsearch.report.advice.settings import REGULARIZERS, SIZES, StudySetting, settings_of
 from hpsearch.report.advice.trends import trends
 from hpsearch.storage.records import Trial
@@ -103,7 +104,7 @@ def _why_below(summary: "Summary") -> str:
     active = active_regularizers(summary)
     names = " and ".join(f"{s.parameter or s.role} {s.at(summary.champion.point)}" for s in active)
     why = [f"regularization holds back the fit to the training rows ({names})"] if active else []
-    if summary.spec.train is not None and summary.spec.train.augment:
+    if isinstance(summary.spec.train, Train) and summary.spec.train.augment:
         why.append("augmented training rows are harder")
     why.append("the val rows are easier")
     text = f"val is below train, so this is no bias: {', or '.join(why)}."

@@ -78,7 +78,8 @@ def _next_name(name: str) -> str:
 def _content(spec: Spec) -> dict[str, Any]:
     """Return a spec as the content of a short study file, without defaults."""
     content = spec.model_dump(mode="json", exclude_defaults=True)
-    content["data"] = {"source": spec.data.source, **content.get("data", {})}
+    if spec.data is not None:
+        content["data"] = {"source": spec.data.source, **content.get("data", {})}
     content["parameters"] = {
         name: given["value"] if isinstance(given, dict) and given.keys() == {"value"} else given
         for name, given in spec.model_dump(mode="json", exclude_defaults=True)["parameters"].items()

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from engine.analysis.diagnosis import Diagnosis
-from hpsearch.config.spec import Train
+from hpsearch.config.spec import AnyTraining, Train
 from hpsearch.core.space import Range
 from hpsearch.core.text import format_value
 from hpsearch.report.advice.change import Advice, ProposedChange
@@ -28,7 +28,7 @@ DECAYING = ("cosine", "polynomial")  # schedules that end with the last epoch, w
 def epochs_advice(summary: "Summary") -> Iterator[Advice]:
     """Yield advice to train longer if the best trials were still improving in their last epochs."""
     best, train = summary.champion, summary.spec.train
-    if best is None or train is None or train.stop is not None or _decays(train):
+    if best is None or train.stop is not None or (isinstance(train, Train) and _decays(train)):
         return
     gain = _late_gain(summary, best, train)
     if gain is None:
@@ -52,7 +52,7 @@ def _decays(train: Train) -> bool:
     return train.schedule.name in DECAYING
 
 
-def _late_gain(summary: "Summary", trial: Trial, train: Train) -> float | None:
+def _late_gain(summary: "Summary", trial: Trial, train: AnyTraining) -> float | None:
     """Return the relative improvement in the last part of a full training; None if it has ended before."""
     curve = trial.history.get(summary.spec.metric.monitored, [])
     if trial.epochs != train.epochs or len(curve) < 5 or not all(map(math.isfinite, curve)):
@@ -91,7 +91,7 @@ def divergence_advice(summary: "Summary") -> Iterator[Advice]:
         if change is not None:
             yield Advice("diverged", f"{text}; complete trials have at most {format_value(max(stable))}", (change,))
             return
-    clip = summary.spec.train is not None and summary.spec.train.clip is None
+    clip = isinstance(summary.spec.train, Train) and summary.spec.train.clip is None
     changes = (ProposedChange("train.clip", {"name": "norm", "limit": 1.0}, certain=False),) if clip else ()
     yield Advice("diverged", text, changes)
 
@@ -168,4 +168,6 @@ def _search_size(summary: "Summary") -> Advice:
 
 def _can_add_l2(summary: "Summary") -> bool:
     """Return whether a parameter `l2` would be used: no setting has a value of its own."""
-    return summary.spec.train.l2 is None and "l2" not in summary.spec.parameters
+    return (
+        isinstance(summary.spec.train, Train) and summary.spec.train.l2 is None and "l2" not in summary.spec.parameters
+    )
