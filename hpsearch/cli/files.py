@@ -51,8 +51,8 @@ def _check_training(spec: "Spec", folder: Path) -> None:
     """Train one trial for two steps in several ways, and print whether they agree, and what the study costs."""
     from hpsearch.core.text import format_duration, format_value
     from hpsearch.errors import TrainingCodeError
+    from hpsearch.search.checks.training_check import check_training, resume_summary, training_advice
     from hpsearch.search.schedule.ahead import worker_count
-    from hpsearch.study.training_check import check_training, resume_summary, training_advice
 
     report = check_training(spec, folder)
     at = ", ".join(f"{name} {format_value(value)}" for name, value in report.point.items())
@@ -120,7 +120,7 @@ def range_test_command(study: Path, low: float, high: float, steps: int, overrid
     from engine.types import EngineError
     from hpsearch.report.range_test import lr_range_as_text
     from hpsearch.report.text import output_console
-    from hpsearch.search.lr_range import lr_range_test
+    from hpsearch.search.checks.lr_range import lr_range_test
 
     spec = load_study_file(study, overrides)
     try:

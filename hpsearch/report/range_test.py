@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from engine.analysis.range_test import RangeTest
-from hpsearch.search.lr_range import LrRange
+from hpsearch.search.checks.lr_range import LrRange
 
 MAX_ROWS, BAR_WIDTH = 16, 40  # rows of the table; columns of the longest bar
 

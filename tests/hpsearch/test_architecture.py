@@ -27,6 +27,8 @@ NOT_MEMBERS = {
     "answers",
     "base",
     "columns",
+    "faults",
+    "limits",
     "raw_table",
     "tables",
 }  # files of a family's folder that are not entries of its registry

@@ -12,7 +12,7 @@ from hpsearch.core.seeds import derive
 from hpsearch.core.space import Point
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.errors import Halted
-from hpsearch.search.lr_range import center_point
+from hpsearch.search.checks.lr_range import center_point
 from hpsearch.search.schedule.ahead import worker_count
 from hpsearch.search.schedule.limits import planned_trials
 from hpsearch.search.schedule.pruning import stage_rules
@@ -21,11 +21,9 @@ from hpsearch.training.objectives import objective_of
 from hpsearch.training.objectives.code import find_code
 from hpsearch.training.task import STATELESS, Outcome, Task, TrialResult, TrialTask, resumed
 
-NUMBER = 0  # of the trial that is trained
-
 
 class TrainingReport(NamedTuple):
-    """What a check of the training has found.
+    """The findings of a check.
 
     Attributes:
         point: the point that was trained, at the center of the space.
@@ -63,7 +61,7 @@ def check_training(spec: Spec, folder: Path) -> TrainingReport:
         if spec.data is not None:
             dataset, _ = prepare(spec.data, spec.seed, scratch, preprocessing_values(spec))
         spec, notes = objective_of(spec).settle(spec, dataset, code)
-        trial = TrialTask(NUMBER, point, derive(spec.seed, "training check"))
+        trial = TrialTask(0, point, derive(spec.seed, "training check"))
         first = spec.train.check_every
         task = Task(spec, dataset, (trial,), min(2 * first, spec.train.epochs), code=code)
         executor = Processes(1, str(scratch))

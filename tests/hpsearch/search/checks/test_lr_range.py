@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from hpsearch.errors import DataError
-from hpsearch.search.lr_range import center_point, lr_range_test
+from hpsearch.search.checks.lr_range import center_point, lr_range_test
 
 
 def test_center_of_each_range() -> None:
