@@ -2,6 +2,7 @@
 
 HpsearchError          exit code 2; the message has the location, what must hold, what was found, the nearest valid name
 ├── SpecError          an invalid study file: all its mistakes at once, each with its line
+├── PracticeError      a valid study file with settings that the literature advises against, for `check --strict`
 ├── DataError          data that cannot be read or learned from
 ├── StorageError       a study database that is missing, belongs to another study, is locked, full or read-only
 ├── TrainingCodeError  training code of a study that is missing, cannot be imported, or has another interface
@@ -63,6 +64,10 @@ class SpecError(HpsearchError):
     def __init__(self, mistakes: Sequence[Mistake]) -> None:
         self.mistakes = tuple(mistakes)
         super().__init__("\n".join(map(str, self.mistakes)))
+
+
+class PracticeError(HpsearchError):
+    """A study file that is valid and has settings that the literature advises against."""
 
 
 class DataError(HpsearchError):

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hpsearch.cli.options import SET, load_study_file, say
-from hpsearch.core.text import format_count
+from hpsearch.core.text import format_count, natural_order
+from hpsearch.errors import PracticeError
 
 if TYPE_CHECKING:
     from hpsearch.config.spec import Spec
@@ -16,15 +17,23 @@ if TYPE_CHECKING:
 @click.command("check")
 @click.argument("study", type=click.Path(path_type=Path))
 @click.option("--train", is_flag=True, help="Also train one trial for two steps, to see that it resumes exactly.")
+@click.option("--strict", is_flag=True, help="Exit with code 2 if there is a note on good practice.")
 @SET
-def check_command(study: Path, train: bool, overrides: tuple[str, ...]) -> None:
-    """Check the study file STUDY and summarize its stages."""
+def check_command(study: Path, train: bool, strict: bool, overrides: tuple[str, ...]) -> None:
+    """Check the study file STUDY, note what the literature advises against, and summarize its stages."""
+    from hpsearch.config.load import load_with_lines
+    from hpsearch.config.practice import practice_notes
     from hpsearch.search.schedule.ahead import idle_notice, worker_count
     from hpsearch.search.schedule.startup import startup_notices
 
-    spec = load_study_file(study, overrides)
-    for notice in filter(None, [*startup_notices(spec), idle_notice(spec, worker_count(spec))]):
+    spec, notices, where = load_with_lines(study, overrides)
+    for notice in filter(None, [*notices, *startup_notices(spec), idle_notice(spec, worker_count(spec))]):
         say(f"note: {notice}", err=True)
+    practice = sorted(practice_notes(spec), key=lambda note: natural_order(where(note.path)))
+    for note in practice:
+        say(f"note: {where(note.path)}: {note}", err=True)
+    if strict and practice:
+        raise PracticeError(f"{study}: {format_count(len(practice), 'note')} on good practice, which --strict refuses")
     stages = ", ".join(f"{s.name} {s.trials or s.size}: {s.how}" for s in spec.stages)
     split = "" if spec.data is None or spec.data.split is None else f"; rows split {spec.data.split.described}"
     _check_code(spec, study.parent)

@@ -3,7 +3,7 @@
 import os
 import posixpath
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +39,15 @@ def load_spec(path: Path, overrides: tuple[str, ...] = ()) -> tuple[Spec, list[s
     Raises:
         SpecError: the file has mistakes; the error lists all of them.
     """
+    return load_with_lines(path, overrides)[:2]
+
+
+def load_with_lines(path: Path, overrides: tuple[str, ...] = ()) -> tuple[Spec, list[str], Callable[[KeyPath], str]]:
+    """Load a study file like `load_spec`; also return the function that returns `file:line` of a path."""
     document = read_document(path)
     for assignment in overrides:
         document.override(assignment)
-    return _checked(document)
+    return *_checked(document), document.where
 
 
 def spec_from_mapping(content: Mapping[str, Any], name: str) -> tuple[Spec, list[str]]:

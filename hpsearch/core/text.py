@@ -119,6 +119,11 @@ def format_count(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
+def natural_order(text: str) -> list[tuple[int, str]]:
+    """Return a key that sorts text with its numbers by their size: `a.yaml:9` before `a.yaml:10`."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"([0-9]+)", text)]
+
+
 def format_duration(seconds: float) -> str:
     """Format a duration: `0.31 s`, `42 s`, `12 min`."""
     return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:,.0f} s" if seconds < 600 else f"{seconds / 60:,.0f} min"

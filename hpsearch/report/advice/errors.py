@@ -174,5 +174,5 @@ def _beside_baselines(summary: "Summary", found: Diagnosis) -> str:
 
 def _stopped_at_goal(summary: "Summary") -> bool:
     best, train = summary.champion, summary.spec.train
-    goal = train.stop.value if train is not None and train.stop is not None else None
+    goal = train.stop.value if train.stop is not None else None
     return best is not None and goal is not None and best.epochs < train.epochs

@@ -1,9 +1,11 @@
 """Advice on ranges: the best trial lies at an end of a range, so better values may lie beyond it."""
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from hpsearch.config.spec import Train
 from hpsearch.core.space import Axis, Range, Value, Values
 from hpsearch.core.text import format_value
 from hpsearch.report.advice.change import Advice, ProposedChange
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from hpsearch.study.summary import Summary
 
 
+SIZE_WORDS = re.compile(r"units|hidden|depth|layers|channels|width|filters")  # of code other than the engine
 BELOW_ONE = ("dropout", "input_dropout", "rate", "label_smoothing", "beta", "momentum", "beta1", "beta2", "rho")
 MOST = 0.9  # of a share such as dropout
 FACTOR = 2.0  # by which integers on a linear scale and lists of values are extended
@@ -31,6 +34,8 @@ def range_advice(summary: "Summary", found: Mapping[str, Trend]) -> Iterator[Adv
     if best is None:
         return
     sizes = {s.parameter for s in settings_of(summary.spec, *SIZES)}
+    if not isinstance(summary.spec.train, Train):
+        sizes |= {a.name for a in summary.space.axes if SIZE_WORDS.search(a.name)}
     axes = {a.name: a for a in summary.space.axes}
     for edge in range_edges(summary.space, summary.space.full_box(), best):
         axis = axes[edge.name]

@@ -28,7 +28,7 @@ DECAYING = ("cosine", "polynomial")  # schedules that end with the last epoch, w
 def epochs_advice(summary: "Summary") -> Iterator[Advice]:
     """Yield advice to train longer if the best trials were still improving in their last epochs."""
     best, train = summary.champion, summary.spec.train
-    if best is None or train.stop is not None or (isinstance(train, Train) and _decays(train)):
+    if best is None or train.stop is not None or _decays(train):
         return
     gain = _late_gain(summary, best, train)
     if gain is None:
@@ -48,8 +48,8 @@ def epochs_advice(summary: "Summary") -> Iterator[Advice]:
     )
 
 
-def _decays(train: Train) -> bool:
-    return train.schedule.name in DECAYING
+def _decays(train: AnyTraining) -> bool:
+    return isinstance(train, Train) and train.schedule.name in DECAYING
 
 
 def _late_gain(summary: "Summary", trial: Trial, train: AnyTraining) -> float | None:
@@ -126,7 +126,9 @@ def fit_advice(summary: "Summary", diagnosis: Diagnosis | None, found: Mapping[s
     if diagnosis.high_variance:
         yield from _against(summary, found, "high variance", REGULARIZERS, +1)
         yield from _against(summary, found, "high variance", SIZES, -1)
-        if not any(s.searched for s in settings_of(summary.spec, *REGULARIZERS)) and summary.spec.train is not None:
+        if not any(s.searched for s in settings_of(summary.spec, *REGULARIZERS)) and isinstance(
+            summary.spec.train, Train
+        ):
             change = ProposedChange(
                 "parameters.l2", {"min": 1e-6, "max": 1e-1, "scale": "log"}, certain=_can_add_l2(summary)
             )
@@ -168,6 +170,5 @@ def _search_size(summary: "Summary") -> Advice:
 
 def _can_add_l2(summary: "Summary") -> bool:
     """Return whether a parameter `l2` would be used: no setting has a value of its own."""
-    return (
-        isinstance(summary.spec.train, Train) and summary.spec.train.l2 is None and "l2" not in summary.spec.parameters
-    )
+    train = summary.spec.train
+    return isinstance(train, Train) and train.l2 is None and "l2" not in summary.spec.parameters

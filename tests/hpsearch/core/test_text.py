@@ -17,6 +17,7 @@ from hpsearch.core.text import (
     format_value,
     format_yaml,
     masked,
+    natural_order,
     printable,
     redacted,
     without_formula,
@@ -172,3 +173,7 @@ def test_numbers_and_plain_text_are_unchanged(cell: str) -> None:
 def test_the_first_line_of_an_error_can_be_stored() -> None:
     """PostgreSQL refuses zero characters, and no database has a code for a lone surrogate."""
     assert first_line(ValueError("a\0b\ud800\nand more")) == "ValueError: a\\x00b\\ud800"
+
+
+def test_natural_order() -> None:
+    assert sorted(["a:10", "a:9", "a", "b:1"], key=natural_order) == ["a", "a:9", "a:10", "b:1"]
