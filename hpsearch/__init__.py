@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hpsearch.core.version import __version__
 
 if TYPE_CHECKING:
-    from hpsearch.api import StudyResult, load_model, load_study, run
+    from hpsearch.api import StudyResult, load_model, load_study, run, tune
     from hpsearch.models.estimators import MLPClassifier, MLPRegressor
     from hpsearch.models.model import Model
     from hpsearch.server.client import connect
@@ -24,10 +24,11 @@ __all__ = [
     "load_model",
     "load_study",
     "run",
+    "tune",
 ]
 
 _HOMES = {
-    **dict.fromkeys(("StudyResult", "load_model", "load_study", "run"), "api"),
+    **dict.fromkeys(("StudyResult", "load_model", "load_study", "run", "tune"), "api"),
     **dict.fromkeys(("MLPClassifier", "MLPRegressor"), "models.estimators"),
     "Model": "models.model",
     "connect": "server.client",

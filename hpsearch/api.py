@@ -1,7 +1,7 @@
 """The Python interface: run a study, and return its result as a data frame of trials and a model."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, final
 
 from hpsearch.config.load import load_spec, spec_from_mapping
 from hpsearch.config.spec import Spec
-from hpsearch.errors import StorageError
+from hpsearch.errors import Mistake, SpecError, StorageError
 from hpsearch.models.export import champion_model, ensemble_model
 from hpsearch.models.model import Model
 from hpsearch.storage.database import display_name, named_url
@@ -165,6 +165,72 @@ def run(
     return StudyResult(url, result, (*notices, *filter(None, (session.tracking_note, session.untracked))))
 
 
+def tune(
+    train: Callable[..., Any] | str,
+    space: Mapping[str, Any],
+    *,
+    metric: str = "val/loss",
+    goal: str | None = None,
+    epochs: int = 1,
+    budget: float = 50,
+    confirm: int = 0,
+    name: str | None = None,
+    seed: int = 0,
+    data: Mapping[str, Any] | None = None,
+    uses: Sequence[str] = (),
+    storage: str | os.PathLike[str] | None = None,
+    tracking_uri: str | None = None,
+    workers: int | None = None,
+) -> StudyResult:
+    """Search the parameters of a training function, coarse to fine, or resume such a search.
+
+    Calling it again with the same arguments resumes the search, or returns its result. `run` takes all other settings.
+
+    Args:
+        train: a function of a module, or its name: `FILE.py:NAME`, or `PACKAGE.MODULE:NAME`. It is called as
+            `train(params, seed)`, and with `state`, `data` and `epochs` if it has arguments of these names. It returns
+            a number or a mapping of metrics, or yields one after each epoch, alone or with a function that returns
+            bytes from which it can resume.
+        space: name → `(min, max)`, `(min, max, scale)`, a list of values, a fixed value, or a mapping as in a study
+            file. A range of two integers is one of integers.
+        metric: the metric to optimize.
+        goal: `minimize` or `maximize`; required for a metric that the engine does not know.
+        epochs: maximum number of steps of a trial. Trials of more than 2 steps are pruned by pause and promote.
+        budget: number of trainings of `epochs` steps that the search may use.
+        confirm: number of best points that are trained again with 5 new seeds each; 0 for none.
+        name: name of the study and of its database. The default is the name of the function.
+        seed: seed of the samplers and of every trial.
+        data: the section `data` of a study file, whose rows the function receives as `data`.
+        uses: other files that the result depends on; a changed file is a changed study.
+        storage, tracking_uri, workers: as for `run`.
+
+    Raises:
+        SpecError: an argument is not valid, or the function cannot be imported by workers.
+        TrainingCodeError: the function cannot be used.
+        Everything that `run` raises.
+    """
+    reference = _reference(train) if callable(train) else train
+    pruning = {"pruning": {"kind": "promote"}} if epochs > 2 else {}
+    stages: list[dict[str, Any]] = [
+        {"name": "coarse", "sampler": "random"},
+        {"name": "fine", "sampler": "tpe", "zoom": {"keep": 6, "every": 8}},
+    ]
+    if confirm:
+        stages.append({"name": "confirm", "top": confirm, "seeds": 5})
+    study = {
+        "name": name or reference.rpartition(":")[2],
+        "seed": seed,
+        "train": {"function": reference, "epochs": epochs, "uses": list(uses)},
+        "metric": {"name": metric, **({"goal": goal} if goal else {})},
+        "parameters": {key: _parameter(value) for key, value in space.items()},
+        "budget": budget,
+        "stages": stages,
+        **pruning,
+        **({"data": dict(data)} if data is not None else {}),
+    }
+    return run(study, storage=storage, tracking_uri=tracking_uri, workers=workers)
+
+
 def load_study(database: str | os.PathLike[str], *, study: str | None = None) -> StudyResult:
     """Return the state of a study, without resuming it.
 
@@ -188,6 +254,48 @@ def load_model(folder: str | os.PathLike[str]) -> Model:
     return Model.load(Path(folder))
 
 
+def _parameter(value: Any) -> Any:
+    """Return a parameter of `tune` in the form of a study file."""
+    if isinstance(value, tuple):
+        low, high, *scale = value
+        whole = all(isinstance(end, int) and not isinstance(end, bool) for end in (low, high))
+        kind = {"type": "int"} if whole else {}
+        return {"min": low, "max": high, **kind, **({"scale": scale[0]} if scale else {})}
+    return {"values": value} if isinstance(value, list) else value
+
+
+def _with_names(study: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a study whose function or estimator is given by name.
+
+    Raises:
+        SpecError: workers cannot import it by name.
+    """
+    content, train = dict(study), study.get("train")
+    if isinstance(train, Mapping):
+        content["train"] = {k: _reference(value, k) if callable(value) else value for k, value in train.items()}
+    return content
+
+
+def _reference(value: Callable[..., Any], key: str = "function") -> str:
+    """Return the name of a function or class by which workers import it.
+
+    Raises:
+        SpecError: they cannot.
+    """
+    module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", "")
+    if not module or not name:
+        why = "must be a function of a module, or its name"
+    elif "<lambda>" in name or "<locals>" in name:
+        why = "is defined inside a function; workers import it by name, so define it at the top level of a module"
+    elif module == "__main__":
+        why = "is defined in the script that runs; workers import it by name, so move it to a module of its own"
+    elif "." in name:
+        why = "is part of a class; workers import it by name, so define it at the top level of a module"
+    else:
+        return f"{module}:{name}" if key == "function" else f"{module}.{name}"
+    raise SpecError([Mistake("study", f"train.{key}", f"{name or value!r} {why}")])
+
+
 def _spec(
     study: str | os.PathLike[str] | Mapping[str, Any], overrides: tuple[str, ...]
 ) -> tuple[Spec, list[str], Path]:
@@ -195,5 +303,5 @@ def _spec(
     if isinstance(study, Mapping):
         if overrides:
             raise ValueError("overrides apply to a study file; change the mapping instead")
-        return *spec_from_mapping(study, "study"), Path()
+        return *spec_from_mapping(_with_names(study), "study"), Path()
     return *load_spec(Path(study), overrides), Path(study).parent

@@ -2,12 +2,13 @@
 
 import math
 import time
-from typing import NamedTuple, Self, final
+from typing import NamedTuple, final
 
 from hpsearch.core.processes import memory_of
 from hpsearch.core.text import format_bytes
 from hpsearch.training.task import Task
 
+WATCH_SECONDS = 0.2  # between two looks at the time and the memory of tasks that have limits
 GRACE = 2.0  # seconds after a trial's time limit, which trials that reach their next step notice themselves
 
 
@@ -26,8 +27,10 @@ class TaskLimits(NamedTuple):
     memory: float
 
     @classmethod
-    def of(cls, task: Task) -> Self:
-        """Return the limits of a task that begins now."""
+    def of(cls, task: object) -> "TaskLimits":
+        """Return the limits of a task that begins now; none for one of another kind."""
+        if not isinstance(task, Task):
+            return NO_LIMITS
         timeout, memory = task.spec.train.timeout, task.spec.train.memory
         if timeout is None:
             return cls(math.inf, math.inf, memory or math.inf)

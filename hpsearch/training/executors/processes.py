@@ -25,14 +25,13 @@ from hpsearch.core.text import first_line
 from hpsearch.training.executors.answers import answer, outcome_of
 from hpsearch.training.executors.base import LimitExceeded, WorkerDied, WorkerKilled
 from hpsearch.training.executors.faults import dump_location, fault_location, record_faults
-from hpsearch.training.executors.limits import NO_LIMITS, TaskLimits
+from hpsearch.training.executors.limits import NO_LIMITS, WATCH_SECONDS, TaskLimits
 from hpsearch.training.task import Outcome, Task, TaskFunction
 from hpsearch.training.trial import advance
 
 MAX_FAILED_STARTS = 3  # in a row
 RESTART_DELAY = 0.1  # seconds after a failed start: the end of a fork server is noticed with a delay
 KILLED = -9  # exit code of a process ended by SIGKILL
-WATCH_SECONDS = 0.2  # between two looks at the time and the memory of tasks that have limits
 EXIT_TIMEOUT = 5.0  # seconds between the end of a worker's pipe and of its process
 
 

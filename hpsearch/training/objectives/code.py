@@ -21,6 +21,7 @@ from hpsearch.training.task import TrainingCode
 MAX_FILES, MAX_FILE_BYTES = 10_000, 1 << 30  # of the files that a study may name, and of their contents
 MAX_KEPT = 1 << 20  # bytes of a source file that is kept in the database
 _PACKAGE = Path(__file__).parents[2]
+_LOADED: list[TrainingCode] = []  # the code that this process has loaded last
 
 
 def changed_files(code: TrainingCode) -> list[str]:
@@ -66,6 +67,7 @@ def load_object(reference: str, code: TrainingCode) -> Any:
     if changed := changed_files(code):
         raise TrainingCodeError(f"{code.path(changed[0])}: has changed since the study began")
     module_name, name = split_reference(reference)
+    _forget_other_code(code)
     try:
         module = _import(module_name, code)
     except BaseException as error:
@@ -73,6 +75,17 @@ def load_object(reference: str, code: TrainingCode) -> Any:
     if not hasattr(module, name):
         raise TrainingCodeError(f"{module_name}: has no '{name}'")
     return getattr(module, name)
+
+
+def _forget_other_code(code: TrainingCode) -> None:
+    """Forget modules of other code that this process has loaded, such as an earlier version of the same files."""
+    for folder in {other.folder for other in _LOADED if other != code}:
+        for name, module in list(sys.modules.items()):
+            file = getattr(module, "__file__", None)
+            if file and folder and Path(file).is_relative_to(folder):
+                del sys.modules[name]
+    _LOADED.clear()
+    _LOADED.append(code)
 
 
 def split_reference(reference: str) -> tuple[str, str]:

@@ -166,9 +166,9 @@ class Dask:
     def _is_closed(self) -> bool:
         return self._closed is not None
 
-    def _keep_running(self) -> None:
+    def _keep_running(self, tasks: int) -> None:
         if self._local is not None:
-            self._local.keep_running()
+            self._local.keep_running(tasks)
 
     def _enqueue(self, queued: QueuedTask) -> None:
         self._queue.append(queued)

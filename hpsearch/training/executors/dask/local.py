@@ -34,6 +34,7 @@ class LocalCluster:
         self._processes: dict[str, Any] = {}  # name → process
         self._started: dict[str, float] = {}  # name → monotonic time
         self._failures = 0  # in a row
+        self._tasks = 0
 
     async def start(self) -> str:
         """Start the cluster; return the address of its scheduler.
@@ -56,12 +57,17 @@ class LocalCluster:
             process.join()
         await self._start_scheduler(self.address)
 
-    def keep_running(self) -> None:
+    def keep_running(self, tasks: int = 0) -> None:
         """Start workers that do not run.
 
+        Args:
+            tasks: number of tasks that workers have received; one that ends after that did not fail to start.
+
         Raises:
-            ClusterError: the workers end again and again.
+            ClusterError: the workers end again and again when they start.
         """
+        if tasks != self._tasks:
+            self._failures, self._tasks = 0, tasks
         for number in range(self.workers):
             name = f"worker-{number}"
             process = self._processes.get(name)

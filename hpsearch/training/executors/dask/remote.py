@@ -3,20 +3,25 @@
 import contextlib
 import errno
 import hashlib
+import os
 import platform
 import shutil
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, final
+from typing import TYPE_CHECKING, Any, NamedTuple, final
 
 import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from hpsearch.core.version import __version__
 from hpsearch.training.executors.answers import answer
+from hpsearch.training.executors.limits import NO_LIMITS, WATCH_SECONDS, TaskLimits
+from hpsearch.training.objectives.code import changed_files
+from hpsearch.training.task import NO_CODE
 
 if TYPE_CHECKING:
     from distributed import Worker
@@ -57,6 +62,10 @@ class Machine(NamedTuple):
                 here, there = (value if isinstance(value, str) else ", ".join(value) for value in (here, there))
                 return f"{'BLAS' if name == 'kernels' else 'the compiler'} is {there}, on this machine {here}"
         return None
+
+
+EXIT_LIMIT = 76  # exit code of a worker whose task exceeds a limit
+CODE_FOLDER = "code"  # of the training code, in the folder of the rows
 
 
 @final
@@ -113,7 +122,7 @@ def complete_rows(digest: str, sender: str, names: Sequence[str], dask_worker: "
         OSError: the files differ from those that were sent.
     """
     draft, folder = _draft(dask_worker, digest, sender), _folder(dask_worker, digest)
-    if digest_of(draft, names) != digest:
+    if digest_of({name: draft / name for name in names}) != digest:
         shutil.rmtree(draft, ignore_errors=True)
         raise OSError(errno.EIO, "the rows have arrived damaged")
     try:
@@ -143,20 +152,50 @@ def run_remote(remote_task: RemoteTask) -> bytes:
         folder = _folder(get_worker(), remote_task.rows)
         if not folder.is_dir():
             raise RowsMissing(str(folder))
-        task = replace(task, dataset=task.dataset.moved(str(folder)))
-    return bytes(answer(run_task, task))
+        task = _with_code(replace(task, dataset=task.dataset.moved(str(folder))), folder)
+    with _ending_at_limits(task):
+        return bytes(answer(run_task, task))
 
 
-def digest_of(folder: Path, names: Sequence[str]) -> str:
-    """Return a digest of files and their names, relative to a folder.
+@contextlib.contextmanager
+def _ending_at_limits(task: Any) -> Iterator[None]:
+    """End this process when a task exceeds its limits, because a thread cannot be ended; it counts as a death."""
+    limits = TaskLimits.of(task)
+    if limits == NO_LIMITS:
+        yield
+        return
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(WATCH_SECONDS):
+            if limits.exceeded(os.getpid()) is not None:
+                os._exit(EXIT_LIMIT)
+
+    threading.Thread(target=watch, name="limits", daemon=True).start()
+    try:
+        yield
+    finally:
+        done.set()
+
+
+def _with_code(task: Any, folder: Path) -> Any:
+    """Return a task whose code is found on this machine: where it was, or in the copy that was sent."""
+    code = getattr(task, "code", NO_CODE)
+    if not code.files or not changed_files(code):
+        return task
+    return replace(task, code=code._replace(folder=str(folder / CODE_FOLDER)))
+
+
+def digest_of(files: Mapping[str, Path]) -> str:
+    """Return a digest of files and their names.
 
     Raises:
         OSError: a file cannot be read.
     """
     digest = hashlib.sha256()
-    for name in names:
-        digest.update(f"{name} {(folder / name).stat().st_size}\n".encode())
-        with (folder / name).open("rb") as file:
+    for name, path in files.items():
+        digest.update(f"{name} {path.stat().st_size}\n".encode())
+        with path.open("rb") as file:
             while block := file.read(1 << 20):
                 digest.update(block)
     return digest.hexdigest()[:32]

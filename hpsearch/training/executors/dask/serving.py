@@ -19,7 +19,7 @@ from hpsearch.training.executors.dask import remote
 from hpsearch.training.executors.dask.connection import close, version_note
 from hpsearch.training.executors.dask.rows import RowFiles, RowsUnreadable, WorkerDiskError
 from hpsearch.training.executors.dask.workers import ClusterWorker, QueuedTask
-from hpsearch.training.task import Outcome, Task, TaskFunction
+from hpsearch.training.task import NO_CODE, Outcome, Task, TaskFunction
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -58,6 +58,7 @@ class Serving:
         self._workers: dict[str, ClusterWorker] = {}  # by address
         self._refused: set[str] = set()  # addresses of workers that cannot train
         self._rows: RowFiles | None = None
+        self._tasks = 0  # sent so far
         self._usable = time.monotonic()  # when a worker could last be used
 
     @property
@@ -65,12 +66,13 @@ class Serving:
         """The number of threads of all workers that can train."""
         return sum(worker.threads for worker in list(self._workers.values()) if worker.ready)
 
-    async def run(self, closed: Callable[[], bool], keep_running: Callable[[], None]) -> None:
+    async def run(self, closed: Callable[[], bool], keep_running: Callable[[int], None]) -> None:
         """Run tasks until the scheduler is lost; queue unfinished tasks again then, and when this is canceled.
 
         Args:
             closed: returns whether the executor is closed, because Python may lose a cancellation.
-            keep_running: called often; starts the workers of a local cluster that have ended.
+            keep_running: called often, with the number of tasks that workers have received; starts the workers of a
+                local cluster that have ended.
 
         Raises:
             ClusterError: no worker that can be used has joined for `CLUSTER_PATIENCE`, or workers cannot be started.
@@ -79,7 +81,7 @@ class Serving:
             if note := await version_note(self._client):
                 self._note(note)
             while self._client.status == "running" and not closed():
-                keep_running()
+                keep_running(self._tasks)
                 await self._update()
                 self._assign()
                 with contextlib.suppress(asyncio.TimeoutError):
@@ -175,7 +177,7 @@ class Serving:
         dataset = getattr(task, "dataset", None)
         if dataset is not None:
             if self._rows is None:
-                self._rows = RowFiles.of(dataset)
+                self._rows = RowFiles.of(dataset, getattr(task, "code", NO_CODE))
             if worker.shipping is None:
                 worker.shipping = asyncio.create_task(self._rows.send(_call(self._client, worker)))
             await asyncio.shield(worker.shipping)
@@ -191,6 +193,7 @@ class Serving:
                 remote.run_remote, remote_task, key=f"hpsearch-{uuid.uuid4().hex}", retries=0, **options
             )
         worker.sent.add(queued)
+        self._tasks += 1
         try:
             return await future  # type: ignore[no-any-return]
         finally:

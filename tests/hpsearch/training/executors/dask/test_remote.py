@@ -57,7 +57,7 @@ def test_two_senders(tmp_path: Path) -> None:
     """Both may send the same rows at the same time; a discarded draft leaves those of the other."""
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / "a.npy").write_bytes(b"rows")
-    digest = remote.digest_of(tmp_path / "here", ["a.npy"])
+    digest = remote.digest_of({"a.npy": tmp_path / "here" / "a.npy"})
     worker: Any = SimpleNamespace(local_directory=str(tmp_path / "there"))
     for sender in "abc":
         remote.store_block(digest, sender, "a.npy", b"ro", worker)
@@ -76,5 +76,5 @@ def test_digest(tmp_path: Path) -> None:
     for a, b in ((b"x", b"yz"), (b"xy", b"z"), (b"x", b"yy")):
         (tmp_path / "a").write_bytes(a)
         (tmp_path / "b").write_bytes(b)
-        digests |= {remote.digest_of(tmp_path, ["a", "b"]), remote.digest_of(tmp_path, ["b", "a"])}
+        digests |= {remote.digest_of({name: tmp_path / name for name in names}) for names in ("ab", "ba")}
     assert len(digests) == 6
