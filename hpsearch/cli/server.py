@@ -20,6 +20,7 @@ _FILE = click.Path(path_type=Path)
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Port; 0 for a free one.")
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Studies that run at once.")
 @click.option("--workers", type=click.IntRange(1), help="Worker processes of all studies. [default: number of CPUs]")
+@click.option("--memory", type=click.IntRange(1), help="GB for each process of a study. [default: an equal share]")
 @click.option("--storage", metavar="URL", help="Database of the queue. [default: ROOT/server.db]")
 @click.option("--tracking-uri", help="MLflow tracking URI of the studies. [default: ROOT/mlruns/mlflow.db]")
 @click.option("--cluster", metavar="ADDRESS", help="Dask cluster that trains in place of worker processes.")
@@ -40,6 +41,8 @@ def serve_command(**given: Any) -> None:
         if path is not None and not path.is_file():
             raise click.UsageError(f"{path} is not a file")
     options = {"tracking": given.pop("tracking_uri"), "allowed_hosts": given.pop("allow_host")}
+    memory = given.pop("memory")
+    options |= {"memory": None if memory is None else memory * 10**9}
     options |= {"quota": given.pop("quota") * 10**9, "tls": None if certificate is None else (certificate, key)}
     serve(ServerOptions(**given, **options), say)
 

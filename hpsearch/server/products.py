@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from hpsearch.admin.supervisor import error_line
 from hpsearch.core.files.temporary import private_folder
+from hpsearch.core.resources import limit_memory, physical_memory
 from hpsearch.errors import DataError, ServerError
 from hpsearch.models.export import champion_model
 from hpsearch.models.model import Model
-from hpsearch.server.places import Places, checked_name
+from hpsearch.server.places import Places, TooLarge, checked_name
 from hpsearch.storage.study_db import StudyDatabase, read
 from hpsearch.study.summary import summary
 
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from hpsearch.server.live.views import View
 
 SHOWN_LOG_BYTES = 100_000
-COMMAND_SECONDS = 300.0  # for a command
+COMMAND_SECONDS, COMMAND_MEMORY = 300.0, 4 << 30  # for a command; bytes that it may allocate
+MAX_JSON = 1 << 22  # bytes of rows, whose text is parsed without a break
 MAX_PREDICTED = 100_000  # to predict at once
 KEPT_MODELS = 8
 _MAKING = threading.Lock()  # one report or model is made at a time
@@ -137,6 +139,8 @@ def predict_json(view: "View", places: Places, body: bytes) -> list[dict[str, An
     """
     import pandas as pd
 
+    if len(body) > MAX_JSON:
+        raise TooLarge(f"rows in JSON must have at most {MAX_JSON:,} bytes; send them as CSV")
     try:
         rows = json.loads(body)
         if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
@@ -217,11 +221,14 @@ def _run(folder: Path, *arguments: str) -> None:
     """
     command = [sys.executable, "-m", "hpsearch", *arguments]
     environment = os.environ | {"PYTHONSAFEPATH": "1"}  # modules are not imported from the folder
-    pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "capture_output": True, "text": True}
-    try:
-        done = subprocess.run(command, cwd=folder, env=environment, timeout=COMMAND_SECONDS, **pipes)
-    except subprocess.TimeoutExpired:
-        raise ServerError(f"{arguments[0]} has taken more than {COMMAND_SECONDS:.0f} seconds") from None
-    if done.returncode:
-        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+    pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=folder, env=environment, text=True, **pipes) as process:
+        limit_memory(process.pid, min(COMMAND_MEMORY, physical_memory() // 2))  # a small file may expand to a large one
+        try:
+            said = process.communicate(timeout=COMMAND_SECONDS)[1]
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise ServerError(f"{arguments[0]} has taken more than {COMMAND_SECONDS:.0f} seconds") from None
+    if process.returncode:
+        lines = [line.strip() for line in said.splitlines() if line.strip()]
         raise DataError(error_line(lines).removeprefix("error: "))

@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from typing import NamedTuple, final
 
 from hpsearch.admin.supervisor import ManagedProcess, error_line, exit_code, managed_process
+from hpsearch.core.resources import limit_memory
 from hpsearch.core.text import printable
 from hpsearch.errors import HpsearchError, ServerError
 from hpsearch.server.places import Places
@@ -36,12 +37,14 @@ class Share(NamedTuple):
         workers: worker processes of each.
         cluster: address of a Dask cluster that trains in their place; None without one.
         tracking: MLflow tracking URI.
+        memory: bytes that each process of a study may allocate; None for no limit.
     """
 
     jobs: int
     workers: int
     cluster: str | None
     tracking: str
+    memory: int | None = None
 
 
 class _Child(NamedTuple):
@@ -157,6 +160,8 @@ class Runner:
             command += ["--cluster", self._share.cluster] if self._share.cluster else []
             end = ExitStack()
             process = end.enter_context(managed_process(command, {}, folder, folder / "log"))
+            if self._share.memory is not None:
+                limit_memory(process.supervisor.pid, self._share.memory)
             self._children[submission.id] = _Child(process, end)
         return True
 

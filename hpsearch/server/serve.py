@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hpsearch.core.files.file_lock import LockTakenError, locked
+from hpsearch.core.resources import physical_memory
 from hpsearch.errors import ServerError
 from hpsearch.server.http.guard import Limits
 from hpsearch.server.live.views import Views
@@ -22,7 +23,7 @@ from hpsearch.server.tokens import TokenFile
 TOKEN_FILE = "tokens.json"
 KEEP_ALIVE, SHUTDOWN = 5, 5  # seconds that a connection may be idle; that requests have to end
 MAX_CONNECTIONS = 500
-MAX_ROWS_BYTES = 1 << 26
+MAX_ROWS_BYTES = 1 << 24
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
 
@@ -33,6 +34,7 @@ class ServerOptions(NamedTuple):
         root: folder of its studies, uploads, tokens and queue.
         jobs: studies at once.
         workers: worker processes of all studies together; None for one for each CPU.
+        memory: bytes that each process of a study may allocate; None for an equal share of this machine's memory.
         storage: URL of the database of the queue; None for a file in the root folder.
         tracking: MLflow tracking URI; None for a file in the root folder.
         cluster: address of a Dask cluster that trains; None without one.
@@ -50,6 +52,7 @@ class ServerOptions(NamedTuple):
     port: int = 8080
     jobs: int = 1
     workers: int | None = None
+    memory: int | None = None
     storage: str | None = None
     tracking: str | None = None
     cluster: str | None = None
@@ -75,7 +78,7 @@ def serve(options: ServerOptions, say: Callable[[str], None]) -> None:
         import uvicorn
 
         from hpsearch.server.routes.app import create_app
-        from hpsearch.server.routes.common import Service
+        from hpsearch.server.routes.common import Service, slow_threads
     except ImportError as error:  # a version of MLflow that does not bring them
         raise ServerError(f"the server needs {error.name}; install it with: pip install fastapi uvicorn") from None
 
@@ -90,13 +93,16 @@ def serve(options: ServerOptions, say: Callable[[str], None]) -> None:
         cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         count = options.workers or cpus
         tracking = options.tracking or places.tracking
-        runner = Runner(queue, places, Share(options.jobs, max(1, count // options.jobs), options.cluster, tracking))
+        memory = options.memory or physical_memory() // (options.jobs + 1)
+        share = Share(options.jobs, max(1, count // options.jobs), options.cluster, tracking, memory)
+        runner = Runner(queue, places, share)
         port = number.getsockname()[1]
         limits = Limits(*names_of(options, port), options.upload, MAX_ROWS_BYTES)
         policy = Policy(options.allow_code, options.data_root)
         views = Views(queue, places)
         stack.callback(views.close)
-        service = Service(queue, places, runner, views, policy, tokens, limits, options.most_queued)
+        slow = stack.enter_context(slow_threads())
+        service = Service(queue, places, runner, views, slow, policy, tokens, limits, options.most_queued)
         stack.callback(runner.stop)
         runner.start()
         _announce(options, port, tokens, places, say)

@@ -77,6 +77,28 @@ def check_address_space() -> None:
         )
 
 
+def limit_memory(pid: int, size: int) -> None:
+    """Limit the memory that a process, and each process that it starts later, may allocate, where the system can.
+
+    Args:
+        size: bytes; not counted are files that are mapped.
+    """
+    try:
+        from resource import RLIMIT_DATA, prlimit
+    except ImportError:  # only Linux has it
+        return
+    with contextlib.suppress(OSError, ValueError):  # it has ended, or has a lower limit
+        prlimit(pid, RLIMIT_DATA, (size, size))
+
+
+def physical_memory() -> int:
+    """Return the memory of this machine in bytes; 8 GB if it does not tell."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return 8 << 30
+
+
 def check_open_files() -> None:
     """Open a file, to learn whether the limit on open files is the reason why a library could not.
 

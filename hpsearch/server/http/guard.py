@@ -19,7 +19,7 @@ App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 SAFE = ("GET", "HEAD")
 METHODS = (*SAFE, "POST", "PUT", "DELETE")
 MEDIA_TYPES = ("application/json", "application/yaml", "text/csv", "application/octet-stream")
-MAX_BODY = 1 << 20  # bytes, but for uploads and rows to predict
+MAX_STUDY, MAX_BODY = 1 << 20, 1 << 16  # bytes of a study; of other bodies, but for uploads and rows to predict
 BODY_SECONDS, BODY_RATE = 30.0, 4096  # for a body, and for each further part of it, in bytes a second
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:;"
@@ -127,7 +127,9 @@ class Guard:
     def _largest(self, path: str) -> int:
         if path.startswith("/api/v1/data/"):
             return self._limits.upload
-        return self._limits.rows if path.endswith("/predict") else MAX_BODY
+        if path.endswith("/predict"):
+            return self._limits.rows
+        return MAX_STUDY if path == "/api/v1/studies" else MAX_BODY
 
 
 def _first(headers: dict[bytes, list[bytes]], name: bytes) -> str:

@@ -1,6 +1,11 @@
 """The parts of the server that the routes share, and the rights that a request needs."""
 
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
 
 from fastapi import Cookie, Depends, Header, HTTPException, Request
 from pydantic import Field
@@ -17,6 +22,8 @@ if TYPE_CHECKING:
     from hpsearch.server.tokens import TokenFile
 
 COOKIE = "hpsearch_token"
+SLOW_THREADS, MOST_WAITING = 2, 32  # for requests that take seconds; requests that wait for one
+_Result = TypeVar("_Result")
 StudyId = Annotated[str, Field(pattern="^[0-9a-f]{16}$")]
 UploadDigest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 ANSWERS: dict[int | str, dict[str, Any]] = {
@@ -41,6 +48,7 @@ class Service(NamedTuple):
     """The parts of a running server.
 
     Attributes:
+        slow: the threads of requests that take seconds, so that others do not wait for them.
         most_queued: studies that may wait or run; more are refused.
     """
 
@@ -48,10 +56,31 @@ class Service(NamedTuple):
     places: "Places"
     runner: "Runner"
     views: "Views"
+    slow: ThreadPoolExecutor
     policy: "Policy"
     tokens: "TokenFile"
     limits: "Limits"
     most_queued: int
+
+    async def slowly(self, function: Callable[..., _Result], *arguments: Any) -> _Result:
+        """Return the result of a function that takes seconds.
+
+        Raises:
+            HTTPException: too many requests wait for such functions.
+        """
+        if self.slow._work_queue.qsize() >= MOST_WAITING:
+            raise HTTPException(429, "the server is busy; try again later", {"Retry-After": "5"})
+        return await asyncio.get_running_loop().run_in_executor(self.slow, partial(function, *arguments))
+
+
+@contextlib.contextmanager
+def slow_threads() -> Iterator[ThreadPoolExecutor]:
+    """Return threads for requests that take seconds; at the end of the block, those that wait are dropped."""
+    threads = ThreadPoolExecutor(SLOW_THREADS, "slow")
+    try:
+        yield threads
+    finally:
+        threads.shutdown(wait=False, cancel_futures=True)
 
 
 async def service_of(request: Request) -> Service:

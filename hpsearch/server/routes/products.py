@@ -1,9 +1,9 @@
 """Routes for what a study yields: its report, its model and predictions; and study files for tables."""
 
+import asyncio
 from typing import Any
 
-from fastapi import APIRouter, Request
-from fastapi.concurrency import run_in_threadpool
+from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import FileResponse, PlainTextResponse
 from pydantic import BaseModel, Field
 
@@ -13,6 +13,7 @@ from hpsearch.server.routes.common import ANSWERS, Reader, ServiceOf, StudyId, S
 PRODUCT_ROUTES = APIRouter(prefix="/api/v1", responses=ANSWERS)
 _INLINE = "script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
 REPORT_POLICY = f"sandbox allow-scripts; default-src 'none'; {_INLINE}"  # the report is of another origin, and alone
+_BODIES = asyncio.Semaphore(8)  # rows to predict that are in memory
 _ROWS_BODY = {
     "required": True,
     "content": {
@@ -31,44 +32,50 @@ class InitRequest(BaseModel):
 
 
 @PRODUCT_ROUTES.post("/init")
-def _init(given: InitRequest, service: ServiceOf, _: Submitter) -> dict[str, Any]:
+async def _init(given: InitRequest, service: ServiceOf, _: Submitter) -> dict[str, Any]:
     """Return a study file for an uploaded table, as `hpsearch init` writes it."""
-    return {"study": products.study_file(service.places, given.name, given.digest, given.target)}
+    arguments = service.places, given.name, given.digest, given.target
+    return {"study": await service.slowly(products.study_file, *arguments)}
 
 
 @PRODUCT_ROUTES.get("/studies/{id}/report", response_class=FileResponse)
-def _report(id: StudyId, service: ServiceOf, _: Reader) -> FileResponse:
+async def _report(id: StudyId, service: ServiceOf, _: Reader) -> FileResponse:
     """Return the report of a study, one HTML file."""
-    file = products.report(service.places, service.queue.get(id).id)
+    file = await service.slowly(products.report, service.places, (await service.views.current(id)).submission.id)
     return FileResponse(file, media_type="text/html", headers={"Content-Security-Policy": REPORT_POLICY})
 
 
 @PRODUCT_ROUTES.get("/studies/{id}/model.zip", response_class=FileResponse)
-def _model(id: StudyId, service: ServiceOf, _: Reader) -> FileResponse:
+async def _model(id: StudyId, service: ServiceOf, _: Reader) -> FileResponse:
     """Return the folder of the best model, as `hpsearch export` writes it."""
-    name = f"{service.queue.get(id).name}.zip"
-    return FileResponse(products.model_archive(service.places, id), media_type="application/zip", filename=name)
+    name = f"{(await service.views.current(id)).submission.name}.zip"
+    file = await service.slowly(products.model_archive, service.places, id)
+    return FileResponse(file, media_type="application/zip", filename=name)
 
 
 @PRODUCT_ROUTES.get("/studies/{id}/model.onnx", response_class=FileResponse)
-def _onnx(id: StudyId, service: ServiceOf, _: Reader) -> FileResponse:
+async def _onnx(id: StudyId, service: ServiceOf, _: Reader) -> FileResponse:
     """Return the best model in the format ONNX, with its preprocessing."""
-    name = f"{service.queue.get(id).name}.onnx"
-    return FileResponse(products.onnx_file(service.places, id), media_type="application/octet-stream", filename=name)
+    name = f"{(await service.views.current(id)).submission.name}.onnx"
+    file = await service.slowly(products.onnx_file, service.places, id)
+    return FileResponse(file, media_type="application/octet-stream", filename=name)
 
 
 @PRODUCT_ROUTES.get("/studies/{id}/columns")
-def _columns(id: StudyId, service: ServiceOf, _: Reader) -> dict[str, Any]:
+async def _columns(id: StudyId, service: ServiceOf, _: Reader) -> dict[str, Any]:
     """Return the columns that the model reads, with the categories of those that have some."""
-    return products.columns(service.views.get(id), service.places)
+    return await service.slowly(products.columns, await service.views.current(id), service.places)
 
 
 @PRODUCT_ROUTES.post("/studies/{id}/predict", openapi_extra={"requestBody": _ROWS_BODY})
 async def _predict(id: StudyId, request: Request, service: ServiceOf, _: Reader) -> Any:
     """Predict rows: JSON, a list of objects with the model's columns, or CSV with a header."""
-    body, media = await request.body(), request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    view = await run_in_threadpool(service.views.get, id)
-    if media == "text/csv":
-        text = await run_in_threadpool(products.predict_csv, view, service.places, body)
-        return PlainTextResponse(text, media_type=media)
-    return {"predictions": await run_in_threadpool(products.predict_json, view, service.places, body)}
+    view = await service.views.current(id)
+    if _BODIES.locked():
+        raise HTTPException(429, "too many rows are being predicted; try again later", {"Retry-After": "5"})
+    async with _BODIES:
+        body, media = await request.body(), request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if media == "text/csv":
+            text = await service.slowly(products.predict_csv, view, service.places, body)
+            return PlainTextResponse(text, media_type=media)
+        return {"predictions": await service.slowly(products.predict_json, view, service.places, body)}

@@ -85,7 +85,7 @@ async def _create(
     if counts["queued"] + counts["running"] >= service.most_queued:
         raise HTTPException(429, f"{service.most_queued} studies are waiting or running; try again later")
     arguments = service.queue, service.places, service.policy, submitted, identity.name, idempotency_key
-    submission, notices = await run_in_threadpool(submit, *arguments)
+    submission, notices = await service.slowly(submit, *arguments)
     service.runner.wake()
     return submission_content(submission) | {"notices": notices}
 

@@ -19,7 +19,7 @@ from hpsearch.server.places import Places
 from hpsearch.server.policy import Policy
 from hpsearch.server.queue import Queue
 from hpsearch.server.routes.app import create_app
-from hpsearch.server.routes.common import Service
+from hpsearch.server.routes.common import Service, slow_threads
 from hpsearch.server.runner import Runner, Share
 from hpsearch.server.serve import TOKEN_FILE, ServerOptions, http_settings, listening, names_of
 from hpsearch.server.tokens import TokenFile, Tokens
@@ -114,7 +114,8 @@ def serving(root: Path, *, jobs: int = 1, run: bool = True, **policy: Any) -> It
         TOKENS.save(root / TOKEN_FILE)
         views, tokens = Views(queue, places), TokenFile(root / TOKEN_FILE)
         stack.callback(views.close)
-        service = Service(queue, places, runner, views, Policy(**policy), tokens, limits, 50)
+        slow = stack.enter_context(slow_threads())
+        service = Service(queue, places, runner, views, slow, Policy(**policy), tokens, limits, 50)
         settings = http_settings(options) | {"log_level": "critical", "timeout_graceful_shutdown": 1}
         server = uvicorn.Server(uvicorn.Config(create_app(service), **settings))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [number]})

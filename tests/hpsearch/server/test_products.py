@@ -1,5 +1,7 @@
 """The log, and commands that fail or run too long; the rest is in routes/test_products.py."""
 
+import hashlib
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,3 +35,21 @@ def test_commands(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(products, "COMMAND_SECONDS", 0.01)
     with pytest.raises(ServerError, match="has taken more than 0 seconds"):
         products.report(places, ID)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs prlimit")
+def test_a_small_file_that_expands(places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process that reads it ends when it has used its memory; the server tells so."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.table({name: np.zeros(10_000_000) for name in ("x", "y")})
+    pq.write_table(table, tmp_path / "bomb", compression="zstd")
+    content = (tmp_path / "bomb").read_bytes()
+    assert len(content) < 1_000_000
+    digest = hashlib.sha256(content).hexdigest()
+    places.upload(digest).write_bytes(content)
+    monkeypatch.setattr(products, "COMMAND_MEMORY", 300 << 20)
+    with pytest.raises(DataError, match="out of memory"):
+        products.study_file(places, "bomb.parquet", digest, "y")

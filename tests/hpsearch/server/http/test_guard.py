@@ -79,7 +79,8 @@ def test_methods(server: TestServer) -> None:
 
 def test_large_bodies(server: TestServer) -> None:
     """By their length as told, and as sent."""
-    assert server.ask("POST", "studies", b"x" * (guard.MAX_BODY + 1)).status == 413
+    assert server.ask("POST", "studies", b"x" * (guard.MAX_STUDY + 1)).status == 413
+    assert server.ask("POST", "init", b"x" * (guard.MAX_BODY + 1), token=None).status == 413
     head = b"POST /api/v1/studies HTTP/1.1\r\nHost: HOST\r\nContent-Type: application/json\r\n"
     assert b" 413 " in raw(server, head + b"Content-Length: 99999999999\r\n\r\n").split(b"\r\n")[0]
     for length in (b"-1", b"1e3", b"9" * 40, b"+5"):
