@@ -95,6 +95,8 @@ class Guard:
             headers.setdefault(name.lower(), []).append(value)
         if any(len(headers.get(name, ())) > 1 for name in (b"host", b"origin", b"authorization", b"content-type")):
             raise _Refused(400, "a header must not be repeated")
+        if b"content-length" in headers and b"transfer-encoding" in headers:  # a proxy may see other ends of requests
+            raise _Refused(400, "a request must not have both Content-Length and Transfer-Encoding")
         host = _first(headers, b"host").lower()
         if host not in self._limits.hosts:
             raise _Refused(421, "this server does not answer to that name; allow it with --allow-host")
@@ -168,5 +170,6 @@ def _limited(receive: Receive, largest: int) -> Receive:
 async def _answer(send: Send, status: int, message: str) -> None:
     body = json.dumps({"detail": message}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    headers += [(b"connection", b"close")]  # what follows may be a part of the body
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

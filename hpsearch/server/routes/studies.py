@@ -28,7 +28,7 @@ MAX_COMPARED = 20
 _PAGE, _CURVE_PAGE = 1000, 100  # trials in an answer
 STUDY_ROUTES = APIRouter(prefix="/api/v1", responses=ANSWERS)
 After = Annotated[int, Query(ge=0, lt=1 << 31)]
-Priority = Annotated[int, Field(ge=-100, le=100, description="Studies with a higher priority run first.")]
+Priority = Annotated[int, Field(strict=True, ge=-100, le=100, description="Studies with a higher priority run first.")]
 
 
 class StudyRequest(BaseModel):

@@ -126,3 +126,18 @@ def test_headers_of_every_answer(server: TestServer) -> None:
             and "unsafe" not in headers["content-security-policy"]
         )
         assert "access-control-allow-origin" not in headers and "server" not in headers
+
+
+def test_requests_whose_end_is_unclear(idle: TestServer) -> None:
+    """They are refused, and what follows them on the connection is not read as another request."""
+    id, token = idle.submit(), b"Authorization: Bearer " + b"a" * 20 + b"\r\n"
+    hidden = f"DELETE /api/v1/studies/{id} HTTP/1.1\r\nHost: HOST\r\n".encode() + token + b"\r\n"
+    head = b"POST /api/v1/studies HTTP/1.1\r\nHost: HOST\r\nContent-Type: application/json\r\n"
+    for lengths in (
+        b"Content-Length: 4\r\nTransfer-Encoding: chunked",
+        b"Content-Length: 5, 6",
+        b"Content-Length: 1e1",
+    ):
+        answer = raw(idle, head + token + lengths + b"\r\n\r\n0\r\n\r\n" + hidden)
+        assert answer.startswith(b"HTTP/1.1 400") and answer.count(b"HTTP/1.1") == 1
+    assert idle.ask("GET", f"studies/{id}").status == 200

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from tests.hpsearch.server.conftest import TestServer
 
 
@@ -17,3 +19,17 @@ def test_openapi(idle: TestServer) -> None:
 
 def test_paths_without_a_route(idle: TestServer) -> None:
     assert idle.ask("GET", "/nothing").status == 404 and idle.ask("POST", "/healthz").status == 405
+
+
+def test_no_redirects(idle: TestServer) -> None:
+    """A method that changes something must not be sent again to another path."""
+    id = idle.submit()
+    for method in ("GET", "DELETE"):
+        assert idle.ask(method, f"studies/{id}/").status == 404
+
+
+@pytest.mark.parametrize("value", ["1e999", "NaN", '"1"', "1.5", "true", "[" * 9000])
+def test_values_that_are_not_valid(idle: TestServer, value: str) -> None:
+    """They are not repeated, because JSON has no form for some of them."""
+    answer = idle.ask("POST", f"studies/{idle.submit()}/priority", b'{"priority": %s}' % value.encode())
+    assert answer.status in (400, 422) and isinstance(answer.json["detail"], str) and len(answer.body) < 500
