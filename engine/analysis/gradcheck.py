@@ -11,11 +11,12 @@ from engine.layers.chain import Slice
 from engine.network import Network
 from engine.training.gradient import bind_gradient
 from engine.training.hyperparameters import Hyperparameters
-from engine.types import EngineError, Floats, Integers
+from engine.types import Booleans, EngineError, Floats, Integers
 
 GOOD, WRONG = 1e-7, 1e-3
 LITTLE = 1e-3
 CHUNK = 256  # parameters whose perturbed copies are evaluated together
+COPIES = 1 << 24  # numbers of all copies
 
 
 @final
@@ -67,7 +68,12 @@ class GradientCheck:
 
 
 def check_gradient(
-    network: Network, theta: Floats, rows: Rows, trial: Hyperparameters | None = None, step: float = 1e-5
+    network: Network,
+    theta: Floats,
+    rows: Rows,
+    trial: Hyperparameters | None = None,
+    step: float = 1e-5,
+    most: int | None = None,
 ) -> GradientCheck:
     """Compare the trainer's gradient of the mean loss and the regularizers with (J(w+h) − J(w−h)) / 2h.
 
@@ -80,6 +86,7 @@ def check_gradient(
         rows: one batch, the same for all trials, float64.
         trial: hyperparameters whose regularizers and label smoothing are part of J; clipping is ignored.
         step: h.
+        most: check about this many parameters, evenly spaced in each array; None for all.
 
     Raises:
         EngineError: the network has no learned parameters, or an array is not float64.
@@ -90,8 +97,9 @@ def check_gradient(
         raise EngineError(f"a gradient check needs float64, got {', '.join(sorted(map(str, dtypes)))}")
     if not network.learned.any():
         raise EngineError("a gradient check needs a network with parameters")
-    analytic = _gradient(network, theta, rows, trial)[0]
-    numeric = np.stack([_numeric(network, row, rows, trial, step) for row in theta])
+    checked = _checked_parameters(network, most)
+    analytic = np.where(checked, _gradient(network, theta, rows, trial)[0], 0)
+    numeric = np.stack([_numeric(network, row, rows, trial, step, checked) for row in theta])
     learned = [s for s in network.slices if s.parameter.learned]
     least = LITTLE * _size(analytic, numeric)
     return GradientCheck(
@@ -117,10 +125,26 @@ def _gradient(network: Network, theta: Floats, rows: Rows, trial: Hyperparameter
     return grad, logits
 
 
-def _numeric(network: Network, row: Floats, rows: Rows, trial: Hyperparameters, step: float) -> Floats:
-    """Return the numeric gradient of one trial, `(parameters,)`, 0 for running statistics."""
+def _checked_parameters(network: Network, most: int | None) -> Booleans:
+    """Return the mask of the parameters that are checked, `(parameters,)`: at least one of each learned array."""
+    checked = network.learned.copy()
+    total = int(checked.sum())
+    if most is None or total <= most:
+        return checked
+    checked[:] = False
+    for s in network.slices:
+        if s.parameter.learned and s.stop > s.start:
+            count = max(1, round(most * (s.stop - s.start) / total))
+            checked[np.linspace(s.start, s.stop - 1, count).round().astype(np.intp)] = True
+    return checked
+
+
+def _numeric(
+    network: Network, row: Floats, rows: Rows, trial: Hyperparameters, step: float, checked: Booleans
+) -> Floats:
+    """Return the numeric gradient of one trial, `(parameters,)`, 0 for parameters that are not checked."""
     numeric = np.zeros_like(row)
-    for numbers in _chunks(np.flatnonzero(network.learned)):
+    for numbers in _chunks(np.flatnonzero(checked), max(1, min(CHUNK, COPIES // (2 * len(row))))):
         nudged = np.repeat(row[None], 2 * len(numbers), axis=0)
         nudged[range(len(numbers)), numbers] += step
         nudged[range(len(numbers), len(nudged)), numbers] -= step
@@ -141,9 +165,9 @@ def _costs(network: Network, theta: Floats, rows: Rows, trial: Hyperparameters) 
     return costs
 
 
-def _chunks(numbers: Integers) -> Iterator[Integers]:
-    for start in range(0, len(numbers), CHUNK):
-        yield numbers[start : start + CHUNK]
+def _chunks(numbers: Integers, count: int) -> Iterator[Integers]:
+    for start in range(0, len(numbers), count):
+        yield numbers[start : start + count]
 
 
 def _part(matrix: Floats, s: Slice) -> Floats:

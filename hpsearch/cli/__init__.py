@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hpsearch.cli.files import check_command, init_command, predict_command, range_test_command, schema_command
+from hpsearch.cli.files import (
+    check_command,
+    init_command,
+    inspect_command,
+    predict_command,
+    range_test_command,
+    schema_command,
+)
 from hpsearch.cli.maintenance import db_group, doctor_command, sync_command, ui_command
 from hpsearch.cli.options import ended_by_signals, replace_unencodable, say
 from hpsearch.cli.output import guarded_output
@@ -49,7 +56,7 @@ def commands() -> None:
 
 for command in (
     *(run_command, resume_command, list_command, show_command, report_command, export_command, predict_command),
-    *(next_command, check_command, init_command, schema_command, range_test_command),
+    *(next_command, check_command, init_command, schema_command, inspect_command, range_test_command),
     *(ui_command, sync_command, doctor_command, db_group),
     *(serve_command, token_command, submit_command, queue_command, watch_command, fetch_command, cancel_command),
 ):

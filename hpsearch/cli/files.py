@@ -1,4 +1,4 @@
-"""Commands that work on files: `hpsearch check`, `init`, `schema`, `range-test` and `predict`."""
+"""Commands that work on files: `hpsearch check`, `init`, `schema`, `inspect`, `range-test` and `predict`."""
 
 import shlex
 from pathlib import Path
@@ -11,35 +11,54 @@ from hpsearch.core.text import format_count, natural_order
 from hpsearch.errors import PracticeError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hpsearch.config.document import KeyPath
     from hpsearch.config.spec import Spec
 
 
 @click.command("check")
 @click.argument("study", type=click.Path(path_type=Path))
 @click.option("--train", is_flag=True, help="Also train one trial for two steps, to see that it resumes exactly.")
+@click.option("--data", "with_data", is_flag=True, help="Also read the rows and compare val and test with train.")
 @click.option("--strict", is_flag=True, help="Exit with code 2 if there is a note on good practice.")
 @SET
-def check_command(study: Path, train: bool, strict: bool, overrides: tuple[str, ...]) -> None:
+def check_command(study: Path, train: bool, with_data: bool, strict: bool, overrides: tuple[str, ...]) -> None:
     """Check the study file STUDY, note what the literature advises against, and summarize its stages."""
     from hpsearch.config.load import load_with_lines
-    from hpsearch.config.practice import practice_notes
     from hpsearch.search.schedule.ahead import idle_notice, worker_count
     from hpsearch.search.schedule.startup import startup_notices
 
     spec, notices, where = load_with_lines(study, overrides)
     for notice in filter(None, [*notices, *startup_notices(spec), idle_notice(spec, worker_count(spec))]):
         say(f"note: {notice}", err=True)
-    practice = sorted(practice_notes(spec), key=lambda note: natural_order(where(note.path)))
-    for note in practice:
-        say(f"note: {where(note.path)}: {note}", err=True)
-    if strict and practice:
-        raise PracticeError(f"{study}: {format_count(len(practice), 'note')} on good practice, which --strict refuses")
+    lines, count = _practice(spec, where, with_data)
+    if strict and count:
+        raise PracticeError(f"{study}: {format_count(count, 'note')} on good practice, which --strict refuses")
     stages = ", ".join(f"{s.name} {s.trials or s.size}: {s.how}" for s in spec.stages)
     split = "" if spec.data is None or spec.data.split is None else f"; rows split {spec.data.split.described}"
     _check_code(spec, study.parent)
     say(f"{study}: ok: study '{spec.name}', {spec.metric.described}; {stages}{split}")
+    for line in lines:
+        say(line)
     if train:
         _check_training(spec, study.parent)
+
+
+def _practice(spec: "Spec", where: "Callable[[KeyPath], str]", with_data: bool) -> tuple[list[str], int]:
+    """Print notes on good practice in the order of the lines; return sentences about the rows, and their count."""
+    from hpsearch.config.practice import practice_notes
+
+    notes, lines = list(practice_notes(spec)), list[str]()
+    if with_data:
+        from hpsearch.report.inspection.rows import inspect_rows
+
+        lines, of_rows = inspect_rows(spec)
+        paths = {note.path for note in of_rows}
+        notes = [*(note for note in notes if note.path not in paths), *of_rows]
+    for note in sorted(notes, key=lambda note: natural_order(where(note.path))):
+        say(f"note: {where(note.path)}: {note}", err=True)
+    return lines, len(notes)
 
 
 def _check_code(spec: "Spec", folder: Path) -> None:
@@ -114,6 +133,20 @@ def init_command(
     say("\n".join([f"{written.study}: written", *(f"  {line}" for line in written.summary)]))
     say(f"{written.schema}: written; editors use it to complete and check the study file")
     say(f"Run it: hpsearch run {shlex.quote(str(written.study))}")
+
+
+@click.command("inspect")
+@click.argument("study", type=click.Path(path_type=Path))
+@SET
+def inspect_command(study: Path, overrides: tuple[str, ...]) -> None:
+    """Inspect the network at the center of STUDY's space before training: layers, gradients, first loss, one batch."""
+    from rich.console import Console
+
+    from hpsearch.report.inspection.network import inspect_network
+    from hpsearch.report.inspection.text import inspection_text
+    from hpsearch.report.text import output_console
+
+    output_console(Console()).print(inspection_text(inspect_network(load_study_file(study, overrides))))
 
 
 @click.command("range-test")

@@ -51,6 +51,8 @@ def learned_nothing(summary: "Summary", diagnosis: Diagnosis | None) -> Advice |
         return None
     if summary.spec.metric.of in RANKING_METRICS or summary.evidence.constant < BALANCED:
         return None
+    if diagnosis is not None and diagnosis.train.interval.high < summary.evidence.constant:
+        return None  # the training rows were learned
     if measured.interval.low < summary.evidence.constant <= measured.interval.high or (
         measured.error >= summary.evidence.constant
     ):

@@ -117,15 +117,19 @@ def fit_advice(summary: "Summary", diagnosis: Diagnosis | None, found: Mapping[s
     """Yield advice against high bias or high variance that trials of this study support, or what to search."""
     if diagnosis is None or summary.champion is None:
         return
-    if diagnosis.high_bias and not diagnosis.high_variance:
-        yield from _against(summary, found, "high bias", SIZES, +1)
-        yield from _against(summary, found, "high bias", REGULARIZERS, -1)
+    if diagnosis.high_bias:
+        against = [
+            *_against(summary, found, "high bias", SIZES, +1),
+            *_against(summary, found, "high bias", REGULARIZERS, -1),
+        ]
+        yield from against
         sizes = settings_of(summary.spec, *SIZES)
-        if sizes and not any(s.searched for s in sizes):
+        if sizes and not against and not any(s.searched for s in sizes):
             yield _search_size(summary)
     if diagnosis.high_variance:
         yield from _against(summary, found, "high variance", REGULARIZERS, +1)
-        yield from _against(summary, found, "high variance", SIZES, -1)
+        if not diagnosis.high_bias:
+            yield from _against(summary, found, "high variance", SIZES, -1)
         if not any(s.searched for s in settings_of(summary.spec, *REGULARIZERS)) and isinstance(
             summary.spec.train, Train
         ):
@@ -147,10 +151,17 @@ def _against(
         best = None if axis is None or summary.champion is None else summary.champion.internal_params.get(axis.key)
         if axis is None or best is None or isinstance(best, str):
             continue
-        place = axis.to_scaled(best) - axis.to_scaled(axis.low)
-        width = axis.to_scaled(axis.high) - axis.to_scaled(axis.low)
-        at_end = width > 0 and (place / width > 0.75 if direction > 0 else place / width < 0.25)
-        change = widened(summary, axis, upper=direction > 0)
+        scaled = [
+            axis.to_scaled(v) for t in searched_trials(summary) if (v := t.internal_params.get(axis.key)) is not None
+        ]
+        upper = direction > 0
+        extreme = max(scaled, default=0.0) if upper else min(scaled, default=0.0)
+        share = (axis.to_scaled(best) - axis.to_scaled(axis.low)) / (
+            axis.to_scaled(axis.high) - axis.to_scaled(axis.low)
+        )
+        # Nothing lies beyond the best trial, or it lies in the outer quarter of the range.
+        at_end = axis.to_scaled(best) == extreme or (share > 0.75 if upper else share < 0.25)
+        change = widened(summary, axis, upper=upper)
         if at_end and change is not None:
             yield Advice("fit", f"Against {what}: {trend}", (change,))
 

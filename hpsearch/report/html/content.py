@@ -132,6 +132,8 @@ class ReportContent(NamedTuple):
             yield f"The {spec.metric.name} is {folds}."
         if interval := self._test_interval(best):
             yield interval
+        for found in self.summary.evidence.drift if self.summary.evidence else ():
+            yield f"{str(found)[0].upper()}{str(found)[1:]}."
 
     def _unconfirmed(self, best: Trial) -> str:
         stage = next((s for s in self.spec.stages if s.name == best.stage), None)
