@@ -27,11 +27,11 @@ from hpsearch.errors import DataError
 from hpsearch.search.checks.lr_range import center_point
 from hpsearch.training.network import build_network, check_fit
 
-BATCH_ROWS, CHECK_ROWS, OVERFIT_ROWS = 256, 8, 32
+SIGNAL_ROWS, CHECK_ROWS, OVERFIT_ROWS = 256, 8, 32
 OVERFIT_STEPS = 2000  # for each learning rate
 CHECKED, LEAST_CHECKED = 2000, 200  # most and least parameters of a gradient check
 CHECK_WORK = 5e9  # multiply-adds of a gradient check
-BINS = 30
+SIGNAL_BINS = 30
 
 
 class LayerInspection(NamedTuple):
@@ -109,7 +109,7 @@ def inspect_prepared(spec: Spec, dataset: Dataset) -> NetworkInspection:
     trial, seed = hyperparameters(spec.engine, point), derive(spec.seed, "inspect") % (1 << 32)
     network = build_network(spec, dataset, point)
     theta = network.initialize(np.random.default_rng(seed), DTYPE)[None]
-    batch = _sample(first, BATCH_ROWS)
+    batch = _sample(first, SIGNAL_ROWS)
     with threadpool_limits(1), np.errstate(all="ignore"):
         try:
             few = _sample(first, max(OVERFIT_ROWS, network.least_rows))
@@ -155,7 +155,7 @@ def _layers(network: Network, theta: Floats, batch: Rows, trial: Hyperparameters
     activations: dict[int, Histogram] = {}
     gradients: dict[int, float] = {}
     if len(batch) >= network.least_rows:
-        activations = {h.layer: h for h in histograms(network, theta, batch, trial, BINS).activations}
+        activations = {h.layer: h for h in histograms(network, theta, batch, trial, SIGNAL_BINS).activations}
         gradients = {n: size for n, size in gradient_sizes(network, theta, batch, trial) if math.isfinite(size)}
     units = {counts.layer: counts for counts in count_units(network, theta, batch)}
     sizes = [0] * len(network.layers)

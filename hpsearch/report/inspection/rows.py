@@ -24,7 +24,7 @@ CLASS_METRICS = ("f1", "roc_auc", "balanced_accuracy")
 
 
 class RowReport(NamedTuple):
-    """What the rows of a study say.
+    """Results of checking the rows of a study.
 
     Attributes:
         lines: how val and test rows compare with training rows, one sentence each.

@@ -14,11 +14,11 @@ from engine.analysis.overfit import OverfitTest
 from hpsearch.core.text import format_value
 from hpsearch.report.inspection.network import LayerInspection, NetworkInspection
 
-LEVELS = " ▁▂▃▄▅▆▇█"
+BAR_LEVELS = " ▁▂▃▄▅▆▇█"
 FAR_FROM_CHANCE = 2.0  # ratio of the first loss to chance from which the first outputs are too large
-VANISHING = 1e-3  # gradient relative to that of the last layer
+VANISHED = 1e-3  # gradient relative to that of the last layer
 MANY_DEAD = 0.5  # share of the units of a layer
-SPREADS = (1e-3, 1e3)  # standard deviations of activations outside of which signals vanish or explode
+SIGNAL_SPREADS = (1e-3, 1e3)  # standard deviations of activations outside of which signals vanish or explode
 
 
 def inspection_text(found: NetworkInspection) -> RenderableType:
@@ -54,7 +54,7 @@ def bars(histogram: Histogram) -> str:
     """Return a histogram as bars of one line."""
     counts = histogram.counts[0]
     most = max(1, int(counts.max()))
-    return "".join(LEVELS[math.ceil((len(LEVELS) - 1) * int(count) / most)] for count in counts)
+    return "".join(BAR_LEVELS[math.ceil((len(BAR_LEVELS) - 1) * int(count) / most)] for count in counts)
 
 
 def findings(found: NetworkInspection) -> Iterator[str]:
@@ -94,14 +94,16 @@ def _signals(found: NetworkInspection) -> Iterator[str]:
     for layer in found.layers:
         yield from _units(layer)
     spreads = ((layer, float(layer.activations.deviation[0])) for layer in found.layers if layer.activations)
-    outside = ((layer, s) for layer, s in spreads if math.isfinite(s) and not SPREADS[0] <= s <= SPREADS[1])
+    outside = (
+        (layer, s) for layer, s in spreads if math.isfinite(s) and not SIGNAL_SPREADS[0] <= s <= SIGNAL_SPREADS[1]
+    )
     for layer, spread in list(outside)[:1]:
-        way = "vanish" if spread < SPREADS[0] else "explode"
+        way = "vanish" if spread < SIGNAL_SPREADS[0] else "explode"
         yield f"Activations {way} by {_name(layer)}: standard deviation {spread:.1e}."
     sizes = [(layer, layer.gradient) for layer in found.layers if layer.gradient is not None]
     last = sizes[-1][1] if sizes else 0.0
-    small = [layer for layer, size in sizes if size < VANISHING * last]
-    large = [layer for layer, size in sizes if size * VANISHING > last > 0]
+    small = [layer for layer, size in sizes if size < VANISHED * last]
+    large = [layer for layer, size in sizes if size * VANISHED > last > 0]
     if small:
         yield f"Gradients vanish by {_name(small[-1])}, on the way back from the output."
     elif large:

@@ -76,11 +76,7 @@ def test_a_rare_class_has_few_val_rows(tmp_path: Path) -> None:
 
 
 def test_many_parameters_without_regularization(tmp_path: Path) -> None:
-    changes = {
-        "model": {"hidden": [{"units": 2000}]},
-        "parameters": {"learning_rate": 0.1},
-        "train": {"optimizer": "sgd"},
-    }
+    changes = {"model": {"hidden": [{"units": 2000}]}, "train": {"optimizer": "sgd"}, "data": table(tmp_path, 200)}
     rate = {"learning_rate": 0.1}
     found = report(**{**changes, "parameters": rate})
     assert "model" in paths(found) and "parameters for 120 training rows" in str(found.notes)
