@@ -6,7 +6,7 @@ from dataclasses import replace
 from math import isfinite
 from typing import NamedTuple, Self
 
-from hpsearch.config.spec import Spec
+from hpsearch.config.spec import Spec, Train
 from hpsearch.core.space import Axis
 from hpsearch.core.text import format_count, format_value, printable
 from hpsearch.data.dataset import Dataset
@@ -168,7 +168,8 @@ class ReportContent(NamedTuple):
         states = Counter(t.state for t in self.trials)
         if states["diverged"]:
             yield f"{states['diverged']:,} of {len(self.trials):,} trials diverged: their loss was not finite."
-        if self.status is None and self.summary.champion is not None and self.diagnostics is None:
+        expected = self.summary.champion is not None and isinstance(self.spec.train, Train)
+        if self.status is None and expected and self.diagnostics is None:
             command = f"hpsearch resume {self.arguments}"
             yield f"The database holds no diagnostics of the best model yet. To add them, run: {command}"
         errors = Counter(t.error for t in self.trials if t.error)
