@@ -17,6 +17,7 @@ from hpsearch.config.load import load_spec
 from hpsearch.core.atomic import atomic_file
 from hpsearch.errors import Mistake, OutputError, ServerError, SpecError
 from hpsearch.server.policy import LOCAL_SOURCES
+from hpsearch.training.objectives.code import find_code
 
 ANSWER_SECONDS = 60.0  # without an answer
 STREAM_SILENCE = 60.0  # without a sign of life on an event stream
@@ -60,13 +61,14 @@ class Client:
         self._opener = build_opener(_NoRedirects(), *([ProxyHandler({})] if local else []))
 
     def submit(self, study: str | os.PathLike[str], *, priority: int = 0, key: str | None = None) -> dict[str, Any]:
-        """Submit a study file and the tables that it names; return the submission.
+        """Submit a study file with the tables and the training code that it names; return the submission.
 
         Args:
             key: identifies the request, so that repeating it submits nothing again.
 
         Raises:
             SpecError: the file has mistakes.
+            TrainingCodeError: a file of its training code cannot be read.
             ServerError: the server refuses the study, or does not answer.
         """
         path = Path(study)
@@ -76,6 +78,8 @@ class Client:
             named = [getattr(spec.data, name, None) for name in _PATHS]
             split = getattr(spec.data.split, "file", None)
             files = {name: self.upload(Path(name)) for name in [*named, split] if name and not os.path.isabs(name)}
+        for name, _ in find_code(spec, path.parent).files:
+            files[name] = self.upload(Path(path.parent, name))
         body = {"study": path.read_text("utf-8"), "files": files, "priority": priority}
         headers = {"Content-Type": "application/json"} | ({"Idempotency-Key": key} if key else {})
         return self._json("POST", "/studies", json.dumps(body).encode(), headers)

@@ -17,7 +17,7 @@ import hpsearch
 from hpsearch.errors import ServerError, SpecError
 from hpsearch.server import client as module
 from hpsearch.server.client import Client
-from tests.hpsearch.server.conftest import STUDY, TOKENS, TestServer
+from tests.hpsearch.server.conftest import STUDY, TOKENS, TestServer, serving
 
 
 def connect(server: TestServer, token: str = "ann") -> Client:
@@ -168,3 +168,21 @@ def test_a_server_that_does_not_come_back(monkeypatch: pytest.MonkeyPatch) -> No
 def test_no_server() -> None:
     with pytest.raises(ServerError, match=r"^http://127\.0\.0\.1:1: does not answer: .*refused"):
         Client("http://127.0.0.1:1", "a" * 20).studies()
+
+
+def test_training_code_is_uploaded(tmp_path: Path) -> None:
+    """A study with a function of its own runs where the operator allows code."""
+    (tmp_path / "valley.py").write_text("def valley(params):\n    return (params['x'] - 1) ** 2\n")
+    content = {
+        "name": "own",
+        "train": {"function": "valley.py:valley"},
+        "metric": {"name": "depth", "goal": "minimize"},
+        "parameters": {"x": {"min": 0.0, "max": 2.0}},
+        "stages": [{"name": "a", "trials": 6}],
+    }
+    (tmp_path / "own.yaml").write_text(json.dumps(content))
+    with serving(tmp_path / "server", any_source=True) as running:
+        client = connect(running)
+        id = client.submit(tmp_path / "own.yaml")["id"]
+        assert [kind for kind, _ in client.events(id)][-1] == "done"
+        assert client.study(id)["best"]["value"] < 1

@@ -6,6 +6,7 @@ from typing import Any
 import cases
 import pytest
 
+from hpsearch.config.load import restore_spec
 from hpsearch.config.spec import Spec
 from hpsearch.errors import SpecError
 from hpsearch.server.policy import Policy
@@ -67,3 +68,20 @@ def test_the_operator_allows_more(tmp_path: Path) -> None:
     with pytest.raises(SpecError):
         policy.check(spec({**CSV, "path": "relative.csv"}), {})
     Policy(any_source=True).check(spec({"source": "openml", "id": 31}), {})
+
+
+@pytest.mark.parametrize(
+    "train", [{"function": "t.py:f"}, {"command": ["sh", "t.sh", "{x}"]}, {"estimator": "sklearn.svm.SVC"}]
+)
+def test_training_code_needs_permission(train: dict[str, Any]) -> None:
+    (kind,) = train
+    content = {
+        "name": "own",
+        "train": train,
+        "parameters": {"x": {"min": 0.0, "max": 1.0}},
+        "stages": [{"name": "a", "trials": 2}],
+        **({"data": CSV} if kind == "estimator" else {}),
+    }
+    with pytest.raises(SpecError, match=f"train.{kind}: training code is not allowed on this server"):
+        Policy().check(restore_spec(content, "own"), FILES)
+    Policy(any_source=True).check(restore_spec(content, "own"), FILES)
