@@ -38,7 +38,7 @@ def check_fit(spec: Spec, dataset: Dataset) -> None:
     Raises:
         DataError: the model or the metric does not fit the data; the message names the layer and both shapes.
     """
-    _check_metric(spec, dataset)
+    check_metric(spec, dataset)
     if spec.ensemble is not None and not dict(dataset.rows)["val"]:
         raise DataError("ensemble: its members are selected by the validation rows, and there are none; see data.split")
     rows = dict(dataset.rows)["train"]
@@ -66,7 +66,7 @@ def _check_output(spec: Spec, dataset: Dataset) -> None:
         )
 
 
-def _check_metric(spec: Spec, dataset: Dataset) -> None:
+def check_metric(spec: Spec, dataset: Dataset) -> None:
     """Check that the metric can be computed on the validation rows: perfect predictions must have a score."""
     name, positive = spec.metric.of, spec.metric.positive
     if positive is not None and positive not in dataset.classes:

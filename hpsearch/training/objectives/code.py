@@ -73,7 +73,8 @@ def load_object(reference: str, code: TrainingCode) -> Any:
     except BaseException as error:
         raise TrainingCodeError(located(error, code)) from None
     if not hasattr(module, name):
-        raise TrainingCodeError(f"{module_name}: has no '{name}'")
+        names = [known for known in dir(module) if not known.startswith("_")]
+        raise TrainingCodeError(f"{module_name}: has no '{name}'{hint(name, names)}")
     return getattr(module, name)
 
 
