@@ -85,7 +85,7 @@ def without_formula(cell: str) -> str:
 
 def first_line(error: BaseException) -> str:
     """Return an exception's type and the first line of its message, which any database can store."""
-    return without_controls(f"{type(error).__name__}: {error}".splitlines()[0])
+    return without_controls(f"{type(error).__name__}: {error}".splitlines()[0].removesuffix(": "))
 
 
 def format_value(value: bool | int | float | str) -> str:

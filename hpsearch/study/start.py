@@ -104,7 +104,7 @@ def _resume_code(storage: StudyDatabase, spec: Spec, code: TrainingCode) -> None
     new = dict(code.files)
     if old == new:
         return
-    if not any(storage.trials.count(stage.name) for stage in spec.stages):
+    if not any(storage.trials.count(name) for name in (PRIOR, *(stage.name for stage in spec.stages))):
         storage.study.change_code(_stored_files(code))
         return
     changed = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))

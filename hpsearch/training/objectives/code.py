@@ -71,7 +71,7 @@ def load_object(reference: str, code: TrainingCode) -> Any:
     try:
         module = _import(module_name, code)
     except BaseException as error:
-        raise TrainingCodeError(located(error, code)) from None
+        raise TrainingCodeError(located(error, code, module_name)) from None
     if not hasattr(module, name):
         names = [known for known in dir(module) if not known.startswith("_")]
         raise TrainingCodeError(f"{module_name}: has no '{name}'{hint(name, names)}")
@@ -95,16 +95,28 @@ def split_reference(reference: str) -> tuple[str, str]:
     return module, name
 
 
-def located(error: BaseException, code: TrainingCode) -> str:
-    """Return an exception in one line, with file and line of the user's code."""
-    if isinstance(error, SyntaxError) and error.filename:
-        return f"{shown_path(error.filename, code)}:{error.lineno}: SyntaxError: {error.msg}"
-    frames = traceback.extract_tb(error.__traceback__)
+def located(error: BaseException, code: TrainingCode, named: str) -> str:
+    """Return an exception in one line, with file and line of the user's code.
+
+    Args:
+        named: what stands before an exception that no line of the user's code has raised.
+    """
+    if isinstance(error, SyntaxError):
+        line = "" if error.lineno is None else f":{error.lineno}"
+        return f"{shown_path(error.filename, code) if error.filename else named}{line}: SyntaxError: {error.msg}"
+    chain = [error, *filter(None, [error.__cause__])]  # an error inside a generator may have its place in its cause
+    frames = [frame for each in reversed(chain) for frame in traceback.extract_tb(each.__traceback__)]
     own = [f for f in frames if Path(f.filename).is_relative_to(code.folder)]
     foreign = [f for f in frames if not Path(f.filename).is_relative_to(_PACKAGE) and not f.filename.startswith("<")]
     text = f"sys.exit({error.code!r})" if isinstance(error, SystemExit) else first_line(error)
+    text = without_addresses(text)
     frame = next(iter((own or foreign)[-1:]), None)
-    return text if frame is None else f"{shown_path(frame.filename, code)}:{frame.lineno}: {text}"
+    return f"{named}: {text}" if frame is None else f"{shown_path(frame.filename, code)}:{frame.lineno}: {text}"
+
+
+def without_addresses(text: str) -> str:
+    """Return the text of an object or an exception without addresses in memory, which differ in each process."""
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", text)
 
 
 def definition(reference: str, code: TrainingCode) -> tuple[str, ast.stmt | None]:
@@ -119,16 +131,15 @@ def definition(reference: str, code: TrainingCode) -> tuple[str, ast.stmt | None
         return module, None
     try:
         tree = ast.parse(path.read_bytes(), str(path))
-    except (SyntaxError, ValueError) as error:
-        raise TrainingCodeError(
-            located(error, code) if isinstance(error, SyntaxError) else f"{path}: {error}"
-        ) from None
+    except (SyntaxError, ValueError, RecursionError) as error:
+        error.__traceback__ = None  # it is our own
+        raise TrainingCodeError(located(error, code, shown_path(str(path), code))) from None
     found = next((n for n in tree.body if getattr(n, "name", None) == name), None)
     shown = shown_path(str(path), code)
     bound = {_bound(n) for n in ast.walk(tree) if isinstance(n, ast.Name | ast.alias)}
     if found is None and not bound & {name, "*"}:
         names = [n.name for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef)]
-        raise TrainingCodeError(f"{shown}: has no '{name}'{hint(name, names)}")
+        raise TrainingCodeError(f"{shown}: has no '{name}'{hint(name, names) if names else ''}")
     return shown, found
 
 

@@ -13,10 +13,11 @@ from hpsearch.config.hints import hint
 from hpsearch.config.spec import FunctionTraining, Spec
 from hpsearch.config.spec.search import METRIC_PATTERN
 from hpsearch.core.seeds import derive
+from hpsearch.core.text import printable
 from hpsearch.data.dataset import Dataset
 from hpsearch.errors import TrainingCodeError
-from hpsearch.training.objectives.code import definition, load_object, located, shown_path
-from hpsearch.training.objectives.stepping.driver import Scores, StepError, advance_steps
+from hpsearch.training.objectives.code import definition, load_object, located, shown_path, without_addresses
+from hpsearch.training.objectives.stepping.driver import Scores, StepError, advance_steps, check_monitored
 from hpsearch.training.objectives.stepping.generators import generator_states, restore_generators, seed_generators
 from hpsearch.training.objectives.stepping.isolation import isolated
 from hpsearch.training.objectives.stepping.progress import Progress
@@ -50,6 +51,7 @@ def check_function(spec: Spec, dataset: Dataset, code: TrainingCode) -> list[str
     keyword = {a.arg: default is None for a, default in zip(found.args.kwonlyargs, found.args.kw_defaults, strict=True)}
     required = [n for n in names if n not in optional] + [n for n, needed in keyword.items() if needed]
     _check_arguments(where, required)
+    _check_passed_by_name(where, [a.arg for a in found.args.posonlyargs])
     if "data" in (*names, *keyword) and spec.data is None:
         raise TrainingCodeError(f"{where}: asks for data, and the study file has none")
     generates = any(isinstance(node, ast.Yield | ast.YieldFrom) for node in _own_nodes(found))
@@ -84,10 +86,12 @@ def _own_nodes(function: ast.FunctionDef) -> Iterator[ast.AST]:
 def _check_arguments(where: str, required: list[str]) -> None:
     for name in required:
         if name not in ARGUMENTS:
-            raise TrainingCodeError(
-                f"{where}: unknown argument '{name}'{hint(name, list(ARGUMENTS))}; a function may ask for"
-                f" {', '.join(ARGUMENTS)}"
-            )
+            raise TrainingCodeError(f"{where}: unknown argument '{name}'{hint(name, list(ARGUMENTS))}")
+
+
+def _check_passed_by_name(where: str, positional: list[str]) -> None:
+    if positional:
+        raise TrainingCodeError(f"{where}: arguments are passed by name; remove the '/' after {', '.join(positional)}")
 
 
 def advance_function(task: Task) -> TrialResult:
@@ -116,21 +120,23 @@ class _FunctionSteps:
 
     def __init__(self, function: Callable[..., Any], task: Task, fold: int, seed: int, saved: bytes | None) -> None:
         self._function, self._code, self._metric = function, task.code, task.spec.metric.monitored
+        assert isinstance(task.spec.train, FunctionTraining)
+        self._reference = task.spec.train.function
         given: dict[str, Any] = {
             "params": copy.deepcopy(dict(task.trials[0].point)),
             "seed": seed,
             "state": saved,
             "epochs": task.spec.train.epochs,
         }
-        accepted = _accepted(function, task.code)
+        accepted = _accepted(function, task.code, self._reference)
         self._resumes = "state" in accepted
         if "data" in accepted:
             if task.spec.data is None:
-                raise TrainingCodeError(f"{_named(function, task.code)} asks for data, and the study file has none")
+                raise TrainingCodeError(f"{self._named()}: asks for data, and the study file has none")
             given["data"] = training_data(task.dataset, task.trials[0].point, fold)
         self._arguments = {name: value for name, value in given.items() if name in accepted}
         self._generator: types.GeneratorType[Any, None, Any] | None = None
-        self._begun = False
+        self._begun, self._yielded = False, saved is not None
         self._save: Callable[[], Any] | None = None
 
     @property
@@ -149,7 +155,10 @@ class _FunctionSteps:
         try:
             item = next(self._generator)
         except StopIteration:
+            if not self._yielded:
+                raise StepError(f"{self._where()}: ended before it yielded metrics") from None
             return None
+        self._yielded = True
         return self._scores(item, "yielded")
 
     def save(self) -> bytes | None:
@@ -162,7 +171,8 @@ class _FunctionSteps:
 
     def close(self) -> None:
         if self._generator is not None:
-            with contextlib.suppress(Exception):  # the step is done; what its clean-up raises changes no result
+            # The step is done; what its clean-up raises changes no result.
+            with contextlib.suppress(Exception, SystemExit, GeneratorExit):
                 self._generator.close()
 
     def _scores(self, item: Any, verb: str) -> Scores:
@@ -181,15 +191,23 @@ class _FunctionSteps:
             if number is None:
                 raise StepError(f"{self._where()}: {verb} {_short(item)}; must be a mapping of metrics to numbers")
             return {self._metric: number}
-        return checked_scores(item, f"{self._where()}: {verb}")
+        try:
+            scores = checked_scores(item, verb)
+            check_monitored(scores, self._metric, verb)
+        except StepError as error:  # its place costs more than the check
+            raise StepError(f"{self._where()}: {error}") from None
+        return scores
 
     def _where(self) -> str:
         if self._generator is None or self._generator.gi_frame is None:
-            return _named(self._function, self._code)
+            return self._named()
         frame = self._generator.gi_frame
         error = Exception()
         error.__traceback__ = types.TracebackType(None, frame, frame.f_lasti, frame.f_lineno)
-        return f"{located(error, self._code).partition(': Exception')[0]}: {self._function.__name__}()"
+        return f"{located(error, self._code, '').partition(': Exception')[0]}: {self._function.__name__}()"
+
+    def _named(self) -> str:
+        return _named(self._function, self._code, self._reference)
 
 
 def checked_scores(item: Mapping[Any, Any], where: str) -> dict[str, float]:
@@ -234,27 +252,30 @@ def as_number(value: Any) -> float | None:
         return float("inf") if value > 0 else float("-inf")
 
 
-def _accepted(function: Callable[..., Any], code: TrainingCode) -> set[str]:
+def _accepted(function: Callable[..., Any], code: TrainingCode, reference: str) -> set[str]:
     """Return the arguments that a function asks for.
 
     Raises:
         TrainingCodeError: it requires another argument.
     """
-    if not callable(function):
-        raise TrainingCodeError(f"must be a function, got {_short(function)}")
-    parameters = inspect.signature(function).parameters.values()
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # it is no function, or one without a signature
+        raise TrainingCodeError(f"{reference}: must be a function in Python, got {_short(function)}") from None
     named = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-    _check_arguments(_named(function, code), [p.name for p in named if p.default is p.empty])
+    where = _named(function, code, reference)
+    _check_arguments(where, [p.name for p in named if p.default is p.empty])
+    _check_passed_by_name(where, [p.name for p in named if p.kind is p.POSITIONAL_ONLY])
     return {p.name for p in named} & set(ARGUMENTS)
 
 
-def _named(function: Callable[..., Any], code: TrainingCode) -> str:
-    """Return the file and line of a function, and its name: `train.py:3: train()`."""
-    name = f"{getattr(function, '__name__', _short(function))}()"
+def _named(function: Callable[..., Any], code: TrainingCode, reference: str) -> str:
+    """Return the file and line of a function, and its name: `train.py:3: train()`; else what the study file says."""
+    name = f"{getattr(function, '__name__', '')}()"
     found = getattr(inspect.unwrap(function), "__code__", None)
-    return name if found is None else f"{shown_path(found.co_filename, code)}:{found.co_firstlineno}: {name}"
+    return reference if found is None else f"{shown_path(found.co_filename, code)}:{found.co_firstlineno}: {name}"
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
-    return f"{text[:80]}…" if len(text) > 80 else text
+    text = without_addresses(repr(value))
+    return printable(f"{text[:80]}…" if len(text) > 80 else text)

@@ -1,11 +1,12 @@
 """Objectives that train one trial at a time, step by step."""
 
+import multiprocessing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
 from engine.types import EngineError
-from hpsearch.config.spec import Spec
+from hpsearch.config.spec import Spec, Train
 from hpsearch.core.resources import ResourceExhausted, exhausted_resource
 from hpsearch.core.space import Point
 from hpsearch.data.dataset import Dataset
@@ -21,6 +22,10 @@ Scoring = Callable[[Spec, Dataset, Point, bytes], dict[str, float]]
 
 def _no_scores(spec: Spec, dataset: Dataset, point: Point, weights: bytes) -> dict[str, float]:
     return {}
+
+
+def _described(spec: Spec) -> str:
+    return "engine" if isinstance(spec.train, Train) else spec.train.described
 
 
 @final
@@ -49,14 +54,16 @@ class StepwiseObjective:
     def advance(self, task: Task) -> Outcome:
         try:
             return (self.advance_trial(task),)
-        except (KeyboardInterrupt, TrainingCodeError):
+        except TrainingCodeError:
             raise
         except StepError as error:
             return (failed_result(task.trials[0], str(error)),)
         except BaseException as error:  # such as sys.exit
+            if isinstance(error, KeyboardInterrupt) and multiprocessing.parent_process() is None:
+                raise  # workers ignore Ctrl-C, so there the code has raised it
             if (reason := exhausted_resource(error)) is not None:
                 raise ResourceExhausted(reason) from error
-            return (failed_result(task.trials[0], located(error, task.code)),)
+            return (failed_result(task.trials[0], located(error, task.code, _described(task.spec))),)
 
     def check_checkpoint(self, spec: Spec, dataset: Dataset, point: Point, partial: TrialResult) -> None:
         progress = Progress.from_bytes(partial.checkpoint or b"")

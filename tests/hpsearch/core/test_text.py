@@ -82,7 +82,7 @@ def test_printable_is_one_printable_line(text: str) -> None:
 
 def test_first_line() -> None:
     assert first_line(ValueError("one\ntwo")) == "ValueError: one"
-    assert first_line(MemoryError()) == "MemoryError: "
+    assert first_line(MemoryError()) == "MemoryError"
     assert first_line(OSError(2, "no such file", "a")) == "FileNotFoundError: [Errno 2] no such file: 'a'"
 
 

@@ -139,9 +139,7 @@ def _mean_scores(spec: Spec, folds: Sequence[Scores | None]) -> dict[str, float]
         return None
     monitored = spec.metric.monitored
     for scores in given:
-        if monitored not in scores:
-            names = list(scores)
-            raise StepError(f"reported no '{monitored}', the metric of the study{hint(monitored, names)}")
+        check_monitored(scores, monitored, "reported")
     if len(given) == 1:
         return dict(given[0])
     names = [name for name in given[0] if all(name in scores for scores in given)]
@@ -149,6 +147,20 @@ def _mean_scores(spec: Spec, folds: Sequence[Scores | None]) -> dict[str, float]
     with np.errstate(invalid="ignore"):
         deviation = float(values[monitored].std(ddof=1))
         return {name: float(value.mean()) for name, value in values.items()} | {f"{monitored}_std": deviation}
+
+
+def check_monitored(scores: Scores, monitored: str, what: str) -> None:
+    """Check that scores have the metric of the study.
+
+    Args:
+        what: the beginning of an error message.
+
+    Raises:
+        StepError: they do not.
+    """
+    if monitored not in scores:
+        found = hint(monitored, list(scores)) if scores else ""
+        raise StepError(f"{what} no '{monitored}', the metric of the study{found}")
 
 
 def _append(history: History, scores: Scores, before: int) -> None:
