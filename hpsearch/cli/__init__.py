@@ -22,6 +22,7 @@ from hpsearch.cli.options import ended_by_signals, replace_unencodable, say
 from hpsearch.cli.output import guarded_output
 from hpsearch.cli.run import resume_command, run_command
 from hpsearch.cli.server import (
+    archive_command,
     cancel_command,
     fetch_command,
     queue_command,
@@ -58,7 +59,16 @@ for command in (
     *(run_command, resume_command, list_command, show_command, report_command, export_command, predict_command),
     *(next_command, check_command, init_command, schema_command, inspect_command, range_test_command),
     *(ui_command, sync_command, doctor_command, db_group),
-    *(serve_command, token_command, submit_command, queue_command, watch_command, fetch_command, cancel_command),
+    *(
+        serve_command,
+        token_command,
+        submit_command,
+        queue_command,
+        watch_command,
+        fetch_command,
+        cancel_command,
+        archive_command,
+    ),
 ):
     commands.add_command(command)
 

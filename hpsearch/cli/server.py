@@ -92,11 +92,12 @@ def submit_command(study: Path, server: str | None, priority: int, follow: bool)
 
 @click.command("queue")
 @_SERVER
-def queue_command(server: str | None) -> None:
+@click.option("--archived", is_flag=True, help="List archived studies in place of the others.")
+def queue_command(server: str | None, archived: bool) -> None:
     """List the studies of a server."""
     from hpsearch.server.client import Client
 
-    for s in Client(server).studies():
+    for s in Client(server).studies(archived=archived):
         error = f": {s['error']}" if s["error"] else ""
         say(f"{s['id']}  {s['state']:<11}  {s['name']}  ({s['owner']}){error}")
 
@@ -141,6 +142,19 @@ def cancel_command(id: str, server: str | None) -> None:
 
     submission = Client(server).cancel(id)
     say(f"{submission['id']}: study '{submission['name']}' is being cancelled")
+
+
+@click.command("archive")
+@click.argument("id")
+@_SERVER
+@click.option("--restore", is_flag=True, help="Bring back an archived study.")
+def archive_command(id: str, server: str | None, restore: bool) -> None:
+    """Archive the study ID of a server, which has ended: its database is compressed, and it is listed no more."""
+    from hpsearch.server.client import Client
+
+    client = Client(server)
+    submission = client.restore(id) if restore else client.archive(id)
+    say(f"{submission['id']}: study '{submission['name']}' is {'restored' if restore else 'archived'}")
 
 
 def _watch(client: Any, id: str) -> None:

@@ -100,10 +100,11 @@ class Client:
             raise ServerError(f"{file}: cannot be read: {error.strerror or error}") from None
         return digest
 
-    def studies(self) -> list[dict[str, Any]]:
-        """Return all studies of the server in the order of their submission."""
+    def studies(self, *, archived: bool = False) -> list[dict[str, Any]]:
+        """Return all studies of the server in the order of their submission, or those that are archived."""
         found: list[dict[str, Any]] = []
-        while page := self._json("GET", f"/studies?after={found[-1]['number'] if found else 0}")["studies"]:
+        kind = "&archived=true" if archived else ""
+        while page := self._json("GET", f"/studies?after={found[-1]['number'] if found else 0}{kind}")["studies"]:
             found += page
         return found
 
@@ -150,6 +151,14 @@ class Client:
     def resume(self, id: str) -> dict[str, Any]:
         """Queue a study again that has ended."""
         return self._json("POST", f"/studies/{id}/resume")
+
+    def archive(self, id: str) -> dict[str, Any]:
+        """Compress the database of a study that has ended, and leave it out of the list."""
+        return self._json("POST", f"/studies/{id}/archive")
+
+    def restore(self, id: str) -> dict[str, Any]:
+        """Bring back an archived study."""
+        return self._json("POST", f"/studies/{id}/restore")
 
     def predict(self, id: str, rows: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Return the predictions of the best model for rows, mappings of the model's columns."""

@@ -5,6 +5,7 @@ import os
 import re
 import secrets
 import shutil
+import threading
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import final
@@ -35,9 +36,12 @@ class Places:
     def __init__(self, root: Path, quota: int) -> None:
         self.root = root.resolve()
         self.quota = quota
+        self._used = 0  # when last measured, and what has arrived since
+        self._lock = threading.Lock()
         with private_umask():
-            for folder in (self.root, self._data, self._studies, self.root / "mlruns"):
+            for folder in (self.root, self._data, self._studies, self._archives, self.root / "mlruns"):
                 folder.mkdir(parents=True, exist_ok=True)
+        self.measure()
 
     @property
     def queue(self) -> str:
@@ -58,6 +62,10 @@ class Places:
         if not _ID.fullmatch(id):
             raise ServerError(f"study '{id}': not found on this server")
         return self._studies / id
+
+    def archive(self, id: str) -> Path:
+        """Return the file of an archived study, which need not exist."""
+        return self._archives / f"{self.study(id).name}.zip"
 
     def database(self, id: str) -> str:
         """Return the URL of the database of a study."""
@@ -81,20 +89,24 @@ class Places:
             TooLarge: it has more than `largest` bytes, or the disk quota is used up.
         """
         target, draft = self.upload(digest), self._data / f".{secrets.token_hex(8)}"
-        left, size, hashed = self.quota - self.used(), 0, hashlib.sha256()
+        size, hashed = 0, hashlib.sha256()
         try:
             with private_umask(), draft.open("xb") as file:
                 async for block in blocks:
                     size += len(block)
+                    self._add(len(block))
                     if size > largest:
                         raise TooLarge(f"an upload must have at most {largest:,} bytes")
-                    if size > left:
-                        raise TooLarge(f"the disk quota of this server, {self.quota:,} bytes, is used up")
+                    if self.left < 0:
+                        raise TooLarge(self.full)
                     hashed.update(block)
                     file.write(block)
             if hashed.hexdigest() != digest:
                 raise ServerError(f"the content has another SHA-256: {hashed.hexdigest()}")
             os.replace(draft, target)
+        except BaseException:
+            self._add(-size)
+            raise
         finally:
             draft.unlink(missing_ok=True)
         return size
@@ -117,10 +129,33 @@ class Places:
             (folder / "study.yaml").write_text(text, "utf-8")
 
     def delete_study(self, id: str) -> None:
-        """Delete the folder of a study; uploads stay."""
+        """Delete the folder of a study, or its archive; uploads stay."""
+        self.delete_folder(id)
+        self.archive(id).unlink(missing_ok=True)
+
+    def delete_folder(self, id: str) -> None:
+        """Delete the folder of a study."""
         shutil.rmtree(self.study(id), ignore_errors=True)
 
-    def used(self) -> int:
+    @property
+    def left(self) -> int:
+        """Bytes up to the disk quota, as far as known; negative if there are more."""
+        return self.quota - self._used
+
+    @property
+    def full(self) -> str:
+        """Tells a user that the disk quota is used up."""
+        return f"the disk quota of this server, {self.quota:,} bytes, is used up; delete or archive studies"
+
+    def size(self, id: str) -> int:
+        """Return the bytes of the folder of a study."""
+        return sum(file.stat().st_size for file in self.study(id).glob("*") if file.is_file())
+
+    def _add(self, size: int) -> None:
+        with self._lock:
+            self._used += size
+
+    def measure(self) -> int:
         """Return the bytes of uploads and studies; an upload that studies read counts once."""
         sizes = {}
         for folder, _, files in os.walk(self.root):
@@ -130,7 +165,14 @@ class Places:
                 except OSError:  # deleted meanwhile
                     continue
                 sizes[status.st_dev, status.st_ino] = status.st_size
-        return sum(sizes.values())
+        used = sum(sizes.values())
+        with self._lock:
+            self._used = used
+        return used
+
+    @property
+    def _archives(self) -> Path:
+        return self.root / "archive"
 
     @property
     def _data(self) -> Path:

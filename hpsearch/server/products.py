@@ -43,6 +43,17 @@ def log(places: Places, id: str) -> str:
         return content.read().decode("utf-8", "replace")
 
 
+def checked_view(view: "View") -> "View":
+    """Return a view of a study whose folder is there.
+
+    Raises:
+        ServerError: the study is archived.
+    """
+    if view.submission.archived is not None:
+        raise ServerError(f"study {view.submission.id} is archived; restore it first")
+    return view
+
+
 def trials_csv(places: Places, view: "View") -> str:
     """Return all trials of a study as CSV; empty before it has begun."""
     from hpsearch.report.export import as_csv

@@ -206,12 +206,14 @@ class Queue:
         Raises:
             ServerError: it is in another state.
         """
-        update = _SUBMISSION.update().where(_SUBMISSION.c.id == id, _SUBMISSION.c.state.in_(before))
+        own = _SUBMISSION.c.id == id, _SUBMISSION.c.archived.is_(None)
+        update = _SUBMISSION.update().where(*own, _SUBMISSION.c.state.in_(before))
         with self._writing() as connection:
             changed = connection.execute(update.values(state=state, **changes)).rowcount == 1
         submission = self._found(id) if changed else self.get(id)
         if not changed:
-            raise ServerError(f"study {id} is {submission.state}; it must be {' or '.join(before)}")
+            now = submission.state if submission.archived is None else "archived"
+            raise ServerError(f"study {id} is {now}; it must be {' or '.join(before)}")
         return submission
 
     def cancel(self, id: str) -> Submission:
@@ -264,8 +266,9 @@ class Queue:
     def set_waiting(self, reason: str | None) -> None:
         """Tell the users of all studies that wait why they do not start; None if they may."""
         waits = _SUBMISSION.c.state == "queued", _SUBMISSION.c.error.is_distinct_from(reason)
-        with self._writing() as connection:
-            connection.execute(_SUBMISSION.update().where(*waits).values(error=reason))
+        if self._rows(*waits, limit=1):
+            with self._writing() as connection:
+                connection.execute(_SUBMISSION.update().where(*waits).values(error=reason))
 
     def hold(self, id: str) -> None:
         """Hide a submission that does not run, so that its folder can be deleted.

@@ -18,6 +18,7 @@ from hpsearch.admin.supervisor import ManagedProcess, error_line, exit_code, man
 from hpsearch.core.resources import limit_memory
 from hpsearch.core.text import printable
 from hpsearch.errors import HpsearchError, ServerError
+from hpsearch.server.archive import finish_archiving
 from hpsearch.server.places import Places
 from hpsearch.server.queue import Queue, Submission
 from hpsearch.storage.lease import RUN_ELSEWHERE, Holder
@@ -25,6 +26,7 @@ from hpsearch.storage.study_db import read
 
 INTERVAL = 0.1  # seconds between two looks at the children
 MAX_ATTEMPTS = 20  # early ends of a study's process, after which it waits for a user
+DISK_SECONDS, DISK_SHARE = 5.0, 0.05  # between two looks at the disk, at least; part of the time that they may take
 STOP_SECONDS = 15.0  # for all children to end when the server ends
 USER_ERROR, HALTED = 2, 1  # exit codes of `hpsearch run` that have a reason
 
@@ -66,11 +68,14 @@ class Runner:
         self._cancelling: set[str] = set()
         self._version = -1  # of the queue, when this was read
         self._stopping = False
+        self._next_look = 0.0  # at the disk, as monotonic time
+        self._is_full = False
         self._thread = threading.Thread(target=self._run, name="runner", daemon=True)
         self.failure: str | None = None  # why nothing is run any more
 
     def start(self) -> None:
         """Take over the studies of an earlier server, and begin to run the queue."""
+        finish_archiving(self._queue, self._places)
         for id in self._queue.held():
             self._places.delete_study(id)
             self._queue.delete(id)
@@ -133,6 +138,8 @@ class Runner:
                     self._queue.leave(id, "queued")
 
     def _step(self) -> None:
+        if time.monotonic() >= self._next_look:
+            self._look_at_disk()
         if self._version != self._queue.version:  # a write, as of a user who cancels
             self._version = self._queue.version
             self._cancelling = {s.id for s in self._queue.listed("running") if s.cancelling}
@@ -144,8 +151,21 @@ class Runner:
                 self._finish(id, child)
         for id in list(self._survivors):
             self._follow_survivor(id)
-        while len(self._children) + len(self._survivors) < self._share.jobs and self._start_next():
-            pass
+        while len(self._children) + len(self._survivors) < self._share.jobs and not self._is_full:
+            if not self._start_next():
+                break
+
+    def _look_at_disk(self) -> None:
+        """Interrupt the largest study that runs if the disk quota is used up; then none starts until there is room."""
+        begun = time.monotonic()
+        self._is_full = self._places.measure() > self._places.quota
+        if self._is_full and self._children:
+            largest = max(self._children, key=self._places.size)
+            self._end(largest)
+            error = f"{self._places.full}, then resume this one"
+            self._queue.leave(largest, "interrupted", ended=time.time(), error=error)
+        self._queue.set_waiting(self._places.full if self._is_full else None)
+        self._next_look = time.monotonic() + max(DISK_SECONDS, (time.monotonic() - begun) / DISK_SHARE)
 
     def _start_next(self) -> bool:
         """Start the next study; return whether there was one."""

@@ -170,6 +170,9 @@ def _limited(receive: Receive, largest: int) -> Receive:
 async def _answer(send: Send, status: int, message: str) -> None:
     body = json.dumps({"detail": message}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    headers += [(b"connection", b"close")]  # what follows may be a part of the body
+    headers += (
+        [(b"connection", b"close")] if status in (400, 408, 413) else []
+    )  # what follows may be a part of the body
+    headers += [(b"allow", ", ".join(METHODS).encode())] if status == 405 else []
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -10,7 +10,8 @@ from typing import NamedTuple, final
 
 from hpsearch.config.spec import Spec
 from hpsearch.errors import HpsearchError
-from hpsearch.server.live.content import encoded, event, shortened, study_content, trial_content
+from hpsearch.server.archive import archived_content
+from hpsearch.server.live.content import encoded, event, shortened, study_content, submission_content, trial_content
 from hpsearch.server.live.journal import Journal
 from hpsearch.server.live.reader import LiveStudy, StudyReader
 from hpsearch.server.places import Places
@@ -98,8 +99,10 @@ class Views:
                 _refresh(entry)
                 entry.settled = submission.state
             if entry.view is None or entry.view.submission != submission or entry.view.study is not entry.reader.study:
-                study = entry.reader.study
-                content = encoded(study_content(submission, study))
+                study, known = entry.reader.study, {}
+                if submission.archived is not None:
+                    study, known = None, archived_content(self._places, id)
+                content = encoded({**study_content(submission, study), **known, **submission_content(submission)})
                 entry.view = View(submission, study, content, entry.journal)
             entry.version = version
         self._shrink()

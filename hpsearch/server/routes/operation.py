@@ -42,7 +42,7 @@ def _metrics(service: ServiceOf, _: Reader) -> str:
     lines = ["# HELP hpsearch_studies Studies by state.", "# TYPE hpsearch_studies gauge"]
     lines += [f'hpsearch_studies{{state="{state}"}} {n}' for state, n in service.queue.counts().items()]
     lines += ["# HELP hpsearch_disk_bytes Bytes of uploads and studies.", "# TYPE hpsearch_disk_bytes gauge"]
-    return "\n".join([*lines, f"hpsearch_disk_bytes {service.places.used()}", ""])
+    return "\n".join([*lines, f"hpsearch_disk_bytes {service.places.quota - service.places.left}", ""])
 
 
 @OPERATION_ROUTES.post("/api/v1/session", status_code=204, responses={422: ANSWERS[422]})

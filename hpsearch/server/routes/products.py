@@ -13,6 +13,7 @@ from hpsearch.server.routes.common import ANSWERS, Reader, ServiceOf, StudyId, S
 PRODUCT_ROUTES = APIRouter(prefix="/api/v1", responses=ANSWERS)
 _INLINE = "script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
 REPORT_POLICY = f"sandbox allow-scripts; default-src 'none'; {_INLINE}"  # the report is of another origin, and alone
+_ROWS_ANSWER: dict[int | str, dict[str, Any]] = {200: {"content": {"text/csv": {}}}}
 _BODIES = asyncio.Semaphore(8)  # rows to predict that are in memory
 _ROWS_BODY = {
     "required": True,
@@ -41,14 +42,15 @@ async def _init(given: InitRequest, service: ServiceOf, _: Submitter) -> dict[st
 @PRODUCT_ROUTES.get("/studies/{id}/report", response_class=FileResponse)
 async def _report(id: StudyId, service: ServiceOf, _: Reader) -> FileResponse:
     """Return the report of a study, one HTML file."""
-    file = await service.slowly(products.report, service.places, (await service.views.current(id)).submission.id)
+    products.checked_view(await service.views.current(id))
+    file = await service.slowly(products.report, service.places, id)
     return FileResponse(file, media_type="text/html", headers={"Content-Security-Policy": REPORT_POLICY})
 
 
 @PRODUCT_ROUTES.get("/studies/{id}/model.zip", response_class=FileResponse)
 async def _model(id: StudyId, service: ServiceOf, _: Reader) -> FileResponse:
     """Return the folder of the best model, as `hpsearch export` writes it."""
-    name = f"{(await service.views.current(id)).submission.name}.zip"
+    name = f"{products.checked_view(await service.views.current(id)).submission.name}.zip"
     file = await service.slowly(products.model_archive, service.places, id)
     return FileResponse(file, media_type="application/zip", filename=name)
 
@@ -56,7 +58,7 @@ async def _model(id: StudyId, service: ServiceOf, _: Reader) -> FileResponse:
 @PRODUCT_ROUTES.get("/studies/{id}/model.onnx", response_class=FileResponse)
 async def _onnx(id: StudyId, service: ServiceOf, _: Reader) -> FileResponse:
     """Return the best model in the format ONNX, with its preprocessing."""
-    name = f"{(await service.views.current(id)).submission.name}.onnx"
+    name = f"{products.checked_view(await service.views.current(id)).submission.name}.onnx"
     file = await service.slowly(products.onnx_file, service.places, id)
     return FileResponse(file, media_type="application/octet-stream", filename=name)
 
@@ -64,13 +66,15 @@ async def _onnx(id: StudyId, service: ServiceOf, _: Reader) -> FileResponse:
 @PRODUCT_ROUTES.get("/studies/{id}/columns")
 async def _columns(id: StudyId, service: ServiceOf, _: Reader) -> dict[str, Any]:
     """Return the columns that the model reads, with the categories of those that have some."""
-    return await service.slowly(products.columns, await service.views.current(id), service.places)
+    return await service.slowly(
+        products.columns, products.checked_view(await service.views.current(id)), service.places
+    )
 
 
-@PRODUCT_ROUTES.post("/studies/{id}/predict", openapi_extra={"requestBody": _ROWS_BODY})
+@PRODUCT_ROUTES.post("/studies/{id}/predict", openapi_extra={"requestBody": _ROWS_BODY}, responses=_ROWS_ANSWER)
 async def _predict(id: StudyId, request: Request, service: ServiceOf, _: Reader) -> Any:
     """Predict rows: JSON, a list of objects with the model's columns, or CSV with a header."""
-    view = await service.views.current(id)
+    view = products.checked_view(await service.views.current(id))
     if _BODIES.locked():
         raise HTTPException(429, "too many rows are being predicted; try again later", {"Retry-After": "5"})
     async with _BODIES:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 
 from hpsearch.errors import ServerError
 from hpsearch.server import products
+from hpsearch.server.archive import archive_study, unarchive_study
 from hpsearch.server.live.content import submission_content, trial_content
 from hpsearch.server.live.reader import with_curves
 from hpsearch.server.live.views import joined
@@ -81,6 +82,8 @@ async def _create(
     body = await request.body()
     given = _study_request(body, request.headers.get("content-type", ""))
     submitted = Submitted(given.study, given.files, given.priority, hashlib.sha256(body).hexdigest())
+    if service.places.left < 0:
+        raise TooLarge(service.places.full)
     counts = await run_in_threadpool(service.queue.counts)
     if counts["queued"] + counts["running"] >= service.most_queued:
         raise HTTPException(429, f"{service.most_queued} studies are waiting or running; try again later")
@@ -91,9 +94,14 @@ async def _create(
 
 
 @STUDY_ROUTES.get("/studies")
-def _list(service: ServiceOf, _: Reader, state: SubmissionState | None = None, after: After = 0) -> dict[str, Any]:
-    """List studies in the order of their submission, at most 1,000 after the one with the number `after`."""
-    listed = service.queue.listed(state, after)
+def _list(
+    service: ServiceOf, _: Reader, state: SubmissionState | None = None, after: After = 0, archived: bool = False
+) -> dict[str, Any]:
+    """List studies in the order of their submission, at most 1,000 after the one with the number `after`.
+
+    Archived studies are listed with `archived=true`, apart from the others.
+    """
+    listed = service.queue.listed(state, after, archived=archived)
     return {"studies": [submission_content(s) | {"number": s.number} for s in listed]}
 
 
@@ -103,7 +111,7 @@ async def _study(id: StudyId, service: ServiceOf, _: Reader) -> Response:
     return Response((await service.views.current(id)).content, media_type="application/json")
 
 
-@STUDY_ROUTES.get("/studies/{id}/trials")
+@STUDY_ROUTES.get("/studies/{id}/trials", responses={200: {"content": {"text/csv": {}}}})
 def _trials(
     id: StudyId,
     service: ServiceOf,
@@ -116,7 +124,7 @@ def _trials(
 
     There are at most 1,000 of them, or 100 with their curves.
     """
-    view = service.views.get(id)
+    view = products.checked_view(service.views.get(id))
     if format == "csv":
         return PlainTextResponse(products.trials_csv(service.places, view), media_type="text/csv")
     trials = service.views.finished(id, after, _CURVE_PAGE if curve else _PAGE)
@@ -157,6 +165,25 @@ def _resume(id: StudyId, service: ServiceOf, identity: Submitter) -> dict[str, A
     """Queue a study again that has ended."""
     check_owner(service, id, identity)
     return submission_content(service.runner.resume(id))
+
+
+@STUDY_ROUTES.post("/studies/{id}/archive")
+async def _archive(id: StudyId, service: ServiceOf, identity: Submitter) -> dict[str, Any]:
+    """Archive a study that has ended: its database is compressed, and it is listed apart from the others."""
+    check_owner(service, id, identity)
+    content = (await service.views.current(id)).content
+    submission = await service.slowly(archive_study, service.queue, service.places, id, content)
+    service.views.forget(id)
+    return submission_content(submission)
+
+
+@STUDY_ROUTES.post("/studies/{id}/restore")
+async def _restore(id: StudyId, service: ServiceOf, identity: Submitter) -> dict[str, Any]:
+    """Bring back an archived study."""
+    check_owner(service, id, identity)
+    submission = await service.slowly(unarchive_study, service.queue, service.places, id)
+    service.views.forget(id)
+    return submission_content(submission)
 
 
 @STUDY_ROUTES.post("/studies/{id}/priority")

@@ -75,9 +75,9 @@ def test_ids_that_are_refused(places: Places, id: str) -> None:
 def test_studies(places: Places) -> None:
     """A study has its uploads beside it, which take no more space."""
     store(places, DIGEST, b"rows")
-    before, id = places.used(), "0" * 16
+    before, id = places.measure(), "0" * 16
     places.create_study(id, "name: a", {"table.csv": DIGEST})
-    assert (places.study(id) / "table.csv").read_bytes() == b"rows" and places.used() == before + 7
+    assert (places.study(id) / "table.csv").read_bytes() == b"rows" and places.measure() == before + 7
     assert (places.study(id) / "study.yaml").read_text() == "name: a" and places.database(id).endswith(f"{id}/study.db")
     with pytest.raises(ServerError, match=r"upload 1+: not found; send it with PUT"):
         places.create_study(id, "", {"table.csv": "1" * 64})

@@ -11,6 +11,7 @@ import cases
 import pytest
 
 import hpsearch
+from hpsearch.server import runner
 from hpsearch.server.runner import MAX_ATTEMPTS
 from tests.hpsearch.server.conftest import STUDY, TestServer, serving, study_text
 
@@ -108,3 +109,27 @@ def test_a_deletion_that_was_broken_off(tmp_path: Path) -> None:
         assert folder.exists() and first.ask("GET", f"studies/{id}").status == 404
     with serving(tmp_path / "root"):
         assert not folder.exists()
+
+
+@pytest.mark.crash
+def test_the_disk_quota(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A study that grows beyond it is interrupted, others wait, and all continue when there is room."""
+    monkeypatch.setattr(runner, "DISK_SECONDS", 0.1)
+    with serving(tmp_path / "root", jobs=1) as server:
+        places = server.service.places
+        running, waiting = server.submit(**LONG), server.submit()
+        while server.ask("GET", f"studies/{running}").json["finished"] < 1:
+            time.sleep(0.02)
+        places.quota = places.measure() - 1
+        study = server.wait(running, "interrupted", "done")
+        assert study["state"] == "interrupted" and "the disk quota of this server" in study["error"]
+        while server.ask("GET", f"studies/{waiting}").json["error"] is None:
+            time.sleep(0.02)
+        assert server.ask("GET", f"studies/{waiting}").json["state"] == "queued"
+        assert server.ask("POST", "studies", {"study": study_text()}).status == 413
+        digest = hashlib.sha256(b"a").hexdigest()
+        assert server.ask("PUT", f"data/{digest}", b"a", media="application/octet-stream").status == 413
+        places.quota = 1 << 30
+        assert server.wait(waiting, "done", "failed")["error"] is None
+        assert server.ask("POST", f"studies/{running}/resume").json["error"] is None
+        server.wait(running, "running")

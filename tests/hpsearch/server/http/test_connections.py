@@ -77,5 +77,5 @@ def test_a_client_that_does_not_read(idle: TestServer, monkeypatch: pytest.Monke
             for _ in range(2000):
                 connection.sendall(request)
         time.sleep(0.5)
-        assert len(ended(connection)) < 2000 * 1000
+        assert ended(connection).count(b"HTTP/1.1 200") < 1000
     assert idle.ask("GET", "/healthz").status == 200

@@ -141,3 +141,17 @@ def test_requests_whose_end_is_unclear(idle: TestServer) -> None:
         answer = raw(idle, head + token + lengths + b"\r\n\r\n0\r\n\r\n" + hidden)
         assert answer.startswith(b"HTTP/1.1 400") and answer.count(b"HTTP/1.1") == 1
     assert idle.ask("GET", f"studies/{id}").status == 200
+
+
+def test_refusals_that_leave_the_connection_open(idle: TestServer) -> None:
+    """A client that still sends its body would lose the answer with the connection."""
+    head = (
+        b"PATCH /api/v1/studies HTTP/1.1\r\nHost: HOST\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n[]"
+    )
+    last = b"GET /nothing HTTP/1.1\r\nHost: HOST\r\nConnection: close\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", idle.port), 20) as connection:
+        connection.sendall((head + last).replace(b"HOST", f"127.0.0.1:{idle.port}".encode()))
+        answer = b""
+        while block := connection.recv(65536):
+            answer += block
+    assert answer.count(b"HTTP/1.1 405") == 1 == answer.count(b"HTTP/1.1 404") and b"allow: GET, HEAD, POST" in answer
