@@ -1,9 +1,13 @@
 """Range edges: the best point lies at an end of a parameter's range, which may exclude better points."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from hpsearch.core.space import Axis, Box, InternalValue, Space, Value
+from hpsearch.config.practice.roles import size_parameters
+from hpsearch.config.spec import Spec
+from hpsearch.core.space import Axis, Box, InternalValue, Space, Value, value_bounds
 from hpsearch.core.text import format_value
+from hpsearch.search.statistics.trends import trends
 from hpsearch.storage.records import Trial
 
 EDGE_WIDTH = 0.03  # share of the range, on its own scale, that counts as its edge
@@ -46,6 +50,31 @@ def range_edges(space: Space, box: Box, best: Trial | None) -> list[RangeEdge]:
             if reached and not _is_natural(axis, end) and _is_near(axis, value, end):
                 edges.append(RangeEdge(axis.name, _advice(axis, end), axis.to_value(value), axis.to_value(end)))
     return edges
+
+
+def supported_edges(
+    spec: Spec, space: Space, box: Box, best: Trial | None, trials: Sequence[Sequence[Trial]]
+) -> list[RangeEdge]:
+    """Return the range edges that the trials support.
+
+    An edge is left out if trials did significantly better in the other direction. Larger networks must have done
+    significantly better.
+
+    Args:
+        trials: the trials of each stage that has begun.
+    """
+    edges = range_edges(space, box, best)
+    if not edges:
+        return []
+    found, sizes, axes = trends(spec, space, trials), size_parameters(spec), {a.name: a for a in space.axes}
+    kept = []
+    for edge in edges:
+        high = value_bounds(axes[edge.name], space.full_box())[1]
+        way = 1 if edge.end == high else -1
+        shown = found[edge.name].direction if edge.name in found else 0
+        if shown * way >= 0 and not (edge.name in sizes and way > 0 and shown <= 0):
+            kept.append(edge)
+    return kept
 
 
 def _is_natural(axis: Axis, end: float) -> bool:

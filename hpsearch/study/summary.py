@@ -12,7 +12,7 @@ from hpsearch.models.evidence import Evidence
 from hpsearch.search.champion import find_champion, with_test_scores
 from hpsearch.search.confirm import Finalist, compare_points
 from hpsearch.search.earlier import reusable_trials
-from hpsearch.search.range_edges import RangeEdge, range_edges
+from hpsearch.search.range_edges import RangeEdge, supported_edges
 from hpsearch.search.schedule.limits import planned_trials
 from hpsearch.search.zoom import stage_box
 from hpsearch.storage.access.names import command_arguments
@@ -111,7 +111,7 @@ class Summary(NamedTuple):
         for number, (stage, box) in enumerate(zip(self.spec.stages, self.boxes, strict=False)):
             earlier = (t for trials in self.trials[:number] for t in trials)
             best = best_of(earlier, self.spec.metric.sign, names) if stage.zoom else None
-            edges.append(range_edges(self.space, box, best))
+            edges.append(supported_edges(self.spec, self.space, box, best, self.trials))
         return edges
 
     @property

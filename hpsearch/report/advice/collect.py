@@ -10,7 +10,7 @@ from hpsearch.report.advice.layers import layer_advice
 from hpsearch.report.advice.ranges import range_advice
 from hpsearch.report.advice.rows import learned_nothing, row_advice, trust_advice
 from hpsearch.report.advice.training import divergence_advice, epochs_advice, fit_advice
-from hpsearch.report.advice.trends import Trend, trends
+from hpsearch.search.statistics.trends import Trend, trends
 
 if TYPE_CHECKING:
     from hpsearch.study.summary import Summary
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def advise(summary: "Summary") -> list[Advice]:
     """Return all advice of a study; none while no trial is complete and none has diverged."""
-    found = trends(summary)
+    found = trends(summary.spec, summary.space, summary.trials)
     diagnosis = diagnosis_of(summary)
     nothing = learned_nothing(summary, diagnosis)
     if nothing is not None:  # differences between trials are chance, so nothing follows from the best of them

@@ -6,9 +6,9 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from engine.analysis.diagnosis import HIGH, Diagnosis, ErrorEstimate
+from hpsearch.config.practice.roles import REGULARIZERS, SIZES, StudySetting, settings_of
 from hpsearch.config.spec import Train
-from hpsearch.report.advice.settings import REGULARIZERS, SIZES, StudySetting, settings_of
-from hpsearch.report.advice.trends import trends
+from hpsearch.search.statistics.trends import trends
 from hpsearch.storage.records import Trial
 
 if TYPE_CHECKING:
@@ -104,7 +104,10 @@ def _why_below(summary: "Summary") -> str:
     active = active_regularizers(summary)
     names = " and ".join(f"{s.parameter or s.role} {s.at(summary.champion.point)}" for s in active)
     why = [f"regularization holds back the fit to the training rows ({names})"] if active else []
-    if isinstance(summary.spec.train, Train) and summary.spec.train.augment:
+    train, best = summary.spec.train, summary.champion
+    if train.early_stopping is not None and best.epochs < train.epochs:
+        why.append(f"early stopping ended the fit to the training rows at epoch {best.best_epoch:,}")
+    if isinstance(train, Train) and train.augment:
         why.append("augmented training rows are harder")
     why.append("the val rows are easier")
     text = f"val is below train, so this is no bias: {', or '.join(why)}."
@@ -153,7 +156,8 @@ def _sizes(summary: "Summary") -> str:
     sizes = settings_of(summary.spec, *SIZES)
     if not any(s.searched for s in sizes):
         return "The size of the network was not searched, so this study cannot say whether a larger one is better."
-    known = [found for s in sizes if s.parameter and (found := trends(summary).get(s.parameter))]
+    found = trends(summary.spec, summary.space, summary.trials)
+    known = [found[s.parameter] for s in sizes if s.parameter in found]
     return f"In this study, {'; '.join(map(str, known))}." if known else ""
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from hpsearch.config.practice.roles import settings_of
 from hpsearch.models.evidence import Evidence, LayerEvidence
 from hpsearch.report.advice.change import Advice, ProposedChange
-from hpsearch.report.advice.settings import settings_of
 
 if TYPE_CHECKING:
     from hpsearch.study.summary import Summary
@@ -72,9 +72,9 @@ def _inputs(summary: "Summary", evidence: Evidence) -> Iterator[Advice]:
 
 def _smaller_rate(summary: "Summary") -> Iterator[ProposedChange]:
     """Yield the change to a smaller learning rate: a third of the range below its middle, or a tenth of a value."""
+    from hpsearch.config.practice.roles import range_text
     from hpsearch.core.space import Range
     from hpsearch.report.advice.ranges import rounded_value
-    from hpsearch.report.advice.settings import range_text
 
     for setting in settings_of(summary.spec, "learning_rate")[:1]:
         if setting.parameter is None or not setting.searched:

@@ -1,24 +1,21 @@
 """Advice on ranges: the best trial lies at an end of a range, so better values may lie beyond it."""
 
 import math
-import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from hpsearch.config.spec import Train
+from hpsearch.config.practice.roles import range_text, settings_of
 from hpsearch.core.space import Axis, Range, Value, Values
 from hpsearch.core.text import format_value
 from hpsearch.report.advice.change import Advice, ProposedChange
-from hpsearch.report.advice.settings import SIZES, range_text, settings_of
-from hpsearch.report.advice.trends import Trend, searched_trials
-from hpsearch.search.range_edges import range_edges
+from hpsearch.search.range_edges import supported_edges
+from hpsearch.search.statistics.trends import Trend, searched_trials
 from hpsearch.storage.records import Trial
 
 if TYPE_CHECKING:
     from hpsearch.study.summary import Summary
 
 
-SIZE_WORDS = re.compile(r"units|hidden|depth|layers|channels|width|filters")  # of code other than the engine
 BELOW_ONE = ("dropout", "input_dropout", "rate", "label_smoothing", "beta", "momentum", "beta1", "beta2", "rho")
 MOST = 0.9  # of a share such as dropout
 FACTOR = 2.0  # by which integers on a linear scale and lists of values are extended
@@ -33,25 +30,23 @@ def range_advice(summary: "Summary", found: Mapping[str, Trend]) -> Iterator[Adv
     best = summary.champion
     if best is None:
         return
-    sizes = {s.parameter for s in settings_of(summary.spec, *SIZES)}
-    if not isinstance(summary.spec.train, Train):
-        sizes |= {a.name for a in summary.space.axes if SIZE_WORDS.search(a.name)}
     axes = {a.name: a for a in summary.space.axes}
-    for edge in range_edges(summary.space, summary.space.full_box(), best):
+    edges = supported_edges(summary.spec, summary.space, summary.space.full_box(), best, summary.trials)
+    for edge in edges:
         axis = axes[edge.name]
         if _has_equals(summary, best, axis, edge.end):
             continue
         upper = edge.end == _bounds(axis)[1]
         trend = found.get(edge.name)
-        if edge.name in sizes and upper and (trend is None or trend.direction <= 0):
-            continue
         if (change := widened(summary, axis, upper=upper)) is not None:
             yield Advice("range", _sentence(best, axis, edge.value, trend, upper=upper), (change,))
 
 
 def _has_equals(summary: "Summary", best: Trial, axis: Axis, end: Value) -> bool:
     """Return whether a trial elsewhere in the range is as good as the best one, which therefore proves nothing."""
-    equal = (t for t in searched_trials(summary) if t.value == best.value and t.label != best.label)
+    equal = (
+        t for t in searched_trials(summary.spec, summary.trials) if t.value == best.value and t.label != best.label
+    )
     middle = (axis.to_scaled(axis.low) + axis.to_scaled(axis.high)) / 2
     upper = axis.to_scaled(axis.to_internal(end)) > middle
     scaled = (axis.to_scaled(t.internal_params[axis.key]) for t in equal if axis.key in t.internal_params)

@@ -8,7 +8,7 @@ from engine.analysis.diagnosis import Diagnosis
 from hpsearch.models.evidence import Evidence
 from hpsearch.report.advice.change import Advice, ProposedChange
 from hpsearch.report.advice.errors import WIDE, error_of
-from hpsearch.report.advice.trends import searched_trials
+from hpsearch.search.statistics.trends import searched_trials
 from hpsearch.storage.records import ranked
 
 if TYPE_CHECKING:
@@ -94,7 +94,9 @@ def _few_rows(summary: "Summary", diagnosis: Diagnosis | None) -> Iterator[Advic
     """Yield advice if the validation rows cannot show the differences between the best trials."""
     if diagnosis is None or diagnosis.val is None or diagnosis.val.rows is None:
         return
-    best = ranked(searched_trials(summary), summary.spec.metric.sign, summary.spec.stage_names)[:COMPARED_TRIALS]
+    best = ranked(searched_trials(summary.spec, summary.trials), summary.spec.metric.sign, summary.spec.stage_names)[
+        :COMPARED_TRIALS
+    ]
     errors = [e for t in best if math.isfinite(e := error_of(t.metrics, "val"))]
     half = diagnosis.val.interval.half_width
     if len(errors) < 3 or half <= WIDE or max(errors) - min(errors) >= half:

@@ -5,13 +5,13 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from engine.analysis.diagnosis import Diagnosis
+from hpsearch.config.practice.roles import REGULARIZERS, SIZES, range_text, settings_of
 from hpsearch.config.spec import AnyTraining, Train
 from hpsearch.core.space import Range
 from hpsearch.core.text import format_value
 from hpsearch.report.advice.change import Advice, ProposedChange
 from hpsearch.report.advice.ranges import rounded_value, widened
-from hpsearch.report.advice.settings import REGULARIZERS, SIZES, range_text, settings_of
-from hpsearch.report.advice.trends import Trend, searched_trials
+from hpsearch.search.statistics.trends import Trend, searched_trials
 from hpsearch.storage.records import Trial, checked_every, ranked
 
 if TYPE_CHECKING:
@@ -33,7 +33,9 @@ def epochs_advice(summary: "Summary") -> Iterator[Advice]:
     gain = _late_gain(summary, best, train)
     if gain is None:
         return
-    full = ranked((t for t in searched_trials(summary)), summary.spec.metric.sign, summary.spec.stage_names)
+    full = ranked(
+        (t for t in searched_trials(summary.spec, summary.trials)), summary.spec.metric.sign, summary.spec.stage_names
+    )
     full = [t for t in full if t.epochs == train.epochs][:AGREEING_TRIALS]
     agreeing = sum(_late_gain(summary, t, train) is not None for t in full)
     if 2 * agreeing < len(full):
@@ -152,7 +154,9 @@ def _against(
         if axis is None or best is None or isinstance(best, str):
             continue
         scaled = [
-            axis.to_scaled(v) for t in searched_trials(summary) if (v := t.internal_params.get(axis.key)) is not None
+            axis.to_scaled(v)
+            for t in searched_trials(summary.spec, summary.trials)
+            if (v := t.internal_params.get(axis.key)) is not None
         ]
         upper = direction > 0
         extreme = max(scaled, default=0.0) if upper else min(scaled, default=0.0)

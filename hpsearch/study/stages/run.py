@@ -15,7 +15,7 @@ from hpsearch.errors import Halted
 from hpsearch.search import confirm
 from hpsearch.search.champion import weights_to_keep
 from hpsearch.search.earlier import distinct_outcomes, in_box, reusable_trials
-from hpsearch.search.range_edges import range_edges
+from hpsearch.search.range_edges import supported_edges
 from hpsearch.search.schedule import pruning
 from hpsearch.search.schedule.ahead import trains_ahead
 from hpsearch.search.schedule.clock import Arrival, Clock, Job
@@ -288,7 +288,8 @@ def begin_stage(context: StudyContext, state: StudyState, number: int) -> Stored
         names = spec.stage_names
         earlier = (t for trials in (state.transferred, *state.trials) for t in trials)
         best = best_of(earlier, spec.metric.sign, names)
-        state.notes += [f"{stage.name}: {edge}" for edge in range_edges(space, stored.box, best)]
+        edges = supported_edges(spec, space, stored.box, best, state.trials)
+        state.notes += [f"{stage.name}: {edge}" for edge in edges]
     return stored
 
 

@@ -34,10 +34,10 @@ def test_constant_losses_by_hand() -> None:
 
 def test_a_wide_network_learns_a_batch_whatever_its_rate_and_regularization() -> None:
     """Penalties and dropout are left out, and a learning rate that is ten times too small is mended."""
-    trial = Hyperparameters(learning_rate=0.02, l2=10.0, batch_size=1)
-    found = overfit_test(net(64, rate=0.9), trial, Rows(X, LABELS), steps=200)
+    trial = Hyperparameters(learning_rate=0.05, l2=10.0, batch_size=1)
+    found = overfit_test(net(64, rate=0.9), trial, Rows(X, LABELS), steps=700)
     assert found.learned and found.loss <= 0.1 * found.chance and found.rows == 32 and found.floor == 0
-    assert overfit_test(net(64, rate=0.9), trial, Rows(X, LABELS), steps=200) == found
+    assert overfit_test(net(64, rate=0.9), trial, Rows(X, LABELS), steps=700) == found
 
 
 def test_dead_and_narrow_networks_do_not() -> None:

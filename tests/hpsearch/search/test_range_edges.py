@@ -1,14 +1,16 @@
 """Range edges: the best point at an end of a range is reported, with the way to widen the range."""
 
+import math
 from typing import Any
 
 import pytest
 from pydantic import TypeAdapter
 
 from hpsearch.config.spec import AnyParameter
-from hpsearch.core.space import InternalValue, build_space
-from hpsearch.search.range_edges import range_edges
+from hpsearch.core.space import InternalValue, Point, build_space
+from hpsearch.search.range_edges import range_edges, supported_edges
 from hpsearch.storage.records import Trial
+from tests.hpsearch.report.advice.advice_cases import study, summary_of
 from tests.hpsearch.search.test_zoom import internal_params, record, zoomed
 
 EDGES: dict[str, tuple[dict[str, Any], Any, str | None]] = {
@@ -91,3 +93,19 @@ def test_edges_on_both_ends() -> None:
         ("batch_size", "add higher values", 256),
     ]
     assert str(found[1]) == "the best beta so far (0.9) is at the edge of its range (0.9): lower min"
+
+
+@pytest.mark.parametrize(("slope", "expected"), [(1.0, ["hidden_units", "l2"]), (0.0, ["l2"]), (-1.0, [])])
+def test_edges_that_the_trials_support(slope: float, expected: list[str]) -> None:
+    """The best trial has the most units and the largest penalty; what the others say differs."""
+    spec = study()
+
+    def value(point: Point) -> float:
+        if point["hidden_units"] == 64:
+            return 0.99
+        return 0.5 + 0.01 * slope * (3 * math.log(float(point["hidden_units"])) + math.log(float(point["l2"])))
+
+    of = summary_of(spec, value, first={"hidden_units": 64, "l2": 1e-2})
+    assert [e.name for e in range_edges(of.space, of.boxes[0], of.champion)] == ["hidden_units", "l2"]
+    found = supported_edges(spec, of.space, of.boxes[0], of.champion, of.trials)
+    assert [e.name for e in found] == expected

@@ -12,7 +12,7 @@ from hpsearch.core.space import Point
 from hpsearch.models.evidence import LayerEvidence
 from hpsearch.report.advice.change import ProposedChange
 from hpsearch.report.advice.collect import advise, contradicted
-from hpsearch.report.advice.trends import Trend
+from hpsearch.search.statistics.trends import Trend
 from hpsearch.study.summary import Summary
 from tests.hpsearch.report.advice.advice_cases import PARAMETERS, ROWS, study, summary_of
 

@@ -8,7 +8,7 @@ import pytest
 from hpsearch.core.space import Point
 from hpsearch.report.advice.collect import advise
 from hpsearch.report.advice.ranges import range_advice, widened
-from hpsearch.report.advice.trends import trends
+from hpsearch.search.statistics.trends import trends
 from tests.hpsearch.report.advice.advice_cases import study, summary_of
 
 
@@ -64,4 +64,4 @@ def test_the_evidence_names_its_numbers() -> None:
 def test_a_tied_trial_elsewhere_proves_nothing() -> None:
     """All trials are equal, so the first one is the best by order only, wherever it lies."""
     of = summary_of(study(), lambda p: 0.5)
-    assert not list(range_advice(of, trends(of)))
+    assert not list(range_advice(of, trends(of.spec, of.space, of.trials)))

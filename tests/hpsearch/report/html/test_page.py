@@ -14,6 +14,9 @@ from typing import Any
 import paths
 import pytest
 
+from hpsearch.data.checks.drift import ColumnShift, Drift
+from hpsearch.data.checks.leaks import Leak
+from hpsearch.models.evidence import Evidence, PartError
 from hpsearch.report.html import page
 from hpsearch.report.html.report import write_report
 from hpsearch.storage.records import Baseline, StoredEnsemble
@@ -237,3 +240,26 @@ def test_the_subtitle_names_the_class_of_f1_and_the_split() -> None:
     assert "split by groups of 'patient'" in page._subtitle(binary)
     assert "metric: val/f1 (higher is better)" in page._subtitle(content)
     assert "split" not in page._subtitle(handmade_content())
+
+
+def test_diagnosis_advice_and_drift_with_hostile_names() -> None:
+    """Names of columns come from files of unknown origin, and stand in advice and in sentences on drift."""
+    content = handmade_content()
+    hostile = '<img src=x onerror="alert(1)">\x1b[31m'
+    shifts = [ColumnShift(hostile, 1.5, 0.0, 0.1, False)]
+    evidence = Evidence(
+        {"train": PartError(100, None), "val": PartError(25, None), "test": PartError(85, None)},
+        leaks=[Leak(hostile, 0.0)],
+        drift=[Drift("val", 0.9, 0.8, 0.95, shifts)],
+    )
+    assert content.summary.champion is not None
+    best = content.summary.champion._replace(metrics={"fit/accuracy": 1.0, "val/accuracy": 0.6, "test/accuracy": 0.6})
+    summary = content.summary._replace(evidence=evidence, champion=best)
+    text = page.render_page(content._replace(summary=summary), [], [])
+    found = ParsedPage(text)
+    words = [word for _, word in found.words]
+    assert any(word.startswith("High variance: train error 0.0%") for word in words)
+    assert any(word.startswith("The column '<img src=x") for word in words)
+    assert any(word.startswith("A classifier tells val rows from training rows with an AUC of 0.90") for word in words)
+    assert "<img src=x" not in text and "\x1b" not in text
+    assert text.index("Bias and variance") < text.index("<h3>Advice</h3>")

@@ -1,12 +1,14 @@
 """Settings of a study by their role: which are searched, which are fixed, and where in the study file they are."""
 
+import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from hpsearch.config.references import references
-from hpsearch.config.spec import Spec
+from hpsearch.config.spec import Spec, Train
 from hpsearch.core.space import Fixed, Point, Range, Value, Values
 
+SIZE_WORDS = re.compile(r"units|hidden|depth|layers|channels|width|filters")  # of code other than the engine
 SIZES = ("units", "channels", "depth")
 REGULARIZERS = ("l2", "l1", "dropout", "input_dropout", "weight_decay", "rate", "label_smoothing")
 
@@ -54,6 +56,13 @@ def _settings(spec: Spec) -> Iterator[StudySetting]:
             yield StudySetting(role, f"parameters.{name}", name, fixed, not isinstance(parameter, Fixed))
         elif r.value is not None:
             yield StudySetting(role, ".".join(map(str, r.path)), None, r.value, False)
+
+
+def size_parameters(spec: Spec) -> set[str]:
+    """Return the parameters that decide the size of the network; by their names for other code than the engine."""
+    if isinstance(spec.train, Train):
+        return {s.parameter for s in settings_of(spec, *SIZES) if s.parameter is not None}
+    return {name for name in spec.parameters if SIZE_WORDS.search(name)}
 
 
 def range_text(spec: Spec, name: str) -> Any:

@@ -2,18 +2,16 @@
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from hpsearch.core.space import point_key
+from hpsearch.config.spec import Spec
+from hpsearch.core.space import Space, point_key
 from hpsearch.search.ranking import rank_trials
 from hpsearch.search.statistics.student_t import two_sided_p_value
 from hpsearch.storage.records import Trial
 
-if TYPE_CHECKING:
-    from hpsearch.study.summary import Summary
-
-
 SIGNIFICANT = 0.05
+LEAST_P = 1e-10  # smaller ones are printed as such
 TREND_TRIALS = 8  # distinct points from which a trend is computed
 
 
@@ -39,36 +37,44 @@ class Trend(NamedTuple):
 
     def __str__(self) -> str:
         better = {1: f"larger {self.name} did better", -1: f"smaller {self.name} did better"}
+        chance = f"p = {self.p:.2g}" if self.p >= LEAST_P else f"p < {LEAST_P:g}"
         said = better.get(self.direction, f"{self.name} is not related to the metric")
-        return f"{said} (rank correlation {self.rho:+.2f}, p = {self.p:.2g}, {self.trials} trials)"
+        return f"{said} (rank correlation {self.rho:+.2f}, {chance}, {self.trials} trials)"
 
 
-def searched_trials(summary: "Summary") -> list[Trial]:
-    """Return the complete trials of searching stages, each point once."""
-    return [t for t in _distinct(summary) if t.state == "complete"]
+def searched_trials(spec: Spec, trials: Sequence[Sequence[Trial]]) -> list[Trial]:
+    """Return the complete trials of searching stages, each point once.
+
+    Args:
+        trials: the trials of each stage that has begun.
+    """
+    return [t for t in _distinct(spec, trials) if t.state == "complete"]
 
 
-def _distinct(summary: "Summary") -> list[Trial]:
+def _distinct(spec: Spec, trials: Sequence[Sequence[Trial]]) -> list[Trial]:
     """Return the finished trials of searching stages without failed ones, each point once."""
     found: dict[str, Trial] = {}
-    for stage, trials in zip(summary.spec.stages, summary.trials, strict=False):
-        for t in () if stage.confirms else trials:
+    for stage, of_stage in zip(spec.stages, trials, strict=False):
+        for t in () if stage.confirms else of_stage:
             if t.state in ("pruned", "diverged") or (t.state == "complete" and math.isfinite(t.value or 0.0)):
                 found.setdefault(point_key(t.internal_params), t)
     return list(found.values())
 
 
-def trends(summary: "Summary") -> dict[str, Trend]:
+def trends(spec: Spec, space: Space, trials: Sequence[Sequence[Trial]]) -> dict[str, Trend]:
     """Return the trend of each searched numeric parameter with enough trials.
 
     Complete and pruned trials are ranked together, each at the last epoch that both have reached; diverged trials are
     the last.
+
+    Args:
+        trials: the trials of each stage that has begun.
     """
-    distinct = _distinct(summary)
-    ranks = [(t, float(ahead)) for t, ahead in rank_trials(summary.spec, distinct)]
+    distinct = _distinct(spec, trials)
+    ranks = [(t, float(ahead)) for t, ahead in rank_trials(spec, distinct)]
     ranks += [(t, float(len(distinct))) for t in distinct if t.state == "diverged"]
     found = {}
-    for axis in summary.space.axes:
+    for axis in space.axes:
         pairs = [
             (float(value), -ahead)
             for t, ahead in ranks
