@@ -103,7 +103,7 @@ def test_edges_that_the_trials_support(slope: float, expected: list[str]) -> Non
     def value(point: Point) -> float:
         if point["hidden_units"] == 64:
             return 0.99
-        return 0.5 + 0.01 * slope * (3 * math.log(float(point["hidden_units"])) + math.log(float(point["l2"])))
+        return 0.5 + 0.01 * slope * (2 * math.log(float(point["hidden_units"])) + math.log(float(point["l2"])))
 
     of = summary_of(spec, value, first={"hidden_units": 64, "l2": 1e-2})
     assert [e.name for e in range_edges(of.space, of.boxes[0], of.champion)] == ["hidden_units", "l2"]
