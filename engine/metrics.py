@@ -100,10 +100,53 @@ class F1:
         if _undefined(predicted, targets):
             return nan
         counts = _count(predicted, targets)
-        total = counts.actual + counts.predicted
-        scores = 2 * counts.correct / np.maximum(total, 1)
-        positive = 1 if self.positive is None and len(scores) == 2 else self.positive
-        return float(scores[total > 0].mean() if positive is None else scores[positive])
+        return _of_class(2 * counts.correct, counts.actual + counts.predicted, counts, self.positive)
+
+
+@final
+@dataclass(frozen=True)
+class Precision:
+    """True positives / predicted: of the positive class, else the unweighted mean over classes.
+
+    sklearn.metrics.precision_score, `average="binary"` and `"macro"`, `zero_division=0`; classes as for F1.
+
+    Attributes:
+        positive: as for F1.
+    """
+
+    positive: int | None = None
+
+    classifies: ClassVar[bool] = True
+    sign: ClassVar[int] = -1
+
+    def of(self, predicted: Floats, targets: Floats) -> float:
+        if _undefined(predicted, targets):
+            return nan
+        counts = _count(predicted, targets)
+        return _of_class(counts.correct, counts.predicted, counts, self.positive)
+
+
+@final
+@dataclass(frozen=True)
+class Recall:
+    """True positives / actual: of the positive class, else the unweighted mean over classes.
+
+    sklearn.metrics.recall_score, `average="binary"` and `"macro"`, `zero_division=0`; classes as for F1.
+
+    Attributes:
+        positive: as for F1.
+    """
+
+    positive: int | None = None
+
+    classifies: ClassVar[bool] = True
+    sign: ClassVar[int] = -1
+
+    def of(self, predicted: Floats, targets: Floats) -> float:
+        if _undefined(predicted, targets):
+            return nan
+        counts = _count(predicted, targets)
+        return _of_class(counts.correct, counts.actual, counts, self.positive)
 
 
 @final
@@ -218,6 +261,14 @@ def _count(predicted: Floats, targets: Floats) -> _Counts:
     return _Counts(*(np.bincount(group, minlength=classes) for group in groups))
 
 
+def _of_class(part: Integers, whole: Integers, counts: _Counts, positive: int | None) -> float:
+    """Return part / whole of the positive class, 0 without rows, or the mean over the classes that occur."""
+    scores = part / np.maximum(whole, 1)
+    positive = 1 if positive is None and len(scores) == 2 else positive
+    occurs = counts.actual + counts.predicted > 0
+    return float(scores[occurs].mean() if positive is None else scores[positive])
+
+
 def _classes(values: Floats) -> Integers:
     """Return the class of each row, `(rows,)`, of probabilities or targets `(rows, outputs)`."""
     return values.argmax(axis=1) if values.shape[1] > 1 else (values[:, 0] > 0.5).astype(np.intp)
@@ -246,12 +297,16 @@ def _undefined(predicted: Floats, targets: Floats) -> bool:
     return not predicted.size or bool(np.isnan(predicted).any())
 
 
+# Those that have a positive class.
+POSITIVE_METRICS: dict[str, type[F1 | Precision | Recall]] = {"f1": F1, "precision": Precision, "recall": Recall}
 METRICS: Registry[Metric] = Registry(
     "metric",
     {
         "accuracy": Accuracy,
         "balanced_accuracy": BalancedAccuracy,
         "f1": F1,
+        "precision": Precision,
+        "recall": Recall,
         "roc_auc": RocAuc,
         "log_loss": LogLoss,
         "r2": R2,

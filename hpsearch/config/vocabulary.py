@@ -167,8 +167,9 @@ FOREIGN_VALUES = {
     "metric.name": {
         "val/loss": "loss val_loss validation_loss mse val/mse mean_squared_error neg_mean_squared_error",
         "val/accuracy": "acc accuracy val_acc val_accuracy val/error error",
-        "val/balanced_accuracy (the mean recall of the classes)": "recall val/recall recall_macro",
-        "val/f1 (of precision and recall)": "precision val/precision",
+        "val/balanced_accuracy (the mean recall of the classes)": "recall_macro balanced",
+        "val/recall": "recall recall_score val_recall sensitivity tpr",
+        "val/precision": "precision precision_score val_precision ppv",
         "val/f1": "f1 f1_score f1_macro val_f1 fbeta",
         "val/roc_auc": "auc roc_auc val_auc auroc",
         "val/log_loss": "logloss nll cross_entropy neg_log_loss",

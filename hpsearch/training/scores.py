@@ -8,7 +8,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from engine.data.rows import Rows
-from engine.metrics import F1, METRICS, Metric
+from engine.metrics import METRICS, POSITIVE_METRICS, Metric
 from engine.network import Network
 from engine.training.accumulator import MetricAccumulator
 from engine.training.trainer import Epoch, evaluate
@@ -28,11 +28,12 @@ def extra_metrics(spec: Spec, dataset: Dataset) -> dict[str, Any]:
 
 
 def _metric(name: str, spec: Spec, dataset: Dataset) -> Metric:
-    return F1(positive_class(spec, dataset)) if name == "f1" else METRICS[name]()
+    of_class = POSITIVE_METRICS.get(name)
+    return METRICS[name]() if of_class is None else of_class(positive_class(spec, dataset))
 
 
 def positive_class(spec: Spec, dataset: Dataset) -> int | None:
-    """Return the index of the class whose F1 is computed; None for the mean over more than two classes."""
+    """Return the index of the class whose F1, precision or recall is computed; None for the mean over more classes."""
     if spec.metric.positive is not None:
         return dataset.classes.index(spec.metric.positive) if spec.metric.positive in dataset.classes else None
     return dataset.rarer if len(dataset.classes) == 2 else None
@@ -41,10 +42,11 @@ def positive_class(spec: Spec, dataset: Dataset) -> int | None:
 def positive_notice(spec: Spec, dataset: Dataset) -> str:
     """Return a sentence about the class that the study's metric is for; empty if it is for no single class."""
     positive = positive_class(spec, dataset)
-    if spec.metric.of != "f1" or positive is None:
+    if spec.metric.of not in POSITIVE_METRICS or positive is None:
         return ""
     why = "" if spec.metric.positive else ", the rarer one; to choose the other: metric.positive"
-    return f"{spec.metric.name} is the F1 of class '{dataset.classes[positive]}'{why}"
+    name = "F1" if spec.metric.of == "f1" else spec.metric.of
+    return f"{spec.metric.name} is the {name} of class '{dataset.classes[positive]}'{why}"
 
 
 def _accuracy_name(dataset: Dataset) -> str:

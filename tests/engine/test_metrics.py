@@ -44,9 +44,12 @@ def decided(p: np.ndarray) -> np.ndarray:
     return np.array([int(row[0] > 0.5) if len(row) == 1 else row.tolist().index(max(row)) for row in p])
 
 
-def _f1(p: np.ndarray, y: np.ndarray) -> float:
-    average = "binary" if p.shape[1] < 3 else "macro"
-    return float(sk.f1_score(labels_of(y), decided(p), average=average, zero_division=0))
+def _of_class(score: Callable[..., float]) -> Callable[[np.ndarray, np.ndarray], float]:
+    def referee(p: np.ndarray, y: np.ndarray) -> float:
+        average = "binary" if p.shape[1] < 3 else "macro"
+        return float(score(labels_of(y), decided(p), average=average, zero_division=0))
+
+    return referee
 
 
 def _roc_auc(p: np.ndarray, y: np.ndarray) -> float:
@@ -63,7 +66,9 @@ def _r2(p: np.ndarray, y: np.ndarray) -> float:
 REFEREES: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
     "accuracy": lambda p, y: sk.accuracy_score(labels_of(y), decided(p)),
     "balanced_accuracy": lambda p, y: sk.balanced_accuracy_score(labels_of(y), decided(p)),
-    "f1": _f1,
+    "f1": _of_class(sk.f1_score),
+    "precision": _of_class(sk.precision_score),
+    "recall": _of_class(sk.recall_score),
     "roc_auc": _roc_auc,
     "log_loss": lambda p, y: sk.log_loss(labels_of(y), p, labels=range(max(2, p.shape[1]))),
     "r2": _r2,
@@ -109,7 +114,7 @@ every_case = pytest.mark.parametrize(("name", "outputs"), CASES)
 
 
 def test_every_metric_has_a_reference() -> None:
-    assert list(METRICS) == ["accuracy", "balanced_accuracy", "f1", "roc_auc", "log_loss", "r2", "rmse", "mae"]
+    assert list(METRICS) == list(REFEREES)
     assert list(REFEREES) == list(METRICS)
 
 
@@ -327,6 +332,11 @@ def test_roc_auc_depends_on_the_order_only() -> None:
         ("f1", [[0.1], [0.2]], [[0], [0]], 0.0),  # no row and no prediction of the second class
         ("f1", [[0.9, 0.1], [0.8, 0.2]], [[1, 0], [1, 0]], 0.0),
         ("f1", [[0.9, 0.1, 0], [0.8, 0.2, 0]], [[1, 0, 0], [0, 1, 0]], 1 / 3),  # of two of three classes
+        ("precision", [[0.9], [0.9], [0.9], [0.1]], [[1], [0], [0], [1]], 1 / 3),
+        ("precision", [[0.1], [0.2]], [[0], [1]], 0.0),  # no prediction of the second class
+        ("recall", [[0.9], [0.9], [0.9], [0.1]], [[1], [0], [0], [1]], 0.5),
+        ("recall", [[0.1], [0.9]], [[0], [0]], 0.0),  # no row of the second class
+        ("recall", [[0.9, 0.1, 0], [0.8, 0.2, 0]], [[1, 0, 0], [0, 1, 0]], 1 / 2),  # of two of three classes
         ("roc_auc", [[0.1], [0.4], [0.4], [0.8]], [[0], [0], [1], [1]], 0.875),  # 3½ of 4 pairs
         ("roc_auc", [[0.3], [0.3]], [[0], [1]], 0.5),
         ("roc_auc", [[0.0], [-0.0]], [[0], [1]], 0.5),

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self, final
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from engine.metrics import METRICS
+from engine.metrics import METRICS, POSITIVE_METRICS
 from hpsearch.config.spec.trial_rules import seconds_of
 from hpsearch.core.schema import CellText, Listed, StrictModel
 from hpsearch.core.space import Fixed, Range, Value, Values
@@ -15,6 +15,8 @@ METRIC_NAMES = (
     "val/accuracy",
     "val/balanced_accuracy",
     "val/f1",
+    "val/precision",
+    "val/recall",
     "val/roc_auc",
     "val/log_loss",
     "val/r2",
@@ -50,8 +52,8 @@ class Metric(StrictModel):
 
     positive: CellText | None = Field(
         None,
-        description="Class whose F1 is computed, also of the test rows. Default: the rarer of two classes; of more than"
-        " two classes, F1 is the mean over all.",
+        description="Class whose F1, precision or recall is computed, also of the test rows. Default: the rarer of two"
+        " classes; of more than two classes, they are the mean over all.",
     )
 
     base_error: Annotated[float, Field(ge=0, lt=1)] | None = Field(
@@ -69,8 +71,8 @@ class Metric(StrictModel):
 
     @property
     def described(self) -> str:
-        """The name, for F1 with its class."""
-        if self.of != "f1":
+        """The name, for F1, precision and recall with their class."""
+        if self.of not in POSITIVE_METRICS:
             return str(self.name)
         positive = "the rarer class, or the mean over more than two classes"
         return f"{self.name} of {positive if self.positive is None else f'class {self.positive!r}'}"

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from engine.analysis.diagnosis import Diagnosis
+from engine.metrics import POSITIVE_METRICS
 from hpsearch.models.evidence import Evidence
 from hpsearch.report.advice.change import Advice, ProposedChange
 from hpsearch.report.advice.errors import WIDE, error_of
@@ -16,7 +17,11 @@ if TYPE_CHECKING:
 
 
 COMPARED_TRIALS = 10  # whose differences the validation rows must show
-RANKING_METRICS = ("roc_auc", "f1", "balanced_accuracy")  # with which a good model may have the error of a constant
+RANKING_METRICS = (
+    "roc_auc",
+    *POSITIVE_METRICS,
+    "balanced_accuracy",
+)  # with which a good model may have the error of a constant
 BALANCED = 0.4  # error of a constant from which a model with such an error has learned nothing
 MANY_PARAMETERS = 10  # parameters for each training row
 

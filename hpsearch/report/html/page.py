@@ -11,6 +11,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from engine.metrics import POSITIVE_METRICS
 from hpsearch.core.space import Axis, value_bounds
 from hpsearch.core.text import format_count, format_duration, format_value, printable, without_controls
 from hpsearch.report.baselines import baseline_lines, baseline_rows
@@ -121,10 +122,10 @@ def _subtitle(content: ReportContent) -> str:
 
 
 def _metric_name(content: ReportContent) -> str:
-    """Return the name of the metric, for F1 with its class."""
+    """Return the name of the metric, for F1, precision and recall with their class."""
     spec, dataset = content.spec, content.dataset
     positive = None if dataset is None else positive_class(spec, dataset)
-    if spec.metric.of != "f1" or dataset is None or positive is None:
+    if spec.metric.of not in POSITIVE_METRICS or dataset is None or positive is None:
         return str(spec.metric.name)
     return f"{spec.metric.name} of class '{dataset.classes[positive]}'"
 

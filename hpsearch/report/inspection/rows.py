@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from engine.analysis.diagnosis import ErrorEstimate
+from engine.metrics import POSITIVE_METRICS
 from hpsearch.config.practice.note import PracticeNote, setting_values
 from hpsearch.config.references import preprocessing_values
 from hpsearch.config.spec import Spec, Train
@@ -20,7 +21,7 @@ MANY_PER_ROW = 10  # parameters for each training row
 UNSCALED_RATIO = 10.0  # of the standard deviations of inputs
 TYPICAL_ERROR, WIDE_HALF = 0.1, 0.05  # the interval of such an error must not be wider than twice this
 RARE_ROWS = 20  # of the rarer class in val, for metrics of classes
-CLASS_METRICS = ("f1", "roc_auc", "balanced_accuracy")
+CLASS_METRICS = (*POSITIVE_METRICS, "roc_auc", "balanced_accuracy")
 
 
 class RowReport(NamedTuple):

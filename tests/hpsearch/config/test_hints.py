@@ -22,7 +22,7 @@ HINTS: dict[tuple[str, str], str] = {
     ("sampler: tpe", "sampler: CMA-ES"): "did you mean 'cmaes'?",
     ("sampler: tpe", "sampler: BoTorchSampler"): "did you mean 'gp'?",
     ("sampler: tpe", "sampler: asha"): "did you mean 'random' (with pruning: promote)?",
-    ("val/loss", "val/precision"): "did you mean 'val/f1' (of precision and recall)?",
+    ("val/loss", "precision"): "did you mean 'val/precision'?",
     ("val/loss", "val_acc"): "did you mean 'val/accuracy'?",
     ("val/loss", "val/kappa"): "there is val/loss, val/accuracy",
     ("val/loss", "test/accuracy"): "a search must not see the test rows",

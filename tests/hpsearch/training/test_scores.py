@@ -36,6 +36,8 @@ def test_folds_predict_test_rows_together(content: dict[str, Any], tmp_path: Pat
             "accuracy": sk.accuracy_score(truth, said.argmax(axis=1)),
             "balanced_accuracy": sk.balanced_accuracy_score(truth, said.argmax(axis=1)),
             "f1": sk.f1_score(truth, said.argmax(axis=1), average="macro"),
+            "precision": sk.precision_score(truth, said.argmax(axis=1), average="macro", zero_division=0),
+            "recall": sk.recall_score(truth, said.argmax(axis=1), average="macro"),
             "log_loss": sk.log_loss(truth, said),
             "roc_auc": sk.roc_auc_score(truth, said, multi_class="ovr"),
         }
