@@ -148,24 +148,28 @@ class Polynomial:
     """α = α₀ · (e + (1−e)(1 − t/T)^p) in epoch t of T, with e the end, then α₀ · e.
 
     Attributes:
-        epochs: T, required for `factor`.
+        epochs: T + w, required for `factor`.
         power: p; 1 is linear.
         end: e, the final share of α₀.
+        warmup: w, the number of epochs before, in which α = α₀ · (t + 1)/(w + 1). Goyal et al. 2017, section 2.2.
 
     Raises:
-        EngineError: T below 1, or None when `factor` is called; p not above 0, e outside [0, 1].
+        EngineError: T below 1, or None when `factor` is called; p not above 0, e outside [0, 1], w below 0.
     """
 
     epochs: int | None = None
     power: float = 1.0
     end: float = 0.0
+    warmup: int = 0
 
     def __post_init__(self) -> None:
-        _span("polynomial", self.epochs, self.end)
+        _span("polynomial", self.epochs, self.end, self.warmup)
         check_positive("polynomial", power=self.power)
 
     def factor(self, epoch: int) -> float:
-        left = 1 - _progress("polynomial", epoch, self.epochs)
+        if epoch < self.warmup:
+            return (epoch + 1) / (self.warmup + 1)
+        left = 1 - _progress("polynomial", epoch, self.epochs, self.warmup)
         return float(self.end + (1 - self.end) * left**self.power)
 
 
@@ -177,21 +181,26 @@ class Cosine:
     Loshchilov and Hutter 2017, equation 5, without restarts.
 
     Attributes:
-        epochs: T, required for `factor`.
+        epochs: T + w, required for `factor`.
         end: e, the final share of α₀.
+        warmup: w, the number of epochs before, in which α = α₀ · (t + 1)/(w + 1). Goyal et al. 2017, section 2.2.
 
     Raises:
-        EngineError: T below 1, or None when `factor` is called; e outside [0, 1].
+        EngineError: T below 1, or None when `factor` is called; e outside [0, 1], w below 0.
     """
 
     epochs: int | None = None
     end: float = 0.0
+    warmup: int = 0
 
     def __post_init__(self) -> None:
-        _span("cosine", self.epochs, self.end)
+        _span("cosine", self.epochs, self.end, self.warmup)
 
     def factor(self, epoch: int) -> float:
-        return self.end + (1 - self.end) * (1 + cos(pi * _progress("cosine", epoch, self.epochs))) / 2
+        if epoch < self.warmup:
+            return (epoch + 1) / (self.warmup + 1)
+        done = _progress("cosine", epoch, self.epochs, self.warmup)
+        return self.end + (1 - self.end) * (1 + cos(pi * done)) / 2
 
 
 def _not_negative(schedule: str, **values: float) -> None:
@@ -206,18 +215,22 @@ def _share(schedule: str, **values: float) -> None:
             raise EngineError(f"{schedule}: {name} must be above 0 and at most 1, got {value}")
 
 
-def _span(schedule: str, epochs: int | None, end: float) -> None:
+def _span(schedule: str, epochs: int | None, end: float, warmup: int) -> None:
+    if not warmup >= 0:
+        raise EngineError(f"{schedule}: warmup must be at least 0, got {warmup}")
+    if epochs is not None and epochs >= 1 and not warmup < epochs:
+        raise EngineError(f"{schedule}: warmup must be below epochs, {epochs}, got {warmup}")
     if epochs is not None and not epochs >= 1:
         raise EngineError(f"{schedule}: epochs must be at least 1, got {epochs}")
     if not 0 <= end <= 1:
         raise EngineError(f"{schedule}: end must be at least 0 and at most 1, got {end}")
 
 
-def _progress(schedule: str, epoch: int, epochs: int | None) -> float:
-    """Return t / T, at most 1."""
+def _progress(schedule: str, epoch: int, epochs: int | None, warmup: int) -> float:
+    """Return t / T after the warm-up, at most 1."""
     if epochs is None:
         raise EngineError(f"{schedule}: epochs must be set, got None")
-    return min(epoch / epochs, 1.0)
+    return min((epoch - warmup) / (epochs - warmup), 1.0)
 
 
 SCHEDULES: Registry[Schedule] = Registry(

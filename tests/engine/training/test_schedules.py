@@ -128,6 +128,47 @@ def test_end_of_a_polynomial() -> None:
     assert Polynomial(10, end=0.2).factor(5) == pytest.approx(0.6, rel=1e-15)
 
 
+@pytest.mark.parametrize(
+    ("schedule", "factors"),
+    [
+        # torch SequentialLR(o, [LinearLR(o, 1 / 3, 1, 2), CosineAnnealingLR(o, 6, eta_min=0.1)], [2])
+        (
+            Cosine(8, 0.1, warmup=2),
+            [
+                0.3333333333333333,
+                0.6666666666666666,
+                1.0,
+                0.9397114317029974,
+                0.775,
+                0.55,
+                0.3250000000000002,
+                0.1602885682970026,
+                0.1,
+            ],
+        ),
+        # torch SequentialLR(o, [LinearLR(o, 1 / 3, 1, 2), PolynomialLR(o, 6, 2.0)], [2])
+        (
+            Polynomial(8, 2.0, warmup=2),
+            [
+                0.3333333333333333,
+                0.6666666666666666,
+                1.0,
+                0.6944444444444445,
+                0.4444444444444446,
+                0.25000000000000006,
+                0.11111111111111116,
+                0.027777777777777773,
+                0.0,
+            ],
+        ),
+    ],
+)
+def test_warmup(schedule: Schedule, factors: list[float]) -> None:
+    assert [schedule.factor(epoch) for epoch in range(9)] == pytest.approx(factors, rel=1e-14, abs=1e-16)
+    with pytest.raises(EngineError, match=r"^(cosine|polynomial): warmup must be below epochs, 3, got 3$"):
+        type(schedule)(3, warmup=3)  # type: ignore[call-arg]
+
+
 NAN = float("nan")
 
 
@@ -142,6 +183,7 @@ NAN = float("nan")
         ("inverse", "power", (-0.1, NAN), "at least 0"),
         ("polynomial", "power", (0.0, NAN), "above 0"),
         *((name, "epochs", (0, NAN), "at least 1") for name in SPANNED),
+        *((name, "warmup", (-1, NAN), "at least 0") for name in SPANNED),
         *((name, "end", (-0.1, 1.1, NAN), "at least 0 and at most 1") for name in SPANNED),
     ],
 )
