@@ -97,8 +97,14 @@ class _MemberContent(StrictModel):
     count: _Positive
 
 
+class _EstimatorContent(StrictModel):
+    name: Annotated[str, Field(max_length=1000)]
+    inputs: Annotated[list[Annotated[int, Field(ge=1, lt=MAX_SIZE)]], Field(min_length=1, max_length=3)]
+
+
 class _ModelContent(_PreprocessingContent):
-    network: dict[str, JsonValue]
+    network: dict[str, JsonValue] | None = None
+    estimator: _EstimatorContent | None = None
     count: _Positive
     others: Annotated[list[_MemberContent], Field(max_length=MAX_MEMBERS)]
     classes: list[str]

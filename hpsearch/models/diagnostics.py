@@ -25,7 +25,8 @@ from hpsearch.data.dataset import Dataset
 from hpsearch.data.preprocessing import DTYPE, Preprocessing
 from hpsearch.data.sources.base import PART_NAMES, Part
 from hpsearch.models.evidence import Evidence, LayerEvidence, PartError
-from hpsearch.training.network import build_network
+from hpsearch.models.predictors.base import Predictor
+from hpsearch.models.predictors.network import NetworkPredictor
 
 MAX_CLASSES = 100  # of a confusion matrix
 SCATTER_ROWS = 1000  # maximum number of rows in the scatter plot of predictions; the histogram has all of them
@@ -154,49 +155,46 @@ class Diagnostics(NamedTuple):
         )
 
 
-def diagnose(spec: Spec, dataset: Dataset, folds: Sequence[Preprocessing], point: Point, weights: bytes) -> Diagnostics:
+def diagnose(
+    spec: Spec, dataset: Dataset, folds: Sequence[Preprocessing], point: Point, predictor: Predictor
+) -> Diagnostics:
     """Return the diagnostics of a finished trial.
 
     Args:
         dataset: the variant for the point.
         folds: the preprocessing of each fold.
-        weights: float32, `(folds, parameters)`.
+        predictor: what the trial has trained; only networks have layers.
     """
-    network, theta = build_network(spec, dataset, point), np.frombuffer(weights, DTYPE).reshape(dataset.folds, -1)
+    of_engine = predictor if isinstance(predictor, NetworkPredictor) else None
     val, test, train = (dataset.part(part) for part in ("val", "test", "train"))
     with (
         threadpool_limits(1),
         np.errstate(all="ignore"),
     ):  # one thread, as in training: more threads may change the last bits
-        activations, gradients = _layer_histograms(spec, network, theta[:1], train, point)
+        activations, gradients = ([], []) if of_engine is None else _layer_histograms(spec, of_engine, train, point)
         return Diagnostics(
-            val=None if val is None else _part(dataset, *_by_fold(dataset, network, theta, val)),
-            test=None if test is None else _part(dataset, *_mean_of_folds(dataset, network, theta, test)),
-            regions=None if train is None else _regions(dataset, network, theta, folds, train),
+            val=None if val is None else _part(dataset, *_by_fold(dataset, predictor, val)),
+            test=None if test is None else _part(dataset, *_mean_of_folds(dataset, predictor, test)),
+            regions=None if train is None else _regions(dataset, predictor, folds, train),
             activations=activations,
             gradients=gradients,
-            weights=list(_weights(network, theta[:1])),
-            evidence=_evidence(spec, dataset, network, theta, folds, point),
+            weights=[] if of_engine is None else list(_weights(of_engine.network, of_engine.theta[:1])),
+            evidence=_evidence(spec, dataset, predictor, folds, point),
         )
 
 
-def _outputs(network: Network, theta: Floats, rows: Rows) -> Floats:
-    """Return probabilities or standardized values, `(folds, rows, outputs)`."""
-    return network.predict(theta, rows.x.reshape(rows.sets, len(rows), *network.inputs))
-
-
-def _by_fold(dataset: Dataset, network: Network, theta: Floats, rows: Rows) -> tuple[Floats, Floats]:
-    """Return targets and predictions, `(rows of all folds, outputs)`, each fold predicted by its own network."""
-    predicted, targets = _outputs(network, theta, rows), rows.y.reshape(dataset.folds, len(rows), -1)
+def _by_fold(dataset: Dataset, predictor: Predictor, rows: Rows) -> tuple[Floats, Floats]:
+    """Return targets and predictions, `(rows of all folds, outputs)`, of each fold alone."""
+    predicted, targets = predictor.part_outputs(rows), rows.y.reshape(dataset.folds, len(rows), -1)
     if not dataset.classes:
         center, unit = _units(dataset)
         predicted, targets = predicted * unit + center, targets * unit + center
     return targets.reshape(-1, targets.shape[-1]), predicted.reshape(-1, predicted.shape[-1])
 
 
-def _mean_of_folds(dataset: Dataset, network: Network, theta: Floats, rows: Rows) -> tuple[Floats, Floats]:
-    """Return targets and predictions, `(rows, outputs)`, predicted by the mean of all networks."""
-    predicted, targets = _outputs(network, theta, rows), rows.of(0).y
+def _mean_of_folds(dataset: Dataset, predictor: Predictor, rows: Rows) -> tuple[Floats, Floats]:
+    """Return targets and predictions, `(rows, outputs)`, predicted by the mean of all folds."""
+    predicted, targets = predictor.part_outputs(rows), rows.of(0).y
     if not dataset.classes:
         center, unit = _units(dataset)
         predicted, targets = predicted * unit + center, targets * unit[0] + center[0]
@@ -233,12 +231,12 @@ def _class_indices(outputs: Floats) -> npt.NDArray[np.intp]:
 
 
 def _regions(
-    dataset: Dataset, network: Network, theta: Floats, folds: Sequence[Preprocessing], train: Rows
+    dataset: Dataset, predictor: Predictor, folds: Sequence[Preprocessing], train: Rows
 ) -> DecisionRegions | None:
     """Return the regions over the range of the training rows plus a margin; None without two numeric features."""
     first = folds[0] if folds else Preprocessing(None, None)
     names = list(first.numeric or first.features) or ["x", "y"]
-    if network.inputs != (2,) or len(names) != 2:  # else a categorical column
+    if predictor.inputs != (2,) or len(names) != 2:  # else a categorical column
         return None
     first_fold = train.of(0)
     raw: Floats = first_fold.x.astype(np.float64)
@@ -250,7 +248,7 @@ def _regions(
     scalers = [fold.input_scaler for fold in folds or [first]]
     scaled = [(grid if scaler is None else scaler.apply(grid)).astype(DTYPE) for scaler in scalers]
     rows = Rows(np.concatenate(scaled), np.zeros((len(grid) * len(scaled), 1)), len(scaled))
-    _, outputs = _mean_of_folds(dataset, network, theta, rows)
+    _, outputs = _mean_of_folds(dataset, predictor, rows)
     values = _class_indices(outputs) if dataset.classes else outputs[:, 0]
     largest = outputs.max(axis=1) if outputs.shape[1] > 1 else np.maximum(outputs[:, 0], 1 - outputs[:, 0])
     probability = [[round(float(v), 3) for v in line] for line in largest.reshape(GRID_POINTS, GRID_POINTS)]
@@ -268,12 +266,12 @@ def _regions(
 
 
 def _layer_histograms(
-    spec: Spec, network: Network, theta: Floats, train: Rows | None, point: Point
+    spec: Spec, predictor: NetworkPredictor, train: Rows | None, point: Point
 ) -> tuple[list[LayerHistogram], list[LayerHistogram]]:
     """Return histograms of activations and gradients for a batch of the training rows of the first fold."""
     if train is None:
         return [], []
-    first_fold = train.of(0)
+    network, theta, first_fold = predictor.network, predictor.theta[:1], train.of(0)
     sample = _evenly_spaced(len(first_fold), BATCH_ROWS)
     batch = Rows(first_fold.x[sample], first_fold.y[sample])
     try:
@@ -297,24 +295,26 @@ def _weights(network: Network, theta: Floats) -> Iterator[LayerWeights]:
 
 
 def _evidence(
-    spec: Spec, dataset: Dataset, network: Network, theta: Floats, folds: Sequence[Preprocessing], point: Point
+    spec: Spec, dataset: Dataset, predictor: Predictor, folds: Sequence[Preprocessing], point: Point
 ) -> Evidence:
     """Return the evidence for advice: how errors were measured, units by layer, and what the rows say."""
     facts = row_facts(dataset, folds[0] if folds else None)
-    numbers = np.abs(theta[0][network.regularized])
-    rest = {} if facts is None else {name: getattr(facts, name) for name in RowFacts._fields}
+    rest: dict[str, Any] = {} if facts is None else {name: getattr(facts, name) for name in RowFacts._fields}
+    if isinstance(predictor, NetworkPredictor):
+        network, theta = predictor.network, predictor.theta[:1]
+        numbers = np.abs(theta[0][network.regularized])
+        rest["parameters"] = int(network.learned.sum())
+        rest["zero"] = round(float((numbers <= ZERO).mean()), 6) if len(numbers) else 0.0
+        rest["layers"] = _layer_evidence(spec, network, theta, dataset.part("train"), point)
     return Evidence(
-        errors={part: found for part in PART_NAMES if (found := _part_error(dataset, network, theta, part))},
-        parameters=int(network.learned.sum()),
-        zero=round(float((numbers <= ZERO).mean()), 6) if len(numbers) else 0.0,
-        layers=_layer_evidence(spec, network, theta[:1], dataset.part("train"), point),
+        errors={part: found for part in PART_NAMES if (found := _part_error(dataset, predictor, part))},
         base_error=spec.source.base_error(),
         regression=not dataset.classes,
         **rest,
     )
 
 
-def _part_error(dataset: Dataset, network: Network, theta: Floats, part: Part) -> PartError | None:
+def _part_error(dataset: Dataset, predictor: Predictor, part: Part) -> PartError | None:
     """Return the rows of a part, and for a regression the standard deviation of a row's share in 1 − R²."""
     rows = dataset.part(part)
     if rows is None:
@@ -325,8 +325,7 @@ def _part_error(dataset: Dataset, network: Network, theta: Floats, part: Part) -
         count += dict(dataset.rows)["val"]  # each row trains all networks but one
     if dataset.classes:
         return PartError(count, None)
-    x = rows.x.reshape(rows.sets, len(rows), *network.inputs)
-    predicted = network.forward(theta, x)[..., 0].astype(np.float64).reshape(-1)
+    predicted = predictor.part_outputs(rows, by_row=False)[..., 0].astype(np.float64).reshape(-1)
     y = np.broadcast_to(rows.y.reshape(rows.sets, -1), (folds, len(rows))).astype(np.float64).reshape(-1)
     spread = float(np.square(y - y.mean()).mean())
     squares = np.square(predicted - y) / spread if spread > 0 else np.full(1, math.inf)

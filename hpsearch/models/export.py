@@ -5,20 +5,18 @@ from dataclasses import replace
 from math import isfinite
 from pathlib import Path
 
-import numpy as np
-
 from hpsearch.config.spec import Spec
 from hpsearch.core.atomic import recover_folder, replaced_folder
 from hpsearch.data.dataset import Dataset
-from hpsearch.data.preprocessing import DTYPE, Preprocessing
+from hpsearch.data.preprocessing import Preprocessing
 from hpsearch.errors import DataError, OutputError, StorageError
 from hpsearch.models.members import Member
 from hpsearch.models.model import MODEL_FILES, Model
+from hpsearch.models.predictors.build import build_predictor
 from hpsearch.models.prepared import PreparedData
 from hpsearch.storage.database import display_name
 from hpsearch.storage.records import StoredEnsemble, StoredWeights, Trial
 from hpsearch.storage.study_db import StudyDatabase
-from hpsearch.training.network import build_network
 
 
 def export_model(model: Model, folder: Path, *, onnx: bool = False) -> Model:
@@ -99,8 +97,7 @@ def ensemble_model(
     names = {"trial": f"ensemble of {ensemble.described}", "members": about, "metrics": dict(ensemble.scores)}
     shared = {name: value for name, value in models[0].about.items() if name != "parameters"}
     others = [
-        Member(model.network, model.theta, model.preprocessing, count)
-        for model, count in zip(models[1:], counts[1:], strict=True)
+        Member(model.predictor, model.preprocessing, count) for model, count in zip(models[1:], counts[1:], strict=True)
     ]
     return replace(models[0], about=shared | names, count=counts[0], others=tuple(others))
 
@@ -122,21 +119,14 @@ def build_model(
 
     Args:
         folds: the preprocessing of each fold.
-        weights: float32, `(folds, parameters)`.
+        weights: as the trial's result has them.
         version: the version of hpsearch that trained it.
 
     Raises:
-        DataError: the number of weights differs from the number of parameters of the networks.
+        DataError: the weights are those of another study, or the user's own code predicts.
     """
-    network, count = build_network(spec, dataset, trial.point), len(weights) / DTYPE.itemsize
-    if count != len(folds) * network.size:
-        raise DataError(
-            f"{trial.label}: has {count:g} weights; {len(folds)} networks of {network.size} parameters need"
-            f" {len(folds) * network.size}"
-        )
     return Model(
-        network=network,
-        theta=np.frombuffer(weights, DTYPE).reshape(len(folds), -1),
+        predictor=build_predictor(spec, dataset, len(folds), trial, weights),
         preprocessing=tuple(folds),
         classes=dataset.classes,
         about={

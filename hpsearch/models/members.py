@@ -1,4 +1,4 @@
-"""The members of a model: trained networks with their preprocessing, whose predictions are averaged."""
+"""The members of a model: what predicts, with its preprocessing; the predictions are averaged."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,34 +10,61 @@ from engine.network import Network
 from engine.types import Floats
 from hpsearch.data.frame import Frame
 from hpsearch.data.preprocessing import Preprocessing
+from hpsearch.errors import OutputError
+from hpsearch.models.predictors.base import Predictor
+from hpsearch.models.predictors.estimator import EstimatorPredictor
+from hpsearch.models.predictors.network import NetworkPredictor
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Member:
-    """A trained network; in a cross-validation, one per fold, whose outputs are averaged.
+    """A trained network or estimator; in a cross-validation, one per fold, whose outputs are averaged.
 
     Attributes:
-        theta: `(folds, parameters)`.
         preprocessing: the preprocessing of each fold.
         count: how often it counts in an ensemble.
     """
 
-    network: Network
-    theta: Floats
+    predictor: Predictor
     preprocessing: tuple[Preprocessing, ...]
     count: int = 1
 
+    @property
+    def network(self) -> Network:
+        """The network; raises like `weights_of`."""
+        return weights_of(self.predictor).network
+
+    @property
+    def theta(self) -> Floats:
+        """The network's weights, `(folds, parameters)`; raises like `weights_of`."""
+        return weights_of(self.predictor).theta
+
     def outputs(self, raw: Floats | Frame) -> Floats:
-        """Return the network's probabilities, or values in the units of the target, `(rows, outputs)`."""
-        folds = []
-        for theta, preprocessing in zip(self.theta, self.preprocessing, strict=True):
-            inputs = preprocessing.inputs(raw, self.network.inputs)
-            outputs = self.network.predict(theta[None], inputs)[0]
+        """Return probabilities, or values in the units of the target, `(rows, outputs)`."""
+        folds: list[Floats] = []
+        for number, preprocessing in enumerate(self.preprocessing):
+            inputs = preprocessing.inputs(raw, self.predictor.inputs)
+            outputs = self.predictor.outputs(number, inputs)
             if preprocessing.target_scaler is not None:
                 outputs = preprocessing.target_scaler.invert(outputs.astype(np.float64))
             folds.append(outputs)
-        return folds[0] if len(folds) == 1 else np.mean(folds, axis=0, dtype=np.float64).astype(folds[0].dtype)
+        if len(folds) == 1:
+            return folds[0]
+        mean: Floats = np.stack(folds).mean(axis=0, dtype=np.float64).astype(folds[0].dtype)
+        return mean
+
+
+def weights_of(predictor: Predictor) -> NetworkPredictor:
+    """Return the networks of a model.
+
+    Raises:
+        OutputError: it has none.
+    """
+    if isinstance(predictor, NetworkPredictor):
+        return predictor
+    name = f" {predictor.name}" if isinstance(predictor, EstimatorPredictor) else ""
+    raise OutputError(f"the model is the estimator{name}, and only networks of the engine can be written as ONNX")
 
 
 def weighted_mean(outputs: Sequence[Floats], counts: Sequence[int]) -> Floats:

@@ -1,7 +1,7 @@
 """A trained model: saved as a folder without pickle; it predicts the same bits in every process.
 
-model.json     network, classes, preprocessing, the study file, the trial and its scores; of an ensemble, its members
-weights.npz    theta, and the arrays of the fitted preprocessing, of each member
+model.json     network or estimator, classes, preprocessing, the study file, the trial and its scores; its members
+weights.npz    theta, or the bytes of estimators, and the arrays of the fitted preprocessing, of each member
 """
 
 import json
@@ -16,7 +16,6 @@ from threadpoolctl import threadpool_limits
 
 from engine.network import Network
 from engine.npz import read_npz, write_npz
-from engine.registry import describe
 from engine.types import Floats
 from hpsearch.core.atomic import read_folder, recover_folder, replaced_folder
 from hpsearch.core.bounded import MAX_TEXT, decode_mapping
@@ -24,9 +23,11 @@ from hpsearch.core.text import printable
 from hpsearch.data.frame import Frame, to_numeric
 from hpsearch.data.preprocessing import Preprocessing
 from hpsearch.errors import DataError, OutputError
-from hpsearch.models.content import check_preprocessing, checked_model, restored_network
+from hpsearch.models.content import check_preprocessing, checked_model
 from hpsearch.models.input_rows import frame_of_features
-from hpsearch.models.members import Member, weighted_mean
+from hpsearch.models.members import Member, weighted_mean, weights_of
+from hpsearch.models.predictors.base import Predictor
+from hpsearch.models.predictors.restore import restored_predictor
 from hpsearch.models.prepared import READ_ERRORS, SLACK, pack, pack_others, unpack, unpack_others
 
 if TYPE_CHECKING:
@@ -40,21 +41,20 @@ MODEL_FILES = ("model.json", "weights.npz", "model.onnx")
 @final
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A trained network with its preprocessing; in a cross-validation, one per fold, whose outputs are averaged.
+    """A trained predictor with its preprocessing; in a cross-validation, one per fold, whose outputs are averaged.
 
     The outputs of the members of an ensemble are averaged in the same way.
 
     Attributes:
-        theta: `(folds, parameters)`.
+        predictor: networks of the engine, or estimators.
         preprocessing: the preprocessing of each fold.
         classes: names of the classes; empty for a regression.
         about: metadata: the study, the trial, its parameters and scores.
-        count: how often the network counts in an ensemble.
+        count: how often the predictor counts in an ensemble.
         others: the other members of an ensemble.
     """
 
-    network: Network
-    theta: Floats
+    predictor: Predictor
     preprocessing: tuple[Preprocessing, ...]
     classes: tuple[str, ...]
     about: dict[str, Any]
@@ -63,8 +63,18 @@ class Model:
 
     @property
     def members(self) -> tuple[Member, ...]:
-        """The network itself as the first member, and the others."""
-        return Member(self.network, self.theta, self.preprocessing, self.count), *self.others
+        """The predictor itself as the first member, and the others."""
+        return Member(self.predictor, self.preprocessing, self.count), *self.others
+
+    @property
+    def network(self) -> Network:
+        """The network; raises like `weights_of`."""
+        return weights_of(self.predictor).network
+
+    @property
+    def theta(self) -> Floats:
+        """The network's weights, `(folds, parameters)`; raises like `weights_of`."""
+        return weights_of(self.predictor).theta
 
     @property
     def folds(self) -> tuple[Preprocessing, ...]:
@@ -130,7 +140,7 @@ class Model:
             rows: Floats = np.asarray(x, np.float64)
         except (TypeError, ValueError, OverflowError) as error:
             raise DataError(f"rows must be numbers: {error}") from None
-        inputs, features = self.network.inputs, prod(self.network.inputs)
+        inputs, features = self.predictor.inputs, prod(self.predictor.inputs)
         if rows.ndim < 2 or rows.shape[1:] not in (inputs, (features,)):
             images = f" or be images of {inputs}" if len(inputs) > 1 else ""
             raise DataError(f"rows must have {features} features{images}, got an array of shape {rows.shape}")
@@ -166,12 +176,13 @@ class Model:
             OSError: a file cannot be written.
         """
         described, arrays = pack(self.preprocessing)
+        predictor, predictor_arrays = self.predictor.describe()
         others, other_arrays = pack_others(self.others)
         if not example:
             described["input_format"].pop("example", None)
         content = {
             "format": FORMAT,
-            "network": describe(self.network),
+            **predictor,
             "classes": list(self.classes),
             **described,
             "count": self.count,
@@ -179,14 +190,17 @@ class Model:
             "about": self.about,
         }
         with (folder / "weights.npz").open("xb") as file:
-            write_npz(file, {"theta": self.theta, **arrays, **other_arrays})
+            write_npz(file, {**predictor_arrays, **arrays, **other_arrays})
         text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
         with (folder / "model.json").open("xb") as file:
             file.write(f"{text}\n".encode())
 
     @classmethod
-    def load(cls, folder: Path) -> Self:
+    def load(cls, folder: Path, *, check: bool = True) -> Self:
         """Load a model from a folder that `save` wrote.
+
+        Args:
+            check: load estimators at once, not when they predict first.
 
         Raises:
             DataError: the folder contains no model, a damaged one or one of another format.
@@ -197,16 +211,23 @@ class Model:
             content = decode_mapping(files["model.json"])
             if content.get("format") != FORMAT:
                 raise ValueError(f"its format is {content.get('format')}, this version reads {FORMAT}")
-            content, arrays = checked_model(content), read_npz(files["weights.npz"], None, "f", SLACK)
+            content, kinds = checked_model(content), "f" if "network" in content else "fu"
+            arrays = read_npz(files["weights.npz"], None, kinds, SLACK)
             folds, classes = unpack(content, arrays), tuple(content["classes"])
-            network = restored_network(content["network"], arrays.get("theta"), len(folds), classes)
-            check_preprocessing(folds, network.inputs)
-            first = Member(network, arrays["theta"], folds, content["count"])
+            predictor = restored_predictor(content, arrays, len(folds), classes)
+            check_preprocessing(folds, predictor.inputs)
+            first = Member(predictor, folds, content["count"])
             others = unpack_others(content, arrays, first)
-            return cls(network, first.theta, folds, classes, content["about"], first.count, others)
+            model = cls(predictor, folds, classes, content["about"], first.count, others)
         except READ_ERRORS as error:
             reason = printable(str(error))  # it may quote the content
             raise DataError(f"{folder}: contains no model that this version can read: {reason}") from None
+        if check:
+            try:
+                predictor.check()
+            except DataError as error:
+                raise DataError(f"{folder}: {error}") from None
+        return model
 
 
 def _complete_numbers(name: str, frame: Frame) -> Floats:

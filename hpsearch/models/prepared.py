@@ -26,6 +26,7 @@ from hpsearch.data.preprocessing import Preprocessing
 from hpsearch.errors import DataError
 from hpsearch.models.content import check_preprocessing, check_units, checked_prepared, restored_network
 from hpsearch.models.members import Member
+from hpsearch.models.predictors.network import NetworkPredictor
 
 READ_ERRORS = BROKEN_NPZ  # exceptions raised while reading a file that is damaged or has another format
 SLACK = 1 << 24  # bytes of arrays that a file may hold whatever its size is
@@ -91,9 +92,9 @@ def unpack_others(content: Mapping[str, Any], arrays: Arrays, first: Member) -> 
             same = fold.tabular == first.preprocessing[0].tabular
             if not same or set(fold.categorical) != set(first.preprocessing[0].categorical):
                 raise ValueError(f"others.{place}: must read the same columns as the first member")
-        if not folds[0].tabular and prod(network.inputs) != prod(first.network.inputs):
-            raise ValueError(f"others.{place}: must have inputs of {first.network.inputs}, got {network.inputs}")
-        members.append(Member(network, own["theta"], folds, described["count"]))
+        if not folds[0].tabular and prod(network.inputs) != prod(first.predictor.inputs):
+            raise ValueError(f"others.{place}: must have inputs of {first.predictor.inputs}, got {network.inputs}")
+        members.append(Member(NetworkPredictor(network, own["theta"]), folds, described["count"]))
     return tuple(members)
 
 

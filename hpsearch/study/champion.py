@@ -3,15 +3,17 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from hpsearch.config.spec import Train
+from hpsearch.config.spec import EstimatorTraining
 from hpsearch.data.preprocessing import Preprocessing
 from hpsearch.models.diagnostics import Diagnostics, diagnose
 from hpsearch.models.export import champion_model, ensemble_model
+from hpsearch.models.predictors.build import build_predictor, has_predictor
 from hpsearch.search.champion import with_test_scores
 from hpsearch.storage.records import StoredEnsemble, StoredWeights, Trial
 from hpsearch.study.context import StudyContext, StudyState
 from hpsearch.study.ending.retraining import retrained, usable_weights
 from hpsearch.training.objectives import objective_of
+from hpsearch.training.objectives.stored_estimator import trusted_by_name
 
 
 def score_champion(context: StudyContext, state: StudyState) -> None:
@@ -48,19 +50,22 @@ def store_diagnostics(
         prepared: for each preprocessing variant, the preprocessing of each fold.
     """
     stored = context.storage.weights.find(champion)
-    if not isinstance(context.spec.train, Train):
+    if not has_predictor(context.spec):
         return
     if champion is None or stored is None or stored.test is None or Diagnostics.from_bytes(stored.diagnostics):
         return
-    dataset = context.dataset.at(champion.point)
-    diagnostics = diagnose(context.spec, dataset, prepared[dataset.number], champion.point, stored.weights)
+    spec, dataset = context.spec, context.dataset.at(champion.point)
+    folds = prepared[dataset.number]
+    trusted = trusted_by_name(spec.train.estimator) if isinstance(spec.train, EstimatorTraining) else ()
+    predictor = build_predictor(spec, dataset, len(folds), champion, stored.weights, trusted)
+    diagnostics = diagnose(spec, dataset, folds, champion.point, predictor)
     context.storage.weights.save_diagnostics(champion, diagnostics.to_bytes())
 
 
 def save_model(context: StudyContext, champion: Trial | None, folder: Path) -> Path | None:
     """Save the champion's model in a folder; return the folder, or None if the weights are not stored."""
     stored = context.storage.weights.find(champion)
-    if champion is None or stored is None or not isinstance(context.spec.train, Train):
+    if champion is None or stored is None or not has_predictor(context.spec):
         return None
     champion_model(context.spec, context.storage, champion, stored).save(folder, example=True)
     return folder

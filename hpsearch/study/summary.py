@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, final, get_args
 
 from hpsearch.config.load import restore_spec
 from hpsearch.config.references import search_space
-from hpsearch.config.spec import Spec
+from hpsearch.config.spec import Spec, Train
 from hpsearch.core.space import Box, Space
 from hpsearch.models.evidence import Evidence
 from hpsearch.search.champion import find_champion, with_test_scores
@@ -222,6 +222,8 @@ def status_line(url: str, study: Summary) -> str | None:
 
 def missing_ensemble(study: Summary, url: str) -> str:
     """Return why a study has no ensemble, and what to do."""
+    if not isinstance(study.spec.train, Train):
+        return "an ensemble is selected from networks of the engine, which does not train this study"
     if study.spec.ensemble is None:
         return "the study has no ensemble; add ensemble: {size: 5} to its study file and run it again"
     complete = len(study.ranking)

@@ -94,21 +94,21 @@ class Fitted:
         return probabilities if self._classes > 2 else probabilities[:, 1:]
 
 
-Predictor = Constant | Fitted
-Fit = Callable[[Floats, Floats, int, int], Predictor]  # x, y (rows, outputs), number of classes, seed → predictor
+FittedBaseline = Constant | Fitted
+Fit = Callable[[Floats, Floats, int, int], FittedBaseline]  # x, y (rows, outputs), number of classes, seed → predictor
 
 
-def _constant(x: Floats, y: Floats, classes: int, seed: int) -> Predictor:
+def _constant(x: Floats, y: Floats, classes: int, seed: int) -> FittedBaseline:
     return Constant(y)
 
 
-def _linear(x: Floats, y: Floats, classes: int, seed: int) -> Predictor:
+def _linear(x: Floats, y: Floats, classes: int, seed: int) -> FittedBaseline:
     from sklearn.linear_model import LogisticRegression, Ridge
 
     return Fitted(LogisticRegression(max_iter=MAX_ITERATIONS) if classes else Ridge(), x, y, classes)
 
 
-def _boosting(x: Floats, y: Floats, classes: int, seed: int) -> Predictor:
+def _boosting(x: Floats, y: Floats, classes: int, seed: int) -> FittedBaseline:
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
     kind = HistGradientBoostingClassifier if classes else HistGradientBoostingRegressor
@@ -187,7 +187,7 @@ def _scores(task: BaselineTask, rows: int) -> dict[str, float]:
 
 
 def _part_scores(
-    spec: Spec, dataset: Dataset, fold: int, name: Part, predictor: Predictor, rows: Rows
+    spec: Spec, dataset: Dataset, fold: int, name: Part, predictor: FittedBaseline, rows: Rows
 ) -> dict[str, float]:
     part = rows.of(fold)
     found = prediction_scores(spec, dataset, _predicted(predictor, part.x), part.y, dataset.units[fold])
@@ -202,7 +202,7 @@ def _sample(rows: Rows, count: int, seed: int) -> Rows:
     return Rows(rows.x[chosen], rows.y[chosen])
 
 
-def _predicted(predictor: Predictor, x: Floats) -> Floats:
+def _predicted(predictor: FittedBaseline, x: Floats) -> Floats:
     """Return predictions `(rows, outputs)` as a network gives them, made block by block."""
     flat = x.reshape(len(x), -1)
     block = max(1, BLOCK_SIZE // max(1, flat.shape[1]))

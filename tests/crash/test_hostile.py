@@ -26,6 +26,7 @@ from hpsearch.data.sources import SOURCES
 from hpsearch.errors import HpsearchError
 from hpsearch.models.export import export_model
 from hpsearch.models.model import Model
+from hpsearch.models.predictors.network import NetworkPredictor
 from tests.crash.test_files import harmless
 from tests.hpsearch.models.test_model import build
 
@@ -77,7 +78,7 @@ def build_images(folder: Path) -> Model:
     layers = (Conv2d(2, 3, padding=1), Residual((Conv2d(2, 3, padding=1),)), Flatten(), Dense(10))
     network = Network(dataset.inputs, layers, dataset.loss)
     theta = network.initialize(np.random.default_rng(1), model.theta.dtype)[None]
-    return Model(network, theta, model.preprocessing, model.classes, model.about)
+    return Model(NetworkPredictor(network, theta), model.preprocessing, model.classes, model.about)
 
 
 @pytest.fixture(scope="module")

@@ -23,6 +23,7 @@ from hpsearch.data.dataset import prepare
 from hpsearch.data.sources import SOURCES
 from hpsearch.errors import DataError, HpsearchError, SpecError
 from hpsearch.models.model import Model
+from hpsearch.models.predictors.network import NetworkPredictor
 from hpsearch.storage.database import display_name
 from tests.crash.test_files import harmless
 from tests.crash.test_names import TINY
@@ -95,7 +96,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
         spec, dataset, {"hidden_units": 4, "learning_rate": 0.1, "beta": 0.9, "batch_size": 16, "l2": 0.0}
     )
     theta = np.random.default_rng(derive(0, "theta")).normal(size=(1, net.size)).astype(np.float32)
-    Model(net, theta, (scaling,), dataset.classes, {"study": "small"}).save(folder / "model")
+    Model(NetworkPredictor(net, theta), (scaling,), dataset.classes, {"study": "small"}).save(folder / "model")
     return folder / "model"
 
 

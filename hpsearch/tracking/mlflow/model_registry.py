@@ -115,7 +115,7 @@ def _register(client: Any, run: str, label: str, model: Path, study: tuple[str, 
     else:
         with private_folder() as scratch:
             (files := scratch / MODEL_FOLDER).mkdir()
-            write_mlflow_files(Model.load(model), files, run)
+            write_mlflow_files(Model.load(model, check=False), files, run)
             client.log_artifacts(run, str(files), MODEL_FOLDER)
         source = f"{client.get_run(run).info.artifact_uri}/{MODEL_FOLDER}"
         registered = _registered_model(client, name, identity)

@@ -4,7 +4,6 @@ import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, final
 
 import numpy as np
@@ -37,6 +36,7 @@ from hpsearch.training.objectives.stored_estimator import (
     dump_estimator,
     estimator_outputs,
     load_estimator,
+    trusted_by_name,
 )
 from hpsearch.training.scores import mean_prediction, prediction_score, prediction_scores
 from hpsearch.training.task import Task, TrialResult
@@ -65,7 +65,9 @@ def score_estimators(spec: Spec, dataset: Dataset, point: Point, weights: bytes)
     The estimators of all folds predict the test rows together; each is scored alone on its training rows.
     """
     dataset = dataset.at(point)
-    estimators = [load_estimator(saved or b"", trusted_types(spec)) for saved in unpack_saved(weights)]
+    estimators = [
+        load_estimator(saved or b"", trusted_by_name(training_of(spec).estimator)) for saved in unpack_saved(weights)
+    ]
     scores: dict[str, float] = {}
     with _quiet(), threadpool_limits(1):
         if (test := _all_rows(dataset, estimators, "test")) is not None:
@@ -82,25 +84,6 @@ def score_estimators(spec: Spec, dataset: Dataset, point: Point, weights: bytes)
     return {name: value for name, value in scores.items() if math.isfinite(value)}
 
 
-def part_predictions(spec: Spec, dataset: Dataset, weights: bytes, part: Part) -> Floats | None:
-    """Return the predictions of the rows of a part, each fold by its own estimator, `(folds, rows, outputs)`.
-
-    They are probabilities or standardized values; None without such rows.
-
-    Args:
-        dataset: the variant for the trial's point.
-    """
-    estimators = [load_estimator(saved or b"", trusted_types(spec)) for saved in unpack_saved(weights)]
-    with _quiet(), threadpool_limits(1):
-        return _all_rows(dataset, estimators, part)
-
-
-def trusted_types(spec: Spec) -> tuple[str, ...]:
-    """Return the package of a study's own estimator, whose types are loaded: the study file names it to be run."""
-    module = training_of(spec).estimator.rpartition(":" if ":" in training_of(spec).estimator else ".")[0]
-    return (Path(module).stem,) if module.endswith(".py") else (module.partition(".")[0],)
-
-
 @final
 class _EstimatorSteps:
     """One fold of a trial that an estimator trains."""
@@ -111,7 +94,7 @@ class _EstimatorSteps:
         self._dataset = task.dataset.at(trial.point)
         self._x, self._truth = _rows(self._dataset, "train", fold)
         self._y = labels(self._dataset, self._truth)
-        self._trusted = (*trusted_types(task.spec), kind.__module__.partition(".")[0])
+        self._trusted = (*trusted_by_name(training_of(task.spec).estimator), kind.__module__.partition(".")[0])
         self._saved: tuple[int, bytes] | None = None if saved is None else (steps, saved)
         self._checked = False
         self._outputs: Floats = np.empty(0)  # of the training rows, after the latest step

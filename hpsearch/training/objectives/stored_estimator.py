@@ -12,6 +12,7 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,12 @@ def load_estimator(content: bytes, trusted: Collection[str] = ()) -> Any:
 def check_estimator_types(content: bytes, trusted: Collection[str] = ()) -> None:
     """Check that all types of a stored estimator are on the list, without loading it; raises like `load_estimator`."""
     _checked_names(_unpacked(content), trusted)
+
+
+def trusted_by_name(reference: str) -> tuple[str, ...]:
+    """Return the package of an estimator that a study names, whose types are loaded while the study runs."""
+    module = reference.rpartition(":" if ":" in reference else ".")[0]
+    return (Path(module).stem,) if module.endswith(".py") else (module.partition(".")[0],)
 
 
 def estimator_outputs(estimator: Any, x: Floats, classes: int) -> Floats:

@@ -9,6 +9,7 @@ import pytest
 from fold_cases import FOLDS, POINT, VALUES, model, one, prepared
 
 from hpsearch.config.spec import Spec
+from hpsearch.data.dataset import Dataset
 from hpsearch.models.diagnostics import (
     GRID_POINTS,
     REGION_ROWS,
@@ -18,8 +19,12 @@ from hpsearch.models.diagnostics import (
     diagnose,
     rounded,
 )
+from hpsearch.models.predictors.base import Predictor
+from hpsearch.models.predictors.build import build_predictor
+from hpsearch.storage.records import Trial
 from hpsearch.training.network import build_network
 from hpsearch.training.scores import final_scores
+from hpsearch.training.task import TrialResult
 
 MOONS: dict[str, Any] = {"data": {"source": "formula", "name": "arc", "split": {"train": 0.7, "val": 0.3, "test": 0}}}
 KINDS: dict[str, dict[str, Any]] = {
@@ -34,6 +39,11 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 
 
+def predictor_of(spec: Spec, dataset: Dataset, result: TrialResult) -> Predictor:
+    trial = Trial("a", 0, {}, POINT, "complete")
+    return build_predictor(spec, dataset, dataset.folds, trial, result.weights or b"")
+
+
 def seen(folder: Path, **changes: Any) -> tuple[Diagnostics, dict[str, float], Spec, Any, Any]:
     """Return diagnostics and scores of the same trial, and what they were computed from."""
     spec = cases.small(**{"train.epochs": 6, **changes})
@@ -42,7 +52,7 @@ def seen(folder: Path, **changes: Any) -> tuple[Diagnostics, dict[str, float], S
     assert result.weights is not None
     scores = {name: values[result.best_epoch - 1] for name, values in result.history.items()}
     scores |= final_scores(spec, made[0], POINT, result.weights)
-    return diagnose(spec, made[0], made[1][0], POINT, result.weights), scores, spec, made, result
+    return diagnose(spec, made[0], made[1][0], POINT, predictor_of(spec, made[0], result)), scores, spec, made, result
 
 
 def accuracy(fit: PartPredictions) -> float:
@@ -164,5 +174,5 @@ def test_too_few_rows_for_batch_norm(tmp_path: Path) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "BATCH_ROWS", 1)
-        found = diagnose(spec, made[0], made[1][0], POINT, result.weights)
+        found = diagnose(spec, made[0], made[1][0], POINT, predictor_of(spec, made[0], result))
     assert found.activations == found.gradients == [] and found.weights

@@ -46,9 +46,7 @@ def test_weighted_mean() -> None:
 def test_the_mean_of_the_members(ran: hpsearch.StudyResult) -> None:
     """Each with its own preprocessing, all folds together, counted as often as it was selected."""
     first, *others = ran.ensemble.members
-    singles = [
-        Model(m.network, m.theta, m.preprocessing, ran.ensemble.classes, {}).scores(people()) for m in (first, *others)
-    ]
+    singles = [Model(m.predictor, m.preprocessing, ran.ensemble.classes, {}).scores(people()) for m in (first, *others)]
     counts = [m.count for m in ran.ensemble.members]
     np.testing.assert_allclose(ran.ensemble.scores(people()), np.average(singles, axis=0, weights=counts), atol=1e-7)
     assert abs(singles[0] - singles[1]).max() > 0.01

@@ -27,6 +27,7 @@ from hpsearch.data.splits import part_indices
 from hpsearch.errors import DataError, OutputError
 from hpsearch.models.export import build_model
 from hpsearch.models.model import FORMAT, Model
+from hpsearch.models.predictors.network import NetworkPredictor
 from hpsearch.storage.sqlite_file import url_of
 from hpsearch.storage.study_db import StudyDatabase
 
@@ -127,7 +128,7 @@ def build(source: Source, folder: Path) -> tuple[Dataset, Model]:
     layers = (outputs,) if len(dataset.inputs) == 1 else (Flatten(), outputs)
     net = Network(dataset.inputs, layers, dataset.loss)
     theta = net.initialize(np.random.default_rng(1), DTYPE)[None]
-    return dataset, Model(net, theta, (scaling,), dataset.classes, {"study": spec.name})
+    return dataset, Model(NetworkPredictor(net, theta), (scaling,), dataset.classes, {"study": spec.name})
 
 
 SOURCES_BY_TASK: dict[str, dict[str, Any]] = {
@@ -206,7 +207,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     dataset, [[scaling]] = prepare(spec.data, spec.seed, folder)
     study = run(spec, dataset, folder / "small.db")
     assert study.best is not None
-    from hpsearch.training.trial import build_network
+    from hpsearch.training.network import build_network
 
     size = build_network(spec, dataset, study.best.point).size
     weights = np.zeros(size, np.float32).tobytes()

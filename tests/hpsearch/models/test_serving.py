@@ -27,6 +27,7 @@ from hpsearch.data.dataset import EXAMPLE_CELLS, EXAMPLE_ROWS, example_rows, pre
 from hpsearch.data.preprocessing import DTYPE
 from hpsearch.errors import DataError
 from hpsearch.models.model import Model
+from hpsearch.models.predictors.network import NetworkPredictor
 from hpsearch.tracking.mlflow.model_registry import write_mlflow_files
 
 # Raised when MLflow is imported, by its own mappers with the installed SQLAlchemy, and by its own type hints.
@@ -83,7 +84,7 @@ def built(folder: Path, kind: str) -> tuple[Model, list[list[Any]]]:
     layers = (outputs,) if len(dataset.inputs) == 1 else (Flatten(), outputs)
     net = Network(dataset.inputs, layers, dataset.loss)
     theta = net.initialize(np.random.default_rng(1), DTYPE)[None]
-    model = Model(net, theta, folds, dataset.classes, {"study": spec.name})
+    model = Model(NetworkPredictor(net, theta), folds, dataset.classes, {"study": spec.name})
     return model, model.preprocessing[0].input_format["example"]  # type: ignore[return-value]
 
 

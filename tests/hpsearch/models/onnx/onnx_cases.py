@@ -25,6 +25,7 @@ from hpsearch.data.preprocessing import (
 from hpsearch.models.members import Member
 from hpsearch.models.model import Model
 from hpsearch.models.onnx import graph
+from hpsearch.models.predictors.network import NetworkPredictor
 
 CLOSE = 1e-5
 SPLIT = 80  # training rows; the rows after them are new
@@ -99,7 +100,9 @@ def classes_of(loss: Loss, outputs: int) -> tuple[str, ...]:
 
 
 def modeled(net: Network, folds: tuple[Preprocessing, ...], seed: int = 1) -> Model:
-    return Model(net, weights(net, len(folds), seed), folds, classes_of(net.loss, net.outputs), {"study": "s"})
+    return Model(
+        NetworkPredictor(net, weights(net, len(folds), seed)), folds, classes_of(net.loss, net.outputs), {"study": "s"}
+    )
 
 
 def of_arrays(net: Network, folds: int, scale: str = "none", seed: int = 0) -> tuple[Model, Any]:
@@ -172,5 +175,5 @@ def of_table(
 
 def joined(*models: Model) -> Model:
     """Return the ensemble of some models, the first counted once, the second twice, and so on."""
-    others = [Member(m.network, m.theta, m.preprocessing, count) for count, m in enumerate(models[1:], 2)]
+    others = [Member(m.predictor, m.preprocessing, count) for count, m in enumerate(models[1:], 2)]
     return replace(models[0], others=tuple(others))

@@ -31,6 +31,7 @@ from hpsearch.data.preprocessing import (
 )
 from hpsearch.models.onnx.layers import LAYER_CONVERTERS, OUTPUT_FUNCTIONS
 from hpsearch.models.onnx.rows import SCALER_CONVERTERS
+from hpsearch.models.predictors.network import NetworkPredictor
 from tests.hpsearch.models.onnx.onnx_cases import (
     FEATURES,
     TANH,
@@ -143,4 +144,4 @@ def test_large_logits() -> None:
     """Logits of hundreds do not overflow."""
     for net in (of_features(), Network(FEATURES, (Dense(6), Dense(1)), Logistic())):
         model, x = of_arrays(net, 2)
-        agree(replace(model, theta=model.theta * DTYPE.type(30)), x)
+        agree(replace(model, predictor=NetworkPredictor(model.network, model.theta * DTYPE.type(30))), x)

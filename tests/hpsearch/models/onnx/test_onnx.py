@@ -36,6 +36,7 @@ from hpsearch.errors import OutputError
 from hpsearch.models.export import build_model
 from hpsearch.models.model import Model
 from hpsearch.models.onnx import graph, save
+from hpsearch.models.predictors.network import NetworkPredictor
 from hpsearch.storage.sqlite_file import url_of
 from hpsearch.storage.study_db import StudyDatabase
 from tests.hpsearch.models.onnx.onnx_cases import (
@@ -183,4 +184,4 @@ def test_real_images() -> None:
         regression=False,
     )
     theta = np.stack([net.initialize(np.random.default_rng(seed), DTYPE) for seed in (1, 2)])
-    agree(Model(net, theta, folds, tuple("0123456789"), {}), x)
+    agree(Model(NetworkPredictor(net, theta), folds, tuple("0123456789"), {}), x)

@@ -136,7 +136,7 @@ def ensembles(models: list[Path], tmp_path_factory: pytest.TempPathFactory) -> l
     folder, made = tmp_path_factory.mktemp("ensembles"), [Model.load(model) for model in models]
     for number, (first, second) in enumerate((made, made[::-1])):
         about = {"study": "small", "trial": f"ensemble of coarse/{number}, coarse/7 × 2", "metrics": SCORES}
-        other = Member(second.network, second.theta, second.preprocessing, 2)
+        other = Member(second.predictor, second.preprocessing, 2)
         replace(first, about=about, others=(other,)).save(folder / str(number))
     return [folder / "0", folder / "1"]
 

@@ -11,7 +11,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 from sklearn.metrics import accuracy_score, log_loss, root_mean_squared_error
 from threadpoolctl import threadpool_limits
 
-from hpsearch.training.objectives.estimator import part_predictions, score_estimators
+from hpsearch.training.objectives.estimator import score_estimators
 from hpsearch.training.objectives.stepping.progress import unpack_saved
 from hpsearch.training.objectives.stored_estimator import load_estimator
 from hpsearch.training.task import STATELESS
@@ -186,5 +186,3 @@ def test_final_scores(changes: dict[str, Any], tmp_path: Path) -> None:
         center, unit = dataset.units[0]
         rmse = root_mean_squared_error(y * unit + center, models[0].predict(x) * unit + center)
         assert scores["test/rmse"] == pytest.approx(rmse) and {"fit/loss", "fit/r2"} < {*scores}
-    outputs = part_predictions(spec, dataset, result.weights, "val")
-    assert outputs is not None and outputs.shape[0] == dataset.folds

@@ -1,0 +1,1 @@
+"""Predictors: the part of a model that computes; networks of the engine, or estimators."""
