@@ -8,8 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cases
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from browsing import Screenshot
+
+from hpsearch.server.client import Client
 
 pytestmark = pytest.mark.browser
 ROWS = "x,y,label\n" + "".join(f"{n % 17},{n % 7},{'ab'[(n % 17 > 8) ^ (n % 7 > 3)]}\n" for n in range(300))
@@ -38,7 +42,9 @@ def closed_page(browser: Any) -> Iterator[Any]:
     page.on("request", lambda request: wrong.append(request.url) if "://127.0.0.1:" not in request.url else None)
     yield page
     page.close()
-    assert [text for text in wrong if not re.search("422|401", text) and not text.startswith(("data:", "blob:"))] == []
+    assert [
+        text for text in wrong if not re.search("422|401|404", text) and not text.startswith(("data:", "blob:"))
+    ] == []
 
 
 def test_a_new_user(closed_page: Any, link: str, tmp_path: Path, screenshot: Screenshot) -> None:
@@ -61,7 +67,7 @@ def test_a_new_user(closed_page: Any, link: str, tmp_path: Path, screenshot: Scr
     page.fill("#study", re.sub(r"budget: \d+", "budget: 1", text))
     page.get_by_role("button", name="Start").click()
     page.wait_for_selector("circle")
-    screenshot(page, "server-study")
+    check_accessible(page, "running", screenshot)
     page.wait_for_selector("span.state.done")
     assert page.locator("polyline.line").count() == 2
     with page.expect_popup() as opened:
@@ -94,3 +100,73 @@ def test_the_token_is_asked_for(closed_page: Any, link: str) -> None:
     page.get_by_role("button", name="Enter").click()
     page.get_by_text("There is no study yet.").wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def check_accessible(page: Any, name: str, screenshot: Screenshot) -> None:
+    """Check labels, names, structure and contrast with axe-core, in light and in dark, by WCAG 2.1 AA."""
+    rules = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"], "iframes": False}
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        found = Axe().run(page, options=rules).response
+        wrong = [(v["id"], [node["html"][:200] for node in v["nodes"]]) for v in found["violations"]]
+        assert wrong == [], (name, scheme)
+        assert "color-contrast" in {passed["id"] for passed in found["passes"]}, (name, scheme)
+        screenshot(page, f"server-{name}-{scheme}")
+
+
+def test_accessible(closed_page: Any, link: str, tmp_path: Path, screenshot: Screenshot) -> None:
+    """Every page has names and contrast; parallel coordinates of a study and of two show each complete trial."""
+    page, client = closed_page, Client(link)
+    page.goto(link.partition("#")[0])
+    page.get_by_label("Enter the token").wait_for()
+    check_accessible(page, "token", screenshot)
+    page.goto(link)
+    page.reload()
+    page.get_by_text("There is no study yet.").wait_for()
+    check_accessible(page, "empty", screenshot)
+    ids = []
+    for name in ("first", "second"):
+        study = {"name": name, "stages": [{"name": "coarse", "trials": 12}], "pruning": "none"}
+        (tmp_path / name).mkdir()
+        ids.append(client.submit(cases.write(tmp_path / name, **study))["id"])
+    for id in ids:
+        assert [kind for kind, _ in client.events(id)][-1] == "done"
+    page.reload()
+    page.get_by_role("link", name="first").wait_for()
+    check_accessible(page, "list", screenshot)
+    for name in ("first", "second"):
+        page.get_by_label(f"Compare {name}").check()
+    page.get_by_role("button", name="Compare").click()
+    page.get_by_role("heading", name="Compare studies").wait_for()
+    assert page.locator("svg.parallel path").count() == 24 == 2 * page.locator("svg.parallel path.study-1").count()
+    check_accessible(page, "compare", screenshot)
+    page.goto(f"{client.url}/#/study/{ids[0]}")
+    page.locator("svg.parallel path.best").wait_for()
+    assert page.locator("svg.parallel path").count() == 12
+    axes = [axis["name"] for axis in client.study(ids[0])["axes"]]
+    names = page.eval_on_selector_all("svg.parallel text.name", "els => els.map(e => e.firstChild.textContent)")
+    assert names == [*axes, "val/loss"]
+    check_accessible(page, "done", screenshot)
+    page.set_viewport_size({"width": 390, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    screenshot(page, "server-phone")
+    page.set_viewport_size({"width": 1100, "height": 900})
+    page.goto(f"{client.url}/#/submit")
+    page.fill("#study", "name: a\nseed: x\n")
+    page.get_by_role("button", name="Start").click()
+    page.get_by_text(re.compile(r"Line \d+: seed: must be")).wait_for()
+    check_accessible(page, "submit", screenshot)
+    page.goto(f"{client.url}/#/predict/{ids[0]}")
+    page.get_by_role("button", name="Predict").click()
+    page.get_by_role("heading", name="Prediction").wait_for()
+    check_accessible(page, "predict", screenshot)
+    page.goto(f"{client.url}/#/study/{ids[1]}")
+    page.get_by_role("button", name="Archive").click()
+    page.get_by_role("button", name="Restore").wait_for()
+    check_accessible(page, "study-archived", screenshot)
+    page.goto(f"{client.url}/#/archived")
+    page.get_by_role("link", name="second").wait_for()
+    check_accessible(page, "archived", screenshot)
+    page.goto(f"{client.url}/#/study/{'0' * 16}")
+    page.get_by_text("not found").wait_for()
+    check_accessible(page, "error", screenshot)

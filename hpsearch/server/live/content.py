@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hpsearch.core.space import value_bounds
+from hpsearch.core.space import Axis, value_bounds
 from hpsearch.server.queue import Submission
 from hpsearch.storage.records import FINISHED, Trial
 
@@ -27,7 +27,7 @@ def study_content(submission: Submission, study: "LiveStudy | None") -> dict[str
     content = submission_content(submission)
     if study is None:
         unknown: dict[str, Any] = dict.fromkeys(("metric", "direction", "planned", "best"))
-        return content | unknown | {"stages": [], "finished": 0, "parameters": []}
+        return content | unknown | {"stages": [], "finished": 0, "axes": []}
     axes = study.space.axes
     stages = []
     for stage in study.stages:
@@ -41,8 +41,13 @@ def study_content(submission: Submission, study: "LiveStudy | None") -> dict[str
         "finished": sum(stage.states.get(state, 0) for stage in study.stages for state in FINISHED),
         "planned": sum(stage.planned for stage in study.stages),
         "best": trial_content(study.champion) if study.champion else None,
-        "parameters": [axis.name for axis in axes],
+        "axes": [_axis_content(axis) for axis in axes],
     }
+
+
+def _axis_content(axis: Axis) -> dict[str, Any]:
+    scale = "one_minus_log" if axis.complement and axis.log else "log" if axis.log else "linear"
+    return {"name": axis.name, "scale": scale, "choices": list(axis.choices) or None}
 
 
 def trial_content(trial: Trial, *, curve: str | None = None) -> dict[str, Any]:

@@ -6,18 +6,7 @@ const message = document.getElementById("message");
 let stream = null;
 let timer = null;
 
-// Elements and requests.
-
-function element(tag, attributes = {}, ...children) {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
-    else if (name in made && name !== "list" && typeof value !== "string") made[name] = value;
-    else made.setAttribute(name, value);
-  }
-  made.append(...children.filter((child) => child !== null && child !== undefined));
-  return made;
-}
+// Requests.
 
 function show(...children) { main.replaceChildren(...children); }
 
@@ -44,60 +33,12 @@ async function request(method, path, body, type) {
   return content;
 }
 
-function number(value) {
-  if (value === null || value === undefined) return "–";
-  return typeof value === "number" ? String(Number(value.toPrecision(5))) : String(value);
-}
-
 function time(seconds) { return seconds ? new Date(seconds * 1000).toLocaleString() : "–"; }
-
-// Charts.
-
-const SVG = "http://www.w3.org/2000/svg";
-
-function drawn(tag, attributes, text) {
-  const made = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  if (text !== undefined) made.textContent = text;
-  return made;
-}
-
-function chart(caption, label, lines, points) {
-  const [width, height, left, bottom, top] = [480, 260, 62, 30, 10];
-  const all = [...lines.flatMap((line) => line.points), ...points].filter((p) => p.y !== null && isFinite(p.y));
-  const svg = drawn("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label });
-  if (all.length) {
-    const xs = all.map((p) => p.x), ys = all.map((p) => p.y).sort((a, b) => a - b);
-    const [x0, x1] = [Math.min(...xs), Math.max(...xs, Math.min(...xs) + 1)];
-    const high = ys[Math.floor(0.97 * (ys.length - 1))]; // a few large values would flatten the rest
-    const y0 = ys[0], y1 = high > y0 ? high : y0 + 1;
-    const place = (p) => [left + ((p.x - x0) / (x1 - x0)) * (width - left - 10),
-      height - bottom - (Math.min(Math.max((p.y - y0) / (y1 - y0), 0), 1)) * (height - bottom - top)];
-    for (const part of [0, 0.5, 1]) {
-      const y = height - bottom - part * (height - bottom - top);
-      svg.append(drawn("line", { x1: left, x2: width - 10, y1: y, y2: y, class: "axis" }));
-      svg.append(drawn("text", { x: left - 6, y: y + 4, "text-anchor": "end" }, number(y0 + part * (y1 - y0))));
-      const x = left + part * (width - left - 10);
-      svg.append(drawn("text", { x, y: height - 10, "text-anchor": "middle" }, number(x0 + part * (x1 - x0))));
-    }
-    for (const line of lines) {
-      const path = line.points.filter((p) => p.y !== null && isFinite(p.y)).map((p) => place(p).map((v) => v.toFixed(1)).join(","));
-      svg.append(drawn("polyline", { points: path.join(" "), class: line.pale ? "pale" : "line" }));
-    }
-    for (const point of points.filter((p) => p.y !== null && isFinite(p.y))) {
-      const [cx, cy] = place(point);
-      const dot = drawn("circle", { cx, cy, r: 3, class: point.kind });
-      dot.append(drawn("title", {}, point.title));
-      svg.append(dot);
-    }
-  }
-  return element("figure", {}, svg, element("figcaption", {}, caption));
-}
 
 // Pages.
 
-async function listPage() {
-  const { studies } = await request("GET", "/studies");
+async function listPage(archived) {
+  const { studies } = await request("GET", `/studies?archived=${Boolean(archived)}`);
   const chosen = new Set();
   const compare = element("button", { disabled: true, onclick: () => { location.hash = `#/compare/${[...chosen].join(",")}`; } }, "Compare");
   const rows = studies.reverse().map((s) => {
@@ -113,20 +54,21 @@ async function listPage() {
       element("td", {}, time(s.created)),
       element("td", { class: "mistake" }, s.error || ""));
   });
-  const head = ["", "Study", "State", "Token", "Submitted", ""].map((t) => element("th", { scope: "col" }, t));
-  show(element("h2", {}, "Studies"),
+  const head = ["Compare", "Study", "State", "Token", "Submitted", "Error"].map((t) => element("th", { scope: "col" }, t));
+  show(element("h2", {}, archived ? "Archived studies" : "Studies"),
     rows.length
       ? element("div", { class: "wide" }, element("table", {}, element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...rows)))
-      : element("p", {}, "There is no study yet. ", element("a", { href: "#/submit" }, "Submit one.")),
-    element("div", { class: "row" }, compare));
+      : archived ? element("p", {}, "No study is archived.") : element("p", {}, "There is no study yet. ", element("a", { href: "#/submit" }, "Submit one.")),
+    element("div", { class: "row" }, archived ? null : compare,
+      archived ? element("a", { href: "#/" }, "Studies that are not archived") : element("a", { href: "#/archived" }, "Archived studies")));
   if (studies.some((s) => ["queued", "running"].includes(s.state)) && !chosen.size) timer = setTimeout(() => chosen.size || route(), 3000);
 }
 
 async function studyPage(id) {
   const state = element("div"), charts = element("div", { class: "charts" }), extra = element("div");
   const title = element("h2", {}, "Study"), products = element("div", { class: "row" });
-  const log = element("pre", { tabindex: "0", "aria-label": "Log" }), trials = [];
-  let metric = "value", minimize = true, pending = false;
+  const log = element("pre", { tabindex: "0", role: "region", "aria-label": "Log" }), known = new Map();
+  let axes = [], metric = "value", minimize = true, pending = false;
   show(title, state, products, charts, extra, element("h3", {}, "Log"), log);
 
   const act = (verb) => async () => {
@@ -136,6 +78,7 @@ async function studyPage(id) {
     title.textContent = study.name;
     metric = study.metric || metric;
     minimize = study.direction !== "maximize";
+    axes = study.axes;
     const active = ["queued", "running"].includes(study.state);
     const stages = study.stages.map((s) => element("tr", {},
       element("th", { scope: "row" }, s.name),
@@ -143,18 +86,21 @@ async function studyPage(id) {
       element("td", {}, `${s.complete + s.pruned + s.diverged + s.failed} of ${number(s.planned)}`),
       element("td", { class: "soft" }, `${s.pruned} pruned, ${s.failed} failed`)));
     state.replaceChildren(
-      element("p", {}, element("span", { class: `state ${study.state}` }, study.state), study.error ? `: ${study.error}` : ""),
+      element("p", {}, element("span", { class: `state ${study.state}` }, study.state), study.error ? `: ${study.error}` : "", study.archived ? " (archived)" : ""),
       element("div", { class: "row" },
-        active ? element("button", { onclick: act("cancel") }, "Cancel") : element("button", { onclick: act("resume") }, "Resume")),
-      element("table", {}, element("tbody", {}, ...stages)),
+        ...(study.archived ? [element("button", { onclick: act("restore") }, "Restore")]
+          : active ? [element("button", { onclick: act("cancel"), disabled: study.cancelling }, study.cancelling ? "Being cancelled …" : "Cancel")]
+            : [element("button", { onclick: act("resume") }, "Resume"), element("button", { onclick: act("archive") }, "Archive")])),
+      element("div", { class: "wide" }, element("table", {}, element("tbody", {}, ...stages))),
       study.best ? element("p", {}, element("strong", {}, `Best: ${study.best.label}, ${metric} ${number(study.best.value)}`),
         ` (${Object.entries(study.best.params).map(([k, v]) => `${k} ${number(v)}`).join(", ")})`) : "");
     const link = (path, text, download) => element("a", { href: `/api/v1/studies/${id}/${path}`, ...(download ? { download: "" } : { target: "_blank", rel: "noopener" }) }, text);
-    products.replaceChildren(...(study.best ? [link("report", "Report"), link("model.zip", "Model (ZIP)", true), link("model.onnx", "Model (ONNX)", true),
+    products.replaceChildren(...(study.best && !study.archived ? [link("report", "Report"), link("model.zip", "Model (ZIP)", true), link("model.onnx", "Model (ONNX)", true),
       link("trials?format=csv", "Trials (CSV)", true), element("a", { href: `#/predict/${id}` }, "Predict")] : []));
   }
   function drawCharts() {
     pending = false;
+    const trials = [...known.values()];
     let best = null;
     const steps = trials.map((t, x) => {
       const better = t.state === "complete" && t.value !== null && (best === null || (minimize ? t.value < best : t.value > best));
@@ -167,7 +113,8 @@ async function studyPage(id) {
     const pale = trials.slice(-40).map((t) => ({ points: curve(t), pale: true }));
     charts.replaceChildren(
       chart(`${metric} of each trial, and the best so far`, `History: ${trials.length} trials`, [{ points: steps }], points),
-      chart("Learning curves on the validation rows; the best trial in color", "Learning curves", [...pale, ...(leader ? [{ points: curve(leader) }] : [])], []));
+      chart("Learning curves on the validation rows; the best trial in color", "Learning curves", [...pale, ...(leader ? [{ points: curve(leader) }] : [])], []),
+      ...(axes.length ? [parallel(`The parameters of complete trials and their ${metric}; the best trial in color`, "Parallel coordinates", axes, metric, ranked(trials, minimize))] : []));
   }
   async function readLog() { log.textContent = await request("GET", `/studies/${id}/log`) || "Nothing yet."; }
 
@@ -175,7 +122,8 @@ async function studyPage(id) {
   readLog().catch(() => {});
   stream = new EventSource(`/api/v1/studies/${id}/events`);
   stream.addEventListener("trial", (event) => {
-    trials.push(JSON.parse(event.data));
+    const trial = JSON.parse(event.data);
+    known.set(trial.label, trial); // a stream that is opened again may repeat some
     if (!pending) { pending = true; setTimeout(drawCharts, 250); }
   });
   stream.addEventListener("state", (event) => drawState(JSON.parse(event.data)));
@@ -264,8 +212,15 @@ async function comparePage(ids) {
   const { studies } = await request("GET", `/compare?studies=${encodeURIComponent(ids)}`);
   const names = [...new Set(studies.flatMap((s) => Object.keys(s.best?.params || {})))];
   const row = (name, value) => element("tr", {}, element("th", { scope: "row" }, name), ...studies.map((s) => element("td", { class: "number" }, number(value(s)))));
-  show(element("h2", {}, "Compare studies"), element("div", { class: "wide" }, element("table", {},
-    element("thead", {}, element("tr", {}, element("th", { scope: "col" }, ""), ...studies.map((s) => element("th", { scope: "col", class: "number" }, element("a", { href: `#/study/${s.id}` }, s.name))))),
+  const every = await Promise.all(studies.map((s) => (s.archived ? { trials: [] } : request("GET", `/studies/${s.id}/trials`))));
+  const axes = [...new Map(studies.flatMap((s) => s.axes).map((axis) => [axis.name, axis])).values()];
+  const lines = studies.flatMap((s, place) => ranked(every[place].trials, s.direction !== "maximize").slice(-100)
+    .map((line) => ({ ...line, kind: `study-${place % 6}`, opacity: line.kind === "best" ? 1 : 0.35, title: `${s.name} ${line.title}` })));
+  const legend = studies.map((s, place) => element("li", {}, element("span", { class: `swatch study-${place % 6}` }), ` ${s.name} (${s.id})`));
+  show(element("h2", {}, "Compare studies"), element("ul", { class: "legend" }, ...legend),
+    axes.length ? parallel("The best 100 complete trials of each study", "Parallel coordinates of the studies", axes, [...new Set(studies.map((s) => s.metric))].join(", "), lines) : "",
+    element("div", { class: "wide" }, element("table", {},
+    element("thead", {}, element("tr", {}, element("th", { scope: "col" }, "Property"), ...studies.map((s) => element("th", { scope: "col", class: "number" }, element("a", { href: `#/study/${s.id}` }, s.name))))),
     element("tbody", {}, row("state", (s) => s.state), row("metric", (s) => s.metric), row("best value", (s) => s.best?.value),
       row("trials", (s) => s.finished), ...[...new Set(studies.flatMap((s) => Object.keys(s.best?.metrics || {})))].map((m) => row(m, (s) => s.best?.metrics[m])),
       ...names.map((name) => row(name, (s) => s.best?.params[name]))))));
@@ -335,7 +290,7 @@ async function route() {
     else if (page === "submit") await submitPage();
     else if (page === "compare") await comparePage(argument);
     else if (page === "predict") await predictPage(argument);
-    else await listPage();
+    else await listPage(page === "archived");
   } catch (error) {
     if (error.status === 401) tokenPage(); else { show(element("h2", {}, "Error")); tell(error.message); }
   }

@@ -10,7 +10,7 @@ from hpsearch.core.version import __version__
 from hpsearch.server.routes.common import ANSWERS, COOKIE, Reader, ServiceOf
 
 PAGES = Path(__file__).parents[1] / "pages"
-_TYPES = {"index.html": "text/html", "app.js": "text/javascript", "style.css": "text/css"}
+_TYPES = {"app.js": "text/javascript", "charts.js": "text/javascript", "style.css": "text/css"}
 _DENIED: dict[int | str, dict[str, Any]] = {code: ANSWERS[code] for code in (401, 403, 421)}
 PAGE_ROUTES = APIRouter(include_in_schema=False)
 OPERATION_ROUTES = APIRouter(responses=_DENIED)

@@ -21,8 +21,8 @@ def test_page(idle: TestServer) -> None:
     """It holds nothing of a study, so it needs no token."""
     index = idle.ask("GET", "/", token=None)
     assert index.status == 200 and b'<script src="/static/app.js">' in index.body
-    for name, media in (("app.js", "text/javascript"), ("style.css", "text/css")):
+    for name, media in (("app.js", "text/javascript"), ("charts.js", "text/javascript"), ("style.css", "text/css")):
         answer = idle.ask("GET", f"/static/{name}", token=None)
         assert answer.status == 200 and answer.headers["content-type"].startswith(media)
+        assert b"innerHTML" not in answer.body
     assert idle.ask("GET", "/static/other.js", token=None).status == 404
-    assert b"innerHTML" not in idle.ask("GET", "/static/app.js", token=None).body
