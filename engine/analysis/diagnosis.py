@@ -85,6 +85,7 @@ class Diagnosis:
         train, val, test: errors, all of one kind; None if they are not known.
         base_error: unavoidable error: that of people, of the best possible model, or of the noise; None if unknown.
         high: threshold above which a bias or a variance is high.
+        train_dev: error of rows like the training rows that were not trained on.
         stopped: training ended at a goal, so that the training error is intended and no bias.
 
     Raises:
@@ -97,6 +98,7 @@ class Diagnosis:
     base_error: float | None = 0.0
     high: float = HIGH
     stopped: bool = False
+    train_dev: ErrorEstimate | None = None
 
     def __post_init__(self) -> None:
         base = 0.0 if self.base_error is None else self.base_error
@@ -153,13 +155,20 @@ class Diagnosis:
 
     @property
     def high_variance(self) -> bool:
-        """True if the network does not generalize to the validation rows, or to the test rows."""
-        return any(gap.value > self.high and gap.low > 0 for gap in (self.val_gap, self.test_gap))
+        """True if the network does not generalize to new rows: those of train_dev, else of val or test."""
+        gaps = (self.val_gap, self.test_gap) if self.train_dev is None else (_gap(self.train_dev, self.train),)
+        return any(gap.value > self.high and gap.low > 0 for gap in gaps)
+
+    @property
+    def mismatch(self) -> bool:
+        """True if val or test rows are harder than new rows like the training rows (chapter 40, data mismatch)."""
+        gaps = [_gap(part, self.train_dev) for part in (self.val, self.test)]
+        return any(gap.value > self.high and gap.low > 0 for gap in gaps)
 
     @property
     def verdict(self) -> str:
         """The diagnosis in words: high bias, high variance, both or neither."""
-        names = [("high bias", self.high_bias), ("high variance", self.high_variance)]
+        names = [("high bias", self.high_bias), ("high variance", self.high_variance), ("data mismatch", self.mismatch)]
         found = " and ".join(name for name, is_high in names if is_high)
         if self.val_below_train:
             return found or "no high variance; bias cannot be judged"
@@ -168,7 +177,7 @@ class Diagnosis:
         return found or "neither high bias nor high variance"
 
     def __str__(self) -> str:
-        parts = {"train": self.train, "val": self.val, "test": self.test}
+        parts = {"train": self.train, "train_dev": self.train_dev, "val": self.val, "test": self.test}
         text = ", ".join(f"{name} error {part}" for name, part in parts.items() if part is not None)
         if self.base_error:
             text += f"; {self.base_error:.1%} is unavoidable"

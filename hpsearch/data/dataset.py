@@ -92,7 +92,7 @@ class Dataset:
 
     def part(self, part: Part) -> Rows | None:
         """Return the rows of a part, None if it is empty."""
-        return _mapped(self.folder, part, self.folds) if dict(self.rows)[part] else None
+        return _mapped(self.folder, part, self.folds) if dict(self.rows).get(part) else None
 
 
 def prepare(
@@ -164,6 +164,8 @@ def _prepare_variant(
         "val": rows.val,
         "test": (rows.test,) * len(folds),
     }
+    if rows.train_dev is not None:
+        parts["train_dev"] = (rows.train_dev,)
     for part, indices in parts.items():
         y = [preprocessing.targets(table.y[of_fold]) for preprocessing, of_fold in zip(folds, indices, strict=True)]
         targets = dataset.loss.targets(np.concatenate(y), dataset.outputs, DTYPE)

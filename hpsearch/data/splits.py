@@ -11,6 +11,7 @@ import numpy as np
 
 from engine.npz import BROKEN_NPZ, read_npz
 from hpsearch.core.files.regular_file import open_regular
+from hpsearch.core.seeds import derive
 from hpsearch.core.text import format_count
 from hpsearch.data.column_splits import Indices, folds_by_column, parts_by_column
 from hpsearch.data.frame import Frame
@@ -25,16 +26,23 @@ class SplitIndices(NamedTuple):
     Attributes:
         train, val: one array per fold; each fold has the same number of rows.
         test: the test rows, the same for all folds.
+        train_dev: rows drawn from the training rows and not trained on; empty without `split.train_dev`.
     """
 
     train: tuple[Indices, ...]
     val: tuple[Indices, ...]
     test: Indices
+    train_dev: Indices | None = None
 
     @property
     def counts(self) -> tuple[tuple[Part, int], ...]:
         """Number of rows of each part in one fold."""
-        return ("train", len(self.train[0])), ("val", len(self.val[0])), ("test", len(self.test))
+        counts: tuple[tuple[Part, int], ...] = (
+            ("train", len(self.train[0])),
+            ("val", len(self.val[0])),
+            ("test", len(self.test)),
+        )
+        return counts if self.train_dev is None else (*counts, ("train_dev", len(self.train_dev)))
 
 
 def with_split_file(table: Table, split: Split | None) -> Table:
@@ -67,6 +75,7 @@ def split_indices(table: Table, split: Split | None, seed: int) -> SplitIndices:
     Raises:
         DataError: a required part would be empty, a class has no training row, or the settings contradict the source.
     """
+    share = 0.0 if split is None else split.train_dev
     if split is not None and (split.file is not None or split.column is not None):
         split = None  # already in table.parts
     if "test" in table.parts and "val" not in table.parts and "train" in table.parts:
@@ -78,8 +87,26 @@ def split_indices(table: Table, split: Split | None, seed: int) -> SplitIndices:
                 _check_classes(table, train)
         return found
     parts = part_indices(table, split, seed)
-    _check_classes(table, parts["train"])
-    return SplitIndices((parts["train"],), (parts["val"],), parts["test"])
+    train, train_dev = parts["train"], None
+    if share:
+        train, train_dev = _without_train_dev(table, train, share, derive(seed, "train_dev"))
+    _check_classes(table, train)
+    return SplitIndices((train,), (parts["val"],), parts["test"], train_dev)
+
+
+def _without_train_dev(table: Table, train: Indices, share: float, seed: int) -> tuple[Indices, Indices]:
+    """Return the training rows without a share of them, and this share, drawn class by class.
+
+    Raises:
+        DataError: one of them would be empty.
+    """
+    shares: dict[Part, float] = {"train": 1 - share, "train_dev": share}
+    whole = replace(table, parts={})
+    drawn = _stratified(whole, train, shares, np.random.default_rng(seed))
+    for part, rows in drawn.items():
+        if not len(rows):
+            raise DataError(f"data.split: {len(train)} rows are too few: no row is left for {part}")
+    return drawn["train"], drawn["train_dev"]
 
 
 def fold_indices(table: Table, split: Split, count: int, seed: int) -> SplitIndices:

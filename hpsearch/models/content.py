@@ -117,7 +117,7 @@ class _DatasetContent(StrictModel):
     classes: list[str]
     fingerprint: str
     rarer: Annotated[int, Field(ge=0, le=1)]
-    rows: Annotated[list[Annotated[tuple[Part, _Count], Listed]], Field(max_length=3)]
+    rows: Annotated[list[Annotated[tuple[Part, _Count], Listed]], Field(max_length=4)]
     units: Annotated[list[Annotated[tuple[float, float], Listed]], Field(max_length=MAX_FOLDS)]
 
 

@@ -35,6 +35,7 @@ GRID_POINTS = 101  # along each side of the decision regions
 GRID_MARGIN = 0.08  # on each side, as a fraction of the range of the training rows
 BATCH_ROWS = 256  # maximum number of rows for histograms of activations and gradients
 BINS = 40
+SCORED_PARTS: tuple[Part, ...] = (*PART_NAMES, "train_dev")
 
 
 class PartPredictions(NamedTuple):
@@ -307,7 +308,7 @@ def _evidence(
         rest["zero"] = round(float((numbers <= ZERO).mean()), 6) if len(numbers) else 0.0
         rest["layers"] = _layer_evidence(spec, network, theta, dataset.part("train"), point)
     return Evidence(
-        errors={part: found for part in PART_NAMES if (found := _part_error(dataset, predictor, part))},
+        errors={part: found for part in SCORED_PARTS if (found := _part_error(dataset, predictor, part))},
         base_error=spec.source.base_error(),
         regression=not dataset.classes,
         **rest,
@@ -320,7 +321,7 @@ def _part_error(dataset: Dataset, predictor: Predictor, part: Part) -> PartError
     if rows is None:
         return None
     folds = dataset.folds
-    count = {"train": len(rows), "val": folds * len(rows), "test": len(rows)}[part]
+    count = folds * len(rows) if part == "val" else len(rows)
     if folds > 1 and part == "train":
         count += dict(dataset.rows)["val"]  # each row trains all networks but one
     if dataset.classes:

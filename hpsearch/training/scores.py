@@ -98,6 +98,10 @@ def final_scores(spec: Spec, dataset: Dataset, point: Point, weights: bytes) -> 
             fit = evaluate(network, theta, train)
             scores["fit/loss"] = float(fit.loss.mean())
             scores[f"fit/{_accuracy_name(dataset)}"] = float(fit.accuracy.mean())
+        if (train_dev := dataset.part("train_dev")) is not None:
+            aside = evaluate(network, theta, train_dev)
+            scores["train_dev/loss"] = float(aside.loss[0])
+            scores[f"train_dev/{_accuracy_name(dataset)}"] = float(aside.accuracy[0])
     return {name: value for name, value in scores.items() if math.isfinite(value)}
 
 

@@ -1,5 +1,6 @@
 """Damaged and hostile models and databases, made from valid ones: each number gives the same file again."""
 
+import contextlib
 import copy
 import io
 import json
@@ -243,7 +244,8 @@ def damaged_cell(column: str, cell: Any, draw: np.random.Generator) -> Any:
         return damage_bytes(cell, draw)
     if isinstance(cell, str):
         if cell.startswith("{") and draw.random() < 0.8:
-            return damage_json(json.loads(cell), draw)
+            with contextlib.suppress(ValueError):  # the cell is damaged already
+                return damage_json(json.loads(cell), draw)
         return damage_bytes(cell.encode(), draw).decode("utf-8", "replace")
     if isinstance(cell, int):
         return int(np.clip(cell + int(draw.choice([-1, 1, 100, -(2**40), 2**40])), -(2**62), 2**62))

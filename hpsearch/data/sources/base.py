@@ -3,7 +3,7 @@
 import abc
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Annotated, Any, Literal, Self, final, get_args
+from typing import Annotated, Any, Literal, Self, final
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +16,8 @@ from hpsearch.data.frame import Frame
 from hpsearch.data.preprocessing import PreprocessingConfig
 from hpsearch.data.split_column import SplitColumn
 
-Part = Literal["train", "val", "test"]
-PART_NAMES: tuple[Part, ...] = get_args(Part)
+Part = Literal["train", "val", "test", "train_dev"]  # the last one is drawn from the training rows
+PART_NAMES: tuple[Part, ...] = ("train", "val", "test")
 PositiveInt = Annotated[int, Field(ge=1)]
 
 
@@ -63,6 +63,11 @@ class Split(StrictModel):
         " only one fits.",
     )
     as_feature: bool = Field(False, description="The column of `by` or `groups` is also a feature.")
+    train_dev: Annotated[float, Field(ge=0, le=0.5)] = Field(
+        0.0,
+        description="Share of the training rows that is set aside at random and not trained on. Its error stands"
+        " between those of the training and validation rows: it tells variance from rows of another distribution.",
+    )
     file: str | None = Field(
         None,
         description="Text file with train, val or test in each line, or .npz file with these arrays of row indices.",
@@ -99,10 +104,11 @@ class Split(StrictModel):
     def _one_way(self) -> Self:
         """Reject combinations of ways to split; omitted fractions have their default values."""
         for name, others in (
-            ("folds", ("train", "val")),
+            ("folds", ("train", "val", "train_dev")),
             ("column", ("train", "val", "test", "folds", "by", "groups")),
             ("file", ("train", "val", "test", "folds", "column", "by", "groups")),
-            ("by", ("groups",)),
+            ("by", ("groups", "train_dev")),
+            ("groups", ("train_dev",)),
         ):
             others_given = [other for other in others if getattr(self, other) != type(self).model_fields[other].default]
             if getattr(self, name) is not None and others_given:

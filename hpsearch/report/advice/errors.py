@@ -29,10 +29,11 @@ def diagnosis_of(summary: "Summary", trial: Trial | None = None) -> Diagnosis | 
     trial = trial or summary.champion
     if trial is None:
         return None
-    train, val, test = (_estimate(summary, trial, part) for part in ("fit", "val", "test"))
+    train, train_dev, val, test = (_estimate(summary, trial, part) for part in ("fit", "train_dev", "val", "test"))
     if train is None or (val is None and test is None):
         return None
-    return Diagnosis(train, val, test, _base_error(summary, train), stopped=_stopped_at_goal(summary))
+    base, stopped = _base_error(summary, train), _stopped_at_goal(summary)
+    return Diagnosis(train, val, test, base, stopped=stopped, train_dev=train_dev)
 
 
 def _estimate(summary: "Summary", trial: Trial, part: str) -> ErrorEstimate | None:
@@ -88,6 +89,9 @@ def _limits(summary: "Summary", found: Diagnosis) -> Iterator[str]:
         )
     elif found.val is not None and found.test_gap.low > 0 and not found.val_gap.low > 0 and found.test_gap.value > HIGH:
         yield "val cannot show the gap that the test rows show: trust test."
+    if found.mismatch and found.train_dev is not None:
+        aside = f"Rows set aside from the training rows have an error of {found.train_dev}"
+        yield f"{aside}: what val or test have beyond it is due to another distribution, not to the network."
     if found.val_below_train:
         yield _why_below(summary)
     if found.bias_unknown:

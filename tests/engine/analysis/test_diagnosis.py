@@ -103,3 +103,17 @@ def test_invalid_errors() -> None:
             diagnose(*errors)
     with pytest.raises(EngineError, match="rows must be at least 1, got 0"):
         ErrorEstimate(0.1, 0)
+
+
+def test_rows_set_aside_tell_variance_from_a_mismatch() -> None:
+    """Ng 2018, chapter 41: errors of train, train-dev and dev of 1, 9 and 10 %, then 1, 1.5 and 10 %."""
+
+    def of(aside: float) -> Diagnosis:
+        rows = 20_000
+        errors = (ErrorEstimate(e, rows) for e in (0.01, 0.10, aside))
+        train, val, train_dev = errors
+        return Diagnosis(train, val, train_dev=train_dev)
+
+    assert of(0.09).verdict == "high variance" and not of(0.09).mismatch
+    assert of(0.015).verdict == "data mismatch" and not of(0.015).high_variance
+    assert str(of(0.015)).startswith("data mismatch: train error 1.0% (0.9% to 1.1%), train_dev error 1.5%")

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from hpsearch.data.sources import Part, Split, Table
 from hpsearch.data.sources.sklearn import SklearnSource
@@ -412,3 +414,28 @@ def test_too_small_classes_name_a_way_out() -> None:
     ):
         with pytest.raises(DataError, match=re.escape(words)):
             split_rows(table([0] * 60 + [1] * 2), split, 0)
+
+
+def test_a_share_of_the_training_rows_is_set_aside() -> None:
+    """It is drawn from the training rows alone, class by class; val and test stay as they are."""
+    y = np.repeat([0, 1], [300, 100])
+    table = Table(np.zeros((400, 1)), y, ("x",), ("a", "b"))
+    without = split_indices(table, Split(train=0.6, val=0.2, test=0.2), 3)
+    found = split_indices(table, Split(train=0.6, val=0.2, test=0.2, train_dev=0.1), 3)
+    assert found.train_dev is not None and without.train_dev is None
+    assert found.val[0].tolist() == without.val[0].tolist() and found.test.tolist() == without.test.tolist()
+    assert sorted([*found.train[0], *found.train_dev]) == sorted(without.train[0])
+    assert found.counts == (("train", 216), ("val", 80), ("test", 80), ("train_dev", 24))
+    assert np.bincount(y[found.train_dev]).tolist() == [18, 6]
+    assert split_indices(table, Split(train=0.6, val=0.2, test=0.2, train_dev=0.1), 3).train[0].tolist() == (
+        found.train[0].tolist()
+    )
+    fixed = replace(table, parts={"train": np.arange(0, 380), "val": np.arange(380, 400), "test": np.empty(0, int)})
+    of_column = split_indices(fixed, Split(column="part", train_dev=0.5), 3)
+    assert of_column.train_dev is not None and len(of_column.train_dev) == 190 and len(of_column.train[0]) == 190
+
+
+@pytest.mark.parametrize("other", [{"folds": 5}, {"by": "t"}, {"groups": "g"}])
+def test_rows_set_aside_need_one_training_part_at_random(other: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="already determines the split; remove train_dev"):
+        Split.model_validate({**other, "train_dev": 0.1})

@@ -118,3 +118,18 @@ def test_noise_is_no_reason_for_a_larger_network(tmp_path: Path) -> None:
 def test_sound_studies_are_not_alarmed(tmp_path: Path, name: str) -> None:
     _, advice, _ = ran(tmp_path, name, data={"source": "sklearn", "name": name})
     assert not {"leak", "repeated", "drift", "dead", "identical", "nothing learned"} & advice.keys()
+
+
+def test_rows_set_aside_show_that_val_rows_are_of_another_distribution(tmp_path: Path) -> None:
+    """Val and test rows are shifted, and 30 % of their labels are flipped: train_dev is learned, they are not."""
+    rng = np.random.default_rng(0)
+    rows = [f"{row},train" for row in noisy_rows(900, 0.0)]
+    for part in ("val", "test"):
+        for a, b in rng.normal(0.8, 1.0, (200, 2)):
+            rows.append(f"{a:.4f},{b:.4f},{int((a + b > 0) != (rng.random() < 0.3))},{part}")
+    data = table(tmp_path, "mismatch", ["a,b,y,part", *rows]) | {"split": {"column": "part", "train_dev": 0.2}}
+    summary, advice, text = ran(tmp_path, "mismatch", data=data)
+    assert summary.champion is not None and summary.champion.metrics["train_dev/accuracy"] > 0.95
+    assert text.startswith("Data mismatch") and "train_dev error" in text
+    assert "Rows set aside from the training rows have an error of" in text and "drift" in advice
+    assert summary.evidence is not None and summary.evidence.errors["train_dev"].rows == 180
