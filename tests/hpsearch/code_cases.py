@@ -86,6 +86,8 @@ def task_of(
     train = {"function": "train.py:train", "epochs": 6, **changes.pop("train", {})}
     if "command" in train:
         del train["function"]
+        if "{rate}" not in train["command"]:  # every parameter must be used
+            train["command"] = [*train["command"], "{rate}"]
     spec = own_spec(train=train, **changes)
     trial = TrialTask(0, POINT, SEED)
     dataset = dataset or Dataset.empty(str(folder))

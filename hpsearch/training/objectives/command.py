@@ -7,6 +7,7 @@ import queue
 import shutil
 import signal
 import string
+import subprocess
 import sys
 import tempfile
 import threading
@@ -14,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any, final
+from typing import IO, Any, NamedTuple, final
 
 from hpsearch.config.spec import CommandTraining, Spec
 from hpsearch.core.space import Point, Value
@@ -88,7 +89,7 @@ class _CommandSteps:
         arguments[0] = _program(arguments[0], task.code) or arguments[0]
         variables = dict.fromkeys(THREAD_VARIABLES, "1") | {REPORT_VARIABLE: str(self._report)}
         self._report.touch()
-        limit = None if train.timeout is None else train.timeout - trial.seconds
+        limit = TimeLimit(train.timeout, trial.seconds) if train.timeout is not None else None
         self._process = CommandProcess(arguments, task.code.folder, variables, self._report, limit)
 
     @property
@@ -113,6 +114,13 @@ class _CommandSteps:
         self._process.kill()
 
 
+class TimeLimit(NamedTuple):
+    """A limit on the time of a trial: the whole, and what it has used, in seconds."""
+
+    timeout: float
+    used: float
+
+
 @final
 class CommandProcess:
     """A running command in a process group of its own, which ends with this process.
@@ -121,18 +129,19 @@ class CommandProcess:
         folder: its current folder.
         variables: variables added to the environment.
         report: a file that it may write lines to.
-        limit: seconds after which it has failed; None for no limit.
+        limit: the time after which it has failed; None for no limit.
     """
 
     def __init__(
-        self, arguments: list[str], folder: str, variables: Mapping[str, str], report: Path, limit: float | None
+        self, arguments: list[str], folder: str, variables: Mapping[str, str], report: Path, limit: TimeLimit | None
     ) -> None:
-        self._end = None if limit is None else time.monotonic() + limit
+        self._end = None if limit is None else time.monotonic() + limit.timeout - limit.used
+        self._late = "" if limit is None else f"took longer than train.timeout, {limit.timeout:g} s"
         self._lines: queue.Queue[bytes | None] = queue.Queue(maxsize=10_000)
         self._errors: deque[str] = deque(maxlen=ERROR_LINES)
         self._report = report.open("rb")
         self._partial = b""
-        self.ended = False
+        self.ended, self._looks = False, 0
         try:
             self._group = ProcessGroup(arguments, folder, {**os.environ, **variables})
         except OSError as error:
@@ -172,6 +181,8 @@ class CommandProcess:
         self._group.kill()
         for reader in self._readers:
             reader.join(1)
+        if not any(reader.is_alive() for reader in self._readers):
+            self._group.close_pipes()
         self._report.close()
 
     def _next_line(self) -> bytes | None:
@@ -182,13 +193,33 @@ class CommandProcess:
             if self.ended:
                 return None
             if self._end is not None and time.monotonic() > self._end:
-                raise StepError("took longer than train.timeout")
-            with contextlib.suppress(queue.Empty):
+                raise StepError(self._late)
+            try:
                 line = self._lines.get(timeout=POLL_SECONDS)
-                if line is not None:
-                    return line
-                self._group.process.wait()
-                self.ended = True
+            except queue.Empty:
+                self._end_rest()
+                continue
+            if line is not None:
+                return line
+            self._await_exit()
+
+    def _await_exit(self) -> None:
+        """Wait for the exit of a command that has closed its output."""
+        try:
+            self._group.process.wait(None if self._end is None else max(0.0, self._end - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            raise StepError(self._late) from None
+        self.ended = True
+
+    def _end_rest(self) -> None:
+        """End what a command has left running that holds its output open; its last line has been read."""
+        if self._group.process.poll() is None:
+            return
+        self._looks += 1
+        if self._looks == 1:
+            self._group.kill_rest()
+        else:  # another session holds the output
+            self.ended = True
 
     def _reported(self) -> bytes | None:
         line = self._report.readline(MAX_OUTPUT_LINE)

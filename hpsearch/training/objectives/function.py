@@ -224,7 +224,9 @@ def checked_scores(item: Mapping[Any, Any], where: str) -> dict[str, float]:
     scores: dict[str, float] = {}
     for name, value in item.items():
         if not isinstance(name, str) or not re.fullmatch(METRIC_PATTERN, name) or len(name) > 100:
-            raise StepError(f"{where} the name {_short(name)}; a metric may contain letters, digits and _ - . : / only")
+            raise StepError(
+                f"{where} the name {_short(name)}; a metric may contain letters, digits, spaces and _ - . : / only"
+            )
         number = as_number(value)
         if number is None:
             raise StepError(f"{where} {_short(value)} for '{name}'; must be a number")

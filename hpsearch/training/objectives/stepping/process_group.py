@@ -64,17 +64,24 @@ class ProcessGroup:
         """Kill the group, and processes below it that have left it."""
         pid = self.process.pid
         below = descendants(pid)
-        with contextlib.suppress(OSError):
-            os.killpg(pid, signal.SIGKILL)
+        self.kill_rest()
         for other in below:
             with contextlib.suppress(OSError):
                 os.kill(other, signal.SIGKILL)
         self.process.wait()
+        self._tell("-")
+
+    def kill_rest(self) -> None:
+        """Kill the processes of the group, also if the program has ended."""
+        with contextlib.suppress(OSError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+
+    def close_pipes(self) -> None:
+        """Close the pipes, which no thread may be reading."""
         for pipe in (self.process.stdout, self.process.stderr, self.process.stdin):
             if pipe is not None:
                 with contextlib.suppress(OSError):
                     pipe.close()
-        self._tell("-")
 
     def _tell(self, action: str) -> None:
         _tell(self._guard, action, self.process.pid)
