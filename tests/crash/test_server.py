@@ -27,9 +27,9 @@ STUDY: dict[str, Any] = {
 
 
 @contextmanager
-def server(root: Path, port: int = 0) -> "Iterator[tuple[subprocess.Popen[str], Client]]":
+def server(root: Path, port: int = 0, allowed: str = "localhost") -> "Iterator[tuple[subprocess.Popen[str], Client]]":
     command = [sys.executable, "-m", "hpsearch", "serve", "--root", str(root), "--port", str(port), "--jobs", "2"]
-    command += ["--tracking-uri", "none"]
+    command += ["--tracking-uri", "none", "--allow-host", allowed]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "PYTHONUNBUFFERED": "1"}
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     process = subprocess.Popen(command, env=environment, **pipes)

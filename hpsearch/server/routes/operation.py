@@ -49,6 +49,6 @@ def _metrics(service: ServiceOf, _: Reader) -> str:
 def _session(request: Request, _: Reader, authorization: Annotated[str, Header()]) -> Response:
     """Set a cookie with the token, for the web page."""
     response, token = Response(status_code=204), authorization.partition(" ")[2].strip()
-    secure = request.url.scheme == "https"
+    secure = request.url.scheme == "https" or request.headers.get("origin", "").startswith("https://")  # by a proxy
     response.set_cookie(COOKIE, token, httponly=True, samesite="strict", secure=secure, path="/")
     return response
