@@ -37,8 +37,8 @@ class ColumnShift(NamedTuple):
 
     def __str__(self) -> str:
         if self.share:
-            return f"{self.column} {self.part:.0%} of the rows, {self.train:.0%} of the training rows"
-        return f"{self.column} {self.difference:+.2f} standard deviations"
+            return f"'{self.column}' in {self.part:.0%} of its rows, {self.train:.0%} of the training rows"
+        return f"'{self.column}' {self.difference:+.2f} standard deviations"
 
 
 class Drift(NamedTuple):

@@ -35,8 +35,8 @@ def test_a_shifted_column_and_a_category_are_named_first() -> None:
     found = compared(train, part)
     assert found.notable and {shift.column for shift in found.shifts} == {"c1", "c3"}
     texts = {shift.column: str(shift) for shift in found.shifts}
-    assert texts["c1"].startswith("c1 +") and texts["c1"].endswith("standard deviations")
-    assert "of the rows" in texts["c3"] and found.shifts[0].part > found.shifts[0].train
+    assert texts["c1"].startswith("'c1' +") and texts["c1"].endswith("standard deviations")
+    assert "of its rows" in texts["c3"] and found.shifts[0].part > found.shifts[0].train
     assert str(found).startswith(f"a classifier tells val rows from training rows with an AUC of {found.auc:.2f}")
 
 

@@ -31,6 +31,7 @@ def test_the_changes_are_made_and_the_best_point_is_the_guess(tmp_path: Path) ->
     guess = spec.parameters["learning_rate"].guess  # type: ignore[union-attr]
     assert guess == pytest.approx(of.champion.point["learning_rate"], rel=1e-5)
     assert "# The best l2, " in found.text and "#   train.epochs: 20 → 40" in found.text
+    assert "guess: " not in "".join(line for line in found.text.splitlines() if line.startswith("#"))
     with pytest.raises(OutputError, match="exists; name another file with --out"):
         write_follow_up(found, out)
     lines = "\n".join(follow_up_lines(found, of.spec, out, "small.db"))

@@ -50,7 +50,7 @@ def test_a_sound_table_has_two_lines_and_no_notes(tmp_path: Path) -> None:
 def test_drift_between_the_parts(tmp_path: Path) -> None:
     found = report(data=table(tmp_path, 4000, shift=1.5))
     assert paths(found) == ["data.split"] and "val rows come from another distribution" in found.notes[0].text
-    assert "a +1." in found.lines[0] and "standard deviations" in found.lines[0]
+    assert "'a' +1." in found.lines[0] and "standard deviations" in found.lines[0]
 
 
 def test_unscaled_columns_are_measured(tmp_path: Path) -> None:
