@@ -20,7 +20,7 @@ MAX_CANDIDATES = 1000  # names that a hint is chosen from
 MAX_PLACES = 3  # sections that have a key; a key of more sections says nothing
 TYPING_ERROR = 0.8  # similarity of words from which a word is taken for another one with a typing error
 MENUS_OF_TRAIN: dict[str, registry.Registry[Any]] = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "clip": CLIPS}
-SEARCHABLE_DATA = ("data.scale", "data.impute", "data.min_frequency", "data.max_categories")
+SEARCHABLE_DATA = ("data.scale", "data.impute", "data.min_frequency", "data.max_categories", "data.train_rows")
 
 
 class Place(NamedTuple):

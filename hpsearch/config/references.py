@@ -90,7 +90,8 @@ def preprocessing_values(spec: Spec) -> dict[str, tuple[Value, ...]]:
 
 def _data(data: Source) -> Iterator[Reference]:
     """Yield the settings of preprocessing."""
-    for name, menu in (("scale", SCALES), ("impute", IMPUTES), ("min_frequency", None), ("max_categories", None)):
+    numbers = dict.fromkeys(("min_frequency", "max_categories", "train_rows"))
+    for name, menu in {"scale": SCALES, "impute": IMPUTES, **numbers}.items():
         if hasattr(data, name):
             kind = None if menu else type(data).model_fields[name].rebuild_annotation()
             yield Reference(

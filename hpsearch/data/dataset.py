@@ -22,7 +22,7 @@ from hpsearch.data.column_warnings import NOTICE_CATEGORIES, class_warnings
 from hpsearch.data.frame import Column, Frame
 from hpsearch.data.preprocessing import DTYPE, FLOAT32_MAX, Preprocessing, fit
 from hpsearch.data.sources.base import PART_NAMES, Part, Source, Table
-from hpsearch.data.splits import SplitIndices, split_indices, with_split_file
+from hpsearch.data.splits import SplitIndices, split_indices, with_split_file, with_train_rows
 from hpsearch.errors import DataError, OutputError
 
 BLOCK_SIZE = 1 << 20  # numbers preprocessed and written at a time
@@ -41,7 +41,7 @@ class Dataset:
         outputs: number of the network's outputs.
         classes: names of the classes; empty for a regression.
         fingerprint: digest of the rows as read from the source.
-        rows: part → number of rows in each fold.
+        rows: part → number of rows in each fold; variants may have other numbers of training rows.
         folds: number of cross-validation folds; 1 without cross-validation.
         rarer: index of the rarer of two classes in the rows that are not test rows; the second one of equally frequent
             classes.
@@ -139,7 +139,9 @@ def prepare(
             subfolder = folder / str(number) if number else folder
             subfolder.mkdir(exist_ok=True)
             point = dict(zip(choices, values, strict=True))
-            dataset, folds = _prepare_variant(table, source, rows, point, replace(first, folder=str(subfolder)))
+            used = with_train_rows(rows, source.train_rows_at(point), derive(seed, "train rows"))
+            draft = replace(first, folder=str(subfolder), rows=used.counts)
+            dataset, folds = _prepare_variant(table, source, used, point, draft)
         except OSError as error:
             raise OutputError(f"{subfolder}: cannot be written: {error.strerror or error}") from None
         prepared.append((values, replace(dataset, number=number), folds))

@@ -45,6 +45,24 @@ class SplitIndices(NamedTuple):
         return counts if self.train_dev is None else (*counts, ("train_dev", len(self.train_dev)))
 
 
+def with_train_rows(rows: SplitIndices, count: int | None, seed: int) -> SplitIndices:
+    """Return a split with fewer training rows, in their order; those of a smaller number are some of a larger one.
+
+    Args:
+        count: training rows of each fold; None for all.
+
+    Raises:
+        DataError: there are not so many.
+    """
+    if count is None:
+        return rows
+    available = len(rows.train[0])
+    if count > available:
+        raise DataError(f"data.train_rows: there are {available:,} training rows, got {count:,}")
+    first = np.random.default_rng(seed).permutation(available)[:count]
+    return rows._replace(train=tuple(fold[np.sort(first)] for fold in rows.train))
+
+
 def with_split_file(table: Table, split: Split | None) -> Table:
     """Return the table with the parts that the file of `data.split.file` fixes, if there is one.
 

@@ -29,6 +29,7 @@ from hpsearch.report.tables import (
 )
 from hpsearch.search.confirm import CONFIDENCE
 from hpsearch.search.importance import importance
+from hpsearch.search.statistics.data_curve import data_curve
 from hpsearch.storage.records import Trial, checked_every, repeats
 from hpsearch.study.summary import Summary
 
@@ -64,6 +65,8 @@ def as_text(summary: Summary, *, all_trials: bool = False, details: bool = False
     parts += _baselines(summary)
     if line := ensemble_line(summary):
         parts.append(Text(line))
+    if (curve := data_curve(summary.spec, trials)) is not None:
+        parts.append(Text(curve.sentence))
     if all_trials:
         parts.append(_trials(summary, "All trials", trials))
     if details:

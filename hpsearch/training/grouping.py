@@ -60,7 +60,7 @@ def _plan(spec: Spec, dataset: Dataset, trial: TrialTask) -> _Plan:
     except EngineError:
         return _Plan(trial, trial.number, batched=False, cost=0.0)
     key = (network.shape_key, hyper.kind, dataset.at(trial.point).number)
-    rows = dict(dataset.rows)["train"] * dataset.folds
+    rows = dict(dataset.at(trial.point).rows)["train"] * dataset.folds
     cost = _epoch_cost(network, rows, min(hyper.batch_size, rows))
     alone = spec.engine.kernel == "compiled" and is_covered(network)
     return _Plan(trial, key, network.work <= MAX_BATCHED_WORK and not alone, cost)

@@ -41,10 +41,10 @@ def check_fit(spec: Spec, dataset: Dataset) -> None:
     check_metric(spec, dataset)
     if spec.ensemble is not None and not dict(dataset.rows)["val"]:
         raise DataError("ensemble: its members are selected by the validation rows, and there are none; see data.split")
-    rows = dict(dataset.rows)["train"]
     points = [(point, hyperparameters(spec.engine, point)) for point in build_space(spec.parameters).extreme_points()]
     smallest = min((hyper for _, hyper in points), key=lambda h: h.batch_size)
     for point, hyper in points:
+        rows = dict(dataset.at(point).rows)["train"]
         try:
             network = build_network(spec, dataset, point)
             trainer.check_fit(network, hyper, rows)

@@ -38,7 +38,7 @@ DOORS = {
     "hpsearch/models/serving.py": {"mlflow", "pandas"},
     **{
         f"hpsearch/report/html/{name}.py": {"plotly"}
-        for name in ("model_figures", "figures", "images", "page", "search_figures")
+        for name in ("data_figures", "model_figures", "figures", "images", "page", "search_figures")
     },
 }
 CHAIN, FOLDER, FILE, CLASS, FUNCTION = 15, 12, 400, 200, 50  # modules, files, lines, code lines, code lines

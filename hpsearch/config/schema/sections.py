@@ -121,6 +121,8 @@ def _data(spec: Schema, definitions: dict[str, Schema]) -> None:
             if key in properties:
                 number = next(form for form in properties[key]["anyOf"] if form["type"] == "integer")
                 _replace(source, key, {"anyOf": [number, PARAMETER]})
+        rows = next(form for form in properties["train_rows"]["anyOf"] if form["type"] == "integer")
+        _replace(source, "train_rows", {"anyOf": [rows, PARAMETER, {"type": "null"}]})
         if "missing" in properties:
             markers: Schema = {"type": "array", "items": SCALAR}
             by_column = {"type": "object", "additionalProperties": markers}

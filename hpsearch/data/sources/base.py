@@ -181,6 +181,13 @@ class Source(StrictModel, abc.ABC):
         None, description="Shape [channels, height, width] of a row that is an image. Default: rows are not images."
     )
 
+    train_rows: Annotated[int, Field(ge=1)] | str | None = Field(
+        None,
+        description="Number of training rows to use, drawn at random, or a parameter that lists such numbers, for a"
+        " learning curve by data: validation and test rows stay the same, and fewer rows are some of the more."
+        " Default: all.",
+    )
+
     def preprocessing_config(self, point: Point) -> PreprocessingConfig:
         """Return the preprocessing settings at a point, with parameter names replaced by their values."""
         settings = (field.name for field in fields(PreprocessingConfig) if hasattr(self, field.name))
@@ -191,6 +198,11 @@ class Source(StrictModel, abc.ABC):
     def base_error(self) -> float | None:
         """Return the error that no model can avoid, as share of wrong rows or 1 − R²; None if it is not known."""
         return None
+
+    def train_rows_at(self, point: Point) -> int | None:
+        """Return the number of training rows at a point; None for all of them."""
+        rows = point[self.train_rows] if isinstance(self.train_rows, str) else self.train_rows
+        return None if rows is None else int(rows)
 
     @abc.abstractmethod
     def load(self) -> Table:

@@ -49,14 +49,15 @@ def write_report(
         StorageError: the database holds no study.
         OutputError: a file cannot be written, or `png` is True and kaleido or a browser is not installed.
     """
-    from hpsearch.report.html import images, model_figures, search_figures
+    from hpsearch.report.html import data_figures, images, model_figures, search_figures
     from hpsearch.report.html.page import render_page
 
     missing = None if png is False else images.missing_renderer()
     if png and missing is not None:
         raise OutputError(missing)
     content = ReportContent.read(url, study)
-    search, model = list(search_figures.search_charts(content)), list(model_figures.model_charts(content))
+    search = [*search_figures.search_charts(content), *data_figures.data_charts(content)]
+    model = list(model_figures.model_charts(content))
     file = out or _default_file(url, content)
     try:
         file = Path(os.path.realpath(file)) if file.is_symlink() else file

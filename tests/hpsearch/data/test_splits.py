@@ -21,6 +21,7 @@ from hpsearch.data.splits import (
     parts_from_file,
     split_indices,
     with_split_file,
+    with_train_rows,
 )
 from hpsearch.errors import DataError
 
@@ -439,3 +440,16 @@ def test_a_share_of_the_training_rows_is_set_aside() -> None:
 def test_rows_set_aside_need_one_training_part_at_random(other: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match="already determines the split; remove train_dev"):
         Split.model_validate({**other, "train_dev": 0.1})
+
+
+def test_fewer_training_rows() -> None:
+    """They are some of the more, in their order; the other parts stay the same."""
+    whole = SplitIndices((np.arange(10, 60), np.arange(60, 110)), (np.arange(5), np.arange(5)), np.arange(5, 10))
+    found = {count: with_train_rows(whole, count, 3) for count in (5, 20, 50)}
+    for count, rows in found.items():
+        assert rows.val is whole.val and rows.test is whole.test and rows.counts[0] == ("train", count)
+        assert all((np.diff(fold) > 0).all() for fold in rows.train)
+    assert set(found[5].train[1]) < set(found[20].train[1]) < set(found[50].train[1]) == set(whole.train[1])
+    assert with_train_rows(whole, None, 3) is whole and found[5].train[0][0] != 10
+    with pytest.raises(DataError, match=r"^data\.train_rows: there are 50 training rows, got 51$"):
+        with_train_rows(whole, 51, 3)
