@@ -31,6 +31,7 @@ KEPT_MODELS = 8
 _MAKING = threading.Lock()  # one report or model is made at a time
 _MODELS: OrderedDict[tuple[str, str], Model] = OrderedDict()
 _MODELS_LOCK = threading.Lock()
+_COMMANDS: set[subprocess.Popen[str]] = set()  # that run
 
 
 def log(places: Places, id: str) -> str:
@@ -223,6 +224,12 @@ def _is_older(file: Path, folder: Path) -> bool:
     return any(part.exists() and part.stat().st_mtime_ns > file.stat().st_mtime_ns for part in parts)
 
 
+def end_commands() -> None:
+    """End the commands that run, because the server ends."""
+    for process in list(_COMMANDS):
+        process.kill()
+
+
 def _run(folder: Path, *arguments: str) -> None:
     """Run a command of hpsearch in a folder.
 
@@ -235,11 +242,14 @@ def _run(folder: Path, *arguments: str) -> None:
     pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
     with subprocess.Popen(command, cwd=folder, env=environment, text=True, **pipes) as process:
         limit_memory(process.pid, min(COMMAND_MEMORY, physical_memory() // 2))  # a small file may expand to a large one
+        _COMMANDS.add(process)
         try:
             said = process.communicate(timeout=COMMAND_SECONDS)[1]
         except subprocess.TimeoutExpired:
             process.kill()
             raise ServerError(f"{arguments[0]} has taken more than {COMMAND_SECONDS:.0f} seconds") from None
+        finally:
+            _COMMANDS.discard(process)
     if process.returncode:
         lines = [line.strip() for line in said.splitlines() if line.strip()]
         raise DataError(error_line(lines).removeprefix("error: "))

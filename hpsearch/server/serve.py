@@ -16,6 +16,7 @@ from hpsearch.server.http.guard import Limits
 from hpsearch.server.live.views import Views
 from hpsearch.server.places import Places
 from hpsearch.server.policy import Policy
+from hpsearch.server.products import end_commands
 from hpsearch.server.queue import Queue
 from hpsearch.server.runner import Runner, Share
 from hpsearch.server.tokens import TokenFile
@@ -102,6 +103,7 @@ def serve(options: ServerOptions, say: Callable[[str], None]) -> None:
         views = Views(queue, places)
         stack.callback(views.close)
         slow = stack.enter_context(slow_threads())
+        stack.callback(end_commands)
         service = Service(queue, places, runner, views, slow, policy, tokens, limits, options.most_queued)
         stack.callback(runner.stop)
         runner.start()

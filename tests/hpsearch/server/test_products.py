@@ -2,6 +2,8 @@
 
 import hashlib
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -53,3 +55,16 @@ def test_a_small_file_that_expands(places: Places, tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(products, "COMMAND_MEMORY", 300 << 20)
     with pytest.raises(DataError, match="out of memory"):
         products.study_file(places, "bomb.parquet", digest, "y")
+
+
+def test_commands_end_with_the_server(places: Places) -> None:
+    """Else the server would wait for them when it ends."""
+    begun = time.monotonic()
+    with ThreadPoolExecutor() as threads:
+        waiting = threads.submit(products._run, places.study(ID), "serve", "--port", "0")  # has no end
+        while not products._COMMANDS:
+            time.sleep(0.001)
+        products.end_commands()
+        with pytest.raises(DataError):
+            waiting.result()
+    assert time.monotonic() - begun < 20 and not products._COMMANDS
