@@ -21,7 +21,8 @@ from hpsearch.training.task import TrainingCode
 MAX_FILES, MAX_FILE_BYTES = 10_000, 1 << 30  # of the files that a study may name, and of their contents
 MAX_KEPT = 1 << 20  # bytes of a source file that is kept in the database
 _PACKAGE = Path(__file__).parents[2]
-_LOADED: list[TrainingCode] = []  # the code that this process has loaded last
+_LOADED: list[tuple[TrainingCode, frozenset[str]]] = []  # the code loaded last, and the modules loaded before it
+_OWN_PACKAGES, _INSTALLED = ("hpsearch", "engine"), {"site-packages", "dist-packages"}
 
 
 def changed_files(code: TrainingCode) -> list[str]:
@@ -79,14 +80,19 @@ def load_object(reference: str, code: TrainingCode) -> Any:
 
 
 def _forget_other_code(code: TrainingCode) -> None:
-    """Forget modules of other code that this process has loaded, such as an earlier version of the same files."""
-    for folder in {other.folder for other in _LOADED if other != code}:
+    """Forget modules of other code that this process has loaded, such as an earlier version of the same files.
+
+    Modules that were loaded before that code, installed ones and our own stay, also below the folder of the study file.
+    """
+    for other, before in [loaded for loaded in _LOADED if loaded[0] != code]:
         for name, module in list(sys.modules.items()):
             file = getattr(module, "__file__", None)
-            if file and folder and Path(file).is_relative_to(folder):
+            if name in before or not file or not other.folder or name.partition(".")[0] in _OWN_PACKAGES:
+                continue
+            if Path(file).is_relative_to(other.folder) and not _INSTALLED & set(Path(file).parts):
                 del sys.modules[name]
-    _LOADED.clear()
-    _LOADED.append(code)
+    if not _LOADED or _LOADED[0][0] != code:
+        _LOADED[:] = [(code, frozenset(sys.modules))]
 
 
 def split_reference(reference: str) -> tuple[str, str]:

@@ -1,5 +1,9 @@
 """Training by an estimator: scores, steps, resuming to the bit, and what fails a trial."""
 
+import hashlib
+import importlib
+import importlib.util
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,10 +15,11 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 from sklearn.metrics import accuracy_score, log_loss, root_mean_squared_error
 from threadpoolctl import threadpool_limits
 
+from hpsearch.training.objectives.code import load_object
 from hpsearch.training.objectives.estimator import score_estimators
 from hpsearch.training.objectives.stepping.progress import unpack_saved
 from hpsearch.training.objectives.stored_estimator import load_estimator
-from hpsearch.training.task import STATELESS
+from hpsearch.training.task import STATELESS, TrainingCode
 
 
 @pytest.fixture(autouse=True)
@@ -186,3 +191,28 @@ def test_final_scores(changes: dict[str, Any], tmp_path: Path) -> None:
         center, unit = dataset.units[0]
         rmse = root_mean_squared_error(y * unit + center, models[0].predict(x) * unit + center)
         assert scores["test/rmse"] == pytest.approx(rmse) and {"fit/loss", "fit/r2"} < {*scores}
+
+
+def test_other_code_is_forgotten_without_what_was_loaded_before(tmp_path: Path) -> None:
+    """A study file may lie in the folder of a project, with the modules of this process and its packages below it."""
+    (tmp_path / "helper.py").write_text("VALUE = 1")
+    (tmp_path / "known.py").write_text("")
+    (tmp_path / "one.py").write_text("import helper\nclass One:\n    value = helper.VALUE")
+    (tmp_path / "site-packages").mkdir()
+    (tmp_path / "site-packages" / "installed.py").write_text("")
+    spec = importlib.util.spec_from_file_location("known", tmp_path / "known.py")
+    assert spec is not None
+    sys.modules["known"] = known = importlib.util.module_from_spec(spec)
+    code = TrainingCode(str(tmp_path))
+    assert load_object("one.py:One", code).value == 1
+    sys.path.insert(0, str(tmp_path / "site-packages"))
+    installed = importlib.import_module("installed")
+    (tmp_path / "helper.py").write_text("VALUE = 22")
+    changed = code._replace(files=(("helper.py", hashlib.sha256(b"VALUE = 22").hexdigest()),))
+    try:
+        assert load_object("one.py:One", changed).value == 22
+        assert sys.modules["known"] is known and sys.modules["installed"] is installed
+    finally:
+        sys.path.remove(str(tmp_path / "site-packages"))
+        for name in ("known", "helper", "one", "installed"):
+            sys.modules.pop(name, None)
