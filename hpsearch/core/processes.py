@@ -178,17 +178,22 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
+END_ROUNDS = 100  # at most, of ending processes that start others
+
+
 def end_descendants(pid: int, keep: int = 0) -> None:
     """Kill the processes below a process.
 
     Args:
         keep: a process that is left running.
     """
-    for child in descendants(pid):
-        if child == keep:
-            continue
-        with contextlib.suppress(OSError):
-            os.kill(child, getattr(signal, "SIGKILL", signal.SIGTERM))
+    for _ in range(END_ROUNDS):  # while it is being ended, a process may start another one
+        living = [child for child in descendants(pid) if child != keep and start_time(child) is not None]
+        for child in living:
+            with contextlib.suppress(OSError):
+                os.kill(child, getattr(signal, "SIGKILL", signal.SIGTERM))
+        if not living:
+            break
     if pid == os.getpid():
         with contextlib.suppress(ChildProcessError, AttributeError):
             while os.waitpid(-1, os.WNOHANG) != (0, 0):
@@ -196,9 +201,16 @@ def end_descendants(pid: int, keep: int = 0) -> None:
 
 
 def memory_of(pid: int) -> int:
-    """Return the resident memory of a process and those below it, in bytes; 0 where the system does not tell."""
-    size, total = os.sysconf("SC_PAGE_SIZE"), 0
-    for each in (pid, *descendants(pid)):
+    """Return the resident memory of a process and those below it, in bytes; 0 where the system does not tell.
+
+    Pages that several of them share, as after a fork, count once.
+    """
+    size, below = os.sysconf("SC_PAGE_SIZE"), descendants(pid)
+    resident = proportional = 0
+    for each in (pid, *below):
         with contextlib.suppress(OSError, ValueError, IndexError):
-            total += int(Path(f"/proc/{each}/statm").read_text().split()[1]) * size
-    return total
+            resident += int(Path(f"/proc/{each}/statm").read_text().split()[1]) * size
+            if below:
+                rollup = Path(f"/proc/{each}/smaps_rollup").read_text()
+                proportional += int(rollup.partition("\nPss:")[2].split()[0]) * 1024
+    return proportional or resident

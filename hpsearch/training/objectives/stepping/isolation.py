@@ -37,10 +37,17 @@ def isolated(threads: int) -> Iterator[None]:
             stack.enter_context(contextlib.redirect_stdout(sink))
             stack.enter_context(contextlib.redirect_stderr(sink))
             stack.callback(end_descendants, os.getpid(), guard_this_process())
+            _allow_children()
         stack.callback(os.chdir, folder)
         if before:
             stack.callback(restore_generators, before)
         yield
+
+
+def _allow_children() -> None:
+    """Let this worker start processes by multiprocessing, as data loaders do; daemonic ones must not."""
+    with contextlib.suppress(AssertionError):  # it was started in a way that does not allow the change
+        multiprocessing.current_process().daemon = False
 
 
 def _limit_torch(threads: int) -> None:

@@ -1,10 +1,11 @@
 """Process groups that end with this process, even if it is killed.
 
-A guard process, one for each process that starts groups, reads a pipe with the groups that run now; when the pipe ends,
-it kills them. A program starts only after its group is known to the guard.
+A guard process, one for each process that starts groups, reads a pipe with the groups that run now; when the pipe ends
+or the process has ended, it kills them. A program starts only after its group is known to the guard.
 """
 
 import contextlib
+import ctypes
 import functools
 import os
 import signal
@@ -17,12 +18,19 @@ from hpsearch.core.processes import descendants
 
 # Waits for a line, so that nothing runs if this process ends before the guard knows the group.
 _START = 'read -r _ || exit 125; exec "$@" < /dev/null'
+PR_SET_CHILD_SUBREAPER = 36  # of Linux
 _GUARD = """
-import os, signal, sys
-groups = set()
-for line in sys.stdin:
-    action, group = line.split()
-    (groups.add if action == "+" else groups.discard)(int(group))
+import os, select, signal
+parent, groups, rest = os.getppid(), set(), b""
+while os.getppid() == parent:  # processes that it forks hold the pipe open
+    if not select.select([0], [], [], 0.2)[0]:
+        continue
+    content = os.read(0, 65536)
+    if not content:
+        break
+    *lines, rest = (rest + content).split(b"\\n")
+    for action, group in map(bytes.split, lines):
+        (groups.add if action == b"+" else groups.discard)(int(group))
 for group in groups:
     try:
         os.killpg(group, signal.SIGKILL)
@@ -93,11 +101,19 @@ def guard_this_process() -> int:
     Where the system does not allow it, processes that training code starts may outlive a worker that is killed.
     """
     guard = _guard(os.getpid())
+    _adopt_orphans(os.getpid())
     if os.getpgid(0) != os.getpid():
         with contextlib.suppress(OSError):
             os.setpgid(0, 0)
             _tell(guard, "+", os.getpid())
     return guard.pid
+
+
+@functools.lru_cache(maxsize=1)
+def _adopt_orphans(pid: int) -> None:
+    """Make this process the parent of orphans below it, so that they are found when they are to be ended."""
+    with contextlib.suppress(OSError, AttributeError):  # not Linux
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def _tell(guard: "subprocess.Popen[bytes]", action: str, group: int) -> None:
