@@ -24,7 +24,7 @@ from hpsearch.core.space import Point
 from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.data.preprocessing import DTYPE
 from hpsearch.errors import DataError
-from hpsearch.search.checks.lr_range import center_point
+from hpsearch.search.checks.lr_range import center_point, check_engine
 from hpsearch.training.network import build_network, check_fit
 
 SIGNAL_ROWS, CHECK_ROWS, OVERFIT_ROWS = 256, 8, 32
@@ -91,7 +91,9 @@ def inspect_network(spec: Spec) -> NetworkInspection:
 
     Raises:
         DataError: the data cannot be read, or the model does not fit them.
+        SpecError: other code than the engine trains the study.
     """
+    check_engine(spec, "inspect")
     with private_folder() as folder:
         dataset, _ = prepare(spec.source, spec.seed, folder, preprocessing_values(spec))
         check_fit(spec, dataset)

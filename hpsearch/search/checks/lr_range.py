@@ -8,12 +8,12 @@ from threadpoolctl import threadpool_limits
 from engine.analysis.range_test import RangeTest, range_test
 from hpsearch.config.instantiate import hyperparameters
 from hpsearch.config.references import preprocessing_values, search_space
-from hpsearch.config.spec import Spec
+from hpsearch.config.spec import Spec, Train
 from hpsearch.core.files.temporary import private_folder
 from hpsearch.core.seeds import derive
 from hpsearch.core.space import Axis, Point, Value
 from hpsearch.data.dataset import prepare
-from hpsearch.errors import DataError
+from hpsearch.errors import DataError, Mistake, SpecError
 from hpsearch.training.network import build_network, check_fit
 
 
@@ -37,6 +37,20 @@ def _center(axis: Axis) -> Value:
     return axis.to_value(round(center) if axis.integer else center)
 
 
+def check_engine(spec: Spec, where: str) -> None:
+    """Check that the engine trains a study.
+
+    Args:
+        where: the command that needs it.
+
+    Raises:
+        SpecError: other code trains it.
+    """
+    if not isinstance(spec.train, Train):
+        got = spec.train.described
+        raise SpecError([Mistake(where, "train", f"must be the settings of a network of the engine, got {got}")])
+
+
 def lr_range_test(spec: Spec, low: float, high: float, steps: int) -> LrRange:
     """Train with a learning rate that grows with each step, at the center of the study's space.
 
@@ -47,7 +61,9 @@ def lr_range_test(spec: Spec, low: float, high: float, steps: int) -> LrRange:
     Raises:
         DataError: the data cannot be read, or the model does not fit them.
         EngineError: bounds or steps are not valid.
+        SpecError: other code than the engine trains the study.
     """
+    check_engine(spec, "range-test")
     point = center_point(spec)
     with private_folder() as folder:
         dataset, _ = prepare(spec.source, spec.seed, folder, preprocessing_values(spec))

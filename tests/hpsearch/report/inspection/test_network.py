@@ -81,3 +81,15 @@ def test_parameters_are_those_of_the_network(tmp_path: Path) -> None:
     dataset, _ = prepare(spec.data, spec.seed, tmp_path)
     found = inspect_network(spec)
     assert found.parameters == int(build_network(spec, dataset, found.point).learned.sum())
+
+
+@pytest.mark.parametrize("command", ["inspect", "range-test"])
+def test_a_study_of_other_code_has_no_network(call: Call, tmp_path: Path, command: str) -> None:  # noqa: F811
+    (tmp_path / "code.py").write_text("def loss(point):\n    return 1.0\n")
+    study = tmp_path / "other.yaml"
+    study.write_text(
+        "name: other\ntrain: {function: 'code.py:loss'}\nmetric: {name: value, goal: minimize}\n"
+        "parameters: {x: {min: 0, max: 1}}\nstages: [{name: only, trials: 4}]\n"
+    )
+    said = call(command, study)
+    assert said.code == 2 and "must be the settings of a network of the engine, got code.py:loss" in said.err, said
