@@ -144,7 +144,7 @@ class Places:
 
     @property
     def full(self) -> str:
-        """Tells a user that the disk quota is used up."""
+        """The message that the disk quota is used up."""
         return f"the disk quota of this server, {self.quota:,} bytes, is used up; delete or archive studies"
 
     def size(self, id: str) -> int:
