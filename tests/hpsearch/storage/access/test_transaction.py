@@ -49,7 +49,15 @@ READING = {  # methods that only read: the test below compares what they return
     *("weights.keys", "weights.tested", "baselines.load", "ensemble.find", "trials.states", "trials.damaged"),
 }
 OTHERS = {
-    *("study.begin", "trials.load", "trials.count", "trials.numbers", "trials.checkpoint", "trials.checkpoints"),
+    *(
+        "study.begin",
+        "trials.load",
+        "trials.finished",
+        "trials.count",
+        "trials.numbers",
+        "trials.checkpoint",
+        "trials.checkpoints",
+    ),
     *("trials.progress", "weights.find", "lease.hold", "lease.holder", "lease.holders", "lease.is_running"),
     *("lease.heartbeat", "lease.write", "lease.study"),
 }
