@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, final
 
 from hpsearch.config.load import load_spec, spec_from_mapping
 from hpsearch.config.spec import Spec
-from hpsearch.errors import Mistake, SpecError, StorageError
-from hpsearch.models.export import champion_model, ensemble_model
+from hpsearch.errors import Mistake, OutputError, SpecError, StorageError
+from hpsearch.models.export import champion_model, ensemble_model, export_model, export_own_code
 from hpsearch.models.model import Model
+from hpsearch.models.predictors.build import has_predictor
 from hpsearch.storage.database import display_name, named_url
 from hpsearch.storage.records import Trial
 from hpsearch.storage.sqlite_file import default_tracking_uri, default_url
@@ -116,6 +117,31 @@ class StudyResult:
         if stored is None:
             raise StorageError(f"{display_name(self.url)}: the weights of {self.best.label} are not stored")
         return champion_model(self.summary.spec, storage, self.best, stored)
+
+    def export(self, folder: str | os.PathLike[str], *, ensemble: bool = False, onnx: bool = False) -> dict[str, Any]:
+        """Write the best model, or the ensemble, to a folder; of your own code, what it saved and its source files.
+
+        Returns the metadata of the model.
+
+        Args:
+            folder: a new folder, or one that holds a model.
+            onnx: also write `model.onnx`.
+
+        Raises:
+            StorageError: no trial is complete, or the weights are not stored.
+            OutputError: the folder cannot be written, or the model has no such form.
+        """
+        if ensemble or has_predictor(self.summary.spec):
+            return export_model(self.ensemble if ensemble else self.model, Path(folder), onnx=onnx).about
+        if onnx:
+            raise OutputError("the model is your own code, and only networks of the engine can be written as ONNX")
+        return read(self.url, lambda storage: self._export_own_code(storage, Path(folder)), self.summary.spec.name)
+
+    def _export_own_code(self, storage: StudyDatabase, folder: Path) -> dict[str, Any]:
+        stored = storage.weights.find(self.best)
+        if stored is None:
+            raise StorageError(f"{display_name(self.url)}: the weights of {self.best.label} are not stored")
+        return export_own_code(self.summary.spec, storage, self.best, stored, folder)
 
 
 def run(

@@ -179,8 +179,9 @@ def range_test_command(study: Path, low: float, high: float, steps: int, overrid
 @click.option("--raw", is_flag=True, help="Do not put ' before class names that begin with = + - @.")
 def predict_command(model: Path, rows: Path, out: Path, raw: bool) -> None:
     """Predict the ROWS of a CSV or Parquet file with the exported MODEL."""
-    from hpsearch.models.model import Model
     from hpsearch.models.prediction import predict_file
+    from hpsearch.models.predictors.own_code import predicting_model
 
-    count = predict_file(Model.load(model), rows, out, raw=raw)
+    with predicting_model(model) as loaded:
+        count = predict_file(loaded, rows, out, raw=raw)
     say(f"{out}: {count:,} predictions")

@@ -106,9 +106,8 @@ def next_command(database: str, out: Path | None, study_name: str | None) -> Non
 def export_command(database: str, folder: Path, ensemble: bool, onnx: bool, study_name: str | None) -> None:
     """Write the best model of the study in DATABASE to a self-contained folder."""
     from hpsearch.api import load_study
-    from hpsearch.models.export import export_model
     from hpsearch.report.tables import format_scores
 
     result = load_study(database_url(database), study=study_name)
-    model = export_model(result.ensemble if ensemble else result.model, folder, onnx=onnx)
-    say(f"{folder}: {model.about['study']} {model.about['trial']}, {format_scores(model.about['metrics'])}")
+    about = result.export(folder, ensemble=ensemble, onnx=onnx)
+    say(f"{folder}: {about['study']} {about['trial']}, {format_scores(about['metrics'])}")

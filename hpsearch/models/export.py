@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from math import isfinite
 from pathlib import Path
+from typing import Any
 
+from engine.types import EngineError
 from hpsearch.config.spec import Spec
 from hpsearch.core.atomic import recover_folder, replaced_folder
 from hpsearch.data.dataset import Dataset
@@ -13,10 +15,12 @@ from hpsearch.errors import DataError, OutputError, StorageError
 from hpsearch.models.members import Member
 from hpsearch.models.model import MODEL_FILES, Model
 from hpsearch.models.predictors.build import build_predictor
+from hpsearch.models.predictors.own_files import OWN_FILES, own_code_files
 from hpsearch.models.prepared import PreparedData
 from hpsearch.storage.database import display_name
 from hpsearch.storage.records import StoredEnsemble, StoredWeights, Trial
 from hpsearch.storage.study_db import StudyDatabase
+from hpsearch.training.objectives.stepping.progress import unpack_saved
 
 
 def export_model(model: Model, folder: Path, *, onnx: bool = False) -> Model:
@@ -54,6 +58,37 @@ def _check_folder(folder: Path) -> None:
             raise OutputError(f"{folder}: contains other files ({min(others)}); choose a new folder")
     elif folder.exists():
         raise OutputError(f"{folder}: must be a folder, is a file")
+
+
+def export_own_code(
+    spec: Spec, storage: StudyDatabase, trial: Trial, stored: StoredWeights, folder: Path
+) -> dict[str, Any]:
+    """Write what the user's own code has trained: what it saved, its parameters and its source files; return metadata.
+
+    Args:
+        folder: as for `export_model`.
+
+    Raises:
+        OutputError: the folder holds other files or cannot be written.
+        DataError: the stored weights or preprocessing are damaged.
+    """
+    try:
+        saved = unpack_saved(stored.weights)
+    except EngineError as error:
+        raise DataError(f"{trial.label}: what its code saved cannot be read: {error}") from None
+    prepared = PreparedData.at(_prepared(storage), spec, trial.point) if spec.data is not None else None
+    fingerprint = prepared.dataset.fingerprint if prepared else ""
+    about = _about(spec, trial, fingerprint, storage.study.load().version)
+    files, owned = own_code_files(spec, about, saved, storage.study.code(), prepared), (*MODEL_FILES, *OWN_FILES)
+    try:
+        recover_folder(folder, owned)
+        _check_folder(folder)
+        with replaced_folder(folder, owned) as draft:
+            for name, content in files.items():
+                (draft / name).write_bytes(content)
+    except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
+        raise OutputError(f"{folder}: cannot be written: {getattr(error, 'strerror', None) or error}") from None
+    return about
 
 
 def champion_model(spec: Spec, storage: StudyDatabase, trial: Trial, stored: StoredWeights) -> Model:
@@ -129,13 +164,18 @@ def build_model(
         predictor=build_predictor(spec, dataset, len(folds), trial, weights),
         preprocessing=tuple(folds),
         classes=dataset.classes,
-        about={
-            "study": spec.name,
-            "trial": trial.label,
-            "parameters": dict(trial.point),
-            "metrics": {name: value for name, value in trial.metrics.items() if isfinite(value)},
-            "data": dataset.fingerprint,
-            "version": version,
-            "spec": spec.model_dump(mode="json"),
-        },
+        about=_about(spec, trial, dataset.fingerprint, version),
     )
+
+
+def _about(spec: Spec, trial: Trial, fingerprint: str, version: str) -> dict[str, Any]:
+    """Return the metadata of a model."""
+    return {
+        "study": spec.name,
+        "trial": trial.label,
+        "parameters": dict(trial.point),
+        "metrics": {name: value for name, value in trial.metrics.items() if isfinite(value)},
+        "data": fingerprint,
+        "version": version,
+        "spec": spec.model_dump(mode="json"),
+    }

@@ -207,6 +207,7 @@ class Model:
         """
         try:
             recover_folder(folder, MODEL_FILES)
+            _check_own_code(folder)
             files = read_folder(folder, {"model.json": MAX_TEXT, "weights.npz": MAX_WEIGHTS})
             content = decode_mapping(files["model.json"])
             if content.get("format") != FORMAT:
@@ -228,6 +229,16 @@ class Model:
             except DataError as error:
                 raise DataError(f"{folder}: {error}") from None
         return model
+
+
+def _check_own_code(folder: Path) -> None:
+    """Raise a ValueError for a folder that `export_own_code` wrote."""
+    content = decode_mapping(read_folder(folder, {"model.json": MAX_TEXT})["model.json"])
+    if "own_code" in content:
+        code = content.get("trained_by")
+        raise ValueError(
+            f"it predicts by your own code, {code}, which is not run when a model is loaded; hpsearch predict runs it"
+        )
 
 
 def _complete_numbers(name: str, frame: Frame) -> Floats:
