@@ -179,9 +179,14 @@ class Queue:
         kind = sa.true() if archived is None else column.is_not(None) if archived else column.is_(None)
         return self._rows(*where, kind, limit=limit)
 
-    def counts(self) -> dict[str, int]:
-        """Return state → number of submissions, for all states."""
-        query = sa.select(_SUBMISSION.c.state, sa.func.count()).group_by(_SUBMISSION.c.state)
+    def counts(self, owner: str | None = None) -> dict[str, int]:
+        """Return state → number of submissions, for all states.
+
+        Args:
+            owner: name of the token whose submissions are counted; None for all.
+        """
+        own = sa.true() if owner is None else _SUBMISSION.c.owner == owner
+        query = sa.select(_SUBMISSION.c.state, sa.func.count()).where(own).group_by(_SUBMISSION.c.state)
         with translate_errors(self._url), self._engine.connect() as connection:
             found = {str(state): int(count) for state, count in connection.execute(query)}
         return {state: found.get(state, 0) for state in STATES}

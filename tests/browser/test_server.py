@@ -129,9 +129,16 @@ def test_accessible(closed_page: Any, link: str, tmp_path: Path, screenshot: Scr
         study = {"name": name, "stages": [{"name": "coarse", "trials": 12}], "pruning": "none"}
         (tmp_path / name).mkdir()
         ids.append(client.submit(cases.write(tmp_path / name, **study))["id"])
+    long = {"name": "long", "train.epochs": 3000, "train.early_stopping": None, "pruning": "none"}
+    (tmp_path / "long").mkdir()
+    running = client.submit(cases.write(tmp_path / "long", **long, stages=[{"name": "coarse", "trials": 50}]))["id"]
     for id in ids:
         assert [kind for kind, _ in client.events(id)][-1] == "done"
     page.reload()
+    page.get_by_label("Progress of long").wait_for()
+    page.get_by_text(re.compile(r"\d+ of 50")).wait_for()
+    check_accessible(page, "list-running", screenshot)
+    client.cancel(running)
     page.get_by_role("link", name="first").wait_for()
     check_accessible(page, "list", screenshot)
     for name in ("first", "second"):

@@ -41,6 +41,7 @@ async function listPage(archived) {
   const { studies } = await request("GET", `/studies?archived=${Boolean(archived)}`);
   const chosen = new Set();
   const compare = element("button", { disabled: true, onclick: () => { location.hash = `#/compare/${[...chosen].join(",")}`; } }, "Compare");
+  const cells = new Map(studies.map((s) => [s.id, element("td", { class: `state ${s.state}` }, s.state)]));
   const rows = studies.reverse().map((s) => {
     const box = element("input", { type: "checkbox", "aria-label": `Compare ${s.name}`, onchange: (event) => {
       event.target.checked ? chosen.add(s.id) : chosen.delete(s.id);
@@ -49,7 +50,7 @@ async function listPage(archived) {
     return element("tr", {},
       element("td", {}, box),
       element("td", {}, element("a", { href: `#/study/${s.id}` }, s.name)),
-      element("td", { class: `state ${s.state}` }, s.state),
+      cells.get(s.id),
       element("td", {}, s.owner),
       element("td", {}, time(s.created)),
       element("td", { class: "mistake" }, s.error || ""));
@@ -61,6 +62,12 @@ async function listPage(archived) {
       : archived ? element("p", {}, "No study is archived.") : element("p", {}, "There is no study yet. ", element("a", { href: "#/submit" }, "Submit one.")),
     element("div", { class: "row" }, archived ? null : compare,
       archived ? element("a", { href: "#/" }, "Studies that are not archived") : element("a", { href: "#/archived" }, "Archived studies")));
+  for (const s of studies.filter((s) => s.state === "running").slice(0, 20)) {
+    request("GET", `/studies/${s.id}`).then((now) => {
+      const cell = cells.get(s.id), planned = now.planned || 1;
+      if (now.planned) cell.append(" ", element("progress", { max: planned, value: now.finished, "aria-label": `Progress of ${s.name}` }), ` ${now.finished} of ${now.planned}`);
+    }).catch(() => {});
+  }
   if (studies.some((s) => ["queued", "running"].includes(s.state)) && !chosen.size) timer = setTimeout(() => chosen.size || route(), 3000);
 }
 

@@ -84,9 +84,11 @@ async def _create(
     submitted = Submitted(given.study, given.files, given.priority, hashlib.sha256(body).hexdigest())
     if service.places.left < 0:
         raise TooLarge(service.places.full)
-    counts = await run_in_threadpool(service.queue.counts)
-    if counts["queued"] + counts["running"] >= service.most_queued:
-        raise HTTPException(429, f"{service.most_queued} studies are waiting or running; try again later")
+    for owner, most in ((None, service.most_queued), (identity.name, service.most_queued // 2)):  # no token takes all
+        counts = await run_in_threadpool(service.queue.counts, owner)
+        if counts["queued"] + counts["running"] >= most:
+            whose = "" if owner is None else f" of the token '{owner}'"
+            raise HTTPException(429, f"{most} studies{whose} are waiting or running; try again later")
     arguments = service.queue, service.places, service.policy, submitted, identity.name, idempotency_key
     submission, notices = await service.slowly(submit, *arguments)
     service.runner.wake()

@@ -145,7 +145,12 @@ def test_rights(idle: TestServer) -> None:
 
 
 def test_a_full_queue(idle: TestServer) -> None:
-    for _ in range(50):
-        idle.submit()
+    for token in ("ann", "bob"):  # each takes its half
+        for _ in range(25):
+            idle.submit(token)
+        answer = idle.ask("POST", "studies", {"study": study_text()}, token=token)
+        assert answer.status == 429
+        if token == "ann":
+            assert "25 studies of the token 'ann' are waiting" in answer.json["detail"]
     answer = idle.ask("POST", "studies", {"study": study_text()})
     assert answer.status == 429 and "50 studies are waiting" in answer.json["detail"]
