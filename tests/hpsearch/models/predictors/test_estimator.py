@@ -2,6 +2,9 @@
 
 import json
 import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -188,3 +191,32 @@ def test_the_table_is_the_same_for_any_number_of_workers(tmp_path: Path) -> None
         hpsearch.run(content, storage=storage, tracking_uri="none", workers=workers)
         tables.append(cases.table(storage))
     assert tables[0] == tables[1] == tables[2]
+
+
+@pytest.mark.crash
+def test_the_table_is_the_same_after_kills(tmp_path: Path) -> None:
+    """The coordinator, and with it the workers, is killed at three moments; the study is then run to its end."""
+    tables = []
+    for kills in (0, 3):
+        folder = tmp_path / str(kills)
+        folder.mkdir()
+        content = given(folder, "classes")
+        content["stages"] = [{**STAGES[0], "trials": 6}]
+        (folder / "study.yaml").write_text(json.dumps(content), "utf-8")
+        command = [sys.executable, "-m", "hpsearch", "run", "study.yaml", "--tracking-uri", "none", "--workers", "2"]
+        database = folder / "boosting.db"
+        for kill in range(kills):
+            process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            deadline = time.monotonic() + 60
+            before = database.stat().st_mtime_ns if database.exists() else 0
+            while time.monotonic() < deadline and process.poll() is None:
+                wal = database.with_name("boosting.db-wal")
+                if wal.exists() and wal.stat().st_size > 0 and wal.stat().st_mtime_ns > before:
+                    break
+                time.sleep(0.05)
+            time.sleep(0.4 * kill)
+            process.kill()
+            process.wait()
+        subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL, timeout=200)
+        tables.append(cases.table(database))
+    assert tables[0] == tables[1]
