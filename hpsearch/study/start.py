@@ -95,7 +95,7 @@ def resume_study(
 
 
 def _resume_code(storage: StudyDatabase, spec: Spec, code: TrainingCode) -> None:
-    """Check that the training code is that of the trials; before the first trial, it may change.
+    """Check that the training code is that of the trials; before one has trained, it may change.
 
     Raises:
         StorageError: it has changed.
@@ -104,7 +104,8 @@ def _resume_code(storage: StudyDatabase, spec: Spec, code: TrainingCode) -> None
     new = dict(code.files)
     if old == new:
         return
-    if not any(storage.trials.count(name) for name in (PRIOR, *(stage.name for stage in spec.stages))):
+    trained = any(state != "running" for _, state in storage.trials.states())
+    if not trained and not any(storage.trials.progress(stage.name) for stage in spec.stages):
         storage.study.change_code(_stored_files(code))
         return
     changed = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
