@@ -176,14 +176,14 @@ def test_killed_at_commits(kind: str, whole: str, tmp_path: Path, step: int) -> 
             return
 
 
-@pytest.mark.parametrize("kills", [5, pytest.param(50, marks=pytest.mark.soak)], ids=["a few", "many"])
+@pytest.mark.parametrize("kills", [3, pytest.param(50, marks=pytest.mark.soak)], ids=["a few", "many"])
 @pytest.mark.parametrize("trained", ["function", "command"])
 def test_killed_at_any_moment(
     trained: str, kills: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Coordinators, workers and, by turns, the children of commands, whose trials then train again or fail."""
+    """Coordinators, workers and the commands, whose trials then train again."""
     monkeypatch.setitem(CODE, "function", ("train.py", SLOW))
-    draw, done = random.Random(kills), {"worker": 0, "coordinator": 0}
+    draw, done = random.Random(kills), {"worker": 0, "coordinator": 0, "command": 0}
     tables = list[str]()
     while sum(done.values()) < kills or len(tables) < 2:
         folder = tmp_path / str(len(tables))
@@ -198,7 +198,9 @@ def test_killed_at_any_moment(
                 while life.begun() and tables and sum(done.values()) < kills and resumed_times < 6:
                     with contextlib.suppress(subprocess.TimeoutExpired):
                         life.process.wait(draw.uniform(0, 0.7))
-                    if spared and draw.random() < 0.5 and life.kill_worker(draw):
+                    if spared and draw.random() < 0.4 and killed_command(life):
+                        done["command"], spared = done["command"] + 1, spared - 1
+                    elif spared and draw.random() < 0.5 and life.kill_worker(draw):
                         done["worker"], spared = done["worker"] + 1, spared - 1
                     elif life.process.poll() is None and life.kill():
                         done["coordinator"] += 1
@@ -217,6 +219,16 @@ def test_killed_at_any_moment(
         assert left(folder) == []
     with capsys.disabled():
         print(f"\n{trained}: {len(tables) - 1} studies, {done}")
+
+
+def killed_command(life: Life) -> bool:
+    """Kill a command that trains; return False if there is none."""
+    for pid, command in life.below().items():
+        if "train.sh" in command:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+                return True
+    return False
 
 
 def written(folder: Path, changes: dict[str, Any]) -> Path:

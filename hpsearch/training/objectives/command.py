@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple, final
 
 from hpsearch.config.spec import CommandTraining, Spec
+from hpsearch.core.resources import ResourceExhausted
 from hpsearch.core.space import Point, Value
 from hpsearch.core.text import printable
 from hpsearch.data.dataset import Dataset
@@ -250,6 +251,8 @@ class CommandProcess:
         code = self._group.process.returncode
         if code == 0:
             return
+        if code == -signal.SIGKILL:  # by the system or by hand, so the trial is not to blame
+            raise ResourceExhausted("the command was killed by SIGKILL, as when memory runs out")
         self._readers[1].join(1)
         names = {s.value: s.name for s in signal.Signals}
         how = f"was killed by {names.get(-code, -code)}" if code < 0 else f"exited with code {code}"

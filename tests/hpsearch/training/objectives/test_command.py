@@ -9,6 +9,7 @@ import pytest
 from code_cases import COMMAND, POINT, SHELL, continued, one, task_of, write_code
 
 from hpsearch.core.processes import start_time
+from hpsearch.core.resources import ResourceExhausted
 from hpsearch.errors import TrainingCodeError
 from hpsearch.training.objectives.command import check_program, filled
 from hpsearch.training.objectives.stepping.progress import unpack_saved
@@ -107,7 +108,6 @@ FAILS = {
     "no output": ("exit 0", "reported no scores: training ended before its first step"),
     "after its steps": ("echo '{\"val/loss\": 1}'; echo late >&2; exit 4", "the command exited with code 4: late"),
     "signal": ("kill -SEGV $$", "the command was killed by SIGSEGV"),
-    "killed": ("kill -9 $$", "the command was killed by SIGKILL"),
     "text": ('echo \'{"val/loss": "low"}\'', "the command reported 'low' for 'val/loss'; must be a number"),
     "null": ("echo '{\"val/loss\": null}'", "the command reported None for 'val/loss'; must be a number"),
     "another metric": ("echo '{\"loss\": 1}'", "reported no 'val/loss', the metric of the study; did you mean"),
@@ -124,6 +124,12 @@ def test_a_mistake_is_one_line(tmp_path: Path, kind: str) -> None:
     result = ran(tmp_path, script + "\n")
     assert (result.state, result.epochs) == ("failed", 0) and result.error is not None
     assert result.error.startswith(error) and "\n" not in result.error
+
+
+def test_a_command_that_is_killed_is_no_result_of_a_trial(tmp_path: Path) -> None:
+    """The system kills so when memory runs out; the trial trains again."""
+    with pytest.raises(ResourceExhausted, match="the command was killed by SIGKILL, as when memory runs out"):
+        ran(tmp_path, "kill -9 $$\n")
 
 
 def test_epochs_are_counted_from_the_checkpoint(tmp_path: Path) -> None:
