@@ -129,7 +129,7 @@ def _run(spec: "Spec | None", url: str, options: "Options", given_uri: str | Non
     console = Console()
     options = options._replace(executor=click.get_current_context().obj or options.executor)
     options = options._replace(notify=lambda text: say(f"note: {text}", err=True))
-    if notice := compilation_notice():
+    if notice := compilation_notice(spec):
         say(f"note: {notice}", err=True)
     arguments = [shlex.quote(display_name(url))]  # of a command; the session knows whether the study must be named
     with signals_recorded() as caught:

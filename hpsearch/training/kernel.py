@@ -12,9 +12,17 @@ from hpsearch.errors import KernelError
 from hpsearch.training.network import build_network
 
 
-def compilation_notice() -> str:
-    """Return a sentence for a command whose study may have to compile the kernel first; empty if it is compiled."""
-    if is_compiled() or importlib.util.find_spec("numba") is None:
+def compilation_notice(spec: Spec | None) -> str:
+    """Return a sentence for a command whose study may have to compile the kernel first; empty if it need not.
+
+    Args:
+        spec: None for a study that is resumed, whose spec is not yet read.
+    """
+    if (
+        (spec is not None and not isinstance(spec.train, Train))
+        or is_compiled()
+        or importlib.util.find_spec("numba") is None
+    ):
         return ""
     return "the first study on this machine compiles the engine, once (10 s)"
 

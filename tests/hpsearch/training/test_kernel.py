@@ -4,6 +4,7 @@ from pathlib import Path
 
 import cases
 import pytest
+from code_cases import own_spec
 
 from engine.kernels.choice import KernelUnavailable
 from hpsearch.config.spec import Spec
@@ -92,7 +93,9 @@ def test_other_networks_need_no_numba(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_notice_of_compilation(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "is_compiled", lambda: True)
-    assert compilation_notice() == ""
+    assert compilation_notice(None) == ""
     monkeypatch.setattr(module, "is_compiled", lambda: False)
     pytest.importorskip("numba", reason="needs the fast extra")
-    assert compilation_notice() == "the first study on this machine compiles the engine, once (10 s)"
+    assert compilation_notice(own_spec()) == ""
+    assert compilation_notice(cases.small()) == compilation_notice(None)
+    assert compilation_notice(None) == "the first study on this machine compiles the engine, once (10 s)"
