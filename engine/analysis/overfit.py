@@ -106,6 +106,7 @@ def _goal(chance: float, floor: float) -> float:
 def _floor(rows: Rows, network: Network) -> float:
     """Return the mean loss of constant predictions of the rows with equal inputs."""
     _, group = np.unique(rows.x.reshape(len(rows), -1), axis=0, return_inverse=True)
+    group = group.reshape(-1)  # NumPy 2.0 returns a column
     of_groups = [Rows(rows.x[group == k], rows.y[group == k]) for k in np.unique(group)]
     losses = (len(g) * constant_loss(g, network.outputs, classes=network.loss.classifies) for g in of_groups)
     return sum(losses) / len(rows)

@@ -22,6 +22,7 @@ from hpsearch.core.text import first_line, printable
 from hpsearch.errors import DataError
 
 TRUSTED_PACKAGES = ("sklearn", "xgboost", "lightgbm")  # whose classes are loaded
+_COMPILED_MODULES = {"_loss": "sklearn._loss._loss"}  # the name of a module before scikit-learn 1.7 → its path
 TRUST_VARIABLE = "HPSEARCH_TRUST"  # further packages or types, separated by commas
 MAX_ENTRIES = 1_000_000  # arrays of an estimator
 MAX_RATIO, MAX_UNPACKED = 200, 1 << 30  # beyond so many bytes, content may unpack to `MAX_RATIO` times its packed size
@@ -192,6 +193,8 @@ def _is_trusted(name: str, allowed: Collection[str]) -> bool:
     package, (module, _, attribute) = name.partition(".")[0], name.rpartition(".")
     if name in allowed:
         return True
+    if module in _COMPILED_MODULES:
+        return isinstance(getattr(importlib.import_module(_COMPILED_MODULES[module]), attribute, None), type)
     if package not in allowed:
         return False
     try:
