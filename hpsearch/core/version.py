@@ -1,6 +1,6 @@
 """Versions that determine a study's numbers."""
 
-__version__ = "0.9.0"
+__version__ = "0.10.0"
 
 
 def versions() -> str:
