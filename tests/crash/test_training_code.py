@@ -153,7 +153,7 @@ def whole(kind: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     return place.table()
 
 
-@pytest.mark.parametrize("workers", [1, 2, 4])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.soak), 2, 4])
 def test_any_number_of_workers(kind: str, whole: str, tmp_path: Path, workers: int) -> None:
     place, executor = Place(kind, tmp_path / "study"), Processes(workers, str(tmp_path))
     try:
