@@ -183,6 +183,8 @@ def test_killed_at_any_moment(
 ) -> None:
     """Coordinators, workers and the commands, whose trials then train again."""
     monkeypatch.setitem(CODE, "function", ("train.py", SLOW))
+    slow = SHELL.replace('  echo "$epoch', '  sleep 0.05\n  echo "$epoch')
+    monkeypatch.setitem(CODE, "command", ("train.sh", slow))
     draw, done = random.Random(kills), {"worker": 0, "coordinator": 0, "command": 0}
     tables = list[str]()
     while sum(done.values()) < kills or len(tables) < 2:
@@ -198,7 +200,7 @@ def test_killed_at_any_moment(
                 while life.begun() and tables and sum(done.values()) < kills and resumed_times < 6:
                     with contextlib.suppress(subprocess.TimeoutExpired):
                         life.process.wait(draw.uniform(0, 0.7))
-                    if spared and draw.random() < 0.4 and killed_command(life):
+                    if spared and trained == "command" and draw.random() < 0.8 and killed_command(life):
                         done["command"], spared = done["command"] + 1, spared - 1
                     elif spared and draw.random() < 0.5 and life.kill_worker(draw):
                         done["worker"], spared = done["worker"] + 1, spared - 1
@@ -222,12 +224,14 @@ def test_killed_at_any_moment(
 
 
 def killed_command(life: Life) -> bool:
-    """Kill a command that trains; return False if there is none."""
-    for pid, command in life.below().items():
-        if "train.sh" in command:
-            with contextlib.suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
-                return True
+    """Wait a second for a command that trains, and kill it; return False if there was none."""
+    end = time.monotonic() + 1
+    while time.monotonic() < end and life.process.poll() is None:
+        for pid, command in life.below().items():
+            if "\0train.sh" in command:
+                with contextlib.suppress(OSError):
+                    os.kill(pid, signal.SIGKILL)
+                    return True
     return False
 
 
