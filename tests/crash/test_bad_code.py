@@ -23,6 +23,7 @@ from hpsearch.training.task import Task, TrialTask
 
 pytestmark = [pytest.mark.crash, needs_proc]
 
+SLEEP = f"1001.{os.getpid()}"  # seconds, by which other runs of this test are told apart
 CODE = """
 import ctypes, multiprocessing, os, subprocess, sys, threading, time
 
@@ -48,7 +49,7 @@ def train(params):
             if os.fork() == 0:
                 for _ in range(5): os.fork()
                 time.sleep(1000)
-        subprocess.Popen(["sleep", "1001"], start_new_session=True)
+        subprocess.Popen(["sleep", "SLEEP"], start_new_session=True)
         threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()
     if kind == "loader":
         context = multiprocessing.get_context("fork")
@@ -74,7 +75,7 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Processes, 
 def bad_task(folder: Path, kind: str, **train: Any) -> Task:
     parameters = {"kind": {"values": list(dict.fromkeys([kind, "good", "other"]))}}
     train = {"epochs": 1, "timeout": 1.0, "memory": "600MB", **train}
-    task = task_of(folder, CODE, train=train, parameters=parameters)
+    task = task_of(folder, CODE.replace("SLEEP", SLEEP), train=train, parameters=parameters)
     return Task(task.spec, task.dataset, (TrialTask(0, {"kind": kind}, SEED),), 1, code=task.code)
 
 
@@ -119,7 +120,7 @@ def sleeping() -> list[int]:
     for pid in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError):
             content = Path(f"/proc/{pid}/cmdline").read_bytes()
-            found += [int(pid)] if content == b"sleep\x001001\x00" and start_time(int(pid)) is not None else []
+            found += [int(pid)] if content == f"sleep\0{SLEEP}\0".encode() and start_time(int(pid)) is not None else []
     return found
 
 
