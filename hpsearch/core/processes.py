@@ -25,6 +25,7 @@ from hpsearch.core.resources import ResourceExhausted
 
 # Modules that the fork server imports once for all children.
 PRELOAD = ["hpsearch.core.resources.child_errors", "hpsearch.training.preload"]
+REMOVALS = 100  # attempts
 _STARTING = threading.RLock()  # held while a child starts: globals of this process change, and are restored
 
 
@@ -131,12 +132,21 @@ def init_worker(scratch: str) -> threading.Thread:
 
     def watch() -> None:
         wait([parent.sentinel])
-        shutil.rmtree(scratch, ignore_errors=True)
+        _remove_folder(scratch)
         os._exit(1)  # sys.exit would end this thread only, not the training in the main thread
 
     thread = threading.Thread(target=watch, name="watch", daemon=True)
     thread.start()
     return thread
+
+
+def _remove_folder(folder: str) -> None:
+    """Remove a folder that other children remove too, while one of them may still create a file in it."""
+    for _ in range(REMOVALS):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not os.path.lexists(folder):
+            return
+        time.sleep(0.01)
 
 
 def start_time(pid: int) -> float | None:

@@ -4,6 +4,7 @@ Written against the interface of ASGI, so that bodies are counted while they arr
 """
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -20,6 +21,7 @@ SAFE = ("GET", "HEAD")
 METHODS = (*SAFE, "POST", "PUT", "DELETE")
 MEDIA_TYPES = ("application/json", "application/yaml", "text/csv", "application/octet-stream")
 MAX_STUDY, MAX_BODY = 1 << 20, 1 << 16  # bytes of a study; of other bodies, but for uploads and rows to predict
+DRAINED_BYTES, DRAIN_SECONDS = 1 << 24, 1.0  # of a body that is refused
 BODY_SECONDS, BODY_RATE = 30.0, 4096  # for a body, and for each further part of it, in bytes a second
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:;"
@@ -74,16 +76,19 @@ class Guard:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
+                if message["status"] >= 400:
+                    await body.drain()
                 present = {name.lower() for name, _ in message.get("headers", ())}
                 extra = [pair for pair in _HEADERS if pair[0] not in present]
                 message = {**message, "headers": [*message.get("headers", ()), *extra]}
             await send(message)
 
+        body = _Body(receive, expected=any(name.lower() == b"expect" for name, _ in scope["headers"]))
         try:
             if scope["type"] != "http":  # a websocket, of which there are none
                 raise _Refused(403, "not a request of this server")
-            largest = self._check(scope)
-            await self._app(scope, _limited(receive, largest), guarded_send)
+            body.largest = self._check(scope)
+            await self._app(scope, body.receive, guarded_send)
         except _Refused as refused:
             if scope["type"] == "http" and not started:
                 await _answer(guarded_send, refused.status_code, refused.detail)
@@ -145,26 +150,42 @@ def _length(headers: dict[bytes, list[bytes]]) -> int:
     return int(text or 0)
 
 
-def _limited(receive: Receive, largest: int) -> Receive:
-    """Return a function that receives a body, which must be neither larger nor slower than allowed."""
-    received, begun = 0, time.monotonic()
+@final
+class _Body:
+    """The body of a request, which must be neither larger nor slower than allowed."""
 
-    async def limited() -> HttpMessage:
-        nonlocal received
+    def __init__(self, receive: Receive, *, expected: bool) -> None:
+        self.largest = 0  # bytes
+        self._expected = expected  # the client sends it once it is asked for it
+        self._receive = receive
+        self._received, self._begun = 0, time.monotonic()
+        self._ended = False  # what follows is the end of the connection, however late
+
+    async def receive(self) -> HttpMessage:
         try:
-            left = begun + BODY_SECONDS + received / BODY_RATE - time.monotonic()
-            message = await (receive() if received < 0 else asyncio.wait_for(receive(), max(0.0, left)))
+            left = self._begun + BODY_SECONDS + self._received / BODY_RATE - time.monotonic()
+            message = await (self._receive() if self._ended else asyncio.wait_for(self._receive(), max(0.0, left)))
         except TimeoutError:
             raise _Refused(408, "the body did not arrive in time") from None
         if message["type"] == "http.request":
-            received += len(message.get("body", b""))
-            if received > largest:
-                raise _Refused(413, f"the body must have at most {largest:,} bytes")
-            if not message.get("more_body", False):
-                received = -1  # what follows is the end of the connection, however late
+            self._received += len(message.get("body", b""))
+            self._ended = not message.get("more_body", False)
+            if self._received > self.largest:
+                raise _Refused(413, f"the body must have at most {self.largest:,} bytes")
         return message
 
-    return limited
+    async def drain(self) -> None:
+        """Read what is left of a body that is refused, within limits.
+
+        A connection that is closed with unread data is reset, and the client may lose the answer.
+        """
+        left = 0 if self._expected and not self._received else DRAINED_BYTES
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                while not self._ended and left > 0:
+                    message = await self._receive()
+                    left -= len(message.get("body", b""))
+                    self._ended = not message.get("more_body", False)
 
 
 async def _answer(send: Send, status: int, message: str) -> None:

@@ -1,5 +1,6 @@
 """Child processes: how they start, and how they end."""
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -147,3 +148,22 @@ def test_no_folder_is_short_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "folder_for_sockets", lambda: None)
     with pytest.raises(ResourceExhausted, match="name a shorter folder for temporary files in TMPDIR"):
         processes._use_private_sockets.__wrapped__()
+
+
+def test_a_folder_in_which_a_file_is_still_created(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another child that starts may do so while the folder is removed."""
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    late = [folder / "late", folder / "later"]
+
+    def rmtree(path: str, ignore_errors: bool) -> None:
+        for file in folder.iterdir():
+            file.unlink()
+        if late:
+            late.pop().touch()
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+
+    monkeypatch.setattr(processes.shutil, "rmtree", rmtree)
+    processes._remove_folder(str(folder))
+    assert not folder.exists() and late == []

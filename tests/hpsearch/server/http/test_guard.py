@@ -90,6 +90,20 @@ def test_large_bodies(server: TestServer) -> None:
     assert b" 413 " in raw(server, head + token + b"Transfer-Encoding: chunked\r\n\r\n" + chunk * 17).split(b"\r\n")[0]
 
 
+@pytest.mark.parametrize("length", ["Content-Length: 1200000", "Transfer-Encoding: chunked"])
+def test_a_refusal_arrives_while_the_body_is_sent(server: TestServer, length: str) -> None:
+    """A connection that is closed with unread data is reset, and the answer with it."""
+    head = f"POST /api/v1/studies HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nContent-Type: application/json\r\n"
+    block = b"x" * 60_000 if "Length" in length else b"ea60\r\n" + b"x" * 60_000 + b"\r\n"
+    with socket.create_connection(("127.0.0.1", server.port), 20) as connection:
+        connection.sendall(f"{head}Authorization: Bearer {'a' * 20}\r\n{length}\r\n\r\n".encode())
+        for _ in range(20):
+            time.sleep(0.01)
+            connection.sendall(block)
+        connection.sendall(b"" if "Length" in length else b"0\r\n\r\n")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 413")
+
+
 def test_slow_bodies(server: TestServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guard, "BODY_SECONDS", 0.3)
     head = b"POST /api/v1/studies HTTP/1.1\r\nHost: HOST\r\nContent-Type: application/json\r\nContent-Length: 10\r\n"
