@@ -13,6 +13,10 @@ from hpsearch.config.load import spec_from_mapping
 from tests.hpsearch.paths import REPOSITORY
 
 OWN = REPOSITORY / "studies" / "own"
+QUICK = {  # fewer and shorter trials
+    "pytorch": ("stages.0.budget=1", "stages.1.budget=2", "stages.2.seeds=2"),
+    "boosting": ("train.epochs=3", "stages.0.trials=4", "stages.1.trials=2", "stages.2.top=1"),
+}
 GOALS = {"branin": 0.6, "command": 0.01, "pytorch": 0.25, "boosting": 1.0}  # that the best trial reaches
 
 
@@ -27,8 +31,7 @@ def test_examples(study: str, tmp_path: Path) -> None:
         pytest.skip("needs torch")
     folder = tmp_path / "own"
     shutil.copytree(OWN, folder)
-    quick = ("stages.0.budget=1", "stages.1.budget=2", "stages.2.seeds=2") if study == "pytorch" else ()
-    result = hpsearch.run(folder / f"{study}.yaml", overrides=quick, tracking_uri="none", workers=2)
+    result = hpsearch.run(folder / f"{study}.yaml", overrides=QUICK.get(study, ()), tracking_uri="none", workers=2)
     assert result.best_value < GOALS[study]
     assert set(result.trials.state) <= {"complete", "pruned"}
 

@@ -21,6 +21,7 @@ _CODES = {  # error number → what has run out
 _TEXTS = {  # part of a message of an exception of another type → what has run out
     "can't start new thread": "no more threads can be started: the memory or the number of processes is limited",
     "failed to map segment from shared object": _CODES[errno.ENOMEM],
+    "cannot map zero-fill pages": _CODES[errno.ENOMEM],
     "No usable temporary directory": "no folder for temporary files can be written; name one in TMPDIR",
     "annot allocate memory": _CODES[errno.ENOMEM],
     "Too many open files": _CODES[errno.EMFILE],

@@ -44,6 +44,7 @@ FILES = "too many open files; raise the limit with: ulimit -n"
         (oserror(errno.EMFILE, "rows.npy"), f"{FILES} (rows.npy)"),
         (oserror(errno.ENOSPC, "/tmp/x"), "no space left on the disk (/tmp/x)"),
         (ImportError("libm.so: failed to map segment from shared object"), "out of memory"),
+        (ImportError("index.so: cannot map zero-fill pages"), "out of memory"),
         (ImportError("libm.so: cannot open shared object file: Too many open files"), FILES),
         (FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']"), "no folder for temporary"),
         (RuntimeError("can't start new thread"), "no more threads can be started"),
