@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 History = dict[str, list[float]]  # name, such as "val/loss" → curve, one value for each evaluated epoch
 BaselineName = Literal["constant", "linear", "boosting"]
-STATELESS = b""  # the checkpoint of a trial whose code saves nothing: it trains again from its seed
+STATELESS = b"stateless"  # the checkpoint of a trial whose code saves nothing: it trains again from its seed
 TrialState = Literal["running", "complete", "pruned", "diverged", "failed"]
 
 

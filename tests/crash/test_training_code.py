@@ -176,7 +176,7 @@ def test_killed_at_commits(kind: str, whole: str, tmp_path: Path, step: int) -> 
             return
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(50, marks=pytest.mark.soak)], ids=["a few", "many"])
+@pytest.mark.parametrize("kills", [2, pytest.param(50, marks=pytest.mark.soak)], ids=["a few", "many"])
 @pytest.mark.parametrize("trained", ["function", "command"])
 def test_killed_at_any_moment(
     trained: str, kills: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -5,6 +5,7 @@ import os
 import random
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -83,14 +84,21 @@ def test_study_files_in_the_readme(tmp_path: Path) -> None:
         assert notices == []
 
 
+TRAIN = """
+def train(params, seed):
+    for epoch in range(27):
+        yield params["learning_rate"] / (epoch + 1)
+"""
 SNIPPETS = [(path, number) for path in DOCUMENTS for number, _ in enumerate(fenced(path, "python"))]
 
 
 @pytest.mark.experiments
 @pytest.mark.parametrize(("path", "number"), SNIPPETS, ids=lambda value: name(value) if isinstance(value, Path) else "")
 def test_python_snippets_run(path: Path, number: int, tmp_path: Path) -> None:
-    """In a folder with a small study of the same name, in a process of their own."""
+    """In a folder with a small study of the same name and training code, in a process of their own."""
     (tmp_path / "studies").mkdir()
+    shutil.copytree(STUDIES / "own", tmp_path / "studies" / "own")
+    (tmp_path / "train.py").write_text(TRAIN, "utf-8")
     cases.write(tmp_path / "studies").rename(tmp_path / "studies" / "digits.yaml")
     snippet = tmp_path / "snippet.py"
     snippet.write_text(fenced(path, "python")[number], "utf-8")

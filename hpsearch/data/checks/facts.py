@@ -57,9 +57,9 @@ def row_facts(dataset: Dataset, preprocessing: Preprocessing | None) -> RowFacts
             if (others_keys := row_keys(rows.x, rows.y)) is not None
         ]
     known = [first, *([others["val"]] if "val" in others else [])]
-    inputs = row_keys(np.concatenate([rows.x for rows in known])) if keys is not None else None
-    if inputs is not None:
-        noise = noise_floor(inputs, np.concatenate([rows.y for rows in known]), classes=classes)
+    inputs = [hashed for rows in known if keys is not None and (hashed := row_keys(rows.x)) is not None]
+    if len(inputs) == len(known):
+        noise = noise_floor(np.concatenate(inputs), np.concatenate([rows.y for rows in known]), classes=classes)
     spread = first.x.reshape(len(first.x), -1)[:4096].astype(np.float64).std(axis=0)
     spread = spread[spread > 0]
     smallest, largest = (float(spread.min()), float(spread.max())) if len(spread) else (1.0, 1.0)

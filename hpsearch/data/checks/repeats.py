@@ -8,7 +8,7 @@ import numpy.typing as npt
 from engine.types import Floats
 
 MAX_NUMBERS = 100_000_000  # of rows; larger tables are not searched for repeated rows
-BLOCK = 1 << 22  # numbers hashed at a time
+BLOCK = 1 << 18  # numbers hashed at a time
 _Keys = npt.NDArray[np.uint64]
 
 

@@ -89,10 +89,12 @@ class StageTraining:
         seed = train_seed(self._context.spec, self._stage, number, len(self._trials))
         task = TrialTask(number, self._trials[number].point, seed)
         partial = self._partial.get(number)
-        if partial is None or partial.checkpoint:
-            return task if partial is None else resumed(task, partial)
+        if partial is None or partial.checkpoint == STATELESS:
+            return task
+        if partial.checkpoint:
+            return resumed(task, partial)
         stored = self._context.storage.trials.checkpoint(self._stage.name, number)
-        if stored is None or (stored.checkpoint == STATELESS and stored.epochs):
+        if stored is None or stored.checkpoint == STATELESS:
             return task
         return resumed(task, stored) if self._is_readable(stored) else task
 
