@@ -1,4 +1,4 @@
-"""Studies that a function or a command trains: the same table for any number of workers and after any kill."""
+"""Studies that other code than the engine trains: the same table for any number of workers and after any kill."""
 
 import contextlib
 import itertools
@@ -22,7 +22,7 @@ from killed import dump
 from hpsearch.config.references import search_space
 from hpsearch.config.spec import Spec
 from hpsearch.core.processes import start_time
-from hpsearch.data.dataset import Dataset
+from hpsearch.data.dataset import Dataset, prepare
 from hpsearch.storage.sqlite_file import url_of
 from hpsearch.storage.study_db import StudyDatabase
 from hpsearch.study.context import StudyContext
@@ -65,6 +65,7 @@ def train(params, seed, state=None):
             model.train()
         yield {"val/loss": loss}, save
 """
+ESTIMATOR_KIND = pytest.param("estimator", marks=pytest.mark.soak)  # test_estimator.py has a short version
 KILLED = 9  # exit code of a process that ends in place of a commit
 SLOW = "import time\n" + LEARNS.replace("        epoch += 1\n", "        epoch += 1\n        time.sleep(0.01)\n")
 CODE = {"function": ("train.py", LEARNS), "command": ("train.sh", SHELL), "torch": ("train.py", TORCH)}
@@ -79,8 +80,21 @@ STAGES: dict[str, Any] = {
 }
 
 
+ESTIMATOR: dict[str, Any] = {
+    "data": {"source": "sklearn", "name": "iris"},
+    "train": {
+        "estimator": "sklearn.ensemble.HistGradientBoostingClassifier",
+        "grow": {"max_iter": 1},
+        "epochs": 6,
+    },
+    "parameters": {"learning_rate": {"min": 0.01, "max": 0.5, "scale": "log"}, "max_leaf_nodes": 4},
+}
+
+
 def content(kind: str, folder: Path, epochs: int = 6) -> dict[str, Any]:
     """Write the code of a study, and return its study file."""
+    if kind == "estimator":
+        return {**STAGES, **ESTIMATOR}
     name, code = CODE[kind]
     write_code(folder, code, name)
     what = {"command": COMMAND} if kind == "command" else {"function": "train.py:train"}
@@ -124,6 +138,8 @@ class Place:
 def opened(spec: Spec, folder: Path, database: Path, executor: Any) -> Any:
     """Yield the study on a database, new or begun, with its code."""
     dataset, code = Dataset.empty(str(folder)), find_code(spec, folder)
+    if spec.data is not None:
+        dataset, _ = prepare(spec.data, spec.seed, folder)
     storage = StudyDatabase.open(url_of(str(database)), spec.name, create=True)
     try:
         with storage.lease.hold():
@@ -135,7 +151,7 @@ def opened(spec: Spec, folder: Path, database: Path, executor: Any) -> Any:
         storage.close()
 
 
-@pytest.fixture(scope="module", params=["function", "command", "torch"])
+@pytest.fixture(scope="module", params=["function", "command", "torch", ESTIMATOR_KIND])
 def kind(request: pytest.FixtureRequest) -> str:
     if request.param == "torch":
         pytest.importorskip("torch", reason="needs PyTorch")

@@ -170,6 +170,7 @@ def test_no_server() -> None:
         Client("http://127.0.0.1:1", "a" * 20).studies()
 
 
+@pytest.mark.crash
 def test_training_code_is_uploaded(tmp_path: Path) -> None:
     """A study with a function of its own runs where the operator allows code."""
     (tmp_path / "valley.py").write_text("def valley(params):\n    return (params['x'] - 1) ** 2\n")

@@ -36,6 +36,7 @@ def test_the_table_is_that_of_the_command(server: TestServer, done: str, tmp_pat
     assert study["started"] >= study["created"] and study["ended"] > study["started"] and study["error"] is None
 
 
+@pytest.mark.crash
 def test_failed(server: TestServer) -> None:
     """With the last line of the process as its reason; resuming tries again."""
     data = {"source": "csv", "path": "table.csv", "target": "y"}
@@ -49,6 +50,7 @@ def test_failed(server: TestServer) -> None:
     server.wait(id, "failed")
 
 
+@pytest.mark.crash
 def test_cancelled_and_resumed(server: TestServer) -> None:
     """Finished trials are kept."""
     id = server.submit(**LONG)
@@ -62,6 +64,7 @@ def test_cancelled_and_resumed(server: TestServer) -> None:
     assert server.ask("GET", f"studies/{id}").status == 404
 
 
+@pytest.mark.crash
 @pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="needs /proc")
 def test_a_killed_process_continues(server: TestServer) -> None:
     """A study whose processes are killed is queued again, with what it has."""
@@ -77,6 +80,7 @@ def test_a_killed_process_continues(server: TestServer) -> None:
     assert server.service.queue.get(id).attempts == 1 < MAX_ATTEMPTS
 
 
+@pytest.mark.crash
 def test_another_server_takes_over(tmp_path: Path) -> None:
     """When a server stops, its studies are queued again."""
     with serving(tmp_path / "root") as first:

@@ -49,6 +49,7 @@ def test_names() -> None:
     assert hosts == {"10.0.0.5:443"} and origins == {"https://10.0.0.5:443"}
 
 
+@pytest.mark.crash
 def test_the_command(tmp_path: Path) -> None:
     """It prints a link with a token; SIGTERM ends it with its studies, and it continues them."""
     root = tmp_path / "root"

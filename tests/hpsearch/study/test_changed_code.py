@@ -68,7 +68,8 @@ def test_a_fork_with_other_code_reuses_nothing(call: test_cli.Call, study: Path,
 def test_accepted_before_the_first_trial(call: test_cli.Call, study: Path, tmp_path: Path) -> None:
     assert run(call, study).code == 0
     with closing(sqlite3.connect(tmp_path / "own.db")) as connection, connection:
-        connection.execute("DELETE FROM hpsearch_trial")
+        for table in ("trial", "champion", "stage"):  # as before the first trial
+            connection.execute(f"DELETE FROM hpsearch_{table}")
     write_code(tmp_path, CHANGED)
     said = run(call, study)
     assert said.code == 0, said.err
