@@ -53,7 +53,7 @@ def processes(root: Path) -> list[int]:
 
 
 @pytest.mark.parametrize(
-    ("studies", "kills"), [(4, 8), pytest.param(20, 50, marks=pytest.mark.soak)], ids=["short", "long"]
+    ("studies", "kills"), [(3, 5), pytest.param(20, 50, marks=pytest.mark.soak)], ids=["short", "long"]
 )
 def test_killed_again_and_again(tmp_path: Path, studies: int, kills: int) -> None:
     """The server, or a process of a study; after the last start all studies are done."""

@@ -193,7 +193,7 @@ def test_killed_at_commits(kind: str, whole: str, tmp_path: Path, step: int) -> 
 
 
 @pytest.mark.parametrize("kills", [2, pytest.param(50, marks=pytest.mark.soak)], ids=["a few", "many"])
-@pytest.mark.parametrize("trained", ["function", "command"])
+@pytest.mark.parametrize("trained", [pytest.param("function", marks=pytest.mark.soak), "command"])
 def test_killed_at_any_moment(
     trained: str, kills: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

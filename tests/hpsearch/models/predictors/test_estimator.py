@@ -182,6 +182,7 @@ def test_no_network_no_onnx(ran: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.crash
+@pytest.mark.soak  # the test below has two workers, and a study that is killed
 def test_the_table_is_the_same_for_any_number_of_workers(tmp_path: Path) -> None:
     tables = []
     for workers in (1, 4):
