@@ -181,7 +181,7 @@ def test_any_number_of_workers(kind: str, whole: str, tmp_path: Path, workers: i
 
 @pytest.mark.parametrize("step", [31, pytest.param(1, marks=pytest.mark.soak)], ids=["some", "every"])
 def test_killed_at_commits(kind: str, whole: str, tmp_path: Path, step: int) -> None:
-    """What a kill before a commit leaves is resumed to the same tables."""
+    """A study that is killed before a commit resumes to the same tables."""
     for commits in range(1, 1000, step):
         place = Place(kind, tmp_path / str(commits))
         came = place.killed_after(commits)

@@ -46,7 +46,7 @@ def test_dead_and_narrow_networks_do_not() -> None:
 
 
 def test_equal_inputs_with_different_targets_leave_a_floor() -> None:
-    """Of each pair of equal inputs, one is 0 and one is 1: no network does better than ln 2 there."""
+    """Equal inputs come in pairs with the targets 0 and 1, so no network reaches a loss below ln 2."""
     x = np.repeat(X[:8], 2, axis=0)
     y = np.tile(np.array([[0.0], [1.0]], F32), (8, 1))
     wide = Network((4,), (Dense(32), ReLU(), Dense(1)), Logistic())

@@ -94,7 +94,7 @@ def test_it_is_kept(tmp_path: Path) -> None:
 
 
 def test_a_cancelled_study_stays_cancelled(tmp_path: Path) -> None:
-    """What a user was told is stored; how the process ends afterwards does not matter."""
+    """The server stores a change before it answers, so a kill after the answer loses nothing."""
     queue = Queue(url_of(str(tmp_path / "server.db")))
     waiting, running, ended = add(queue), add(queue), add(queue)
     assert queue.cancel(waiting.id).state == "cancelled"

@@ -1,4 +1,4 @@
-"""What the user's own code has trained is exported, and predicts when it is asked to."""
+"""Models of a user's own training code are exported, and predict when the user asks for it."""
 
 import json
 import zipfile

@@ -1,4 +1,4 @@
-"""What is checked of a study's estimator before the first trial."""
+"""Checks of a study's estimator before the first trial."""
 
 from pathlib import Path
 from typing import Any
